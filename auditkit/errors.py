@@ -1,0 +1,56 @@
+"""The error tree. Every message names the thing, its value, the bound and the remedy.
+
+AuditkitError
+├── InputError             the caller's input is wrong: one line, exit code 2
+│   ├── ModelFileError     a model file that is missing, foreign, unsafe or damaged
+│   ├── DatasetError       a data file, or a frame, that does not fit its schema
+│   ├── SchemaError        a schema or model card that contradicts itself
+│   └── PolicyError        a policy file that cannot be read as one
+└── NotRun                 this check does not apply to this subject: recorded with its reason
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AuditkitError(Exception):
+    """Base of everything that auditkit raises on purpose."""
+
+
+class InputError(AuditkitError):
+    """The caller's input is wrong; the message is one line and says what to do."""
+
+
+class ModelFileError(InputError):
+    """A model file is missing, of an unknown kind, unsafe to open, or damaged."""
+
+
+class DatasetError(InputError):
+    """A data set is missing, unreadable, or does not fit the schema."""
+
+
+class SchemaError(InputError):
+    """A schema or a model card contradicts itself."""
+
+
+class PolicyError(InputError):
+    """A policy file is not valid; the message names the line."""
+
+
+class NotRun(AuditkitError):
+    """Raised by an auditor whose check does not apply to this subject.
+
+    The message is the reason that the report prints: what is missing, and what would supply it.
+    """
+
+
+def closest(name: str, candidates: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for the candidate nearest to `name`, or an empty string.
+
+    >>> closest("incom", ["age", "income"])
+    "; did you mean 'income'?"
+    """
+    matches = difflib.get_close_matches(name, list(candidates), n=1)
+    return f"; did you mean '{matches[0]}'?" if matches else ""

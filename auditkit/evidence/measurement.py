@@ -1,0 +1,176 @@
+"""What an audit finds out: measurements (numbers with their uncertainty) and exhibits (data behind pictures)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, model_validator
+
+Better = Literal["lower", "higher", "neither"]
+"""The direction in which a measurement improves; `neither` where the number only describes."""
+
+Unit = Literal["rate", "rate_difference", "ratio", "share", "nats", "rows", "epsilon", "number"]
+"""How a value is read and printed.
+
+`rate` and `share` are shown in percent, `rate_difference` in percentage points, `ratio` and `number` as
+they are, `nats` for a log loss, `rows` for a count, `epsilon` for a privacy loss.
+"""
+
+
+class Record(BaseModel):
+    """A frozen piece of the report: unknown keys are refused, NaN and Infinity cannot enter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Interval(Record):
+    """A confidence interval: `low` <= `high`, the nominal `level` in (0, 1), and the `method` by name."""
+
+    low: FiniteFloat
+    high: FiniteFloat
+    level: Annotated[float, Field(gt=0, lt=1)]
+    method: str
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Interval:
+        if self.low > self.high:
+            raise ValueError(f"interval: low {self.low!r} is above high {self.high!r}")
+        return self
+
+
+class Slice(Record):
+    """One group's part of a measurement.
+
+    `interval` holds for this group alone; `simultaneous_interval` is wider, and holds for all groups of the
+    measurement at once: it is the one that a limit over many groups is judged by. A value of None says why
+    in `reason`.
+    """
+
+    name: str
+    value: FiniteFloat | None
+    count: NonNegativeInt
+    interval: Interval | None = None
+    simultaneous_interval: Interval | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _explained(self) -> Slice:
+        if self.value is None and not self.reason:
+            raise ValueError(f"slice {self.name!r}: a value of None needs a reason")
+        return self
+
+
+class Measurement(Record):
+    """One number with its unit, direction, count, interval, slices and source; or no number and the reason why.
+
+    `id` is `auditor.metric_in_full`, and never changes its meaning. `by` names the columns that the value
+    is broken down by; each slice is then one group. For a gap between groups `compared` names the group with
+    the lowest and the one with the highest value. `count` is the number of rows that the value rests on.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9_]+\.[a-z0-9_]+$")]
+    by: tuple[str, ...] = ()
+    value: FiniteFloat | None = None
+    unit: Unit
+    better: Better
+    count: NonNegativeInt
+    interval: Interval | None = None
+    slices: tuple[Slice, ...] = ()
+    compared: tuple[str, str] | None = None
+    source: str
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _explained(self) -> Measurement:
+        if self.value is None and not self.slices and not self.reason:
+            raise ValueError(f"measurement {self.id}: a value of None needs slices or a reason")
+        return self
+
+
+class Facts(Record):
+    """Named statements, such as a privacy ledger or the settings of a sample."""
+
+    kind: Literal["facts"] = "facts"
+    title: str
+    note: str = ""
+    rows: tuple[tuple[str, str], ...]
+
+
+class Column(Record):
+    """A table's column: its heading, and the unit of its numbers (None for text)."""
+
+    name: str
+    unit: Unit | None = None
+
+
+class Table(Record):
+    """Rows of text and numbers under named columns; None is shown as a dash."""
+
+    kind: Literal["table"] = "table"
+    title: str
+    note: str = ""
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str | FiniteFloat | None, ...], ...]
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> Table:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"table {self.title!r}: a row has {len(row)} cells, not {len(self.columns)}")
+        return self
+
+
+class SliceChart(Record):
+    """A picture of the slices of one measurement with their intervals, against its limits if it has any."""
+
+    kind: Literal["slices"] = "slices"
+    title: str
+    note: str = ""
+    measurement: str
+    by: tuple[str, ...] = ()
+
+
+class Line(Record):
+    """One line of a curve: `y` over `x`, with an optional band from `low` to `high`, all of one length."""
+
+    name: str
+    x: tuple[FiniteFloat, ...]
+    y: tuple[FiniteFloat, ...]
+    low: tuple[FiniteFloat, ...] | None = None
+    high: tuple[FiniteFloat, ...] | None = None
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Line:
+        lengths = {len(part) for part in (self.x, self.y, self.low, self.high) if part is not None}
+        if len(lengths) != 1:
+            raise ValueError(f"line {self.name!r}: x, y, low and high differ in length")
+        return self
+
+
+class Curve(Record):
+    """Lines over a common pair of axes; `identity` asks for the diagonal that a perfect model would follow."""
+
+    kind: Literal["curve"] = "curve"
+    title: str
+    note: str = ""
+    x_label: str
+    y_label: str
+    x_unit: Unit = "number"
+    y_unit: Unit = "number"
+    identity: bool = False
+    lines: tuple[Line, ...]
+
+
+Exhibit = Annotated[Facts | Table | SliceChart | Curve, Field(discriminator="kind")]
+"""Typed data behind one picture or table of the report; never the picture itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What an auditor returns: measurements, exhibits, and notes on what was sampled, dropped or suppressed."""
+
+    measurements: Iterable[Measurement] = ()
+    exhibits: Iterable[Facts | Table | SliceChart | Curve] = ()
+    notes: Iterable[str] = field(default=())

@@ -1,0 +1,204 @@
+"""The versioned record of a run: everything that a reader sees is a function of it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError, computed_field
+
+from auditkit.errors import InputError
+from auditkit.evidence.measurement import Exhibit, Measurement, Record
+from auditkit.evidence.policy import Finding, Policy, Verdict
+
+SCHEMA_VERSION = 1
+
+RANK: dict[str, int] = {"error": 6, "fail": 5, "inconclusive": 4, "warn": 3, "not_run": 2, "waived": 1, "pass": 0}
+"""How findings are ordered for a reader, worst first."""
+
+
+class FileRecord(Record):
+    """A file that took part: its path as given, its sha256 (None for objects that came from memory)."""
+
+    path: str | None
+    sha256: str | None
+
+
+class ModelRecord(FileRecord):
+    """The audited model: `kind` is how it was opened, `trust` what opening it could have run."""
+
+    name: str
+    kind: str
+    trust: str
+    architecture: str | None
+    parameter_count: NonNegativeInt
+
+
+class DatasetRecord(FileRecord):
+    """A data set: `row_count` as read, `audited_row_count` after sampling and after rows without a label."""
+
+    row_count: NonNegativeInt
+    audited_row_count: NonNegativeInt
+
+
+class SubjectRecord(Record):
+    """What was audited: model, data, and the schema between them."""
+
+    model: ModelRecord | None
+    dataset: DatasetRecord
+    training_dataset: DatasetRecord | None = None
+    sensitive: tuple[str, ...] = ()
+    schema_: dict[str, Any] = Field(alias="schema", serialization_alias="schema")
+
+    model_config = Record.model_config | {"populate_by_name": True, "serialize_by_alias": True}
+
+
+class Environment(Record):
+    """Where the run happened; an allow-list, so that no secret of the machine enters the report."""
+
+    auditkit: str
+    python: str
+    platform: str
+    packages: dict[str, str]
+    device: str
+    threads: int
+    seed: int
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+
+
+class Outcome(Record):
+    """One auditor's part: what it measured, how that was judged, and what it could not do.
+
+    `error` is set where the auditor crashed, `reason` where it did not run.
+    """
+
+    auditor: str
+    version: str
+    settings: dict[str, Any] = {}
+    seconds: FiniteFloat = 0.0
+    error: str | None = None
+    reason: str | None = None
+    measurements: tuple[Measurement, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    exhibits: tuple[Exhibit, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy does not know decorated properties
+    @property
+    def verdict(self) -> Verdict | None:
+        """The worst of the findings; None where measurements were made and no limit judged them."""
+        if self.error is not None:
+            return "error"
+        verdict = overall(self.findings)
+        if verdict == "not_run" and not self.findings and self.reason is None:
+            return None
+        return verdict
+
+
+class Report(Record):
+    """The record of one run. `verdict` and `exit_code` follow from the outcomes; they are written, never read."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run_id: str
+    created: datetime
+    strict: bool = False
+    subject: SubjectRecord
+    environment: Environment
+    policy: Policy
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All findings, worst first; within a verdict in the policy's order."""
+        every = [finding for outcome in self.outcomes for finding in outcome.findings]
+        return sorted(every, key=lambda finding: -RANK[finding.verdict])
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of the whole: error > fail > inconclusive > warn > pass; not_run if nothing was judged."""
+        if any(outcome.error is not None for outcome in self.outcomes):
+            return "error"
+        return overall(finding for outcome in self.outcomes for finding in outcome.findings)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def exit_code(self) -> int:
+        """0 pass (warnings included), 1 a limit failed, 3 incomplete (inconclusive under strict), 5 nothing judged."""
+        codes = {"fail": 1, "error": 3, "inconclusive": 3 if self.strict else 0, "not_run": 5}
+        return codes.get(self.verdict, 0)
+
+    def measurement(self, id: str, by: tuple[str, ...] = ()) -> Measurement | None:
+        """Return the measurement with this id and breakdown, or None."""
+        for outcome in self.outcomes:
+            for measurement in outcome.measurements:
+                if measurement.id == id and measurement.by == by:
+                    return measurement
+        return None
+
+    def to_json(self) -> str:
+        """Return the report as JSON text, as written to results.json."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    def _repr_html_(self) -> str:
+        # The one import of a higher floor: a notebook asks the report itself for its picture.
+        from auditkit.render.html import notebook_frame
+
+        return notebook_frame(self)
+
+
+def overall(findings: Any) -> Verdict:
+    """Return the verdict over findings: error > fail > inconclusive > warn > pass.
+
+    A limit of which nothing was measured is an error of the audit, not a pass, unless the limit is optional.
+    Where nothing at all was judged, the verdict is `not_run`.
+    """
+    findings = list(findings)
+    verdicts = {finding.verdict for finding in findings}
+    for limit in {finding.limit for finding in findings}:
+        of_limit = {finding.verdict for finding in findings if finding.limit == limit}
+        if of_limit == {"not_run"} and not limit.optional:
+            verdicts.add("error")
+    order: tuple[Verdict, ...] = ("error", "fail", "inconclusive", "warn")
+    for verdict in order:
+        if verdict in verdicts:
+            return verdict
+    return "pass" if verdicts & {"pass", "waived"} else "not_run"
+
+
+def read_report(path: str | Path) -> Report:
+    """Read a results.json.
+
+    Raises:
+        InputError: the file is missing, is not a report of a known schema version, or states a verdict that
+            its own findings contradict.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"results {path}: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"results {path}: not JSON text: {error}.") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InputError(f"results {path}: schema_version must be {SCHEMA_VERSION}, got {version!r}.")
+    stated = document.pop("verdict", None), document.pop("exit_code", None)
+    for outcome in document.get("outcomes", []):
+        if isinstance(outcome, dict):
+            outcome.pop("verdict", None)
+    try:
+        report = Report.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"results {path}: {where}: {first['msg']}.") from error
+    derived = report.verdict, report.exit_code
+    if stated != derived:
+        raise InputError(
+            f"results {path}: states verdict {stated[0]!r} (exit code {stated[1]!r}), but its findings give "
+            f"{derived[0]!r} ({derived[1]}): the file was edited."
+        )
+    return report
