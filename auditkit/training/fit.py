@@ -1,0 +1,294 @@
+"""Ordinary training: a classifier fitted in place, with early stopping on a seeded validation split."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import FiniteFloat
+from torch import nn
+from torch.nn import functional
+
+from auditkit.errors import DatasetError, InputError, ModelFileError
+from auditkit.evidence.measurement import Record
+
+Output = Literal["logits", "probabilities"]
+"""What a module returns: unnormalised logits, or probabilities."""
+
+Progress = Callable[[float, str], None]
+"""Called with the finished share (0 to 1) and a few words on what is running."""
+
+EVALUATION_ROW_COUNT = 8192
+
+
+class FitRecord(Record):
+    """What a training run did: settings, epochs, and the mean cross-entropy (nats) after each epoch.
+
+    `best_epoch` (from 1) has the lowest validation loss; its weights are the ones kept.
+    """
+
+    epoch_count: int
+    best_epoch: int
+    training_losses: tuple[FiniteFloat, ...]
+    validation_losses: tuple[FiniteFloat, ...]
+    training_row_count: int
+    validation_row_count: int
+    seconds: FiniteFloat
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: FiniteFloat
+    weight_decay: FiniteFloat
+    validation_share: FiniteFloat
+    patience: int
+    precision: Literal["float32", "bfloat16 autocast"]
+
+
+def silent(share: float, message: str) -> None:
+    """Ignore progress."""
+
+
+def fit(
+    module: nn.Module,
+    inputs: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    epochs: int = 30,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-4,
+    validation_share: float = 0.1,
+    patience: int = 3,
+    seed: int = 0,
+    device: torch.device,
+    output: Output = "logits",
+    progress: Progress = silent,
+) -> FitRecord:
+    """Train `module` in place on `inputs` (rows, ...) and class codes `labels` (rows,) by cross-entropy and AdamW.
+
+    A share of each class is held out by the seed; training stops when `patience` epochs have not lowered its
+    loss, and the best epoch's weights are restored. On CUDA the forward pass runs in bfloat16 (autocast).
+    The module is left in eval mode and on the device it came on; torch's global random state is restored. On a
+    CPU with a fixed thread count the same seed gives the same weights.
+
+    Raises:
+        DatasetError: a NaN or infinite input, a label outside the module's classes, one class only, too few rows.
+        InputError: a setting out of its bounds, or a loss that stops being finite.
+        ModelFileError: the module does not return one row of class scores for each row.
+    """
+    require_positive_int("epochs", epochs)
+    require_positive_int("batch_size", batch_size)
+    require_positive_int("patience", patience)
+    require_positive("learning_rate", learning_rate)
+    if not (math.isfinite(weight_decay) and weight_decay >= 0):
+        raise InputError(f"weight_decay must be finite and at least 0, got {weight_decay}; pass 0 for none.")
+    if not 0 < validation_share < 1:
+        raise InputError(f"validation_share must lie between 0 and 1, got {validation_share}; pass 0.1.")
+    require_rows(inputs, labels)
+    held_out = stratified_mask(labels, share=validation_share, seed=seed)
+
+    started = time.perf_counter()
+    with trained_on(module, device, seed):
+        require_classes(module, inputs, labels, device)
+        all_inputs = torch.as_tensor(np.ascontiguousarray(inputs, dtype=np.float32), device=device)
+        all_labels = torch.as_tensor(np.ascontiguousarray(labels, dtype=np.int64), device=device)
+        training = torch.as_tensor(np.flatnonzero(~held_out))
+        validation = torch.as_tensor(np.flatnonzero(held_out), device=device)
+        optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay)
+        generator = torch.Generator().manual_seed(seed)
+        batch_count = math.ceil(len(training) / batch_size)
+
+        best_weights: dict[str, torch.Tensor] = {}
+        training_losses: list[float] = []
+        validation_losses: list[float] = []
+        for epoch in range(1, epochs + 1):
+            module.train()
+            order = training[torch.randperm(len(training), generator=generator)].to(device)
+            total = torch.zeros((), device=device)
+            for rows in order.tensor_split(batch_count):
+                with _autocast(device):
+                    loss = functional.cross_entropy(class_logits(module(all_inputs[rows]), output), all_labels[rows])
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                total += loss.detach() * len(rows)
+            training_losses.append(total.item() / len(training))
+            validation_losses.append(_mean_loss(module, all_inputs, all_labels, validation, output, device))
+            if not math.isfinite(training_losses[-1] + validation_losses[-1]):
+                raise InputError(
+                    f"the training loss stopped being finite in epoch {epoch} at learning_rate {learning_rate:g}; "
+                    f"pass a lower learning_rate."
+                )
+            best_epoch = int(np.argmin(validation_losses)) + 1
+            if best_epoch == epoch:
+                best_weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
+            progress(epoch / epochs, f"epoch {epoch} of {epochs}, validation loss {validation_losses[-1]:.4f}")
+            if epoch - best_epoch >= patience:
+                break
+        module.load_state_dict(best_weights)
+    progress(1.0, f"best epoch {best_epoch} of {epoch}")
+    return FitRecord(
+        epoch_count=epoch,
+        best_epoch=best_epoch,
+        training_losses=tuple(training_losses),
+        validation_losses=tuple(validation_losses),
+        training_row_count=len(training),
+        validation_row_count=len(validation),
+        seconds=time.perf_counter() - started,
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        validation_share=validation_share,
+        patience=patience,
+        precision="bfloat16 autocast" if device.type == "cuda" else "float32",
+    )
+
+
+def class_logits(outputs: torch.Tensor, output: Output) -> torch.Tensor:
+    """Return what cross-entropy takes, shape (rows, classes), from a module's outputs of any accepted kind.
+
+    A single column (or none) is the score of the second class, whose opponent scores 0. The cross-entropy of
+    log-probabilities is the negative log-likelihood, since they are their own log-softmax.
+    """
+    outputs = outputs.float()
+    if outputs.ndim == 1:
+        outputs = outputs.unsqueeze(1)
+    if output == "logits":
+        return outputs if outputs.shape[1] > 1 else torch.cat([torch.zeros_like(outputs), outputs], dim=1)
+    probabilities = outputs if outputs.shape[1] > 1 else torch.cat([1 - outputs, outputs], dim=1)
+    return probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
+
+
+def stratified_mask(labels: NDArray[np.int64], *, share: float, seed: int) -> NDArray[np.bool_]:
+    """Return a mask (rows,) that holds out `share` of each class, rounded down, drawn by `seed`.
+
+    Raises:
+        DatasetError: no class has enough rows to give one away.
+    """
+    generator = np.random.default_rng(seed)
+    mask = np.zeros(len(labels), dtype=bool)
+    for code in np.unique(labels):
+        rows = generator.permutation(np.flatnonzero(labels == code))
+        mask[rows[: math.floor(share * len(rows))]] = True
+    if not mask.any():
+        raise DatasetError(
+            f"training needs a class with at least {math.ceil(1 / share)} rows to hold out a share of {share:g}, "
+            f"got {len(labels)} rows in all; pass more rows."
+        )
+    return mask
+
+
+@contextmanager
+def trained_on(module: nn.Module, device: torch.device, seed: int) -> Iterator[None]:
+    """Hold a module on `device` with torch's generators seeded; afterwards eval mode, its own device, no gradients.
+
+    Raises:
+        ModelFileError: the module has no trainable parameter.
+    """
+    parameters = list(module.parameters())
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise ModelFileError("the module has no trainable parameters; there is nothing to train.")
+    home = parameters[0].device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        try:
+            module.to(device)
+            yield
+        finally:
+            for parameter in parameters:
+                parameter.grad = None
+            module.to(home).eval()
+
+
+def require_rows(inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+    """Raise DatasetError unless inputs and labels are of one length, finite, non-negative, and of two classes."""
+    if len(inputs) != len(labels):
+        raise DatasetError(f"labels must be as many as the {len(inputs)} input rows, got {len(labels)}.")
+    if len(labels) == 0:
+        raise DatasetError("training needs rows, got 0; pass a data set with labelled rows.")
+    broken = np.flatnonzero(~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))
+    if len(broken):
+        raise DatasetError(
+            f"training inputs must be finite, got NaN or infinity in {len(broken)} of {len(inputs)} rows, "
+            f"first in row {broken[0]} (counted from 0); drop or fill them."
+        )
+    negative = np.flatnonzero(labels < 0)
+    if len(negative):
+        raise DatasetError(
+            f"labels must be class codes from 0, got {labels[negative[0]]} in row {negative[0]} (counted from 0; "
+            f"{len(negative)} such rows); drop the rows without a label."
+        )
+    if labels.min() == labels.max():
+        raise DatasetError(
+            f"training needs at least 2 classes, got class {labels[0]} in all {len(labels)} rows; "
+            f"check the target column."
+        )
+
+
+def require_classes(
+    module: nn.Module, inputs: NDArray[np.float32], labels: NDArray[np.int64], device: torch.device
+) -> None:
+    """Raise unless the module, already on `device`, returns a row of class scores that covers every label."""
+    module.eval()
+    with torch.inference_mode():
+        try:
+            outputs = module(torch.as_tensor(np.ascontiguousarray(inputs[:2], dtype=np.float32), device=device))
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+            IndexError,
+        ) as error:  # torch's words for a shape that does not fit
+            reason = str(error).partition("\n")[0]
+            raise ModelFileError(f"the module does not take inputs of shape {inputs[:2].shape}: {reason}.") from error
+    if not isinstance(outputs, torch.Tensor) or outputs.ndim not in (1, 2) or len(outputs) != len(inputs[:2]):
+        shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        raise ModelFileError(f"the module must return one row of class scores for each row, got {shape} for 2 rows.")
+    class_count = 2 if outputs.ndim == 1 or outputs.shape[1] == 1 else outputs.shape[1]
+    outside = np.flatnonzero(labels >= class_count)
+    if len(outside):
+        raise DatasetError(
+            f"labels must be below the module's {class_count} classes, got {labels[outside[0]]} in row {outside[0]} "
+            f"(counted from 0); build the module with {int(labels.max()) + 1} outputs."
+        )
+
+
+def require_positive(name: str, value: float) -> None:
+    """Raise InputError unless the value is finite and above 0."""
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"{name} must be finite and above 0, got {value}.")
+
+
+def require_positive_int(name: str, value: int) -> None:
+    """Raise InputError unless the value is a whole number of at least 1."""
+    if value != int(value) or value < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, got {value}.")
+
+
+def _autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def _mean_loss(
+    module: nn.Module,
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    rows: torch.Tensor,
+    output: Output,
+    device: torch.device,
+) -> float:
+    module.eval()
+    total = torch.zeros((), device=device)
+    with torch.inference_mode(), _autocast(device):
+        for chunk in rows.split(EVALUATION_ROW_COUNT):  # type: ignore[no-untyped-call]
+            logits = class_logits(module(inputs[chunk]), output)
+            total += functional.cross_entropy(logits, labels[chunk], reduction="sum")
+    return total.item() / len(rows)

@@ -1,0 +1,402 @@
+"""Differentially private training: DP-SGD by Opacus, and the ledger of what it guarantees.
+
+Abadi et al. 2016, "Deep learning with differential privacy" (arXiv:1607.00133). Each step draws a Poisson
+sample of rows, clips each row's gradient to a norm C, adds Gaussian noise of standard deviation sigma C to
+their sum, and divides by the expected batch size.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from opacus.accountants import PRVAccountant, RDPAccountant
+from opacus.accountants.utils import get_noise_multiplier
+from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
+from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
+from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
+from opacus.validators import ModuleValidator
+from pydantic import FiniteFloat, PositiveInt
+from torch import nn
+from torch.nn import functional
+
+from auditkit.errors import InputError, NotRun
+from auditkit.evidence.measurement import Record
+from auditkit.training.fit import (
+    Output,
+    Progress,
+    class_logits,
+    require_classes,
+    require_positive,
+    require_positive_int,
+    require_rows,
+    silent,
+    trained_on,
+)
+
+NOT_COVERED = (
+    "the choice of architecture, hyperparameters and number of epochs, and every run tried before this one",
+    "preprocessing learned from the same rows: means, scales, category lists, and columns kept or dropped",
+    "the row count n, which is stated here and sets the sampling rate",
+    "any other release from the same rows: the original model, its predictions, this report's numbers",
+    "rows of the same person or household: one row is protected, not one person with several rows",
+    "inference about an attribute from what the population teaches, which differential privacy does not prevent",
+    "floating-point and random-number side channels: Opacus's secure_mode is off (it needs torchcsprng)",
+)
+
+SEED_PUBLISHED = (
+    "seed {seed}, published here so that the audit can be repeated: whoever reads it can regenerate the noise, so the "
+    "guarantee does not hold against a reader of this report; train a model for release with an unpublished seed"
+)
+SEED_UNRECORDED = "drawn from the operating system and not recorded"
+
+
+class Ledger(Record):
+    """What a private training run guarantees, and under which conditions (the disclosures of NIST SP 800-226).
+
+    `epsilon` is the guarantee to state: the PRV accountant's upper bound, at `delta`. `epsilon_rdp` is the RDP
+    accountant's, which the noise was planned with, so that it lies at or under `target_epsilon`.
+    """
+
+    mechanism: str = "DP-SGD: Poisson-subsampled Gaussian mechanism on clipped per-row gradients"
+    trust_model: str = "central: whoever trains sees all rows; the weights are what is protected"
+    unit_of_privacy: str = "one row"
+    contribution_bound: str
+    neighbouring_relation: str = "add or remove one row"
+    row_count: PositiveInt
+    sampling: str
+    sample_rate: FiniteFloat
+    expected_batch_size: PositiveInt
+    noise_multiplier: FiniteFloat
+    max_grad_norm: FiniteFloat
+    steps: PositiveInt
+    epochs: PositiveInt
+    learning_rate: FiniteFloat
+    accountant: Literal["prv", "rdp"]
+    epsilon: FiniteFloat
+    epsilon_rdp: FiniteFloat
+    target_epsilon: FiniteFloat
+    delta: FiniteFloat
+    initial_weights: str = "as given by the caller; they must not have seen these rows without privacy"
+    seed: int | None
+    seed_statement: str
+    clipping: Literal["ghost", "hooks"]
+    opacus: str
+    torch: str
+    not_covered: tuple[str, ...] = NOT_COVERED
+
+
+def fit_private(
+    module: nn.Module,
+    inputs: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    epsilon: float,
+    delta: float | None = None,
+    max_grad_norm: float = 1.0,
+    epochs: int = 20,
+    batch_size: int | None = None,
+    learning_rate: float = 0.5,
+    seed: int | None = 0,
+    device: torch.device,
+    output: Output = "logits",
+    progress: Progress = silent,
+) -> Ledger:
+    """Train `module` in place on `inputs` (rows, ...) and class codes `labels` (rows,) with (epsilon, delta)-DP.
+
+    The module must come with fresh or declared-public weights. No row is held out and nothing stops early:
+    both would spend privacy that the ledger does not count.
+
+    Args:
+        module: any module of Opacus's supported layers; the same object is left plain, in eval mode.
+        inputs: finite.
+        labels: class codes from 0.
+        epsilon: the target; the noise is the least that keeps the RDP accountant at or under it.
+        delta: below 1/n for n rows; None stands for the smaller of 1e-5 and 1/(10 n).
+        max_grad_norm: the norm C that each row's gradient is clipped to.
+        epochs: the expected number of times that each row is drawn.
+        batch_size: the expected size of a Poisson batch; None stands for the smaller of 1,024 and n/4.
+        learning_rate: of SGD with momentum 0.9.
+        seed: of sampling, noise and dropout. Whoever knows it can take the noise off again: it serves an audit
+            that must be repeatable. None draws one from the operating system and does not record it.
+        device: where to train.
+        output: what the module returns.
+        progress: called with the finished share and a few words.
+
+    Raises:
+        InputError: a setting out of its bounds, or weights that stop being finite.
+        DatasetError: a NaN or infinite input, a label outside the module's classes, one class only.
+        NotRun: a layer that DP-SGD cannot train, named with its replacement.
+    """
+    require_positive("epsilon", epsilon)
+    require_positive("max_grad_norm", max_grad_norm)
+    require_positive("learning_rate", learning_rate)
+    require_positive_int("epochs", epochs)
+    require_rows(inputs, labels)
+    row_count = len(labels)
+    delta = default_delta(row_count) if delta is None else delta
+    if not 0 < delta < 1 / row_count:
+        raise InputError(
+            f"delta must be above 0 and below 1/n = {1 / row_count:.2g} for {row_count} rows, got {delta:g}; "
+            f"pass a delta of {default_delta(row_count):.2g}."
+        )
+    batch_size = min(1024, max(1, row_count // 4)) if batch_size is None else batch_size
+    require_positive_int("batch_size", batch_size)
+    if batch_size > row_count:
+        raise InputError(f"batch_size must be at most the {row_count} rows, got {batch_size}; pass a smaller one.")
+    sample_rate = batch_size / row_count
+    steps = math.ceil(epochs / sample_rate)
+    module.train()
+    refuse_unsupported_layers(module)
+
+    noise_multiplier = plan_noise(epsilon, delta, sample_rate, steps)
+    secret = int.from_bytes(os.urandom(8)) >> 1 if seed is None else seed
+    with trained_on(module, device, secret):
+        require_classes(module, inputs, labels, device)
+        all_inputs = torch.as_tensor(np.ascontiguousarray(inputs, dtype=np.float32), device=device)
+        all_labels = torch.as_tensor(np.ascontiguousarray(labels, dtype=np.int64), device=device)
+        generator = torch.Generator(device).manual_seed(secret)
+        module.train()
+        sgd = torch.optim.SGD(trainable(module), lr=learning_rate, momentum=0.9)
+        with private_step(
+            module,
+            sgd,
+            noise_multiplier=noise_multiplier,
+            max_grad_norm=max_grad_norm,
+            expected_batch_size=batch_size,
+            generator=generator,
+            output=output,
+        ) as take_step:
+            for step in range(1, steps + 1):
+                rows = poisson_sample(row_count, sample_rate, generator)
+                take_step(all_inputs[rows], all_labels[rows])
+                if step % max(1, steps // 100) == 0 or step == steps:
+                    progress(step / steps, f"private step {step} of {steps}, target epsilon {epsilon:g}")
+        if not all(bool(parameter.isfinite().all()) for parameter in module.parameters()):
+            raise InputError(
+                f"private training left weights that are not finite; lower learning_rate {learning_rate:g}."
+            )
+
+    epsilon_rdp = rdp_epsilon(noise_multiplier, sample_rate, steps, delta)
+    epsilon_prv = prv_epsilon(noise_multiplier, sample_rate, steps, delta)
+    return Ledger(
+        contribution_bound=f"in each step each row's gradient is clipped to an L2 norm of {max_grad_norm:g}",
+        row_count=row_count,
+        sampling=f"Poisson: each row enters each step independently at a rate of {sample_rate:.6g}",
+        sample_rate=sample_rate,
+        expected_batch_size=batch_size,
+        noise_multiplier=noise_multiplier,
+        max_grad_norm=max_grad_norm,
+        steps=steps,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        accountant="rdp" if epsilon_prv is None else "prv",
+        epsilon=epsilon_rdp if epsilon_prv is None else epsilon_prv,
+        epsilon_rdp=epsilon_rdp,
+        target_epsilon=epsilon,
+        delta=delta,
+        seed=seed,
+        seed_statement=SEED_UNRECORDED if seed is None else SEED_PUBLISHED.format(seed=seed),
+        clipping=clipping_of(module),
+        opacus=version("opacus"),
+        torch=torch.__version__,
+    )
+
+
+def default_delta(row_count: int) -> float:
+    """Return the smaller of 1e-5 and 1/(10 n), a tenth of what would let whole rows be published."""
+    return min(1e-5, 1 / (10 * row_count))
+
+
+def plan_noise(target_epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
+    """Return the least noise multiplier (to 1 % of epsilon) whose RDP epsilon is at or under the target.
+
+    Raises:
+        InputError: no noise reaches the target by the RDP accountant, or it needs so little that it is none.
+    """
+    with _quiet_accountant():
+        try:
+            sigma = get_noise_multiplier(
+                target_epsilon=target_epsilon,
+                target_delta=delta,
+                sample_rate=sample_rate,
+                steps=steps,
+                accountant="rdp",
+                epsilon_tolerance=0.01 * min(1.0, target_epsilon),
+            )
+        except (ValueError, OverflowError) as error:
+            raise InputError(
+                f"epsilon {target_epsilon:g} at delta {delta:g} is out of the RDP accountant's reach; "
+                f"pass an epsilon between 0.3 and 100."
+            ) from error
+    require_noise(sigma)
+    return float(sigma)
+
+
+def require_noise(noise_multiplier: float) -> None:
+    """Raise InputError for a noise multiplier that gives no guarantee."""
+    if not (math.isfinite(noise_multiplier) and noise_multiplier > 0):
+        raise InputError(
+            f"noise_multiplier must be finite and above 0, got {noise_multiplier}: without noise epsilon is infinite; "
+            f"pass a smaller epsilon."
+        )
+
+
+def rdp_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
+    """Return the RDP accountant's upper bound on epsilon (Mironov et al. 2019, arXiv:1908.10530)."""
+    require_noise(noise_multiplier)
+    accountant = RDPAccountant()
+    accountant.history = [(noise_multiplier, sample_rate, steps)]
+    with _quiet_accountant():
+        return float(accountant.get_epsilon(delta=delta))
+
+
+def prv_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float | None:
+    """Return the PRV accountant's upper bound on epsilon (Gopi et al. 2021, arXiv:2106.02848).
+
+    None where its numerical composition fails, as it does for very large losses.
+    """
+    require_noise(noise_multiplier)
+    accountant = PRVAccountant()
+    accountant.history = [(noise_multiplier, sample_rate, steps)]
+    with _quiet_accountant(), np.errstate(divide="ignore", over="raise"):
+        try:
+            epsilon = float(accountant.get_epsilon(delta=delta))
+        except (ValueError, OverflowError, RuntimeError, FloatingPointError):
+            return None
+    return epsilon if math.isfinite(epsilon) else None
+
+
+@contextmanager
+def _quiet_accountant() -> Iterator[None]:
+    # The bound holds at the largest or smallest order too; it is only not the tightest.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Optimal order is the (largest|smallest) alpha", category=UserWarning)
+        yield
+
+
+def poisson_sample(row_count: int, sample_rate: float, generator: torch.Generator) -> torch.Tensor:
+    """Draw each row independently with probability `sample_rate`; returns row numbers, possibly none."""
+    draws = torch.rand(row_count, generator=generator, device=generator.device, dtype=torch.float64)
+    return (draws < sample_rate).nonzero().squeeze(1)
+
+
+def trainable(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that training changes."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def clipping_of(module: nn.Module) -> Literal["ghost", "hooks"]:
+    """Return how per-row gradients are clipped: `ghost` where it is proven to work, `hooks` elsewhere.
+
+    Ghost clipping takes the norms without the per-row gradients. It needs each Linear to see its batch exactly
+    once with weights of its own: a chain of leaf layers shows that.
+    """
+    chain = list(_chain(module))
+    layers = [layer for layer in chain if any(True for _ in layer.parameters())]
+    weights = [id(parameter) for layer in layers for parameter in layer.parameters()]
+    linear = all(type(layer) is nn.Linear for layer in layers)
+    once = len(weights) == len(set(weights))
+    leaves = not any(True for layer in chain for _ in layer.children())
+    return "ghost" if linear and once and leaves else "hooks"
+
+
+def _chain(module: nn.Module) -> Iterator[nn.Module]:
+    if type(module) is nn.Sequential:
+        for layer in module:
+            yield from _chain(layer)
+    else:
+        yield module
+
+
+@contextmanager
+def private_step(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    noise_multiplier: float,
+    max_grad_norm: float,
+    expected_batch_size: int,
+    generator: torch.Generator,
+    output: Output = "logits",
+    clipping: Literal["ghost", "hooks"] | None = None,
+) -> Iterator[Callable[[torch.Tensor, torch.Tensor], None]]:
+    """Yield a function that takes one DP-SGD step on a batch (inputs, labels), which may be empty.
+
+    The module, in train mode, carries Opacus's hooks inside the context and none of its traces after it.
+    """
+    clipping = clipping or clipping_of(module)
+    settings = {
+        "noise_multiplier": noise_multiplier,
+        "max_grad_norm": max_grad_norm,
+        "expected_batch_size": expected_batch_size,
+        "generator": generator,
+    }
+    if clipping == "ghost":
+        wrapped = GradSampleModuleFastGradientClipping(module, max_grad_norm=max_grad_norm)
+        private_optimizer = DPOptimizerFastGradientClipping(optimizer, **settings)
+    else:
+        wrapped = GradSampleModule(module)
+        private_optimizer = DPOptimizer(optimizer, **settings)
+    parameters = trainable(module)
+
+    def step(inputs: torch.Tensor, labels: torch.Tensor) -> None:
+        private_optimizer.zero_grad(set_to_none=True)
+        if len(labels) == 0:  # the noise is due all the same: its absence would tell that nothing was drawn
+            for parameter in parameters:
+                parameter.grad = torch.zeros_like(parameter)
+                parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # type: ignore[attr-defined]
+        else:
+            losses = functional.cross_entropy(class_logits(wrapped(inputs), output), labels, reduction="none")
+            if clipping == "ghost":
+                DPTensorFastGradientClipping(wrapped, private_optimizer, losses, "mean").backward()
+            else:
+                losses.mean().backward()  # type: ignore[no-untyped-call]
+        private_optimizer.step()
+
+    try:
+        with warnings.catch_warnings():
+            # The first layer's inputs need no gradient, and Opacus asks for none.
+            warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
+            yield step
+    finally:
+        wrapped.to_standard_module()
+        for parameter in parameters:
+            for trace in ("summed_grad", "grad_sample", "_norm_sample"):
+                if hasattr(parameter, trace):
+                    delattr(parameter, trace)
+        for layer in module.modules():
+            for trace in ("activations", "max_batch_len"):
+                if hasattr(layer, trace):
+                    delattr(layer, trace)
+
+
+def refuse_unsupported_layers(module: nn.Module) -> None:
+    """Raise NotRun for the first layer whose training would break the guarantee, with its replacement."""
+    for name, layer in module.named_modules():
+        kind = type(layer).__name__
+        validator, fixer = (
+            registry.get(type(layer)) for registry in (ModuleValidator.VALIDATORS, ModuleValidator.FIXERS)
+        )
+        if validator is not None and validator(layer):
+            other = type(fixer(copy.deepcopy(layer))).__name__ if fixer else "a layer that treats each row alone"
+            raise NotRun(
+                f"layer {name or '(root)'} is a {kind}, which DP-SGD cannot train: replace it with {other} "
+                f"(opacus.validators.ModuleValidator.fix does, with fresh weights for that layer)."
+            )
+        if any(True for _ in layer.buffers(recurse=False)) and any(
+            p.requires_grad for p in layer.parameters(recurse=False)
+        ):
+            raise NotRun(
+                f"layer {name or '(root)'} is a {kind} with buffers, which could carry rows past the noise: "
+                f"replace it with a layer without buffers."
+            )
