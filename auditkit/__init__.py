@@ -1,1 +1,59 @@
-"""auditkit."""
+"""auditkit: audit a trained PyTorch model. The public names, loaded when they are first used.
+
+>>> import auditkit
+>>> report = auditkit.audit("model.pt", "data.csv")  # doctest: +SKIP
+>>> report.verdict  # doctest: +SKIP
+'fail'
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auditkit.errors import AuditkitError, InputError, NotRun
+    from auditkit.evidence.measurement import Column, Curve, Evidence, Facts, Interval, Line, Measurement, Slice
+    from auditkit.evidence.measurement import SliceChart, Table
+    from auditkit.evidence.policy import Finding, Limit, Policy, default_policy, read_policy
+    from auditkit.evidence.report import Report, read_report
+    from auditkit.run import audit
+    from auditkit.subject.model import Model, open_model
+    from auditkit.subject.schema import Feature, Schema
+    from auditkit.subject.subject import Subject
+
+_HOMES = {
+    "auditkit.errors": ("AuditkitError", "InputError", "NotRun"),
+    "auditkit.evidence.measurement": (
+        "Column",
+        "Curve",
+        "Evidence",
+        "Facts",
+        "Interval",
+        "Line",
+        "Measurement",
+        "Slice",
+        "SliceChart",
+        "Table",
+    ),
+    "auditkit.evidence.policy": ("Finding", "Limit", "Policy", "default_policy", "read_policy"),
+    "auditkit.evidence.report": ("Report", "read_report"),
+    "auditkit.run": ("audit",),
+    "auditkit.subject.model": ("Model", "open_model"),
+    "auditkit.subject.schema": ("Feature", "Schema"),
+    "auditkit.subject.subject": ("Subject",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605  # built from the table above, so that no name is listed twice
+
+
+def __getattr__(name: str) -> Any:
+    # Importing torch takes seconds, and neither `auditkit --help` nor `render` needs it.
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'auditkit' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,46 @@
+"""Auditors: frozen dataclasses whose fields are their settings and whose `audit` returns Evidence.
+
+Built-in and third-party auditors are found the same way: the entry-point group `auditkit.auditors`, where the
+entry point's name is the auditor's name.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from auditkit.evidence.measurement import Evidence
+    from auditkit.subject.subject import Subject
+
+Requirement = Literal["labels", "scores", "sensitive", "training", "model"]
+"""What an auditor can ask of a subject; where it is absent the auditor is `not_run`, with that reason."""
+
+
+@runtime_checkable
+class Auditor(Protocol):
+    """What an auditor looks like; nothing inherits from it.
+
+    A class may declare `requires` (see Requirement) and `measures`, the ids that it can emit: a policy that
+    names another id of this auditor is then refused before the run.
+    """
+
+    def audit(self, subject: Subject) -> Evidence:
+        """Examine the subject; raise NotRun with the reason where the check does not apply."""
+        ...
+
+
+class DeclaredAuditor(Auditor, Protocol):
+    """An auditor that declares what it needs and what it measures."""
+
+    requires: ClassVar[tuple[Requirement, ...]]
+    measures: ClassVar[tuple[str, ...]]
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Return the installed auditors by name, not yet loaded: auditkit's own first, then plugins by name."""
+    found = {point.name: point for point in entry_points(group="auditkit.auditors")}
+    own = [name for name, point in found.items() if point.value.startswith("auditkit.")]
+    order = ["performance", "fairness", "explainability", "privacy"]
+    own.sort(key=lambda name: order.index(name) if name in order else len(order))
+    return {name: found[name] for name in own + sorted(set(found) - set(own))}

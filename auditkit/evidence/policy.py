@@ -75,10 +75,14 @@ class Finding(Record):
     message: str
 
 
+def default_policy_text() -> str:
+    """Return the commented TOML of the policy that auditkit ships."""
+    return resources.files("auditkit.evidence").joinpath("default_policy.toml").read_text(encoding="utf-8")
+
+
 def default_policy() -> Policy:
     """Return the policy that auditkit ships, used where the user names none."""
-    text = resources.files("auditkit.evidence").joinpath("default_policy.toml").read_text(encoding="utf-8")
-    return parse_policy(text, source="shipped with auditkit")
+    return parse_policy(default_policy_text(), source="shipped with auditkit")
 
 
 def read_policy(path: str | Path) -> Policy:

@@ -44,12 +44,13 @@ class DatasetRecord(FileRecord):
 
 
 class SubjectRecord(Record):
-    """What was audited: model, data, and the schema between them."""
+    """What was audited: model, data, and the schema between them; `notes` say what was dropped or sampled."""
 
     model: ModelRecord | None
     dataset: DatasetRecord
     training_dataset: DatasetRecord | None = None
     sensitive: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     schema_: dict[str, Any] = Field(alias="schema", serialization_alias="schema")
 
     model_config = Record.model_config | {"populate_by_name": True, "serialize_by_alias": True}
@@ -167,6 +168,12 @@ def overall(findings: Any) -> Verdict:
         if verdict in verdicts:
             return verdict
     return "pass" if verdicts & {"pass", "waived"} else "not_run"
+
+
+def results_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of results.json."""
+    schema = Report.model_json_schema(mode="serialization", by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "auditkit results"}
 
 
 def read_report(path: str | Path) -> Report:

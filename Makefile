@@ -1,0 +1,48 @@
+# make install   a .venv with the pinned dependencies     make demo     train and audit the census model
+# make test      the tests that CI runs                   make check    format, lint, types
+# make slow      the exhaustive tests                     make reports  regenerate the gallery in reports/
+# make lock      pin again what pyproject.toml asks for   make clean    remove what these made
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Warnings of pip about this machine's package sources are not the user's business.
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: install demo test check slow reports lock clean
+
+install: .venv/installed
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v else f"auditkit needs Python 3.11 or later, got {v[0]}.{v[1]}; run make PYTHON=python3.12 install")'
+	$(PYTHON) -m venv .venv
+	$(PIP) install -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: install
+	$(BIN)/auditkit demo
+
+test: install
+	$(BIN)/python -m pytest -m "not slow" -n 2 --quiet
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+slow: install
+	$(BIN)/python -m pytest -m slow --quiet --timeout 3600
+
+reports: install
+	$(BIN)/python -m reports.census
+
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet "torch==2.13.0"
+	.venv-lock/bin/python -m pip install --quiet ".[dev]" hatchling editables
+	sed -n '/^#/p' requirements.lock > requirements.lock.new
+	.venv-lock/bin/python -m pip freeze --exclude auditkit | sed 's/+cpu$$//' >> requirements.lock.new
+	mv requirements.lock.new requirements.lock && rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .venv-lock reports/demo .mypy_cache .pytest_cache .ruff_cache

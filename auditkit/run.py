@@ -1,0 +1,370 @@
+"""One audit: a subject, auditors and a policy go in, a Report comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import subprocess
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from auditkit.auditors import Auditor, installed
+from auditkit.errors import InputError, NotRun, closest
+from auditkit.evidence.measurement import Evidence
+from auditkit.evidence.policy import Policy, check_measurements_exist, default_policy, judge, read_policy, unmeasured
+from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, Outcome, Report, SubjectRecord
+from auditkit.subject.data import Data, data_from_frame, read_data
+from auditkit.subject.model import Model, model_from_module, open_model
+from auditkit.subject.schema import Schema
+from auditkit.subject.subject import Subject, load_subject
+
+Progress = Callable[[str, float, str], None]
+"""Called with the auditor's name, the fraction done (0 to 1) and what is being done."""
+
+PACKAGES = ("torch", "captum", "fairlearn", "opacus", "numpy", "pandas", "scipy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Unloadable:
+    """An auditor that could not be loaded; it reports its error and never passes."""
+
+    reason: str
+
+
+def audit(
+    model: torch.nn.Module | Model | str | Path,
+    data: pd.DataFrame | str | Path,
+    *,
+    target: str | None = None,
+    sensitive: Sequence[str] | None = None,
+    schema: Schema | None = None,
+    training_data: pd.DataFrame | str | Path | None = None,
+    auditors: Sequence[Auditor] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    policy: Policy | str | Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    strict: bool = False,
+    encoding: str = "utf-8",
+    run_id: str | None = None,
+    progress: Progress = lambda auditor, fraction, what: None,
+) -> Report:
+    """Audit a model on a data set, and return the Report.
+
+    Args:
+        model: a file that auditkit packed, an opened Model, or a plain `nn.Module` that maps a float tensor
+            (rows, columns) to logits. A plain module is fed the columns of `data` that are neither target
+            nor sensitive, in their order, as they are; all must be numeric.
+        data: the rows to audit: a DataFrame or a file.
+        target: the label's column; default: the one the model's schema names.
+        sensitive: columns whose groups are compared; default: those the model's schema names.
+        schema: for a plain module, how columns become its input, if not as they are.
+        training_data: the rows that the model was trained on; needed by the privacy auditor.
+        auditors: instances to run instead of all installed ones.
+        settings: settings of installed auditors, by name: `{"privacy": {"epsilon": (1.0, 3.0)}}`.
+        only: names of the auditors to run; the others are recorded as left out.
+        skip: names of auditors to leave out.
+        policy: limits to judge by: a Policy or a file; default: the policy that auditkit ships.
+        limit: audit a seeded sample of this many rows.
+        seed: seeds every random choice of the audit.
+        device: "auto", "cpu" or "cuda".
+        strict: an inconclusive verdict exits 3 instead of 0.
+        encoding: of CSV files.
+        run_id: names the run; default: a new one.
+        progress: called as the audit advances.
+
+    Raises:
+        InputError: the model, data, policy or settings cannot be used; nothing was audited.
+    """
+    policy = policy if isinstance(policy, Policy) else default_policy() if policy is None else read_policy(policy)
+    chosen = _choose(auditors, settings or {}, only, skip)
+    _check_policy(policy, chosen)
+    subject = _load(
+        model, data, training_data, target, sensitive, schema, limit=limit, seed=seed, device=device, encoding=encoding,
+        progress=progress,
+    )
+    outcomes = [_run(name, auditor, subject, policy, progress) for name, auditor in chosen.items()]
+    return Report(
+        run_id=run_id or new_run_id(),
+        created=datetime.now(UTC).replace(microsecond=0),
+        strict=strict,
+        subject=_subject_record(subject),
+        environment=_environment(subject),
+        policy=policy,
+        outcomes=tuple(outcomes),
+    )
+
+
+def new_run_id() -> str:
+    """Return a new name for a run: 32 random hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+Chosen = dict[str, Auditor | Unloadable | None]
+"""The auditors by name: an instance, one that does not load, or None for one that was left out."""
+
+
+def _choose(
+    auditors: Sequence[Auditor] | None,
+    settings: Mapping[str, Mapping[str, Any]],
+    only: Sequence[str],
+    skip: Sequence[str],
+) -> Chosen:
+    points = installed()
+    for name in [*only, *skip, *settings]:
+        if name not in points:
+            raise InputError(f"unknown auditor '{name}'{closest(name, points)}; installed are {', '.join(points)}.")
+    chosen: Chosen = {}
+    if auditors is not None:
+        names = {point.value: name for name, point in points.items()}
+        for auditor in auditors:
+            kind = type(auditor)
+            chosen[names.get(f"{kind.__module__}:{kind.__qualname__}", kind.__name__.lower())] = auditor
+        return chosen
+    for name, point in points.items():
+        if name in skip or (only and name not in only):
+            chosen[name] = None
+            continue
+        try:
+            kind = point.load()
+        except Exception as error:  # noqa: BLE001  # a plugin's import may raise anything; it must not read as a pass
+            chosen[name] = Unloadable(f"{point.value} does not load: {type(error).__name__}: {error}")
+            continue
+        chosen[name] = kind(**settings.get(name, {}))
+    return chosen
+
+
+def _check_policy(policy: Policy, chosen: Chosen) -> None:
+    measures: list[str] = []
+    undeclared: list[str] = []
+    for name, auditor in chosen.items():
+        declared = measures_of(name) if auditor is None else getattr(auditor, "measures", None)
+        if declared is None:
+            undeclared.append(name)
+        else:
+            measures += declared
+    check_measurements_exist(policy, measures, open_auditors=undeclared)
+
+
+def measures_of(name: str) -> tuple[str, ...] | None:
+    """Return the measurement ids that the installed auditor `name` declares; None if it declares none."""
+    try:
+        kind = installed()[name].load()
+    except Exception:  # noqa: BLE001  # as above: what does not load declares nothing
+        return None
+    return getattr(kind, "measures", None)
+
+
+def _load(
+    model: torch.nn.Module | Model | str | Path,
+    data: pd.DataFrame | str | Path,
+    training_data: pd.DataFrame | str | Path | None,
+    target: str | None,
+    sensitive: Sequence[str] | None,
+    schema: Schema | None,
+    *,
+    limit: int | None,
+    seed: int,
+    device: str,
+    encoding: str,
+    progress: Progress,
+) -> Subject:
+    progress("subject", 0.0, "opening the model")
+    if isinstance(model, str | Path):
+        model = open_model(model)
+    progress("subject", 0.2, "reading the data")
+    rows = _read(data, encoding)
+    if isinstance(model, torch.nn.Module):
+        model = model_from_module(model, rows, target=target, sensitive=sensitive or (), schema=schema)
+    elif target is not None and target != model.schema.target:
+        model = dataclasses.replace(model, schema=model.schema.model_copy(update={"target": target}))
+    training = None if training_data is None else _read(training_data, encoding)
+    subject = load_subject(
+        model, rows, sensitive=sensitive, training=training, limit=limit, seed=seed, device=device,
+        progress=lambda fraction, what: progress("subject", fraction, what),
+    )
+    progress("subject", 0.7, "predicting")
+    _ = subject.predictions
+    if subject.training is not None:
+        progress("subject", 0.9, "encoding the training data")
+        _ = subject.training_arrays
+    progress("subject", 1.0, "ready")
+    return subject
+
+
+def _read(data: pd.DataFrame | str | Path, encoding: str) -> Data:
+    return data_from_frame(data) if isinstance(data, pd.DataFrame) else read_data(data, encoding=encoding)
+
+
+def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject, policy: Policy, progress: Progress) -> Outcome:
+    limits = [limit for limit in policy.limits if limit.measurement.split(".")[0] == name]
+
+    def outcome(evidence: Evidence | None, *, error: str | None = None, reason: str | None = None) -> Outcome:
+        measurements = () if evidence is None else tuple(evidence.measurements)
+        findings = []
+        for limit in limits:
+            why = error or reason or "the audit made no such measurement"
+            findings += judge(limit, measurements) or [unmeasured(limit, why)]
+        return Outcome(
+            auditor=name,
+            version=_version_of(auditor),
+            settings=dataclasses.asdict(auditor) if dataclasses.is_dataclass(auditor) else {},  # type: ignore[arg-type]
+            seconds=round(time.perf_counter() - started, 3),
+            error=error,
+            reason=reason,
+            measurements=measurements,
+            findings=tuple(findings),
+            exhibits=() if evidence is None else tuple(evidence.exhibits),
+            notes=() if evidence is None else tuple(evidence.notes),
+        )
+
+    started = time.perf_counter()
+    if auditor is None:
+        return outcome(None, reason="left out by --only or --skip")
+    if isinstance(auditor, Unloadable):
+        return outcome(None, error=auditor.reason)
+    for requirement in getattr(auditor, "requires", ()):
+        if missing := _missing(subject, requirement):
+            return outcome(None, reason=missing)
+    progress(name, 0.0, "")
+    observed = dataclasses.replace(subject, progress=lambda fraction, what: progress(name, fraction, what))
+    try:
+        result = outcome(auditor.audit(observed))
+    except NotRun as why:
+        result = outcome(None, reason=str(why))
+    except Exception as error:  # noqa: BLE001  # whatever an auditor raises, the others still report, and this is no pass
+        result = outcome(None, error=_place(error))
+    progress(name, 1.0, "")
+    return result
+
+
+def _missing(subject: Subject, requirement: str) -> str | None:
+    reasons = {
+        "labels": (subject.schema.target is None, "the data has no labels; pass --target COLUMN"),
+        "sensitive": (not subject.sensitive, "no column was named sensitive; pass --sensitive COLUMN"),
+        "training": (subject.training is None, "no training data; pass --train-dataset FILE"),
+    }
+    absent, reason = reasons.get(requirement, (False, ""))
+    return reason if absent else None
+
+
+def _place(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno}, in {last.name})"
+
+
+def _version_of(auditor: object) -> str:
+    package = type(auditor).__module__.partition(".")[0]
+    if auditor is None or isinstance(auditor, Unloadable) or package == "auditkit":
+        return version("auditkit")
+    distributions = packages_distributions().get(package, [])
+    return version(distributions[0]) if distributions else "unknown"
+
+
+def _subject_record(subject: Subject) -> SubjectRecord:
+    model, data, training = subject.model, subject.data, subject.training
+    return SubjectRecord(
+        model=ModelRecord(
+            path=model.path,
+            sha256=model.sha256,
+            name=model.name,
+            kind=model.kind,
+            trust=model.trust,
+            architecture=model.card.architecture if model.card else type(model.module).__qualname__,
+            parameter_count=model.parameter_count,
+        ),
+        dataset=DatasetRecord(
+            path=data.path,
+            sha256=data.sha256,
+            row_count=subject.row_count_read,
+            audited_row_count=len(subject.labels),
+        ),
+        training_dataset=None
+        if training is None
+        else DatasetRecord(
+            path=training.path,
+            sha256=training.sha256,
+            row_count=len(training.frame),
+            audited_row_count=len(subject.training_arrays[1]),
+        ),
+        sensitive=subject.sensitive,
+        notes=subject.notes,
+        schema_=subject.schema.model_dump(mode="json"),
+    )
+
+
+def _environment(subject: Subject) -> Environment:
+    commit, dirty = _git()
+    return Environment(
+        auditkit=version("auditkit"),
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        packages=dict(_versions()),
+        device=torch.cuda.get_device_name(subject.device) if subject.device.type == "cuda" else "cpu",
+        threads=torch.get_num_threads(),
+        seed=subject.seed,
+        git_commit=commit,
+        git_dirty=dirty,
+    )
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:  # a pin of ours that the user replaced by a build under another name
+            yield package, "unknown"
+
+
+def _git() -> tuple[str | None, bool | None]:
+    def git(*arguments: str) -> str:
+        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+        done = subprocess.run(  # noqa: S603  # fixed arguments, no shell
+            ["git", *arguments], capture_output=True, text=True, timeout=5, check=True, env=environment  # noqa: S607
+        )
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """An installed auditor as a user sees it: what it does, its settings with their defaults, what it measures."""
+
+    name: str
+    summary: str
+    settings: dict[str, Any]
+    measures: tuple[str, ...]
+
+
+def describe_auditors() -> list[Description]:
+    """Describe every installed auditor; one that does not load says so in its summary."""
+    described = []
+    for name, point in installed().items():
+        try:
+            kind = point.load()
+        except Exception as error:  # noqa: BLE001  # a plugin's import may raise anything
+            described.append(Description(name, f"does not load: {type(error).__name__}: {error}", {}, ()))
+            continue
+        fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+        defaults = {field.name: field.default for field in fields}
+        summary = (kind.__doc__ or "").strip().partition("\n")[0]
+        described.append(Description(name, summary, defaults, tuple(getattr(kind, "measures", ()))))
+    return described

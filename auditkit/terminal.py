@@ -1,0 +1,110 @@
+"""What a person at a terminal sees: progress while it runs, and the verdict at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from auditkit.evidence.report import Report
+    from auditkit.run import Description
+    from auditkit.subject.model import Model
+
+EXIT_CODES = {
+    0: "nothing failed",
+    1: "a limit failed",
+    2: "usage or input error",
+    3: "the audit is incomplete",
+    5: "nothing was evaluated",
+    130: "interrupted",
+}
+VERDICTS = {
+    "pass": ("✔ PASS", "green"),
+    "warn": ("▲ WARN", "yellow"),
+    "fail": ("✘ FAIL", "red"),
+    "inconclusive": ("◆ INCONCLUSIVE", "yellow"),
+    "waived": ("○ WAIVED", "cyan"),
+    "not_run": ("– NOT RUN", "bright_black"),
+    "error": ("! ERROR", "magenta"),
+}
+
+
+@contextmanager
+def progress(*, silent: bool) -> Iterator[Callable[[str, float, str], None]]:
+    """Give a function that shows how far each part is; it does nothing unless standard error is a terminal."""
+    if silent or not sys.stderr.isatty():
+        yield lambda name, fraction, what: None
+        return
+    columns = (
+        TextColumn("{task.description:<14}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[what]}", style="bright_black"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=False) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, fraction: float, what: str) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=1.0, what=what)
+            bars.update(tasks[name], completed=fraction, what="" if fraction >= 1 else what)
+
+        yield show
+
+
+def conclude(report: Report, page: Path) -> None:
+    """Print the verdict, the three worst findings as sentences, and where the report is."""
+    console = Console(highlight=False)
+    counted: dict[str, int] = {}
+    for finding in report.findings:
+        counted[finding.verdict] = counted.get(finding.verdict, 0) + 1
+    summary = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in counted.items())
+    words, colour = VERDICTS[report.verdict]
+    console.print()
+    console.print(Text(words, style=f"bold {colour}"), Text(f"  {summary or 'no limit was judged'}"))
+    for outcome in report.outcomes:
+        if outcome.error is not None:
+            _sentence(console, "error", f"The {outcome.auditor} auditor failed: {outcome.error}")
+        elif outcome.reason is not None:
+            _sentence(console, "not_run", f"{outcome.auditor.capitalize()} did not run: {outcome.reason}.")
+    worst = [finding for finding in report.findings if finding.verdict not in ("pass", "waived", "not_run")]
+    for finding in worst[:3]:
+        _sentence(console, finding.verdict, finding.message)
+    console.print(Text(f"Report: {page}"), soft_wrap=True)
+
+
+def _sentence(console: Console, verdict: str, message: str) -> None:
+    words, colour = VERDICTS[verdict]
+    text = Text.assemble((f"{words[0]} ", colour), message)
+    console.print(Padding(text, (0, 0, 0, 2)) if console.is_terminal else text, soft_wrap=not console.is_terminal)
+
+
+def trained(model: Model, record: dict[str, Any]) -> None:
+    """Print what was trained, and the command that audits it."""
+    console = Console(highlight=False)
+    rows = f"{record['row_count']:,} rows" + (
+        f" ({record['dropped_row_count']:,} without a label left out)" if record["dropped_row_count"] else ""
+    )
+    privacy = f", epsilon {record['epsilon']:.2f}" if "epsilon" in record else ""
+    console.print(f"Trained {model.name} on {rows}: {model.parameter_count:,} parameters{privacy}.", soft_wrap=True)
+    console.print(f"Model: {model.path}", soft_wrap=True)
+
+
+def list_auditors(descriptions: Sequence[Description]) -> None:
+    """Print the installed auditors with their settings and measurements."""
+    console = Console(highlight=False, soft_wrap=True)
+    for description in descriptions:
+        console.print(Text.assemble((description.name, "bold"), f"  {description.summary}"))
+        for name, default in description.settings.items():
+            console.print(f"  setting  {name} = {default}")
+        for measure in description.measures:
+            console.print(f"  measures {measure}")
