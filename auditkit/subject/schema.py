@@ -1,0 +1,325 @@
+"""Columns to tensors and back to columns: the encoding that travels inside the model file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field, FiniteFloat, model_validator
+
+from auditkit.errors import DatasetError, closest
+from auditkit.evidence.measurement import Record
+from auditkit.subject.data import factorize, origin, shown
+
+TRUE_WORDS = frozenset({"1", "true", "t", "yes", "y"})
+FALSE_WORDS = frozenset({"0", "false", "f", "no", "n"})
+MISSING_NUMBERS = frozenset({"na", "n/a", "nan", "null", "none"})
+"""Further words for a missing value in a numeric or boolean column, where they cannot name a category."""
+
+MAXIMUM_CATEGORIES = 1000
+
+
+class Feature(Record):
+    """One column that the network reads, and how it becomes cells of the encoded row.
+
+    numeric: one cell, (x - mean) / scale, 0 where missing. boolean: one cell, 0 or 1, 0 where missing.
+    categorical: one cell a category, all 0 where the category is not listed. With `missing`, one more cell that
+    is 1 where the value is missing.
+    """
+
+    name: str
+    kind: Literal["numeric", "categorical", "boolean"]
+    mean: FiniteFloat = 0.0
+    scale: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    categories: tuple[str, ...] = ()
+    missing: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Feature:
+        if (self.kind == "categorical") != bool(self.categories):
+            raise ValueError(f"feature {self.name!r}: a categorical feature, and no other, lists its categories")
+        if len(set(self.categories)) != len(self.categories):
+            raise ValueError(f"feature {self.name!r}: a category is listed twice")
+        return self
+
+    @property
+    def width(self) -> int:
+        """The number of cells in the encoded row."""
+        return max(len(self.categories), 1) + self.missing
+
+
+class Schema(Record):
+    """What the columns mean: the features and their encoding, the target and its classes, the sensitive columns.
+
+    In a binary task the last class is the positive one. `output` says what the network returns per row: logits or
+    probabilities, one column a class (in a binary task also a single column for the positive class).
+    """
+
+    version: Literal[1] = 1
+    features: Annotated[tuple[Feature, ...], Field(min_length=1)]
+    target: str | None
+    task: Literal["binary", "multiclass"]
+    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    sensitive: tuple[str, ...] = ()
+    output: Literal["logits", "probabilities"] = "logits"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Schema:
+        names = [feature.name for feature in self.features]
+        for what, listed in (("feature", names), ("class", self.classes), ("sensitive column", self.sensitive)):
+            if len(set(listed)) != len(listed):
+                raise ValueError(f"a {what} is named twice")
+        if self.target in names:
+            raise ValueError(f"the target {self.target!r} is among the features")
+        if (self.task == "binary") != (len(self.classes) == 2):
+            raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
+        return self
+
+    @property
+    def input_width(self) -> int:
+        """The number of cells in an encoded row."""
+        return sum(feature.width for feature in self.features)
+
+    def column_slices(self) -> dict[str, slice]:
+        """Return, for each feature's name, its cells in the encoded row."""
+        slices = {}
+        start = 0
+        for feature in self.features:
+            slices[feature.name] = slice(start, start + feature.width)
+            start += feature.width
+        return slices
+
+    def encode(self, frame: pd.DataFrame) -> NDArray[np.float32]:
+        """Return the rows of a frame as the network reads them: float32, (rows, input_width), all finite.
+
+        Columns are found by name: their order does not matter, and others are left alone.
+
+        Raises:
+            DatasetError: a feature's column is missing, or a numeric or boolean one holds something else (the
+                row, column and value are named).
+        """
+        self.check_columns(frame)
+        encoded = np.zeros((len(frame), self.input_width), dtype=np.float32)
+        for feature, cells in zip(self.features, self.column_slices().values(), strict=True):
+            block = encoded[:, cells]
+            if feature.kind == "categorical":
+                codes, missing = _categories(frame[feature.name], feature)
+                known = codes >= 0
+                block[known, codes[known]] = 1
+            else:
+                values = numbers(frame, feature.name, boolean=feature.kind == "boolean")
+                missing = np.isnan(values)
+                with np.errstate(over="ignore"):
+                    scaled = ((values - feature.mean) / feature.scale).astype(np.float32)
+                overflow = np.isinf(scaled)
+                if overflow.any():
+                    row = int(overflow.argmax())
+                    raise DatasetError(
+                        f"column {feature.name!r}, {origin(frame, row)}: {values[row]:g} is too large for float32."
+                    )
+                block[:, 0] = np.where(missing, 0, scaled)
+            if feature.missing:
+                block[missing, -1] = 1
+        return encoded
+
+    def encode_labels(self, frame: pd.DataFrame) -> NDArray[np.int64]:
+        """Return the class codes of the target column: int64, (rows,), -1 where the label is missing.
+
+        Raises:
+            DatasetError: the schema names no target, the column is missing, or a label is none of the classes.
+        """
+        if self.target is None:
+            raise DatasetError("the model's schema names no target column; pass --target COLUMN.")
+        if self.target not in frame.columns:
+            raise DatasetError(f"has no target column {self.target!r}{closest(self.target, list(frame.columns))}.")
+        codes, words = factorize(frame[self.target])
+        position = {name: code for code, name in enumerate(self.classes)}
+        unknown = [code for code, word in enumerate(words) if word not in position]
+        if unknown:
+            row = int(np.isin(codes, unknown).argmax())
+            listed = ", ".join(shown(name) for name in self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
+            raise DatasetError(
+                f"target {self.target!r}, {origin(frame, row)}: {shown(words[codes[row]])} is none of the classes "
+                f"that the model knows ({listed})."
+            )
+        return np.array([*(position[word] for word in words), -1], dtype=np.int64)[codes]
+
+    def unseen_counts(self, frame: pd.DataFrame) -> dict[str, int]:
+        """Return, per feature, the rows whose value has no cell of its own; features without such rows are left out.
+
+        A category that the schema does not list, or a missing value where the schema knows none: it is encoded as
+        zeros (a numeric column's mean), and the report says for how many rows.
+        """
+        self.check_columns(frame)
+        counts = {}
+        for feature in self.features:
+            if feature.kind == "categorical":
+                codes, missing = _categories(frame[feature.name], feature)
+                unseen = (codes < 0) & ~missing
+            else:
+                missing = np.isnan(numbers(frame, feature.name, boolean=feature.kind == "boolean"))
+                unseen = np.zeros_like(missing)
+            count = int((unseen if feature.missing else unseen | missing).sum())
+            if count:
+                counts[feature.name] = count
+        return counts
+
+    def check_columns(self, frame: pd.DataFrame) -> None:
+        """Raise DatasetError where a feature's column is missing from the frame."""
+        absent = [feature.name for feature in self.features if feature.name not in frame.columns]
+        if absent:
+            others = [str(column) for column in frame.columns if column not in self.column_slices()]
+            more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
+            raise DatasetError(f"has no column {absent[0]!r}{more}, which the model reads{closest(absent[0], others)}.")
+
+
+def infer_schema(
+    frame: pd.DataFrame, *, target: str, sensitive: Sequence[str] = (), features: Sequence[str] | None = None
+) -> Schema:
+    """Decide once, from the rows a network is trained on, what each column is and how it is encoded.
+
+    A column is numeric if every value that is not missing is a number, boolean if it holds one word for true and
+    one for false, else categorical. Numbers are standardised by their mean and population standard deviation
+    (by 1 where they are constant). Classes are sorted, as numbers if all of them are. `features` defaults to every
+    column but the target, sensitive ones included.
+
+    Raises:
+        DatasetError: a named column is missing, a text column has more than 1,000 distinct values, or the target
+            has fewer than 2 or more than 1,000 classes.
+    """
+    columns = [str(column) for column in frame.columns]
+    for role, names in (("target", [target]), ("sensitive", sensitive), ("feature", features or ())):
+        for name in names:
+            if name not in columns:
+                raise DatasetError(f"has no {role} column {name!r}{closest(name, columns)}.")
+    names = [column for column in columns if column != target] if features is None else list(dict.fromkeys(features))
+    if target in names:
+        raise DatasetError(f"the target {target!r} is among the features; leave it out.")
+    if not names:
+        raise DatasetError(f"has no column but the target {target!r}: there is nothing to learn from.")
+    _, classes = factorize(frame[target])
+    if not 2 <= len(classes) <= MAXIMUM_CATEGORIES:
+        raise DatasetError(
+            f"target {target!r} must have from 2 to {MAXIMUM_CATEGORIES:,} classes, got {len(classes):,}; "
+            "auditkit audits classifiers."
+        )
+    return Schema(
+        features=tuple(_infer_feature(frame, name) for name in names),
+        target=target,
+        task="binary" if len(classes) == 2 else "multiclass",
+        classes=tuple(sorted(classes, key=float) if all(math.isfinite(_number(name)) for name in classes) else classes),
+        sensitive=tuple(dict.fromkeys(sensitive)),
+    )
+
+
+def numeric_schema(
+    columns: Sequence[str],
+    *,
+    target: str | None,
+    classes: Sequence[str],
+    sensitive: Sequence[str] = (),
+    output: Literal["logits", "probabilities"] = "logits",
+) -> Schema:
+    """Return the schema of a network that reads these numeric columns as they are, in this order."""
+    return Schema(
+        features=tuple(Feature(name=name, kind="numeric") for name in columns),
+        target=target,
+        task="binary" if len(classes) == 2 else "multiclass",
+        classes=tuple(classes),
+        sensitive=tuple(sensitive),
+        output=output,
+    )
+
+
+def numbers(frame: pd.DataFrame, name: str, *, boolean: bool = False) -> NDArray[np.float64]:
+    """Return a column as float64, (rows,), NaN where missing; with `boolean`, words for true and false as 1 and 0.
+
+    Raises:
+        DatasetError: a value is neither missing nor a finite number (or such a word); the first one is named.
+    """
+    column = frame[name]
+    values: NDArray[np.float64]
+    if _is_typed(column):
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        allowed = np.isin(values, (0, 1)) if boolean else ~np.isinf(values)
+        wrong = ~(allowed | np.isnan(values))
+    else:
+        codes, words = factorize(column)
+        parse = _boolean if boolean else _number
+        parsed = np.array([*(parse(word) for word in words), np.nan], dtype=np.float64)
+        values = parsed[codes]
+        # _number and _boolean mark what they cannot read by infinity, and missing values by NaN.
+        wrong = np.isinf(values)
+    if wrong.any():
+        row = int(wrong.argmax())
+        kind = "boolean" if boolean else "numeric"
+        raise DatasetError(
+            f"column {name!r} is {kind}, but {origin(frame, row)} holds {shown(column.iloc[row])}; "
+            "correct the value, or leave it empty if it is missing."
+        )
+    return values
+
+
+def _infer_feature(frame: pd.DataFrame, name: str) -> Feature:
+    column = frame[name]
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return Feature(name=name, kind="boolean", missing=bool(column.isna().any()))
+    if not _is_typed(column):
+        codes, words = factorize(column)
+        folded = {word.casefold() for word in words} - MISSING_NUMBERS
+        one_each = len(folded & TRUE_WORDS) == 1 and len(folded & FALSE_WORDS) == 1
+        if len(folded) == 2 and one_each and folded != {"0", "1"}:
+            return Feature(name=name, kind="boolean", missing=bool(np.isnan(numbers(frame, name, boolean=True)).any()))
+        read = [_number(word) for word in words]
+        if any(math.isinf(value) for value in read) or (words and all(math.isnan(value) for value in read)):
+            if len(words) > MAXIMUM_CATEGORIES:
+                raise DatasetError(
+                    f"column {name!r} has {len(words):,} distinct texts, and a categorical column at most "
+                    f"{MAXIMUM_CATEGORIES:,}; drop the column, or group its values."
+                )
+            return Feature(name=name, kind="categorical", categories=tuple(words), missing=bool((codes < 0).any()))
+    values = numbers(frame, name)
+    present = values[~np.isnan(values)]
+    mean, scale = 0.0, 1.0
+    if present.size:
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = float(present.mean()), float(present.std())
+        if not math.isfinite(mean) or not math.isfinite(deviation):
+            raise DatasetError(f"column {name!r} holds numbers that are too large to standardise.")
+        # Equal numbers can leave a deviation that is rounding error, and not exactly 0.
+        scale = deviation if present.min() < present.max() and deviation > 0 else 1.0
+    return Feature(name=name, kind="numeric", mean=mean, scale=scale, missing=present.size < values.size)
+
+
+def _categories(column: pd.Series[Any], feature: Feature) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the codes of a column's values among the feature's categories (-1: none of them), and what is missing."""
+    codes, words = factorize(column)
+    position = {category: code for code, category in enumerate(feature.categories)}
+    lookup = np.array([*(position.get(word, -1) for word in words), -1], dtype=np.int64)
+    return lookup[codes], codes < 0
+
+
+def _is_typed(column: pd.Series[Any]) -> bool:
+    return pd.api.types.is_numeric_dtype(column.dtype)
+
+
+def _number(word: str) -> float:
+    """Return the number that a text writes, NaN for a word for missing, infinity for anything else."""
+    if word.lower() in MISSING_NUMBERS:
+        return math.nan
+    try:
+        return math.inf if "_" in word else float(word)
+    except ValueError:
+        return math.inf
+
+
+def _boolean(word: str) -> float:
+    """Return 1 or 0 for a word for true or false, NaN for a word for missing, infinity for anything else."""
+    folded = word.casefold()
+    if folded in MISSING_NUMBERS:
+        return math.nan
+    return 1.0 if folded in TRUE_WORDS else 0.0 if folded in FALSE_WORDS else math.inf
