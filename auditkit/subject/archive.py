@@ -214,7 +214,7 @@ class _PickleReader:
         rebuild = ("collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
         if name in rebuild or name.removeprefix("torch.") in ITEM_BYTES:
             return _Global(name)
-        raise Program(f"a pickle that names code to run ({name[:80]!r})")
+        raise Program(f"a pickled module or object, whose code runs when it is opened (it names {name[:80]!r})")
 
     def storage(self, description: Any) -> _Storage:
         marker, kind, key, location, count = description

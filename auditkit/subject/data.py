@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import csv
 import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,15 @@ def factorize(column: pd.Series[Any]) -> tuple[NDArray[np.int64], list[str]]:
     position = {word: code for code, word in enumerate(words)}
     lookup = np.array([*(position.get(text, -1) for text in texts), -1], dtype=np.int64)
     return lookup[codes], words
+
+
+@contextlib.contextmanager
+def naming(data: Data) -> Iterator[None]:
+    """Put the data set's name before the message of a DatasetError: the schema does not know whose frame it reads."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(f"{data.name}: {error}") from error
 
 
 def origin(frame: pd.DataFrame, row: int) -> str:

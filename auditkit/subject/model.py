@@ -6,6 +6,7 @@ import contextlib
 import copy
 import hashlib
 import os
+import stat
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -157,6 +158,8 @@ def open_model(path: str | Path) -> Model:
     name = f"model {path}"
     try:
         with open(path, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ModelFileError(f"{name}: is no regular file.")
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             card, shapes = _inspect(name, file)
             _check_keys(name, card, shapes)

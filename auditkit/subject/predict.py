@@ -79,7 +79,7 @@ def predict(
         while start < len(inputs):
             try:
                 outputs = _forward(module, inputs[start : start + batch_size], device)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            except (MemoryError, RuntimeError, TypeError, ValueError, IndexError) as error:
                 if not _is_out_of_memory(error):
                     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
                     shape = f"({min(batch_size, len(inputs) - start)}, {inputs.shape[1]})"

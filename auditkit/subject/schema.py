@@ -201,19 +201,32 @@ def infer_schema(
         raise DatasetError(f"the target {target!r} is among the features; leave it out.")
     if not names:
         raise DatasetError(f"has no column but the target {target!r}: there is nothing to learn from.")
+    classes = infer_classes(frame, target)
+    return Schema(
+        features=tuple(_infer_feature(frame, name) for name in names),
+        target=target,
+        task="binary" if len(classes) == 2 else "multiclass",
+        classes=classes,
+        sensitive=tuple(dict.fromkeys(sensitive)),
+    )
+
+
+def infer_classes(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
+    """Return the classes of a target column: its distinct texts, sorted, as numbers if all of them are.
+
+    Raises:
+        DatasetError: there is no such column, or it has fewer than 2 or more than 1,000 classes.
+    """
+    if target not in frame.columns:
+        raise DatasetError(f"has no target column {target!r}{closest(target, list(frame.columns))}.")
     _, classes = factorize(frame[target])
     if not 2 <= len(classes) <= MAXIMUM_CATEGORIES:
         raise DatasetError(
             f"target {target!r} must have from 2 to {MAXIMUM_CATEGORIES:,} classes, got {len(classes):,}; "
             "auditkit audits classifiers."
         )
-    return Schema(
-        features=tuple(_infer_feature(frame, name) for name in names),
-        target=target,
-        task="binary" if len(classes) == 2 else "multiclass",
-        classes=tuple(sorted(classes, key=float) if all(math.isfinite(_number(name)) for name in classes) else classes),
-        sensitive=tuple(dict.fromkeys(sensitive)),
-    )
+    numeric = all(math.isfinite(_number(name)) for name in classes)
+    return tuple(sorted(classes, key=float) if numeric else classes)
 
 
 def numeric_schema(

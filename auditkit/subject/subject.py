@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from auditkit.errors import DatasetError, InputError, closest
-from auditkit.subject.data import Data, factorize
+from auditkit.subject.data import Data, factorize, naming
 from auditkit.subject.model import Model
 from auditkit.subject.predict import Predictions, Progress, choose_device, predict
 from auditkit.subject.schema import Schema
@@ -170,17 +169,17 @@ def load_subject(
                 "put its values into ranges (bins) in the data set first."
             )
     # Encoded here, so that a value that does not fit stops the run before any auditor starts.
-    with _named(rows):
+    with naming(rows):
         _ = subject.inputs
     if training_rows is not None:
-        with _named(training_rows):
+        with naming(training_rows):
             _ = subject.training_inputs
     return subject
 
 
 def _labelled(schema: Schema, data: Data) -> tuple[Data, NDArray[np.int64], list[str]]:
     """Return the rows that have a label, their class codes, and a note on those that have none."""
-    with _named(data):
+    with naming(data):
         schema.check_columns(data.frame)
         labels = schema.encode_labels(data.frame)
         known = labels >= 0
@@ -193,19 +192,10 @@ def _labelled(schema: Schema, data: Data) -> tuple[Data, NDArray[np.int64], list
 
 
 def _unseen_notes(schema: Schema, data: Data) -> list[str]:
-    with _named(data):
+    with naming(data):
         counts = schema.unseen_counts(data.frame)
     return [
         f"Column {name}: {count:,} of {len(data.frame):,} rows hold a category, or a missing value, that the model "
         "was never trained on."
         for name, count in counts.items()
     ]
-
-
-@contextlib.contextmanager
-def _named(data: Data) -> Iterator[None]:
-    """Put the data set's name before the message of a DatasetError."""
-    try:
-        yield
-    except DatasetError as error:
-        raise DatasetError(f"{data.name}: {error}") from error
