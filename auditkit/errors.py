@@ -47,10 +47,10 @@ class NotRun(AuditkitError):
 
 
 def closest(name: str, candidates: Iterable[str]) -> str:
-    """Return `"; did you mean 'x'?"` for the candidate nearest to `name`, or an empty string.
+    """Return `" (did you mean 'x'?)"` for the candidate nearest to `name`, or an empty string.
 
     >>> closest("incom", ["age", "income"])
-    "; did you mean 'income'?"
+    " (did you mean 'income'?)"
     """
     matches = difflib.get_close_matches(name, list(candidates), n=1)
-    return f"; did you mean '{matches[0]}'?" if matches else ""
+    return f" (did you mean '{matches[0]}'?)" if matches else ""

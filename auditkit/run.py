@@ -25,13 +25,25 @@ from auditkit.evidence.policy import Policy, check_measurements_exist, default_p
 from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, Outcome, Report, SubjectRecord
 from auditkit.subject.data import Data, data_from_frame, read_data
 from auditkit.subject.model import Model, model_from_module, open_model
-from auditkit.subject.schema import Schema
+from auditkit.subject.schema import Schema, infer_classes, numeric_schema
 from auditkit.subject.subject import Subject, load_subject
 
 Progress = Callable[[str, float, str], None]
 """Called with the auditor's name, the fraction done (0 to 1) and what is being done."""
 
 PACKAGES = ("torch", "captum", "fairlearn", "opacus", "numpy", "pandas", "scipy")
+
+
+@dataclasses.dataclass
+class Stage:
+    """Passes progress on under the name of the part that is running."""
+
+    report: Progress
+    name: str = "subject"
+
+    def __call__(self, fraction: float, what: str) -> None:
+        """Report that `fraction` of the part is done."""
+        self.report(self.name, fraction, what)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,11 +104,15 @@ def audit(
     policy = policy if isinstance(policy, Policy) else default_policy() if policy is None else read_policy(policy)
     chosen = _choose(auditors, settings or {}, only, skip)
     _check_policy(policy, chosen)
+    stage = Stage(progress)
     subject = _load(
         model, data, training_data, target, sensitive, schema, limit=limit, seed=seed, device=device, encoding=encoding,
-        progress=progress,
+        progress=stage,
     )
-    outcomes = [_run(name, auditor, subject, policy, progress) for name, auditor in chosen.items()]
+    outcomes = []
+    for name, auditor in chosen.items():
+        stage.name = name
+        outcomes.append(_run(name, auditor, subject, policy))
     return Report(
         run_id=run_id or new_run_id(),
         created=datetime.now(UTC).replace(microsecond=0),
@@ -180,36 +196,51 @@ def _load(
     seed: int,
     device: str,
     encoding: str,
-    progress: Progress,
+    progress: Stage,
 ) -> Subject:
-    progress("subject", 0.0, "opening the model")
+    progress(0.0, "opening the model")
     if isinstance(model, str | Path):
         model = open_model(model)
-    progress("subject", 0.2, "reading the data")
+    progress(0.2, "reading the data")
     rows = _read(data, encoding)
     if isinstance(model, torch.nn.Module):
-        model = model_from_module(model, rows, target=target, sensitive=sensitive or (), schema=schema)
-    elif target is not None and target != model.schema.target:
+        model = model_from_module(model, schema or _plain_schema(rows, target, sensitive or ()))
+    if target is not None and target != model.schema.target:
         model = dataclasses.replace(model, schema=model.schema.model_copy(update={"target": target}))
     training = None if training_data is None else _read(training_data, encoding)
+    progress(0.5, "checking the data")
     subject = load_subject(
-        model, rows, sensitive=sensitive, training=training, limit=limit, seed=seed, device=device,
-        progress=lambda fraction, what: progress("subject", fraction, what),
+        model,
+        rows,
+        sensitive=sensitive,
+        training=training,
+        limit=limit,
+        seed=seed,
+        device=device,
+        progress=progress,
     )
-    progress("subject", 0.7, "predicting")
+    progress(0.7, "predicting")
     _ = subject.predictions
-    if subject.training is not None:
-        progress("subject", 0.9, "encoding the training data")
-        _ = subject.training_arrays
-    progress("subject", 1.0, "ready")
+    progress(1.0, "")
     return subject
+
+
+def _plain_schema(rows: Data, target: str | None, sensitive: Sequence[str]) -> Schema:
+    columns = [str(column) for column in rows.frame.columns]
+    if target is None:
+        raise InputError("target must name the label's column; pass target='COLUMN'.")
+    if target not in columns:
+        raise InputError(f"target {target!r} is not a column of the data{closest(target, columns)}.")
+    features = [column for column in columns if column != target and column not in sensitive]
+    classes = infer_classes(rows.frame, target)
+    return numeric_schema(features, target=target, classes=classes, sensitive=tuple(sensitive), output="logits")
 
 
 def _read(data: pd.DataFrame | str | Path, encoding: str) -> Data:
     return data_from_frame(data) if isinstance(data, pd.DataFrame) else read_data(data, encoding=encoding)
 
 
-def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject, policy: Policy, progress: Progress) -> Outcome:
+def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject, policy: Policy) -> Outcome:
     limits = [limit for limit in policy.limits if limit.measurement.split(".")[0] == name]
 
     def outcome(evidence: Evidence | None, *, error: str | None = None, reason: str | None = None) -> Outcome:
@@ -239,15 +270,14 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject, poli
     for requirement in getattr(auditor, "requires", ()):
         if missing := _missing(subject, requirement):
             return outcome(None, reason=missing)
-    progress(name, 0.0, "")
-    observed = dataclasses.replace(subject, progress=lambda fraction, what: progress(name, fraction, what))
+    subject.progress(0.0, "")
     try:
-        result = outcome(auditor.audit(observed))
+        result = outcome(auditor.audit(subject))
     except NotRun as why:
         result = outcome(None, reason=str(why))
     except Exception as error:  # noqa: BLE001  # whatever an auditor raises, the others still report, and this is no pass
         result = outcome(None, error=_place(error))
-    progress(name, 1.0, "")
+    subject.progress(1.0, "")
     return result
 
 
@@ -298,8 +328,8 @@ def _subject_record(subject: Subject) -> SubjectRecord:
         else DatasetRecord(
             path=training.path,
             sha256=training.sha256,
-            row_count=len(training.frame),
-            audited_row_count=len(subject.training_arrays[1]),
+            row_count=subject.training_row_count_read or 0,
+            audited_row_count=len(training.frame),
         ),
         sensitive=subject.sensitive,
         notes=subject.notes,

@@ -55,10 +55,9 @@ class Privacy:
 
     def audit(self, subject: Subject) -> Evidence:
         """Retrain once per epsilon, predict the audited rows, and set the results side by side."""
-        training = subject.training
-        if training is None:
+        inputs, labels = subject.training_inputs, subject.training_labels
+        if inputs is None or labels is None:
             raise NotRun("no training data; pass --train-dataset FILE")
-        inputs, labels = subject.training_arrays
         ledgers: dict[str, Ledger] = {}
         predictions: dict[str, Predictions] = {ORIGINAL: subject.predictions}
         for index, epsilon in enumerate(self.epsilon):
@@ -171,8 +170,32 @@ def _exhibits(
     ]
     for column in subject.sensitive:
         exhibits.append(_who_pays(subject, predictions, column))
-    exhibits += [Facts(title=f"Privacy ledger, {name}", rows=ledger.statements()) for name, ledger in ledgers.items()]
+    exhibits += [ledger_facts(name, ledger) for name, ledger in ledgers.items()]
     return exhibits
+
+
+def ledger_facts(name: str, ledger: Ledger) -> Facts:
+    """Return the ledger as statements a reader can check, with what the budget does not cover."""
+    rows = (
+        ("Guarantee", f"({ledger.epsilon:.4g}, {ledger.delta:.2g})-differential privacy ({ledger.accountant.upper()} accountant)"),
+        ("Planned with", f"epsilon at most {ledger.target_epsilon:g}; RDP accountant {ledger.epsilon_rdp:.4g}"),
+        ("Mechanism", ledger.mechanism),
+        ("Trust model", ledger.trust_model),
+        ("Unit of privacy", ledger.unit_of_privacy),
+        ("Contribution bound", ledger.contribution_bound),
+        ("Neighbouring relation", ledger.neighbouring_relation),
+        ("Rows n", f"{ledger.row_count:,} (1/n = {1 / ledger.row_count:.2g})"),
+        ("Sampling", ledger.sampling),
+        ("Expected batch", f"{ledger.expected_batch_size:,} rows"),
+        ("Noise multiplier", f"{ledger.noise_multiplier:.4g}"),
+        ("Clipping norm", f"{ledger.max_grad_norm:g}"),
+        ("Steps", f"{ledger.steps:,} ({ledger.epochs} epochs)"),
+        ("Initial weights", "fresh, drawn by seed; never those that saw the data without privacy"),
+        ("Noise seed", ledger.seed_statement),
+        ("Library", f"Opacus {ledger.opacus}, torch {ledger.torch}"),
+        *(("Not covered", statement) for statement in ledger.not_covered),
+    )
+    return Facts(title=f"Privacy ledger, {name}", rows=rows)
 
 
 def _who_pays(subject: Subject, predictions: dict[str, Predictions], column: str) -> Table:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from auditkit.errors import InputError
+import torch
+
+from auditkit.errors import InputError, closest
 from auditkit.subject.architectures import build
 from auditkit.subject.data import Data
 from auditkit.subject.model import Card, Model, open_model, save_model
@@ -21,7 +22,8 @@ def train(
     data: Data,
     *,
     target: str,
-    sensitive: Sequence[str],
+    sensitive: Sequence[str] = (),
+    drop: Sequence[str] = (),
     out: str | Path,
     hidden: Sequence[int] = (128, 64),
     epochs: int | None = None,
@@ -32,18 +34,19 @@ def train(
 ) -> tuple[Model, dict[str, Any]]:
     """Train a tabular network on `data`, write it to `out`, and return it as opened again, with its training record.
 
-    Sensitive columns are features too, unless the caller leaves them out of `data`. With `epsilon` the weights
-    are trained by DP-SGD, and the ledger travels in the file.
+    Sensitive columns are features too, unless `drop` names them. With `epsilon` the weights are trained by
+    DP-SGD with a noise seed that is not recorded, and the ledger travels in the file.
 
     Args:
         data: the training rows; rows without a label are left out and counted.
         target: the label's column.
         sensitive: columns whose groups an audit will compare.
+        drop: columns that are not features, such as an id or a sampling weight.
         out: the file to write, ending in .pt.
         hidden: widths of the hidden layers.
         epochs: passes over the rows; None takes the trainer's default.
         epsilon: privacy budget; None trains without privacy.
-        seed: seeds weights, batches, validation split and noise.
+        seed: seeds weights, batches and validation split (not the noise of DP-SGD).
         device: "auto", "cpu" or "cuda".
         progress: called with the fraction done and what is being done.
 
@@ -54,24 +57,29 @@ def train(
     if out.suffix != ".pt":
         raise InputError(f"out must end in .pt, got {out}; pass --out model.pt.")
     chosen = choose_device(device)
+    columns = [str(column) for column in data.frame.columns]
+    for name in drop:
+        if name not in columns:
+            raise InputError(f"drop: {data.name} has no column {name!r}{closest(name, columns)}.")
     progress(0.0, "inferring the schema")
-    schema = infer_schema(data.frame, target=target, sensitive=tuple(sensitive))
+    features = [column for column in columns if column != target and column not in drop]
+    schema = infer_schema(data.frame, target=target, sensitive=tuple(sensitive), features=features)
     labels = schema.encode_labels(data.frame)
     known = labels >= 0
     inputs = schema.encode(data.frame)[known]
     labels = labels[known]
     arguments = {"input_width": schema.input_width, "output_width": len(schema.classes), "hidden": list(hidden)}
-    module = build("mlp", arguments, seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        module = build("mlp", arguments)
     passes = {} if epochs is None else {"epochs": epochs}
     ledger = None
     if epsilon is None:
         record = fit(module, inputs, labels, seed=seed, device=chosen, progress=progress, **passes)
-        trained = {
-            name: value for name, value in dataclasses.asdict(record).items() if not isinstance(value, list | tuple)
-        }
+        trained = record.model_dump(exclude={"training_losses", "validation_losses"})
     else:
         private = fit_private(
-            module, inputs, labels, epsilon=epsilon, seed=seed, device=chosen, progress=progress, **passes
+            module, inputs, labels, epsilon=epsilon, seed=None, device=chosen, progress=progress, **passes
         )
         ledger = private.model_dump(mode="json")
         trained = {"epochs": private.epochs, "epsilon": private.epsilon}
