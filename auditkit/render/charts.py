@@ -1,0 +1,323 @@
+"""Pictures of measurements and curves as inline SVG: pure functions from evidence to text.
+
+Positions along x are percentages and heights are pixels, so that a chart takes the width it is given while its
+text keeps its size, on a telephone as in print. Colours and strokes are classes that card.css fills in: one
+picture serves light, dark and paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from itertools import groupby
+
+from auditkit.evidence.measurement import Curve, Interval, Line, Measurement, Slice, Unit
+from auditkit.evidence.policy import Limit
+from auditkit.evidence.sentences import number, span
+from auditkit.render.text import counted, limit_words, shorten, visible
+
+ROWS_SHOWN = 40
+"""A picture of slices draws at most this many; the rest are in the table beside it."""
+
+LINE_STYLES = 6
+"""How many colours and dash patterns card.css knows; further lines start over."""
+
+_PERCENT_UNITS = ("rate", "rate_difference", "share")
+_ROW, _AXIS = 40, 30  # pixels: one slice with its label, the axis under them
+_LEFT, _RIGHT = 1.0, 99.0  # percent of the width that the slices span
+_CURVE_LEFT, _CURVE_WIDTH, _CURVE_TOP = 11.0, 86.0, 30  # percent, percent, pixels
+_CURVE_HEIGHT, _CURVE_FOOT = 230, 44
+
+
+def ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Return round numbers (steps of 1, 2, 2.5 or 5 times a power of ten) that cover `low` to `high`.
+
+    The first is at or under `low`, the last at or over `high`; the step is at least their distance over `most`.
+
+    >>> ticks(0.07, 0.31)
+    [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35]
+    >>> ticks(3.0, 3.0)
+    [2.0, 3.0, 4.0]
+    """
+    if high <= low:
+        low, high = low - 1, high + 1
+    exact = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(exact))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= exact * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def slices_chart(
+    measurement: Measurement, *, heading: str, limit: Limit | None = None, overall: float | None = None
+) -> str:
+    """Draw one row per slice: its value, the interval of the slice alone, and the simultaneous one, thinner.
+
+    Shares are bars from zero, other units are dots. `limit` shades the side on which its bound holds;
+    `overall` is the value over all rows. Slices without a value are not drawn: `undrawn` names them.
+    """
+    drawn = drawn_slices(measurement)
+    if not drawn:
+        return ""
+    unit, bars = measurement.unit, measurement.unit == "share"
+    ends = [end for part in drawn for end in _ends(part)] + ([0.0] if bars else [])
+    ends += [limit.bound] if limit else []
+    ends += [overall] if overall is not None else []
+    marks = ticks(min(ends), max(ends))
+    x = _scale(marks[0], marks[-1], _LEFT, _RIGHT)
+    height = len(drawn) * _ROW
+    body = _x_axis(marks, unit, x, top=0, bottom=height)
+    for index, part in enumerate(drawn):
+        middle = index * _ROW + 26
+        body += [_limit_band(limit, marks, x, middle)] if limit else []
+        if overall is not None:
+            body.append(
+                f'<line class="overall" x1="{x(overall)}" x2="{x(overall)}" y1="{middle - 8}" y2="{middle + 8}"/>'
+            )
+        body.append(_slice_row(part, unit, x, middle, bars, marks))
+    names = ", ".join(f"{shorten(part.name, 40)} {number(part.value or 0.0, unit)}" for part in drawn[:8])
+    description = f"{counted(len(drawn), 'group')}, highest first: {names}{', and more' if len(drawn) > 8 else ''}."
+    if limit:
+        description += f" The limit is {limit_words(limit, unit)}."
+    return _svg("slices", heading, description, height + _AXIS, body)
+
+
+def drawn_slices(measurement: Measurement) -> list[Slice]:
+    """Return the slices that a picture shows, highest value first: all, or the highest and the lowest of many."""
+    known = sorted((part for part in measurement.slices if part.value is not None), key=lambda p: -(p.value or 0.0))
+    if len(known) <= ROWS_SHOWN:
+        return known
+    return known[: ROWS_SHOWN // 2] + known[-ROWS_SHOWN // 2 :]
+
+
+def undrawn(measurement: Measurement) -> list[str]:
+    """Return one sentence per reason for which slices of the measurement are not in its picture."""
+    reasons: dict[str, list[str]] = {}
+    for part in measurement.slices:
+        if part.value is None:
+            reasons.setdefault(part.reason or "undefined", []).append(f"{part.name} (n = {part.count:,})")
+    sentences = [f"Not shown: {', '.join(names)}: {reason}." for reason, names in reasons.items()]
+    known = sum(part.value is not None for part in measurement.slices)
+    if known > ROWS_SHOWN:
+        sentences.append(
+            f"The picture shows the {ROWS_SHOWN // 2} highest and the {ROWS_SHOWN // 2} lowest of {known:,} groups; "
+            "the table lists all."
+        )
+    return sentences
+
+
+def curve_chart(curve: Curve) -> str:
+    """Draw the lines of a curve with their bands over linear axes, and the diagonal if it asks for one."""
+    xs = [value for line in curve.lines for value in line.x]
+    ys = [value for line in curve.lines for part in (line.y, line.low, line.high) for value in part or ()]
+    if not xs or not ys:
+        return ""
+    if curve.identity:
+        xs = ys = xs + ys
+    x_marks, y_marks = ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
+    height = _CURVE_HEIGHT + (70 if curve.identity else 0)
+    bottom = _CURVE_TOP + height
+    x = _scale(x_marks[0], x_marks[-1], _CURVE_LEFT, _CURVE_LEFT + _CURVE_WIDTH)
+    y = _pixels(y_marks[0], y_marks[-1], bottom, _CURVE_TOP)
+    # The lines live in an inner picture of 1000 by 1000 units that is stretched to the plot.
+    inside_x, inside_y = _units(x_marks, 0, 1000), _units(y_marks, 1000, 0)
+    body = [f'<text class="axis-label" x="0" y="12">{_axis_label(curve.y_label, curve.y_unit)}</text>']
+    for mark in y_marks:
+        body.append(
+            f'<line class="grid" x1="{_CURVE_LEFT}%" x2="{_CURVE_LEFT + _CURVE_WIDTH}%" y1="{y(mark)}" y2="{y(mark)}"/>'
+        )
+        body.append(
+            f'<text class="tick" x="{_CURVE_LEFT - 1.5}%" y="{y(mark) + 4:g}" text-anchor="end">'
+            f"{_tick(mark, curve.y_unit, y_marks)}</text>"
+        )
+    body += _x_axis(x_marks, curve.x_unit, x, top=_CURVE_TOP, bottom=bottom, percent_sign=False)
+    body.append(
+        f'<text class="axis-label" x="{_CURVE_LEFT + _CURVE_WIDTH / 2}%" y="{bottom + 38}" text-anchor="middle">'
+        f"{_axis_label(curve.x_label, curve.x_unit)}</text>"
+    )
+    body.append(
+        f'<svg x="{_CURVE_LEFT}%" y="{_CURVE_TOP}" width="{_CURVE_WIDTH}%" height="{height}" '
+        'viewBox="0 0 1000 1000" preserveAspectRatio="none">'
+    )
+    if curve.identity:
+        # The axes are equal, so that the diagonal of the plot is the line y = x.
+        body.append('<line class="identity" x1="0" y1="1000" x2="1000" y2="0"/>')
+    body += [_band(line, index, inside_x, inside_y) for index, line in enumerate(curve.lines)]
+    body += [_path(line, index, inside_x, inside_y) for index, line in enumerate(curve.lines)]
+    body.append("</svg>")
+    for index, line in enumerate(curve.lines):
+        if len(line.x) <= 15:
+            body += [
+                f'<circle class="point line-{index % LINE_STYLES}" cx="{x(at)}" cy="{y(value)}" r="3.5">'
+                f"<title>{_escape(shorten(line.name, 60))}: {number(at, curve.x_unit)}, {number(value, curve.y_unit)}"
+                "</title></circle>"
+                for at, value in zip(line.x, line.y, strict=True)
+            ]
+    described = "; ".join(_describe(line, curve) for line in curve.lines[:6])
+    description = f"{curve.y_label} over {curve.x_label}. {described}{'; and more' if len(curve.lines) > 6 else ''}."
+    kind = "curve square" if curve.identity else "curve"
+    return _svg(kind, curve.title, description, bottom + _CURVE_FOOT, body)
+
+
+def strip(value: float, interval: Interval | None, limit: Limit) -> str:
+    """Draw one judged number as a strip: the side that the limit allows, the interval, the value.
+
+    It repeats what the sentence beside it says, so it is hidden from screen readers.
+    """
+    low, high = (interval.low, interval.high) if interval else (value, value)
+    ends = [low, high, value, limit.bound]
+    room = (max(ends) - min(ends)) * 0.25 or max(abs(value), 1.0) * 0.25
+    x = _scale(min(ends) - room, max(ends) + room, 0, 100)
+    edges = (
+        (x(min(ends) - room), x(limit.bound)) if limit.at_most is not None else (x(limit.bound), x(max(ends) + room))
+    )
+    left, right = (float(edge[:-1]) for edge in edges)
+    return (
+        '<svg class="strip" aria-hidden="true" width="100%" height="20">'
+        f'<rect class="allowed" x="{left:g}%" y="1" width="{right - left:g}%" height="18"/>'
+        f'<line class="axis" x1="0" x2="100%" y1="10" y2="10"/>'
+        f'<line class="limit" x1="{x(limit.bound)}" x2="{x(limit.bound)}" y1="0" y2="20"/>'
+        f'<line class="interval" x1="{x(low)}" x2="{x(high)}" y1="10" y2="10"/>'
+        f'<circle class="dot" cx="{x(value)}" cy="10" r="4"/></svg>'
+    )
+
+
+def _slice_row(
+    part: Slice, unit: Unit, x: Callable[[float], str], middle: int, bars: bool, marks: Sequence[float]
+) -> str:
+    value = part.value or 0.0
+    text = middle - 11
+    said = f"{visible(part.name)}: {number(value, unit)} ("
+    said += f"{span(part.interval, unit)}, " if part.interval else ""
+    said += f"n = {part.count:,})"
+    pieces = [
+        f"<g><title>{_escape(said)}</title>",
+        f'<line class="axis" x1="{x(marks[0])}" x2="{x(marks[-1])}" y1="{middle}" y2="{middle}"/>',
+        # The inner picture cuts off a name that is wider than its place, whatever the letters.
+        f'<svg class="name" x="{_LEFT}%" y="{text - 15}" width="62%" height="20"><text x="0" y="15">'
+        f"{_escape(shorten(part.name, 30))}</text></svg>",
+        f'<text class="value" x="{_RIGHT}%" y="{text}" text-anchor="end">'
+        f'<tspan class="count">n = {part.count:,}\u2003</tspan>{number(value, unit)}</text>',
+    ]
+    if bars:
+        start, end = sorted((float(x(0.0)[:-1]), float(x(value)[:-1])))
+        pieces.append(
+            f'<rect class="bar" x="{start:g}%" y="{middle - 5}" width="{end - start:g}%" height="10" rx="1.5"/>'
+        )
+    if part.simultaneous_interval:
+        low, high = x(part.simultaneous_interval.low), x(part.simultaneous_interval.high)
+        pieces.append(f'<line class="simultaneous" x1="{low}" x2="{high}" y1="{middle}" y2="{middle}"/>')
+        pieces += [
+            f'<line class="simultaneous" x1="{at}" x2="{at}" y1="{middle - 4}" y2="{middle + 4}"/>'
+            for at in (low, high)
+        ]
+    if part.interval:
+        low, high = x(part.interval.low), x(part.interval.high)
+        pieces.append(
+            f'<line class="interval{" on-bar" if bars else ""}" x1="{low}" x2="{high}" y1="{middle}" y2="{middle}"/>'
+        )
+    if not bars:
+        pieces.append(f'<circle class="dot" cx="{x(value)}" cy="{middle}" r="5"/>')
+    return "".join([*pieces, "</g>"])
+
+
+def _ends(part: Slice) -> Iterable[float]:
+    yield part.value or 0.0
+    for interval in (part.interval, part.simultaneous_interval):
+        if interval:
+            yield from (interval.low, interval.high)
+
+
+def _limit_band(limit: Limit, marks: Sequence[float], x: Callable[[float], str], middle: int) -> str:
+    edges = (marks[0], limit.bound) if limit.at_most is not None else (limit.bound, marks[-1])
+    left, right = (float(x(edge)[:-1]) for edge in edges)
+    return (
+        f'<rect class="allowed" x="{left:g}%" y="{middle - 8}" width="{right - left:g}%" height="16"/>'
+        f'<line class="limit" x1="{x(limit.bound)}" x2="{x(limit.bound)}" y1="{middle - 9}" y2="{middle + 9}"/>'
+    )
+
+
+def _x_axis(
+    marks: Sequence[float], unit: Unit, x: Callable[[float], str], *, top: int, bottom: int, percent_sign: bool = True
+) -> list[str]:
+    pieces = []
+    sign = " %" if percent_sign and unit in _PERCENT_UNITS else ""
+    for index, mark in enumerate(marks):
+        edge = "start" if index == 0 and top == 0 else "end" if index == len(marks) - 1 and top == 0 else "middle"
+        label = _tick(mark, unit, marks) + (sign if index == len(marks) - 1 else "")
+        pieces.append(f'<line class="grid" x1="{x(mark)}" x2="{x(mark)}" y1="{top}" y2="{bottom}"/>')
+        pieces.append(f'<text class="tick" x="{x(mark)}" y="{bottom + 18}" text-anchor="{edge}">{label}</text>')
+    return pieces
+
+
+def _axis_label(label: str, unit: Unit) -> str:
+    sign = ", %" if unit in _PERCENT_UNITS else ""
+    return _escape(shorten(label, 44) + sign)
+
+
+def _tick(value: float, unit: Unit, marks: Sequence[float]) -> str:
+    scale = 100 if unit in _PERCENT_UNITS else 1
+    step = (marks[1] - marks[0]) * scale
+    digits = next((digits for digits in range(6) if math.isclose(step, round(step, digits), rel_tol=1e-6)), 6)
+    if abs(value * scale) >= 1e5:
+        return f"{value * scale:.3g}"
+    return f"{round(value * scale, digits) + 0.0:,.{digits}f}".replace("-", "\u2212")
+
+
+def _describe(line: Line, curve: Curve) -> str:
+    name = shorten(line.name, 40)
+    if not line.x:
+        return f"{name} has no points"
+    first, last = number(line.y[0], curve.y_unit), number(line.y[-1], curve.y_unit)
+    return f"{name} goes from {first} to {last} in {counted(len(line.x), 'point')}"
+
+
+def _band(line: Line, index: int, x: Callable[[float], float], y: Callable[[float], float]) -> str:
+    if line.low is None or line.high is None or not line.x:
+        return ""
+    upper = [(x(at), y(value)) for at, value in zip(line.x, line.high, strict=True)]
+    lower = [(x(at), y(value)) for at, value in zip(line.x, line.low, strict=True)]
+    return f'<polygon class="band line-{index % LINE_STYLES}" points="{_points(upper + lower[::-1])}"/>'
+
+
+def _path(line: Line, index: int, x: Callable[[float], float], y: Callable[[float], float]) -> str:
+    points = [(x(at), y(value)) for at, value in zip(line.x, line.y, strict=True)]
+    name = _escape(shorten(line.name, 60))
+    return (
+        f'<polyline class="line line-{index % LINE_STYLES}" points="{_points(points)}"><title>{name}</title></polyline>'
+    )
+
+
+def _points(points: Iterable[tuple[float, float]]) -> str:
+    printed = (f"{across:g},{down:g}" for across, down in ((round(a, 1), round(d, 1)) for a, d in points))
+    return " ".join(point for point, _ in groupby(printed))  # neighbours that fall on one spot are drawn once
+
+
+def _scale(low: float, high: float, left: float, right: float) -> Callable[[float], str]:
+    def place(value: float) -> str:
+        return f"{left + (value - low) / (high - low) * (right - left):.2f}%"
+
+    return place
+
+
+def _pixels(low: float, high: float, bottom: float, top: float) -> Callable[[float], float]:
+    def place(value: float) -> float:
+        return round(bottom + (value - low) / (high - low) * (top - bottom), 1)
+
+    return place
+
+
+def _units(marks: Sequence[float], start: float, end: float) -> Callable[[float], float]:
+    return _pixels(marks[0], marks[-1], start, end)
+
+
+def _svg(kind: str, heading: str, description: str, height: int, body: Iterable[str]) -> str:
+    return (
+        f'<svg class="chart {kind}" role="img" width="100%" height="{height}">'
+        f"<title>{_escape(heading)}</title><desc>{_escape(description)}</desc>{''.join(body)}</svg>"
+    )
+
+
+def _escape(text: str) -> str:
+    return escape(visible(text))

@@ -1,0 +1,217 @@
+"""The report card: one self-contained page, without script, that a reader can forward and print."""
+
+from __future__ import annotations
+
+import html as standard_html
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from auditkit.evidence.measurement import Curve, Interval, Line, Measurement, Unit
+from auditkit.evidence.policy import Finding
+from auditkit.evidence.report import DatasetRecord, Outcome, Report
+from auditkit.evidence.sentences import number, title
+from auditkit.render import charts
+from auditkit.render.summary import WORDS, attention, headline, judged_limits, not_examined, tally
+from auditkit.render.text import bounds, counted, limit_words, shorten, unbroken, visible
+from auditkit.render.words import AUDITORS, plugin_words
+
+CURVE_ROWS = 40
+"""A table of a curve's points lists at most about this many; all are in results.json."""
+
+DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "neither": "describes only"}
+
+
+def render_html(report: Report) -> str:
+    """Return the report card of `report` as one HTML document, without script and without outside requests."""
+    return _page(report, contents=True)
+
+
+def notebook_frame(report: Report) -> str:
+    """Return the report card in an `<iframe>` that a notebook can show as a cell's output."""
+    page = standard_html.escape(_page(report, contents=False))
+    return (
+        f'<iframe srcdoc="{page}" sandbox title="auditkit report" width="100%" height="720" '
+        'style="border:1px solid #8886;border-radius:8px"></iframe>'
+    )
+
+
+def _page(report: Report, *, contents: bool) -> str:
+    word, explanation = headline(report)
+    template = _environment().get_template("card.html.jinja")
+    return template.render(
+        report=report,
+        contents=contents,
+        word=word,
+        explanation=explanation,
+        limits=judged_limits(report),
+        tally=tally(report),
+        attention=attention(report),
+        passed=[finding for finding in report.findings if finding.verdict == "pass"],
+        missing=not_examined(report),
+        undefined_count=sum(
+            part.value is None for outcome in report.outcomes for m in outcome.measurements for part in m.slices
+        ),
+        methods=_methods(report),
+        units=_units(report),
+        css=Markup(_file("card.css")),  # noqa: S704  # our own file
+        strip=lambda finding: _strip(report, finding),
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_file),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
+    )
+    environment.globals |= {
+        "words_of": lambda auditor: AUDITORS.get(auditor) or plugin_words(auditor),
+        "verdict_words": WORDS,
+        "directions": DIRECTIONS,
+        "number": number,
+        "unbroken": unbroken,
+        "title": title,
+        "bounds": bounds,
+        "limit_words": limit_words,
+        "counted": counted,
+        "shorten": shorten,
+        "slices_figure": _slices_figure,
+        "curve_figure": _curve_figure,
+        "curve_rows": _curve_rows,
+        "line_styles": charts.LINE_STYLES,
+        "cell": _cell,
+        "by_breakdown": _by_breakdown,
+        "uncharted": _uncharted,
+        "datasets": _datasets,
+        "plain": _plain,
+        "day": lambda moment: f"{moment.day} {moment:%B %Y}",
+    }
+    return environment
+
+
+def _file(name: str) -> str:
+    return resources.files("auditkit.render").joinpath(name).read_text(encoding="utf-8")
+
+
+def _svg(text: str) -> Markup:
+    return Markup(text)  # noqa: S704  # charts.py escapes what comes from outside
+
+
+def _find(outcome: Outcome, id: str, by: tuple[str, ...]) -> Measurement | None:
+    return next((m for m in outcome.measurements if m.id == id and m.by == by), None)
+
+
+def _strip(report: Report, finding: Finding) -> Markup:
+    measurement = report.measurement(finding.measurement, finding.by)
+    if measurement is None:
+        return Markup()
+    part = next((part for part in measurement.slices if part.name == finding.slice), None)
+    value, interval = measurement.value, measurement.interval
+    if part is not None:
+        value, interval = part.value, part.simultaneous_interval or part.interval
+    return Markup() if value is None else _svg(charts.strip(value, interval, finding.limit))
+
+
+def _slices_figure(
+    report: Report, outcome: Outcome, id: str, by: tuple[str, ...], heading: str
+) -> dict[str, Any] | None:
+    measurement = _find(outcome, id, by)
+    if measurement is None or not measurement.slices:
+        return None
+    per_group = measurement.value is None  # a limit on such a measurement is judged slice by slice
+    limit = next((x for x in report.policy.limits if per_group and x.measurement == id and x.chooses(by)), None)
+    whole = _find(outcome, id, ()) if by else None
+    overall = whole.value if whole else None
+    svg = charts.slices_chart(measurement, heading=heading, limit=limit, overall=overall)
+    return {
+        "svg": _svg(svg),
+        "measurement": measurement,
+        "limit": limit,
+        "overall": overall,
+        "undrawn": charts.undrawn(measurement),
+        "rows": sorted(measurement.slices, key=lambda p: (p.value is None, -(p.value or 0.0))),
+        "level": next((part.interval.level for part in measurement.slices if part.interval), None),
+        "simultaneous": any(part.simultaneous_interval for part in measurement.slices),
+    }
+
+
+def _curve_figure(curve: Curve) -> Markup:
+    return _svg(charts.curve_chart(curve))
+
+
+def _curve_rows(line: Line) -> tuple[int, list[int]]:
+    """The step between the points that a table lists, and their places: both ends always among them."""
+    step = max(1, -(-len(line.x) // CURVE_ROWS))
+    places = list(range(0, len(line.x), step))
+    if line.x and places[-1] != len(line.x) - 1:
+        places.append(len(line.x) - 1)
+    return step, places
+
+
+def _cell(value: str | float | None, unit: Unit | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    return f"{value:g}" if unit is None else number(value, unit)
+
+
+def _by_breakdown(outcome: Outcome) -> dict[tuple[str, ...], list[Measurement]]:
+    """The measurements that have a number of their own, or a reason for none, by breakdown; overall first."""
+    grouped: dict[tuple[str, ...], list[Measurement]] = {}
+    for measurement in sorted(outcome.measurements, key=lambda m: len(m.by)):
+        if measurement.value is not None or not measurement.slices:
+            grouped.setdefault(measurement.by, []).append(measurement)
+    return grouped
+
+
+def _uncharted(outcome: Outcome) -> list[Measurement]:
+    """The measurements whose slices no exhibit of the auditor shows."""
+    shown = {(e.measurement, e.by) for e in outcome.exhibits if e.kind == "slices"}
+    return [m for m in outcome.measurements if m.slices and (m.id, m.by) not in shown]
+
+
+def _datasets(report: Report) -> list[tuple[str, DatasetRecord]]:
+    subject = report.subject
+    training = [("Training data", subject.training_dataset)] if subject.training_dataset else []
+    return [("Data", subject.dataset), *training]
+
+
+def _methods(report: Report) -> dict[str, list[str]]:
+    """Each method by which an interval was made, with the measurements that it was made for."""
+    used: dict[str, dict[str, None]] = {}
+
+    def note(interval: Interval | None, id: str, ending: str = "") -> None:
+        if interval:
+            level = f"{interval.level * 100:g} %"
+            used.setdefault(f"{interval.method}, {level}{ending}", {})[title(id)] = None
+
+    for outcome in report.outcomes:
+        for measurement in outcome.measurements:
+            note(measurement.interval, measurement.id)
+            for part in measurement.slices:
+                note(part.interval, measurement.id)
+                note(part.simultaneous_interval, measurement.id, " for all groups together")
+    return {method: list(names) for method, names in sorted(used.items())}
+
+
+def _units(report: Report) -> dict[str, Unit]:
+    return {m.id: m.unit for outcome in report.outcomes for m in outcome.measurements}
+
+
+def _plain(value: Any) -> str:
+    """Print a setting or a part of the schema: short things whole, long lists by their count."""
+    if isinstance(value, dict | list | tuple):
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        return text if len(text) <= 160 else counted(len(value), "entry").replace("entrys", "entries")
+    return "none" if value is None else "yes" if value is True else "no" if value is False else str(value)

@@ -1,0 +1,82 @@
+"""A summary for a pull-request comment or a job page: verdict, findings worst first, what was not examined."""
+
+from __future__ import annotations
+
+import re
+
+from auditkit.evidence.policy import Verdict
+from auditkit.evidence.report import Report
+from auditkit.render.summary import WORDS, attention, headline, not_examined, tally
+from auditkit.render.text import counted, shorten, visible
+
+MARKS: dict[Verdict, str] = {
+    "pass": "✅",
+    "warn": "⚠️",
+    "fail": "❌",
+    "inconclusive": "❔",
+    "waived": "☑️",
+    "not_run": "➖",
+    "error": "🛑",
+}
+"""A sign beside each verdict's word, of a different shape for each."""
+
+FINDINGS_SHOWN = 30
+"""A comment lists at most this many findings, and says how many more there are."""
+
+
+def render_markdown(report: Report) -> str:
+    """Return `report` as GitHub-flavoured Markdown; text from outside is escaped."""
+    word, explanation = headline(report)
+    model = report.subject.model
+    subject = escape(shorten(model.name if model else "recorded decisions", 80))
+    lines = [f"## {MARKS[report.verdict]} {word}: audit of {subject}", "", escape(explanation), ""]
+    lines += [" · ".join(f"{MARKS[verdict]} {count} {WORDS[verdict].lower()}" for verdict, count in tally(report)), ""]
+    findings = attention(report)
+    if findings:
+        lines += ["| | Finding |", "|---|---|"]
+        lines += [
+            f"| {MARKS[f.verdict]} {WORDS[f.verdict]} | {escape(shorten(f.message, 1000))} |"
+            for f in findings[:FINDINGS_SHOWN]
+        ]
+        if len(findings) > FINDINGS_SHOWN:
+            lines.append(f"| | and {counted(len(findings) - FINDINGS_SHOWN, 'more finding')}, in report.html |")
+        lines.append("")
+    missing = not_examined(report)
+    if missing:
+        lines += ["**Not examined**", ""]
+        for item in missing[:FINDINGS_SHOWN]:
+            what = "" if item.what == "Limit" else f"{escape(item.what)}: "
+            lines.append(f"- {MARKS[item.verdict]} {what}{escape(shorten(item.why, 400))}")
+        if len(missing) > FINDINGS_SHOWN:
+            lines.append(f"- and {len(missing) - FINDINGS_SHOWN:,} more, in report.html")
+        lines.append("")
+    return "\n".join([*lines, _provenance(report), ""])
+
+
+def escape(text: str) -> str:
+    r"""Escape what Markdown, its tables and HTML would read as markup; line breaks become spaces.
+
+    >>> escape("a|b\n<script> *x* [y](z) @team #1")
+    'a\\|b &lt;script&gt; \\*x\\* \\[y\\](z) @\u200bteam #\u200b1'
+    """
+    text = " ".join(visible(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = re.sub(r"([\\`*_\[\]|~])", r"\\\1", text)
+    # A name must not be able to mention a person or an issue: a zero-width space keeps both from linking.
+    return re.sub(r"([@#])(?=\w)", "\\1\u200b", text)
+
+
+def _provenance(report: Report) -> str:
+    subject, environment = report.subject, report.environment
+    parts = [
+        f"model sha256 {subject.model.sha256[:12]}" if subject.model and subject.model.sha256 else None,
+        f"data {escape(shorten(subject.dataset.path or 'in memory', 60))}, "
+        f"{counted(subject.dataset.audited_row_count, 'row')}"
+        + (f", sha256 {subject.dataset.sha256[:12]}" if subject.dataset.sha256 else ""),
+        "the default policy shipped with auditkit"
+        if report.policy.source == "shipped with auditkit"
+        else f"policy {escape(shorten(report.policy.name, 60))}",
+        f"auditkit {escape(environment.auditkit)}",
+        report.created.strftime("%Y-%m-%d %H:%M %Z").strip(),
+        f"run {escape(report.run_id)}",
+    ]
+    return f"<sub>{' · '.join(part for part in parts if part)}</sub>"

@@ -1,0 +1,75 @@
+"""Make text from outside safe to show, and print numbers the way the whole report prints them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from auditkit.evidence.measurement import Interval, Unit
+from auditkit.evidence.policy import Limit
+from auditkit.evidence.sentences import number, span
+
+# Control characters (XML 1.0 forbids them), marks that reverse the text after them (a group's name must not be
+# able to rewrite the sentence that it stands in), lone surrogates and non-characters.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+def visible(text: str) -> str:
+    r"""Replace by U+FFFD every character that hides, that reorders its neighbours, or that XML forbids.
+
+    >>> visible("a\x00b\u202ec")
+    'a�b�c'
+    """
+    return _UNSAFE.sub("\ufffd", text)
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut `text` to `width` columns, wide characters counting as two, with an ellipsis where something was cut.
+
+    >>> shorten("Asian-Pac-Islander", 10), shorten("Male", 10)
+    ('Asian-Pac…', 'Male')
+    """
+    text = " ".join(visible(text).split())
+    columns = [2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text]
+    if sum(columns) <= width:
+        return text
+    kept, used = 0, 1
+    while used + columns[kept] <= width:
+        used += columns[kept]
+        kept += 1
+    return text[:kept].rstrip() + "…"
+
+
+def unbroken(text: str) -> str:
+    r"""Keep a number and its unit, and `n = 10`, on one line.
+
+    >>> unbroken("95 % CI, n = 10")
+    '95\xa0%\xa0CI, n\xa0=\xa010'
+    """
+    return re.sub(r"(?<=\d) (?=%|points)", "\xa0", text).replace("% CI", "%\xa0CI").replace("n = ", "n\xa0=\xa0")
+
+
+def bounds(interval: Interval, unit: Unit) -> str:
+    """Print the ends of an interval, without its level.
+
+    >>> bounds(Interval(low=0.126, high=0.158, level=0.95, method="Newcombe"), "rate_difference")
+    '12.6 to 15.8'
+    """
+    return span(interval, unit).partition(" CI ")[2]
+
+
+def limit_words(limit: Limit, unit: Unit | None) -> str:
+    """Print the bound of a limit; `unit` is that of its measurement, None where nothing measured it."""
+    word = "at most" if limit.at_most is not None else "at least"
+    return f"{word} {limit.bound:g}" if unit is None else f"{word} {number(limit.bound, unit)}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Print a count with its noun.
+
+    >>> counted(1, "limit"), counted(1200, "limit")
+    ('1 limit', '1,200 limits')
+    """
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")

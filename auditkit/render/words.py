@@ -1,0 +1,110 @@
+"""What the report says about each built-in auditor: what was asked, how to read the answer, what it does not show."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Words(NamedTuple):
+    """One auditor's plain words, a paragraph each; `does_not_show` is a list."""
+
+    asked: str
+    reading: str
+    does_not_show: tuple[str, ...]
+
+
+AUDITORS: dict[str, Words] = {
+    "performance": Words(
+        asked=(
+            "How often is the model right, how well does it rank, and does a score of 70 % mean that seven in ten "
+            "such cases turn out positive? Overall, and for each group by itself."
+        ),
+        reading=(
+            "Compare groups by their intervals rather than by their values: where two intervals overlap widely, "
+            "the data may not tell the groups apart. Balanced accuracy and ROC AUC do not profit from a rare "
+            "class; accuracy does."
+        ),
+        does_not_show=(
+            "How the model does on data that are collected elsewhere, later, or in another way than these.",
+            "Whether the labels themselves are right: a model that repeats a wrong label counts as correct.",
+        ),
+    ),
+    "fairness": Words(
+        asked=(
+            "Does the model select, and err on, some groups more often than others? Rates are compared between "
+            "the groups of each sensitive column, and of their intersections."
+        ),
+        reading=(
+            "A demographic parity difference compares how often groups are selected, whatever their label; an "
+            "equalized odds difference compares people who have the same label. Zero means no gap. A ratio of one "
+            "means no gap. The interval of a gap allows for the choice of the two most distant groups."
+        ),
+        does_not_show=(
+            "Why the groups differ, and whether the difference is justified: that is a judgement for people.",
+            "Gaps in groups that are not recorded, or too small to be shown.",
+            "Whether the labels already carry the unequal treatment that they are used to measure.",
+        ),
+    ),
+    "explainability": Words(
+        asked=(
+            "Which columns of the data do the model's outputs rest on, and how much of that falls on sensitive "
+            "columns? Attributions are summed over everything that a column was encoded into, and averaged over a "
+            "random sample of rows."
+        ),
+        reading=(
+            "A share is a column's part of the sum of the absolute attributions. The completeness error says how "
+            "much of the change in the output the attributions fail to account for; where it is large, do not "
+            "believe the shares."
+        ),
+        does_not_show=(
+            "Causes: a column can carry the influence of another one that it goes along with.",
+            "The reasons for one person's decision; these are averages over a sample.",
+            "That a sensitive column plays no part, when its own share is small: other columns can stand in for it.",
+        ),
+    ),
+    "privacy": Words(
+        asked=(
+            "What would it cost to train this model so that no single row of its training data can matter much? "
+            "The same architecture is trained again, from fresh weights, with differential privacy (DP-SGD), and "
+            "set beside the original."
+        ),
+        reading=(
+            "Epsilon bounds how much the presence of one row can change what the training may yield: smaller is "
+            "more private, and each step of one multiplies the odds by at most 2.7. Read accuracy and gaps beside "
+            "it: privacy is rarely paid for equally by all groups."
+        ),
+        does_not_show=(
+            "That the audited model is private: the guarantee belongs to the retrained one.",
+            "Protection for a person with several rows, unless the ledger's unit says so.",
+            "Hardening against side channels of floating-point noise and of the random number generator.",
+        ),
+    ),
+    "robustness": Words(
+        asked=(
+            "When does the model break? Its inputs are changed in stated ways and amounts, and its answers compared."
+        ),
+        reading="A curve that falls early means that small changes of the input suffice to change decisions.",
+        does_not_show=("How the model stands up to an attacker who knows it better than the stated method does.",),
+    ),
+    "data": Words(
+        asked=(
+            "Are the data fit to audit with? Missing values, repeated rows, columns that give the label away, "
+            "group sizes."
+        ),
+        reading="What is found here limits what every other part of this report can claim.",
+        does_not_show=("Whether the data resemble the people on whom the model will be used.",),
+    ),
+}
+"""The auditors that auditkit ships; any other one is introduced by its name."""
+
+
+def plugin_words(auditor: str) -> Words:
+    """Return the words for an auditor that auditkit does not ship."""
+    return Words(
+        asked=(
+            f"The auditor '{auditor}' is not part of auditkit: another package added it, and what it asks is "
+            "described there."
+        ),
+        reading="Each measurement names its unit, its better direction and its source.",
+        does_not_show=("auditkit has judged these numbers by the policy; it has not checked how they were computed.",),
+    )
