@@ -1,0 +1,221 @@
+"""Counts: rows by group, label and prediction, from which every rate and every gap between groups is read."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Counts:
+    """How many rows each group has with each label and each prediction.
+
+    `columns` are the columns that divide the rows into groups, `groups` the sorted keys of the groups that occur
+    (one value a column), `classes` the names of labels and predictions alike, and `table` int64, (groups, labels,
+    predictions). Tables of parts of the data add up to the table of the whole, whatever the parts.
+
+    >>> whole = tally(("sex",), (("F",), ("M",)), [0, 0, 1], [1, 0, 1], [1, 1, 0], ("no", "yes"))
+    >>> whole.sizes
+    array([2, 1])
+    >>> whole.by(()).table.tolist()
+    [[[0, 1], [1, 1]]]
+    """
+
+    columns: tuple[str, ...]
+    groups: tuple[tuple[str, ...], ...]
+    classes: tuple[str, ...]
+    table: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Refuse a table that does not fit its names; the table itself becomes read-only."""
+        shape = (len(self.groups), len(self.classes), len(self.classes))
+        if self.table.shape != shape:
+            raise InputError(f"table must have the shape {shape} of its names, got {self.table.shape}.")
+        if list(self.groups) != sorted(set(self.groups)):
+            raise InputError("groups must be sorted, each key once; make a table with tally().")
+        if any(len(key) != len(self.columns) for key in self.groups):
+            raise InputError(f"groups must have one value for each of {len(self.columns)} columns.")
+        self.table.setflags(write=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both hold the same names and the same numbers."""
+        if not isinstance(other, Counts):
+            return NotImplemented
+        named = (self.columns, self.groups, self.classes) == (other.columns, other.groups, other.classes)
+        return named and np.array_equal(self.table, other.table)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __add__(self, other: Counts) -> Counts:
+        """Return the table of both parts together; groups that only one of them has are kept.
+
+        Raises:
+            InputError: the two tables differ in columns or classes.
+        """
+        if not isinstance(other, Counts):
+            return NotImplemented
+        for what, mine, theirs in (("columns", self.columns, other.columns), ("classes", self.classes, other.classes)):
+            if mine != theirs:
+                raise InputError(f"{what} must agree to add two tables, got {mine} and {theirs}.")
+        keys = self.groups + other.groups
+        return _gather(self.columns, keys, self.classes, np.concatenate([self.table, other.table]))
+
+    def by(self, columns: tuple[str, ...]) -> Counts:
+        """Return the table over fewer columns, or the same in another order; () is one group of all rows.
+
+        Raises:
+            InputError: a column that this table is not divided by.
+        """
+        unknown = [column for column in columns if column not in self.columns]
+        if unknown:
+            raise InputError(f"column {unknown[0]!r} is not counted here; the table has {', '.join(self.columns)}.")
+        places = [self.columns.index(column) for column in columns]
+        keys = tuple(tuple(key[place] for place in places) for key in self.groups)
+        return _gather(tuple(columns), keys, self.classes, self.table)
+
+    def total(self) -> NDArray[np.int64]:
+        """Return the table over all groups: int64, (labels, predictions)."""
+        total: NDArray[np.int64] = self.table.sum(axis=0)
+        return total
+
+    @functools.cached_property
+    def sizes(self) -> NDArray[np.int64]:
+        """The number of rows of each group: int64, (groups,)."""
+        sizes: NDArray[np.int64] = self.table.sum(axis=(1, 2))
+        return sizes
+
+
+def tally(
+    columns: tuple[str, ...],
+    names: tuple[tuple[str, ...], ...],
+    codes: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    predictions: NDArray[np.int64],
+    classes: tuple[str, ...],
+) -> Counts:
+    """Count rows by group, label and prediction.
+
+    Args:
+        columns: the columns that divide the rows.
+        names: the key of each group code, one value a column; codes that do not occur are left out of the table.
+        codes: the group of each row, (rows,).
+        labels: the true class of each row, (rows,).
+        predictions: the predicted class of each row, (rows,).
+        classes: the name of each class code.
+
+    Raises:
+        InputError: arrays of different lengths, or a code outside its names.
+    """
+    group, label, prediction = (np.asarray(array) for array in (codes, labels, predictions))
+    if not len(group) == len(label) == len(prediction):
+        raise InputError(
+            "codes, labels and predictions must have one value a row, "
+            f"got {len(group):,}, {len(label):,} and {len(prediction):,}."
+        )
+    for what, array, size in (
+        ("codes", group, len(names)),
+        ("labels", label, len(classes)),
+        ("predictions", prediction, len(classes)),
+    ):
+        if len(array) and (array.dtype.kind not in "iub" or array.min() < 0 or array.max() >= size):
+            raise InputError(
+                f"{what} must be integers from 0 to {size - 1}, got {array.dtype} from {array.min()} to {array.max()}."
+            )
+    width = len(classes)
+    cells = (group.astype(np.int64) * width + label) * width + prediction
+    table = np.bincount(cells, minlength=len(names) * width * width).reshape(len(names), width, width)
+    present = np.flatnonzero(table.sum(axis=(1, 2)))
+    keys = tuple(names[code] for code in present)
+    return _gather(tuple(columns), keys, tuple(classes), table[present].astype(np.int64))
+
+
+def _gather(
+    columns: tuple[str, ...], keys: tuple[tuple[str, ...], ...], classes: tuple[str, ...], table: NDArray[np.int64]
+) -> Counts:
+    """Return the table with equal keys added up, and the keys sorted."""
+    groups = tuple(sorted(set(keys)))
+    place = {key: position for position, key in enumerate(groups)}
+    gathered = np.zeros((len(groups), *table.shape[1:]), dtype=np.int64)
+    np.add.at(gathered, [place[key] for key in keys], table)
+    return Counts(columns, groups, classes, gathered)
+
+
+def group_name(key: tuple[str, ...]) -> str:
+    """Return the name of a group in a report: its values, joined by ` & `."""
+    return " & ".join(key)
+
+
+def suppressed(
+    sizes: NDArray[np.int64], min_group: int, groups: tuple[tuple[str, ...], ...] | None = None
+) -> NDArray[np.bool_]:
+    """Return which groups a report must not show: bool, (groups,).
+
+    Those under `min_group` rows, and then as many of the smallest others as it takes to keep what was hidden from
+    being found again by subtraction: whoever knows the number of all rows learns the sum of the hidden groups, so at
+    least two groups are hidden, with at least `min_group` rows together. With `groups`, the keys of an intersection,
+    the same holds within each value of the other columns, whose sums are reported as well. Where fewer than two
+    groups would remain to be compared, all are hidden.
+
+    This guards against subtraction within one breakdown and its margins, not against several audits of
+    overlapping data.
+
+    >>> suppressed(np.array([500, 300, 40, 4]), 10)
+    array([False, False,  True,  True])
+    >>> suppressed(np.array([500, 4]), 10)
+    array([ True,  True])
+    """
+    sizes = np.asarray(sizes)
+    hidden: NDArray[np.bool_] = sizes < min_group
+    if not hidden.any():
+        return hidden
+    lines = _lines(groups) if groups is not None else []
+    lines.append(np.arange(len(sizes)))
+    changed = True
+    while changed:
+        changed = False
+        for line in lines:
+            shown = line[~hidden[line]]
+            count, rows = len(line) - len(shown), sizes[line][hidden[line]].sum()
+            if count and len(shown) and (count < 2 or rows < min_group):
+                hidden[shown[np.argmin(sizes[shown])]] = True
+                changed = True
+    if (~hidden).sum() < 2:
+        hidden[:] = True
+    return hidden
+
+
+def _lines(groups: tuple[tuple[str, ...], ...]) -> list[NDArray[np.int64]]:
+    """Return the positions of the groups that share all values but one, for each column left out."""
+    lines: dict[tuple[int, tuple[str, ...]], list[int]] = {}
+    width = len(groups[0]) if groups else 0
+    for position, key in enumerate(groups):
+        for column in range(width if width > 1 else 0):
+            lines.setdefault((column, key[:column] + key[column + 1 :]), []).append(position)
+    return [np.array(line) for line in lines.values()]
+
+
+def suppression_note(
+    columns: tuple[str, ...], groups: tuple[tuple[str, ...], ...], sizes: NDArray[np.int64], min_group: int
+) -> str | None:
+    """Return the sentence that says what a breakdown does not show, or None where it shows every group.
+
+    >>> suppression_note(("race",), (("A",), ("B",), ("C",), ("D",)), np.array([500, 300, 4, 6]), 10)
+    'By race, 2 of 4 groups (10 rows) are counted but not shown: 2 with fewer than 10 rows.'
+    """
+    hidden = suppressed(sizes, min_group, groups)
+    if not hidden.any():
+        return None
+    small = int((sizes < min_group).sum())
+    others = int(hidden.sum()) - small
+    why = f"{small} with fewer than {min_group} rows" + (
+        f", and {others} that would give {'it' if small == 1 else 'them'} away" if others else ""
+    )
+    return (
+        f"By {' & '.join(columns)}, {int(hidden.sum())} of {len(groups)} groups ({int(sizes[hidden].sum()):,} rows) "
+        f"are counted but not shown: {why}."
+    )

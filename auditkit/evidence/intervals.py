@@ -1,0 +1,273 @@
+"""Confidence intervals over arrays: for one rate, two rates, the widest gap among many, a mean, and any statistic.
+
+Every function returns `(low, high)`, arrays of the shape of its inputs (or two numbers). `level` is the nominal
+coverage, in (0, 1). The coverage that they reach is computed in tests/evidence/test_intervals.py.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from auditkit.errors import InputError
+
+Array = NDArray[np.float64]
+Bounds = tuple[Array, Array]
+
+
+def normal_quantile(level: float) -> float:
+    """Return z, with `level` of a standard normal between -z and z: 1.96 at 0.95.
+
+    Raises:
+        InputError: `level` outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise InputError(f"level must lie between 0 and 1, got {level}; 0.95 is usual.")
+    return float(-special.ndtri((1 - level) / 2))
+
+
+def _rates(successes: ArrayLike, trials: ArrayLike) -> tuple[Array, Array]:
+    """Return both as float64 arrays of one shape, checked: 0 <= successes <= trials, 1 <= trials."""
+    x, n = np.broadcast_arrays(np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64))
+    if not ((x >= 0) & (x <= n) & (n > 0)).all():
+        raise InputError("successes must lie between 0 and trials, and trials above 0; a rate of no rows is undefined.")
+    return x, n
+
+
+def wilson(successes: ArrayLike, trials: ArrayLike, level: float) -> Bounds:
+    """Return the score interval of a rate (Wilson 1927).
+
+    >>> low, high = wilson(8, 10, 0.95)
+    >>> round(float(low), 4), round(float(high), 4)
+    (0.4902, 0.9433)
+    """
+    x, n = _rates(successes, trials)
+    z = normal_quantile(level)
+    centre = (x + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * np.sqrt(x * (n - x) / n + z * z / 4)
+    return np.where(x == 0, 0.0, np.maximum(centre - half, 0)), np.where(x == n, 1.0, np.minimum(centre + half, 1))
+
+
+def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float) -> Bounds:
+    """Return the exact interval of a rate, which never covers less than `level` (Clopper & Pearson 1934)."""
+    x, n = _rates(successes, trials)
+    tail = (1 - level) / 2
+    low = special.betaincinv(np.maximum(x, 1), n - np.maximum(x, 1) + 1, tail)
+    high = special.betaincinv(np.minimum(x, n - 1) + 1, n - np.minimum(x, n - 1), 1 - tail)
+    return np.where(x == 0, 0.0, low), np.where(x == n, 1.0, high)
+
+
+def needs_exact(successes: ArrayLike, trials: ArrayLike, level: float) -> NDArray[np.bool_]:
+    """Return where the Wilson interval would cover too little: fewer than z**4 successes, or failures.
+
+    Wilson's one-sided errors are off by the skewness of the binomial, which grows with z and shrinks with the
+    rarer outcome. From z**4 on (14.8 at 95 %), it misses at most 1.4 times as often as it says, at every level.
+    """
+    x, n = _rates(successes, trials)
+    few: NDArray[np.bool_] = np.minimum(x, n - x) < normal_quantile(level) ** 4
+    return few
+
+
+def proportion_interval(successes: ArrayLike, trials: ArrayLike, level: float) -> Bounds:
+    """Return the interval of a rate: Wilson's, or Clopper-Pearson's where `needs_exact`."""
+    exact = needs_exact(successes, trials, level)
+    bounds = zip(clopper_pearson(successes, trials, level), wilson(successes, trials, level), strict=True)
+    low, high = (np.where(exact, conservative, score) for conservative, score in bounds)
+    return low, high
+
+
+def mid_p(successes: ArrayLike, trials: ArrayLike, level: float) -> Bounds:
+    """Return the mid-P interval of a rate: Clopper-Pearson's with half the probability of what was seen.
+
+    Too short for one rare rate by itself; the right limits to combine into an interval for two.
+    """
+    x, n = _rates(successes, trials)
+    return _mid_p_low(x, n, level), 1 - _mid_p_low(n - x, n, level)
+
+
+def _mid_p_low(x: Array, n: Array, level: float) -> Array:
+    low, high = np.zeros(x.shape), np.ones(x.shape)
+    tail = (1 - level) / 2
+    for _ in range(54):  # bisection, to the last bit of a float64
+        rate = (low + high) / 2
+        at_least = np.where(x > 0, special.betainc(np.maximum(x, 1), n - np.maximum(x, 1) + 1, rate), 1.0)
+        above = np.where(x < n, special.betainc(np.minimum(x, n - 1) + 1, n - np.minimum(x, n - 1), rate), 0.0)
+        too_likely = (at_least + above) / 2 > tail
+        low, high = np.where(too_likely, low, rate), np.where(too_likely, rate, high)
+    return np.where(x == 0, 0.0, low)
+
+
+def newcombe(
+    successes: ArrayLike, trials: ArrayLike, other_successes: ArrayLike, other_trials: ArrayLike, level: float
+) -> Bounds:
+    """Return the interval of a difference of two independent rates, the first minus the other.
+
+    Newcombe's square-and-add (1998, method 10), with mid-P limits in the place of Wilson's: those let a pair of
+    20 and 1,000 rows exclude zero five times as often as they say at 99.75 %, mid-P at most 1.15 times.
+
+    >>> low, high = newcombe(56, 70, 48, 80, 0.95)
+    >>> round(float(low), 3), round(float(high), 3)
+    (0.052, 0.337)
+    """
+    first, other = _rates(successes, trials), _rates(other_successes, other_trials)
+    return _difference(first[0] / first[1], mid_p(*first, level), other[0] / other[1], mid_p(*other, level))
+
+
+def _difference(rate: Array, limits: Bounds, other_rate: Array, other_limits: Bounds) -> Bounds:
+    difference = rate - other_rate
+    low = difference - np.hypot(rate - limits[0], other_limits[1] - other_rate)
+    high = difference + np.hypot(limits[1] - rate, other_rate - other_limits[0])
+    return low, high
+
+
+def donner_zou(
+    successes: ArrayLike, trials: ArrayLike, other_successes: ArrayLike, other_trials: ArrayLike, level: float
+) -> Bounds:
+    """Return the interval of a ratio of two independent rates, the first over the other.
+
+    Limits recovered from those of the two rates (Donner & Zou 2012, MOVER-R), here mid-P: the interval excludes 1
+    exactly where `newcombe` excludes 0. A rate of zero needs no correction; `high` is infinite where the other
+    rate may be zero.
+    """
+    first, other = _rates(successes, trials), _rates(other_successes, other_trials)
+    return _ratio(first[0] / first[1], mid_p(*first, level), other[0] / other[1], mid_p(*other, level))
+
+
+def _ratio(rate: Array, limits: Bounds, other_rate: Array, other_limits: Bounds) -> Bounds:
+    low = _ratio_high(other_rate, other_limits[1], rate, limits[0])
+    high = _ratio_high(rate, limits[1], other_rate, other_limits[0])
+    with np.errstate(divide="ignore"):
+        return 1 / low, high
+
+
+def _ratio_high(rate: Array, high: Array, other_rate: Array, other_low: Array) -> Array:
+    """Return the upper limit of rate / other_rate (Donner & Zou 2012, equation 9)."""
+    product = rate * other_rate
+    denominator = other_low * (2 * other_rate - other_low)
+    root = np.sqrt(np.maximum(product**2 - high * (2 * rate - high) * denominator, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(other_low > 0, (product + root) / denominator, np.inf)
+
+
+def simultaneous_level(level: float, family_size: int) -> float:
+    """Return the level for each of `family_size` independent intervals that all hold with `level` (Sidak 1967)."""
+    normal_quantile(level)
+    return float(level ** (1 / max(family_size, 1)))
+
+
+@functools.lru_cache(maxsize=1024)
+def studentized_range_level(level: float, group_count: int) -> float:
+    """Return the level for each pair among `group_count` groups, with all pairs holding with `level` at once.
+
+    Tukey's studentised range for large samples; with unequal group sizes (Tukey & Kramer) it holds more than
+    `level` (Hayter 1984). Less wide than Bonferroni over the pairs.
+
+    >>> round(studentized_range_level(0.95, 2), 6)
+    0.95
+    """
+    normal_quantile(level)
+    grid = np.linspace(-8.5, 8.5, 2001)
+    weights = np.exp(-grid * grid / 2) / np.sqrt(2 * np.pi) * (grid[1] - grid[0])
+
+    def coverage(z: float) -> float:
+        spread = special.ndtr(grid) - special.ndtr(grid - z * np.sqrt(2))
+        return float(group_count * (weights * spread ** (group_count - 1)).sum())
+
+    low, high = 0.0, 12.0
+    for _ in range(60):
+        z = (low + high) / 2
+        low, high = (z, high) if coverage(z) < level else (low, z)
+    return float(1 - 2 * special.ndtr(-(low + high) / 2))
+
+
+def difference_gap_interval(successes: ArrayLike, trials: ArrayLike, level: float) -> tuple[float, float]:
+    """Return the interval of the largest minus the smallest of k independent rates, k at least 2.
+
+    All pairs are bounded at once (`newcombe` at the `studentized_range_level`); the gap then lies between the
+    largest lower and the largest upper bound of a pair. Where all rates are equal it excludes 0 in 1 - `level`
+    of samples, whatever k. (A percentile bootstrap of the gap excludes 0 in most of them: it is not a test.)
+    """
+    low, high = 0.0, 0.0
+    for pair_low, pair_high in _pairs(_difference, successes, trials, level):
+        low, high = max(low, float(pair_low.max())), max(high, float(pair_high.max()))
+    return low, min(high, 1.0)
+
+
+def ratio_gap_interval(successes: ArrayLike, trials: ArrayLike, level: float) -> tuple[float, float]:
+    """Return the interval of the smallest over the largest of k independent rates, k at least 2.
+
+    As `difference_gap_interval`, by the ratios of all pairs (`donner_zou`); 1 stands where 0 stood there.
+    """
+    low, high = 1.0, 1.0
+    for pair_low, pair_high in _pairs(_ratio, successes, trials, level):
+        low, high = min(low, float(pair_low.min())), min(high, float(pair_high.min()))
+    return low, high
+
+
+def _pairs(
+    combine: Callable[[Array, Bounds, Array, Bounds], Bounds], successes: ArrayLike, trials: ArrayLike, level: float
+) -> Iterator[Bounds]:
+    """Yield the simultaneous bounds of all ordered pairs, a block of first groups at a time to bound the memory."""
+    x, n = _rates(np.atleast_1d(successes), np.atleast_1d(trials))
+    if len(x) < 2:
+        raise InputError(f"a gap needs at least 2 groups, got {len(x)}.")
+    rates = x / n
+    limits = mid_p(x, n, studentized_range_level(level, len(x)))
+    step = max(1, 2**20 // len(x))
+    for start in range(0, len(x), step):
+        block = slice(start, start + step)
+        first = limits[0][block, None], limits[1][block, None]
+        low, high = combine(rates[block, None], first, rates[None, :], limits)
+        others = np.arange(len(x))[block, None] != np.arange(len(x))
+        yield low[others], high[others]
+
+
+def paired_difference_interval(
+    only_first: ArrayLike, only_second: ArrayLike, trials: ArrayLike, level: float
+) -> Bounds:
+    """Return the interval of a difference of two rates over the same rows, the first minus the second.
+
+    `only_first` and `only_second` count the rows where one succeeds and the other does not. Wald's interval with
+    one row added to each of the two (Bonett & Price 2012).
+    """
+    n = np.asarray(trials, dtype=np.float64) + 2
+    first, second = (np.asarray(only_first) + 1) / n, (np.asarray(only_second) + 1) / n
+    half = normal_quantile(level) * np.sqrt((first + second - (first - second) ** 2) / n)
+    return np.maximum(first - second - half, -1), np.minimum(first - second + half, 1)
+
+
+def mean_interval(mean: ArrayLike, variance: ArrayLike, count: ArrayLike, level: float) -> Bounds:
+    """Return Student's t interval of a mean, from the sample's mean, variance (of n - 1) and count, at least 2."""
+    n = np.asarray(count, dtype=np.float64)
+    if (n < 2).any():
+        raise InputError("count must be at least 2 for the interval of a mean; one value has no spread.")
+    centre = np.asarray(mean, dtype=np.float64)
+    half = special.stdtrit(n - 1, (1 + level) / 2) * np.sqrt(np.asarray(variance, dtype=np.float64) / n)
+    return np.asarray(centre - half), np.asarray(centre + half)
+
+
+def multinomial_bootstrap(
+    table: NDArray[np.int64],
+    statistic: Callable[[NDArray[np.int64]], Array],
+    *,
+    replicates: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Bounds:
+    """Return the percentile bootstrap interval of any statistic of a table of counts.
+
+    Resampling rows is drawing a multinomial over the cells, at a cost that does not depend on the number of rows.
+    `statistic` maps (replicates, *table.shape) to (replicates, ...); replicates where it is NaN are left out.
+    Not for the largest gap among groups, nor for rare cells: there it covers too little.
+    """
+    rows = int(table.sum())
+    if rows == 0:
+        raise InputError("table must count at least 1 row to be resampled, got 0.")
+    draws = np.random.default_rng(seed).multinomial(rows, table.ravel() / rows, size=replicates)
+    values = statistic(draws.reshape(replicates, *table.shape))
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
