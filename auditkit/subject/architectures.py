@@ -61,7 +61,7 @@ def build(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     """
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise ModelFileError(f"architecture {name!r} is unknown{closest(name, ARCHITECTURES)} (known: {known}).")
+        raise ModelFileError(f"architecture {name!r} is unknown{closest(name, ARCHITECTURES)}; known: {known}.")
     factory = ARCHITECTURES[name]
     try:
         inspect.signature(factory).bind(**arguments)

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 
-from auditkit.errors import DatasetError, closest
+from auditkit.errors import DatasetError, SchemaError, closest
 from auditkit.evidence.measurement import Record
 from auditkit.subject.data import factorize, origin, shown
 
@@ -237,15 +237,24 @@ def numeric_schema(
     sensitive: Sequence[str] = (),
     output: Literal["logits", "probabilities"] = "logits",
 ) -> Schema:
-    """Return the schema of a network that reads these numeric columns as they are, in this order."""
-    return Schema(
-        features=tuple(Feature(name=name, kind="numeric") for name in columns),
-        target=target,
-        task="binary" if len(classes) == 2 else "multiclass",
-        classes=tuple(classes),
-        sensitive=tuple(sensitive),
-        output=output,
-    )
+    """Return the schema of a network that reads these numeric columns as they are, in this order.
+
+    Raises:
+        SchemaError: no columns, fewer than 2 classes, or a name that occurs twice or in two roles.
+    """
+    try:
+        return Schema(
+            features=tuple(Feature(name=name, kind="numeric") for name in columns),
+            target=target,
+            task="binary" if len(classes) == 2 else "multiclass",
+            classes=tuple(classes),
+            sensitive=tuple(sensitive),
+            output=output,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SchemaError(f"schema: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}.") from error
 
 
 def numbers(frame: pd.DataFrame, name: str, *, boolean: bool = False) -> NDArray[np.float64]:
