@@ -1,0 +1,503 @@
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from opacus.layers import DPLSTM
+from pydantic import ValidationError
+from scipy.optimize import brentq
+from scipy.stats import binom, norm
+from torch import nn
+from torch.nn import functional
+
+from auditkit.errors import DatasetError, InputError, ModelFileError, NotRun
+from auditkit.training import private
+from auditkit.training.private import (
+    Ledger,
+    clipping_of,
+    default_delta,
+    fit_private,
+    plan_noise,
+    poisson_sample,
+    private_step,
+    prv_epsilon,
+    rdp_epsilon,
+)
+
+CPU = torch.device("cpu")
+Clipping = Literal["ghost", "hooks"]
+BOTH = pytest.mark.parametrize("clipping", ["ghost", "hooks"])
+
+
+class Scale(nn.Module):
+    """Multiplies by a constant; 0 stops every gradient."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor
+
+
+class Twice(nn.Module):
+    """Calls one layer twice: ghost clipping would be wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.head(torch.tanh(self.layer(torch.tanh(self.layer(x)))))
+        return out
+
+
+def mlp(classes: int = 3, *, seed: int = 0, dropout: float = 0.0) -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, classes))
+
+
+def rows(count: int = 400, *, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    generator = np.random.default_rng(seed)
+    inputs = generator.normal(size=(count, 4)).astype(np.float32)
+    return inputs, (inputs[:, 0] > inputs[:, 1]).astype(np.int64)
+
+
+def weights(module: nn.Module) -> torch.Tensor:
+    return nn.utils.parameters_to_vector(module.parameters()).detach().clone()
+
+
+def noise_source(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def one_step(
+    module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, clip: float, sigma: float, batch: int, **more: Any
+) -> torch.Tensor:
+    """Return what plain descent at learning rate 1 added to the weights."""
+    before = weights(module)
+    module.train()
+    descent = torch.optim.SGD(module.parameters(), lr=1.0)
+    with private_step(
+        module,
+        descent,
+        noise_multiplier=sigma,
+        max_grad_norm=clip,
+        expected_batch_size=batch,
+        generator=noise_source(),
+        **more,
+    ) as step:
+        step(inputs, labels)
+    return weights(module) - before
+
+
+def per_row_gradients(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """One backward pass a row, in float64: the oracle, shape (rows, parameters)."""
+    exact = copy.deepcopy(module).double()
+    gradients = []
+    for x, y in zip(inputs.double(), labels, strict=True):
+        exact.zero_grad()
+        functional.cross_entropy(exact(x[None]), y[None]).backward()  # type: ignore[no-untyped-call]
+        parts = [parameter.grad.flatten() for parameter in exact.parameters() if parameter.grad is not None]
+        gradients.append(torch.cat(parts))
+    return torch.stack(gradients)
+
+
+def clipped_sum(gradients: torch.Tensor, clip: float) -> torch.Tensor:
+    total: torch.Tensor = (gradients * (clip / gradients.norm(dim=1, keepdim=True)).clamp(max=1)).sum(0)
+    return total
+
+
+# The accountants
+
+
+def test_accountants_match_opacus_pinned_case() -> None:
+    assert rdp_epsilon(1.5, 0.04, 2250, 1e-5) == pytest.approx(7.32911, abs=1e-5)
+    assert prv_epsilon(1.5, 0.04, 2250, 1e-5) == pytest.approx(6.77913, abs=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.5, 4.0])
+def test_one_gaussian_step_matches_its_closed_form(sigma: float) -> None:
+    """Balle & Wang 2018, theorem 8, with sensitivity 1."""
+    delta = 1e-5
+
+    def surplus(epsilon: float) -> float:
+        above = norm.cdf(1 / (2 * sigma) - epsilon * sigma)
+        return float(above - math.exp(epsilon) * norm.cdf(-1 / (2 * sigma) - epsilon * sigma)) - delta
+
+    exact = brentq(surplus, 0, 50)
+    stated = prv_epsilon(sigma, 1.0, 1, delta)
+    assert stated is not None
+    assert exact <= stated <= exact + 0.03  # an upper bound, at most three of its own error bounds (0.01) above
+    assert stated <= rdp_epsilon(sigma, 1.0, 1, delta) <= 1.15 * exact + 0.1
+
+
+@pytest.mark.parametrize("epsilon", [0.3, 1.0, 8.0, 100.0])
+def test_planned_noise_reaches_the_target_from_below(epsilon: float) -> None:
+    sigma = plan_noise(epsilon, 1e-5, 0.03, 600)
+    planned = rdp_epsilon(sigma, 0.03, 600, 1e-5)
+    assert 0.98 * epsilon <= planned <= epsilon
+    stated = prv_epsilon(sigma, 0.03, 600, 1e-5)
+    assert stated is not None
+    assert stated <= planned
+
+
+def test_a_loss_too_large_for_prv_is_stated_by_rdp() -> None:
+    assert prv_epsilon(0.16, 0.03, 600, 1e-5) is None
+    ledger = fit_private(mlp(), *rows(), epsilon=2000, epochs=1, device=CPU)
+    assert ledger.accountant == "rdp"
+    assert ledger.epsilon == ledger.epsilon_rdp <= 2000
+
+
+@pytest.mark.parametrize("sigma", [0.0, -1.0, math.nan, math.inf])
+def test_no_noise_is_an_infinite_epsilon(sigma: float) -> None:
+    for accountant in (rdp_epsilon, prv_epsilon):
+        with pytest.raises(InputError, match=r"^noise_multiplier must be .*got .*epsilon is infinite"):
+            accountant(sigma, 0.1, 10, 1e-5)
+
+
+# One step, against a loop in float64
+
+
+@BOTH
+@pytest.mark.parametrize("clip", [1e-3, 0.5, 1e3])
+def test_clipped_gradients_agree_with_a_float64_loop(clipping: Clipping, clip: float) -> None:
+    inputs = torch.randn(40, 4, generator=noise_source(1)) * 3
+    labels = torch.arange(40) % 3
+    module = mlp()
+    expected = -clipped_sum(per_row_gradients(module, inputs, labels), clip) / 32
+    start = weights(module).double()
+    got = one_step(module, inputs, labels, clip=clip, sigma=0, batch=32, clipping=clipping)
+    # The float32 weights themselves round at 6e-8, and Opacus adds 1e-6 to each norm.
+    assert (got.double() - expected).abs().max() < 1e-6 * max(1.0, float(start.abs().max()), float(expected.norm()))
+
+
+@BOTH
+def test_mean_clipping_would_be_caught(clipping: Clipping) -> None:
+    """Planted bug: clipping the batch's mean lets one row's gradient through whole."""
+    inputs = torch.cat([torch.zeros(31, 4), torch.full((1, 4), 1e3)])
+    labels = torch.zeros(32, dtype=torch.int64)
+    module = nn.Sequential(nn.Linear(4, 3))
+    outlier = per_row_gradients(module, inputs, labels)[-1].norm()
+    assert outlier > 100
+    without = one_step(copy.deepcopy(module), inputs[:-1], labels[:-1], clip=0.1, sigma=0, batch=32, clipping=clipping)
+    with_it = one_step(copy.deepcopy(module), inputs, labels, clip=0.1, sigma=0, batch=32, clipping=clipping)
+    assert (with_it - without).norm() <= 0.1 / 32 * (1 + 1e-4)
+
+
+@BOTH
+@pytest.mark.parametrize("count", [0, 32])
+def test_noise_is_divided_by_the_batch_once(clipping: Clipping, count: int) -> None:
+    """Planted bug: sigma C / B^2 instead of sigma C / B; an empty batch takes the same noise."""
+    module = nn.Sequential(nn.Linear(50, 40), Scale(0.0))
+    inputs, labels = torch.randn(count, 50, generator=noise_source(2)), torch.arange(count) % 40
+    noise = one_step(module, inputs, labels, clip=2.0, sigma=1.5, batch=32, clipping=clipping)
+    assert len(noise) == 2040
+    assert noise.std().item() == pytest.approx(1.5 * 2.0 / 32, rel=0.08)
+    assert abs(noise.mean().item()) < 4 * 1.5 * 2.0 / 32 / math.sqrt(2040)
+
+
+@BOTH
+def test_a_duplicated_row_counts_twice_and_the_divisor_stays(clipping: Clipping) -> None:
+    inputs, labels = torch.randn(1, 4, generator=noise_source(3)), torch.zeros(1, dtype=torch.int64)
+    once = one_step(mlp(), inputs, labels, clip=0.01, sigma=0, batch=8, clipping=clipping)
+    twice = one_step(mlp(), inputs.repeat(2, 1), labels.repeat(2), clip=0.01, sigma=0, batch=8, clipping=clipping)
+    assert torch.allclose(twice, 2 * once, atol=1e-7)
+
+
+def test_ghost_clipping_is_used_only_where_it_is_right() -> None:
+    shared = nn.Linear(4, 4)
+    tied = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    tied[2].weight = tied[0].weight
+    assert clipping_of(mlp()) == "ghost"
+    assert clipping_of(nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), nn.Linear(4, 2))) == "ghost"
+    assert clipping_of(nn.Sequential(shared, nn.ReLU(), shared)) == "hooks"
+    assert clipping_of(tied) == "hooks"
+    assert clipping_of(Twice()) == "hooks"
+    assert clipping_of(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))) == "hooks"
+    assert clipping_of(nn.Sequential(nn.Linear(4, 4), nn.MultiheadAttention(4, 1))) == "hooks"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Twice,
+        lambda: nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2)),
+        lambda: nn.Sequential(nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 3, 2), nn.Flatten(), nn.Linear(9, 2)),
+    ],
+)
+def test_other_modules_agree_with_a_float64_loop(make: Callable[[], nn.Module]) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = make()
+    inputs, labels = torch.randn(16, 4, generator=noise_source(1)), torch.arange(16) % 2
+    gradients = per_row_gradients(module, inputs, labels)
+    expected = -clipped_sum(gradients, 0.2) / 16
+    got = one_step(module, inputs, labels, clip=0.2, sigma=0, batch=16)
+    assert (got.double() - expected).abs().max() < 1e-6
+
+
+# Sampling
+
+
+def test_batches_are_poisson() -> None:
+    """Planted bug: a shuffled or fixed-size batch, where the accountant counts on independent draws."""
+    generator = noise_source()
+    count, rate, draws = 300, 0.05, 2000
+    picked = torch.zeros(draws, count)
+    for draw in range(draws):
+        picked[draw, poisson_sample(count, rate, generator)] = 1
+    sizes = picked.sum(1).numpy()
+    assert sizes.mean() == pytest.approx(count * rate, rel=0.02)
+    assert sizes.var() == pytest.approx(count * rate * (1 - rate), rel=0.12)  # a fixed size would give 0
+    per_row = picked.sum(0).numpy()
+    assert binom.cdf(per_row.min(), draws, rate) > 1e-6
+    assert binom.sf(per_row.max(), draws, rate) > 1e-6
+    both = (picked[:, 0] * picked[:, 1]).mean().item()
+    assert both == pytest.approx(rate**2, abs=4 * math.sqrt(rate**2 / draws))
+    assert len(poisson_sample(5, 1e-9, generator)) == 0
+    assert poisson_sample(5, 1.0, generator).tolist() == [0, 1, 2, 3, 4]
+
+
+# The whole run
+
+
+@contextmanager
+def watched(monkeypatch: pytest.MonkeyPatch, *, learning_rate: float) -> Iterator[list[tuple[int, torch.Tensor]]]:
+    """Run fit_private by plain descent, and note each batch's size and what its step added to the weights."""
+    taken: list[tuple[int, torch.Tensor]] = []
+
+    @contextmanager
+    def spy(module: nn.Module, optimizer: torch.optim.Optimizer, **settings: Any) -> Iterator[Any]:
+        descent = torch.optim.SGD(module.parameters(), lr=learning_rate)
+        with private_step(module, descent, **settings) as step:
+
+            def noted(inputs: torch.Tensor, labels: torch.Tensor) -> None:
+                before = weights(module)
+                step(inputs, labels)
+                taken.append((len(labels), weights(module) - before))
+
+            yield noted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(private, "private_step", spy)
+        yield taken
+
+
+def test_every_step_of_a_run_is_sampled_and_noised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zero gradients leave a walk of variance lr^2 sigma^2 C^2 steps / B^2 a coordinate; no step goes without noise."""
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(300, 50)).astype(np.float32)
+    labels = generator.integers(0, 10, 300)
+    module = nn.Sequential(nn.Linear(50, 10), Scale(0.0))
+    start = weights(module)
+    with watched(monkeypatch, learning_rate=0.1) as taken:
+        ledger = fit_private(module, inputs, labels, epsilon=2, max_grad_norm=3.0, epochs=4, batch_size=30, device=CPU)
+    assert ledger.steps == len(taken) == 40
+    step_deviation = 0.1 * ledger.noise_multiplier * 3.0 / 30
+    walk = weights(module) - start
+    assert walk.square().mean().item() == pytest.approx(step_deviation**2 * 40, rel=0.15)
+    for _, moved in taken:
+        assert moved.std().item() == pytest.approx(step_deviation, rel=0.2)
+    sizes = np.array([size for size, _ in taken])
+    assert sizes.std() > 2  # binomial: 5.2
+    assert sizes.mean() == pytest.approx(30, abs=3)
+
+
+def test_the_ledger_states_what_happened() -> None:
+    inputs, labels = rows(400)
+    seen: list[tuple[float, str]] = []
+    ledger = fit_private(
+        mlp(2),
+        inputs,
+        labels,
+        epsilon=3,
+        epochs=5,
+        batch_size=50,
+        seed=4,
+        device=CPU,
+        progress=lambda share, what: seen.append((share, what)),
+    )
+    assert (ledger.row_count, ledger.expected_batch_size, ledger.sample_rate, ledger.steps) == (400, 50, 0.125, 40)
+    assert ledger.delta == default_delta(400) == 1e-5
+    assert ledger.accountant == "prv"
+    assert ledger.epsilon == prv_epsilon(ledger.noise_multiplier, 0.125, 40, ledger.delta)
+    assert ledger.epsilon <= ledger.epsilon_rdp <= ledger.target_epsilon == 3
+    assert ledger.neighbouring_relation == "add or remove one row"
+    assert "an L2 norm of 10 " in f"{ledger.contribution_bound} "
+    assert (ledger.seed, ledger.clipping) == (4, "ghost")
+    assert ledger.seed_statement.startswith("seed 4, published")
+    assert any("preprocessing" in line for line in ledger.not_covered)
+    assert any("secure_mode is off" in line for line in ledger.not_covered)
+    assert ledger.torch == torch.__version__
+    assert Ledger.model_validate_json(ledger.model_dump_json()) == ledger
+    assert seen[-1] == (1.0, "private step 40 of 40, target epsilon 3")
+    assert [share for share, _ in seen] == sorted(share for share, _ in seen)
+    with pytest.raises(ValidationError, match="frozen"):
+        ledger.epsilon = 0.1  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        Ledger(**(ledger.model_dump() | {"epsilon": math.inf}))
+
+
+def test_learns_something_within_its_budget() -> None:
+    inputs, labels = rows(4000)
+    module = mlp(2)
+    fit_private(module, inputs, labels, epsilon=8, epochs=8, learning_rate=1e-2, device=CPU)
+    with torch.inference_mode():
+        accuracy = (module(torch.tensor(inputs)).argmax(1).numpy() == labels).mean()
+    assert accuracy > 0.85
+
+
+def test_a_seed_repeats_the_run_and_none_does_not() -> None:
+    inputs, labels = rows()
+    state = torch.get_rng_state()
+
+    def run(seed: int | None) -> tuple[torch.Tensor, Ledger]:
+        module = mlp(2, dropout=0.2)
+        ledger = fit_private(module, inputs, labels, epsilon=3, epochs=1, seed=seed, device=CPU)
+        return weights(module), ledger
+
+    (first, ledger), (again, same), (other, _) = run(3), run(3), run(4)
+    assert torch.equal(first, again)
+    assert ledger == same
+    assert not torch.equal(first, other)
+    (drawn, hidden), (redrawn, _) = run(None), run(None)
+    assert not torch.equal(drawn, redrawn)
+    assert hidden.seed is None
+    assert hidden.seed_statement == "drawn from the operating system and not recorded"
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("make", [lambda: mlp(2), Twice])
+def test_leaves_a_plain_module(make: Callable[[], nn.Module]) -> None:
+    module = make()
+    parameters = list(module.parameters())
+    clean = [set(vars(parameter)) for parameter in parameters]
+    clean_layers = [set(vars(layer)) for layer in module.modules()]
+    keys = list(module.state_dict())
+    fit_private(module, *rows(), epsilon=3, epochs=1, device=CPU)
+    assert not module.training
+    assert list(module.state_dict()) == keys
+    assert [id(parameter) for parameter in module.parameters()] == [id(parameter) for parameter in parameters]
+    assert [set(vars(parameter)) for parameter in parameters] == clean
+    assert [set(vars(layer)) for layer in module.modules()] == clean_layers
+    for layer in module.modules():
+        assert not layer._forward_hooks
+        assert not layer._backward_hooks
+    assert all(parameter.grad is None for parameter in parameters)
+    copy.deepcopy(module)
+
+
+def test_frozen_parameters_stay() -> None:
+    body, head = nn.Linear(4, 8), nn.Linear(8, 2)
+    body.requires_grad_(False)
+    before = weights(body), weights(head)
+    module = nn.Sequential(body, nn.ReLU(), head)
+    fit_private(module, *rows(), epsilon=3, epochs=1, device=CPU)
+    assert torch.equal(before[0], weights(body))
+    assert not torch.equal(before[1], weights(head))
+
+
+# Bad input
+
+
+def spoil(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    inputs = inputs.copy()
+    inputs[[5, 17], [0, 2]] = np.nan, np.inf
+    return inputs
+
+
+def test_refuses_bad_data_before_training() -> None:
+    inputs, labels = rows()
+    module = mlp(2)
+    before = weights(module)
+    minus, large = labels.copy(), labels.copy()
+    minus[9], large[30] = -1, 2
+    cases: list[tuple[NDArray[np.float32], NDArray[np.int64], str]] = [
+        (spoil(inputs), labels, r"in 2 of 400 rows, first in row 5 "),
+        (inputs, minus, r"got -1 in row 9 "),
+        (inputs, large, r"below the module's 2 classes, got 2 in row 30 "),
+        (inputs, np.zeros_like(labels), r"at least 2 classes"),
+        (inputs[:0], labels[:0], r"needs rows, got 0"),
+    ]
+    for bad_inputs, bad_labels, message in cases:
+        with pytest.raises(DatasetError, match=message):
+            fit_private(module, bad_inputs, bad_labels, epsilon=3, device=CPU)
+    assert torch.equal(before, weights(module))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"epsilon": 0.0}, r"^epsilon must be finite and above 0, got 0\.0"),
+        ({"epsilon": -1.0}, r"^epsilon must be finite and above 0, got -1\.0"),
+        ({"epsilon": math.nan}, r"^epsilon must be finite and above 0, got nan"),
+        ({"epsilon": math.inf}, r"^epsilon must be finite and above 0, got inf"),
+        ({"epsilon": 0.01}, r"^epsilon 0\.01 at delta 1e-05 is out of the RDP accountant's reach; pass a larger"),
+        (
+            {"delta": 1 / 400},
+            r"^delta must be above 0 and below 1/n = 0\.0025 for 400 rows, got 0\.0025; pass a .* 1e-05",
+        ),
+        ({"delta": 0.0}, r"^delta must be above 0"),
+        ({"delta": math.nan}, r"^delta must be above 0"),
+        ({"batch_size": 401}, r"^batch_size must be at most the 400 rows, got 401"),
+        ({"batch_size": 0}, r"^batch_size must be a whole number"),
+        ({"epochs": 0}, r"^epochs must be a whole number"),
+        ({"max_grad_norm": 0.0}, r"^max_grad_norm must be finite and above 0"),
+        ({"max_grad_norm": math.inf}, r"^max_grad_norm must be finite and above 0"),
+        ({"learning_rate": math.nan}, r"^learning_rate must be finite and above 0"),
+    ],
+)
+def test_refuses_settings_out_of_bounds(setting: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        fit_private(mlp(2), *rows(), **({"epsilon": 3.0} | setting), device=CPU)  # type: ignore[arg-type]
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("layer", "replacement"),
+    [
+        (nn.BatchNorm1d(4), "replace it with GroupNorm"),
+        (nn.BatchNorm1d(4, affine=False), "replace it with GroupNorm"),
+        (nn.LSTM(4, 4), "replace it with DPLSTM"),
+        (nn.MultiheadAttention(4, 1), "replace it with DPMultiheadAttention"),
+        (nn.LazyBatchNorm1d(), "without buffers"),
+    ],
+)
+def test_names_the_layer_that_cannot_be_private_and_its_replacement(layer: nn.Module, replacement: str) -> None:
+    module = nn.Sequential(nn.Linear(4, 4), layer, nn.Linear(4, 2))
+    with pytest.raises(NotRun, match=rf"^layer 1 is a {type(layer).__name__}.*{replacement}"):
+        fit_private(module, *rows(), epsilon=3, device=CPU)
+
+
+def test_weights_that_overflow_are_not_called_private() -> None:
+    with pytest.raises(InputError, match="not finite; lower learning_rate 1e\\+30"):
+        fit_private(mlp(2), *rows(), epsilon=3, learning_rate=1e30, device=CPU)
+
+
+def test_refuses_a_module_without_parameters() -> None:
+    with pytest.raises(ModelFileError, match="no trainable parameters"):
+        fit_private(nn.ReLU(), *rows(), epsilon=3, device=CPU)
+
+
+def test_opacus_replacement_layers_train() -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.recurrent, self.head = DPLSTM(2, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.head(self.recurrent(x.reshape(len(x), 2, 2))[0][:, -1])
+            return out
+
+    ledger = fit_private(Last(), *rows(), epsilon=3, epochs=1, device=CPU)
+    assert ledger.clipping == "hooks"
