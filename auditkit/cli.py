@@ -72,7 +72,7 @@ def run(
     """Audit a model on a data set; write results.json, report.html, junit.xml and summary.md."""
     from auditkit import terminal
     from auditkit.output import output_folder, write_files
-    from auditkit.render import render_all
+    from auditkit.render import render
     from auditkit.run import audit, new_run_id
 
     if epsilon and train_dataset is None:
@@ -102,7 +102,7 @@ def run(
                 run_id=run_id,
                 progress=progress,
             )
-        write_files(place, {"results.json": report.to_json(), **render_all(report)})
+        write_files(place, {"results.json": report.to_json(), **render(report)})
     if json_:
         sys.stdout.write(report.to_json())
     elif not quiet:
@@ -177,8 +177,8 @@ def demo(
     typer.echo(f"\n'auditkit run' gave exit code {code}: {terminal.EXIT_CODES[code]}.")
 
 
-@app.command()
-def render(
+@app.command("render")
+def render_again(
     results: Annotated[Path, typer.Argument(help="A results.json.", show_default=False)],
     to: Annotated[str, typer.Option(metavar="FORMATS", help="html, junit, markdown; several with commas.")] = "html",
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where the files go.", show_default="beside results.json")] = None,
@@ -186,9 +186,9 @@ def render(
     """Write reports from a results.json again; needs neither the model nor torch."""
     from auditkit.evidence.report import read_report
     from auditkit.output import output_folder, write_files
-    from auditkit.render import render_formats
+    from auditkit.render import render
 
-    files = render_formats(read_report(results), [name.strip() for name in to.split(",")])
+    files = render(read_report(results), [name.strip() for name in to.split(",")])
     with output_folder(out or results.parent) as folder:
         write_files(folder, files)
     for name in files:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from auditkit.errors import InputError, closest
 from auditkit.evidence.report import Report
 from auditkit.render.html import render_html
 from auditkit.render.junit import render_junit
@@ -15,3 +16,15 @@ RENDERERS: dict[str, tuple[str, Callable[[Report], str]]] = {
     "markdown": ("summary.md", render_markdown),
 }
 """Each output format: the file that it is written to, and the function that makes it."""
+
+
+def render(report: Report, formats: Sequence[str] = tuple(RENDERERS)) -> dict[str, str]:
+    """Render a report in each of the named formats; return the text by file name.
+
+    Raises:
+        InputError: an unknown format.
+    """
+    for name in formats:
+        if name not in RENDERERS:
+            raise InputError(f"unknown format '{name}'{closest(name, RENDERERS)}; formats are {', '.join(RENDERERS)}.")
+    return {RENDERERS[name][0]: RENDERERS[name][1](report) for name in formats}

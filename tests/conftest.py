@@ -1,0 +1,21 @@
+"""One small trained model and its data, shared by the tests that run whole audits."""
+
+from __future__ import annotations
+
+import pytest
+from loans import Loans, write_loans
+
+from auditkit.cli import call
+
+
+@pytest.fixture(scope="session")
+def loans(tmp_path_factory: pytest.TempPathFactory) -> Loans:
+    """Train the small model once a session."""
+    folder = tmp_path_factory.mktemp("loans")
+    train = write_loans(folder / "train.csv", row_count=1500, seed=1)
+    test = write_loans(folder / "test.csv", row_count=1000, seed=2)
+    model = folder / "loans.pt"
+    command = ["train", "--dataset", str(train), "--target", "approved", "--out", str(model), "--quiet"]
+    command += ["--sensitive", "group", "--sensitive", "region"]
+    assert call(command) == 0
+    return Loans(model=model, train=train, test=test)
