@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 MAXIMUM_PICKLE_BYTES = 16 * 2**20
-MAXIMUM_PICKLE_WORDS = 500_000
+MAXIMUM_PICKLE_WORDS = 150_000
 MAXIMUM_MEMBERS = 50_000
+END_OF_DIRECTORY_BYTES = 22
 
 ITEM_BYTES = {
     "DoubleStorage": 8,
@@ -73,8 +74,10 @@ def inspect_archive(file: BinaryIO, size: int) -> Any:
         Refused: anything else about it is not as torch.save writes plain weights.
     """
     try:
+        file.seek(max(size - END_OF_DIRECTORY_BYTES, 0))
+        end = file.read()
         with zipfile.ZipFile(file) as archive:
-            sizes = _member_sizes(archive, size)
+            sizes = _member_sizes(archive, size, end)
             prefix = next(iter(sizes)).partition("/")[0] + "/"
             _refuse_programs(prefix, sizes)
             damaged = archive.testzip()
@@ -89,13 +92,15 @@ def inspect_archive(file: BinaryIO, size: int) -> Any:
     return reader.read(pickle)
 
 
-def _member_sizes(archive: zipfile.ZipFile, size: int) -> dict[str, int]:
+def _member_sizes(archive: zipfile.ZipFile, size: int, end: bytes) -> dict[str, int]:
     """Return the members' sizes once they are known to be real: stored, not inflated, no two over the same bytes."""
     members = archive.infolist()
     if not members or len(members) > MAXIMUM_MEMBERS:
         raise Refused(f"has {len(members):,} members, and a model file from 1 to {MAXIMUM_MEMBERS:,}")
-    # With the first member at byte 0 and no comment at the end, every zip reader finds the same directory.
-    if min(member.header_offset for member in members) != 0 or archive.comment:
+    # Zip readers search for the directory. Where a member is at byte 0 and the end record, without a comment, at the
+    # end, torch's reader and Python's find the same one.
+    at_both_ends = min(member.header_offset for member in members) == 0 and end.startswith(b"PK\x05\x06")
+    if not at_both_ends or archive.comment:
         raise Refused("has bytes before or behind its zip archive")
     if any(
         member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size for member in members
@@ -161,6 +166,8 @@ class _PickleReader:
             self.marks.append(len(stack))
         elif word in ("BINPUT", "LONG_BINPUT"):
             self.memo[argument] = stack[-1]
+        elif word == "MEMOIZE":
+            self.memo[len(self.memo)] = stack[-1]
         elif word in ("BINGET", "LONG_BINGET"):
             stack.append(self.memo[argument])
         elif word in ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"):

@@ -222,7 +222,9 @@ def _read_card(name: str, text: str) -> Card:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "its text"
-        raise ModelFileError(f"{name}: its card is not valid: {where}: {first['msg'].removeprefix('Value error, ')}.") from error
+        raise ModelFileError(
+            f"{name}: its card is not valid: {where}: {first['msg'].removeprefix('Value error, ')}."
+        ) from error
 
 
 def _other_kind(start: bytes, size: int) -> str:

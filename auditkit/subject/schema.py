@@ -254,7 +254,9 @@ def numeric_schema(
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SchemaError(f"schema: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}.") from error
+        raise SchemaError(
+            f"schema: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}."
+        ) from error
 
 
 def numbers(frame: pd.DataFrame, name: str, *, boolean: bool = False) -> NDArray[np.float64]:

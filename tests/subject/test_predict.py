@@ -26,9 +26,7 @@ class Fixed(nn.Module):
 def fixed(outputs: object, *, output: str = "logits", class_count: int = 2, batch_size: int = 8192):
     tensor = torch.as_tensor(outputs, dtype=torch.float32)
     inputs = np.arange(len(tensor), dtype=np.float32)[:, None]
-    return predict(
-        Fixed(tensor), inputs, output=output, class_count=class_count, device=CPU, batch_size=batch_size
-    )
+    return predict(Fixed(tensor), inputs, output=output, class_count=class_count, device=CPU, batch_size=batch_size)
 
 
 def test_logits_of_two_columns_and_of_one():

@@ -88,7 +88,9 @@ def test_encoding_agrees_with_the_naive_loop_in_any_order(rows, random):
 def test_slices_cover_the_encoded_row():
     slices = CENSUS.column_slices()
     assert list(slices) == ["age", "job", "member", "hours", "sex"]
-    assert [cell for part in slices.values() for cell in range(part.start, part.stop)] == list(range(CENSUS.input_width))
+    assert [cell for part in slices.values() for cell in range(part.start, part.stop)] == list(
+        range(CENSUS.input_width)
+    )
     assert CENSUS.input_width == 2 + 4 + 2 + 1 + 2
 
 
@@ -122,7 +124,7 @@ def test_a_value_that_does_not_fit_is_named(change, match):
 
 
 def test_a_missing_column_is_named_with_the_closest():
-    with pytest.raises(DatasetError, match="has no column 'age' \\(and 3 more\\).*did you mean 'aeg'"):
+    with pytest.raises(DatasetError, match=r"has no column 'age' \(and 3 more\).*did you mean 'aeg'"):
         CENSUS.encode(frame(aeg=["1"], job=["cook"]))
 
 
@@ -154,9 +156,9 @@ def test_typed_columns_encode_like_their_text():
 
 def test_labels():
     assert CENSUS.encode_labels(frame(income=["yes", None, " no "])).tolist() == [1, -1, 0]
-    with pytest.raises(DatasetError, match="target 'income', line 3: 'maybe' is none of the classes.*'no', 'yes'"):
+    with pytest.raises(DatasetError, match=r"target 'income', line 3: 'maybe' is none of the classes.*'no', 'yes'"):
         CENSUS.encode_labels(frame(income=["yes", "maybe"]))
-    with pytest.raises(DatasetError, match="no target column 'income'.*did you mean 'incom'"):
+    with pytest.raises(DatasetError, match=r"no target column 'income'.*did you mean 'incom'"):
         CENSUS.encode_labels(frame(incom=["yes"]))
     nameless = CENSUS.model_copy(update={"target": None})
     with pytest.raises(DatasetError, match="--target"):
@@ -184,7 +186,9 @@ def test_kinds_are_inferred():
     assert inferred(["yes", "true"]).categories == ("true", "yes")
     assert inferred(["yes", "no", "maybe"]).kind == "categorical"
     assert inferred(["yes", "yes"]).categories == ("yes",)
-    assert inferred(["b", "a", "1", "?"]) == Feature(name="x", kind="categorical", categories=("1", "a", "b"), missing=True)
+    assert inferred(["b", "a", "1", "?"]) == Feature(
+        name="x", kind="categorical", categories=("1", "a", "b"), missing=True
+    )
     assert inferred(["None", "NA"]).categories == ("NA", "None")
     assert inferred([None, None]) == Feature(name="x", kind="numeric", missing=True)
     assert inferred(["2020-01-01", "2020-01-02"]).kind == "categorical"

@@ -58,7 +58,9 @@ def test_what_was_dropped_sampled_and_unseen_is_said(model, data):
 
 
 def groups_slowly(frame: pd.DataFrame, columns: tuple[str, ...]):
-    keys = [tuple("(missing)" if frame[c].iloc[i] is None else frame[c].iloc[i] for c in columns) for i in range(len(frame))]
+    keys = [
+        tuple("(missing)" if frame[c].iloc[i] is None else frame[c].iloc[i] for c in columns) for i in range(len(frame))
+    ]
     names = tuple(sorted(set(keys)))
     return names, [names.index(key) for key in keys]
 

@@ -1,0 +1,491 @@
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import pickle
+import re
+import stat
+import struct
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from auditkit.errors import ModelFileError, NotRun
+from auditkit.subject.model import Card, model_from_module, open_model, save_model
+from auditkit.subject.predict import predict
+
+
+def refused(path: Path, match: str) -> str:
+    """Opening must be refused with one line that names the file, at once, and leave no trace."""
+    before = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
+    started = time.perf_counter()
+    with pytest.raises(ModelFileError, match=match) as caught:
+        open_model(path)
+    message = str(caught.value)
+    assert time.perf_counter() - started < 1
+    assert "\n" not in message
+    assert message.startswith(f"model {path}: ")
+    assert len(message) < 700 + 2 * len(str(path))
+    assert (sorted(os.listdir(path.parent)) if path.parent.is_dir() else []) == before
+    assert not TRACE.exists()
+    return message
+
+
+TRACE = Path(f"/tmp/auditkit-test-trace-{os.getpid()}")
+
+
+class Evil:
+    """Leaves a trace when it is unpickled."""
+
+    def __reduce__(self):
+        return (os.system, (f"touch {TRACE}",))
+
+
+def repacked(path: Path, change, *, compression: int = zipfile.ZIP_STORED) -> None:
+    """Write an archive again, its members passed through `change(name, content)` (None leaves one out)."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            changed = change(name, content)
+            if changed is not None:
+                archive.writestr(name, changed)
+
+
+# The round trip
+
+
+def test_a_model_comes_back_as_it_was_saved(model_file, module, card, schema):
+    before = torch.get_rng_state()
+    model = open_model(model_file)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.card == card
+    assert model.schema == schema
+    assert (model.name, model.kind, model.trust) == ("people", "auditkit", "weights only")
+    assert model.path == str(model_file)
+    assert model.sha256 == hashlib.sha256(model_file.read_bytes()).hexdigest()
+    assert model.parameter_count == sum(parameter.numel() for parameter in module.parameters())
+    assert not model.module.training
+    for key, value in module.state_dict().items():
+        assert torch.equal(model.module.state_dict()[key], value)
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path, module, card, model_file):
+    save_model(tmp_path / "again.pt", module, card)
+    assert (tmp_path / "again.pt").read_bytes() == model_file.read_bytes()
+    assert stat.S_IMODE(model_file.stat().st_mode) == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_the_card_uses_the_word_schema(card):
+    assert set(json.loads(card.model_dump_json())) == {
+        "card_version", "schema", "architecture", "arguments", "name", "training", "ledger",
+    }  # fmt: skip
+
+
+def test_a_file_without_a_name_in_its_card_is_called_by_its_own(tmp_path, module, card):
+    save_model(tmp_path / "census.pt", module, card.model_copy(update={"name": ""}))
+    assert open_model(tmp_path / "census.pt").name == "census"
+
+
+def test_weights_of_half_precision_or_in_views_are_saved_whole(tmp_path, module, card):
+    wide = torch.randn(100, 100)
+    changed = copy.deepcopy(module)
+    changed[0].weight.data = wide[: changed[0].weight.shape[0], : changed[0].weight.shape[1]]
+    save_model(tmp_path / "view.pt", changed, card)
+    assert torch.equal(open_model(tmp_path / "view.pt").module[0].weight, changed[0].weight)
+    assert (tmp_path / "view.pt").stat().st_size < 20_000
+    save_model(tmp_path / "half.pt", copy.deepcopy(module).half(), card)
+    assert open_model(tmp_path / "half.pt").module[0].weight.dtype == torch.float32
+
+
+# Saving
+
+
+def test_nothing_is_left_where_saving_fails(tmp_path, module, card, monkeypatch):
+    target = tmp_path / "model.pt"
+    target.write_text("the older one")
+
+    def full(*_: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc] . unexpected pos 64 vs 0\nmore")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(ModelFileError, match=r"cannot be written .is the disk full.*unexpected pos 64 vs 0"):
+        save_model(target, module, card)
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == ["model.pt"]
+    assert target.read_text() == "the older one"
+    with pytest.raises(ModelFileError, match="cannot be written: No such file"):
+        save_model(tmp_path / "none" / "model.pt", module, card)
+    with pytest.raises(ModelFileError, match="cannot be written"):
+        save_model(tmp_path, module, card)
+    assert os.listdir(tmp_path) == ["model.pt"]
+
+
+def test_what_is_not_worth_saving(tmp_path, module, card, schema):
+    broken = copy.deepcopy(module)
+    with torch.no_grad():
+        broken[0].bias[1] = torch.nan
+    for saved, changed, match in (
+        (broken, card, "weight '0.bias' has 1 values that are NaN or infinite"),
+        (nn.Linear(2, 2), card, "weight '0.weight' of mlp is missing.*did you mean 'weight'"),
+        (module, card.model_copy(update={"architecture": "mlpp"}), "architecture 'mlpp' is unknown"),
+        (module, card.model_copy(update={"schema_": schema.model_copy(update={"features": schema.features[:1]})}),
+         "reads 7 cells a row, but its schema encodes 1"),
+    ):  # fmt: skip
+        with pytest.raises(ModelFileError, match=match):
+            save_model(tmp_path / "model.pt", saved, changed)
+    assert os.listdir(tmp_path) == []
+
+
+# Files that are no model
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "the file is empty"),
+        (b"age,income\n39,high\n", "not a model file"),
+        (b"PK\x03\x04", "is damaged"),
+        (b"PK\x03\x04" + b"\0" * 2000, "is damaged"),
+        (b"\x7fELF" + b"\0" * 100, "not a model file"),
+        (struct.pack("<Q", 20) + b'{"a": {}}' + b" " * 50, "safetensors"),
+    ],
+)
+def test_other_files(tmp_path, content, match):
+    path = tmp_path / "model.pt"
+    path.write_bytes(content)
+    refused(path, match)
+
+
+def test_no_file_a_directory_and_a_pipe(tmp_path):
+    refused(tmp_path / "none.pt", "No such file")
+    refused(tmp_path, "Is a directory")
+    pipe = tmp_path / "pipe.pt"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(b""))
+    writer.start()
+    refused(pipe, "is no regular file")
+    writer.join()
+    refused(Path("/dev/zero"), "is no regular file")
+
+
+def test_a_file_cut_anywhere_is_refused(model_file):
+    content = model_file.read_bytes()
+    for length in range(1, len(content), max(1, len(content) // 60)):
+        model_file.write_bytes(content[:length])
+        refused(model_file, "not a model file|is damaged|bytes before or behind|no archive|pickle")
+
+
+def test_flipped_bytes_never_cause_anything_else(model_file, module):
+    content = bytearray(model_file.read_bytes())
+    rng = np.random.default_rng(0)
+    for position in rng.integers(0, len(content), 400):
+        changed = bytearray(content)
+        changed[position] ^= 1 << int(rng.integers(8))
+        model_file.write_bytes(changed)
+        try:
+            opened = open_model(model_file)
+        except ModelFileError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+        else:
+            # A bit of padding or of a time stamp: the weights must be the same.
+            for key, value in module.state_dict().items():
+                assert torch.equal(opened.module.state_dict()[key], value)
+
+
+# Programs
+
+
+def test_a_pickled_module_is_refused_with_the_remedies(tmp_path, module):
+    path = tmp_path / "model.pt"
+    torch.save(module, path)
+    message = refused(path, "a pickled module or object, whose code runs when it is opened")
+    assert "torch.nn.modules.container.Sequential" in message
+    assert "load_state_dict" in message
+    assert f"torch.load('{path}', weights_only=False)" in message
+    torch.save(module, path, _use_new_zipfile_serialization=False)
+    refused(path, "refused: a pickle")
+
+
+def test_code_in_a_pickle_never_runs(tmp_path, model_like, module):
+    refused(model_like(note=Evil()), "whose code runs when it is opened .it names '(posix|os).system'")
+    path = tmp_path / "model.pt"
+    path.write_bytes(pickle.dumps(Evil()))
+    refused(path, "refused: a pickle")
+    path.write_bytes(pickle.dumps(Evil(), protocol=0))
+    refused(path, "not a model file")
+    evil = pickle.dumps({"auditkit_card": "{}", "state_dict": Evil()}, protocol=4)
+    torch.save({}, path)
+    repacked(path, lambda name, content: evil if name.endswith("data.pkl") else content)
+    refused(path, "whose code runs when it is opened")
+
+
+def test_torchscript_export_and_package_archives(tmp_path):
+    path = tmp_path / "model.pt"
+    for member, match in (
+        ("archive/constants.pkl", "a TorchScript program"),
+        ("archive/code/__torch__.py", "a TorchScript program"),
+        ("archive/models/model.json", "a torch.export archive"),
+        ("archive/archive_format", "a torch.export archive"),
+        ("archive/.data/extern_modules", "a torch.package archive"),
+    ):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/version", "3")
+            archive.writestr(member, "")
+        refused(path, match)
+
+
+def test_an_exported_program_is_known_for_what_it_is(tmp_path):
+    program = torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),))
+    path = tmp_path / "model.pt2"
+    torch.export.save(program, path)
+    refused(path, "a torch.export archive, which can run its author's code")
+
+
+# Archives that lie about their size or content
+
+
+def test_bare_weights_are_refused_with_the_remedy(tmp_path, module):
+    torch.save(module.state_dict(), tmp_path / "model.pt")
+    refused(tmp_path / "model.pt", "holds weights without auditkit's card.*auditkit.audit")
+
+
+def test_a_logical_tensor_larger_than_its_storage(tmp_path, model_like, module):
+    state = dict(module.state_dict())
+    path = model_like(state={**state, "0.weight": torch.zeros(1).expand(1_000_000, 1_000_000)})
+    assert path.stat().st_size < 10_000
+    refused(path, "a tensor that is not contiguous, and so may claim more numbers than it has")
+    refused(model_like(state={**state, "0.weight": torch.zeros(4, 6).T}), "not contiguous")
+    refused(model_like(state={**state, "0.weight": torch.zeros(100)[10:20]}), "other numbers than its storage")
+    shared = torch.zeros(4)
+    refused(model_like(state={**state, "a": shared, "b": shared.view(2, 2)}), "two tensors over the same storage")
+
+
+def test_archives_that_inflate(model_file, tmp_path):
+    repacked(model_file, lambda name, content: content, compression=zipfile.ZIP_DEFLATED)
+    refused(model_file, "compressed members.*inflate without bound")
+    with zipfile.ZipFile(model_file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * 2**28)
+    assert model_file.stat().st_size < 300_000
+    refused(model_file, "compressed members")
+
+
+def test_members_that_are_not_there_or_too_short(model_file):
+    content = model_file.read_bytes()
+    repacked(model_file, lambda name, content: None if name.endswith("data/0") else content)
+    refused(model_file, "claims other numbers than its storage has")
+    model_file.write_bytes(content)
+    repacked(model_file, lambda name, content: content[:-4] if name.endswith("data/0") else content)
+    refused(model_file, "claims other numbers than its storage has")
+    model_file.write_bytes(content)
+    repacked(model_file, lambda name, content: None if name.endswith("data.pkl") else content)
+    refused(model_file, "none that torch.save writes")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_archives_that_readers_could_read_differently(model_file):
+    content = model_file.read_bytes()
+    for changed in (b"PK\x03\x04junk" + content, content + b"junk", content + content):
+        model_file.write_bytes(changed)
+        refused(model_file, "bytes before or behind")
+    model_file.write_bytes(content)
+    with zipfile.ZipFile(model_file, "a") as archive:
+        archive.comment = b"hello"
+    refused(model_file, "bytes before or behind")
+    model_file.write_bytes(content)
+    with zipfile.ZipFile(model_file, "a") as archive:
+        archive.writestr("archive/data.pkl", b"other")
+    refused(model_file, "two members of one name")
+
+
+def with_pickle(path: Path, text: bytes) -> Path:
+    repacked(path, lambda name, content: text if name.endswith("data.pkl") else content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (b"\x80\x02}.", "holds weights without auditkit's card"),
+        (b"\x80\x02K\x01.", "holds weights without auditkit's card"),
+        (b"\x80\x02", "table of contents"),
+        (b"", "table of contents"),
+        (b".", "table of contents cannot be read"),
+        (b"\x80\x02}(K\x01u.", "table of contents cannot be read"),
+        (b"\x80\x02h\x05.", "table of contents cannot be read"),
+        (b"\x80\x02r\xff\xff\xff\x7f.", "table of contents cannot be read"),
+        (b"\x80\x02X\xff\xff\xff\x7fabc.", "table of contents cannot be read"),
+        (b"\x80\x02" + b")\x85" * 300_000 + b".", "too long"),
+        (b"\x80\x02})" + b"2\x86" * 60 + b"K\x01s.", "the pickle word DUP"),
+        (b"\x80\x02})q\x00h\x00\x86K\x01s.", "keys are neither texts nor numbers"),
+        (b"\x80\x02ctorch\nFloatStorage\nJ\x00\xca\x9a\x3b\x85R.", "calls torch.FloatStorage in a way"),
+        (b"\x80\x02cbuiltins\nbytearray\nJ\x00\xca\x9a\x3b\x85R.", "whose code runs.*'builtins.bytearray'"),
+        (b"\x80\x02(ios\nsystem\n.", "the pickle word INST"),
+        (b"\x80\x02c__builtin__\neval\n.", "whose code runs"),
+        (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n)R.", "calls torch._utils._rebuild_tensor_v2 in a way"),
+        (b"\x80\x02ctorch._utils\n_rebuild_parameter\n)R.", "table of contents cannot be read"),
+        (b"\x80\x02K\x01Q.", "table of contents cannot be read"),
+        (b"\x80\x02\x8a\x7f" + b"\xff" * 127 + b".", "holds weights without"),
+    ],
+)
+def test_tables_of_contents_that_torch_never_writes(model_file, text, match):
+    refused(with_pickle(model_file, text), match)
+
+
+def test_random_tables_of_contents_are_refused_in_one_line(model_file):
+    rng = np.random.default_rng(1)
+    with zipfile.ZipFile(model_file) as archive:
+        honest = archive.read("archive/data.pkl")
+    for _ in range(300):
+        text = bytearray(honest)
+        for position in rng.integers(2, len(text), rng.integers(1, 5)):
+            text[position] = int(rng.integers(256))
+        try:
+            open_model(with_pickle(model_file, bytes(text)))
+        except ModelFileError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+    assert not TRACE.exists()
+
+
+# Weights and cards that do not fit
+
+
+def test_weights_are_named_where_they_do_not_fit(model_like, module):
+    state = dict(module.state_dict())
+    renamed = {key.replace("2.weight", "2.wieght"): value for key, value in state.items()}
+    refused(model_like(state=renamed), "weight '2.weight' of mlp is missing.*did you mean '2.wieght'")
+    refused(model_like(state={**state, "2.weights": torch.zeros(1)}), "'2.weights' does not belong to mlp.*'2.weight'")
+    refused(model_like(state={**state, "0.bias": torch.zeros(5)}), re.escape("'0.bias' must have shape (4,), got (5,)"))
+    refused(model_like(state={**state, "0.bias": 3}), "something other than named tensors")
+    refused(model_like(state={**state, 7: torch.zeros(1)}), "something other than named tensors")
+    refused(model_like(state=[1]), "must hold a card and a state_dict, and nothing else")
+    refused(model_like(more=1), "must hold a card and a state_dict, and nothing else")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_weights_that_are_not_finite(model_like, module, value):
+    state = {key: tensor.clone() for key, tensor in module.state_dict().items()}
+    state["0.bias"][2] = value
+    refused(model_like(state=state), "weight '0.bias' has 1 values that are NaN or infinite")
+
+
+def test_cards_that_are_not_valid(model_like, card):
+    words = json.loads(card.model_dump_json())
+
+    def changed(**change: object) -> str:
+        return json.dumps({**words, **change})
+
+    for text, match in (
+        ("", "its card is not valid"),
+        ("[" * 100_000, "its card is not valid"),
+        ("{}", "schema: Field required"),
+        (changed(card_version=2), "card_version: Input should be 1"),
+        (changed(code="os.system('x')"), "code: Extra inputs are not permitted"),
+        (changed(architecture="os:system"), "architecture 'os:system' is unknown"),
+        (
+            changed(arguments={"hidden": [10**6] * 60, "input_width": 10**6, "output_width": 2}),
+            "must have shape|missing",
+        ),
+        (changed(arguments={"input_width": 7, "output_width": 2, "hidden": [4], "code": 1}), "wrong arguments"),
+        (changed(schema={**words["schema"], "classes": ["a"]}), "schema.classes"),
+        (changed(schema={**words["schema"], "target": "age"}), "the target 'age' is among the features"),
+        (changed(schema={**words["schema"], "task": "multiclass", "classes": ["a", "b", "c"]}), "2 outputs.*3 classes"),
+    ):
+        refused(model_like(card_text=text), match)
+    refused(model_like(card_text=b"{}"), "holds weights without|pickle|whose code runs")
+    refused(model_like(card_text=torch.zeros(2)), "holds weights without")
+
+
+# Fresh weights and modules from memory
+
+
+def test_fresh_weights_depend_on_the_seed_alone(model_file, schema):
+    opened = open_model(model_file)
+    in_memory = model_from_module(opened.module, schema)
+    for model in (opened, in_memory):
+        before = torch.get_rng_state()
+        first, same, other = model.fresh(5), model.fresh(5), model.fresh(6)
+        assert torch.equal(torch.get_rng_state(), before)
+        for key, value in model.module.state_dict().items():
+            assert torch.equal(first.state_dict()[key], same.state_dict()[key])
+            assert not torch.equal(first.state_dict()[key], other.state_dict()[key])
+            assert not torch.equal(first.state_dict()[key], value)
+        assert first.training
+        assert not model.module.training
+
+
+def test_every_trained_weight_of_a_module_from_memory_is_drawn_anew(schema):
+    width = schema.input_width
+    module = nn.Sequential(
+        nn.Linear(width, 8), nn.BatchNorm1d(8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 2)
+    )  # fmt: skip
+    with torch.no_grad():
+        for value in module.state_dict().values():
+            value.fill_(7)
+    module[0].requires_grad_(False)
+    fresh = model_from_module(module, schema).fresh(0)
+    for value in fresh.state_dict().values():
+        assert not (value == 7).any()
+    assert all(parameter.requires_grad for parameter in fresh.parameters())
+    attention = nn.MultiheadAttention(4, 2)
+    assert model_from_module(attention, schema).fresh(0) is not attention
+
+
+class Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs * self.scale
+
+
+def test_a_layer_that_cannot_be_reset_is_named(schema):
+    model = model_from_module(nn.Sequential(nn.Linear(2, 2), Scaled()), schema)
+    with pytest.raises(NotRun, match=r"layer '1' \(Scaled\) owns parameters and has no reset_parameters"):
+        model.fresh(0)
+    with pytest.raises(NotRun, match="layer 'the module itself'"):
+        model_from_module(Scaled(), schema).fresh(0)
+
+
+def test_a_module_from_memory_is_copied_and_left_alone(schema):
+    module = nn.Linear(schema.input_width, 2).train()
+    model = model_from_module(module, schema, name="mine")
+    assert (model.name, model.kind, model.trust) == ("mine", "module", "object in memory")
+    assert model.card is model.path is model.sha256 is None
+    assert module.training
+    assert not model.module.training
+    assert model.module is not module
+    rows = np.zeros((3, schema.input_width), dtype=np.float32)
+    found = predict(model.module, rows, output="logits", class_count=2, device=torch.device("cpu"))
+    assert found.probabilities.shape == (3, 2)
+    assert model_from_module(module, schema).name == "Linear"
+    with torch.no_grad():
+        module.bias[0] = torch.nan
+    with pytest.raises(ModelFileError, match="model Linear: weight 'bias' has 1 values that are NaN"):
+        model_from_module(module, schema)
+    with pytest.raises(ModelFileError, match=r"must be a torch.nn.Module, got dict"):
+        model_from_module({}, schema)
+    module.bias.data.zero_()
+    module.lock = threading.Lock()
+    with pytest.raises(ModelFileError, match="model Linear: cannot be copied"):
+        model_from_module(module, schema)
+
+
+def test_a_card_names_its_schema_either_way(schema):
+    by_alias = Card(schema=schema, architecture="mlp")
+    assert by_alias == Card.model_validate({"schema_": schema, "architecture": "mlp"})
