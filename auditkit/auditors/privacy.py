@@ -11,10 +11,21 @@ from numpy.typing import NDArray
 
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.counts import tally
-from auditkit.evidence.measurement import Column, Evidence, Exhibit, Facts, Measurement, Slice, SliceChart, Table
+from auditkit.evidence.intervals import paired_difference_interval
+from auditkit.evidence.measurement import (
+    Column,
+    Evidence,
+    Exhibit,
+    Facts,
+    Interval,
+    Measurement,
+    Slice,
+    SliceChart,
+    Table,
+)
 from auditkit.metrics.disparity import gap_measurements
 from auditkit.metrics.rates import rate_measurement
-from auditkit.metrics.scores import accuracy_measurement, paired_difference_interval
+from auditkit.metrics.scores import accuracy_measurement
 from auditkit.subject.predict import Predictions, predict
 from auditkit.subject.subject import Subject
 from auditkit.training.private import Ledger, fit_private
@@ -120,16 +131,20 @@ def _measurements(
 
 def _accuracy_loss(subject: Subject, predictions: dict[str, Predictions]) -> Measurement:
     right = {name: part.labels == subject.labels for name, part in predictions.items()}
+    row_count, level = len(subject.labels), subject.conf_level
     slices = []
     for name in list(predictions)[1:]:
-        value, interval = paired_difference_interval(right[ORIGINAL], right[name], level=subject.conf_level)
-        slices.append(Slice(name=name, value=value, count=len(subject.labels), interval=interval))
+        lost = int((right[ORIGINAL] & ~right[name]).sum())
+        gained = int((~right[ORIGINAL] & right[name]).sum())
+        low, high = paired_difference_interval(lost, gained, row_count, level)
+        interval = Interval(low=float(low), high=float(high), level=level, method="Wald, paired (Bonett & Price 2012)")
+        slices.append(Slice(name=name, value=(lost - gained) / row_count, count=row_count, interval=interval))
     return Measurement(
         id="privacy.accuracy_loss",
         by=("retraining",),
         unit="rate_difference",
         better="lower",
-        count=len(subject.labels),
+        count=row_count,
         slices=tuple(slices),
         source=f"{NIST}: utility against the non-private model",
     )
