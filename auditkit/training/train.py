@@ -10,7 +10,7 @@ import torch
 
 from auditkit.errors import InputError, closest
 from auditkit.subject.architectures import build
-from auditkit.subject.data import Data
+from auditkit.subject.data import Data, naming
 from auditkit.subject.model import Card, Model, open_model, save_model
 from auditkit.subject.predict import choose_device
 from auditkit.subject.schema import infer_schema
@@ -63,10 +63,11 @@ def train(
             raise InputError(f"drop: {data.name} has no column {name!r}{closest(name, columns)}.")
     progress(0.0, "inferring the schema")
     features = [column for column in columns if column != target and column not in drop]
-    schema = infer_schema(data.frame, target=target, sensitive=tuple(sensitive), features=features)
-    labels = schema.encode_labels(data.frame)
-    known = labels >= 0
-    inputs = schema.encode(data.frame)[known]
+    with naming(data):
+        schema = infer_schema(data.frame, target=target, sensitive=tuple(sensitive), features=features)
+        labels = schema.encode_labels(data.frame)
+        known = labels >= 0
+        inputs = schema.encode(data.frame)[known]
     labels = labels[known]
     arguments = {"input_width": schema.input_width, "output_width": len(schema.classes), "hidden": list(hidden)}
     with torch.random.fork_rng(devices=[]):
