@@ -216,7 +216,11 @@ def fit_private(
 
 
 def default_delta(row_count: int) -> float:
-    """Return the smaller of 1e-5 and 1/(10 n), a tenth of what would let whole rows be published."""
+    """Return the smaller of 1e-5 and 1/(10 n); at 1/n, publishing one whole row at random would count as private.
+
+    >>> default_delta(500), default_delta(100_000)
+    (1e-05, 1e-06)
+    """
     return min(1e-5, 1 / (10 * row_count))
 
 

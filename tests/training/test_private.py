@@ -186,12 +186,14 @@ def test_mean_clipping_would_be_caught(clipping: Clipping) -> None:
     """Planted bug: clipping the batch's mean lets one row's gradient through whole."""
     inputs = torch.cat([torch.zeros(31, 4), torch.full((1, 4), 1e3)])
     labels = torch.zeros(32, dtype=torch.int64)
-    module = nn.Sequential(nn.Linear(4, 3))
+    layer = nn.Linear(4, 3)
+    nn.init.zeros_(layer.weight)
+    module = nn.Sequential(layer)
     outlier = per_row_gradients(module, inputs, labels)[-1].norm()
     assert outlier > 100
     without = one_step(copy.deepcopy(module), inputs[:-1], labels[:-1], clip=0.1, sigma=0, batch=32, clipping=clipping)
     with_it = one_step(copy.deepcopy(module), inputs, labels, clip=0.1, sigma=0, batch=32, clipping=clipping)
-    assert (with_it - without).norm() <= 0.1 / 32 * (1 + 1e-4)
+    assert (with_it - without).norm() <= 0.1 / 32 * (1 + 1e-3)  # float32 rounds the weights
 
 
 @BOTH
@@ -363,7 +365,7 @@ def test_a_seed_repeats_the_run_and_none_does_not() -> None:
 
     def run(seed: int | None) -> tuple[torch.Tensor, Ledger]:
         module = mlp(2, dropout=0.2)
-        ledger = fit_private(module, inputs, labels, epsilon=3, epochs=1, seed=seed, device=CPU)
+        ledger = fit_private(module, inputs, labels, epsilon=3, epochs=1, batch_size=10, seed=seed, device=CPU)
         return weights(module), ledger
 
     (first, ledger), (again, same), (other, _) = run(3), run(3), run(4)
@@ -384,7 +386,7 @@ def test_leaves_a_plain_module(make: Callable[[], nn.Module]) -> None:
     clean = [set(vars(parameter)) for parameter in parameters]
     clean_layers = [set(vars(layer)) for layer in module.modules()]
     keys = list(module.state_dict())
-    fit_private(module, *rows(), epsilon=3, epochs=1, device=CPU)
+    fit_private(module, *rows(), epsilon=3, epochs=1, batch_size=10, device=CPU)
     assert not module.training
     assert list(module.state_dict()) == keys
     assert [id(parameter) for parameter in module.parameters()] == [id(parameter) for parameter in parameters]
@@ -402,7 +404,7 @@ def test_frozen_parameters_stay() -> None:
     body.requires_grad_(False)
     before = weights(body), weights(head)
     module = nn.Sequential(body, nn.ReLU(), head)
-    fit_private(module, *rows(), epsilon=3, epochs=1, device=CPU)
+    fit_private(module, *rows(), epsilon=3, epochs=1, batch_size=10, device=CPU)
     assert torch.equal(before[0], weights(body))
     assert not torch.equal(before[1], weights(head))
 
@@ -499,5 +501,5 @@ def test_opacus_replacement_layers_train() -> None:
             out: torch.Tensor = self.head(self.recurrent(x.reshape(len(x), 2, 2))[0][:, -1])
             return out
 
-    ledger = fit_private(Last(), *rows(), epsilon=3, epochs=1, device=CPU)
+    ledger = fit_private(Last(), *rows(), epsilon=3, epochs=1, batch_size=10, device=CPU)
     assert ledger.clipping == "hooks"
