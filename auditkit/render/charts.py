@@ -38,7 +38,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     >>> ticks(0.07, 0.31)
     [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35]
     >>> ticks(3.0, 3.0)
-    [2.0, 3.0, 4.0]
+    [2.0, 2.5, 3.0, 3.5, 4.0]
     """
     if high <= low:
         low, high = low - 1, high + 1

@@ -6,12 +6,12 @@ import html as standard_html
 import json
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from auditkit.evidence.measurement import Curve, Interval, Line, Measurement, Unit
+from auditkit.evidence.measurement import Curve, Line, Measurement, Unit
 from auditkit.evidence.policy import Finding
 from auditkit.evidence.report import DatasetRecord, Outcome, Report
 from auditkit.evidence.sentences import number, title
@@ -20,7 +20,7 @@ from auditkit.render.summary import WORDS, attention, headline, judged_limits, n
 from auditkit.render.text import bounds, counted, limit_words, shorten, unbroken, visible
 from auditkit.render.words import AUDITORS, plugin_words
 
-CURVE_ROWS = 40
+CURVE_ROWS = 20
 """A table of a curve's points lists at most about this many; all are in results.json."""
 
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "neither": "describes only"}
@@ -87,11 +87,12 @@ def _environment() -> Environment:
         "shorten": shorten,
         "slices_figure": _slices_figure,
         "curve_figure": _curve_figure,
-        "curve_rows": _curve_rows,
+        "curve_tables": _curve_tables,
         "line_styles": charts.LINE_STYLES,
         "cell": _cell,
         "by_breakdown": _by_breakdown,
         "uncharted": _uncharted,
+        "interval_methods": _interval_methods,
         "datasets": _datasets,
         "plain": _plain,
         "day": lambda moment: f"{moment.day} {moment:%B %Y}",
@@ -149,13 +150,24 @@ def _curve_figure(curve: Curve) -> Markup:
     return _svg(charts.curve_chart(curve))
 
 
-def _curve_rows(line: Line) -> tuple[int, list[int]]:
-    """The step between the points that a table lists, and their places: both ends always among them."""
-    step = max(1, -(-len(line.x) // CURVE_ROWS))
-    places = list(range(0, len(line.x), step))
-    if line.x and places[-1] != len(line.x) - 1:
-        places.append(len(line.x) - 1)
-    return step, places
+class CurveTable(NamedTuple):
+    """The points of lines that share their x: every `step`th of them, at `places`, both ends among these."""
+
+    lines: tuple[Line, ...]
+    step: int
+    places: tuple[int, ...]
+
+
+def _curve_tables(curve: Curve) -> list[CurveTable]:
+    by_x: dict[tuple[float, ...], list[Line]] = {}
+    for line in curve.lines:
+        by_x.setdefault(line.x, []).append(line)
+    tables = []
+    for x, lines in by_x.items():
+        step = max(1, -(-len(x) // CURVE_ROWS))
+        places = dict.fromkeys([*range(0, len(x), step), *([len(x) - 1] if x else [])])
+        tables.append(CurveTable(tuple(lines), step, tuple(places)))
+    return tables
 
 
 def _cell(value: str | float | None, unit: Unit | None) -> str:
@@ -190,19 +202,20 @@ def _datasets(report: Report) -> list[tuple[str, DatasetRecord]]:
 def _methods(report: Report) -> dict[str, list[str]]:
     """Each method by which an interval was made, with the measurements that it was made for."""
     used: dict[str, dict[str, None]] = {}
-
-    def note(interval: Interval | None, id: str, ending: str = "") -> None:
-        if interval:
-            level = f"{interval.level * 100:g} %"
-            used.setdefault(f"{interval.method}, {level}{ending}", {})[title(id)] = None
-
     for outcome in report.outcomes:
         for measurement in outcome.measurements:
-            note(measurement.interval, measurement.id)
-            for part in measurement.slices:
-                note(part.interval, measurement.id)
-                note(part.simultaneous_interval, measurement.id, " for all groups together")
+            for method in _interval_methods(measurement):
+                used.setdefault(method, {})[title(measurement.id)] = None
     return {method: list(names) for method, names in sorted(used.items())}
+
+
+def _interval_methods(measurement: Measurement) -> list[str]:
+    parts = measurement.slices
+    alone = [measurement.interval, *(part.interval for part in parts)]
+    together = [part.simultaneous_interval for part in parts]
+    said = [f"{one.method}, {one.level * 100:g} %" for one in alone if one]
+    said += [f"{one.method}, {one.level * 100:g} % for all groups together" for one in together if one]
+    return list(dict.fromkeys(said))
 
 
 def _units(report: Report) -> dict[str, Unit]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from auditkit.evidence.policy import Finding, Limit, Verdict
 from auditkit.evidence.report import RANK, Report, overall
 from auditkit.evidence.sentences import title
-from auditkit.render.text import counted
+from auditkit.render.text import counted, shorten
 
 WORDS: dict[Verdict | None, str] = {
     "pass": "Pass",
@@ -81,7 +81,8 @@ def headline(report: Report) -> tuple[str, str]:
         return "Nothing was judged", "No limit of the policy met a measurement, so there is no verdict to give."
     crashed = [outcome.auditor for outcome in report.outcomes if outcome.error is not None]
     required = sum(1 for judged in limits if judged.verdict == "not_run" and not judged.limit.optional)
-    parts = [f"the {name} auditor crashed" for name in crashed]
+    parts = [f"the {shorten(name, 60)} auditor crashed" for name in crashed[:3]]
+    parts += [f"{counted(len(crashed) - 3, 'more auditor')} crashed"] if len(crashed) > 3 else []
     if required:
         parts.append(f"{counted(required, 'required limit')} could not be measured")
     besides = f" Besides, {broken} {of_all} {is_are} broken." if broken else ""

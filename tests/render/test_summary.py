@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from auditkit.evidence.measurement import Interval, Measurement
+from auditkit.evidence.policy import Limit, Policy, judge, unmeasured
+from auditkit.evidence.report import Outcome, Report
+from auditkit.render.summary import attention, headline, judged_limits, not_examined, tally
+
+Build = Callable[..., Report]
+
+
+def limit(**more: object) -> Limit:
+    return Limit(**{"measurement": "a.gap", "at_most": 0.1, "rationale": "r", **more})
+
+
+def measured(value: float, half: float = 0.01) -> Measurement:
+    interval = Interval(low=value - half, high=value + half, level=0.95, method="m")
+    return Measurement(id="a.gap", value=value, unit="rate", better="lower", count=100, interval=interval, source="s")
+
+
+def with_limits(build: Build, judgements: list[tuple[Limit, Measurement | None]]) -> Report:
+    findings = [f for one, m in judgements for f in (judge(one, [m]) if m else [unmeasured(one, "why not")])]
+    policy = Policy(name="p", source="p.toml", sha256="0" * 64, limits=tuple(one for one, _ in judgements))
+    return build(policy=policy, outcomes=(Outcome(auditor="a", version="1", findings=tuple(findings)),))
+
+
+BROKEN, HELD, OPEN = measured(0.3), measured(0.02), measured(0.1, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("judgements", "word", "explanation"),
+    [
+        ([(limit(), HELD)], "Pass", "Every limit that was judged holds (1 of 1 limit)."),
+        (
+            [(limit(), HELD), (limit(clause="x", optional=True), None)],
+            "Pass",
+            "Every limit that was judged holds (1 of 2 limits); 1 limit had nothing to measure.",
+        ),
+        ([(limit(), BROKEN)], "Fail", "1 of 1 limit is broken."),
+        (
+            [(limit(), BROKEN), (limit(clause="x"), OPEN)],
+            "Fail",
+            "1 of 2 limits is broken, and the data do not settle 1 more.",
+        ),
+        (
+            [(limit(), HELD), (limit(clause="x"), OPEN)],
+            "Inconclusive",
+            "No limit is broken, but the data do not settle 1 of 2 limits.",
+        ),
+        ([(limit(severity="warn"), BROKEN)], "Pass, with warnings", "No limit fails the audit; 1 of 1 limit warns."),
+        (
+            [(limit(), HELD), (limit(clause="x"), None)],
+            "Incomplete",
+            "The audit did not finish: 1 required limit could not be measured.",
+        ),
+        ([(limit(optional=True), None)], "Nothing was judged", "No limit of the policy met a measurement"),
+    ],
+)
+def test_the_headline_says_what_the_findings_say(
+    build_report: Build, judgements: list[tuple[Limit, Measurement | None]], word: str, explanation: str
+) -> None:
+    said = headline(with_limits(build_report, judgements))
+    assert said[0] == word
+    assert said[1].startswith(explanation)
+
+
+def test_the_tally_counts_each_limit_of_the_policy_once(report: Report) -> None:
+    counts = dict(tally(report))
+    assert sum(counts.values()) == len(report.policy.limits) == len(judged_limits(report))
+    assert counts == {"fail": 1, "inconclusive": 2, "warn": 2, "not_run": 2, "pass": 3}
+
+
+def test_a_limit_with_one_open_group_is_not_passed(report: Report) -> None:
+    by_group = next(judged for judged in judged_limits(report) if judged.limit.by == "*")
+    assert {"pass", "inconclusive", "not_run"} == {finding.verdict for finding in by_group.findings}
+    assert by_group.verdict == "inconclusive"
+
+
+def test_attention_is_worst_first_and_leaves_out_what_passed(report: Report) -> None:
+    verdicts = [finding.verdict for finding in attention(report)]
+    assert verdicts[:2] == ["error", "fail"]
+    assert verdicts == sorted(verdicts, key=["error", "fail", "inconclusive", "warn", "waived"].index)
+
+
+def test_a_required_limit_that_nothing_measured_is_an_error_and_an_optional_one_is_not(build_report: Build) -> None:
+    required = with_limits(build_report, [(limit(), None)])
+    assert [finding.verdict for finding in attention(required)] == ["error"]
+    assert not_examined(required)[0].verdict == "error"
+    optional = with_limits(build_report, [(limit(optional=True), None)])
+    assert attention(optional) == []
+    assert not_examined(optional)[0].verdict == "not_run"
+
+
+def test_everything_that_was_not_done_is_listed(report: Report) -> None:
+    listed = "\n".join(f"{item.what}: {item.why}" for item in not_examined(report))
+    for expected in (
+        "robustness: the model file holds no gradients",
+        "toxicity: crashed",
+        "Samoan & Male",
+        "Flip rate",
+    ):
+        assert expected in listed
+
+
+def test_a_limit_without_any_finding_is_listed_as_not_examined(build_report: Build) -> None:
+    policy = Policy(name="p", source="p.toml", sha256="0" * 64, limits=(limit(),))
+    report = build_report(policy=policy, outcomes=())
+    assert [item.why for item in not_examined(report)] == ["no auditor that ran makes this measurement"]
