@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.counts import tally
-from auditkit.evidence.intervals import paired_difference_interval
 from auditkit.evidence.measurement import (
     Column,
     Evidence,
     Exhibit,
     Facts,
-    Interval,
     Measurement,
     Slice,
     SliceChart,
@@ -25,7 +23,7 @@ from auditkit.evidence.measurement import (
 )
 from auditkit.metrics.disparity import gap_measurements
 from auditkit.metrics.rates import rate_measurement
-from auditkit.metrics.scores import accuracy_measurement
+from auditkit.metrics.scores import accuracy_measurement, paired_difference_interval
 from auditkit.subject.predict import Predictions, predict
 from auditkit.subject.subject import Subject
 from auditkit.training.private import Ledger, fit_private
@@ -131,14 +129,11 @@ def _measurements(
 
 def _accuracy_loss(subject: Subject, predictions: dict[str, Predictions]) -> Measurement:
     right = {name: part.labels == subject.labels for name, part in predictions.items()}
-    row_count, level = len(subject.labels), subject.conf_level
+    row_count = len(subject.labels)
     slices = []
     for name in list(predictions)[1:]:
-        lost = int((right[ORIGINAL] & ~right[name]).sum())
-        gained = int((~right[ORIGINAL] & right[name]).sum())
-        low, high = paired_difference_interval(lost, gained, row_count, level)
-        interval = Interval(low=float(low), high=float(high), level=level, method="Wald, paired (Bonett & Price 2012)")
-        slices.append(Slice(name=name, value=(lost - gained) / row_count, count=row_count, interval=interval))
+        value, interval = paired_difference_interval(right[ORIGINAL], right[name], level=subject.conf_level)
+        slices.append(Slice(name=name, value=value, count=row_count, interval=interval))
     return Measurement(
         id="privacy.accuracy_loss",
         by=("retraining",),

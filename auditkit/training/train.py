@@ -17,6 +17,9 @@ from auditkit.subject.schema import infer_schema
 from auditkit.training.fit import fit
 from auditkit.training.private import fit_private
 
+EPOCHS, PRIVATE_EPOCHS = 30, 20
+"""The most passes over the rows, without privacy (early stopping takes fewer) and with it (all are taken)."""
+
 
 def train(
     data: Data,
@@ -73,14 +76,22 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module = build("mlp", arguments)
-    passes = {} if epochs is None else {"epochs": epochs}
     ledger = None
     if epsilon is None:
-        record = fit(module, inputs, labels, seed=seed, device=chosen, progress=progress, **passes)
+        record = fit(
+            module, inputs, labels, epochs=epochs or EPOCHS, seed=seed, device=chosen, progress=progress
+        )
         trained = record.model_dump(exclude={"training_losses", "validation_losses"})
     else:
         private = fit_private(
-            module, inputs, labels, epsilon=epsilon, seed=None, device=chosen, progress=progress, **passes
+            module,
+            inputs,
+            labels,
+            epsilon=epsilon,
+            epochs=epochs or PRIVATE_EPOCHS,
+            seed=None,
+            device=chosen,
+            progress=progress,
         )
         ledger = private.model_dump(mode="json")
         trained = {"epochs": private.epochs, "epsilon": private.epsilon}
