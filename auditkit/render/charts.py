@@ -25,6 +25,7 @@ LINE_STYLES = 6
 
 _PERCENT_UNITS = ("rate", "rate_difference", "share")
 _ROW, _AXIS = 40, 30  # pixels: one slice with its label, the axis under them
+_AXIS_CHARACTERS = 34  # what fits under the narrowest chart
 _LEFT, _RIGHT = 1.0, 99.0  # percent of the width that the slices span
 _CURVE_LEFT, _CURVE_WIDTH, _CURVE_TOP = 11.0, 86.0, 30  # percent, percent, pixels
 _CURVE_HEIGHT, _CURVE_FOOT = 230, 44
@@ -77,7 +78,7 @@ def slices_chart(
             )
         body.append(_slice_row(part, unit, x, middle, bars, marks))
     names = ", ".join(f"{shorten(part.name, 40)} {number(part.value or 0.0, unit)}" for part in drawn[:8])
-    description = f"{counted(len(drawn), 'group')}, highest first: {names}{', and more' if len(drawn) > 8 else ''}."
+    description = f"{counted(len(drawn), 'value')}, highest first: {names}{', and more' if len(drawn) > 8 else ''}."
     if limit:
         description += f" The limit is {limit_words(limit, unit)}."
     return _svg("slices", heading, description, height + _AXIS, body)
@@ -101,7 +102,7 @@ def undrawn(measurement: Measurement) -> list[str]:
     known = sum(part.value is not None for part in measurement.slices)
     if known > ROWS_SHOWN:
         sentences.append(
-            f"The picture shows the {ROWS_SHOWN // 2} highest and the {ROWS_SHOWN // 2} lowest of {known:,} groups; "
+            f"The picture shows the {ROWS_SHOWN // 2} highest and the {ROWS_SHOWN // 2} lowest of {known:,} values; "
             "the table lists all."
         )
     return sentences
@@ -241,19 +242,22 @@ def _limit_band(limit: Limit, marks: Sequence[float], x: Callable[[float], str],
 def _x_axis(
     marks: Sequence[float], unit: Unit, x: Callable[[float], str], *, top: int, bottom: int, percent_sign: bool = True
 ) -> list[str]:
-    pieces = []
-    sign = " %" if percent_sign and unit in _PERCENT_UNITS else ""
-    for index, mark in enumerate(marks):
+    pieces = [f'<line class="grid" x1="{x(mark)}" x2="{x(mark)}" y1="{top}" y2="{bottom}"/>' for mark in marks]
+    labels = [_tick(mark, unit, marks) for mark in marks]
+    # Long labels would run into each other on a telephone: then every second one is printed.
+    step = 1 if sum(len(label) + 2 for label in labels) <= _AXIS_CHARACTERS else 2
+    if percent_sign and unit in _PERCENT_UNITS:
+        labels[(len(marks) - 1) // step * step] += " %"
+    for index in range(0, len(marks), step):
         edge = "start" if index == 0 and top == 0 else "end" if index == len(marks) - 1 and top == 0 else "middle"
-        label = _tick(mark, unit, marks) + (sign if index == len(marks) - 1 else "")
-        pieces.append(f'<line class="grid" x1="{x(mark)}" x2="{x(mark)}" y1="{top}" y2="{bottom}"/>')
-        pieces.append(f'<text class="tick" x="{x(mark)}" y="{bottom + 18}" text-anchor="{edge}">{label}</text>')
+        place = f'x="{x(marks[index])}" y="{bottom + 18}" text-anchor="{edge}"'
+        pieces.append(f'<text class="tick" {place}>{labels[index]}</text>')
     return pieces
 
 
 def _axis_label(label: str, unit: Unit) -> str:
     sign = ", %" if unit in _PERCENT_UNITS else ""
-    return _escape(shorten(label, 44) + sign)
+    return _escape(shorten(label[:1].upper() + label[1:], 44) + sign)
 
 
 def _tick(value: float, unit: Unit, marks: Sequence[float]) -> str:

@@ -12,7 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from auditkit.evidence.measurement import Curve, Line, Measurement, Unit
-from auditkit.evidence.policy import Finding
+from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.report import DatasetRecord, Outcome, Report
 from auditkit.evidence.sentences import number, title
 from auditkit.render import charts
@@ -68,6 +68,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FunctionLoader(_file),
         autoescape=True,
+        extensions=["jinja2.ext.do"],
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -95,6 +96,7 @@ def _environment() -> Environment:
         "interval_methods": _interval_methods,
         "datasets": _datasets,
         "plain": _plain,
+        "conditions": _conditions,
         "day": lambda moment: f"{moment.day} {moment:%B %Y}",
     }
     return environment
@@ -214,12 +216,23 @@ def _interval_methods(measurement: Measurement) -> list[str]:
     alone = [measurement.interval, *(part.interval for part in parts)]
     together = [part.simultaneous_interval for part in parts]
     said = [f"{one.method}, {one.level * 100:g} %" for one in alone if one]
-    said += [f"{one.method}, {one.level * 100:g} % for all groups together" for one in together if one]
+    said += [f"{one.method}, {one.level * 100:g} % for all at once" for one in together if one]
     return list(dict.fromkeys(said))
 
 
 def _units(report: Report) -> dict[str, Unit]:
     return {m.id: m.unit for outcome in report.outcomes for m in outcome.measurements}
+
+
+def _conditions(limit: Limit) -> list[str]:
+    """What a limit says beyond its bound."""
+    said = {
+        "warns only": limit.severity == "warn",
+        "judged on the value alone": limit.compare == "point",
+        "fails if inconclusive": limit.inconclusive == "fail",
+        "optional": limit.optional,
+    }
+    return [words for words, true in said.items() if true]
 
 
 def _plain(value: Any) -> str:

@@ -537,7 +537,7 @@ def build_report(**changes: Any) -> Report:
             dataset=DatasetRecord(
                 path="data/adult-test.csv",
                 sha256="60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
-                row_count=16_281,
+                row_count=20_000,
                 audited_row_count=16_281,
             ),
             training_dataset=DatasetRecord(
@@ -546,6 +546,7 @@ def build_report(**changes: Any) -> Report:
                 row_count=32_561,
                 audited_row_count=32_561,
             ),
+            notes=("A seeded sample of 16,281 of 20,000 rows (seed 7).", "The column 'id' was not used."),
             sensitive=("sex", "race", HOSTILE["script"]),
             schema={
                 "target": "income",

@@ -90,7 +90,7 @@ def test_of_too_many_slices_both_ends_are_drawn_and_that_is_said() -> None:
     names = [one.name for one in drawn_slices(many)]
     assert len(names) == ROWS_SHOWN
     assert (names[0], names[-1]) == ("g99", "g0")
-    assert "20 highest and the 20 lowest of 100 groups" in undrawn(many)[0]
+    assert "20 highest and the 20 lowest of 100 values" in undrawn(many)[0]
 
 
 def test_a_curve_passes_through_its_points() -> None:
@@ -148,3 +148,9 @@ def test_a_strip_shades_the_side_that_the_limit_allows(bound: dict[str, float], 
 
 def test_a_strip_of_a_value_on_its_limit_without_an_interval_is_drawn() -> None:
     ElementTree.fromstring(strip(0.0, None, Limit(measurement="a.b", rationale="r", at_most=0.0)))
+
+
+def test_long_tick_labels_are_thinned_and_the_unit_stays() -> None:
+    svg = ElementTree.fromstring(slices_chart(measurement(part("a", 0.8485), part("b", 0.8605)), heading="h"))
+    labels = [text.text for text in svg.iter("text") if text.get("class") == "tick"]
+    assert labels == ["84.75", "85.25", "85.75", "86.25 %"]

@@ -82,6 +82,7 @@ def test_every_number_of_the_report_is_on_the_page(report: Report) -> None:
                 assert f"{part.count:,}" in text
                 assert part.reason is None or part.reason in text
         assert all(note in text for note in outcome.notes)
+    assert all(note in text for note in report.subject.notes)
     for limit in report.policy.limits:
         assert limit.rationale in text
         assert limit.clause in text
