@@ -28,21 +28,21 @@ def number(value: float, unit: Unit) -> str:
     ('14.2 points', '85.1 %', '0.302')
     """
     if unit == "rate_difference":
-        return f"{value * 100:.1f} points"
+        return f"{value * 100:z.1f} points"
     if unit in ("rate", "share"):
-        return f"{value * 100:.1f} %"
+        return f"{value * 100:z.1f} %"
     if unit == "rows":
         return f"{value:,.0f}"
     if unit == "epsilon":
         return f"{value:.2f}"
-    return f"{value:.3f}"
+    return f"{value:z.3f}"
 
 
 def span(interval: Interval, unit: Unit) -> str:
     """Print an interval: `95 % CI 12.6 to 15.8`; percent and points go without their unit."""
     scale, digits = (100, 1) if unit in ("rate", "rate_difference", "share") else (1, 3)
     low, high = interval.low * scale, interval.high * scale
-    return f"{interval.level * 100:g} % CI {low:.{digits}f} to {high:.{digits}f}"
+    return f"{interval.level * 100:g} % CI {low:z.{digits}f} to {high:z.{digits}f}"
 
 
 def sentence(
@@ -72,7 +72,12 @@ def sentence(
         return f"{subject} is undefined: {remark}"
     printed = number(value, measurement.unit)
     template = COMPARISONS.get(measurement_id)
-    if template and part is None and measurement.compared is not None and measurement.compared[0] != measurement.compared[1]:
+    if (
+        template
+        and part is None
+        and measurement.compared is not None
+        and measurement.compared[0] != measurement.compared[1]
+    ):
         low, high = measurement.compared
         claim = template.format(low=f"{low} ({columns})", high=high, value=printed)
     else:
