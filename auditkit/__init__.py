@@ -13,8 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from auditkit.errors import AuditkitError, InputError, NotRun
-    from auditkit.evidence.measurement import Column, Curve, Evidence, Facts, Interval, Line, Measurement, Slice
-    from auditkit.evidence.measurement import SliceChart, Table
+    from auditkit.evidence.measurement import (
+        Column,
+        Curve,
+        Evidence,
+        Facts,
+        Interval,
+        Line,
+        Measurement,
+        Slice,
+        SliceChart,
+        Table,
+    )
     from auditkit.evidence.policy import Finding, Limit, Policy, default_policy, read_policy
     from auditkit.evidence.report import Report, read_report
     from auditkit.run import audit
@@ -45,7 +55,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = sorted(_HOME_OF)  # noqa: PLE0605  # built from the table above, so that no name is listed twice
+__all__ = sorted(_HOME_OF)  # built from the table above, so that no name is listed twice
 
 
 def __getattr__(name: str) -> Any:

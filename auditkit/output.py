@@ -40,7 +40,9 @@ def output_folder(path: str | Path) -> Iterator[Path]:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
-                    raise InputError(f"output folder {folder}: another run is writing there; pass --out DIR.") from error
+                    raise InputError(
+                        f"output folder {folder}: another run is writing there; pass --out DIR."
+                    ) from error
                 raise
         yield folder
     finally:

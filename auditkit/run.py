@@ -106,7 +106,16 @@ def audit(
     _check_policy(policy, chosen)
     stage = Stage(progress)
     subject = _load(
-        model, data, training_data, target, sensitive, schema, limit=limit, seed=seed, device=device, encoding=encoding,
+        model,
+        data,
+        training_data,
+        target,
+        sensitive,
+        schema,
+        limit=limit,
+        seed=seed,
+        device=device,
+        encoding=encoding,
         progress=stage,
     )
     outcomes = []
@@ -252,7 +261,7 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject, poli
         return Outcome(
             auditor=name,
             version=_version_of(auditor),
-            settings=dataclasses.asdict(auditor) if dataclasses.is_dataclass(auditor) else {},  # type: ignore[arg-type]
+            settings=dataclasses.asdict(auditor) if dataclasses.is_dataclass(auditor) else {},
             seconds=round(time.perf_counter() - started, 3),
             error=error,
             reason=reason,
@@ -333,7 +342,7 @@ def _subject_record(subject: Subject) -> SubjectRecord:
         ),
         sensitive=subject.sensitive,
         notes=subject.notes,
-        schema_=subject.schema.model_dump(mode="json"),
+        schema=subject.schema.model_dump(mode="json"),
     )
 
 
@@ -364,7 +373,12 @@ def _git() -> tuple[str | None, bool | None]:
     def git(*arguments: str) -> str:
         environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
         done = subprocess.run(  # noqa: S603  # fixed arguments, no shell
-            ["git", *arguments], capture_output=True, text=True, timeout=5, check=True, env=environment  # noqa: S607
+            ["git", *arguments],  # noqa: S607  # git is where the user's PATH has it
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+            env=environment,
         )
         return done.stdout.strip()
 

@@ -272,7 +272,7 @@ BAD_INPUT: dict[str, tuple[Breaker, list[str]]] = {
     "pickled module": (pickled_module, ["refused", "load_state_dict"]),
     "no target": (edited(lambda text: text.replace("approved", "granted")), ["approved"]),
     "missing feature": (edited(lambda text: text.replace("years", "yeers")), ["'years'", "did you mean 'yeers'"]),
-    "duplicate columns": (edited(lambda text: text.replace("years", "income", 1)), ["income", "twice"]),
+    "duplicate columns": (edited(lambda text: text.replace("years", "income", 1)), ["two columns", "'income'"]),
     "empty": (edited(lambda text: ""), ["empty"]),
     "text in a numeric column": (edited(text_in_numbers), ["line 5", "'income'", "'many'"]),
     "wrong encoding": (edited(lambda text: text.replace("clerk", "clérk"), "latin-1"), ["--encoding"]),

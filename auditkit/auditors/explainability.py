@@ -91,7 +91,11 @@ class Explainability:
             measurement="explainability.attribution_share",
             by=("column",),
         )
-        notes = [] if len(sample) == len(inputs) else [f"A seeded sample of {len(sample):,} of {len(inputs):,} rows was explained."]
+        notes = (
+            []
+            if len(sample) == len(inputs)
+            else [f"A seeded sample of {len(sample):,} of {len(inputs):,} rows was explained."]
+        )
         return Evidence(measurements=measurements, exhibits=[chart, settings], notes=notes)
 
 
@@ -106,7 +110,7 @@ def decision_function(module: torch.nn.Module, schema: Schema) -> Decision:
     """
 
     def decision(inputs: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-        outputs = module(inputs).reshape(len(inputs), -1)
+        outputs: torch.Tensor = module(inputs).reshape(len(inputs), -1)
         if outputs.shape[1] == 1:
             return outputs[:, 0]
         if schema.task == "binary":
@@ -179,7 +183,10 @@ def shares(by_column: NDArray[np.float64], columns: list[str], *, level: float) 
             count=len(by_column),
             interval=Interval(low=float(low[index]), high=float(min(high[index], 1.0)), level=level, method=METHOD),
             simultaneous_interval=Interval(
-                low=float(wide_low[index]), high=float(min(wide_high[index], 1.0)), level=level, method=f"{METHOD}, Bonferroni"
+                low=float(wide_low[index]),
+                high=float(min(wide_high[index], 1.0)),
+                level=level,
+                method=f"{METHOD}, Bonferroni",
             ),
         )
         for index in np.argsort(-value, kind="stable")

@@ -57,14 +57,18 @@ class Fairness:
             counts = finest.by(columns)
             for rate in RATES:
                 measurements.append(
-                    rate_measurement(counts, rate, prefix="fairness", level=subject.conf_level, min_group=subject.min_group)
+                    rate_measurement(
+                        counts, rate, prefix="fairness", level=subject.conf_level, min_group=subject.min_group
+                    )
                 )
             measurements += gap_measurements(
                 counts, prefix="fairness", level=subject.conf_level, min_group=subject.min_group
             )
             exhibits += [
                 SliceChart(title=f"{title} by {' & '.join(columns)}", measurement=f"fairness.{rate}", by=columns)
-                for rate, title in zip(RATES, ("Selection rate", "True positive rate", "False positive rate"), strict=False)
+                for rate, title in zip(
+                    RATES, ("Selection rate", "True positive rate", "False positive rate"), strict=False
+                )
             ]
             subject.progress(done / len(breakdowns), " & ".join(columns))
         positive = subject.schema.classes[-1]

@@ -47,7 +47,5 @@ class Performance:
                 )
             subject.progress(len(measurements) / (len(METRICS) * (1 + len(subject.sensitive))), name.replace("_", " "))
         for column in subject.sensitive:
-            exhibits.append(
-                SliceChart(title=f"Accuracy by {column}", measurement="performance.accuracy", by=(column,))
-            )
+            exhibits.append(SliceChart(title=f"Accuracy by {column}", measurement="performance.accuracy", by=(column,)))
         return Evidence(measurements=measurements, exhibits=exhibits)

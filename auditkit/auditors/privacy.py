@@ -109,20 +109,26 @@ def _measurements(
         unit="epsilon",
         better="lower",
         count=next(iter(ledgers.values())).row_count,
-        slices=tuple(Slice(name=name, value=ledger.epsilon, count=ledger.row_count) for name, ledger in ledgers.items()),
+        slices=tuple(
+            Slice(name=name, value=ledger.epsilon, count=ledger.row_count) for name, ledger in ledgers.items()
+        ),
         source=f"{NIST}; Opacus {next(iter(ledgers.values())).accountant} accountant",
     )
     accuracy = _side_by_side(
         "privacy.accuracy",
         (),
-        {name: accuracy_measurement(subject.labels, part.probabilities, level=subject.conf_level) for name, part in predictions.items()},
+        {
+            name: accuracy_measurement(subject.labels, part.probabilities, level=subject.conf_level)
+            for name, part in predictions.items()
+        },
     )
     measurements = [epsilon, accuracy, _accuracy_loss(subject, predictions)]
     if subject.schema.task == "binary":
         for column in subject.sensitive:
             gaps = {name: _gaps(subject, part.labels, column) for name, part in predictions.items()}
             measurements += [
-                _side_by_side(f"privacy.{gap}", (column,), {name: found[gap] for name, found in gaps.items()}) for gap in GAPS
+                _side_by_side(f"privacy.{gap}", (column,), {name: found[gap] for name, found in gaps.items()})
+                for gap in GAPS
             ]
     return measurements
 
@@ -168,9 +174,7 @@ def _side_by_side(id: str, columns: tuple[str, ...], models: dict[str, Measureme
     )
 
 
-def _exhibits(
-    subject: Subject, predictions: dict[str, Predictions], ledgers: dict[str, Ledger]
-) -> list[Exhibit]:
+def _exhibits(subject: Subject, predictions: dict[str, Predictions], ledgers: dict[str, Ledger]) -> list[Exhibit]:
     exhibits: list[Exhibit] = [
         SliceChart(
             title="Accuracy of the original and of the private retraining",
@@ -187,7 +191,10 @@ def _exhibits(
 def ledger_facts(name: str, ledger: Ledger) -> Facts:
     """Return the ledger as statements a reader can check, with what the budget does not cover."""
     rows = (
-        ("Guarantee", f"({ledger.epsilon:.4g}, {ledger.delta:.2g})-differential privacy ({ledger.accountant.upper()} accountant)"),
+        (
+            "Guarantee",
+            f"({ledger.epsilon:.4g}, {ledger.delta:.2g})-differential privacy ({ledger.accountant.upper()} accountant)",
+        ),
         ("Planned with", f"epsilon at most {ledger.target_epsilon:g}; RDP accountant {ledger.epsilon_rdp:.4g}"),
         ("Mechanism", ledger.mechanism),
         ("Trust model", ledger.trust_model),
@@ -236,8 +243,8 @@ def _who_pays(subject: Subject, predictions: dict[str, Predictions], column: str
 
 def _notes(subject: Subject, training_row_count: int) -> list[str]:
     notes = [
-        f"Each private model was trained from fresh weights on {training_row_count:,} rows, once, with seed {subject.seed}: "
-        "the intervals cover the audited rows, not the luck of the training run.",
+        f"Each private model was trained from fresh weights on {training_row_count:,} rows, once, "
+        f"with seed {subject.seed}: the intervals cover the audited rows, not the luck of the training run.",
         "The budget covers the retrained weights only. The original model and this report were made from the same data "
         "without privacy, and this check does not test the claim by attack.",
     ]

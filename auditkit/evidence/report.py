@@ -78,7 +78,7 @@ class Outcome(Record):
 
     auditor: str
     version: str
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     seconds: FiniteFloat = 0.0
     error: str | None = None
     reason: str | None = None
@@ -102,7 +102,7 @@ class Outcome(Record):
 class Report(Record):
     """The record of one run. `verdict` and `exit_code` follow from the outcomes; they are written, never read."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     run_id: str
     created: datetime
     strict: bool = False

@@ -78,9 +78,7 @@ def train(
         module = build("mlp", arguments)
     ledger = None
     if epsilon is None:
-        record = fit(
-            module, inputs, labels, epochs=epochs or EPOCHS, seed=seed, device=chosen, progress=progress
-        )
+        record = fit(module, inputs, labels, epochs=epochs or EPOCHS, seed=seed, device=chosen, progress=progress)
         trained = record.model_dump(exclude={"training_losses", "validation_losses"})
     else:
         private = fit_private(

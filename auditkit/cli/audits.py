@@ -1,0 +1,139 @@
+"""Commands that audit: run, demo, and the list of auditors."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from auditkit.cli.options import (
+    Dataset,
+    Device,
+    DeviceOption,
+    Encoding,
+    JsonFlag,
+    ModelFile,
+    Out,
+    Quiet,
+    Seed,
+    Sensitive,
+    Target,
+)
+from auditkit.errors import InputError
+
+
+def run(
+    model: ModelFile,
+    dataset: Dataset,
+    target: Target = None,
+    sensitive: Sensitive = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Limits to judge by (see 'auditkit init').", show_default="auditkit's own")
+    ] = None,
+    train_dataset: Annotated[
+        Path | None, typer.Option(help="The training rows: turns on the retraining with privacy.", show_default=False)
+    ] = None,
+    epsilon: Annotated[
+        list[float] | None, typer.Option(help="Privacy budget of a retraining; repeatable.", show_default="3")
+    ] = None,
+    intersections: Annotated[int, typer.Option(metavar="DEPTH", help="Cross up to this many sensitive columns.")] = 2,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AUDITOR", help="Run this auditor alone; repeatable.", show_default=False),
+    ] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AUDITOR", help="Leave this auditor out; repeatable.", show_default=False),
+    ] = None,
+    out: Out = None,
+    device: DeviceOption = Device.auto,
+    seed: Seed = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Audit a seeded sample of N rows.", show_default="all rows")
+    ] = None,
+    encoding: Encoding = "utf-8",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 where the verdict is inconclusive.")] = False,
+    quiet: Quiet = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Audit a model on a data set; write results.json, report.html, junit.xml and summary.md."""
+    from auditkit import terminal
+    from auditkit.output import output_folder, write_files
+    from auditkit.render import render
+    from auditkit.run import audit, new_run_id
+
+    if epsilon and train_dataset is None:
+        raise InputError("--epsilon needs the training rows; pass --train-dataset FILE.")
+    run_id = new_run_id()
+    folder = out or Path("reports") / f"{model.name.partition('.')[0]}-{run_id[:8]}"
+    settings: dict[str, dict[str, Any]] = {"fairness": {"intersections": intersections}}
+    if epsilon:
+        settings["privacy"] = {"epsilon": tuple(epsilon)}
+    with output_folder(folder) as place:
+        with terminal.progress(silent=quiet or json_) as progress:
+            report = audit(
+                model,
+                dataset,
+                target=target,
+                sensitive=sensitive,
+                training_data=train_dataset,
+                settings=settings,
+                only=only or (),
+                skip=skip or (),
+                policy=policy,
+                limit=limit,
+                seed=seed,
+                device=device,
+                strict=strict,
+                encoding=encoding,
+                run_id=run_id,
+                progress=progress,
+            )
+        write_files(place, {"results.json": report.to_json(), **render(report)})
+    if json_:
+        sys.stdout.write(report.to_json())
+    elif not quiet:
+        terminal.conclude(report, folder / "report.html")
+    raise typer.Exit(report.exit_code)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the data, the model and the reports go.")] = Path(
+        "reports/demo"
+    ),
+    device: DeviceOption = Device.auto,
+    seed: Seed = 0,
+) -> None:
+    """Train on the embedded census data, audit the model, and say where the report is."""
+    from auditkit import terminal
+    from auditkit.cli import call
+    from auditkit.demo.census import SENSITIVE, SOURCE, TARGET, write_census
+    from auditkit.output import output_folder
+
+    with output_folder(out) as place:
+        training, test = write_census(place)
+    typer.echo(f"Data: {SOURCE}\n")
+    model = out / "model.pt"
+    commands = [
+        ["train", "--dataset", str(training), "--target", TARGET, "--drop", "fnlwgt", "--out", str(model)],
+        ["run", str(model), "--dataset", str(test), "--train-dataset", str(training), "--out", str(out)],
+    ]
+    commands[0] += [word for column in SENSITIVE for word in ("--sensitive", column)]
+    code = 0
+    for command in commands:
+        command += ["--device", device, "--seed", str(seed)]
+        typer.secho(f"$ auditkit {' '.join(command)}", bold=True)
+        code = call(command)
+        if command[0] == "train" and code != 0:
+            raise typer.Exit(code)
+    typer.echo(f"\n'auditkit run' gave exit code {code}: {terminal.EXIT_CODES[code]}.")
+
+
+def auditors() -> None:
+    """List the installed auditors, their settings and what they measure."""
+    from auditkit import terminal
+    from auditkit.run import describe_auditors
+
+    terminal.list_auditors(describe_auditors())

@@ -1,0 +1,34 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Device(StrEnum):
+    """Where the model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+ModelFile = Annotated[Path, typer.Argument(help="A model file that auditkit packed.", show_default=False)]
+Dataset = Annotated[Path, typer.Option("--dataset", help="The rows to audit (.csv, .csv.gz).", show_default=False)]
+Target = Annotated[str | None, typer.Option(help="The label's column.", show_default="the model's")]
+Sensitive = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="Compare the groups of this column; repeatable.", show_default="the model's"),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Where the reports go.", show_default="reports/MODEL-RUN/")
+]
+DeviceOption = Annotated[Device, typer.Option(help="Where the model runs.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seeds every random choice.")]
+Encoding = Annotated[str, typer.Option(help="Encoding of CSV files.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print results.json to standard output.")]

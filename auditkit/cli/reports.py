@@ -1,0 +1,54 @@
+"""Commands that work on policies and finished reports, and never import torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditkit.errors import InputError
+
+
+def render(
+    results: Annotated[Path, typer.Argument(help="A results.json.", show_default=False)],
+    to: Annotated[str, typer.Option(metavar="FORMATS", help="html, junit, markdown; several with commas.")] = "html",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Where the files go.", show_default="beside results.json"),
+    ] = None,
+) -> None:
+    """Write reports from a results.json again; needs neither the model nor torch."""
+    from auditkit import render as renderers
+    from auditkit.evidence.report import read_report
+    from auditkit.output import output_folder, write_files
+
+    files = renderers.render(read_report(results), [name.strip() for name in to.split(",")])
+    with output_folder(out or results.parent) as folder:
+        write_files(folder, files)
+    for name in files:
+        typer.echo(folder / name)
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="The policy file to write.")] = Path("policy.toml"),
+) -> None:
+    """Write a commented policy to start from."""
+    from auditkit.evidence.policy import default_policy_text
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(default_policy_text().replace("auditkit default", path.stem))
+    except FileExistsError:
+        raise InputError(f"{path} is there already; name another file.") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; name another file.") from error
+    typer.echo(f"{path}: edit the limits, then pass --policy {path}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of results.json."""
+    from auditkit.evidence.report import results_schema
+
+    typer.echo(json.dumps(results_schema(), indent=2))
