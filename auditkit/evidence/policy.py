@@ -70,9 +70,18 @@ class Finding(Record):
     measurement: str
     by: tuple[str, ...] = ()
     slice: str | None = None
+    value: FiniteFloat | None = None
     limit: Limit
     verdict: Verdict
     message: str
+
+    @property
+    def excess(self) -> float:
+        """How far the value lies on the wrong side of the limit, relative to the limit; negative on the right side."""
+        if self.value is None:
+            return 0.0
+        beyond = self.value - self.limit.bound if self.limit.at_most is not None else self.limit.bound - self.value
+        return beyond / max(abs(self.limit.bound), 1e-9)
 
 
 def default_policy_text() -> str:
@@ -220,6 +229,7 @@ def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None) ->
         measurement=measurement.id,
         by=measurement.by,
         slice=None if part is None else part.name,
+        value=number.value,
         limit=limit,
         verdict=verdict,
         message=sentence(

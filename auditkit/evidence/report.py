@@ -113,9 +113,9 @@ class Report(Record):
 
     @property
     def findings(self) -> list[Finding]:
-        """All findings, worst first; within a verdict in the policy's order."""
+        """All findings, worst first; within a verdict by how far they lie beyond their limit."""
         every = [finding for outcome in self.outcomes for finding in outcome.findings]
-        return sorted(every, key=lambda finding: -RANK[finding.verdict])
+        return sorted(every, key=lambda finding: (-RANK[finding.verdict], -finding.excess))
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -35,14 +35,20 @@ def number(value: float, unit: Unit) -> str:
         return f"{value:,.0f}"
     if unit == "epsilon":
         return f"{value:.2f}"
-    return f"{value:z.3f}"
+    return _plain(value)
+
+
+def _plain(value: float) -> str:
+    return f"{value:.2g}" if 0 < abs(value) < 0.01 else f"{value:z.3f}"
 
 
 def span(interval: Interval, unit: Unit) -> str:
     """Print an interval: `95 % CI 12.6 to 15.8`; percent and points go without their unit."""
-    scale, digits = (100, 1) if unit in ("rate", "rate_difference", "share") else (1, 3)
-    low, high = interval.low * scale, interval.high * scale
-    return f"{interval.level * 100:g} % CI {low:z.{digits}f} to {high:z.{digits}f}"
+    if unit in ("rate", "rate_difference", "share"):
+        low, high = f"{interval.low * 100:z.1f}", f"{interval.high * 100:z.1f}"
+    else:
+        low, high = _plain(interval.low), _plain(interval.high)
+    return f"{interval.level * 100:g} % CI {low} to {high}"
 
 
 def sentence(
