@@ -137,7 +137,7 @@ def _interval(low: float, high: float, level: float, pairs: str, spreads: list[_
     sizes = sorted({len(spread.groups) for spread in spreads})
     family = f", studentised range over {' and '.join(map(str, sizes))} groups" if sizes != [2] else ""
     both = ", Sidak over both rates" if len(spreads) > 1 else ""
-    return Interval(low=low, high=high, level=level, method=f"{pairs} with mid-P limits{family}{both}")
+    return Interval(low=low, high=high, level=level, method=f"{pairs} with mid-P limits of weight 0.6{family}{both}")
 
 
 def _measurement(

@@ -112,7 +112,7 @@ def balanced_accuracy_measurement(
         for each in levels:
             low, high = mid_p(right, rows, each)
             down, up = np.linalg.norm(recall - low) / classes, np.linalg.norm(high - recall) / classes
-            bounds.append((value - float(down), value + float(up), "MOVER with mid-P limits"))
+            bounds.append((value - float(down), value + float(up), "MOVER with mid-P limits of weight 0.6"))
         return _Estimate(value, tuple(bounds))
 
     return _measure(
