@@ -154,6 +154,7 @@ def _choose(
             raise InputError(f"unknown auditor '{name}'{closest(name, points)}; installed are {', '.join(points)}.")
     chosen: Chosen = {}
     if auditors is not None:
+        chosen = dict.fromkeys(points)
         names = {point.value: name for name, point in points.items()}
         for auditor in auditors:
             kind = type(auditor)
@@ -273,7 +274,7 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject, poli
 
     started = time.perf_counter()
     if auditor is None:
-        return outcome(None, reason="left out by --only or --skip")
+        return outcome(None, reason="left out of this run")
     if isinstance(auditor, Unloadable):
         return outcome(None, error=auditor.reason)
     for requirement in getattr(auditor, "requires", ()):

@@ -150,7 +150,8 @@ def _parse_limit(table: dict[str, Any], line: int | None, text: str, source: str
     try:
         return Limit.model_validate({**table, "line": line})
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is the cause of the missing one, so it is told first.
+        first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
         key = str(first["loc"][0]) if first["loc"] else ""
         at = f", line {_key_line(text, line, key)}" if line else ""
         if first["type"] == "extra_forbidden":

@@ -1,0 +1,159 @@
+"""Integrated gradients by closed forms, and the statistics over attributions by simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import auditkit
+from auditkit.auditors.explainability import Explainability, decision_function, integrated_gradients
+from auditkit.errors import InputError, NotRun
+from auditkit.evidence.report import Outcome
+from auditkit.metrics.attributions import ratio_of_means, sum_by_column
+from auditkit.subject.schema import numeric_schema
+
+CPU = torch.device("cpu")
+
+
+def linear(weights: list[float]) -> torch.nn.Module:
+    """Two logits whose difference is the weighted sum."""
+    module = torch.nn.Linear(len(weights), 2, bias=True)
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([[0.0] * len(weights), weights]))
+    return module
+
+
+def rows(count: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
+
+
+def test_a_linear_model_is_weight_times_difference() -> None:
+    weights = [2.0, -1.0, 0.0]
+    module = linear(weights)
+    schema = numeric_schema(["a", "b", "c"], target="y", classes=("0", "1"))
+    inputs, baseline = rows(600, 3), rows(1, 3, seed=9)[0]
+    attributions, change = integrated_gradients(
+        module, decision_function(module, schema), inputs, np.ones(600, dtype=np.int64), baseline, steps=8, device=CPU
+    )
+    np.testing.assert_allclose(attributions, np.array(weights) * (inputs - baseline), atol=1e-5)
+    np.testing.assert_allclose(attributions.sum(axis=1), change, atol=1e-5)
+
+
+def test_training_mode_is_restored_and_evaluation_is_used() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.9), torch.nn.Linear(8, 2)).train()
+    schema = numeric_schema(["a", "b", "c"], target="y", classes=("0", "1"))
+    arguments = (rows(50, 3), np.ones(50, dtype=np.int64), np.zeros(3, dtype=np.float32))
+    decision = decision_function(module, schema)
+    first, _ = integrated_gradients(module, decision, *arguments, steps=16, device=CPU)
+    second, _ = integrated_gradients(module, decision, *arguments, steps=16, device=CPU)
+    np.testing.assert_array_equal(first, second)
+    assert module.training
+
+
+def test_several_classes_explain_the_predicted_one() -> None:
+    module = torch.nn.Linear(2, 3, bias=False)
+    schema = numeric_schema(["a", "b"], target="y", classes=("0", "1", "2"))
+    inputs = rows(30, 2)
+    predicted = module(torch.from_numpy(inputs)).argmax(dim=1).numpy()
+    attributions, _ = integrated_gradients(
+        module, decision_function(module, schema), inputs, predicted, np.zeros(2, dtype=np.float32), steps=4, device=CPU
+    )
+    np.testing.assert_allclose(attributions, module.weight.detach().numpy()[predicted] * inputs, atol=1e-5)
+
+
+def frame(count: int = 400) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(rng.normal(size=(count, 3)), columns=["a", "b", "c"])
+    table["y"] = np.where(2 * table["a"] - table["b"] + rng.normal(size=count) > 0, "yes", "no")
+    table["side"] = rng.choice(["left", "right"], size=count)
+    return table
+
+
+def explain(module: torch.nn.Module) -> auditkit.Report:
+    return auditkit.audit(module, frame(), target="y", sensitive=["side"], auditors=[Explainability(rows=300)])
+
+
+def outcome_of(report: auditkit.Report) -> Outcome:
+    return next(outcome for outcome in report.outcomes if outcome.auditor == "explainability")
+
+
+def test_a_column_that_the_model_ignores_has_no_share_and_shares_sum_to_1() -> None:
+    report = explain(linear([2.0, -1.0, 0.0]))
+    shares = report.measurement("explainability.attribution_share", ("column",))
+    assert shares is not None
+    by_name = {part.name: part for part in shares.slices}
+    assert by_name["c"].value == 0
+    assert sum(part.value or 0.0 for part in shares.slices) == pytest.approx(1)
+    assert [part.name for part in shares.slices] == ["a", "b", "c"]
+    # Columns are standard normal, so the shares are 2/3 and 1/3 up to sampling.
+    interval = by_name["a"].simultaneous_interval
+    assert interval is not None
+    assert interval.low < 2 / 3 < interval.high
+    error = report.measurement("explainability.completeness_error")
+    assert error is not None
+    assert error.value is not None
+    assert error.value < 1e-4
+    share = report.measurement("explainability.sensitive_attribution_share")
+    assert share is not None
+    assert share.value == 0, "the sensitive column is no input"
+
+
+def test_a_constant_model_is_not_explained() -> None:
+    outcome = outcome_of(explain(linear([0.0, 0.0, 0.0])))
+    assert outcome.reason is not None
+    assert "does not change" in outcome.reason
+
+
+def test_no_gradient_is_not_run() -> None:
+    class Step(torch.nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return (inputs[:, :2] > 0).float()
+
+    outcome = outcome_of(explain(Step()))
+    assert outcome.reason is not None
+    assert "no gradient" in outcome.reason
+
+
+def test_settings_are_validated() -> None:
+    with pytest.raises(InputError, match="rows must be at least 2, got 1"):
+        Explainability(rows=1)
+    with pytest.raises(InputError, match="steps must be at least 2, got 0"):
+        Explainability(steps=0)
+
+
+def test_columns_are_sums_over_their_cells() -> None:
+    cells = {"a": slice(0, 1), "b": slice(1, 4)}
+    np.testing.assert_allclose(sum_by_column(np.arange(8.0).reshape(2, 4), cells), [[0, 6], [4, 18]])
+
+
+def test_ratio_of_means_covers_its_level() -> None:
+    rng = np.random.default_rng(0)
+    hits = np.zeros(2)
+    for _ in range(1000):
+        parts = rng.exponential([1.0, 3.0], size=(100, 2))
+        _, low, high = ratio_of_means(parts, parts.sum(axis=1), level=0.95)
+        hits += (low <= [0.25, 0.75]) & ([0.25, 0.75] <= high)
+    assert (hits / 1000 > 0.93).all()
+
+
+def test_ratio_of_means_does_not_depend_on_row_order() -> None:
+    parts = np.random.default_rng(1).exponential(size=(50, 3))
+    one = ratio_of_means(parts, parts.sum(axis=1), level=0.9)
+    other = ratio_of_means(parts[::-1], parts[::-1].sum(axis=1), level=0.9)
+    np.testing.assert_allclose(np.array(one), np.array(other))
+
+
+def test_not_run_is_the_reason_for_a_missing_gradient() -> None:
+    module = linear([1.0])
+    with pytest.raises(NotRun):
+        integrated_gradients(
+            module,
+            lambda inputs, predicted: torch.zeros(len(inputs)),
+            rows(3, 1),
+            np.zeros(3, dtype=np.int64),
+            np.zeros(1, dtype=np.float32),
+            steps=2,
+            device=CPU,
+        )
