@@ -113,9 +113,9 @@ def test_an_auditor_by_instance_and_its_progress() -> None:
         Scorer(),
         frame(),
         target="approved",
+        sensitive=["group"],
         auditors=[Half()],
         progress=lambda name, fraction, what: seen.append((name, fraction, what)),
-        policy=None,
     )
     ran = [outcome.auditor for outcome in report.outcomes if outcome.reason is None]
     assert ran == ["half"]

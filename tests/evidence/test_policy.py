@@ -186,7 +186,7 @@ def test_unknown_measurements_are_refused_and_open_auditors_are_not() -> None:
     policy = parse_policy('[[limit]]\nmeasurement = "a.rate"\nat_most = 1\nrationale = "x"', source="p")
     check_measurements_exist(policy, ["a.rate"])
     check_measurements_exist(policy, [], open_auditors=["a"])
-    with pytest.raises(PolicyError, match="line 1: unknown measurement 'a.rate' \\(did you mean 'a.rates'"):
+    with pytest.raises(PolicyError, match=r"line 1: unknown measurement 'a.rate' \(did you mean 'a.rates'"):
         check_measurements_exist(policy, ["a.rates"])
 
 

@@ -1,0 +1,94 @@
+"""The private retraining beside the original, end to end on a small data set."""
+
+from __future__ import annotations
+
+import pytest
+from loans import Loans
+
+import auditkit
+from auditkit.auditors.privacy import Privacy
+from auditkit.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def report(loans: Loans) -> auditkit.Report:
+    return auditkit.audit(
+        loans.model, loans.test, training_data=loans.train, auditors=[Privacy(epsilon=(1.0, 8.0))], seed=3
+    )
+
+
+def slices(report: auditkit.Report, id: str, by: tuple[str, ...] = ("retraining",)) -> dict[str, auditkit.Slice]:
+    measurement = report.measurement(id, by)
+    assert measurement is not None
+    return {part.name: part for part in measurement.slices}
+
+
+def test_the_guarantee_is_at_most_what_was_asked(report: auditkit.Report) -> None:
+    epsilon = slices(report, "privacy.epsilon")
+    assert list(epsilon) == ["epsilon 1", "epsilon 8"]
+    assert 0.5 < (epsilon["epsilon 1"].value or 0) <= 1
+    assert 6 < (epsilon["epsilon 8"].value or 0) <= 8
+
+
+def test_original_and_private_models_stand_side_by_side(report: auditkit.Report) -> None:
+    accuracy = slices(report, "privacy.accuracy")
+    loss = slices(report, "privacy.accuracy_loss")
+    assert list(accuracy) == ["original", "epsilon 1", "epsilon 8"]
+    assert list(loss) == ["epsilon 1", "epsilon 8"]
+    for name, part in loss.items():
+        assert part.value == pytest.approx((accuracy["original"].value or 0) - (accuracy[name].value or 0))
+        assert part.interval is not None
+        assert part.interval.low <= (part.value or 0) <= part.interval.high
+    for gap in ("demographic_parity_difference", "equalized_odds_difference"):
+        for column in ("group", "region"):
+            assert list(slices(report, f"privacy.{gap}", ("retraining", column))) == list(accuracy)
+
+
+def test_the_ledger_states_what_it_must_and_what_it_does_not_cover(report: auditkit.Report) -> None:
+    outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
+    ledger = next(part for part in outcome.exhibits if part.title == "Privacy ledger, epsilon 1")
+    assert isinstance(ledger, auditkit.Facts)
+    stated = dict(ledger.rows)
+    for name in (
+        "Guarantee",
+        "Unit of privacy",
+        "Neighbouring relation",
+        "Rows n",
+        "Sampling",
+        "Noise multiplier",
+        "Library",
+    ):
+        assert stated[name]
+    assert "1,500" in stated["Rows n"]
+    assert sum(name == "Not covered" for name, _ in ledger.rows) >= 5
+
+
+def test_training_data_that_is_not_the_models_is_said(loans: Loans) -> None:
+    report = auditkit.audit(loans.model, loans.test, training_data=loans.test, auditors=[Privacy(epsilon=(8.0,))])
+    outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
+    assert any("not the data that the model was trained on" in note for note in outcome.notes)
+
+
+def test_a_delta_that_guarantees_nothing_is_an_error_and_not_a_pass(loans: Loans) -> None:
+    report = auditkit.audit(
+        loans.model, loans.test, training_data=loans.train, auditors=[Privacy(epsilon=(8.0,), delta=0.01)]
+    )
+    outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
+    assert outcome.error is not None
+    assert "delta must be above 0 and below 1/n = 0.00067" in outcome.error
+    assert report.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"epsilon": ()}, "at least one value"),
+        ({"epsilon": (0.0,)}, "above 0"),
+        ({"epsilon": (float("nan"),)}, "above 0"),
+        ({"epsilon": (float("inf"),)}, "finite"),
+        ({"epsilon": (3.0, 3.0)}, "twice"),
+    ],
+)
+def test_settings_are_validated(settings: dict[str, tuple[float, ...]], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Privacy(**settings)  # type: ignore[arg-type]
