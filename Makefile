@@ -34,7 +34,9 @@ slow: install
 	$(BIN)/python -m pytest -m slow --quiet --timeout 3600
 
 reports: install
-	$(BIN)/python -m reports.census
+	$(BIN)/auditkit demo
+	mkdir -p reports/census
+	cp reports/demo/results.json reports/demo/report.html reports/demo/junit.xml reports/demo/summary.md reports/census
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
