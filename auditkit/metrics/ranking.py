@@ -85,7 +85,7 @@ def roc_auc_interval(area: RocAuc, level: float) -> tuple[float, float, str]:
     an area's variance is at most that of so many trials (Birnbaum & Klose 1957).
     """
     z = normal_quantile(level)
-    informative = area.smaller * min(area.value, 1 - area.value) >= z * z
+    informative = area.variance > 0 and area.smaller * min(area.value, 1 - area.value) >= z * z
     if area.smaller < FEWEST_FOR_DELONG or not (informative or area.single):
         ends = wilson(area.value * area.smaller, area.smaller, level)
         return float(ends[0]), float(ends[1]), "Wilson over the rarer class"

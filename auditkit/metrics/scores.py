@@ -143,7 +143,8 @@ def log_loss_measurement(
 
     Probabilities are clipped to [2.2e-16, 1 - 2.2e-16], as scikit-learn does. Student's t and Hall's
     skewness-corrected t (1992) are joined, with the larger of the variance that was seen and the one that the
-    probabilities imply: losses are so skewed that t alone covers 53 % at 20 rows of a rare class.
+    probabilities imply: losses are so skewed that t alone covers 53 % at 20 rows of a rare class. A model that is
+    sure of everything and right in every row of the sample gives no hint of how much one error would cost.
     """
 
     def statistic(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> _Estimate:
@@ -163,9 +164,7 @@ def log_loss_measurement(
             else (clipped * (surprise - expected) ** 3).sum(axis=1).mean()
         )
         variance = max(seen, implied)
-        if variance == 0:
-            return _Estimate(value, (None,) * len(levels))
-        skewness = float(third) / variance**1.5
+        skewness = float(third) / variance**1.5 if variance > 0 else 0.0
         method = "Student's t joined with Hall's"
         bounds = [intervals.skewed_mean_interval(value, variance, skewness, len(losses), each) for each in levels]
         return _Estimate(value, tuple((max(low, 0.0), high, method) for low, high in bounds))
