@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import ClassVar
 
 from auditkit.errors import InputError, NotRun
-from auditkit.evidence.counts import Counts, tally
+from auditkit.evidence.counts import Counts, suppression_note, tally
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart
 from auditkit.metrics.disparity import gap_measurements
 from auditkit.metrics.rates import rate_measurement
@@ -53,6 +53,8 @@ class Fairness:
         ]
         measurements: list[Measurement] = []
         exhibits: list[Exhibit] = []
+        positive = subject.schema.classes[-1]
+        notes = [f"Selected means predicted {subject.schema.target} = {positive}, at a probability of at least 0.5."]
         for done, columns in enumerate(breakdowns, 1):
             counts = finest.by(columns)
             for rate in RATES:
@@ -70,9 +72,9 @@ class Fairness:
                     RATES, ("Selection rate", "True positive rate", "False positive rate"), strict=False
                 )
             ]
+            hidden = suppression_note(columns, counts.groups, counts.sizes, subject.min_group)
+            notes += [hidden] if hidden else []
             subject.progress(done / len(breakdowns), " & ".join(columns))
-        positive = subject.schema.classes[-1]
-        notes = [f"Selected means predicted {subject.schema.target} = {positive}, at a probability of at least 0.5."]
         return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
+from auditkit.evidence.counts import suppression_note
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart
 from auditkit.metrics import scores
 from auditkit.subject.subject import Subject
@@ -29,7 +32,9 @@ class Performance:
         """Measure overall, and by each sensitive column."""
         labels, probabilities = subject.labels, subject.predictions.probabilities
         measurements: list[Measurement] = []
-        exhibits: list[Exhibit] = [scores.calibration_curve(labels, probabilities)]
+        exhibits: list[Exhibit] = [
+            scores.calibration_curve(labels, probabilities, level=subject.conf_level, min_group=subject.min_group)
+        ]
         for name, measure in METRICS.items():
             measurements.append(measure(labels, probabilities, level=subject.conf_level))
             for column in subject.sensitive:
@@ -46,6 +51,11 @@ class Performance:
                     )
                 )
             subject.progress(len(measurements) / (len(METRICS) * (1 + len(subject.sensitive))), name.replace("_", " "))
+        notes = []
         for column in subject.sensitive:
+            names, codes = subject.group_codes((column,))
+            sizes = np.bincount(codes, minlength=len(names))
+            hidden = suppression_note((column,), names, sizes, subject.min_group)
+            notes += [hidden] if hidden else []
             exhibits.append(SliceChart(title=f"Accuracy by {column}", measurement="performance.accuracy", by=(column,)))
-        return Evidence(measurements=measurements, exhibits=exhibits)
+        return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
