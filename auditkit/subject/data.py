@@ -1,15 +1,11 @@
-"""Data sets: a CSV file, or a frame from memory, as columns of values with missing ones marked."""
+"""Data sets: files of many formats, or a frame from memory, as columns of values with missing ones marked."""
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import csv
-import gzip
+import glob
 import hashlib
-import io
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,23 +14,26 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from auditkit.errors import DatasetError
+from auditkit.errors import DatasetError, closest
+from auditkit.subject import array_files, columnar_files, text_files
+from auditkit.subject.texts import MISSING_WORDS, check_header, shown
 
-MISSING_WORDS = frozenset({"", "?"})
-"""The texts that stand for a missing value in every column. "NA" and "None" do not: they may name a group."""
+__all__ = ["MISSING_WORDS", "Data", "data_from_frame", "factorize", "naming", "origin", "read_data", "shown"]
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
     """Rows with named columns.
 
-    The index of `frame` says where each row came from, for error messages: the line of the file (index name
-    `line`), or the position in a frame from memory (index name `row`). `path` and `sha256` are None for the latter.
+    The index of `frame` says where each row came from, for error messages: the line of a text file (index name
+    `line`), or the position in another file or in a frame from memory (index name `row`); over several files both
+    the file and that. `path` and `sha256` are None for a frame from memory. `notes` says what was not read.
     """
 
     frame: pd.DataFrame
     path: str | None
     sha256: str | None
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -42,32 +41,73 @@ class Data:
         return f"dataset {self.path}" if self.path is not None else "dataset (frame)"
 
 
-def read_data(path: str | Path, *, encoding: str = "utf-8") -> Data:
-    """Read a comma-separated file, plain or gzipped, every column as text, missing values as None.
+def read_data(path: str | Path, *, encoding: str = "utf-8", needed: Sequence[str] | None = None) -> Data:
+    """Read a data set: CSV or JSON Lines, plain or gzipped; Parquet; Arrow; .npz; a folder of images; or several.
 
-    The first line names the columns. Whitespace around a value is dropped; an empty value and `?` are missing.
-    Blank lines are skipped.
+    The format is told by the content; only JSON Lines by its name (`.jsonl`, `.ndjson`). In text files every column
+    is text, whitespace around a value is dropped, and an empty value and `?` are missing (None). A path with `*`,
+    `?` or `[` that names no file is a pattern: the rows of all files that match it, sorted by name, follow one another.
+    Of Parquet and Arrow files with over 2,000,000 rows only the columns `needed` are read, if it names any.
 
     Raises:
-        DatasetError: no such file, not text, not in this encoding, empty, no rows, a column without a name or
-            with the name of another, or a row that is longer or shorter than the header (its line is named).
+        DatasetError: no such file, not in this encoding, damaged, empty, no rows, a column without a name or with
+            the name of another, or a row that is longer or shorter than the header (its line is named).
     """
+    files = [Path(path)]
+    if any(sign in str(path) for sign in "*?[") and not files[0].exists():
+        files = [Path(found) for found in sorted(glob.glob(str(path), recursive=True)) if not Path(found).is_dir()]
+        if not files:
+            raise DatasetError(f"dataset {path}: no file matches this pattern.")
+    parts = [_read_file(file, encoding, needed) for file in files]
+    return parts[0] if len(parts) == 1 else _joined(str(path), parts)
+
+
+def _read_file(path: Path, encoding: str, needed: Sequence[str] | None) -> Data:
     name = f"dataset {path}"
+    if path.is_dir():
+        frame, sha256 = array_files.read_image_folder(name, path, encoding)
+        return Data(frame=frame, path=str(path), sha256=sha256)
     try:
-        raw = Path(path).read_bytes()
+        with path.open("rb") as file:
+            start = file.read(8)
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DatasetError(f"{name}: {error.strerror or error}.") from error
-    sha256 = hashlib.sha256(raw).hexdigest()
-    if raw.startswith(b"\x1f\x8b"):
-        try:
-            raw = gzip.decompress(raw)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DatasetError(f"{name}: damaged gzip file: {error}.") from error
-    header, rows, lines = _parse(name, _decode(name, raw, encoding))
-    columns = [_clean(column) for column in zip(*rows, strict=True)]
-    frame = pd.DataFrame(dict(enumerate(columns)), index=pd.Index(lines, name="line"), dtype=object)
-    frame.columns = pd.Index(header)
-    return Data(frame=frame, path=str(path), sha256=sha256)
+    notes: list[str] = []
+    if start.startswith((columnar_files.PARQUET, columnar_files.ARROW)):
+        frame, notes = columnar_files.read_columnar(name, path, needed)
+    elif start.startswith(array_files.ZIP):
+        frame = array_files.read_npz(name, path)
+    elif any(suffix in (".jsonl", ".ndjson") for suffix in path.suffixes):
+        frame = text_files.read_jsonl(name, path, encoding)
+    else:
+        frame = text_files.read_csv(name, path, encoding)
+    return Data(frame=frame, path=str(path), sha256=sha256, notes=tuple(notes))
+
+
+def _joined(pattern: str, parts: Sequence[Data]) -> Data:
+    """Return the rows of several files with the same columns, in any order of these, as one data set."""
+    header = list(parts[0].frame.columns)
+    for part in parts[1:]:
+        for absent, owner, other in (
+            (set(header) - set(part.frame.columns), parts[0], part),
+            (set(part.frame.columns) - set(header), part, parts[0]),
+        ):
+            if absent:
+                column = sorted(absent)[0]
+                raise DatasetError(
+                    f"{other.name}: has no column {column!r}, which {owner.path} has"
+                    f"{closest(column, list(other.frame.columns))}; files of one pattern need the same columns."
+                )
+    frame = pd.concat(
+        [part.frame[header] for part in parts],
+        keys=[str(part.path) for part in parts],
+        names=["file", str(parts[0].frame.index.name)],
+    )
+    digest = hashlib.sha256("".join(str(part.sha256) for part in parts).encode()).hexdigest()
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+    return Data(frame=frame, path=pattern, sha256=digest, notes=(f"{len(parts)} files match the pattern.", *notes))
 
 
 def data_from_frame(frame: pd.DataFrame) -> Data:
@@ -81,7 +121,7 @@ def data_from_frame(frame: pd.DataFrame) -> Data:
     if isinstance(frame.columns, pd.MultiIndex):
         raise DatasetError("dataset (frame): its columns have several levels; flatten them into plain names.")
     header = [str(column) for column in frame.columns]
-    _check_header("dataset (frame)", header)
+    check_header("dataset (frame)", header)
     if frame.empty:
         raise DatasetError("dataset (frame): has no rows.")
     plain = frame.set_axis(pd.RangeIndex(len(frame), name="row"), axis="index").set_axis(
@@ -93,16 +133,25 @@ def data_from_frame(frame: pd.DataFrame) -> Data:
 def factorize(column: pd.Series[Any]) -> tuple[NDArray[np.int64], list[str]]:
     """Return codes (rows,) into the sorted distinct texts of a column, -1 where the value is missing.
 
-    Numbers are written without a trailing `.0`, so that a frame and its CSV file give the same texts.
+    Numbers are written without a trailing `.0`, so that a frame and its CSV file give the same texts; dates without
+    a time of midnight. The codes are of the smallest integer type that holds the number of texts.
 
-    >>> factorize(pd.Series(["b", " a", None, "?", "b"], dtype=object))
-    (array([ 1,  0, -1, -1,  1]), ['a', 'b'])
+    >>> codes, words = factorize(pd.Series(["b", " a", None, "?", "b"], dtype=object))
+    >>> codes.tolist(), words
+    ([1, 0, -1, -1, 1], ['a', 'b'])
     """
-    codes, distinct = pd.factorize(column)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        codes = column.cat.codes.to_numpy()
+        occurs = np.zeros(len(column.cat.categories) + 1, dtype=bool)
+        occurs[codes] = True  # a missing value, of code -1, sets the last one
+        distinct = [value if found else "" for value, found in zip(column.cat.categories, occurs[:-1], strict=True)]
+    else:
+        codes, found = pd.factorize(column)
+        distinct = list(found)
     texts = [_text(value) for value in distinct]
     words = sorted(set(texts) - MISSING_WORDS)
     position = {word: code for code, word in enumerate(words)}
-    lookup = np.array([*(position.get(text, -1) for text in texts), -1], dtype=np.int64)
+    lookup = np.array([*(position.get(text, -1) for text in texts), -1], dtype=np.min_scalar_type(-len(words) - 1))
     return lookup[codes], words
 
 
@@ -121,94 +170,15 @@ def origin(frame: pd.DataFrame, row: int) -> str:
     >>> origin(pd.DataFrame({"a": [1, 2]}, index=pd.Index([2, 5], name="line")), 1)
     'line 5'
     """
+    if frame.index.nlevels > 1:
+        file, place = frame.index[row]
+        return f"{file}, {frame.index.names[1]} {place}"
     return f"{frame.index.name or 'row'} {frame.index[row]}"
-
-
-def shown(value: object) -> str:
-    """Return a value quoted for a message: on one line, at most 60 characters."""
-    text = repr(str(value))
-    return text if len(text) <= 60 else text[:56] + "...'"
 
 
 def _text(value: object) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < 2**53:
         return str(int(value))
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat(sep=" ").removesuffix(" 00:00:00")
     return str(value).strip()
-
-
-def _decode(name: str, raw: bytes, encoding: str) -> str:
-    if not raw:
-        raise DatasetError(f"{name}: the file is empty.")
-    # Spreadsheets put a byte order mark before UTF-8 text; it is no part of the first column's name.
-    codec = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
-    try:
-        text = raw.decode(codec)
-    except LookupError as error:
-        raise DatasetError(
-            f"{name}: encoding {encoding!r} is unknown; pass --encoding latin-1, for instance."
-        ) from error
-    except UnicodeError as error:
-        where = f" at byte {error.start:,}" if isinstance(error, UnicodeDecodeError) else ""
-        raise DatasetError(
-            f"{name}: not {encoding} text{where}; if it is a CSV file, name its encoding, such as --encoding latin-1."
-        ) from error
-    if "\0" in text:
-        raise DatasetError(f"{name}: not a text file: it holds NUL bytes; auditkit reads CSV, plain or gzipped.")
-    return text
-
-
-def _parse(name: str, text: str) -> tuple[list[str], list[list[str]], list[int]]:
-    """Split the text into the header, the rows, and the line on which each row begins."""
-    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
-    header: list[str] = []
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    begins = 1
-    try:
-        for row in reader:
-            if not row or (len(row) == 1 and not row[0].strip()):
-                pass
-            elif not header:
-                header = [column.strip() for column in row]
-                _check_header(name, header)
-            elif len(row) != len(header):
-                raise DatasetError(
-                    f"{name}: line {begins} has {len(row)} values, but the header names {len(header)} columns; "
-                    "quote values that hold a comma."
-                )
-            else:
-                rows.append(row)
-                lines.append(begins)
-            begins = reader.line_num + 1
-    except csv.Error as error:
-        raise DatasetError(f"{name}: line {begins}: not comma-separated text: {error}.") from error
-    if not header:
-        raise DatasetError(f"{name}: the file is empty.")
-    if not rows:
-        raise DatasetError(f"{name}: has a header and no rows.")
-    return header, rows, lines
-
-
-def _check_header(name: str, header: Sequence[str]) -> None:
-    if not header:
-        raise DatasetError(f"{name}: has no columns.")
-    if len(header) == 1 and any(separator in header[0] for separator in ";\t|"):
-        raise DatasetError(f"{name}: the header {shown(header[0])} has no comma; auditkit reads comma-separated text.")
-    for position, column in enumerate(header, start=1):
-        if not column:
-            raise DatasetError(
-                f"{name}: column {position} has no name; name it, or write the file without its index "
-                "(in pandas: to_csv(path, index=False))."
-            )
-    twice = [column for column, count in collections.Counter(header).items() if count > 1]
-    if twice:
-        raise DatasetError(f"{name}: two columns are called {shown(twice[0])}; rename or remove one.")
-
-
-def _clean(values: Iterable[str]) -> NDArray[np.object_]:
-    """Strip the texts of one column and mark the missing ones, by its distinct texts: few, where rows are many."""
-    codes, distinct = pd.factorize(np.array(list(values), dtype=object))
-    stripped = [text.strip() for text in distinct]
-    words = np.array([None if text in MISSING_WORDS else text for text in stripped], dtype=object)
-    cleaned: NDArray[np.object_] = words[codes]
-    return cleaned
