@@ -1,99 +1,140 @@
-"""What an archive of torch.save holds, read without running anything of it.
+"""What the bytes of a model file hold, found out without running anything of it.
 
-A pickle is a program. This file reads the few of its words that torch.save writes for dictionaries of texts, numbers
-and tensors, keeps descriptions in place of the tensors, and refuses every other word, so that `torch.load` is only
-ever given an archive whose content is known: no code, no storage that is not there, no number that is not plain.
+`torch.load` is only ever given a file whose content is known: no code, no storage that is not there, nothing that
+inflates.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import math
-import pickletools
+import os
 import struct
 import zipfile
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Literal
+
+from auditkit.subject.pickles import (
+    ITEM_BYTES,
+    Program,
+    ProgramKind,
+    Refused,
+    Storage,
+    StoredTensor,
+    read_pickle,
+)
 
 MAXIMUM_PICKLE_BYTES = 16 * 2**20
-MAXIMUM_PICKLE_WORDS = 150_000
 MAXIMUM_MEMBERS = 50_000
 END_OF_DIRECTORY_BYTES = 22
+LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+"""How files of torch before 1.6, and of `_use_new_zipfile_serialization=False`, begin."""
 
-ITEM_BYTES = {
-    "DoubleStorage": 8,
-    "FloatStorage": 4,
-    "HalfStorage": 2,
-    "BFloat16Storage": 2,
-    "LongStorage": 8,
-    "IntStorage": 4,
-    "ShortStorage": 2,
-    "CharStorage": 1,
-    "ByteStorage": 1,
-    "BoolStorage": 1,
-}
-"""Bytes of one element, by the name that torch.save gives a tensor's storage."""
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"x\x9c": "zlib", b"\x04\x22\x4d\x18": "lz4"}
+SAFETENSORS_TYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
+    "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
 
-
-class Refused(Exception):
-    """The archive is damaged, or holds more than words and plain tensors; the message is a clause saying what."""
-
-
-class Program(Refused):
-    """The archive holds code that opening it would run; the message is a noun phrase saying what."""
+Form = Literal["zip archive", "legacy file", "safetensors file", "program"]
 
 
 @dataclass(frozen=True)
-class StoredTensor:
-    """A tensor that the archive describes, and the member that holds its numbers."""
+class Contents:
+    """What a file holds: `content` as torch.save was given it, with a StoredTensor in place of each tensor.
 
-    shape: tuple[int, ...]
-    storage: str
-    member: str
+    For a program `content` is None, `program` its kind and `what` a noun phrase about it. `metadata` are the words
+    of a safetensors header.
+    """
 
-
-@dataclass(frozen=True)
-class _Global:
-    name: str
-
-
-@dataclass(frozen=True)
-class _Storage:
-    kind: str
-    key: str
-    count: int
+    form: Form
+    content: Any = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    program: ProgramKind | None = None
+    what: str = ""
 
 
-def inspect_archive(file: BinaryIO, size: int) -> Any:
-    """Return what `torch.save` wrote into an open file of `size` bytes, with a StoredTensor for each tensor.
+def read_contents(file: BinaryIO) -> Contents:
+    """Return what an open model file holds. Every checksum has been verified, and every tensor's numbers are there.
 
-    On return every checksum has been verified, every tensor is contiguous, has a storage to itself, and that
-    storage lies in the file with exactly the bytes that the tensor needs.
+    Raises:
+        Refused: it is damaged, no model file, or holds more than plain weights or a program of a known kind.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    start = file.read(16)
+    file.seek(0)
+    try:
+        if size == 0:
+            raise Refused("the file is empty")
+        if start.startswith(b"PK\x03\x04"):
+            return Contents("zip archive", content=read_archive(file, size))
+        if start.startswith(LEGACY):
+            return Contents("legacy file", content=_read_legacy(file, size))
+        if start.startswith(b"\x80"):
+            raise Program("pickle", "a pickle (of pickle.dump or joblib), whose code runs when it is opened")
+        if len(start) > 8 and struct.unpack("<Q", start[:8])[0] < size and start[8:9] == b"{":
+            return _read_safetensors(file, size)
+    except Program as program:
+        return Contents("program", program=program.kind, what=str(program))
+    for magic, name in COMPRESSED.items():
+        if start.startswith(magic):
+            raise Refused(
+                f"not a model file: {name}-compressed; auditkit opens no compressed model (joblib's are pickles, which "
+                "run their author's code): decompress weights first, or save them with torch.save(state_dict, path)"
+            )
+    if start.startswith((b"pickle", b"storages", b"sys_info")):
+        raise Refused("a tar archive of torch before 0.4: load it with the torch of its time and save its state_dict")
+    raise Refused("not a model file; auditkit train and auditkit pack write one")
+
+
+def read_archive(file: BinaryIO, size: int) -> Any:
+    """Return what `torch.save` wrote into an open zip archive of `size` bytes, StoredTensors in place of tensors.
 
     Raises:
         Program: it is a program, or its pickle names code.
         Refused: anything else about it is not as torch.save writes plain weights.
     """
+    with open_zip(file, size) as archive:
+        sizes = {member.filename: member.file_size for member in archive.infolist()}
+        prefix = folder_of(archive)
+        _refuse_programs({name.removeprefix(prefix) for name in sizes})
+        compressed = [member for member in archive.infolist() if member.compress_type != zipfile.ZIP_STORED]
+        if compressed:
+            raise Refused(
+                "has compressed members, which torch.save never writes, and which could inflate without bound"
+            )
+        if f"{prefix}data.pkl" not in sizes:
+            raise Refused("is a zip archive, but none that torch.save writes")
+        if sizes[f"{prefix}data.pkl"] > MAXIMUM_PICKLE_BYTES:
+            raise Refused(f"has a table of contents of more than {MAXIMUM_PICKLE_BYTES:,} bytes")
+        check_sums(archive)
+        pickle = archive.read(f"{prefix}data.pkl")
+
+    def check_storage(storage: Storage) -> None:
+        if sizes.get(f"{prefix}data/{storage.key}") != storage.count * ITEM_BYTES[storage.dtype]:
+            raise Refused("holds a tensor that claims other numbers than its storage has")
+
+    return read_pickle(io.BytesIO(pickle), check_storage, byte_count=size)
+
+
+def open_zip(file: BinaryIO, size: int) -> zipfile.ZipFile:
+    """Return a zip archive once its directory is known to be real: no two members of one name or over the same bytes.
+
+    Raises:
+        Refused: it is damaged, or two readers could read it differently.
+    """
     try:
         file.seek(max(size - END_OF_DIRECTORY_BYTES, 0))
         end = file.read()
-        with zipfile.ZipFile(file) as archive:
-            sizes = _member_sizes(archive, size, end)
-            prefix = next(iter(sizes)).partition("/")[0] + "/"
-            _refuse_programs(prefix, sizes)
-            damaged = archive.testzip()
-            if damaged is not None:
-                raise Refused(f"is damaged: the checksum of {damaged!r} does not match")
-            pickle = archive.read(f"{prefix}data.pkl")
+        file.seek(0)
+        archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError, ValueError) as error:
         raise Refused(f"is damaged: {error}") from error
     except (NotImplementedError, RuntimeError, LookupError, OverflowError, struct.error) as error:
         raise Refused(f"is no archive that torch.save writes: {error}") from error
-    reader = _PickleReader({name.removeprefix(prefix): count for name, count in sizes.items()})
-    return reader.read(pickle)
-
-
-def _member_sizes(archive: zipfile.ZipFile, size: int, end: bytes) -> dict[str, int]:
-    """Return the members' sizes once they are known to be real: stored, not inflated, no two over the same bytes."""
     members = archive.infolist()
     if not members or len(members) > MAXIMUM_MEMBERS:
         raise Refused(f"has {len(members):,} members, and a model file from 1 to {MAXIMUM_MEMBERS:,}")
@@ -102,162 +143,119 @@ def _member_sizes(archive: zipfile.ZipFile, size: int, end: bytes) -> dict[str, 
     at_both_ends = min(member.header_offset for member in members) == 0 and end.startswith(b"PK\x05\x06")
     if not at_both_ends or archive.comment:
         raise Refused("has bytes before or behind its zip archive")
-    if any(
-        member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size for member in members
-    ):
-        raise Refused("has compressed members, which torch.save never writes, and which could inflate without bound")
-    if sum(member.file_size for member in members) > size:
-        raise Refused("claims more bytes than the file has")
-    sizes = {member.filename: member.file_size for member in members}
-    if len(sizes) != len(members):
+    if len({member.filename for member in members}) != len(members):
         raise Refused("has two members of one name")
-    return sizes
+    # Stored members cannot overlap if they fit in the file together; the deflated ones hold code, and are bounded.
+    if sum(member.compress_size for member in members) > size:
+        raise Refused("claims more bytes than the file has")
+    stored = [member for member in members if member.compress_type == zipfile.ZIP_STORED]
+    if any(member.file_size != member.compress_size for member in stored):
+        raise Refused("claims more bytes than the file has")
+    return archive
 
 
-def _refuse_programs(prefix: str, sizes: dict[str, int]) -> None:
-    names = {name.removeprefix(prefix) for name in sizes}
+def folder_of(archive: zipfile.ZipFile) -> str:
+    """Return the folder, with its slash, in which torch puts every member of an archive."""
+    return archive.namelist()[0].partition("/")[0] + "/"
+
+
+def check_sums(archive: zipfile.ZipFile) -> None:
+    """Verify every member's checksum.
+
+    Raises:
+        Refused: a checksum does not match, or a member cannot be read.
+    """
+    try:
+        damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+        raise Refused(f"is damaged: {error}") from error
+    except (NotImplementedError, RuntimeError, LookupError, OverflowError, struct.error) as error:
+        raise Refused(f"is no archive that torch.save writes: {error}") from error
+    if damaged is not None:
+        raise Refused(f"is damaged: the checksum of {damaged!r} does not match")
+
+
+def _refuse_programs(names: set[str]) -> None:
     if "constants.pkl" in names or any(name.startswith("code/") for name in names):
-        raise Program("a TorchScript program, which can read and write files when it runs")
+        raise Program("TorchScript", "a TorchScript program, which can read and write files when it runs")
     if any(
         name in ("archive_format", "serialized_exported_program.json") or name.startswith("models/") for name in names
     ):
-        raise Program("a torch.export archive, which can run its author's code when it is opened")
+        raise Program("torch.export", "a torch.export archive, which can run its author's code when it is opened")
     if any(name.startswith(".data/extern_modules") for name in names):
-        raise Program("a torch.package archive, which holds Python source")
-    if f"{prefix}data.pkl" not in sizes:
-        raise Refused("is a zip archive, but none that torch.save writes")
-    if sizes[f"{prefix}data.pkl"] > MAXIMUM_PICKLE_BYTES:
-        raise Refused(f"has a table of contents of more than {MAXIMUM_PICKLE_BYTES:,} bytes")
+        raise Program("torch.package", "a torch.package archive, which holds Python source")
 
 
-class _PickleReader:
-    """A stack machine for the words of a pickle that describe plain data; it calls nothing that the file names."""
+def _read_legacy(file: BinaryIO, size: int) -> Any:
+    """Read the five pickles of a legacy file, and check that each storage behind them is there, whole."""
+    head = io.BytesIO(file.read(MAXIMUM_PICKLE_BYTES))
+    head.seek(len(LEGACY))
+    storages: dict[str, Storage] = {}
 
-    def __init__(self, member_sizes: dict[str, int]) -> None:
-        self.member_sizes = member_sizes
-        self.taken: set[str] = set()
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+    def nothing(storage: Storage) -> None:
+        raise Refused("is damaged: a tensor before its table of contents")
 
-    def read(self, pickle: bytes) -> Any:
-        try:
-            for count, (word, argument, _) in enumerate(pickletools.genops(pickle)):
-                if count > MAXIMUM_PICKLE_WORDS:
-                    raise Refused("has a table of contents that is too long")
-                if word.name == "STOP":
-                    return self.stack.pop()
-                self.step(word.name, argument)
-        except (IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise Refused(f"is damaged: its table of contents cannot be read ({type(error).__name__})") from error
-        raise Refused("is damaged: its table of contents has no end")
+    def remember(storage: Storage) -> None:
+        if storages.setdefault(storage.key, storage) != storage:
+            raise Refused("holds a storage that is described twice")
 
-    def step(self, word: str, argument: Any) -> None:
-        stack = self.stack
-        if word in ("PROTO", "FRAME"):
-            return
-        if word in ("BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"):
-            stack.append(argument)
-        elif word in ("NONE", "NEWTRUE", "NEWFALSE"):
-            stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[word])
-        elif word in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"):
-            stack.append({"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}[word]())
-        elif word == "MARK":
-            self.marks.append(len(stack))
-        elif word in ("BINPUT", "LONG_BINPUT"):
-            self.memo[argument] = stack[-1]
-        elif word == "MEMOIZE":
-            self.memo[len(self.memo)] = stack[-1]
-        elif word in ("BINGET", "LONG_BINGET"):
-            stack.append(self.memo[argument])
-        elif word in ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"):
-            stack.append(tuple(self.since_mark() if word == "TUPLE" else self.last(int(word[-1]))))
-        elif word in ("APPEND", "APPENDS"):
-            items = self.since_mark() if word == "APPENDS" else self.last(1)
-            self.top(list).extend(items)
-        elif word in ("SETITEM", "SETITEMS"):
-            items = self.since_mark() if word == "SETITEMS" else self.last(2)
-            for key, value in zip(items[::2], items[1::2], strict=True):
-                # A key of nested tuples could take for ever to hash.
-                if not isinstance(key, str | int):
-                    raise Refused("holds a dictionary whose keys are neither texts nor numbers")
-                self.top(dict)[key] = value
-        elif word == "GLOBAL":
-            stack.append(self.known(argument.replace(" ", ".")))
-        elif word == "STACK_GLOBAL":
-            module, name = self.last(2)
-            stack.append(self.known(f"{module}.{name}"))
-        elif word == "BINPERSID":
-            stack.append(self.storage(stack.pop()))
-        elif word == "REDUCE":
-            function, arguments = self.last(2)
-            stack.append(self.reduced(function, arguments))
-        elif word == "BUILD":
-            # The attributes of an OrderedDict: module versions, which auditkit's networks do without.
-            stack.pop()
-            self.top(dict)
-        else:
-            raise Refused(f"is not plain weights: its table of contents uses the pickle word {word}")
-
-    def since_mark(self) -> list[Any]:
-        start = self.marks.pop()
-        items = self.stack[start:]
-        del self.stack[start:]
-        return items
-
-    def last(self, count: int) -> list[Any]:
-        if len(self.stack) < count:
-            raise IndexError
-        items = self.stack[-count:]
-        del self.stack[-count:]
-        return items
-
-    def top(self, kind: type) -> Any:
-        if type(self.stack[-1]) is not kind:
-            raise TypeError
-        return self.stack[-1]
-
-    def known(self, name: str) -> _Global:
-        rebuild = ("collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
-        if name in rebuild or name.removeprefix("torch.") in ITEM_BYTES:
-            return _Global(name)
-        raise Program(f"a pickled module or object, whose code runs when it is opened (it names {name[:80]!r})")
-
-    def storage(self, description: Any) -> _Storage:
-        marker, kind, key, location, count = description
-        if marker != "storage" or not isinstance(kind, _Global) or not isinstance(location, str):
-            raise ValueError
-        if type(count) is not int or type(key) is not str:
-            raise ValueError
-        return _Storage(kind.name.removeprefix("torch."), key, count)
-
-    def reduced(self, function: Any, arguments: Any) -> Any:
-        if not isinstance(function, _Global) or type(arguments) is not tuple:
-            raise TypeError
-        if function.name == "collections.OrderedDict" and not arguments:
-            return {}
-        if function.name == "torch._utils._rebuild_parameter" and isinstance(arguments[0], StoredTensor):
-            return arguments[0]
-        if function.name == "torch._utils._rebuild_tensor_v2" and len(arguments) == 6:
-            return self.tensor(*arguments[:4])
-        raise Refused(f"is not plain weights: it calls {function.name} in a way that torch.save does not")
-
-    def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any) -> StoredTensor:
-        if not isinstance(storage, _Storage) or type(shape) is not tuple or type(strides) is not tuple:
-            raise TypeError
-        if any(type(number) is not int or number < 0 for number in (offset, *shape, *strides)):
-            raise ValueError
-        member = f"data/{storage.key}"
-        size = self.member_sizes.get(member)
-        step = 1
-        for width, stride in zip(reversed(shape), reversed(strides), strict=True):
-            if width > 1 and stride != step:
-                raise Refused("holds a tensor that is not contiguous, and so may claim more numbers than it has")
-            step *= width
-        count = math.prod(shape)
-        if offset != 0 or storage.count != count or size != count * ITEM_BYTES[storage.kind]:
+    if read_pickle(head, nothing, byte_count=0) != 1001:
+        raise Refused("is of an unknown version of torch's legacy format")
+    system = read_pickle(head, nothing, byte_count=0)
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise Refused("was written on a big-endian machine")
+    content = read_pickle(head, remember, byte_count=size)
+    keys = read_pickle(head, nothing, byte_count=0)
+    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+        raise Refused("is damaged: its list of storages is not that of its tensors")
+    position = head.tell()
+    for key in keys:
+        storage = storages[key]
+        file.seek(position)
+        stated = file.read(8)
+        position += 8 + storage.count * ITEM_BYTES[storage.dtype]
+        if position > size or len(stated) != 8 or struct.unpack("<q", stated)[0] != storage.count:
             raise Refused("holds a tensor that claims other numbers than its storage has")
-        if member in self.taken:
-            raise Refused("holds two tensors over the same storage")
-        self.taken.add(member)
-        return StoredTensor(shape=shape, storage=storage.kind, member=member)
+    if position != size:
+        raise Refused("has bytes behind its last storage")
+    return content
+
+
+def _read_safetensors(file: BinaryIO, size: int) -> Contents:
+    """Read the header of a safetensors file: names, types, shapes, and where in the file the numbers lie."""
+    length = struct.unpack("<Q", file.read(8))[0]
+    if length > MAXIMUM_PICKLE_BYTES:
+        raise Refused(f"has a header of more than {MAXIMUM_PICKLE_BYTES:,} bytes")
+    try:
+        header = json.loads(file.read(length), object_pairs_hook=_unique)
+        metadata = header.pop("__metadata__", {})
+        tensors = {}
+        reached = 0
+        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+            begin, end = entry["data_offsets"]
+            shape = tuple(entry["shape"])
+            if any(type(number) is not int or number < 0 for number in (begin, end, *shape)):
+                raise ValueError("an offset or a shape is no count")
+            if entry["dtype"] not in SAFETENSORS_TYPES:
+                raise Refused(
+                    f"holds {name[:80]!r} of the type {str(entry['dtype'])[:20]!r}, which auditkit does not read"
+                )
+            tensor = StoredTensor(shape=shape, dtype=SAFETENSORS_TYPES[entry["dtype"]])
+            if begin != reached or end - begin != math.prod(shape) * ITEM_BYTES[tensor.dtype]:
+                raise Refused("holds a tensor that claims other numbers than its storage has")
+            reached = end
+            tensors[name] = tensor
+        if not all(isinstance(word, str) for pair in metadata.items() for word in pair):
+            raise ValueError("its metadata are no texts")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Refused(f"is damaged: its safetensors header cannot be read ({type(error).__name__})") from error
+    if reached != size - 8 - length:
+        raise Refused("has bytes that belong to no tensor of its safetensors header, or too few")
+    return Contents("safetensors file", content=tensors, metadata=metadata)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = dict(pairs)
+    if len(names) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return names

@@ -7,29 +7,39 @@ import copy
 import hashlib
 import os
 import stat
-import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
+import safetensors
+import safetensors.torch
 import torch
 from pydantic import Field, ValidationError
 from torch import nn
 
-from auditkit.errors import ModelFileError, NotRun, closest
+from auditkit.errors import ModelFileError, NotRun
 from auditkit.evidence.measurement import Record
-from auditkit.subject.architectures import build
-from auditkit.subject.archive import Program, Refused, StoredTensor, inspect_archive
+from auditkit.subject.archive import Contents, read_contents
+from auditkit.subject.factory import build_network, is_code
+from auditkit.subject.pickles import ProgramKind, Refused
+from auditkit.subject.program import TRUST_OPTIONS, open_program, refusal
 from auditkit.subject.schema import Schema
+from auditkit.subject.weights import Weights, check_finite, check_fit, common_prefix, find_weights, shapes_of
 
-IN_MEMORY = "auditkit.audit(module, frame, ...)"
+CARD = "auditkit_card"
+
+Kind = Literal["auditkit", "weights", "module", "pickled module", "torch.export", "TorchScript"]
+"""A native file, foreign weights, an object from memory, and the three kinds of file that only trust opens."""
+
+TRUSTED = "trusted by its hash: its author's code was run"
 
 
 class Card(Record):
     """The words of a model file: what its weights are, and how they came about.
 
-    `architecture` and `arguments` are those of `auditkit.subject.architectures.build`. `training` says what the
+    `architecture` and `arguments` are those of `auditkit.subject.factory.build_network`. `training` says what the
     weights were fitted to (path, sha256, row_count, seed, epochs, ...); `ledger` is the privacy ledger, if any.
     """
 
@@ -48,8 +58,9 @@ class Card(Record):
 class Model:
     """A network ready to be audited: in eval mode, on the CPU, with the schema of its inputs and outputs.
 
-    `kind` is how it came (`auditkit` file, or `module` from memory), `trust` what opening it could have run. `card`,
-    `path` and `sha256` are None for a module from memory.
+    `kind` is how it came, `trust` what opening it could have run. `card` is the file's, or made of what the user
+    said about foreign weights; it is None for a module from memory and for programs. `path` and `sha256` are None
+    for a module from memory. `notes` says what a reader of the report must know about how the file was read.
     """
 
     name: str
@@ -58,27 +69,41 @@ class Model:
     card: Card | None
     path: str | None
     sha256: str | None
-    kind: str
+    kind: Kind
     trust: str
+    notes: tuple[str, ...] = ()
 
     @property
     def parameter_count(self) -> int:
         """The number of parameters, trainable or not."""
         return sum(parameter.numel() for parameter in self.module.parameters())
 
+    @property
+    def is_program(self) -> bool:
+        """Whether it is a compiled graph, whose layers cannot be hooked: methods that hook them are silently wrong."""
+        return self.kind in ("torch.export", "TorchScript")
+
     def fresh(self, seed: int) -> nn.Module:
         """Return a network of the same architecture with fresh weights drawn from `seed`, in training mode.
 
-        A model of a file is built anew from its card. A module from memory is copied, and every submodule that owns
+        A model with a card is built anew from it. A module from memory is copied, and every submodule that owns
         parameters is reset by its own `reset_parameters`; plain buffers are kept as they are. Torch's global
         generator is left as it was.
 
         Raises:
-            NotRun: a submodule owns parameters and cannot reset them, so that the copy would keep trained weights.
+            NotRun: it is a program, a submodule owns parameters and cannot reset them, or a factory returns the
+                audited weights again, so that the copy would keep trained weights.
         """
+        if self.is_program:
+            raise NotRun(
+                f"fresh weights cannot be drawn: a {self.kind} program has no architecture to build anew; audit its "
+                "weights with --architecture package.module:factory"
+            )
         with _seeded(seed):
             if self.card is not None:
-                return build(self.card.architecture, self.card.arguments).train()
+                module = build_network(self.card.architecture, self.card.arguments).train()
+                _check_fresh(module, self)
+                return module
             module = copy.deepcopy(self.module)
             for name, part in module.named_modules():
                 owned = next(part.parameters(recurse=False), None) is not None
@@ -91,6 +116,17 @@ class Model:
                         f"({type(part).__name__}) owns parameters and has no reset_parameters(); define it."
                     )
         return module.requires_grad_(True).train()
+
+
+def _check_fresh(module: nn.Module, model: Model) -> None:
+    trained = dict(model.module.named_parameters())
+    for key, value in module.named_parameters():
+        # Biases and scales that start as constants may well have stayed so; drawn numbers never come twice.
+        if value.numel() > 1 and value.min() < value.max() and torch.equal(value.detach(), trained[key].detach()):
+            raise NotRun(
+                f"fresh weights cannot be drawn: {model.card.architecture if model.card else 'the factory'} returns "
+                f"weight {key!r} as it was audited, and not a fresh one"
+            )
 
 
 def model_from_module(module: nn.Module, schema: Schema, *, name: str | None = None) -> Model:
@@ -107,7 +143,7 @@ def model_from_module(module: nn.Module, schema: Schema, *, name: str | None = N
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"model {name}: cannot be copied: {_first_line(error)}.") from error
     copied = copied.to("cpu").eval()
-    _check_finite(f"model {name}", copied.state_dict())
+    check_finite(f"model {name}", copied.state_dict())
     return Model(
         name=name,
         module=copied,
@@ -123,19 +159,24 @@ def model_from_module(module: nn.Module, schema: Schema, *, name: str | None = N
 def save_model(path: str | Path, module: nn.Module, card: Card) -> None:
     """Write the weights of a module and its card as a native model file, whole or not at all.
 
+    A path that ends in `.safetensors` gives that format, any other the format of torch.save.
+
     Raises:
         ModelFileError: the weights do not fit the card's architecture or are not finite, or the file cannot be
             written.
     """
     name = f"model {path}"
     state = {key: value.detach().to("cpu").contiguous().clone() for key, value in module.state_dict().items()}
-    _check_keys(name, card, {key: tuple(value.shape) for key, value in state.items()})
-    _check_finite(name, state)
+    _check_card(name, card, shapes_of(module))
+    check_finite(name, state)
     target = Path(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with open(beside, "xb") as file:
-            torch.save({"auditkit_card": card.model_dump_json(), "state_dict": state}, file)
+            if target.suffix == ".safetensors":
+                file.write(safetensors.torch.save(state, metadata={CARD: card.model_dump_json()}))
+            else:
+                torch.save({CARD: card.model_dump_json(), "state_dict": state}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, target)
@@ -148,72 +189,114 @@ def save_model(path: str | Path, module: nn.Module, card: Card) -> None:
         beside.unlink(missing_ok=True)
 
 
-def open_model(path: str | Path) -> Model:
-    """Open a native model file. Nothing in it is run, and it cannot claim more memory than its bytes on the disk.
+@dataclass(frozen=True)
+class ModelFile:
+    """What a model file is, told without running anything of it.
+
+    `weights` is None for a program, `card` for everything but a native file.
+    """
+
+    path: str
+    sha256: str
+    byte_count: int
+    contents: Contents
+    weights: Weights | None
+    card: Card | None
+
+    @property
+    def kind(self) -> Kind | ProgramKind:
+        """How the report calls this kind of file."""
+        return self.contents.program or ("auditkit" if self.card is not None else "weights")
+
+
+def read_model_file(path: str | Path) -> ModelFile:
+    """Read what a model file is and holds. Nothing in it is run, and no weight is loaded.
 
     Raises:
-        ModelFileError: no such file, not a model, a program or a pickled module (the remedy is spelled out),
-            damaged, weights that do not fit the card's architecture, or weights that are not finite.
+        ModelFileError: no such file, damaged, no model, or neither weights nor a program of a known kind.
     """
+    with _opened(path) as file:
+        return _read(f"model {path}", path, file)
+
+
+def open_model(
+    path: str | Path,
+    *,
+    architecture: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    schema: Schema | Callable[[], Schema] | None = None,
+    trust_model: str | None = None,
+    trust_pickle: str | None = None,
+) -> Model:
+    """Open a model file. Nothing in it is run unless it is trusted by its hash.
+
+    Args:
+        path: a file of auditkit (which needs nothing else), foreign weights (torch.save, safetensors), or a program.
+        architecture: for weights without a card: one of auditkit's by name, or `package.module:factory`. A card
+            that names such code needs it too: a file never gets to name code by itself.
+        arguments: of the architecture, by name; default: the card's.
+        schema: for a file without a card, or in place of the card's; a function is only called where there is none.
+        trust_model: `sha256:...` of a torch.export or TorchScript program that may run its code.
+        trust_pickle: `sha256:...` of a pickled module or object that may run its code.
+
+    Raises:
+        ModelFileError: no such file, not a model, a program or a pickled module that is not trusted (the remedies are
+            spelled out), damaged, weights that do not fit the architecture, or weights that are not finite.
+    """
+    name = f"model {path}"
+    with _opened(path) as file:
+        found = _read(name, path, file)
+        trust = {"--trust-model": trust_model, "--trust-pickle": trust_pickle}
+
+        def card_of(found: ModelFile) -> tuple[Card, list[str]]:
+            return _card_of(name, found, architecture, arguments, schema)
+
+        if found.contents.program is not None:
+            return _open_trusted(name, found, file, schema, trust, card_of)
+        for option, given in trust.items():
+            if given is not None:
+                raise ModelFileError(f"{name}: holds plain weights, which need no trust; leave {option} out.")
+        card, notes = card_of(found)
+        return _open_weights(name, found, card, lambda: _load_state(name, file, found), notes, "weights only")
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[BufferedReader]:
     name = f"model {path}"
     try:
         with open(path, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ModelFileError(f"{name}: is no regular file.")
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            card, shapes = _inspect(name, file)
-            _check_keys(name, card, shapes)
-            file.seek(0)
-            state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
+            yield file
     except OSError as error:
         raise ModelFileError(f"{name}: {error.strerror or error}.") from error
-    except (RuntimeError, ValueError, LookupError, TypeError, EOFError) as error:
-        raise ModelFileError(f"{name}: torch cannot read it: {_first_line(error)}.") from error
-    _check_finite(name, state)
-    with _seeded(0):
-        module = build(card.architecture, card.arguments)
-    module.load_state_dict(state)
-    return Model(
-        name=card.name or Path(path).stem,
-        module=module.eval(),
-        schema=card.schema_,
-        card=card,
-        path=str(path),
-        sha256=sha256,
-        kind="auditkit",
-        trust="weights only",
-    )
 
 
-def _inspect(name: str, file: BinaryIO) -> tuple[Card, dict[str, tuple[int, ...]]]:
-    """Return the card and the shapes of the weights, once the file is known to hold these and no more."""
+def _read(name: str, path: str | Path, file: BufferedReader) -> ModelFile:
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    start = file.read(16)
-    if not start.startswith(b"PK\x03\x04"):
-        raise ModelFileError(f"{name}: {_other_kind(start, size)}")
     try:
-        content = inspect_archive(file, size)
-    except Program as error:
-        raise ModelFileError(
-            f"{name}: refused: {error}. Save weights instead of the object: rebuild the module in Python, call "
-            f"load_state_dict, and audit it with {IN_MEMORY}; or, only if you trust the file's author, audit "
-            f"torch.load({str(name.removeprefix('model '))!r}, weights_only=False) in the same way."
-        ) from error
+        contents = read_contents(file)
     except Refused as error:
         raise ModelFileError(f"{name}: {error}.") from error
-    card = content.get("auditkit_card") if isinstance(content, dict) else None
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(card, str):
-        raise ModelFileError(
-            f"{name}: holds weights without auditkit's card, so their architecture is unknown; "
-            f"load them into your module in Python and call {IN_MEMORY}."
-        )
-    if set(content) != {"auditkit_card", "state_dict"} or not isinstance(state, dict):
-        raise ModelFileError(f"{name}: damaged: must hold a card and a state_dict, and nothing else.")
-    if not all(isinstance(key, str) and isinstance(tensor, StoredTensor) for key, tensor in state.items()):
-        raise ModelFileError(f"{name}: damaged: its state_dict holds something other than named tensors.")
-    return _read_card(name, card), {key: tensor.shape for key, tensor in state.items()}
+    card, weights = None, None
+    if contents.program is None:
+        text = contents.metadata.get(CARD)
+        if text is None and isinstance(contents.content, dict):
+            text = contents.content.get(CARD)
+            if text is not None and set(contents.content) != {CARD, "state_dict"}:
+                raise ModelFileError(f"{name}: damaged: must hold a card and a state_dict, and nothing else.")
+        if isinstance(text, str):
+            card = _read_card(name, text)
+        elif text is not None:
+            raise ModelFileError(f"{name}: damaged: its card is no text.")
+        weights = find_weights(contents.content)
+        if weights is None:
+            what = "a card, and a state_dict that is" if card else "plain values, but"
+            raise ModelFileError(
+                f"{name}: holds {what} no dictionary of named tensors; save torch.save(module.state_dict(), path)."
+            )
+    return ModelFile(str(path), sha256, size, contents, weights, card)
 
 
 def _read_card(name: str, text: str) -> Card:
@@ -227,43 +310,46 @@ def _read_card(name: str, text: str) -> Card:
         ) from error
 
 
-def _other_kind(start: bytes, size: int) -> str:
-    """Say what a file is that is no zip archive, by its first bytes."""
-    if size == 0:
-        return "the file is empty."
-    if start.startswith(b"\x80"):
-        return (
-            "refused: a pickle, which runs its author's code when it is opened; save it again with today's "
-            f"torch.save(module.state_dict(), path), or audit the module from Python with {IN_MEMORY}."
+def _card_of(
+    name: str,
+    found: ModelFile,
+    architecture: str | None,
+    arguments: Mapping[str, Any] | None,
+    schema: Schema | Callable[[], Schema] | None,
+) -> tuple[Card, list[str]]:
+    """Return the card to open weights by: the file's own, or one made of what the user says."""
+    if found.card is not None:
+        card, notes = found.card, []
+        if is_code(card.architecture) and architecture != card.architecture:
+            raise ModelFileError(
+                f"{name}: its card names the architecture {card.architecture[:80]!r}, which is code that is not "
+                "auditkit's; only if that code is your own, name it yourself with --architecture."
+            )
+        if architecture not in (None, card.architecture):
+            raise ModelFileError(
+                f"{name}: its card names the architecture {card.architecture!r}, not {architecture!r}; "
+                "leave --architecture out."
+            )
+        if isinstance(schema, Schema):
+            card = card.model_copy(update={"schema_": schema})
+            notes.append("The schema that was passed takes the place of the one in the model's card.")
+        return card.model_copy(update={"arguments": dict(arguments)}) if arguments else card, notes
+    if architecture is None:
+        raise ModelFileError(
+            f"{name}: holds weights without auditkit's card, so their architecture is unknown; pass --architecture "
+            "package.module:factory (your own code, with --architecture-args '{...}') or the name of one of auditkit's."
         )
-    if len(start) > 8 and struct.unpack("<Q", start[:8])[0] < size and start[8:9] == b"{":
-        return f"a safetensors file, which has no auditkit card; load it in Python and call {IN_MEMORY}."
-    return "not a model file; auditkit train writes one."
+    if schema is None:
+        raise ModelFileError(f"{name}: holds weights without auditkit's card; pass --schema schema.json.")
+    known = schema if isinstance(schema, Schema) else schema()
+    return Card(
+        schema=known, architecture=architecture, arguments=dict(arguments or {}), name=Path(found.path).stem
+    ), []
 
 
-def _check_keys(name: str, card: Card, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Compare names and shapes with those of the card's architecture, which is built without memory for weights."""
-    try:
-        with torch.device("meta"):
-            expected = {
-                key: tuple(value.shape) for key, value in build(card.architecture, card.arguments).state_dict().items()
-            }
-    except ModelFileError as error:
-        raise ModelFileError(f"{name}: {error}") from error
-    missing = [key for key in expected if key not in shapes]
-    unexpected = [key for key in shapes if key not in expected]
-    if missing:
-        raise ModelFileError(
-            f"{name}: weight {missing[0]!r} of {card.architecture} is missing{closest(missing[0], unexpected)}."
-        )
-    if unexpected:
-        key = unexpected[0]
-        raise ModelFileError(
-            f"{name}: weight {key[:80]!r} does not belong to {card.architecture}{closest(key, expected)}."
-        )
-    for key, shape in expected.items():
-        if shapes[key] != shape:
-            raise ModelFileError(f"{name}: weight {key!r} must have shape {shape}, got {shapes[key]}.")
+def _check_card(name: str, card: Card, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Compare names and shapes with those of the card's architecture, built without memory where it is auditkit's."""
+    check_fit(name, card.architecture, _expected(name, card), shapes)
     inputs, outputs = card.arguments.get("input_width"), card.arguments.get("output_width")
     if isinstance(inputs, int) and inputs != card.schema_.input_width:
         raise ModelFileError(f"{name}: reads {inputs} cells a row, but its schema encodes {card.schema_.input_width}.")
@@ -274,13 +360,122 @@ def _check_keys(name: str, card: Card, shapes: Mapping[str, tuple[int, ...]]) ->
         )
 
 
-def _check_finite(name: str, state: Mapping[str, torch.Tensor]) -> None:
-    for key, value in state.items():
-        if not bool(torch.isfinite(value).all()):
-            count = int((~torch.isfinite(value)).sum())
-            raise ModelFileError(
-                f"{name}: weight {key!r} has {count:,} values that are NaN or infinite; train it again."
-            )
+def _expected(name: str, card: Card) -> dict[str, tuple[int, ...]]:
+    try:
+        # The user's own code may compute while it builds, which the meta device does not allow.
+        with _seeded(0), contextlib.nullcontext() if is_code(card.architecture) else torch.device("meta"):
+            return shapes_of(build_network(card.architecture, card.arguments))
+    except ModelFileError as error:
+        raise ModelFileError(f"{name}: {error}") from error
+
+
+def _open_weights(
+    name: str,
+    found: ModelFile,
+    card: Card,
+    load: Callable[[], Mapping[str, torch.Tensor]],
+    notes: list[str],
+    trust: str,
+) -> Model:
+    """Return the model of weights that fit the architecture; they are loaded once that is known."""
+    assert found.weights is not None
+    expected = _expected(name, card)
+    prefix = "" if found.card is not None else common_prefix(list(found.weights.tensors), list(expected))
+    shapes = {key.removeprefix(prefix): tuple(part.shape) for key, part in found.weights.tensors.items()}
+    _check_card(name, card, shapes)
+    state = {key.removeprefix(prefix): value for key, value in load().items()}
+    check_finite(name, state)
+    with _seeded(0):
+        module = build_network(card.architecture, card.arguments)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelFileError(f"{name}: does not load into {card.architecture}: {_first_line(error)}.") from error
+    if found.weights.place and found.card is None:
+        place = ".".join(found.weights.place)
+        notes.append(f"The weights were found under {place!r} of the model file; its other content was left alone.")
+    if prefix:
+        notes.append(f"The prefix {prefix!r} was taken from the name of every weight.")
+    halves = sorted({part.dtype for part in found.weights.tensors.values()} & {"float16", "bfloat16"})
+    if halves:
+        notes.append(f"Weights of half precision ({', '.join(halves)}) were widened to those of the architecture.")
+    return Model(
+        name=card.name or Path(found.path).stem,
+        module=module.to("cpu").eval(),
+        schema=card.schema_,
+        card=card,
+        path=found.path,
+        sha256=found.sha256,
+        kind="auditkit" if found.card is not None else "weights",
+        trust=trust,
+        notes=tuple(notes),
+    )
+
+
+def _load_state(name: str, file: BufferedReader, found: ModelFile) -> dict[str, torch.Tensor]:
+    file.seek(0)
+    try:
+        if found.contents.form == "safetensors file":
+            return safetensors.torch.load(file.read())
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, LookupError, TypeError, EOFError, safetensors.SafetensorError) as error:
+        raise ModelFileError(f"{name}: torch cannot read it: {_first_line(error)}.") from error
+    assert found.weights is not None
+    for key in found.weights.place:
+        content = content[key]
+    return dict(content)
+
+
+def _open_trusted(
+    name: str,
+    found: ModelFile,
+    file: BufferedReader,
+    schema: Schema | Callable[[], Schema] | None,
+    trust: Mapping[str, str | None],
+    card_of: Callable[[ModelFile], tuple[Card, list[str]]],
+) -> Model:
+    """Open a program or a pickled module, if the user names the sha256 of this very file."""
+    kind = found.contents.program
+    assert kind is not None
+    option = TRUST_OPTIONS.get(kind)
+    given = trust.get(option or "")
+    if option is None or given is None:
+        raise ModelFileError(f"{name}: {refusal(kind, found.contents.what, found.sha256)}")
+    if given != f"sha256:{found.sha256}":
+        raise ModelFileError(f"{name}: {option} names {given[:80]!r}, but this file is sha256:{found.sha256}.")
+    file.seek(0)
+    content = file.read()
+    if hashlib.sha256(content).hexdigest() != found.sha256:
+        raise ModelFileError(f"{name}: changed while it was read.")
+    note = f"The model file is {found.contents.what}. It was opened because {option} names its sha256."
+    try:
+        opened = open_program(kind, content)
+    except Refused as error:
+        raise ModelFileError(f"{name}: {error}.") from error
+    if not isinstance(opened.module, nn.Module):
+        weights = find_weights(opened.module)
+        if weights is None:
+            raise ModelFileError(f"{name}: holds a {type(opened.module).__name__}, and neither a module nor weights.")
+        unpickled: Any = opened.module
+        for key in weights.place:
+            unpickled = unpickled[key]
+        found = replace(found, weights=weights)
+        card, notes = card_of(found)
+        return _open_weights(name, found, card, lambda: unpickled, [note, *notes], TRUSTED)
+    if schema is None:
+        raise ModelFileError(f"{name}: has no schema of its inputs and outputs; pass --schema schema.json.")
+    check_finite(name, opened.module.state_dict())
+    return Model(
+        name=Path(found.path).stem,
+        module=opened.module.eval(),
+        schema=schema if isinstance(schema, Schema) else schema(),
+        card=None,
+        path=found.path,
+        sha256=found.sha256,
+        kind=kind,  # type: ignore[arg-type]  # what TRUST_OPTIONS lists is a Kind
+        trust=TRUSTED,
+        notes=(note, *opened.notes),
+    )
 
 
 @contextlib.contextmanager

@@ -1,0 +1,117 @@
+"""Model files that are programs: refused, unless the user trusts the very file; then checked first, and opened."""
+
+from __future__ import annotations
+
+import io
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from auditkit.subject.pickles import ProgramKind, Refused
+from auditkit.subject.preflight import check_export, check_torchscript
+
+TRUST_OPTIONS = {"torch.export": "--trust-model", "TorchScript": "--trust-model", "pickled module": "--trust-pickle"}
+"""The option that opens a kind of file; what is not listed is never opened."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a trusted file held: for a pickle anything, else a module; `notes` is what the report must say about it."""
+
+    module: Any
+    notes: tuple[str, ...] = ()
+
+
+def refusal(kind: ProgramKind, what: str, sha256: str) -> str:
+    """Return the refusal of a program, with the remedies ready to paste."""
+    weights = (
+        "Where it was made, save its weights, torch.save(model.state_dict(), 'weights.pt'), and pass them with "
+        "--architecture package.module:factory"
+    )
+    if kind not in TRUST_OPTIONS:
+        return f"refused: {what}. {weights}."
+    trust = f"{TRUST_OPTIONS[kind]} sha256:{sha256}"
+    return f"refused: {what}. {weights}; or, only for a file of your own, run what is inside: {trust}"
+
+
+def open_program(kind: ProgramKind, content: bytes) -> Opened:
+    """Return the module of a file's bytes. This runs its author's code: call it for a file that the user trusts.
+
+    Raises:
+        Refused: the preflight found more in it than a network needs, or torch cannot open it.
+    """
+    try:
+        with warnings.catch_warnings():
+            # torch.jit is deprecated; so is much that old files hold. Neither is the reader's business here.
+            warnings.simplefilter("ignore")
+            if kind == "torch.export":
+                return _open_export(content)
+            if kind == "TorchScript":
+                check_torchscript(content)
+                return Opened(torch.jit.load(io.BytesIO(content), map_location="cpu"))  # type: ignore[no-untyped-call]
+            return Opened(_unpickle(content))
+    except Refused:
+        raise
+    except Exception as error:  # the file's own code may raise anything; that is bad input
+        lines = str(error).strip().splitlines() or [""]
+        raise Refused(f"cannot be opened: {type(error).__name__}: {lines[0].rstrip('.')}") from error
+
+
+def _unpickle(content: bytes) -> Any:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)  # a pickled module names its class, which is often beside it
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)  # the user trusts its hash
+    finally:
+        sys.path.remove(here)
+
+
+def _open_export(content: bytes) -> Opened:
+    check_export(content)
+    program = torch.export.load(io.BytesIO(content))
+    batch = _fixed_batch(program)
+    notes: tuple[str, ...] = ()
+    if batch is not None:
+        notes = (
+            f"The program was exported for batches of exactly {batch:,} rows: rows were passed in such batches, the "
+            "last one filled up with copies of its last row.",
+        )
+    return Opened(ExportedNetwork(program, batch), notes)
+
+
+def _fixed_batch(program: torch.export.ExportedProgram) -> int | None:
+    """Return the number of rows that a program was exported for, None if any number will do."""
+    inputs = set(program.graph_signature.user_inputs)
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in inputs and getattr(node.meta.get("val"), "ndim", 0):
+            rows = node.meta["val"].shape[0]
+            return rows if isinstance(rows, int) else None
+    return None
+
+
+class ExportedNetwork(nn.Module):
+    """An exported program as a module that takes any number of rows, and that may be put into eval mode."""
+
+    def __init__(self, program: torch.export.ExportedProgram, batch: int | None) -> None:
+        super().__init__()
+        self.network = program.module()
+        self.batch = batch
+
+    def train(self, mode: bool = True) -> ExportedNetwork:
+        """Do nothing: a program was exported in one mode and stays in it."""
+        return self
+
+    def forward(self, inputs: torch.Tensor) -> Any:
+        """Return the outputs of the program, (rows, ...)."""
+        if self.batch is None:
+            return self.network(inputs)
+        outputs = []
+        for part in torch.split(inputs, self.batch):
+            filled = torch.cat([part, part[-1:].expand(self.batch - len(part), *part.shape[1:])])
+            outputs.append(self.network(filled)[: len(part)])
+        return torch.cat(outputs)
