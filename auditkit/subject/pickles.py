@@ -43,8 +43,13 @@ STORAGES = {
 }
 """The type of number by the name that torch.save gives a tensor's storage."""
 
-REBUILD = ("collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter")
-DESCRIPTIONS = ("torch.Size", "torch.device", *(f"torch.{kind}" for kind in ITEM_BYTES))
+REBUILD = (
+    "collections.OrderedDict",
+    "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_parameter",
+    "torch._tensor._rebuild_from_type_v2",
+)
+DESCRIPTIONS = ("torch.Size", "torch.device", "torch.Tensor", *(f"torch.{kind}" for kind in ITEM_BYTES))
 """Plain values beside the weights: shapes, devices, types."""
 
 
@@ -222,6 +227,9 @@ class _PickleReader:
             return arguments[0]
         if function.name == "torch._utils._rebuild_tensor_v2" and len(arguments) == 6:
             return self.tensor(*arguments[:4])
+        if function.name == "torch._tensor._rebuild_from_type_v2" and len(arguments) == 4:
+            # A tensor with attributes, as torch.export marks its sample inputs: plain values, which read as any other.
+            return self.reduced(arguments[0], arguments[2])
         if function.name in ("torch.Size", "torch.device"):
             return function.name
         raise Refused(f"is not plain weights: it calls {function.name} in a way that torch.save does not")
