@@ -9,11 +9,20 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, FiniteFloat, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, PositiveInt, ValidationError, model_validator
 
 from auditkit.errors import DatasetError, SchemaError, closest
 from auditkit.evidence.measurement import Record
 from auditkit.subject.data import factorize, origin, shown
+from auditkit.subject.pixels import MAXIMUM_PIXELS, holds_images, pixels, shape_of_images
+from auditkit.subject.tokens import (
+    FIRST_WORD,
+    MAXIMUM_LENGTH,
+    choose_length,
+    encode_text,
+    learn_vocabulary,
+    token_counts,
+)
 
 TRUE_WORDS = frozenset({"1", "true", "t", "yes", "y"})
 FALSE_WORDS = frozenset({"0", "false", "f", "no", "n"})
@@ -29,14 +38,23 @@ class Feature(Record):
     numeric: one cell, (x - mean) / scale, 0 where missing. boolean: one cell, 0 or 1, 0 where missing.
     categorical: one cell a category, all 0 where the category is not listed. With `missing`, one more cell that
     is 1 where the value is missing.
+
+    text: `length` token ids by the stated tokenizer, 0 behind the end, 1 for a word that `vocabulary` does not list,
+    then the words in its order. image: `shape` (channels, height, width) of (pixel - mean) / scale, from a column of
+    arrays, or from one column a pixel where `columns` names them (row by row, channels innermost).
     """
 
     name: str
-    kind: Literal["numeric", "categorical", "boolean"]
+    kind: Literal["numeric", "categorical", "boolean", "text", "image"]
     mean: FiniteFloat = 0.0
     scale: Annotated[FiniteFloat, Field(gt=0)] = 1.0
     categories: tuple[str, ...] = ()
     missing: bool = False
+    tokenizer: Literal["words"] | None = None
+    vocabulary: tuple[str, ...] = ()
+    length: Annotated[int, Field(ge=0, le=MAXIMUM_LENGTH)] = 0
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    columns: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Feature:
@@ -44,12 +62,32 @@ class Feature(Record):
             raise ValueError(f"feature {self.name!r}: a categorical feature, and no other, lists its categories")
         if len(set(self.categories)) != len(self.categories):
             raise ValueError(f"feature {self.name!r}: a category is listed twice")
+        is_text = bool(self.tokenizer), bool(self.vocabulary), bool(self.length)
+        if is_text != (self.kind == "text",) * 3:
+            raise ValueError(f"feature {self.name!r}: a text, and no other, has a tokenizer, a vocabulary and a length")
+        if len(set(self.vocabulary)) != len(self.vocabulary):
+            raise ValueError(f"feature {self.name!r}: a word is listed twice")
+        if (self.kind == "image") != (self.shape is not None) or (self.columns and self.kind != "image"):
+            raise ValueError(f"feature {self.name!r}: an image, and no other, has a shape, and may have pixel columns")
+        if self.kind in ("text", "image") and self.missing:
+            raise ValueError(f"feature {self.name!r}: a {self.kind} has no cell for a missing value")
+        if self.shape is not None and math.prod(self.shape) > MAXIMUM_PIXELS:
+            raise ValueError(f"feature {self.name!r}: an image may have at most {MAXIMUM_PIXELS:,} pixels")
+        if self.columns and (len(self.columns) != self.width or len(set(self.columns)) != self.width):
+            raise ValueError(f"feature {self.name!r}: must name each of its {self.width} pixels' columns once")
         return self
 
     @property
     def width(self) -> int:
         """The number of cells in the encoded row."""
-        return max(len(self.categories), 1) + self.missing
+        if self.shape is not None:
+            return math.prod(self.shape)
+        return self.length or max(len(self.categories), 1) + self.missing
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of the data that it is made from: its own, or one for each pixel."""
+        return self.columns or (self.name,)
 
 
 class Schema(Record):
@@ -69,7 +107,7 @@ class Schema(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Schema:
-        names = [feature.name for feature in self.features]
+        names = [column for feature in self.features for column in feature.reads]
         for what, listed in (("feature", names), ("class", self.classes), ("sensitive column", self.sensitive)):
             if len(set(listed)) != len(listed):
                 raise ValueError(f"a {what} is named twice")
@@ -77,7 +115,39 @@ class Schema(Record):
             raise ValueError(f"the target {self.target!r} is among the features")
         if (self.task == "binary") != (len(self.classes) == 2):
             raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
+        if len(self.features) > 1 and any(feature.kind in ("text", "image") for feature in self.features):
+            raise ValueError("a text or an image must be the only feature")
         return self
+
+    @property
+    def kind(self) -> Literal["table", "text", "image"]:
+        """What a row is: an encoded row of a table, a text, or an image."""
+        first = self.features[0].kind
+        return first if first in ("text", "image") else "table"
+
+    def network_arguments(self) -> dict[str, Any]:
+        """Return the arguments of an architecture that follow from the data: what it reads, and its outputs."""
+        feature = self.features[0]
+        if self.kind == "text":
+            reads: dict[str, Any] = {"vocabulary_size": FIRST_WORD + len(feature.vocabulary), "length": feature.length}
+        elif feature.shape is not None:
+            reads = {"input_shape": list(feature.shape)}
+        else:
+            reads = {"input_width": self.input_width}
+        return {**reads, "output_width": len(self.classes)}
+
+    def for_report(self) -> dict[str, Any]:
+        """Return the schema as the report records it: vocabularies, which may hold names, and pixels by their number."""
+        record = self.model_dump(mode="json")
+        for feature in record["features"]:
+            if feature["kind"] == "text":
+                feature["vocabulary"] = f"{len(feature['vocabulary']):,} words"
+            elif feature["columns"]:
+                feature["columns"] = f"{len(feature['columns']):,} columns"
+            for name in ("tokenizer", "vocabulary", "length", "shape", "columns"):
+                if not feature[name]:
+                    del feature[name]
+        return record
 
     @property
     def input_width(self) -> int:
@@ -93,8 +163,11 @@ class Schema(Record):
             start += feature.width
         return slices
 
-    def encode(self, frame: pd.DataFrame) -> NDArray[np.float32]:
-        """Return the rows of a frame as the network reads them: float32, (rows, input_width), all finite.
+    def encode(self, frame: pd.DataFrame) -> NDArray[Any]:
+        """Return the rows of a frame as the network reads them, all finite.
+
+        Rows of a table are float32, (rows, input_width); texts int64, (rows, length); images float32, (rows, channels,
+        height, width).
 
         Columns are found by name: their order does not matter, and others are left alone.
 
@@ -103,6 +176,13 @@ class Schema(Record):
                 row, column and value are named).
         """
         self.check_columns(frame)
+        first = self.features[0]
+        if first.kind == "text":
+            return encode_text(frame[first.name], first.vocabulary, first.length)
+        if first.shape is not None:
+            raw = pixels(frame, first.name, first.columns, first.shape)
+            scaled_images: NDArray[np.float32] = (raw - np.float32(first.mean)) / np.float32(first.scale)
+            return scaled_images
         encoded = np.zeros((len(frame), self.input_width), dtype=np.float32)
         for feature, cells in zip(self.features, self.column_slices().values(), strict=True):
             block = encoded[:, cells]
@@ -152,12 +232,18 @@ class Schema(Record):
         """Return, per feature, the rows whose value has no cell of its own; features without such rows are left out.
 
         A category that the schema does not list, or a missing value where the schema knows none: it is encoded as
-        zeros (a numeric column's mean), and the report says for how many rows.
+        zeros (a numeric column's mean), and the report says for how many rows. Of a text, the rows without any word of
+        the vocabulary.
         """
         self.check_columns(frame)
         counts = {}
         for feature in self.features:
-            if feature.kind == "categorical":
+            if feature.kind == "image":
+                continue
+            if feature.kind == "text":
+                missing = np.zeros(len(frame), dtype=bool)
+                unseen = (self.encode(frame) < FIRST_WORD).all(axis=1)
+            elif feature.kind == "categorical":
                 codes, missing = _categories(frame[feature.name], feature)
                 unseen = (codes < 0) & ~missing
             else:
@@ -168,17 +254,30 @@ class Schema(Record):
                 counts[feature.name] = count
         return counts
 
+    def cut_count(self, frame: pd.DataFrame) -> int:
+        """Return the rows whose text has more tokens than the model reads; 0 where the rows are no texts."""
+        first = self.features[0]
+        return int((token_counts(frame[first.name]) > first.length).sum()) if first.kind == "text" else 0
+
     def check_columns(self, frame: pd.DataFrame) -> None:
         """Raise DatasetError where a feature's column is missing from the frame."""
-        absent = [feature.name for feature in self.features if feature.name not in frame.columns]
+        present = set(frame.columns)
+        read = [column for feature in self.features for column in feature.reads]
+        absent = [column for column in read if column not in present]
         if absent:
-            others = [str(column) for column in frame.columns if column not in self.column_slices()]
+            others = [str(column) for column in frame.columns if column not in set(read)]
             more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
             raise DatasetError(f"has no column {absent[0]!r}{more}, which the model reads{closest(absent[0], others)}.")
 
 
 def infer_schema(
-    frame: pd.DataFrame, *, target: str, sensitive: Sequence[str] = (), features: Sequence[str] | None = None
+    frame: pd.DataFrame,
+    *,
+    target: str,
+    sensitive: Sequence[str] = (),
+    features: Sequence[str] | None = None,
+    text: str | None = None,
+    image: tuple[int, int, int] | None = None,
 ) -> Schema:
     """Decide once, from the rows a network is trained on, what each column is and how it is encoded.
 
@@ -187,12 +286,21 @@ def infer_schema(
     (by 1 where they are constant). Classes are sorted, as numbers if all of them are. `features` defaults to every
     column but the target, sensitive ones included.
 
+    With `text` the texts of that column are the only feature; with `image`, a shape (channels, height, width), the
+    features are the pixels of one image. A column of arrays among the features is an image, and the only feature.
+
     Raises:
         DatasetError: a named column is missing, a text column has more than 1,000 distinct values, or the target
             has fewer than 2 or more than 1,000 classes.
     """
     columns = [str(column) for column in frame.columns]
-    for role, names in (("target", [target]), ("sensitive", sensitive), ("feature", features or ())):
+    text_names = () if text is None else (text,)
+    for role, names in (
+        ("target", [target]),
+        ("sensitive", sensitive),
+        ("text", text_names),
+        ("feature", features or ()),
+    ):
         for name in names:
             if name not in columns:
                 raise DatasetError(f"has no {role} column {name!r}{closest(name, columns)}.")
@@ -202,8 +310,15 @@ def infer_schema(
     if not names:
         raise DatasetError(f"has no column but the target {target!r}: there is nothing to learn from.")
     classes = infer_classes(frame, target)
+    arrays = [name for name in names if holds_images(frame[name])]
+    if text is not None:
+        inferred: tuple[Feature, ...] = (_infer_text(frame, text),)
+    elif image is not None or arrays:
+        inferred = (_infer_image(frame, arrays[:1] or names, image, of_arrays=bool(arrays)),)
+    else:
+        inferred = tuple(_infer_feature(frame, name) for name in names)
     return Schema(
-        features=tuple(_infer_feature(frame, name) for name in names),
+        features=inferred,
         target=target,
         task="binary" if len(classes) == 2 else "multiclass",
         classes=classes,
@@ -286,6 +401,34 @@ def numbers(frame: pd.DataFrame, name: str, *, boolean: bool = False) -> NDArray
             "correct the value, or leave it empty if it is missing."
         )
     return values
+
+
+def _infer_text(frame: pd.DataFrame, name: str) -> Feature:
+    _, texts = factorize(frame[name])
+    vocabulary = learn_vocabulary(texts)
+    if not vocabulary:
+        raise DatasetError(f"column {name!r} has no word that occurs twice: there is nothing to learn from.")
+    return Feature(name=name, kind="text", tokenizer="words", vocabulary=vocabulary, length=choose_length(texts))
+
+
+def _infer_image(
+    frame: pd.DataFrame, names: Sequence[str], shape: tuple[int, int, int] | None, *, of_arrays: bool
+) -> Feature:
+    if of_arrays:
+        name, shape = names[0], shape_of_images(frame, names[0])
+        columns: tuple[str, ...] = ()
+    else:
+        assert shape is not None
+        name, columns = "image", tuple(names)
+        if len(columns) != math.prod(shape):
+            raise DatasetError(
+                f"has {len(columns):,} columns that are neither target nor left out, but an image of "
+                f"{shape[1]}x{shape[2]} with {shape[0]} channels has {math.prod(shape):,} pixels; "
+                "leave the other columns out with --drop."
+            )
+    raw = pixels(frame, name, columns, shape)
+    mean, deviation = float(raw.mean(dtype=np.float64)), float(raw.std(dtype=np.float64))
+    return Feature(name=name, kind="image", shape=shape, columns=columns, mean=mean, scale=deviation or 1.0)
 
 
 def _infer_feature(frame: pd.DataFrame, name: str) -> Feature:
