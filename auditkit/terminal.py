@@ -13,6 +13,8 @@ from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from auditkit.render.summary import headline
+
 if TYPE_CHECKING:
     from auditkit.evidence.report import Report
     from auditkit.run import Description
@@ -62,24 +64,45 @@ def progress(*, silent: bool) -> Iterator[Callable[[str, float, str], None]]:
 
 
 def conclude(report: Report, page: Path) -> None:
-    """Print the verdict, the three worst findings as sentences, and where the report is."""
+    """Print the verdict, the three worst findings as sentences, what is waived, and where the report is."""
     console = Console(highlight=False)
-    counted: dict[str, int] = {}
+    _headline(console, report)
+    worst = [finding for finding in report.findings if finding.verdict not in ("pass", "waived", "not_run")]
+    for finding in worst[:3]:
+        _sentence(console, finding.verdict, finding.message)
+    _waivers(console, report)
+    console.print(Text(f"Report: {page}"), soft_wrap=True)
+
+
+def conclude_gate(report: Report) -> None:
+    """Print the verdict, every finding that did not pass, and what is waived."""
+    console = Console(highlight=False)
+    _headline(console, report)
     for finding in report.findings:
-        counted[finding.verdict] = counted.get(finding.verdict, 0) + 1
-    summary = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in counted.items())
+        if finding.verdict not in ("pass", "waived"):
+            _sentence(console, finding.verdict, finding.message)
+    _waivers(console, report)
+
+
+def _waivers(console: Console, report: Report) -> None:
+    """Print what is waived, always and all of it, and the waivers that waive nothing."""
+    for finding in report.findings:
+        if finding.verdict == "waived":
+            _sentence(console, finding.verdict, finding.message)
+    for waiver in report.unused_waivers:
+        expired = " and expired" if report.judged and waiver.expires < report.judged else ""
+        _sentence(console, "not_run", f"Waiver {waiver.id} covers nothing that needs one{expired}: remove it.")
+
+
+def _headline(console: Console, report: Report) -> None:
     words, colour = VERDICTS[report.verdict]
     console.print()
-    console.print(Text(words, style=f"bold {colour}"), Text(f"  {summary or 'no limit was judged'}"))
+    console.print(Text(words, style=f"bold {colour}"), Text(f" {headline(report)[1]}"), soft_wrap=True)
     for outcome in report.outcomes:
         if outcome.error is not None:
             _sentence(console, "error", f"The {outcome.auditor} auditor failed: {outcome.error}")
         elif outcome.reason is not None:
             _sentence(console, "not_run", f"{outcome.auditor.capitalize()} did not run: {outcome.reason}.")
-    worst = [finding for finding in report.findings if finding.verdict not in ("pass", "waived", "not_run")]
-    for finding in worst[:3]:
-        _sentence(console, finding.verdict, finding.message)
-    console.print(Text(f"Report: {page}"), soft_wrap=True)
 
 
 def _sentence(console: Console, verdict: str, message: str) -> None:
