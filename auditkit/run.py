@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import platform
 import subprocess
@@ -20,9 +21,11 @@ import torch
 
 from auditkit.auditors import Auditor, installed
 from auditkit.errors import InputError, NotRun, closest
+from auditkit.evidence.gate import judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
-from auditkit.evidence.policy import Policy, check_measurements_exist, default_policy, judge, read_policy, unmeasured
+from auditkit.evidence.policy import Policy, check_measurements_exist, default_policy, read_policy
 from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, Outcome, Report, SubjectRecord
+from auditkit.evidence.waivers import read_waivers
 from auditkit.subject.data import Data, data_from_frame, read_data
 from auditkit.subject.model import Model, model_from_module, open_model
 from auditkit.subject.schema import Schema, infer_classes, numeric_schema
@@ -66,6 +69,8 @@ def audit(
     only: Sequence[str] = (),
     skip: Sequence[str] = (),
     policy: Policy | str | Path | None = None,
+    baseline: str | Path | None = None,
+    waivers: str | Path | None = None,
     limit: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -89,7 +94,9 @@ def audit(
         settings: settings of installed auditors, by name: `{"privacy": {"epsilon": (1.0, 3.0)}}`.
         only: names of the auditors to run; the others are recorded as left out.
         skip: names of auditors to leave out.
-        policy: limits to judge by: a Policy or a file; default: the policy that auditkit ships.
+        policy: limits to judge by: a Policy, a file, or the name of a profile; default: the policy that auditkit ships.
+        baseline: the results.json of an earlier audit, for limits on a regression.
+        waivers: a file of findings that may pass for a time, each with an owner, an approver and a reason.
         limit: audit a seeded sample of this many rows.
         seed: seeds every random choice of the audit.
         device: "auto", "cpu" or "cuda".
@@ -104,6 +111,8 @@ def audit(
     policy = policy if isinstance(policy, Policy) else default_policy() if policy is None else read_policy(policy)
     chosen = _choose(auditors, settings or {}, only, skip)
     _check_policy(policy, chosen)
+    earlier = None if baseline is None else read_baseline(baseline)
+    waived = () if waivers is None else read_waivers(waivers)
     stage = Stage(progress)
     subject = _load(
         model,
@@ -121,8 +130,8 @@ def audit(
     outcomes = []
     for name, auditor in chosen.items():
         stage.name = name
-        outcomes.append(_run(name, auditor, subject, policy))
-    return Report(
+        outcomes.append(_run(name, auditor, subject))
+    report = Report(
         run_id=run_id or new_run_id(),
         created=datetime.now(UTC).replace(microsecond=0),
         strict=strict,
@@ -131,6 +140,7 @@ def audit(
         policy=policy,
         outcomes=tuple(outcomes),
     )
+    return judge_report(report, policy, baseline=earlier, waivers=waived, strict=strict)
 
 
 def new_run_id() -> str:
@@ -250,24 +260,19 @@ def _read(data: pd.DataFrame | str | Path, encoding: str) -> Data:
     return data_from_frame(data) if isinstance(data, pd.DataFrame) else read_data(data, encoding=encoding)
 
 
-def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject, policy: Policy) -> Outcome:
-    limits = [limit for limit in policy.limits if limit.measurement.split(".")[0] == name]
+def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> Outcome:
+    declared = measures_of(name) if auditor is None else getattr(auditor, "measures", None)
 
     def outcome(evidence: Evidence | None, *, error: str | None = None, reason: str | None = None) -> Outcome:
-        measurements = () if evidence is None else tuple(evidence.measurements)
-        findings = []
-        for limit in limits:
-            why = error or reason or "the audit made no such measurement"
-            findings += judge(limit, measurements) or [unmeasured(limit, why)]
         return Outcome(
             auditor=name,
             version=_version_of(auditor),
             settings=dataclasses.asdict(auditor) if dataclasses.is_dataclass(auditor) else {},
+            measures=None if declared is None else tuple(declared),
             seconds=round(time.perf_counter() - started, 3),
             error=error,
             reason=reason,
-            measurements=measurements,
-            findings=tuple(findings),
+            measurements=() if evidence is None else tuple(evidence.measurements),
             exhibits=() if evidence is None else tuple(evidence.exhibits),
             notes=() if evidence is None else tuple(evidence.notes),
         )
@@ -332,6 +337,7 @@ def _subject_record(subject: Subject) -> SubjectRecord:
             sha256=data.sha256,
             row_count=subject.row_count_read,
             audited_row_count=len(subject.labels),
+            rows_sha256=_rows_sha256(subject),
         ),
         training_dataset=None
         if training is None
@@ -345,6 +351,12 @@ def _subject_record(subject: Subject) -> SubjectRecord:
         notes=subject.notes,
         schema=subject.schema.model_dump(mode="json"),
     )
+
+
+def _rows_sha256(subject: Subject) -> str:
+    """Tell which rows were audited: a hash of their places in the data set and of their labels."""
+    places = pd.util.hash_pandas_object(subject.data.frame.index, index=False).to_numpy()
+    return hashlib.sha256(places.tobytes() + subject.labels.tobytes()).hexdigest()
 
 
 def _environment(subject: Subject) -> Environment:

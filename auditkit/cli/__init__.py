@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from auditkit.cli import audits, models, reports
+from auditkit.cli import audits, gate, models, reports
 from auditkit.errors import AuditkitError, InputError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ for command in (
     audits.demo,
     audits.auditors,
     models.train,
+    gate.gate,
     reports.render,
     reports.init,
     reports.schema,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from auditkit.cli.options import (
+    BaselineFile,
     Dataset,
     Device,
     DeviceOption,
@@ -16,10 +17,13 @@ from auditkit.cli.options import (
     JsonFlag,
     ModelFile,
     Out,
+    PolicyFile,
     Quiet,
     Seed,
     Sensitive,
+    Strict,
     Target,
+    WaiversFile,
 )
 from auditkit.errors import InputError
 
@@ -29,9 +33,9 @@ def run(
     dataset: Dataset,
     target: Target = None,
     sensitive: Sensitive = None,
-    policy: Annotated[
-        Path | None, typer.Option(help="Limits to judge by (see 'auditkit init').", show_default="auditkit's own")
-    ] = None,
+    policy: PolicyFile = None,
+    baseline: BaselineFile = None,
+    waivers: WaiversFile = None,
     train_dataset: Annotated[
         Path | None, typer.Option(help="The training rows: turns on the retraining with privacy.", show_default=False)
     ] = None,
@@ -54,7 +58,7 @@ def run(
         int | None, typer.Option(min=1, metavar="N", help="Audit a seeded sample of N rows.", show_default="all rows")
     ] = None,
     encoding: Encoding = "utf-8",
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 3 where the verdict is inconclusive.")] = False,
+    strict: Strict = False,
     quiet: Quiet = False,
     json_: JsonFlag = False,
 ) -> None:
@@ -83,6 +87,8 @@ def run(
                 only=only or (),
                 skip=skip or (),
                 policy=policy,
+                baseline=baseline,
+                waivers=waivers,
                 limit=limit,
                 seed=seed,
                 device=device,

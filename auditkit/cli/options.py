@@ -27,6 +27,24 @@ Sensitive = Annotated[
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Where the reports go.", show_default="reports/MODEL-RUN/")
 ]
+PolicyFile = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE|PROFILE",
+        help="Limits to judge by: a file (see 'auditkit init') or a profile's name.",
+        show_default="auditkit's own",
+    ),
+]
+BaselineFile = Annotated[
+    Path | None,
+    typer.Option("--baseline", help="A results.json that regressions are judged against.", show_default=False),
+]
+WaiversFile = Annotated[
+    Path | None,
+    typer.Option("--waivers", help="Findings that may pass for a time, and who says so.", show_default=False),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where the verdict is inconclusive.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where the model runs.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seeds every random choice.")]
 Encoding = Annotated[str, typer.Option(help="Encoding of CSV files.")]

@@ -35,11 +35,11 @@ def init(
     path: Annotated[Path, typer.Argument(help="The policy file to write.")] = Path("policy.toml"),
 ) -> None:
     """Write a commented policy to start from."""
-    from auditkit.evidence.policy import default_policy_text
+    from auditkit.evidence.policy import profile_text
 
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(default_policy_text().replace("auditkit default", path.stem))
+            file.write(profile_text().replace("auditkit default", path.stem))
     except FileExistsError:
         raise InputError(f"{path} is there already; name another file.") from None
     except OSError as error:

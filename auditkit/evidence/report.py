@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,12 +11,11 @@ from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError, comput
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Exhibit, Measurement, Record
+from auditkit.evidence.judging import RANK, overall
 from auditkit.evidence.policy import Finding, Policy, Verdict
+from auditkit.evidence.waivers import Waiver
 
 SCHEMA_VERSION = 1
-
-RANK: dict[str, int] = {"error": 6, "fail": 5, "inconclusive": 4, "warn": 3, "not_run": 2, "waived": 1, "pass": 0}
-"""How findings are ordered for a reader, worst first."""
 
 
 class FileRecord(Record):
@@ -37,10 +36,14 @@ class ModelRecord(FileRecord):
 
 
 class DatasetRecord(FileRecord):
-    """A data set: `row_count` as read, `audited_row_count` after sampling and after rows without a label."""
+    """A data set: `row_count` as read, `audited_row_count` after sampling and after rows without a label.
+
+    `rows_sha256` tells which of its rows were used, with which labels, in which order.
+    """
 
     row_count: NonNegativeInt
     audited_row_count: NonNegativeInt
+    rows_sha256: str | None = None
 
 
 class SubjectRecord(Record):
@@ -73,12 +76,14 @@ class Environment(Record):
 class Outcome(Record):
     """One auditor's part: what it measured, how that was judged, and what it could not do.
 
-    `error` is set where the auditor crashed, `reason` where it did not run.
+    `measures` are the ids that it declares to measure, None where it declares none; `error` is set where the
+    auditor crashed, `reason` where it did not run.
     """
 
     auditor: str
     version: str
     settings: dict[str, Any] = Field(default_factory=dict)
+    measures: tuple[str, ...] | None = None
     seconds: FiniteFloat = 0.0
     error: str | None = None
     reason: str | None = None
@@ -99,8 +104,24 @@ class Outcome(Record):
         return verdict
 
 
+class BaselineRecord(FileRecord):
+    """The report that regressions were judged against: its file, its run, and what it audited.
+
+    `same_rows` says whether both audits saw the very same rows.
+    """
+
+    run_id: str
+    created: datetime
+    model: ModelRecord | None
+    dataset: DatasetRecord
+    same_rows: bool
+
+
 class Report(Record):
-    """The record of one run. `verdict` and `exit_code` follow from the outcomes; they are written, never read."""
+    """The record of one run. `verdict` and `exit_code` follow from the outcomes; they are written, never read.
+
+    `created` is when the audit was made, `judged` the day for which its waivers were read.
+    """
 
     schema_version: Literal[1] = 1
     run_id: str
@@ -109,6 +130,9 @@ class Report(Record):
     subject: SubjectRecord
     environment: Environment
     policy: Policy
+    judged: date | None = None
+    waivers: tuple[Waiver, ...] = ()
+    baseline: BaselineRecord | None = None
     outcomes: tuple[Outcome, ...]
 
     @property
@@ -116,6 +140,12 @@ class Report(Record):
         """All findings, worst first; within a verdict by how far they lie beyond their limit."""
         every = [finding for outcome in self.outcomes for finding in outcome.findings]
         return sorted(every, key=lambda finding: (-RANK[finding.verdict], -finding.excess))
+
+    @property
+    def unused_waivers(self) -> list[Waiver]:
+        """The waivers that no finding needed."""
+        used = {finding.waiver for finding in self.findings}
+        return [waiver for waiver in self.waivers if waiver.id not in used]
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -149,25 +179,6 @@ class Report(Record):
         from auditkit.render.html import notebook_frame
 
         return notebook_frame(self)
-
-
-def overall(findings: Any) -> Verdict:
-    """Return the verdict over findings: error > fail > inconclusive > warn > pass.
-
-    A limit of which nothing was measured is an error of the audit, not a pass, unless the limit is optional.
-    Where nothing at all was judged, the verdict is `not_run`.
-    """
-    findings = list(findings)
-    verdicts = {finding.verdict for finding in findings}
-    for limit in {finding.limit for finding in findings}:
-        of_limit = {finding.verdict for finding in findings if finding.limit == limit}
-        if of_limit == {"not_run"} and not limit.optional:
-            verdicts.add("error")
-    order: tuple[Verdict, ...] = ("error", "fail", "inconclusive", "warn")
-    for verdict in order:
-        if verdict in verdicts:
-            return verdict
-    return "pass" if verdicts & {"pass", "waived"} else "not_run"
 
 
 def results_schema() -> dict[str, Any]:

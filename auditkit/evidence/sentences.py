@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
+from auditkit.evidence.policy import Limit
+from auditkit.evidence.regression import DIFFERENCE_UNIT
 
 # {low} and {high} are the groups with the lowest and the highest value, {value} the number with its unit.
 COMPARISONS = {
@@ -51,29 +53,47 @@ def span(interval: Interval, unit: Unit) -> str:
     return f"{interval.level * 100:g} % CI {low} to {high}"
 
 
+def bound_words(limit: Limit, unit: Unit | None) -> str:
+    """Print the bounds of a limit; `unit` is that of its measurement, None where nothing measured it.
+
+    >>> limit = Limit(measurement="a.b", at_most=0.1, warn_at=0.05, rationale="x")
+    >>> bound_words(limit, "rate_difference")
+    'at most 10.0 points, warning beyond 5.0 points'
+    """
+    if limit.regression_at_most is not None and unit is not None:
+        unit = DIFFERENCE_UNIT.get(unit, unit)
+
+    def printed(bound: float) -> str:
+        return f"{bound:g}" if unit is None else number(bound, unit)
+
+    words = f"{limit.side} {printed(limit.bound)}"
+    if limit.regression_at_most is not None:
+        words = f"worse than the baseline by at most {printed(limit.bound)}"
+    return words + (f", warning beyond {printed(limit.warn_at)}" if limit.warn_at is not None else "")
+
+
 def sentence(
     measurement_id: str,
     by: tuple[str, ...],
+    part: Slice | None = None,
     *,
     measurement: Measurement | None = None,
-    part: Slice | None = None,
     interval: Interval | None = None,
-    at_most: float | None = None,
-    at_least: float | None = None,
+    limit: Limit | None = None,
     verdict: str = "",
     remark: str = "",
 ) -> str:
     """Say a judged number: group, number, interval, count, limit, verdict.
 
-    With an id and `by` alone, only the subject of the sentence.
+    Without a measurement, only the subject of the sentence.
     """
     columns = " & ".join(by)
     subject = title(measurement_id) + (f" by {columns}" if columns else "")
+    if part is not None:
+        subject = f"{title(measurement_id)} of {part.name}" + (f" ({columns})" if columns else "")
     if measurement is None:
         return subject
     value = measurement.value if part is None else part.value
-    if part is not None:
-        subject = f"{title(measurement_id)} of {part.name}" + (f" ({columns})" if columns else "")
     if value is None:
         return f"{subject} is undefined: {remark}"
     printed = number(value, measurement.unit)
@@ -88,10 +108,45 @@ def sentence(
         claim = template.format(low=f"{low} ({columns})", high=high, value=printed)
     else:
         claim = f"{subject} is {printed}"
-    bound, word = (at_most, "at most") if at_most is not None else (at_least, "at least")
     count = measurement.count if part is None else part.count
-    evidence = [span(interval, measurement.unit)] if interval is not None else []
+    return _with_evidence(claim, interval, measurement.unit, count, limit, measurement.unit, verdict, remark)
+
+
+def regression_sentence(
+    measurement: Measurement,
+    part: Slice | None,
+    *,
+    value: float,
+    before: float,
+    interval: Interval | None,
+    unit: Unit,
+    limit: Limit,
+    verdict: str,
+    remark: str,
+) -> str:
+    """Say how much worse a number is than in the baseline; `unit` is that of the difference `value`."""
+    subject = sentence(measurement.id, measurement.by, part)
+    of_number: Measurement | Slice = measurement if part is None else part
+    after = number(of_number.value, measurement.unit) if of_number.value is not None else ""
+    change = f"{number(abs(value), unit)} {'worse' if value > 0 else 'better'} than" if value else "as good as"
+    claim = f"{subject} is {change} in the baseline ({after} after {number(before, measurement.unit)})"
+    return _with_evidence(claim, interval, unit, of_number.count, limit, measurement.unit, verdict, remark)
+
+
+def _with_evidence(
+    claim: str,
+    interval: Interval | None,
+    unit: Unit,
+    count: int,
+    limit: Limit | None,
+    limit_unit: Unit,
+    verdict: str,
+    remark: str,
+) -> str:
+    evidence = [span(interval, unit)] if interval is not None else []
+    if interval is not None and limit is not None and limit.regression_at_most is not None:
+        evidence = [evidence[0].replace(" CI ", " CI of the worsening ") + f", {interval.method.rpartition(', ')[2]}"]
     evidence.append(f"n = {count:,}")
-    limit = f"; limit {word} {number(bound, measurement.unit)}" if bound is not None else ""
+    bound = f"; limit {bound_words(limit, limit_unit)}" if limit is not None else ""
     ending = f": {verdict}" + (f" ({remark})" if remark else "") if verdict else ""
-    return f"{claim} ({', '.join(evidence)}{limit}){ending}."
+    return f"{claim} ({', '.join(evidence)}{bound}){ending}."

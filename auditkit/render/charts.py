@@ -14,8 +14,8 @@ from itertools import groupby
 
 from auditkit.evidence.measurement import Curve, Interval, Line, Measurement, Slice, Unit
 from auditkit.evidence.policy import Limit
-from auditkit.evidence.sentences import number, span
-from auditkit.render.text import counted, limit_words, shorten, visible
+from auditkit.evidence.sentences import bound_words, number, span
+from auditkit.render.text import counted, shorten, visible
 
 ROWS_SHOWN = 40
 """A picture of slices draws at most this many; the rest are in the table beside it."""
@@ -80,7 +80,7 @@ def slices_chart(
     names = ", ".join(f"{shorten(part.name, 40)} {number(part.value or 0.0, unit)}" for part in drawn[:8])
     description = f"{counted(len(drawn), 'value')}, highest first: {names}{', and more' if len(drawn) > 8 else ''}."
     if limit:
-        description += f" The limit is {limit_words(limit, unit)}."
+        description += f" The limit is {bound_words(limit, unit)}."
     return _svg("slices", heading, description, height + _AXIS, body)
 
 
@@ -170,9 +170,7 @@ def strip(value: float, interval: Interval | None, limit: Limit) -> str:
     ends = [low, high, value, limit.bound]
     room = (max(ends) - min(ends)) * 0.25 or max(abs(value), 1.0) * 0.25
     x = _scale(min(ends) - room, max(ends) + room, 0, 100)
-    edges = (
-        (x(min(ends) - room), x(limit.bound)) if limit.at_most is not None else (x(limit.bound), x(max(ends) + room))
-    )
+    edges = (x(min(ends) - room), x(limit.bound)) if limit.upper else (x(limit.bound), x(max(ends) + room))
     left, right = (float(edge[:-1]) for edge in edges)
     return (
         '<svg class="strip" aria-hidden="true" width="100%" height="20">'
@@ -231,7 +229,7 @@ def _ends(part: Slice) -> Iterable[float]:
 
 
 def _limit_band(limit: Limit, marks: Sequence[float], x: Callable[[float], str], middle: int) -> str:
-    edges = (marks[0], limit.bound) if limit.at_most is not None else (limit.bound, marks[-1])
+    edges = (marks[0], limit.bound) if limit.upper else (limit.bound, marks[-1])
     left, right = (float(x(edge)[:-1]) for edge in edges)
     return (
         f'<rect class="allowed" x="{left:g}%" y="{middle - 8}" width="{right - left:g}%" height="16"/>'

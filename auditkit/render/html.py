@@ -14,10 +14,10 @@ from markupsafe import Markup
 from auditkit.evidence.measurement import Curve, Line, Measurement, Unit
 from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.report import DatasetRecord, Outcome, Report
-from auditkit.evidence.sentences import number, title
+from auditkit.evidence.sentences import bound_words, number, title
 from auditkit.render import charts
 from auditkit.render.summary import WORDS, attention, headline, judged_limits, not_examined, tally
-from auditkit.render.text import bounds, counted, limit_words, shorten, unbroken, visible
+from auditkit.render.text import bounds, counted, shipped_name, shorten, unbroken, visible
 from auditkit.render.words import AUDITORS, plugin_words
 
 CURVE_ROWS = 20
@@ -59,7 +59,7 @@ def _page(report: Report, *, contents: bool) -> str:
         methods=_methods(report),
         units=_units(report),
         css=Markup(_file("card.css")),  # noqa: S704  # our own file
-        strip=lambda finding: _strip(report, finding),
+        strip=_strip,
     )
 
 
@@ -83,7 +83,7 @@ def _environment() -> Environment:
         "unbroken": unbroken,
         "title": title,
         "bounds": bounds,
-        "limit_words": limit_words,
+        "bound_words": bound_words,
         "counted": counted,
         "shorten": shorten,
         "slices_figure": _slices_figure,
@@ -95,6 +95,7 @@ def _environment() -> Environment:
         "uncharted": _uncharted,
         "interval_methods": _interval_methods,
         "datasets": _datasets,
+        "shipped_name": shipped_name,
         "plain": _plain,
         "conditions": _conditions,
         "day": lambda moment: f"{moment.day} {moment:%B %Y}",
@@ -114,15 +115,10 @@ def _find(outcome: Outcome, id: str, by: tuple[str, ...]) -> Measurement | None:
     return next((m for m in outcome.measurements if m.id == id and m.by == by), None)
 
 
-def _strip(report: Report, finding: Finding) -> Markup:
-    measurement = report.measurement(finding.measurement, finding.by)
-    if measurement is None:
+def _strip(finding: Finding) -> Markup:
+    if finding.value is None:
         return Markup()
-    part = next((part for part in measurement.slices if part.name == finding.slice), None)
-    value, interval = measurement.value, measurement.interval
-    if part is not None:
-        value, interval = part.value, part.simultaneous_interval or part.interval
-    return Markup() if value is None else _svg(charts.strip(value, interval, finding.limit))
+    return _svg(charts.strip(finding.value, finding.interval, finding.limit))
 
 
 def _slices_figure(
@@ -132,7 +128,8 @@ def _slices_figure(
     if measurement is None or not measurement.slices:
         return None
     per_group = measurement.value is None  # a limit on such a measurement is judged slice by slice
-    limit = next((x for x in report.policy.limits if per_group and x.measurement == id and x.chooses(by)), None)
+    bounds_it = [x for x in report.policy.limits if x.measurement == id and x.chooses(by)]
+    limit = next((x for x in bounds_it if per_group and x.regression_at_most is None), None)
     whole = _find(outcome, id, ()) if by else None
     overall = whole.value if whole else None
     svg = charts.slices_chart(measurement, heading=heading, limit=limit, overall=overall)
@@ -231,6 +228,8 @@ def _conditions(limit: Limit) -> list[str]:
         "judged on the value alone": limit.compare == "point",
         "fails if inconclusive": limit.inconclusive == "fail",
         "optional": limit.optional,
+        "the worst group alone": limit.groups == "worst",
+        f"from {limit.min_count or 0:,} rows on": limit.min_count is not None,
     }
     return [words for words, true in said.items() if true]
 

@@ -42,7 +42,7 @@ def case_name(finding: Finding) -> str:
     """
     by = f" by {' & '.join(finding.by)}" if finding.by else ""
     part = f" [{finding.slice}]" if finding.slice is not None else ""
-    side = "at most" if finding.limit.at_most is not None else "at least"
+    side = finding.limit.side
     return visible(f"{finding.measurement.partition('.')[2]}{by}{part}, {side}, {finding.limit.severity}")
 
 

@@ -7,7 +7,7 @@ import re
 from auditkit.evidence.policy import Verdict
 from auditkit.evidence.report import Report
 from auditkit.render.summary import WORDS, attention, headline, not_examined, tally
-from auditkit.render.text import counted, shorten, visible
+from auditkit.render.text import counted, shipped_name, shorten, visible
 
 MARKS: dict[Verdict, str] = {
     "pass": "✅",
@@ -72,8 +72,8 @@ def _provenance(report: Report) -> str:
         f"data {escape(shorten(subject.dataset.path or 'in memory', 60))}, "
         f"{counted(subject.dataset.audited_row_count, 'row')}"
         + (f", sha256 {subject.dataset.sha256[:12]}" if subject.dataset.sha256 else ""),
-        "the default policy shipped with auditkit"
-        if report.policy.source == "shipped with auditkit"
+        f"{shipped_name(report.policy)} shipped with auditkit"
+        if report.policy.shipped
         else f"policy {escape(shorten(report.policy.name, 60))}",
         f"auditkit {escape(environment.auditkit)}",
         report.created.strftime("%Y-%m-%d %H:%M %Z").strip(),

@@ -6,8 +6,8 @@ import re
 import unicodedata
 
 from auditkit.evidence.measurement import Interval, Unit
-from auditkit.evidence.policy import Limit
-from auditkit.evidence.sentences import number, span
+from auditkit.evidence.policy import SHIPPED, Policy
+from auditkit.evidence.sentences import span
 
 # Control characters (XML 1.0 forbids them), marks that reverse the text after them (a group's name must not be
 # able to rewrite the sentence that it stands in), lone surrogates and non-characters.
@@ -60,10 +60,9 @@ def bounds(interval: Interval, unit: Unit) -> str:
     return span(interval, unit).partition(" CI ")[2]
 
 
-def limit_words(limit: Limit, unit: Unit | None) -> str:
-    """Print the bound of a limit; `unit` is that of its measurement, None where nothing measured it."""
-    word = "at most" if limit.at_most is not None else "at least"
-    return f"{word} {limit.bound:g}" if unit is None else f"{word} {number(limit.bound, unit)}"
+def shipped_name(policy: Policy) -> str:
+    """Name a policy that auditkit ships."""
+    return "the default policy" if policy.source == SHIPPED else f"the policy {policy.name}"
 
 
 def counted(count: int, noun: str) -> str:

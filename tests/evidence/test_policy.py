@@ -8,16 +8,8 @@ import pytest
 from auditkit.errors import PolicyError
 from auditkit.evidence.intervals import wilson
 from auditkit.evidence.measurement import Interval, Measurement, Slice
-from auditkit.evidence.policy import (
-    Limit,
-    check_measurements_exist,
-    default_policy,
-    judge,
-    parse_policy,
-    rows_to_settle,
-    unmeasured,
-)
-from auditkit.evidence.report import overall
+from auditkit.evidence.judging import judge, overall, rows_to_settle, unmeasured
+from auditkit.evidence.policy import Limit, check_measurements_exist, default_policy, parse_policy
 
 
 def interval(low: float, high: float) -> Interval:
@@ -162,7 +154,7 @@ BROKEN = {
     "limits = []": "unknown key 'limits' (did you mean 'limit'?)",
     "limit = 3": "array of tables",
     "name = 3": "'name' must be text",
-    '[[limit]]\nmeasurement = "a.b"\nrationale = "x"': "line 1: give exactly one of at_most and at_least",
+    '[[limit]]\nmeasurement = "a.b"\nrationale = "x"': "line 1: give exactly one of at_most, at_least",
     '[[limit]]\nmeasurement = "a.b"\nrationale = "x"\nat_most = 1\nat_least = 0': "line 1: give exactly one",
     '[[limit]]\nmeasurement = "a.b"\nat_most = 1': "line 1: the limit has no 'rationale'",
     '[[limit]]\nmeasurement = "a.b"\nrationale = ""\nat_most = 1': "line 3: rationale",

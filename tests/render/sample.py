@@ -18,7 +18,8 @@ from auditkit.evidence.measurement import (
     SliceChart,
     Table,
 )
-from auditkit.evidence.policy import Finding, Limit, Policy, judge, unmeasured
+from auditkit.evidence.judging import judge, unmeasured
+from auditkit.evidence.policy import Finding, Limit, Policy
 from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, Outcome, Report, SubjectRecord
 
 HOSTILE = {

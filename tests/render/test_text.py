@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from auditkit.evidence.measurement import Interval
 from auditkit.evidence.policy import Limit
-from auditkit.render.text import bounds, limit_words, shorten, visible
+from auditkit.evidence.sentences import bound_words
+from auditkit.render.text import bounds, shorten, visible
 
 
 @given(st.text())
@@ -47,4 +48,4 @@ def test_bounds_of_points_and_of_plain_numbers() -> None:
     ],
 )
 def test_a_limit_is_said_in_the_unit_of_its_measurement(bound: dict[str, float], unit: str | None, words: str) -> None:
-    assert limit_words(Limit(measurement="a.b", rationale="r", **bound), unit) == words
+    assert bound_words(Limit(measurement="a.b", rationale="r", **bound), unit) == words

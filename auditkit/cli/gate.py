@@ -1,0 +1,87 @@
+"""The command that judges a finished report anew: gate. It needs neither the model, nor the data, nor torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditkit.cli.options import BaselineFile, PolicyFile, Quiet, Strict, WaiversFile
+from auditkit.errors import InputError
+
+
+class Format(StrEnum):
+    """What is printed."""
+
+    text = "text"
+    github = "github"
+    json = "json"
+
+
+def gate(
+    results: Annotated[Path, typer.Argument(help="A results.json.", show_default=False)],
+    policy: PolicyFile = None,
+    baseline: BaselineFile = None,
+    waivers: WaiversFile = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write the judged reports there.", show_default="nothing is written"),
+    ] = None,
+    to: Annotated[
+        str,
+        typer.Option(metavar="FORMATS", help="What --out gets besides results.json; 'auditkit render --help' lists."),
+    ] = "html,junit,markdown",
+    format_: Annotated[
+        Format,
+        typer.Option("--format", help="Print sentences, GitHub annotations (and the step summary), or results.json."),
+    ] = Format.text,
+    strict: Strict = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge a results.json by a policy: one exit code, in under a second."""
+    from auditkit import render as renderers
+    from auditkit import terminal
+    from auditkit.evidence.gate import check_policy_fits, judge_report, read_baseline
+    from auditkit.evidence.policy import default_policy, read_policy
+    from auditkit.evidence.report import read_report
+    from auditkit.evidence.waivers import read_waivers
+    from auditkit.output import output_folder, write_files
+    from auditkit.render.github import render_annotations
+    from auditkit.render.markdown import render_markdown
+
+    limits = default_policy() if policy is None else read_policy(policy)
+    audited = read_report(results)
+    check_policy_fits(limits, audited)
+    report = judge_report(
+        audited,
+        limits,
+        baseline=None if baseline is None else read_baseline(baseline),
+        waivers=() if waivers is None else read_waivers(waivers),
+        strict=strict,
+    )
+    if out is not None:
+        if (out / "results.json").resolve() == results.resolve():
+            raise InputError(f"--out {out} would overwrite {results}, the record of the audit; name another folder.")
+        files = renderers.render(report, [name.strip() for name in to.split(",")])
+        with output_folder(out) as folder:
+            write_files(folder, {"results.json": report.to_json(), **files})
+    if format_ is Format.json:
+        sys.stdout.write(report.to_json())
+    elif format_ is Format.github:
+        sys.stdout.write(render_annotations(report))
+        _add_step_summary(render_markdown(report))
+    elif not quiet:
+        terminal.conclude_gate(report)
+    raise typer.Exit(report.exit_code)
+
+
+def _add_step_summary(text: str) -> None:
+    """Append to the page that GitHub shows for the job, where GitHub says which file that is."""
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(text)

@@ -1,0 +1,143 @@
+"""A report judged by a policy, against a baseline, under waivers: the last step of every run, and all of `gate`."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from auditkit.errors import InputError
+from auditkit.evidence.judging import judge, unmeasured
+from auditkit.evidence.measurement import Measurement
+from auditkit.evidence.policy import Finding, Policy, check_measurements_exist
+from auditkit.evidence.report import BaselineRecord, Outcome, Report, read_report
+from auditkit.evidence.waivers import Waiver, waive
+
+ABSENT = "this auditor was not part of the audit"
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """A report to judge regressions against, and the file that it is from."""
+
+    report: Report
+    path: str
+    sha256: str
+
+
+def read_baseline(path: str | Path) -> Baseline:
+    """Read the results.json that regressions are judged against.
+
+    Raises:
+        InputError: as `read_report`.
+    """
+    report = read_report(path)
+    return Baseline(report, str(path), hashlib.sha256(Path(path).read_bytes()).hexdigest())
+
+
+def judge_report(
+    report: Report,
+    policy: Policy,
+    *,
+    baseline: Baseline | None = None,
+    waivers: tuple[Waiver, ...] = (),
+    strict: bool = False,
+    today: date | None = None,
+) -> Report:
+    """Return `report` with its measurements judged by `policy`, whatever judged them before.
+
+    A limit on an auditor that was not part of the audit counts as not measured. `today` decides which waivers hold;
+    default: the day in UTC.
+
+    Raises:
+        InputError: the baseline is of another task, target or class list than the report.
+    """
+    if baseline is not None:
+        _check_comparable(report, baseline)
+    judged = today or datetime.now(UTC).date()
+    before = None if baseline is None else _measurements(baseline.report)
+    model_sha256 = report.subject.model.sha256 if report.subject.model else None
+    audited = [outcome for outcome in report.outcomes if outcome.reason != ABSENT]
+    named = dict.fromkeys(limit.measurement.partition(".")[0] for limit in policy.limits)
+    absent = [name for name in named if name not in {outcome.auditor for outcome in audited}]
+    outcomes = [*audited, *(Outcome(auditor=name, version="", reason=ABSENT) for name in absent)]
+    return report.model_copy(
+        update={
+            "strict": strict,
+            "policy": policy,
+            "judged": judged,
+            "waivers": waivers,
+            "baseline": None if baseline is None else _record(report, baseline),
+            "outcomes": tuple(
+                outcome.model_copy(
+                    update={
+                        "findings": tuple(
+                            waive(finding, waivers, model_sha256, judged)
+                            for finding in _findings(outcome, policy, before)
+                        )
+                    }
+                )
+                for outcome in outcomes
+            ),
+        }
+    )
+
+
+def check_policy_fits(policy: Policy, report: Report) -> None:
+    """Check that every limit names a measurement that the report's auditors declare.
+
+    Limits on an auditor that is not in the report are let through: they come out as not measured.
+
+    Raises:
+        PolicyError: a limit names an unknown measurement; the message names the line and the closest one.
+    """
+    measures: list[str] = []
+    undeclared = {limit.measurement.partition(".")[0] for limit in policy.limits}
+    for outcome in report.outcomes:
+        if outcome.measures is not None:
+            undeclared.discard(outcome.auditor)
+            measures += outcome.measures
+    check_measurements_exist(policy, measures, open_auditors=undeclared)
+
+
+def same_rows(report: Report, other: Report) -> bool:
+    """Whether both audits saw the very same rows, as far as the hashes of the records tell."""
+    one, two = report.subject.dataset, other.subject.dataset
+    hashes = (one.sha256, one.rows_sha256)
+    return None not in hashes and hashes == (two.sha256, two.rows_sha256)
+
+
+def _findings(outcome: Outcome, policy: Policy, before: list[Measurement] | None) -> list[Finding]:
+    why = outcome.error or outcome.reason or "the audit made no such measurement"
+    findings: list[Finding] = []
+    for limit in policy.limits:
+        if limit.measurement.partition(".")[0] == outcome.auditor:
+            findings += judge(limit, outcome.measurements, before) or [unmeasured(limit, why)]
+    return findings
+
+
+def _measurements(report: Report) -> list[Measurement]:
+    return [measurement for outcome in report.outcomes for measurement in outcome.measurements]
+
+
+def _check_comparable(report: Report, baseline: Baseline) -> None:
+    for name in ("task", "target", "classes"):
+        mine, theirs = (one.subject.schema_.get(name) for one in (report, baseline.report))
+        if mine != theirs:
+            raise InputError(
+                f"baseline {baseline.path}: its {name} is {theirs!r}, not {mine!r}; name a report of the same task."
+            )
+
+
+def _record(report: Report, baseline: Baseline) -> BaselineRecord:
+    subject = baseline.report.subject
+    return BaselineRecord(
+        path=baseline.path,
+        sha256=baseline.sha256,
+        run_id=baseline.report.run_id,
+        created=baseline.report.created,
+        model=subject.model,
+        dataset=subject.dataset,
+        same_rows=same_rows(report, baseline.report),
+    )

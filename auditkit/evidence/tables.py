@@ -1,0 +1,101 @@
+"""TOML files that hold an array of tables (policies, waivers): read so that every error names its line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from auditkit.errors import PolicyError, closest
+from auditkit.evidence.measurement import Record
+
+Row = TypeVar("Row", bound=Record)
+
+
+def read_text(path: str | Path, what: str, remedy: str) -> str:
+    """Return the text of the file `path`; `what` names it in messages.
+
+    Raises:
+        PolicyError: the file is missing or is not UTF-8 text.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise PolicyError(f"{what} {path}: {error.strerror or error}; {remedy}") from error
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{what} {path}: not UTF-8 text at byte {error.start}; save it as UTF-8.") from error
+
+
+def parse_tables(
+    text: str, record: type[Row], *, what: str, key: str, source: str, other_keys: tuple[str, ...] = ()
+) -> tuple[dict[str, Any], tuple[Row, ...]]:
+    """Return the TOML document `text`, and its [[`key`]] tables as records with their `line`.
+
+    Raises:
+        PolicyError: `text` is not TOML, holds an unknown key, or a table is wrong; the message names the line.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{what} {source}: not valid TOML: {error}.") from error
+    unknown = sorted(set(document) - {key, *other_keys})
+    if unknown:
+        line = next((number for number, content in enumerate(text.splitlines(), 1) if unknown[0] in content), 1)
+        holds = " and ".join([*(f"'{name}'" for name in other_keys), f"[[{key}]] tables"])
+        raise PolicyError(
+            f"{what} {source}, line {line}: unknown key '{unknown[0]}'{closest(unknown[0], (*other_keys, key))}; "
+            f"it holds {holds}."
+        )
+    tables = document.get(key, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise PolicyError(f"{what} {source}: '{key}' must be an array of tables; write [[{key}]] above each.")
+    lines = list(_table_lines(text, key))
+    rows = tuple(
+        _parse(table, record, lines[index] if len(lines) == len(tables) else None, text, what, key, source)
+        for index, table in enumerate(tables)
+    )
+    return document, rows
+
+
+def _table_lines(text: str, key: str) -> Iterator[int]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.match(rf"\s*\[\[\s*{key}\s*\]\]", line):
+            yield number
+
+
+def _parse(
+    table: dict[str, Any], record: type[Row], line: int | None, text: str, what: str, kind: str, source: str
+) -> Row:
+    try:
+        return record.model_validate({**table, "line": line})
+    except ValidationError as error:
+        # A misspelt key is the cause of the missing one, so it is told first.
+        first = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        key = str(first["loc"][0]) if first["loc"] else ""
+        at = f", line {_key_line(text, line, key)}" if line else ""
+        if first["type"] == "extra_forbidden":
+            known = sorted(set(record.model_fields) - {"line"})
+            problem = f"unknown key '{key}'{closest(key, known)}; a {kind} takes {', '.join(known)}."
+        elif first["type"] == "missing":
+            needed = [name for name, field in record.model_fields.items() if field.is_required()]
+            problem = f"the {kind} has no '{key}'; every {kind} gives {', '.join(needed)}."
+        else:
+            got = f", got {first['input']!r}" if key else ""
+            message = first["msg"].removeprefix("Value error, ")
+            problem = f"{key + ': ' if key else ''}{message[0].lower()}{message[1:]}{got}."
+        raise PolicyError(f"{what} {source}{at}: {problem}") from error
+
+
+def _key_line(text: str, header: int, key: str) -> int:
+    lines = text.splitlines()
+    for number in range(header + 1, len(lines) + 1):
+        content = lines[number - 1]
+        if content.lstrip().startswith("["):
+            break
+        if key and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", content):
+            return number
+    return header

@@ -1,0 +1,98 @@
+"""Waivers: who lets which finding pass, why, and until when."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from auditkit.errors import PolicyError
+from auditkit.evidence.measurement import Record
+from auditkit.evidence.policy import Finding, Verdict
+from auditkit.evidence.tables import parse_tables, read_text
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Waiver(Record):
+    """One finding, or those of one limit, that may pass although they do not hold, through the day `expires`.
+
+    `by` means what it means in a limit; `slice` narrows the waiver to one group, `model` to one model file. A waiver
+    is about the bound of the value; with `regression`, about the regression limit instead.
+    """
+
+    id: Text
+    measurement: Text
+    by: tuple[str, ...] | Literal["*"] = ()
+    slice: str | None = None
+    regression: bool = False
+    model: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")] | None = None
+    owner: Text
+    approver: Text
+    statement: Text
+    expires: date
+    line: int | None = None
+
+    def covers(self, finding: Finding, model_sha256: str | None) -> bool:
+        """Whether this waiver is about `finding` of the model with this hash, whatever the day."""
+        return (
+            self.measurement == finding.measurement
+            and (self.by == "*" or self.by == finding.by)
+            and (self.slice is None or self.slice == finding.slice)
+            and self.regression == (finding.limit.regression_at_most is not None)
+            and (self.model is None or self.model == f"sha256:{model_sha256}")
+        )
+
+
+def read_waivers(path: str | Path) -> tuple[Waiver, ...]:
+    """Read a waivers file.
+
+    Raises:
+        PolicyError: the file is missing, is not TOML, a waiver is wrong, or an id occurs twice; the message names
+            the line.
+    """
+    text = read_text(path, "waivers", "pass --waivers FILE only where there is one.")
+    return parse_waivers(text, source=str(path))
+
+
+def parse_waivers(text: str, *, source: str) -> tuple[Waiver, ...]:
+    """Parse the TOML `text` of a waivers file; `source` names it in messages.
+
+    Raises:
+        PolicyError: as `read_waivers`.
+    """
+    _, waivers = parse_tables(text, Waiver, what="waivers", key="waiver", source=source)
+    first: dict[str, Waiver] = {}
+    for waiver in waivers:
+        if waiver.id in first:
+            at = f", line {waiver.line}" if waiver.line else ""
+            raise PolicyError(f"waivers {source}{at}: id '{waiver.id}' is taken by another waiver; ids are unique.")
+        first[waiver.id] = waiver
+    return waivers
+
+
+def waive(finding: Finding, waivers: tuple[Waiver, ...], model_sha256: str | None, today: date) -> Finding:
+    """Return the finding as its waiver leaves it.
+
+    What failed, warns or is inconclusive becomes `waived` through the waiver's last day, and `fail` after it. What
+    passed, was not measured, or is an error stays as it is: there is nothing that a person could vouch for.
+    """
+    if finding.verdict not in ("fail", "warn", "inconclusive"):
+        return finding
+    covering = [waiver for waiver in waivers if waiver.covers(finding, model_sha256)]
+    if not covering:
+        return finding
+    # Of several, the one that holds longest decides.
+    waiver = max(covering, key=lambda waiver: waiver.expires)
+    verdict: Verdict = "waived" if today <= waiver.expires else "fail"
+    if verdict == "waived":
+        said = (
+            f"Waived until {waiver.expires}: {waiver.statement.rstrip('.')} "
+            f"(waiver {waiver.id}, owner {waiver.owner}, approved by {waiver.approver})."
+        )
+    else:
+        said = f"Waiver {waiver.id} of {waiver.owner} expired on {waiver.expires}: fail."
+    message = f"{finding.message} {said}"
+    return finding.model_copy(update={"verdict": verdict, "waiver": waiver.id, "message": message})
