@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,9 @@ from auditkit.errors import InputError
 
 def render(
     results: Annotated[Path, typer.Argument(help="A results.json.", show_default=False)],
-    to: Annotated[str, typer.Option(metavar="FORMATS", help="html, junit, markdown; several with commas.")] = "html",
+    to: Annotated[
+        str, typer.Option(metavar="FORMATS", help="html, junit, markdown, sarif, gitlab; several with commas.")
+    ] = "html",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where the files go.", show_default="beside results.json"),
@@ -33,13 +36,18 @@ def render(
 
 def init(
     path: Annotated[Path, typer.Argument(help="The policy file to write.")] = Path("policy.toml"),
+    profile: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="What to start from: default, eu-high-risk, four-fifths, ll144, dp-release."),
+    ] = "default",
 ) -> None:
     """Write a commented policy to start from."""
     from auditkit.evidence.policy import profile_text
 
+    text = re.sub(r'(?m)^name = ".*"$', lambda _: f"name = {json.dumps(path.stem)}", profile_text(profile), count=1)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(profile_text().replace("auditkit default", path.stem))
+            file.write(text)
     except FileExistsError:
         raise InputError(f"{path} is there already; name another file.") from None
     except OSError as error:

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError, computed_field
 
 from auditkit.errors import InputError
-from auditkit.evidence.measurement import Exhibit, Measurement, Record
 from auditkit.evidence.judging import RANK, overall
+from auditkit.evidence.measurement import Exhibit, Measurement, Record
 from auditkit.evidence.policy import Finding, Policy, Verdict
 from auditkit.evidence.waivers import Waiver
 

@@ -6,19 +6,26 @@ from collections.abc import Callable, Sequence
 
 from auditkit.errors import InputError, closest
 from auditkit.evidence.report import Report
+from auditkit.render.gitlab import render_gitlab
 from auditkit.render.html import render_html
 from auditkit.render.junit import render_junit
 from auditkit.render.markdown import render_markdown
+from auditkit.render.sarif import render_sarif
 
 RENDERERS: dict[str, tuple[str, Callable[[Report], str]]] = {
     "html": ("report.html", render_html),
     "junit": ("junit.xml", render_junit),
     "markdown": ("summary.md", render_markdown),
+    "sarif": ("results.sarif", render_sarif),
+    "gitlab": ("gl-code-quality-report.json", render_gitlab),
 }
 """Each output format: the file that it is written to, and the function that makes it."""
 
+DEFAULT = ("html", "junit", "markdown")
+"""What every run writes."""
 
-def render(report: Report, formats: Sequence[str] = tuple(RENDERERS)) -> dict[str, str]:
+
+def render(report: Report, formats: Sequence[str] = DEFAULT) -> dict[str, str]:
     """Render a report in each of the named formats; return the text by file name.
 
     Raises:

@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
+from auditkit.evidence.judging import judge, unmeasured
 from auditkit.evidence.measurement import (
     Column,
     Curve,
@@ -18,7 +19,6 @@ from auditkit.evidence.measurement import (
     SliceChart,
     Table,
 )
-from auditkit.evidence.judging import judge, unmeasured
 from auditkit.evidence.policy import Finding, Limit, Policy
 from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, Outcome, Report, SubjectRecord
 

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 from junitparser import JUnitXml
 
-from auditkit.evidence.measurement import Interval, Measurement
 from auditkit.evidence.judging import judge
+from auditkit.evidence.measurement import Interval, Measurement
 from auditkit.evidence.policy import Limit, Policy
 from auditkit.evidence.report import Outcome, Report
 from auditkit.render.junit import render_junit

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from auditkit.evidence.measurement import Interval, Measurement
 from auditkit.evidence.judging import judge, unmeasured
+from auditkit.evidence.measurement import Interval, Measurement
 from auditkit.evidence.policy import Limit, Policy
 from auditkit.evidence.report import Outcome, Report
 from auditkit.render.summary import attention, headline, judged_limits, not_examined, tally
