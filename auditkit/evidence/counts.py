@@ -78,6 +78,15 @@ class Counts:
         keys = tuple(tuple(key[place] for place in places) for key in self.groups)
         return _gather(tuple(columns), keys, self.classes, self.table)
 
+    def one_against_rest(self, code: int) -> Counts:
+        """Return the table of two classes, any other one and the class `code`: the last is the positive one."""
+        table = np.zeros((len(self.groups), 2, 2), dtype=np.int64)
+        table[:, 1, 1] = self.table[:, code, code]
+        table[:, 1, 0] = self.table[:, code, :].sum(axis=1) - table[:, 1, 1]
+        table[:, 0, 1] = self.table[:, :, code].sum(axis=1) - table[:, 1, 1]
+        table[:, 0, 0] = self.sizes - table[:, 1, 1] - table[:, 1, 0] - table[:, 0, 1]
+        return Counts(self.columns, self.groups, ("any other", self.classes[code]), table)
+
     def total(self) -> NDArray[np.int64]:
         """Return the table over all groups: int64, (labels, predictions)."""
         total: NDArray[np.int64] = self.table.sum(axis=0)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from auditkit.evidence.intervals import normal_quantile, proportion_interval
 from auditkit.evidence.measurement import Curve, Line
@@ -87,6 +88,54 @@ def calibration_error_interval(bins: Bins, level: float, *, seed: int = 0) -> tu
     low = error - max(float(np.quantile(growth, (1 + level) / 2)), float(growth.mean() + z * growth.std()))
     high = error + z * float(np.sqrt(variance.sum()))
     return min(max(low, 0.0), error), min(high, 1.0)
+
+
+class Slope(NamedTuple):
+    """The slope of a logistic regression of the outcome on the logit of its probability, and its standard error."""
+
+    value: float
+    standard_error: float
+
+
+def calibration_slope(outcomes: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> Slope | None:
+    """Return Cox's (1958) calibration slope: 1 is ideal, under 1 the probabilities are too extreme, over 1 too timid.
+
+    By maximum likelihood, with an intercept; probabilities are clipped to [2.2e-16, 1 - 2.2e-16]. None where the
+    likelihood has no maximum: one outcome only, equal probabilities, or outcomes that a threshold separates.
+    """
+    epsilon = float(np.finfo(np.float64).eps)
+    clipped = probabilities.clip(epsilon, 1 - epsilon)
+    logit = np.log(clipped) - np.log1p(-clipped)
+    positive, negative = logit[outcomes], logit[~outcomes]
+    if not len(positive) or not len(negative):
+        return None
+    apart = positive.min() >= negative.max() or positive.max() <= negative.min()
+    if apart or logit.min() == logit.max():
+        return None
+    centre, scale = float(logit.mean()), float(logit.std())
+    x, y = (logit - centre) / scale, outcomes.astype(np.float64)
+    weights = np.array([np.log(y.mean() / (1 - y.mean())), 0.0])
+    likelihood = -np.inf
+    step = np.zeros(2)
+    for _ in range(100):
+        linear = weights[0] + weights[1] * x
+        reached = float((y * linear - np.logaddexp(0, linear)).sum())
+        if reached < likelihood:  # the step went too far
+            step /= 2
+            weights -= step
+            continue
+        rate = special.expit(linear)
+        gradient = np.array([(y - rate).sum(), ((y - rate) * x).sum()])
+        spread = rate * (1 - rate)
+        mixed = (spread * x).sum()
+        information = np.array([[spread.sum(), mixed], [mixed, (spread * x * x).sum()]])
+        step = np.linalg.solve(information, gradient)
+        if float(gradient @ step) < 1e-16 * len(y):
+            break
+        likelihood = reached
+        weights = weights + step
+    error = float(np.sqrt(np.linalg.inv(information)[1, 1]))
+    return Slope(float(weights[1]) / scale, error / scale)
 
 
 def curve(bins: Bins, *, class_count: int, level: float, min_group: int) -> Curve:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +11,16 @@ from numpy.typing import NDArray
 from auditkit.evidence.counts import Counts, group_name, suppressed
 from auditkit.evidence.intervals import difference_gap_interval, ratio_gap_interval, simultaneous_level
 from auditkit.evidence.measurement import Better, Interval, Measurement, Unit
-from auditkit.metrics.rates import point, successes_and_trials, too_small
+from auditkit.metrics.rates import point, rate, successes_and_trials, too_small
 
 GAPS: dict[str, tuple[str, ...]] = {
     "demographic_parity": ("selection_rate",),
     "equalized_odds": ("true_positive_rate", "false_positive_rate"),
+    "equal_opportunity": ("true_positive_rate",),
+    "predictive_parity": ("positive_predictive_value",),
+    "accuracy": ("accuracy",),
 }
 """The gaps, by the rates whose worst one they take."""
-
-_NEEDED = {"true_positive_rate": "a positive label", "false_positive_rate": "a negative label"}
 
 
 @dataclass(frozen=True)
@@ -46,29 +48,51 @@ class _Spread:
 
 
 def gap_measurements(
-    counts: Counts, *, prefix: str = "fairness", level: float = 0.95, min_group: int = 10
+    counts: Counts,
+    *,
+    gaps: Iterable[str] = ("demographic_parity", "equalized_odds"),
+    prefix: str = "fairness",
+    level: float = 0.95,
+    min_group: int = 10,
 ) -> list[Measurement]:
-    """Return demographic parity and equalized odds between the groups, each as a difference and as a ratio.
+    """Return gaps between the groups, each as a difference and as a ratio: `prefix.demographic_parity_difference`...
 
-    The ids are `prefix.demographic_parity_difference`, `..._ratio`, `prefix.equalized_odds_difference` and
-    `..._ratio`. A difference is the highest minus the lowest rate of a group (ideal 0), a ratio the lowest over the
+    A difference is the highest minus the lowest rate of a group (ideal 0), a ratio the lowest over the
     highest (ideal 1); equalized odds take the worse of the true and the false positive rate (Fairlearn's
-    `agg="worst_case"`). A group in which a rate is undefined is left out of that rate's gap, as are the groups
-    that `suppressed` hides. `compared` names the lowest and the highest group of the rate that the value is from.
+    `agg="worst_case"`). A group with fewer than `min_group` of the rows that a rate is a part of is left out of that
+    rate's gap (`left_out_notes` says so), as are the groups that `suppressed` hides. `compared` names the lowest and
+    the highest group of the rate that the value is from.
     Undefined, with the reason: fewer than two groups with a rate, or a ratio of rates that are all zero.
     """
     shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
     measurements = []
-    for gap, rates in GAPS.items():
-        spreads = [_spread(counts, shown, rate) for rate in rates]
+    for gap in gaps:
+        spreads = [_spread(counts, shown, rate, min_group) for rate in GAPS[gap]]
         measurements.append(_difference(f"{prefix}.{gap}_difference", counts, spreads, level, min_group))
         measurements.append(_ratio(f"{prefix}.{gap}_ratio", counts, spreads, level, min_group))
     return measurements
 
 
-def _spread(counts: Counts, shown: NDArray[np.intp], rate: str) -> _Spread:
+def left_out_notes(counts: Counts, min_group: int, gaps: Iterable[str] = GAPS) -> list[str]:
+    """Return the sentences that say which groups the gaps leave out, although they are shown."""
+    shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
+    notes = []
+    for needed in dict.fromkeys(rate(name).needed for gap in gaps for name in GAPS[gap]):
+        name = next(name for gap in gaps for name in GAPS[gap] if rate(name).needed == needed)
+        _, trials = successes_and_trials(counts.table[shown], name)
+        few = [group_name(counts.groups[group]) for group in shown[trials < min_group]]
+        if few and needed:
+            listed = ", ".join(few[:6]) + (f" and {len(few) - 6} more" if len(few) > 6 else "")
+            notes.append(
+                f"By {' & '.join(counts.columns)}, gaps between rates of rows with {needed} leave out {listed}: "
+                f"fewer than {min_group} such rows."
+            )
+    return notes
+
+
+def _spread(counts: Counts, shown: NDArray[np.intp], rate: str, min_group: int) -> _Spread:
     successes, trials = successes_and_trials(counts.table[shown], rate)
-    defined = np.flatnonzero(trials)
+    defined = np.flatnonzero(trials >= max(min_group, 1))
     return _Spread(
         rate=rate,
         groups=tuple(group_name(counts.groups[shown[position]]) for position in defined),
@@ -129,7 +153,8 @@ def _too_few(counts: Counts, spreads: list[_Spread], min_group: int) -> str | No
         return too_small(min_group)
     for spread in spreads:
         if len(spread.groups) < 2:
-            return f"fewer than two groups have rows with {_NEEDED[spread.rate]}"
+            rows = f"at least {min_group} rows" if min_group > 1 else "rows"
+            return f"fewer than two groups have {rows} with {rate(spread.rate).needed}"
     return None
 
 
@@ -161,6 +186,12 @@ def _measurement(
         count=sum(int(spread.trials.sum()) for spread in spreads),
         interval=interval,
         compared=compared,
-        source=f"Fairlearn {id.partition('.')[2]}" + (" (agg worst_case)" if len(spreads) > 1 else ""),
+        source=_source(id.partition(".")[2], spreads),
         reason=reason,
     )
+
+
+def _source(gap: str, spreads: list[_Spread]) -> str:
+    if gap.startswith(("predictive_parity", "accuracy")):
+        return f"Fairlearn MetricFrame.{gap.rpartition('_')[2]}() of {rate(spreads[0].rate).source}"
+    return f"Fairlearn {gap}" + (" (agg worst_case)" if len(spreads) > 1 else "")

@@ -1,4 +1,4 @@
-"""How well scores rank: the area under the ROC curve and its interval, by DeLong's placements."""
+"""How well scores rank: the areas under the ROC and the precision-recall curve, with their intervals."""
 
 from __future__ import annotations
 
@@ -122,3 +122,16 @@ def _newcombe(area: RocAuc, z: float) -> tuple[float, float]:
             far, near = (middle, near) if outside(middle) else (far, middle)
         ends.append(near)
     return min(ends), max(ends)
+
+
+def average_precision(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Return the area under the precision-recall curve, as a sum of steps: the mean precision at each positive row.
+
+    Rows of equal scores are taken together, as in scikit-learn's average_precision_score. 1 is ideal, the share of
+    positive rows is chance. A positive row must occur.
+    """
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(positive[order])
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    found = np.diff(hits[last], prepend=0)
+    return float((found * hits[last] / (last + 1)).sum() / hits[-1])

@@ -140,7 +140,7 @@ def overall_rate(counts: Counts, name: str, prefix: str, *, level: float = 0.95)
     table = counts.total()
     successes, trials = successes_and_trials(table, name)
     definition = rate(name)
-    undefined = _reason(definition, "rows") if trials == 0 else None
+    undefined = _reason(definition, "no rows") if trials == 0 else None
     return Measurement(
         id=f"{prefix}.{name}",
         value=None if undefined else point(table, name),
@@ -159,14 +159,14 @@ def rate_measurement(
     """Return a rate per group as the measurement `prefix.name`: no value of its own, one slice a group.
 
     Each slice has an interval of its own, and a simultaneous one that holds for all groups of the measurement
-    at once. A group without the rows that the rate is a part of has no value, and says why. Groups that
-    `suppressed` hides are left out; `suppression_note` says so.
+    at once. A group with fewer than `min_group` of the rows that the rate is a part of has no value, and says why.
+    Groups that `suppressed` hides are left out; `suppression_note` says so.
     """
     definition = rate(name)
     shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
     table = counts.table[shown]
     successes, trials = successes_and_trials(table, name)
-    defined = trials > 0
+    defined = trials >= max(min_group, 1)
     family = int(defined.sum())
     alone = iter(rate_intervals(successes[defined], trials[defined], level))
     together = iter(rate_intervals(successes[defined], trials[defined], level, family_size=family))
@@ -178,7 +178,9 @@ def rate_measurement(
             intervals = {"interval": next(alone), "simultaneous_interval": next(together)}
             slices.append(Slice(name=key, value=value, count=int(trials[position]), **intervals))
         else:
-            slices.append(Slice(name=key, value=None, count=0, reason=_reason(definition, "rows", "in this group")))
+            rows = f"fewer than {min_group} rows" if trials[position] else "no rows"
+            reason = _reason(definition, rows, "in this group")
+            slices.append(Slice(name=key, value=None, count=int(trials[position]), reason=reason))
     return Measurement(
         id=f"{prefix}.{name}",
         by=counts.columns,
@@ -217,4 +219,4 @@ def rate_intervals(
 
 
 def _reason(definition: Rate, rows: str, where: str = "") -> str:
-    return " ".join(filter(None, ("no", rows, f"with {definition.needed}" if definition.needed else "", where)))
+    return " ".join(filter(None, (rows, f"with {definition.needed}" if definition.needed else "", where)))

@@ -8,38 +8,18 @@ says why; groups that `auditkit.evidence.counts.suppressed` hides are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.errors import InputError
 from auditkit.evidence import intervals
-from auditkit.evidence.counts import group_name, suppressed
-from auditkit.evidence.intervals import mid_p, needs_exact, proportion_interval, simultaneous_level
-from auditkit.evidence.measurement import Better, Curve, Interval, Measurement, Slice, Unit
+from auditkit.evidence.intervals import mid_p, needs_exact, proportion_interval
+from auditkit.evidence.measurement import Better, Curve, Interval, Measurement, Unit
 from auditkit.metrics import calibration
+from auditkit.metrics.estimates import Breakdown, Estimate, Groups, Labels, Probabilities, Statistic, measure
 from auditkit.metrics.ranking import macro_roc_auc, roc_auc, roc_auc_interval
-from auditkit.metrics.rates import too_small
-
-Labels = NDArray[np.int64]
-Probabilities = NDArray[np.float64]
-Groups = tuple[tuple[str, ...], ...]
-Bound = tuple[float, float, str]
-"""The low and the high end of an interval, and its method."""
-
-
-@dataclass(frozen=True)
-class _Estimate:
-    """A value over some rows with one interval for each level asked for, or the reason why there is none."""
-
-    value: float | None = None
-    bounds: tuple[Bound | None, ...] = ()
-    reason: str | None = None
-
-
-_Statistic = Callable[[Labels, Probabilities, Sequence[float]], _Estimate]
 
 
 def predicted(probabilities: Probabilities) -> Labels:
@@ -52,6 +32,7 @@ def accuracy_measurement(
     labels: Labels,
     probabilities: Probabilities,
     *,
+    decisions: Labels | None = None,
     columns: tuple[str, ...] = (),
     names: Groups = (),
     codes: Labels | None = None,
@@ -61,21 +42,21 @@ def accuracy_measurement(
 ) -> Measurement:
     """Return the share of rows whose predicted class is the label: 1 is ideal. Wilson, or Clopper-Pearson."""
 
-    def statistic(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> _Estimate:
+    def statistic(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
         right, rows = int((predicted(probabilities) == labels).sum()), len(labels)
         bounds = []
         for each in levels:
             low, high = proportion_interval(right, rows, each)
             method = "Clopper-Pearson" if needs_exact(right, rows, each) else "Wilson"
             bounds.append((float(low), float(high), method))
-        return _Estimate(right / rows, tuple(bounds))
+        return Estimate(right / rows, tuple(bounds))
 
-    return _measure(
+    return _measured(
         f"{prefix}.accuracy",
         statistic,
         labels,
         probabilities,
-        _Breakdown(columns, names, codes, min_group),
+        Breakdown(columns, names, codes, min_group),
         level,
         unit="rate",
         better="higher",
@@ -87,6 +68,7 @@ def balanced_accuracy_measurement(
     labels: Labels,
     probabilities: Probabilities,
     *,
+    decisions: Labels | None = None,
     columns: tuple[str, ...] = (),
     names: Groups = (),
     codes: Labels | None = None,
@@ -100,11 +82,11 @@ def balanced_accuracy_measurement(
     each class's share (Zou & Donner 2008, MOVER).
     """
 
-    def statistic(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> _Estimate:
+    def statistic(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
         classes = probabilities.shape[1]
         rows = np.bincount(labels, minlength=classes)
         if not rows.all():
-            return _Estimate(reason=_absent(rows, classes))
+            return Estimate(reason=absent(rows, classes))
         right = np.bincount(labels[predicted(probabilities) == labels], minlength=classes)
         recall = right / rows
         value = float(np.mean(recall))
@@ -113,14 +95,14 @@ def balanced_accuracy_measurement(
             low, high = mid_p(right, rows, each)
             down, up = np.linalg.norm(recall - low) / classes, np.linalg.norm(high - recall) / classes
             bounds.append((value - float(down), value + float(up), "MOVER with mid-P limits of weight 0.6"))
-        return _Estimate(value, tuple(bounds))
+        return Estimate(value, tuple(bounds))
 
-    return _measure(
+    return _measured(
         f"{prefix}.balanced_accuracy",
         statistic,
         labels,
         probabilities,
-        _Breakdown(columns, names, codes, min_group),
+        Breakdown(columns, names, codes, min_group),
         level,
         unit="rate",
         better="higher",
@@ -147,14 +129,14 @@ def log_loss_measurement(
     sure of everything and right in every row of the sample gives no hint of how much one error would cost.
     """
 
-    def statistic(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> _Estimate:
+    def statistic(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
         epsilon = float(np.finfo(np.float64).eps)
         clipped = probabilities.clip(epsilon, 1 - epsilon)
         surprise = -np.log(clipped)
         losses = surprise[np.arange(len(labels)), labels]
         value = float(losses.mean())
         if len(losses) < 2:
-            return _Estimate(value, (None,) * len(levels))
+            return Estimate(value, (None,) * len(levels))
         expected = float((clipped * surprise).sum(axis=1).mean())
         implied = float((clipped * (surprise - expected) ** 2).sum(axis=1).mean())
         seen = float(losses.var(ddof=1))
@@ -167,14 +149,14 @@ def log_loss_measurement(
         skewness = float(third) / variance**1.5 if variance > 0 else 0.0
         method = "Student's t joined with Hall's"
         bounds = [intervals.skewed_mean_interval(value, variance, skewness, len(losses), each) for each in levels]
-        return _Estimate(value, tuple((max(low, 0.0), high, method) for low, high in bounds))
+        return Estimate(value, tuple((max(low, 0.0), high, method) for low, high in bounds))
 
-    return _measure(
+    return _measured(
         f"{prefix}.log_loss",
         statistic,
         labels,
         probabilities,
-        _Breakdown(columns, names, codes, min_group),
+        Breakdown(columns, names, codes, min_group),
         level,
         unit="nats",
         better="lower",
@@ -197,20 +179,20 @@ def roc_auc_measurement(
     class against the rest. Undefined where a class has no rows, or all.
     """
 
-    def statistic(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> _Estimate:
+    def statistic(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
         classes = probabilities.shape[1]
         rows = np.bincount(labels, minlength=classes)
         if not rows.all():
-            return _Estimate(reason=_absent(rows, classes))
+            return Estimate(reason=absent(rows, classes))
         area = roc_auc(labels == 1, probabilities[:, 1]) if classes == 2 else macro_roc_auc(labels, probabilities)
-        return _Estimate(area.value, tuple(roc_auc_interval(area, each) for each in levels))
+        return Estimate(area.value, tuple(roc_auc_interval(area, each) for each in levels))
 
-    return _measure(
+    return _measured(
         f"{prefix}.roc_auc",
         statistic,
         labels,
         probabilities,
-        _Breakdown(columns, names, codes, min_group),
+        Breakdown(columns, names, codes, min_group),
         level,
         unit="number",
         better="higher",
@@ -235,20 +217,20 @@ def calibration_error_measurement(
     the truth in small samples; the interval allows for it (`calibration.calibration_error_interval`).
     """
 
-    def statistic(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> _Estimate:
+    def statistic(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
         bins = calibration.bin_probabilities(*calibration.confidence(labels, probabilities))
         value = calibration.expected_calibration_error(bins)
         method = "tangent above, binomial consistency resampling below"
         bounds = [(*calibration.calibration_error_interval(bins, each), method) for each in levels]
-        return _Estimate(value, tuple(bounds))
+        return Estimate(value, tuple(bounds))
 
     which = "positive" if probabilities.shape[1] == 2 else "most probable"
-    return _measure(
+    return _measured(
         f"{prefix}.calibration_error",
         statistic,
         labels,
         probabilities,
-        _Breakdown(columns, names, codes, min_group),
+        Breakdown(columns, names, codes, min_group),
         level,
         unit="rate_difference",
         better="lower",
@@ -261,7 +243,7 @@ def calibration_curve(
     labels: Labels, probabilities: Probabilities, *, level: float = 0.95, min_group: int = 10
 ) -> Curve:
     """Return the observed share over the mean predicted probability, a point a bin of at least `min_group` rows."""
-    _check(labels, probabilities)
+    check(labels, probabilities)
     bins = calibration.bin_probabilities(*calibration.confidence(labels, probabilities))
     return calibration.curve(bins, class_count=probabilities.shape[1], level=level, min_group=min_group)
 
@@ -283,98 +265,23 @@ def paired_difference_interval(
     return value, Interval(low=float(low), high=float(high), level=level, method="Bonett-Price")
 
 
-@dataclass(frozen=True)
-class _Breakdown:
-    """The groups that rows fall into; no columns for none."""
-
-    columns: tuple[str, ...]
-    names: Groups
-    codes: Labels | None
-    min_group: int
-
-
-def _measure(
+def _measured(
     id: str,
-    statistic: _Statistic,
+    statistic: Statistic,
     labels: Labels,
     probabilities: Probabilities,
-    breakdown: _Breakdown,
+    breakdown: Breakdown,
     level: float,
     *,
     unit: Unit,
     better: Better,
     source: str,
 ) -> Measurement:
-    _check(labels, probabilities)
-    if breakdown.codes is None:
-        whole = statistic(labels, probabilities, (level,))
-        return Measurement(
-            id=id,
-            value=whole.value,
-            unit=unit,
-            better=better,
-            count=len(labels),
-            interval=_interval(whole.bounds[0], level) if whole.bounds else None,
-            source=source,
-            reason=whole.reason,
-        )
-    slices = _slices(statistic, labels, probabilities, breakdown, breakdown.codes, level)
-    return Measurement(
-        id=id,
-        by=breakdown.columns,
-        unit=unit,
-        better=better,
-        count=sum(part.count for part in slices),
-        slices=tuple(slices),
-        source=source,
-        reason=None if slices else too_small(breakdown.min_group),
-    )
+    check(labels, probabilities)
+    return measure(id, statistic, labels, probabilities, breakdown, level, unit=unit, better=better, source=source)
 
 
-def _slices(
-    statistic: _Statistic,
-    labels: Labels,
-    probabilities: Probabilities,
-    breakdown: _Breakdown,
-    codes: Labels,
-    level: float,
-) -> list[Slice]:
-    if len(codes) != len(labels):
-        raise InputError(f"codes must have one group a row, got {len(codes):,} for {len(labels):,} rows.")
-    sizes = np.bincount(codes, minlength=len(breakdown.names))
-    present = np.flatnonzero(sizes)
-    keys = tuple(breakdown.names[code] for code in present)
-    shown = present[~suppressed(sizes[present], breakdown.min_group, keys)]
-    order = np.argsort(codes, kind="stable")
-    ends = np.cumsum(sizes)
-    each = simultaneous_level(level, len(shown))
-    family = f", Sidak over {len(shown)} groups" if len(shown) > 1 else ""
-    slices = []
-    for code in sorted(shown, key=lambda code: breakdown.names[code]):
-        rows = order[ends[code] - sizes[code] : ends[code]]
-        part = statistic(labels[rows], probabilities[rows], (level, each))
-        alone, together = part.bounds if part.bounds else (None, None)
-        slices.append(
-            Slice(
-                name=group_name(breakdown.names[code]),
-                value=part.value,
-                count=len(rows),
-                interval=_interval(alone, level),
-                simultaneous_interval=_interval(together, level, family),
-                reason=None if part.reason is None else f"{part.reason} in this group",
-            )
-        )
-    return slices
-
-
-def _interval(bound: Bound | None, level: float, family: str = "") -> Interval | None:
-    if bound is None:
-        return None
-    low, high, method = bound
-    return Interval(low=low, high=high, level=level, method=method + family)
-
-
-def _absent(rows: Labels, classes: int) -> str:
+def absent(rows: Labels, classes: int) -> str:
     """Return the reason for a number that needs every class."""
     absent = int(np.argmin(rows))
     if classes == 2:
@@ -382,7 +289,7 @@ def _absent(rows: Labels, classes: int) -> str:
     return f"{int((rows == 0).sum())} of {classes} classes have no rows"
 
 
-def _check(labels: Labels, probabilities: Probabilities) -> None:
+def check(labels: Labels, probabilities: Probabilities) -> None:
     """Refuse what no number can be made of."""
     if probabilities.ndim != 2 or len(probabilities) != len(labels) or probabilities.shape[1] < 2:
         raise InputError(

@@ -117,12 +117,12 @@ def test_a_group_without_positives_is_left_out_of_equalized_odds():
         (
             [[40, 10, 0, 0], [30, 20, 0, 0]],
             "equalized_odds_difference",
-            "fewer than two groups have rows with a positive label",
+            "fewer than two groups have at least 10 rows with a positive label",
         ),
         (
             [[0, 0, 10, 40], [0, 0, 20, 30]],
             "equalized_odds_ratio",
-            "fewer than two groups have rows with a negative label",
+            "fewer than two groups have at least 10 rows with a negative label",
         ),
         ([[50, 0, 10, 0], [50, 0, 10, 0]], "demographic_parity_ratio", "the selection rate is zero in every group"),
         ([[50, 0, 10, 5], [50, 0, 10, 9]], "equalized_odds_ratio", "the false positive rate is zero in every group"),
