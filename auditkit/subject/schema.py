@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from pydantic import Field, FiniteFloat, PositiveInt, ValidationError, model_val
 
 from auditkit.errors import DatasetError, SchemaError, closest
 from auditkit.evidence.measurement import Record
+from auditkit.subject.bins import check_rule
 from auditkit.subject.data import factorize, origin, shown
 from auditkit.subject.pixels import MAXIMUM_PIXELS, holds_images, pixels, shape_of_images
 from auditkit.subject.tokens import (
@@ -23,13 +25,11 @@ from auditkit.subject.tokens import (
     learn_vocabulary,
     token_counts,
 )
-
-TRUE_WORDS = frozenset({"1", "true", "t", "yes", "y"})
-FALSE_WORDS = frozenset({"0", "false", "f", "no", "n"})
-MISSING_NUMBERS = frozenset({"na", "n/a", "nan", "null", "none"})
-"""Further words for a missing value in a numeric or boolean column, where they cannot name a category."""
+from auditkit.subject.values import FALSE_WORDS, MISSING_NUMBERS, TRUE_WORDS, day, is_typed, number, numbers
 
 MAXIMUM_CATEGORIES = 1000
+
+Output = Literal["logits", "probabilities", "score", "decisions"]
 
 
 class Feature(Record):
@@ -45,7 +45,7 @@ class Feature(Record):
     """
 
     name: str
-    kind: Literal["numeric", "categorical", "boolean", "text", "image"]
+    kind: Literal["numeric", "categorical", "boolean", "date", "text", "image"]
     mean: FiniteFloat = 0.0
     scale: Annotated[FiniteFloat, Field(gt=0)] = 1.0
     categories: tuple[str, ...] = ()
@@ -94,19 +94,27 @@ class Schema(Record):
     """What the columns mean: the features and their encoding, the target and its classes, the sensitive columns.
 
     In a binary task the last class is the positive one. `output` says what the network returns per row: logits or
-    probabilities, one column a class (in a binary task also a single column for the positive class).
+    probabilities, one column a class (in a binary task also a single column for the positive class); or that there
+    is no network, and hence no feature, but a record of its decisions. `bins` cuts continuous sensitive columns into
+    groups: by edges, `"25,45,65"`, or `"quantiles:4"`.
     """
 
     version: Literal[1] = 1
-    features: Annotated[tuple[Feature, ...], Field(min_length=1)]
+    features: tuple[Feature, ...]
     target: str | None
     task: Literal["binary", "multiclass"]
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     sensitive: tuple[str, ...] = ()
-    output: Literal["logits", "probabilities"] = "logits"
+    bins: dict[str, str] = Field(default_factory=dict)
+    output: Output = "logits"
+    threshold: FiniteFloat | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Schema:
+        if bool(self.features) == (self.output == "decisions"):
+            raise ValueError("a model reads at least one feature, and recorded decisions have none")
+        for column, rule in self.bins.items():
+            check_rule(column, rule)
         names = [column for feature in self.features for column in feature.reads]
         for what, listed in (("feature", names), ("class", self.classes), ("sensitive column", self.sensitive)):
             if len(set(listed)) != len(listed):
@@ -115,6 +123,10 @@ class Schema(Record):
             raise ValueError(f"the target {self.target!r} is among the features")
         if (self.task == "binary") != (len(self.classes) == 2):
             raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
+        if (self.output == "score") != (self.threshold is not None) or (
+            self.output == "score" and len(self.classes) > 2
+        ):
+            raise ValueError("a score, and no other output, has a threshold, and two classes")
         if len(self.features) > 1 and any(feature.kind in ("text", "image") for feature in self.features):
             raise ValueError("a text or an image must be the only feature")
         return self
@@ -122,7 +134,7 @@ class Schema(Record):
     @property
     def kind(self) -> Literal["table", "text", "image"]:
         """What a row is: an encoded row of a table, a text, or an image."""
-        first = self.features[0].kind
+        first = self.features[0].kind if self.features else "table"
         return first if first in ("text", "image") else "table"
 
     def network_arguments(self) -> dict[str, Any]:
@@ -137,7 +149,7 @@ class Schema(Record):
         return {**reads, "output_width": len(self.classes)}
 
     def for_report(self) -> dict[str, Any]:
-        """Return the schema as the report records it: vocabularies, which may hold names, and pixels by their number."""
+        """Return the schema as the report records it: vocabularies, which may hold names, pixels by number."""
         record = self.model_dump(mode="json")
         for feature in record["features"]:
             if feature["kind"] == "text":
@@ -191,7 +203,7 @@ class Schema(Record):
                 known = codes >= 0
                 block[known, codes[known]] = 1
             else:
-                values = numbers(frame, feature.name, boolean=feature.kind == "boolean")
+                values = _numbers_of(frame, feature)
                 missing = np.isnan(values)
                 with np.errstate(over="ignore"):
                     scaled = ((values - feature.mean) / feature.scale).astype(np.float32)
@@ -247,7 +259,7 @@ class Schema(Record):
                 codes, missing = _categories(frame[feature.name], feature)
                 unseen = (codes < 0) & ~missing
             else:
-                missing = np.isnan(numbers(frame, feature.name, boolean=feature.kind == "boolean"))
+                missing = np.isnan(_numbers_of(frame, feature))
                 unseen = np.zeros_like(missing)
             count = int((unseen if feature.missing else unseen | missing).sum())
             if count:
@@ -326,6 +338,26 @@ def infer_schema(
     )
 
 
+def read_schema(path: str | Path) -> Schema:
+    """Read a schema from a JSON file, as `auditkit schema infer` writes it.
+
+    Raises:
+        SchemaError: no such file, not JSON, or not a schema; the part that is wrong is named.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise SchemaError(f"schema {path}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise SchemaError(f"schema {path}: not UTF-8 text.") from error
+    try:
+        return Schema.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its text"
+        raise SchemaError(f"schema {path}: {where}: {first['msg'].removeprefix('Value error, ')}.") from error
+
+
 def infer_classes(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
     """Return the classes of a target column: its distinct texts, sorted, as numbers if all of them are.
 
@@ -374,35 +406,6 @@ def numeric_schema(
         ) from error
 
 
-def numbers(frame: pd.DataFrame, name: str, *, boolean: bool = False) -> NDArray[np.float64]:
-    """Return a column as float64, (rows,), NaN where missing; with `boolean`, words for true and false as 1 and 0.
-
-    Raises:
-        DatasetError: a value is neither missing nor a finite number (or such a word); the first one is named.
-    """
-    column = frame[name]
-    values: NDArray[np.float64]
-    if _is_typed(column):
-        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        allowed = np.isin(values, (0, 1)) if boolean else ~np.isinf(values)
-        wrong = ~(allowed | np.isnan(values))
-    else:
-        codes, words = factorize(column)
-        parse = _boolean if boolean else _number
-        parsed = np.array([*(parse(word) for word in words), np.nan], dtype=np.float64)
-        values = parsed[codes]
-        # _number and _boolean mark what they cannot read by infinity, and missing values by NaN.
-        wrong = np.isinf(values)
-    if wrong.any():
-        row = int(wrong.argmax())
-        kind = "boolean" if boolean else "numeric"
-        raise DatasetError(
-            f"column {name!r} is {kind}, but {origin(frame, row)} holds {shown(column.iloc[row])}; "
-            "correct the value, or leave it empty if it is missing."
-        )
-    return values
-
-
 def _infer_text(frame: pd.DataFrame, name: str) -> Feature:
     _, texts = factorize(frame[name])
     vocabulary = learn_vocabulary(texts)
@@ -435,13 +438,15 @@ def _infer_feature(frame: pd.DataFrame, name: str) -> Feature:
     column = frame[name]
     if pd.api.types.is_bool_dtype(column.dtype):
         return Feature(name=name, kind="boolean", missing=bool(column.isna().any()))
-    if not _is_typed(column):
+    is_date = pd.api.types.is_datetime64_any_dtype(column.dtype)
+    if not is_typed(column) and not is_date:
         codes, words = factorize(column)
         folded = {word.casefold() for word in words} - MISSING_NUMBERS
         one_each = len(folded & TRUE_WORDS) == 1 and len(folded & FALSE_WORDS) == 1
         if len(folded) == 2 and one_each and folded != {"0", "1"}:
             return Feature(name=name, kind="boolean", missing=bool(np.isnan(numbers(frame, name, boolean=True)).any()))
-        read = [_number(word) for word in words]
+        is_date = bool(words) and all(math.isfinite(day(word)) for word in words if word.lower() not in MISSING_NUMBERS)
+        read = [day(word) if is_date else number(word) for word in words]
         if any(math.isinf(value) for value in read) or (words and all(math.isnan(value) for value in read)):
             if len(words) > MAXIMUM_CATEGORIES:
                 raise DatasetError(
@@ -449,7 +454,7 @@ def _infer_feature(frame: pd.DataFrame, name: str) -> Feature:
                     f"{MAXIMUM_CATEGORIES:,}; drop the column, or group its values."
                 )
             return Feature(name=name, kind="categorical", categories=tuple(words), missing=bool((codes < 0).any()))
-    values = numbers(frame, name)
+    values = numbers(frame, name, date=is_date)
     present = values[~np.isnan(values)]
     mean, scale = 0.0, 1.0
     if present.size:
@@ -459,7 +464,13 @@ def _infer_feature(frame: pd.DataFrame, name: str) -> Feature:
             raise DatasetError(f"column {name!r} holds numbers that are too large to standardise.")
         # Equal numbers can leave a deviation that is rounding error, and not exactly 0.
         scale = deviation if present.min() < present.max() and deviation > 0 else 1.0
-    return Feature(name=name, kind="numeric", mean=mean, scale=scale, missing=present.size < values.size)
+    return Feature(
+        name=name, kind="date" if is_date else "numeric", mean=mean, scale=scale, missing=present.size < values.size
+    )
+
+
+def _numbers_of(frame: pd.DataFrame, feature: Feature) -> NDArray[np.float64]:
+    return numbers(frame, feature.name, boolean=feature.kind == "boolean", date=feature.kind == "date")
 
 
 def _categories(column: pd.Series[Any], feature: Feature) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -468,25 +479,3 @@ def _categories(column: pd.Series[Any], feature: Feature) -> tuple[NDArray[np.in
     position = {category: code for code, category in enumerate(feature.categories)}
     lookup = np.array([*(position.get(word, -1) for word in words), -1], dtype=np.int64)
     return lookup[codes], codes < 0
-
-
-def _is_typed(column: pd.Series[Any]) -> bool:
-    return pd.api.types.is_numeric_dtype(column.dtype)
-
-
-def _number(word: str) -> float:
-    """Return the number that a text writes, NaN for a word for missing, infinity for anything else."""
-    if word.lower() in MISSING_NUMBERS:
-        return math.nan
-    try:
-        return math.inf if "_" in word else float(word)
-    except ValueError:
-        return math.inf
-
-
-def _boolean(word: str) -> float:
-    """Return 1 or 0 for a word for true or false, NaN for a word for missing, infinity for anything else."""
-    folded = word.casefold()
-    if folded in MISSING_NUMBERS:
-        return math.nan
-    return 1.0 if folded in TRUE_WORDS else 0.0 if folded in FALSE_WORDS else math.inf

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,7 +24,8 @@ Output = Literal["logits", "probabilities"]
 Progress = Callable[[float, str], None]
 """Called with the finished share (0 to 1) and a few words on what is running."""
 
-EVALUATION_ROW_COUNT = 8192
+EVALUATION_CELL_COUNT = 2**20
+"""The validation rows go through the network in parts of about so many cells."""
 
 
 class FitRecord(Record):
@@ -56,7 +57,7 @@ def silent(share: float, message: str) -> None:
 
 def fit(
     module: nn.Module,
-    inputs: NDArray[np.float32],
+    inputs: NDArray[Any],
     labels: NDArray[np.int64],
     *,
     epochs: int = 30,
@@ -71,6 +72,8 @@ def fit(
     progress: Progress = silent,
 ) -> FitRecord:
     """Train `module` in place on `inputs` (rows, ...) and class codes `labels` (rows,) by cross-entropy and AdamW.
+
+    Inputs are numbers, or integers that are token ids.
 
     A share of each class is held out by the seed; training stops when `patience` epochs have not lowered its
     loss, and the best epoch's weights are restored. On CUDA the forward pass runs in bfloat16 (autocast).
@@ -96,7 +99,7 @@ def fit(
     started = time.perf_counter()
     with trained_on(module, device, seed):
         require_classes(module, inputs, labels, device)
-        all_inputs = torch.as_tensor(np.ascontiguousarray(inputs, dtype=np.float32), device=device)
+        all_inputs = tensor_of(inputs, device)
         all_labels = torch.as_tensor(np.ascontiguousarray(labels, dtype=np.int64), device=device)
         training = torch.as_tensor(np.flatnonzero(~held_out))
         validation = torch.as_tensor(np.flatnonzero(held_out), device=device)
@@ -150,6 +153,12 @@ def fit(
         patience=patience,
         precision="bfloat16 autocast" if device.type == "cuda" else "float32",
     )
+
+
+def tensor_of(inputs: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """Return inputs as a network reads them: token ids as int64, all other numbers as float32."""
+    kind = np.int64 if np.issubdtype(inputs.dtype, np.integer) else np.float32
+    return torch.as_tensor(np.ascontiguousarray(inputs, dtype=kind), device=device)
 
 
 def class_logits(outputs: torch.Tensor, output: Output) -> torch.Tensor:
@@ -208,7 +217,7 @@ def trained_on(module: nn.Module, device: torch.device, seed: int) -> Iterator[N
             module.to(home).eval()
 
 
-def require_rows(inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+def require_rows(inputs: NDArray[Any], labels: NDArray[np.int64]) -> None:
     """Raise DatasetError unless inputs and labels are of one length, finite, non-negative, and of two classes."""
     if len(inputs) != len(labels):
         raise DatasetError(f"labels must be as many as the {len(inputs)} input rows, got {len(labels)}.")
@@ -233,14 +242,12 @@ def require_rows(inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> None
         )
 
 
-def require_classes(
-    module: nn.Module, inputs: NDArray[np.float32], labels: NDArray[np.int64], device: torch.device
-) -> None:
+def require_classes(module: nn.Module, inputs: NDArray[Any], labels: NDArray[np.int64], device: torch.device) -> None:
     """Raise unless the module, already on `device`, returns a row of class scores that covers every label."""
     module.eval()
     with torch.inference_mode():
         try:
-            outputs = module(torch.as_tensor(np.ascontiguousarray(inputs[:2], dtype=np.float32), device=device))
+            outputs = module(tensor_of(inputs[:2], device))
         except (
             RuntimeError,
             ValueError,
@@ -288,7 +295,8 @@ def _mean_loss(
     module.eval()
     total = torch.zeros((), device=device)
     with torch.inference_mode(), _autocast(device):
-        for chunk in rows.split(EVALUATION_ROW_COUNT):  # type: ignore[no-untyped-call]
+        at_once = max(1, EVALUATION_CELL_COUNT // inputs[0].numel())
+        for chunk in rows.split(at_once):  # type: ignore[no-untyped-call]
             logits = class_logits(module(inputs[chunk]), output)
             total += functional.cross_entropy(logits, labels[chunk], reduction="sum")
     return total.item() / len(rows)

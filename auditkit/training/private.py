@@ -14,14 +14,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from opacus.accountants import PRVAccountant, RDPAccountant
 from opacus.accountants.utils import get_noise_multiplier
-from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
+from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping, register_grad_sampler
+from opacus.grad_sample.dp_rnn import compute_rnn_linear_grad_sample
 from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
 from opacus.validators import ModuleValidator
@@ -31,6 +32,7 @@ from torch.nn import functional
 
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Record
+from auditkit.subject.architectures.text import RecurrentLinear, TextClassifier
 from auditkit.training.fit import (
     Output,
     Progress,
@@ -40,12 +42,16 @@ from auditkit.training.fit import (
     require_positive_int,
     require_rows,
     silent,
+    tensor_of,
     trained_on,
 )
 
+# Opacus sums the per-row gradients of a layer that runs several times; it must know how one run's are taken.
+register_grad_sampler(RecurrentLinear)(compute_rnn_linear_grad_sample)
+
 NOT_COVERED = (
     "the choice of architecture, hyperparameters and number of epochs, and every run tried before this one",
-    "preprocessing learned from the same rows: means, scales, category lists, and columns kept or dropped",
+    "preprocessing learned from the same rows: means, scales, category lists, vocabularies, and columns kept or dropped",
     "the row count n, which is stated here and sets the sampling rate",
     "any other release from the same rows: the original model, its predictions, this report's numbers",
     "rows of the same person or household: one row is protected, not one person with several rows",
@@ -98,7 +104,7 @@ class Ledger(Record):
 
 def fit_private(
     module: nn.Module,
-    inputs: NDArray[np.float32],
+    inputs: NDArray[Any],
     labels: NDArray[np.int64],
     *,
     epsilon: float,
@@ -165,7 +171,7 @@ def fit_private(
     dropout_seed, noise_seed = (int(word) for word in np.random.SeedSequence(entropy).generate_state(2, np.uint64))
     with trained_on(module, device, dropout_seed):
         require_classes(module, inputs, labels, device)
-        all_inputs = torch.as_tensor(np.ascontiguousarray(inputs, dtype=np.float32), device=device)
+        all_inputs = tensor_of(inputs, device)
         all_labels = torch.as_tensor(np.ascontiguousarray(labels, dtype=np.int64), device=device)
         generator = torch.Generator(device).manual_seed(noise_seed)
         module.train()
@@ -305,16 +311,19 @@ def trainable(module: nn.Module) -> list[nn.Parameter]:
 def clipping_of(module: nn.Module) -> Literal["ghost", "hooks"]:
     """Return how per-row gradients are clipped: `ghost` where it is proven to work, `hooks` elsewhere.
 
-    Ghost clipping takes the norms without the per-row gradients. It needs each Linear to see its batch exactly
-    once with weights of its own: a chain of leaf layers shows that.
+    Ghost clipping takes the norms of Linear and Embedding layers without the per-row gradients. It needs each of them
+    to see its batch exactly once with weights of its own: a chain of leaf layers shows that, and auditkit's text
+    models promise it (their RecurrentLinear, which runs once a token, has its gradients summed before the norm).
     """
+    if type(module) is TextClassifier:
+        return "ghost"
     chain = list(_chain(module))
     layers = [layer for layer in chain if any(True for _ in layer.parameters())]
     weights = [id(parameter) for layer in layers for parameter in layer.parameters()]
-    linear = all(type(layer) is nn.Linear for layer in layers)
+    known = all(type(layer) in (nn.Linear, nn.Conv2d) for layer in layers)
     once = len(weights) == len(set(weights))
     leaves = not any(True for layer in chain for _ in layer.children())
-    return "ghost" if linear and once and leaves else "hooks"
+    return "ghost" if known and once and leaves else "hooks"
 
 
 def _chain(module: nn.Module) -> Iterator[nn.Module]:

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from auditkit.errors import DatasetError, InputError, ModelFileError, NotRun
+from auditkit.subject.architectures import build
 from auditkit.training import private
 from auditkit.training.private import (
     Ledger,
@@ -179,6 +180,35 @@ def test_clipped_gradients_agree_with_a_float64_loop(clipping: Clipping, clip: f
     got = one_step(module, inputs, labels, clip=clip, sigma=0, batch=32, clipping=clipping)
     # The float32 weights themselves round at 6e-8, and Opacus adds 1e-6 to each norm.
     assert (got.double() - expected).abs().max() < 1e-6 * max(1.0, float(start.abs().max()), float(expected.norm()))
+
+
+TEXT = {"vocabulary_size": 12, "length": 6, "output_width": 3, "dropout": 0.0}
+IMAGE = {"input_shape": [2, 8, 8], "output_width": 3, "channels": [3, 4], "hidden": 5}
+
+
+@BOTH
+@pytest.mark.parametrize("clip", [0.05, 1e3])
+@pytest.mark.parametrize("name", ["cnn", "lstm", "gru", "transformer"])
+def test_images_and_texts_are_clipped_as_by_a_float64_loop(name: str, clip: float, clipping: Clipping) -> None:
+    """Recurrent layers run once a token; a row's gradient must be summed over the tokens before it is clipped."""
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        module = build(name, IMAGE if name == "cnn" else TEXT)
+    generator = noise_source(5)
+    ids = torch.randint(1, 12, (9, 6), generator=generator)
+    ids[torch.arange(6)[None] >= torch.arange(9)[:, None] % 7] = 0  # lengths 0 to 6
+    inputs = torch.randn(9, 2, 8, 8, generator=generator) if name == "cnn" else ids
+    labels = torch.arange(9) % 3
+    exact = copy.deepcopy(module).double()
+    gradients = []
+    for x, y in zip(inputs.double() if name == "cnn" else inputs, labels, strict=True):
+        exact.zero_grad()
+        functional.cross_entropy(exact(x[None]), y[None]).backward()  # type: ignore[no-untyped-call]
+        gradients.append(torch.cat([p.grad.flatten() for p in exact.parameters() if p.grad is not None]))
+    expected = -clipped_sum(torch.stack(gradients), clip) / 8
+    assert clipping_of(module) == "ghost"
+    got = one_step(module, inputs, labels, clip=clip, sigma=0, batch=8, clipping=clipping)
+    assert (got.double() - expected).abs().max() < 2e-6 * max(1.0, float(expected.norm()))
 
 
 @BOTH

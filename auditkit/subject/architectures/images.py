@@ -19,7 +19,7 @@ def cnn(
     output_width: int,
     channels: Sequence[int] = (16, 32),
     hidden: int = 64,
-    dropout: float = 0.0,
+    dropout: float = 0.3,
 ) -> nn.Sequential:
     """Return a convolutional network: (rows, channels, height, width) -> (rows, output_width) logits.
 
