@@ -15,6 +15,7 @@ from auditkit.evidence.measurement import Curve, Line, Measurement, Unit
 from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.report import DatasetRecord, Outcome, Report
 from auditkit.evidence.sentences import bound_words, number, title
+from auditkit.evidence.waivers import Waiver
 from auditkit.render import charts
 from auditkit.render.summary import WORDS, attention, headline, judged_limits, not_examined, tally
 from auditkit.render.text import bounds, counted, shipped_name, shorten, unbroken, visible
@@ -56,6 +57,7 @@ def _page(report: Report, *, contents: bool) -> str:
         undefined_count=sum(
             part.value is None for outcome in report.outcomes for m in outcome.measurements for part in m.slices
         ),
+        waivers=_waivers(report),
         methods=_methods(report),
         units=_units(report),
         css=Markup(_file("card.css")),  # noqa: S704  # our own file
@@ -196,6 +198,16 @@ def _datasets(report: Report) -> list[tuple[str, DatasetRecord]]:
     subject = report.subject
     training = [("Training data", subject.training_dataset)] if subject.training_dataset else []
     return [("Data", subject.dataset), *training]
+
+
+def _waivers(report: Report) -> list[tuple[Waiver, str, int]]:
+    """Each waiver with its state in words, and how many findings it covers."""
+    rows = []
+    for waiver in report.waivers:
+        count = sum(finding.waiver == waiver.id for finding in report.findings)
+        expired = report.judged is not None and waiver.expires < report.judged
+        rows.append((waiver, "expired" if expired else "in use" if count else "not needed", count))
+    return rows
 
 
 def _methods(report: Report) -> dict[str, list[str]]:

@@ -32,14 +32,13 @@ def render_markdown(report: Report) -> str:
     lines = [f"## {MARKS[report.verdict]} {word}: audit of {subject}", "", escape(explanation), ""]
     lines += [" · ".join(f"{MARKS[verdict]} {count} {WORDS[verdict].lower()}" for verdict, count in tally(report)), ""]
     findings = attention(report)
+    # What is waived always stands in the comment, however long the list.
+    shown = [f for place, f in enumerate(findings) if place < FINDINGS_SHOWN or f.verdict == "waived"]
     if findings:
         lines += ["| | Finding |", "|---|---|"]
-        lines += [
-            f"| {MARKS[f.verdict]} {WORDS[f.verdict]} | {escape(shorten(f.message, 1000))} |"
-            for f in findings[:FINDINGS_SHOWN]
-        ]
-        if len(findings) > FINDINGS_SHOWN:
-            lines.append(f"| | and {counted(len(findings) - FINDINGS_SHOWN, 'more finding')}, in report.html |")
+        lines += [f"| {MARKS[f.verdict]} {WORDS[f.verdict]} | {escape(shorten(f.message, 1000))} |" for f in shown]
+        if len(findings) > len(shown):
+            lines.append(f"| | and {counted(len(findings) - len(shown), 'more finding')}, in report.html |")
         lines.append("")
     missing = not_examined(report)
     if missing:

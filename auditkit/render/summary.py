@@ -42,13 +42,16 @@ class Missing(NamedTuple):
 def judged_limits(report: Report) -> list[Judged]:
     """Return every limit of the policy with its verdict, in the policy's order.
 
-    A limit that nothing measured is `not_run` here, whether or not the policy required it.
+    A limit that nothing measured is `not_run` here, whether or not the policy required it; one that holds only
+    because of a waiver is `waived`.
     """
     judged = []
     for limit in dict.fromkeys(report.policy.limits):
         findings = tuple(finding for finding in report.findings if finding.limit == limit)
-        unmeasured = all(finding.verdict == "not_run" for finding in findings)
-        judged.append(Judged(limit, "not_run" if unmeasured else overall(findings), findings))
+        verdict = "not_run" if all(finding.verdict == "not_run" for finding in findings) else overall(findings)
+        if verdict == "pass" and any(finding.verdict == "waived" for finding in findings):
+            verdict = "waived"
+        judged.append(Judged(limit, verdict, findings))
     return judged
 
 
@@ -77,6 +80,9 @@ def headline(report: Report) -> tuple[str, str]:
         return "Pass, with warnings", f"No limit fails the audit; {warned} {of_all} warn{'s' if warned == 1 else ''}."
     if report.verdict == "pass":
         without = f"; {counted(unmeasured, 'limit')} had nothing to measure" if unmeasured else ""
+        if waived := counts.get("waived", 0):
+            passes = "passes" if waived == 1 else "pass"
+            return "Pass, with waivers", f"No limit fails, but {waived} {of_all} {passes} by waiver only{without}."
         return "Pass", f"Every limit that was judged holds ({len(limits) - unmeasured} {of_all}){without}."
     if report.verdict == "not_run":
         return "Nothing was judged", "No limit of the policy met a measurement, so there is no verdict to give."
