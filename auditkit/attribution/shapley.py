@@ -1,0 +1,106 @@
+"""Shapley values over the columns of the user's data: exact for few columns, else by one shared regression."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.attribution.decision import Explained, Floats
+from auditkit.errors import InputError
+
+MOST_COLUMNS = 14
+"""The most columns whose 2^14 coalitions are all evaluated."""
+
+
+def every_coalition(column_count: int) -> NDArray[np.bool_]:
+    """Return all coalitions (2^columns, columns); row k holds the binary digits of k."""
+    codes = np.arange(2**column_count)[:, None]
+    return np.asarray((codes >> np.arange(column_count)) & 1 == 1)
+
+
+def exact_shapley(explained: Explained) -> Floats:
+    """Return the exact Shapley values of the columns against the baseline: (rows, columns).
+
+    phi_j = sum over S without j of |S|! (d - |S| - 1)! / d! (v(S + j) - v(S)) (Shapley 1953), for v the decision with
+    the columns of S known and the others at the baseline. All coalitions are evaluated in batched forward passes.
+
+    Raises:
+        InputError: more than 14 columns.
+    """
+    count = len(explained.columns)
+    if count > MOST_COLUMNS:
+        raise InputError(f"exact Shapley values take at most {MOST_COLUMNS} columns, got {count}; use kernel_shap.")
+    coalitions = every_coalition(count)
+    values = explained.coalition_values(coalitions)
+    sizes = coalitions.sum(axis=1)
+    weight = np.array([math.factorial(s) * math.factorial(count - s - 1) / math.factorial(count) for s in range(count)])
+    # v(S + j) - v(S) for S without j puts +weight(|S|) on S + j and -weight(|S|) on S.
+    coefficients = np.where(coalitions, weight[np.maximum(sizes - 1, 0)][:, None], 0.0)
+    coefficients -= np.where(~coalitions, weight[np.minimum(sizes, count - 1)][:, None], 0.0)
+    return np.asarray(values @ coefficients)
+
+
+def kernel_shap(explained: Explained, *, coalition_count: int, seed: int) -> Floats:
+    """Return Shapley values by weighted least squares over one coalition design shared by all rows: (rows, columns).
+
+    Lundberg & Lee 2017 (arXiv:1705.07874, theorem 2). With a design of all coalitions the values are exact; in any
+    case the values of a row sum to its change of the decision.
+    """
+    count = len(explained.columns)
+    if count < 2:
+        return explained.change()[:, None]
+    coalitions, weights = shared_design(count, coalition_count, np.random.default_rng(seed))
+    ends = np.array([[False] * count, [True] * count])
+    values = explained.coalition_values(np.concatenate([ends, coalitions]))
+    start, change = values[:, :1], values[:, 1] - values[:, 0]
+    # The constraint sum(phi) = change takes the last column out of the regression.
+    design = coalitions[:, :-1].astype(float) - coalitions[:, -1:]
+    weighted = design.T * weights
+    target = values[:, 2:] - start - change[:, None] * coalitions[:, -1]
+    solution = np.linalg.lstsq(weighted @ design, weighted @ target.T, rcond=None)[0].T
+    return np.concatenate([solution, (change - solution.sum(axis=1))[:, None]], axis=1)
+
+
+def shared_design(
+    column_count: int, coalition_count: int, rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], Floats]:
+    """Return about `coalition_count` coalitions (n, columns) and their weights (n,) by the Shapley kernel.
+
+    Sizes are taken from both ends, where the kernel is heaviest: all coalitions of a size and of its complement while
+    they fit, each with its exact weight (d - 1) / (C(d, s) s (d - s)); the rest of the weight goes to pairs of a
+    coalition and its complement, drawn at random (Covert & Lee 2021, arXiv:2012.01536).
+    """
+    blocks: list[NDArray[np.bool_]] = []
+    weights: list[Floats] = []
+    left = coalition_count
+    sizes = list(range(1, column_count // 2 + 1))
+    while sizes:
+        size = sizes[0]
+        kinds = {size, column_count - size}
+        number = math.comb(column_count, size) * len(kinds)
+        if number > left:
+            break
+        for each in sorted(kinds):
+            block = np.zeros((math.comb(column_count, each), column_count), dtype=bool)
+            for row, members in enumerate(combinations(range(column_count), each)):
+                block[row, list(members)] = True
+            blocks.append(block)
+            weights.append(np.full(len(block), _kernel(column_count, each) / len(block)))
+        left -= number
+        sizes.pop(0)
+    if sizes and left >= 2:
+        kernel = np.array([_kernel(column_count, size) * (1 if 2 * size == column_count else 2) for size in sizes])
+        drawn = rng.choice(sizes, size=left // 2, p=kernel / kernel.sum())
+        half = rng.random((len(drawn), column_count)).argsort(axis=1).argsort(axis=1) < drawn[:, None]
+        block, repeats = np.unique(np.concatenate([half, ~half]), axis=0, return_counts=True)
+        blocks.append(block)
+        weights.append(kernel.sum() * repeats / repeats.sum())
+    return np.concatenate(blocks), np.concatenate(weights)
+
+
+def _kernel(column_count: int, size: int) -> float:
+    """Return the kernel's weight of all coalitions of one size together."""
+    return (column_count - 1) / (size * (column_count - size))
