@@ -51,7 +51,7 @@ register_grad_sampler(RecurrentLinear)(compute_rnn_linear_grad_sample)
 
 NOT_COVERED = (
     "the choice of architecture, hyperparameters and number of epochs, and every run tried before this one",
-    "preprocessing learned from the same rows: means, scales, category lists, vocabularies, and columns kept or dropped",
+    "preprocessing learned from the same rows: means, scales, categories, vocabularies, and columns kept or dropped",
     "the row count n, which is stated here and sets the sampling rate",
     "any other release from the same rows: the original model, its predictions, this report's numbers",
     "rows of the same person or household: one row is protected, not one person with several rows",

@@ -183,7 +183,7 @@ def test_clipped_gradients_agree_with_a_float64_loop(clipping: Clipping, clip: f
 
 
 TEXT = {"vocabulary_size": 12, "length": 6, "output_width": 3, "dropout": 0.0}
-IMAGE = {"input_shape": [2, 8, 8], "output_width": 3, "channels": [3, 4], "hidden": 5}
+IMAGE = {"input_shape": [2, 8, 8], "output_width": 3, "channels": [3, 4], "hidden": 5, "dropout": 0.0}
 
 
 @BOTH
