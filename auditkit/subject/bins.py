@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from auditkit.errors import DatasetError, InputError
-from auditkit.subject.schema import numbers
+from auditkit.subject.values import numbers
 
 MAXIMUM_BINS = 100
 Edges = tuple[float, ...]

@@ -4,34 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from auditkit.errors import InputError, ModelFileError
+from auditkit.errors import InputError, ModelFileError, NotRun
+from auditkit.subject.schema import Output
 
 Progress = Callable[[float, str], None]
+
+ROWS_AT_ONCE = 2**16
+"""How many rows are encoded at a time."""
+
+
+LARGE_ROW_COUNT = 2**20
+"""From this many rows on, codes are held as int32 and probabilities as float32, and rows are encoded in parts."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model says about each row.
+    """What a model, or a record of decisions, says about each row.
 
-    `probabilities` is float64, (rows, classes); `labels` is int64, (rows,): the most probable class, in a binary task
-    the positive one at a score of at least 0.5. `notes` says what happened on the way (a smaller batch).
+    `labels` is integer, (rows,): the predicted class; of a model the most probable one, in a binary task the positive
+    one at a score of at least 0.5. `class_probabilities` is floating, (rows, classes), or None where only decisions
+    are known; `ranking`, (rows,), are scores that order the rows without being probabilities. `notes` says what
+    happened on the way (a smaller batch, a threshold).
     """
 
-    probabilities: NDArray[np.float64]
     labels: NDArray[np.int64]
+    class_probabilities: NDArray[np.float64] | None
+    ranking: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
 
     @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """The probability of every class: (rows, classes).
+
+        Raises:
+            NotRun: the data hold decisions, or scores on another scale.
+        """
+        if self.class_probabilities is None:
+            what = "scores that are no probabilities" if self.ranking is not None else "decisions and no scores"
+            raise NotRun(f"the data hold {what}; pass --score COLUMN with values from 0 to 1")
+        return self.class_probabilities
+
+    @property
     def scores(self) -> NDArray[np.float64]:
-        """The probability of the positive, that is the last, class: (rows,)."""
-        scores: NDArray[np.float64] = self.probabilities[:, -1]
+        """What orders the rows: the probability of the positive, that is the last, class, or the ranking: (rows,).
+
+        Raises:
+            NotRun: the data hold decisions only.
+        """
+        scores: NDArray[np.float64] = self.probabilities[:, -1] if self.ranking is None else self.ranking
         return scores
 
 
@@ -51,19 +78,47 @@ def choose_device(device: str) -> torch.device:
 
 def predict(
     module: nn.Module,
-    inputs: NDArray[np.float32],
+    inputs: NDArray[Any],
     *,
-    output: Literal["logits", "probabilities"],
+    output: Output,
     class_count: int,
     device: torch.device,
+    threshold: float | None = None,
     batch_size: int = 8192,
     progress: Progress | None = None,
 ) -> Predictions:
-    """Return the predictions of a module for encoded rows, (rows, input_width).
+    """Return the predictions of a module for encoded rows, (rows, ...): see `predict_rows`."""
+    return predict_rows(
+        module,
+        lambda rows: inputs[rows],
+        len(inputs),
+        output=output,
+        class_count=class_count,
+        device=device,
+        threshold=threshold,
+        batch_size=batch_size,
+        progress=progress,
+    )
 
-    `output` says what the module returns: logits (softmax is taken; sigmoid of a single column) or probabilities.
-    A single column is the positive class of a binary task. The module runs in eval mode under inference_mode, and is
-    given back in the mode and on the device it came with. Out of memory halves the batch, and a note says so.
+
+def predict_rows(
+    module: nn.Module,
+    encode: Callable[[slice], NDArray[Any]],
+    row_count: int,
+    *,
+    output: Output,
+    class_count: int,
+    device: torch.device,
+    threshold: float | None = None,
+    batch_size: int = 8192,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Return the predictions of a module for rows that are encoded a part at a time by `encode`.
+
+    `output` says what the module returns: logits (softmax is taken; sigmoid of a single column), probabilities, or
+    a score in a single column, positive from `threshold` on. A single column is the positive class of a binary task.
+    The module runs in eval mode under inference_mode, and is given back in the mode and on the device it came with.
+    Out of memory halves the batch, and a note says so.
 
     Raises:
         ModelFileError: the module does not take the inputs, gives another number of rows or classes, NaN or
@@ -72,26 +127,36 @@ def predict(
     modes = {part: part.training for part in module.modules()}
     home = next((tensor.device for tensor in module.state_dict().values()), torch.device("cpu"))
     notes: list[str] = []
-    parts: list[NDArray[np.float64]] = []
-    start = 0
+    width = 1 if output == "score" else class_count
+    probabilities = np.zeros((row_count, width), dtype=np.float32 if row_count > LARGE_ROW_COUNT else np.float64)
+    wrong: list[NDArray[np.int64]] = []
+    part, part_start, start = encode(slice(0, ROWS_AT_ONCE)), 0, 0
     try:
         module.to(device).eval()
-        while start < len(inputs):
+        while start < row_count:
+            if start >= part_start + len(part):
+                part_start = start
+                part = encode(slice(start, start + ROWS_AT_ONCE))
+            batch = part[start - part_start : start - part_start + batch_size]
             try:
-                outputs = _forward(module, inputs[start : start + batch_size], device)
+                outputs = _forward(module, batch, device)
             except (MemoryError, RuntimeError, TypeError, ValueError, IndexError) as error:
                 if not _is_out_of_memory(error):
                     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                    shape = f"({min(batch_size, len(inputs) - start)}, {inputs.shape[1]})"
-                    raise ModelFileError(f"model: cannot be run on a {shape} float32 input: {first}.") from error
+                    raise ModelFileError(
+                        f"model: cannot be run on a {batch.shape} {batch.dtype} input: {first}."
+                    ) from error
                 if batch_size == 1:
                     raise ModelFileError(f"model: one row does not fit into the memory of {device}.") from error
-                batch_size = max(min(batch_size, len(inputs) - start) // 2, 1)
+                batch_size = max(len(batch) // 2, 1)
             else:
-                parts.append(outputs)
+                finite = np.isfinite(outputs).all(axis=1)
+                wrong.append(start + np.flatnonzero(~finite))
+                outputs[~finite] = 0  # counted, and refused below
+                probabilities[start : start + len(outputs)] = _probabilities(outputs, output, class_count)
                 start += len(outputs)
                 if progress is not None:
-                    progress(start / len(inputs), f"{start:,} of {len(inputs):,} rows predicted")
+                    progress(start / row_count, f"{start:,} of {row_count:,} rows predicted")
                 continue
             # Outside the handler, where the failed pass's tensors are no longer held by the exception.
             notes = [
@@ -101,15 +166,33 @@ def predict(
                 torch.cuda.empty_cache()
     finally:
         module.to(home)
-        for part, training in modes.items():
-            part.training = training
-    outputs = np.concatenate(parts) if parts else np.zeros((0, class_count))
-    probabilities = _probabilities(outputs, output, class_count)
-    labels = (probabilities[:, 1] >= 0.5).astype(np.int64) if class_count == 2 else probabilities.argmax(axis=1)
-    return Predictions(probabilities=probabilities, labels=labels.astype(np.int64), notes=tuple(notes))
+        for submodule, training in modes.items():
+            submodule.training = training
+    rows = np.concatenate(wrong) if wrong else np.zeros(0, dtype=np.int64)
+    if rows.size:
+        raise ModelFileError(
+            f"model: {rows.size:,} of {row_count:,} rows have NaN or infinite outputs, the first is row "
+            f"{int(rows[0]):,} of the audited rows."
+        )
+    if output == "score":
+        scores = probabilities[:, 0]
+        positive = (scores >= (0.0 if threshold is None else threshold)).astype(code_type(row_count))
+        return Predictions(labels=positive, class_probabilities=None, ranking=scores, notes=tuple(notes))
+    return Predictions(labels=decided(probabilities), class_probabilities=probabilities, notes=tuple(notes))
 
 
-def _forward(module: nn.Module, batch: NDArray[np.float32], device: torch.device) -> NDArray[np.float64]:
+def decided(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the predicted class of each row: with two classes 1 from a probability of 0.5 on, else the likeliest."""
+    chosen = probabilities[:, 1] >= 0.5 if probabilities.shape[1] == 2 else probabilities.argmax(axis=1)
+    return chosen.astype(code_type(len(probabilities)))
+
+
+def code_type(row_count: int) -> type[np.int64]:
+    """Return the integer type of codes of so many rows (typed as int64: int32 behaves alike and takes half)."""
+    return np.int32 if row_count > LARGE_ROW_COUNT else np.int64  # type: ignore[return-value]
+
+
+def _forward(module: nn.Module, batch: NDArray[Any], device: torch.device) -> NDArray[np.float64]:
     with torch.inference_mode():
         outputs = module(torch.from_numpy(np.ascontiguousarray(batch)).to(device))
         if not isinstance(outputs, torch.Tensor):
@@ -121,19 +204,17 @@ def _forward(module: nn.Module, batch: NDArray[np.float32], device: torch.device
                 f"model: must return one row of outputs for each of {len(batch):,} inputs, "
                 f"got shape {tuple(outputs.shape)}."
             )
-        array: NDArray[np.float64] = outputs.to("cpu", torch.float64).numpy()
+        array: NDArray[np.float64] = outputs.to("cpu", torch.float64, copy=True).numpy()
         return array
 
 
 def _probabilities(outputs: NDArray[np.float64], output: str, class_count: int) -> NDArray[np.float64]:
-    """Return the probability of every class, (rows, classes), from checked outputs."""
-    wrong = ~np.isfinite(outputs).all(axis=1)
-    if wrong.any():
-        raise ModelFileError(
-            f"model: {int(wrong.sum()):,} of {len(outputs):,} rows have NaN or infinite outputs, the first is row "
-            f"{int(wrong.argmax()):,} of the audited rows."
-        )
+    """Return the probability of every class, (rows, classes), from finite outputs."""
     width = outputs.shape[1]
+    if output == "score":
+        if width != 1:
+            raise ModelFileError(f"model: returns {width} columns of outputs, and a score is a single one.")
+        return outputs
     if width != class_count and not (width == 1 and class_count == 2):
         raise ModelFileError(f"model: returns {width} columns of outputs, but the schema names {class_count} classes.")
     if output == "probabilities":

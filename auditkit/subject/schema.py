@@ -112,7 +112,7 @@ class Schema(Record):
     @model_validator(mode="after")
     def _consistent(self) -> Schema:
         if bool(self.features) == (self.output == "decisions"):
-            raise ValueError("a model reads at least one feature, and recorded decisions have none")
+            raise ValueError("features: a model reads at least one, and recorded decisions have none")
         for column, rule in self.bins.items():
             check_rule(column, rule)
         names = [column for feature in self.features for column in feature.reads]
@@ -372,7 +372,7 @@ def infer_classes(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
             f"target {target!r} must have from 2 to {MAXIMUM_CATEGORIES:,} classes, got {len(classes):,}; "
             "auditkit audits classifiers."
         )
-    numeric = all(math.isfinite(_number(name)) for name in classes)
+    numeric = all(math.isfinite(number(name)) for name in classes)
     return tuple(sorted(classes, key=float) if numeric else classes)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from auditkit.errors import InputError, closest
 from auditkit.subject.data import factorize
-from auditkit.subject.schema import numbers
+from auditkit.subject.values import numbers
 
 MAXIMUM_LENGTH, MAXIMUM_DEPTH = 10_000, 50
 

@@ -191,7 +191,12 @@ def test_kinds_are_inferred():
     )
     assert inferred(["None", "NA"]).categories == ("NA", "None")
     assert inferred([None, None]) == Feature(name="x", kind="numeric", missing=True)
-    assert inferred(["2020-01-01", "2020-01-02"]).kind == "categorical"
+    assert inferred(["2020-01-01", "2020-01-02", "NA"]) == Feature(
+        name="x", kind="date", mean=18262.5, scale=0.5, missing=True
+    )
+    assert inferred(["31/01/2020", "01/02/2020"]).kind == "categorical", "a date of another form is a text"
+    assert inferred(["1,234", "12"]).mean == 623
+    assert inferred(["1,23", "12"]).kind == "categorical"
     assert inferred([True, False], dtype=bool).kind == "boolean"
     assert inferred([1, 2], dtype="int8").kind == "numeric"
     assert inferred(["u", "v"], dtype="category").categories == ("u", "v")

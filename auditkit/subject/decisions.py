@@ -1,0 +1,151 @@
+"""Decisions that were made already: a column of labels, probabilities or scores in the place of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from auditkit.errors import DatasetError, InputError, closest
+from auditkit.subject.data import factorize, origin, shown
+from auditkit.subject.predict import Predictions, code_type
+from auditkit.subject.schema import Schema
+from auditkit.subject.values import FALSE_WORDS, TRUE_WORDS, numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """Where recorded decisions stand in a data set.
+
+    `prediction` holds each row's class, or a word for yes or no, or the positive class's probability, or, with a
+    `threshold`, a score that is positive from the threshold on. `score` holds what orders the rows; where all of it
+    lies from 0 to 1 it is taken for the positive class's probability. Either may be None, not both.
+    """
+
+    prediction: str | None
+    score: str | None = None
+    threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a record of nothing."""
+        if self.prediction is None and self.score is None:
+            raise InputError("there is neither a model nor a record of decisions; pass MODEL or --prediction COLUMN.")
+        if self.threshold is not None and not np.isfinite(self.threshold):
+            raise InputError(f"threshold must be finite, got {self.threshold}.")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that hold the decisions."""
+        return tuple(name for name in (self.prediction, self.score) if name is not None)
+
+    def present(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+        """Return which rows have all of it: bool, (rows,).
+
+        Raises:
+            InputError: a column is not there.
+        """
+        present = np.ones(len(frame), dtype=bool)
+        for option, name in (("prediction", self.prediction), ("score", self.score)):
+            if name is None:
+                continue
+            if name not in frame.columns:
+                known = [str(column) for column in frame.columns]
+                raise InputError(f"{option} column {name!r} is not in the data{closest(name, known)}.")
+            present &= factorize(frame[name])[0] >= 0
+        return present
+
+    def read(self, frame: pd.DataFrame, schema: Schema) -> Predictions:
+        """Return the decisions for rows that have them all.
+
+        Raises:
+            DatasetError: a value is none of what the column may hold (the row is named).
+            InputError: scores, or a threshold, for more than two classes.
+        """
+        if schema.task != "binary" and (self.score is not None or self.threshold is not None):
+            raise InputError(
+                f"scores and thresholds need two classes, and {schema.target} has {len(schema.classes)}; "
+                "pass --prediction alone, with the classes' names."
+            )
+        score = None if self.score is None else numbers(frame, self.score)
+        positive = schema.classes[-1]
+        if self.prediction is None or self.threshold is not None:
+            column = self.score if self.prediction is None else self.prediction
+            assert column is not None
+            scores = score if self.prediction is None else numbers(frame, column)
+            assert scores is not None
+            return self._by_threshold(frame, column, scores, score, positive)
+        labels = self._labels(frame, schema)
+        if labels is not None:
+            if score is None:
+                return Predictions(labels=labels, class_probabilities=None)
+            probabilities, ranking, notes = _read_scores(self.score or "", score)
+            return Predictions(labels=labels, class_probabilities=probabilities, ranking=ranking, notes=notes)
+        scores = numbers(frame, self.prediction)
+        return self._by_threshold(frame, self.prediction, scores, score, positive)
+
+    def _by_threshold(
+        self,
+        frame: pd.DataFrame,
+        column: str,
+        scores: NDArray[np.float64],
+        score: NDArray[np.float64] | None,
+        positive: str,
+    ) -> Predictions:
+        threshold = self.threshold
+        if threshold is None:
+            outside = (scores < 0) | (scores > 1)
+            if outside.any():
+                row = int(outside.argmax())
+                raise DatasetError(
+                    f"column {column!r}, {origin(frame, row)}: {scores[row]:g} is no probability; pass --threshold to "
+                    f"say from which score on a row counts as {shown(positive)}."
+                )
+            threshold = 0.5
+        labels = (scores >= threshold).astype(code_type(len(scores)))
+        note = f"Predicted {positive} where {column} is at least {threshold:g}."
+        probabilities, ranking, notes = _read_scores(self.score or column, scores if score is None else score)
+        return Predictions(labels=labels, class_probabilities=probabilities, ranking=ranking, notes=(note, *notes))
+
+    def _labels(self, frame: pd.DataFrame, schema: Schema) -> NDArray[np.int64] | None:
+        """Return the class codes of the prediction column, or None where it holds probabilities."""
+        assert self.prediction is not None
+        codes, words = factorize(frame[self.prediction])
+        position = {name: code for code, name in enumerate(schema.classes)}
+        if schema.task == "binary" and not set(words) <= set(position):
+            folded = {word.casefold() for word in words}
+            if folded <= TRUE_WORDS | FALSE_WORDS:
+                position = {word: int(word.casefold() in TRUE_WORDS) for word in words}
+        unknown = [code for code, word in enumerate(words) if word not in position]
+        if not unknown:
+            lookup = np.array([*(position[word] for word in words), -1], dtype=code_type(len(frame)))
+            return lookup[codes]
+        try:
+            numbers(frame, self.prediction)
+        except DatasetError:
+            numeric = False
+        else:
+            numeric = schema.task == "binary"
+        if numeric:
+            return None
+        row = int(np.isin(codes, unknown).argmax())
+        listed = ", ".join(shown(name) for name in schema.classes[:5]) + (", ..." if len(schema.classes) > 5 else "")
+        raise DatasetError(
+            f"column {self.prediction!r}, {origin(frame, row)}: {shown(words[codes[row]])} is none of the classes of "
+            f"{schema.target!r} ({listed}), nor a probability."
+        )
+
+
+def _read_scores(
+    column: str, scores: NDArray[np.float64]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, tuple[str, ...]]:
+    """Return the scores as probabilities (rows, 2) if they can be, else as a ranking, and a note on which it is."""
+    low, high = float(scores.min()), float(scores.max())
+    if low < 0 or high > 1:
+        return None, scores, (f"The scores in {column}, from {low:g} to {high:g}, rank the rows: no probabilities.",)
+    large = code_type(len(scores)) is not np.int64
+    probabilities = np.empty((len(scores), 2), dtype=np.float32 if large else np.float64)
+    probabilities[:, 1] = scores
+    probabilities[:, 0] = 1 - scores
+    return probabilities, None, (f"The scores in {column} are read as probabilities of the positive class.",)
