@@ -11,6 +11,7 @@ from auditkit.evidence.counts import Counts, suppression_note, tally
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart
 from auditkit.metrics.disparity import gap_measurements
 from auditkit.metrics.rates import rate_measurement
+from auditkit.metrics.replicates import with_gap_replicates
 from auditkit.subject.subject import Subject
 
 RATES = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
@@ -63,8 +64,9 @@ class Fairness:
                         counts, rate, prefix="fairness", level=subject.conf_level, min_group=subject.min_group
                     )
                 )
-            measurements += gap_measurements(
-                counts, prefix="fairness", level=subject.conf_level, min_group=subject.min_group
+            gaps = gap_measurements(counts, prefix="fairness", level=subject.conf_level, min_group=subject.min_group)
+            measurements += with_gap_replicates(
+                gaps, *subject.group_codes(columns), subject.labels, subject.predictions.labels, subject.min_group
             )
             exhibits += [
                 SliceChart(title=f"{title} by {' & '.join(columns)}", measurement=f"fairness.{rate}", by=columns)

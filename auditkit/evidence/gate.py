@@ -9,8 +9,8 @@ from pathlib import Path
 
 from auditkit.errors import InputError
 from auditkit.evidence.judging import judge, unmeasured
-from auditkit.evidence.measurement import Measurement
 from auditkit.evidence.policy import Finding, Policy, check_measurements_exist
+from auditkit.evidence.regression import Earlier
 from auditkit.evidence.report import BaselineRecord, Outcome, Report, read_report
 from auditkit.evidence.waivers import Waiver, waive
 
@@ -56,7 +56,7 @@ def judge_report(
     if baseline is not None:
         _check_comparable(report, baseline)
     judged = today or datetime.now(UTC).date()
-    before = None if baseline is None else _measurements(baseline.report)
+    before = None if baseline is None else _earlier(report, baseline.report)
     model_sha256 = report.subject.model.sha256 if report.subject.model else None
     audited = [outcome for outcome in report.outcomes if outcome.reason != ABSENT]
     named = dict.fromkeys(limit.measurement.partition(".")[0] for limit in policy.limits)
@@ -108,7 +108,7 @@ def same_rows(report: Report, other: Report) -> bool:
     return None not in hashes and hashes == (two.sha256, two.rows_sha256)
 
 
-def _findings(outcome: Outcome, policy: Policy, before: list[Measurement] | None) -> list[Finding]:
+def _findings(outcome: Outcome, policy: Policy, before: Earlier | None) -> list[Finding]:
     why = outcome.error or outcome.reason or "the audit made no such measurement"
     findings: list[Finding] = []
     for limit in policy.limits:
@@ -117,8 +117,13 @@ def _findings(outcome: Outcome, policy: Policy, before: list[Measurement] | None
     return findings
 
 
-def _measurements(report: Report) -> list[Measurement]:
-    return [measurement for outcome in report.outcomes for measurement in outcome.measurements]
+def _earlier(report: Report, other: Report) -> Earlier:
+    hashes = [one.subject.model.sha256 if one.subject.model else None for one in (report, other)]
+    return Earlier(
+        measurements=tuple(measurement for outcome in other.outcomes for measurement in outcome.measurements),
+        same_rows=same_rows(report, other),
+        same_model=hashes[0] is not None and hashes[0] == hashes[1],
+    )
 
 
 def _check_comparable(report: Report, baseline: Baseline) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
 from auditkit.evidence.policy import Finding, Limit, Verdict
-from auditkit.evidence.regression import DIFFERENCE_UNIT, judged_interval, regression
+from auditkit.evidence.regression import DIFFERENCE_UNIT, Earlier, Regression, judged_interval, regression
 from auditkit.evidence.sentences import regression_sentence, sentence
 
 RANK: dict[str, int] = {"error": 6, "fail": 5, "inconclusive": 4, "warn": 3, "not_run": 2, "waived": 1, "pass": 0}
@@ -16,9 +16,7 @@ RANK: dict[str, int] = {"error": 6, "fail": 5, "inconclusive": 4, "warn": 3, "no
 NO_BASELINE = "there is no baseline; pass --baseline RESULTS.json"
 
 
-def judge(
-    limit: Limit, measurements: Iterable[Measurement], baseline: Sequence[Measurement] | None = None
-) -> list[Finding]:
+def judge(limit: Limit, measurements: Iterable[Measurement], baseline: Earlier | None = None) -> list[Finding]:
     """Judge one limit against the measurements that it chooses; one finding per number.
 
     A measurement with slices and no value of its own is judged slice by slice, on intervals that hold for all
@@ -73,17 +71,13 @@ def _worst(findings: list[Finding]) -> Finding:
     return worst.model_copy(update={"message": worst.message + said})
 
 
-def _judge_number(
-    limit: Limit, measurement: Measurement, part: Slice | None, baseline: Sequence[Measurement] | None
-) -> Finding:
+def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None, baseline: Earlier | None) -> Finding:
     number: Measurement | Slice = measurement if part is None else part
     value, interval, before, reason = number.value, judged_interval(number), None, number.reason
     unit: Unit = measurement.unit
     if limit.regression_at_most is not None and value is not None:
-        then = next((m for m in baseline or () if m.id == measurement.id and m.by == measurement.by), None)
-        change = regression(measurement, then, part)
+        change = Regression(reason=NO_BASELINE) if baseline is None else regression(measurement, baseline, part)
         value, interval, before, reason = change.value, change.interval, change.baseline, change.reason
-        reason = NO_BASELINE if baseline is None else reason
         unit = DIFFERENCE_UNIT.get(unit, unit)
     if limit.min_count is not None and value is not None and number.count < limit.min_count:
         value, interval, before = None, None, None

@@ -45,7 +45,7 @@ class Slice(Record):
 
     `interval` holds for this group alone; `simultaneous_interval` is wider, and holds for all groups of the
     measurement at once: it is the one that a limit over many groups is judged by. A value of None says why
-    in `reason`.
+    in `reason`. `replicates` are as in a Measurement.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Slice(Record):
     count: NonNegativeInt
     interval: Interval | None = None
     simultaneous_interval: Interval | None = None
+    replicates: tuple[FiniteFloat, ...] = ()
     reason: str | None = None
 
     @model_validator(mode="after")
@@ -68,6 +69,8 @@ class Measurement(Record):
     `id` is `auditor.metric_in_full`, and never changes its meaning. `by` names the columns that the value
     is broken down by; each slice is then one group. For a gap between groups `compared` names the group with
     the lowest and the one with the highest value. `count` is the number of rows that the value rests on.
+    `replicates` are the values with one block of rows left out each, where they were computed: two models' on the
+    same rows are pairs (auditkit.metrics.replicates).
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9_]+\.[a-z0-9_]+$")]
@@ -79,6 +82,7 @@ class Measurement(Record):
     interval: Interval | None = None
     slices: tuple[Slice, ...] = ()
     compared: tuple[str, str] | None = None
+    replicates: tuple[FiniteFloat, ...] = ()
     source: str
     reason: str | None = None
 
@@ -150,7 +154,10 @@ class Line(Record):
 
 
 class Curve(Record):
-    """Lines over a common pair of axes; `identity` asks for the diagonal that a perfect model would follow."""
+    """Lines over a common pair of axes; `identity` asks for the diagonal, such as a perfect model would follow.
+
+    On a `scale` of "log" both axes are logarithmic, and every value lies above 0.
+    """
 
     kind: Literal["curve"] = "curve"
     title: str
@@ -160,7 +167,15 @@ class Curve(Record):
     x_unit: Unit = "number"
     y_unit: Unit = "number"
     identity: bool = False
+    scale: Literal["linear", "log"] = "linear"
     lines: tuple[Line, ...]
+
+    @model_validator(mode="after")
+    def _positive(self) -> Curve:
+        parts = (part or () for line in self.lines for part in (line.x, line.y, line.low, line.high))
+        if self.scale == "log" and any(value <= 0 for part in parts for value in part):
+            raise ValueError(f"curve {self.title!r}: logarithmic axes need values above 0")
+        return self
 
 
 Exhibit = Annotated[Facts | Table | SliceChart | Curve, Field(discriminator="kind")]

@@ -14,6 +14,7 @@ from auditkit.evidence.counts import group_name, suppressed
 from auditkit.evidence.intervals import simultaneous_level
 from auditkit.evidence.measurement import Better, Interval, Measurement, Slice, Unit
 from auditkit.metrics.rates import too_small
+from auditkit.metrics.replicates import replicates
 
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
@@ -70,6 +71,7 @@ def measure(
             better=better,
             count=len(labels),
             interval=_interval(whole.bounds[0], level) if whole.bounds else None,
+            replicates=_replicates(statistic, labels, predictions),
             source=source,
             reason=whole.reason,
         )
@@ -123,10 +125,15 @@ def _slices(
                 count=len(rows),
                 interval=_interval(alone, level),
                 simultaneous_interval=_interval(together, level, family),
+                replicates=_replicates(statistic, labels[rows], predictions[rows]) if len(key) == 1 else (),
                 reason=None if part.reason is None else f"{part.reason} in this group",
             )
         )
     return slices
+
+
+def _replicates(statistic: Statistic, labels: NDArray[Any], predictions: NDArray[Any]) -> tuple[float, ...]:
+    return replicates(lambda rows: statistic(labels[rows], predictions[rows], ()).value, len(labels))
 
 
 def _interval(bound: Bound | None, level: float, family: str = "") -> Interval | None:

@@ -1,0 +1,112 @@
+"""Leave-a-block-out replicates: what lets the numbers of two models on the same rows be compared as pairs.
+
+A report holds no row, so that two reports alone cannot say on which rows both models erred. Instead each number is
+recorded once more for each of up to 20 blocks of rows, with that block left out. The same rows always fall into the
+same blocks; the replicates of two models on the same rows then differ as the models do, and their spread gives the
+standard error of the difference (the delete-a-group jackknife: Kott 2001; Shao & Tu 1995).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.evidence.counts import suppressed
+from auditkit.evidence.measurement import Measurement
+from auditkit.metrics.disparity import GAPS
+from auditkit.metrics.rates import successes_and_trials
+
+BLOCKS, FEWEST_BLOCKS = 20, 10
+MAXIMUM_ROWS = 200_000
+"""With more rows than this the plain intervals are short, and the replicates cost more than they bring."""
+
+Codes = NDArray[np.int64]
+
+
+def block_count(row_count: int, min_group: int = 10) -> int:
+    """Return into how many blocks rows are dealt: each has `min_group` rows at least; 0 where that gives too few.
+
+    >>> block_count(1000), block_count(150), block_count(99), block_count(10**6)
+    (20, 15, 0, 0)
+    """
+    blocks = min(BLOCKS, row_count // min_group)
+    return blocks if blocks >= FEWEST_BLOCKS and row_count <= MAXIMUM_ROWS else 0
+
+
+def deal(row_count: int, blocks: int, groups: Codes | None = None) -> Codes:
+    """Deal rows into blocks of equal size: int64, (rows,). It depends on nothing but the arguments.
+
+    With `groups`, the group of each row, the rows of each group are dealt by themselves.
+    """
+    order = np.random.default_rng(0).permutation(row_count)
+    if groups is None:
+        place = np.arange(row_count)
+    else:
+        order = order[np.argsort(groups[order], kind="stable")]
+        sizes = np.bincount(groups)
+        place = np.arange(row_count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    dealt = np.empty(row_count, dtype=np.int64)
+    dealt[order] = place % max(blocks, 1)
+    return dealt
+
+
+def replicates(statistic: Callable[[NDArray[np.intp]], float | None], row_count: int) -> tuple[float, ...]:
+    """Return the statistic of all rows but one block's, for each block; empty where it is somewhere undefined.
+
+    `statistic` takes the places of the rows that it is computed on.
+    """
+    blocks = block_count(row_count)
+    dealt = deal(row_count, blocks)
+    values = [statistic(np.flatnonzero(dealt != block)) for block in range(blocks)]
+    return _rounded([value for value in values if value is not None]) if None not in values else ()
+
+
+def with_gap_replicates(
+    measurements: list[Measurement],
+    names: tuple[tuple[str, ...], ...],
+    groups: Codes,
+    labels: Codes,
+    predictions: Codes,
+    min_group: int = 10,
+) -> list[Measurement]:
+    """Return gaps between groups (`gap_measurements`) with their replicates.
+
+    `groups`, `labels` and `predictions` hold the codes of each row, the last two of 0 and 1; `names` is the key of
+    each group. Where a group that is compared has too few rows to be dealt into blocks, the replicates stay empty.
+    """
+    sizes = np.bincount(groups, minlength=len(names))
+    present = np.flatnonzero(sizes)
+    shown = present[~suppressed(sizes[present], min_group, tuple(names[code] for code in present))]
+    blocks = block_count(int(sizes[shown].min()), min_group) if len(shown) > 1 and len(groups) <= MAXIMUM_ROWS else 0
+    if not blocks:
+        return measurements
+    dealt = deal(len(groups), blocks, groups)
+    cells = ((groups * blocks + dealt) * 2 + labels) * 2 + predictions
+    table = np.bincount(cells, minlength=len(sizes) * blocks * 4).reshape(len(sizes), blocks, 2, 2)[shown]
+    return [_with_replicates(measurement, table, min_group) for measurement in measurements]
+
+
+def _with_replicates(measurement: Measurement, blocks: NDArray[np.int64], min_group: int) -> Measurement:
+    gap, _, kind = measurement.id.partition(".")[2].rpartition("_")
+    if measurement.value is None or gap not in GAPS or kind not in ("difference", "ratio"):
+        return measurement
+    values = []
+    for rate in GAPS[gap]:
+        by_block = successes_and_trials(blocks, rate)
+        successes, trials = (counts.sum(axis=1, keepdims=True) - counts for counts in by_block)
+        defined = by_block[1].sum(axis=1) >= max(min_group, 1)
+        if not defined.any() or not trials[defined].all():
+            return measurement
+        rates = successes[defined] / trials[defined]
+        low, high = rates.min(axis=0), rates.max(axis=0)
+        if kind == "ratio" and not high.all():
+            return measurement
+        values.append(high - low if kind == "difference" else low / high)
+    worst = np.max(values, axis=0) if kind == "difference" else np.min(values, axis=0)
+    return measurement.model_copy(update={"replicates": _rounded(worst.tolist())})
+
+
+def _rounded(values: list[float]) -> tuple[float, ...]:
+    return tuple(float(f"{value:.8g}") for value in values)
