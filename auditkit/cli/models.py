@@ -1,4 +1,4 @@
-"""Commands that make models: train."""
+"""Commands about model files: train, pack, inspect."""
 
 from __future__ import annotations
 
@@ -7,11 +7,30 @@ from typing import Annotated
 
 import typer
 
-from auditkit.cli.options import Device, DeviceOption, Encoding, Quiet, Seed
+from auditkit.cli.options import (
+    Architecture,
+    ArchitectureArgs,
+    Classes,
+    Device,
+    DeviceOption,
+    Encoding,
+    ModelFile,
+    OutputOption,
+    Quiet,
+    SchemaFile,
+    Seed,
+    Threshold,
+    TrustPickle,
+)
 
 
 def train(
-    dataset: Annotated[Path, typer.Option("--dataset", help="The training rows (.csv, .csv.gz).", show_default=False)],
+    dataset: Annotated[
+        Path,
+        typer.Option(
+            "--dataset", "--images", help="The training rows: a file, or a folder of images.", show_default=False
+        ),
+    ],
     target: Annotated[str, typer.Option(help="The label's column.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The model file to write (.pt).", show_default=False)],
     sensitive: Annotated[
@@ -21,6 +40,23 @@ def train(
     drop: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Not a feature: an id, a weight; repeatable.", show_default=False),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The texts that are the only feature.", show_default=False)
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="The other columns are the pixels of an image, row by row; HxWx3 in colour.",
+            show_default=False,
+        ),
+    ] = None,
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            help="mlp, cnn, lstm, gru or transformer.", show_default="mlp, for images cnn, for texts transformer"
+        ),
     ] = None,
     epsilon: Annotated[
         float | None, typer.Option(help="Train with differential privacy at this budget.", show_default="without")
@@ -33,10 +69,11 @@ def train(
     encoding: Encoding = "utf-8",
     quiet: Quiet = False,
 ) -> None:
-    """Train a tabular network and pack it with its schema, ready for 'auditkit run'."""
+    """Train a network on a table, images or texts, and pack it with its schema, ready for 'auditkit run'."""
     from auditkit import terminal
     from auditkit.output import output_folder
     from auditkit.subject.data import read_data
+    from auditkit.subject.pixels import image_shape
     from auditkit.training.train import train as train_model
 
     with output_folder(out.parent), terminal.progress(silent=quiet) as progress:
@@ -45,6 +82,9 @@ def train(
             target=target,
             sensitive=sensitive or (),
             drop=drop or (),
+            text=text,
+            image=None if image is None else image_shape(image),
+            architecture=architecture,
             out=out,
             epochs=epochs,
             epsilon=epsilon,
@@ -54,3 +94,69 @@ def train(
         )
     if not quiet:
         terminal.trained(model, record)
+
+
+def pack(
+    model: ModelFile,
+    out: Annotated[Path, typer.Option(help="The model file to write (.pt or .safetensors).", show_default=False)],
+    architecture: Architecture = None,
+    architecture_args: ArchitectureArgs = None,
+    schema: SchemaFile = None,
+    output: OutputOption = None,
+    threshold: Threshold = None,
+    classes: Classes = None,
+    trust_pickle: TrustPickle = None,
+    quiet: Quiet = False,
+) -> None:
+    """Pack weights with their architecture and schema into one file, which 'auditkit run' needs no further word for."""
+    from auditkit.output import output_folder
+    from auditkit.subject.factory import read_arguments
+    from auditkit.subject.opening import Declared, pack_model
+    from auditkit.subject.schema import read_schema
+
+    declared = Declared(
+        schema=None if schema is None else read_schema(schema),
+        architecture=architecture,
+        arguments=None if architecture_args is None else read_arguments(architecture_args),
+        trust_pickle=trust_pickle,
+        output=output,
+        threshold=threshold,
+        classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
+    )
+    with output_folder(out.parent):
+        packed = pack_model(model, out, declared=declared)
+    if not quiet:
+        for note in packed.notes:
+            typer.echo(note)
+        typer.echo(f"Model: {out} ({packed.parameter_count:,} parameters, sha256:{packed.sha256})")
+
+
+def inspect(
+    model: ModelFile,
+    dataset: Annotated[
+        Path | None, typer.Option("--dataset", help="Rows that an audit would read.", show_default=False)
+    ] = None,
+    architecture: Architecture = None,
+    architecture_args: ArchitectureArgs = None,
+    schema: SchemaFile = None,
+    encoding: Encoding = "utf-8",
+    json_: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Tell what a model file is and what an audit could do with it; nothing of the file is run."""
+    from auditkit import terminal
+    from auditkit.inspection import inspect_model
+    from auditkit.subject.factory import read_arguments
+    from auditkit.subject.schema import read_schema
+
+    found = inspect_model(
+        model,
+        dataset=dataset,
+        architecture=architecture,
+        arguments=None if architecture_args is None else read_arguments(architecture_args),
+        schema=None if schema is None else read_schema(schema),
+        encoding=encoding,
+    )
+    if json_:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        terminal.inspected(found)

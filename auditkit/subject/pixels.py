@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,13 +10,31 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from auditkit.errors import DatasetError
+from auditkit.errors import DatasetError, InputError
 from auditkit.subject.data import origin
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
 
 MAXIMUM_PIXELS = 4096 * 4096
+
+
+def image_shape(words: str) -> Shape:
+    """Return channels, height and width as `HEIGHTxWIDTH`, or `HEIGHTxWIDTHxCHANNELS`, says them.
+
+    Raises:
+        InputError: it is said in another way.
+
+    >>> image_shape("28x28"), image_shape("32x24x3")
+    ((1, 28, 28), (3, 32, 24))
+    """
+    match = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})(?:x([1-9]\d?))?", words.strip())
+    if match is None:
+        raise InputError(
+            f"an image's shape is HEIGHTxWIDTH, or HEIGHTxWIDTHxCHANNELS, got {words!r}; pass --image 28x28."
+        )
+    height, width, channels = match.groups()
+    return int(channels or 1), int(height), int(width)
 
 
 def holds_images(column: pd.Series[Any]) -> bool:
