@@ -201,10 +201,19 @@ def difference_gap_interval(successes: ArrayLike, trials: ArrayLike, level: floa
     largest lower and the largest upper bound of a pair. Where all rates are equal it excludes 0 in 1 - `level`
     of samples, whatever k. (A percentile bootstrap of the gap excludes 0 in most of them: it is not a test.)
     """
+    return limits_gap_interval(*_simultaneous_limits(successes, trials, level))
+
+
+def limits_gap_interval(values: Array, limits: Bounds) -> tuple[float, float]:
+    """Return the interval of the largest minus the smallest of k independent values, k at least 2, from their limits.
+
+    `limits` are those of each value at the `studentized_range_level`; all pairs are then bounded at once by the
+    squares of the distances to the limits (Zou & Donner 2008, MOVER).
+    """
     low, high = 0.0, 0.0
-    for pair_low, pair_high in _pairs(_difference, successes, trials, level):
+    for pair_low, pair_high in _pairs(_difference, values, limits):
         low, high = max(low, float(pair_low.max())), max(high, float(pair_high.max()))
-    return low, min(high, 1.0)
+    return low, high
 
 
 def ratio_gap_interval(successes: ArrayLike, trials: ArrayLike, level: float) -> tuple[float, float]:
@@ -213,26 +222,46 @@ def ratio_gap_interval(successes: ArrayLike, trials: ArrayLike, level: float) ->
     As `difference_gap_interval`, by the ratios of all pairs (`donner_zou`); 1 stands where 0 stood there.
     """
     low, high = 1.0, 1.0
-    for pair_low, pair_high in _pairs(_ratio, successes, trials, level):
+    for pair_low, pair_high in _pairs(_ratio, *_simultaneous_limits(successes, trials, level)):
         low, high = min(low, float(pair_low.min())), min(high, float(pair_high.min()))
     return low, high
 
 
+def ratio_to_highest_interval(successes: ArrayLike, trials: ArrayLike, level: float) -> Bounds:
+    """Return the intervals of each of k independent rates over the highest of them, k at least 2: arrays (k,).
+
+    All hold at once with `level`: a rate over the highest is its smallest ratio to any other, or 1, and all ratios
+    are bounded together as in `ratio_gap_interval`. Where all rates are equal one of them excludes 1 in 1 - `level`
+    of samples at most.
+    """
+    rates, limits = _simultaneous_limits(successes, trials, level)
+    low, high = np.ones(len(rates)), np.ones(len(rates))
+    for first in range(len(rates)):
+        own = limits[0][first : first + 1], limits[1][first : first + 1]
+        others = np.arange(len(rates)) != first
+        bounds = _ratio(rates[first : first + 1], own, rates[others], (limits[0][others], limits[1][others]))
+        low[first], high[first] = min(1.0, bounds[0].min()), min(1.0, bounds[1].min())
+    return low, high
+
+
+def _simultaneous_limits(successes: ArrayLike, trials: ArrayLike, level: float) -> tuple[Array, Bounds]:
+    """Return k rates, and the limits of each from which all pairs are bounded at once."""
+    x, n = _rates(np.atleast_1d(successes), np.atleast_1d(trials))
+    return x / n, mid_p(x, n, studentized_range_level(level, len(x)))
+
+
 def _pairs(
-    combine: Callable[[Array, Bounds, Array, Bounds], Bounds], successes: ArrayLike, trials: ArrayLike, level: float
+    combine: Callable[[Array, Bounds, Array, Bounds], Bounds], values: Array, limits: Bounds
 ) -> Iterator[Bounds]:
     """Yield the simultaneous bounds of all ordered pairs, a block of first groups at a time to bound the memory."""
-    x, n = _rates(np.atleast_1d(successes), np.atleast_1d(trials))
-    if len(x) < 2:
-        raise InputError(f"a gap needs at least 2 groups, got {len(x)}.")
-    rates = x / n
-    limits = mid_p(x, n, studentized_range_level(level, len(x)))
-    step = max(1, PAIRS_AT_ONCE // len(x))
-    for start in range(0, len(x), step):
+    if len(values) < 2:
+        raise InputError(f"a gap needs at least 2 groups, got {len(values)}.")
+    step = max(1, PAIRS_AT_ONCE // len(values))
+    for start in range(0, len(values), step):
         block = slice(start, start + step)
         first = limits[0][block, None], limits[1][block, None]
-        low, high = combine(rates[block, None], first, rates[None, :], limits)
-        others = np.arange(len(x))[block, None] != np.arange(len(x))
+        low, high = combine(values[block, None], first, values[None, :], limits)
+        others = np.arange(len(values))[block, None] != np.arange(len(values))
         yield low[others], high[others]
 
 

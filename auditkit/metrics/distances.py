@@ -1,0 +1,176 @@
+"""How far apart the groups' scores lie: Kolmogorov-Smirnov and Wasserstein distances, and gaps between means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from auditkit.evidence.counts import group_name
+from auditkit.evidence.intervals import limits_gap_interval, studentized_range_level
+from auditkit.evidence.measurement import Interval, Measurement, Unit
+from auditkit.metrics.estimates import Breakdown, Statistic, shown_rows
+from auditkit.metrics.rates import too_small
+
+Array = NDArray[np.float64]
+REPLICATES = 1_000
+CELLS = 256
+MOST_GROUPS = 50
+"""Distances between the groups of a breakdown are taken up to so many: their pairs grow with the square."""
+
+DISTANCES: dict[str, tuple[Callable[[Array, Array], float], str]] = {
+    "score_kolmogorov_smirnov_distance": (
+        lambda first, second: float(stats.ks_2samp(first, second, method="asymp").statistic),
+        "scipy.stats.ks_2samp, largest over the pairs of groups",
+    ),
+    "score_wasserstein_distance": (
+        lambda first, second: float(stats.wasserstein_distance(first, second)),
+        "scipy.stats.wasserstein_distance, largest over the pairs of groups",
+    ),
+}
+"""The distances by name: the library's function of two samples, and the source."""
+
+
+def distance_measurements(
+    scores: Array, breakdown: Breakdown, *, prefix: str = "fairness", level: float = 0.95, seed: int = 0
+) -> list[Measurement]:
+    """Return the largest distance between the score distributions of two groups, by two measures: 0 is ideal.
+
+    Kolmogorov-Smirnov: the largest gap between the shares of the groups up to a score, from 0 to 1. Wasserstein: the
+    mean distance that scores would have to move, in their unit. `compared` names the two groups, the lower mean first.
+    An estimate of a distance is off by no more than the same distance of the two samples' errors (the triangle
+    inequality); these errors are simulated as Brownian bridges over the groups' distributions, and their largest over
+    the pairs, each by its standard scale, bounds all pairs at once. So an interval excludes 0 no more often than
+    stated where all groups are alike, which a bootstrap of the distance itself would always do.
+    """
+    groups = shown_rows(breakdown, len(scores))
+    reason = too_small(breakdown.min_group) if len(groups) < 2 else None
+    if len(groups) > MOST_GROUPS:
+        reason = f"{len(groups)} groups have too many pairs to compare; at most {MOST_GROUPS} are compared"
+    if reason is None and not np.isfinite(scores).all():
+        reason = f"{int((~np.isfinite(scores)).sum()):,} scores are not finite"
+    keys = list(groups)
+    samples = [np.asarray(scores[rows], dtype=np.float64) for rows in groups.values()]
+    measurements = []
+    slacks = _slacks(samples, level, seed) if reason is None else {}
+    for name, (distance, source) in DISTANCES.items():
+        value = interval = compared = None
+        if reason is None:
+            pairs = [(i, j) for i in range(len(keys)) for j in range(i)]
+            found = np.array([distance(samples[i], samples[j]) for i, j in pairs])
+            slack = np.array([slacks[name][i, j] for i, j in pairs])
+            worst = int(found.argmax())
+            value = float(found[worst])
+            compared = tuple(
+                group_name(keys[place])
+                for place in sorted(pairs[worst], key=lambda place: float(samples[place].mean()))
+            )
+            high = float((found + slack).max())
+            interval = Interval(
+                low=max(float((found - slack).max()), 0.0),
+                high=min(high, 1.0) if name == "score_kolmogorov_smirnov_distance" else high,
+                level=level,
+                method="simulated Brownian bridges" + (", largest over all pairs" if len(keys) > 2 else ""),
+            )
+        measurements.append(
+            Measurement(
+                id=f"{prefix}.{name}",
+                by=breakdown.columns,
+                value=value,
+                unit="number",
+                better="lower",
+                count=sum(map(len, samples)),
+                interval=interval,
+                compared=compared,
+                source=source,
+                reason=reason,
+            )
+        )
+    return measurements
+
+
+def _slacks(samples: list[Array], level: float, seed: int) -> dict[str, Array]:
+    """Return, for each distance, how far the estimate of each pair may be off: (groups, groups)."""
+    draws = np.random.default_rng(seed)
+    pooled = np.concatenate(samples)
+    edges = np.unique(np.quantile(pooled, np.linspace(0, 1, CELLS + 1)))
+    widths = np.diff(edges, append=edges[-1])
+    everyone = np.bincount(np.searchsorted(edges, pooled), minlength=len(edges)) / len(pooled)
+    errors = []
+    for sample in samples:
+        seen = np.bincount(np.searchsorted(edges, sample), minlength=len(edges))
+        # One row spread like all rows keeps a sample of equal scores from looking certain.
+        shares = (seen + everyone) / (len(sample) + 1)
+        walk = np.cumsum(draws.standard_normal((REPLICATES, len(edges))) * np.sqrt(shares), axis=1)
+        errors.append((walk - walk[:, -1:] * np.cumsum(shares)) / np.sqrt(max(len(sample) - 1, 1)))
+    norms: dict[str, Callable[[Array], Array]] = {
+        "score_kolmogorov_smirnov_distance": lambda error: np.asarray(np.abs(error).max(axis=1)),
+        "score_wasserstein_distance": lambda error: np.asarray(np.abs(error) @ widths),
+    }
+    sizes = np.array([len(sample) for sample in samples])
+    scale = np.sqrt(1 / sizes[:, None] + 1 / sizes[None, :])
+    largest = {name: np.zeros(REPLICATES) for name in norms}
+    for i in range(len(samples)):
+        for j in range(i):
+            between = errors[i] - errors[j]
+            for name, norm in norms.items():
+                largest[name] = np.maximum(largest[name], norm(between) / scale[i, j])
+    return {name: scale * float(np.quantile(most, level)) for name, most in largest.items()}
+
+
+def mean_gap_measurement(
+    name: str,
+    statistic: Statistic,
+    labels: NDArray[Any],
+    predictions: NDArray[Any],
+    breakdown: Breakdown,
+    *,
+    unit: Unit,
+    source: str,
+    prefix: str = "fairness",
+    level: float = 0.95,
+) -> Measurement:
+    """Return the highest minus the lowest value of a statistic over the groups, as `prefix.NAME`: 0 is ideal.
+
+    Groups where it is undefined are left out. The interval bounds all pairs at once (`limits_gap_interval`).
+    """
+    groups = shown_rows(breakdown, len(labels))
+    reason = too_small(breakdown.min_group) if len(groups) < 2 else None
+    names: list[str] = []
+    values: list[float] = []
+    ends: list[tuple[float, float]] = []
+    each = studentized_range_level(level, max(len(groups), 2))
+    for key, rows in groups.items():
+        part = statistic(labels[rows], predictions[rows], (each,))
+        if part.value is not None and part.bounds and part.bounds[0] is not None:
+            names.append(group_name(key))
+            values.append(part.value)
+            ends.append(part.bounds[0][:2])
+    if reason is None and len(values) < 2:
+        reason = "it is defined in fewer than two groups"
+    interval = compared = None
+    if reason is None:
+        low, high = limits_gap_interval(np.array(values), _columns(ends))
+        family = f", studentised range over {len(values)} groups" if len(values) > 2 else ""
+        interval = Interval(low=low, high=high, level=level, method=f"MOVER of the groups' limits{family}")
+        compared = names[int(np.argmin(values))], names[int(np.argmax(values))]
+    return Measurement(
+        id=f"{prefix}.{name}",
+        by=breakdown.columns,
+        value=max(values) - min(values) if reason is None else None,
+        unit=unit,
+        better="lower",
+        count=sum(map(len, groups.values())),
+        interval=interval,
+        compared=compared,
+        source=source,
+        reason=reason,
+    )
+
+
+def _columns(ends: Sequence[tuple[float, float]]) -> tuple[Array, Array]:
+    low, high = np.array(ends).T
+    return low, high
