@@ -27,9 +27,10 @@ from auditkit.evidence.policy import Policy, check_measurements_exist, default_p
 from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, Outcome, Report, SubjectRecord
 from auditkit.evidence.waivers import read_waivers
 from auditkit.subject.data import Data, data_from_frame, read_data
-from auditkit.subject.model import Model, model_from_module, open_model
-from auditkit.subject.schema import Schema, infer_classes, numeric_schema
-from auditkit.subject.subject import Subject, load_subject
+from auditkit.subject.model import Model
+from auditkit.subject.opening import Declared, model_for
+from auditkit.subject.schema import Schema
+from auditkit.subject.subject import NO_MODEL, Subject, load_subject
 
 Progress = Callable[[str, float, str], None]
 """Called with the auditor's name, the fraction done (0 to 1) and what is being done."""
@@ -63,6 +64,14 @@ def audit(
     target: str | None = None,
     sensitive: Sequence[str] | None = None,
     schema: Schema | None = None,
+    architecture: str | None = None,
+    architecture_args: Mapping[str, Any] | None = None,
+    trust_model: str | None = None,
+    trust_pickle: str | None = None,
+    output: str | None = None,
+    threshold: float | None = None,
+    task: str | None = None,
+    classes: Sequence[str] | None = None,
     training_data: pd.DataFrame | str | Path | None = None,
     auditors: Sequence[Auditor] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
@@ -82,13 +91,21 @@ def audit(
     """Audit a model on a data set, and return the Report.
 
     Args:
-        model: a file that auditkit packed, an opened Model, or a plain `nn.Module` that maps a float tensor
-            (rows, columns) to logits. A plain module is fed the columns of `data` that are neither target
-            nor sensitive, in their order, as they are; all must be numeric.
+        model: a model file, an opened Model, or a plain `nn.Module` that maps a float tensor (rows, columns) to
+            one output a class. Without a schema it is fed the columns of `data` that are neither target nor
+            sensitive, in their order, as they are; all must be numeric.
         data: the rows to audit: a DataFrame or a file.
         target: the label's column; default: the one the model's schema names.
         sensitive: columns whose groups are compared; default: those the model's schema names.
-        schema: for a plain module, how columns become its input, if not as they are.
+        schema: how columns become the model's input; default: the model file's, else the columns as they are.
+        architecture: of a file of weights alone: one of auditkit's by name, or your own `package.module:factory`.
+        architecture_args: the arguments of the architecture, by name.
+        trust_model: `sha256:...` of a torch.export or TorchScript file whose code may be run.
+        trust_pickle: `sha256:...` of a pickled module whose code may be run.
+        output: what the model returns: "logits", "probabilities" or "score"; default: the schema's, else recognised.
+        threshold: from which score on a row counts as positive.
+        task: "binary" or "multiclass", to be held against the classes.
+        classes: the classes in the order of the outputs, in a binary task the positive one last; default: sorted.
         training_data: the rows that the model was trained on; needed by the privacy auditor.
         auditors: instances to run instead of all installed ones.
         settings: settings of installed auditors, by name: `{"privacy": {"epsilon": (1.0, 3.0)}}`.
@@ -120,7 +137,17 @@ def audit(
         training_data,
         target,
         sensitive,
-        schema,
+        Declared(
+            schema=schema,
+            architecture=architecture,
+            arguments=architecture_args,
+            trust_model=trust_model,
+            trust_pickle=trust_pickle,
+            output=output,
+            threshold=threshold,
+            task=task,
+            classes=None if classes is None else tuple(classes),
+        ),
         limit=limit,
         seed=seed,
         device=device,
@@ -210,7 +237,7 @@ def _load(
     training_data: pd.DataFrame | str | Path | None,
     target: str | None,
     sensitive: Sequence[str] | None,
-    schema: Schema | None,
+    declared: Declared,
     *,
     limit: int | None,
     seed: int,
@@ -219,19 +246,20 @@ def _load(
     progress: Stage,
 ) -> Subject:
     progress(0.0, "opening the model")
-    if isinstance(model, str | Path):
-        model = open_model(model)
-    progress(0.2, "reading the data")
-    rows = _read(data, encoding)
-    if isinstance(model, torch.nn.Module):
-        model = model_from_module(model, schema or _plain_schema(rows, target, sensitive or ()))
-    if target is not None and target != model.schema.target:
-        model = dataclasses.replace(model, schema=model.schema.model_copy(update={"target": target}))
+    read: list[Data] = []
+
+    def rows() -> Data:
+        if not read:
+            progress(0.2, "reading the data")
+            read.append(_read(data, encoding))
+        return read[0]
+
+    model = model_for(model, rows, target=target, sensitive=sensitive, declared=declared)
     training = None if training_data is None else _read(training_data, encoding)
     progress(0.5, "checking the data")
     subject = load_subject(
         model,
-        rows,
+        rows(),
         sensitive=sensitive,
         training=training,
         limit=limit,
@@ -243,17 +271,6 @@ def _load(
     _ = subject.predictions
     progress(1.0, "")
     return subject
-
-
-def _plain_schema(rows: Data, target: str | None, sensitive: Sequence[str]) -> Schema:
-    columns = [str(column) for column in rows.frame.columns]
-    if target is None:
-        raise InputError("target must name the label's column; pass target='COLUMN'.")
-    if target not in columns:
-        raise InputError(f"target {target!r} is not a column of the data{closest(target, columns)}.")
-    features = [column for column in columns if column != target and column not in sensitive]
-    classes = infer_classes(rows.frame, target)
-    return numeric_schema(features, target=target, classes=classes, sensitive=tuple(sensitive), output="logits")
 
 
 def _read(data: pd.DataFrame | str | Path, encoding: str) -> Data:
@@ -300,6 +317,7 @@ def _missing(subject: Subject, requirement: str) -> str | None:
     reasons = {
         "labels": (subject.schema.target is None, "the data has no labels; pass --target COLUMN"),
         "sensitive": (not subject.sensitive, "no column was named sensitive; pass --sensitive COLUMN"),
+        "model": (subject.opened is None, NO_MODEL),
         "training": (subject.training is None, "no training data; pass --train-dataset FILE"),
     }
     absent, reason = reasons.get(requirement, (False, ""))
@@ -321,15 +339,17 @@ def _version_of(auditor: object) -> str:
 
 
 def _subject_record(subject: Subject) -> SubjectRecord:
-    model, data, training = subject.model, subject.data, subject.training
+    model, data, training = subject.opened, subject.data, subject.training
     return SubjectRecord(
-        model=ModelRecord(
+        model=None
+        if model is None
+        else ModelRecord(
             path=model.path,
             sha256=model.sha256,
             name=model.name,
             kind=model.kind,
             trust=model.trust,
-            architecture=model.card.architecture if model.card else type(model.module).__qualname__,
+            architecture=model.architecture,
             parameter_count=model.parameter_count,
         ),
         dataset=DatasetRecord(
@@ -348,7 +368,7 @@ def _subject_record(subject: Subject) -> SubjectRecord:
             audited_row_count=len(training.frame),
         ),
         sensitive=subject.sensitive,
-        notes=subject.notes,
+        notes=(*subject.notes, *subject.predictions.notes),
         schema=subject.schema.model_dump(mode="json"),
     )
 

@@ -17,6 +17,7 @@ from auditkit.render.summary import headline
 
 if TYPE_CHECKING:
     from auditkit.evidence.report import Report
+    from auditkit.inspection import Inspection
     from auditkit.run import Description
     from auditkit.subject.model import Model
 
@@ -102,7 +103,7 @@ def _headline(console: Console, report: Report) -> None:
         if outcome.error is not None:
             _sentence(console, "error", f"The {outcome.auditor} auditor failed: {outcome.error}")
         elif outcome.reason is not None:
-            _sentence(console, "not_run", f"{outcome.auditor.capitalize()} did not run: {outcome.reason}.")
+            _sentence(console, "not_run", f"{outcome.auditor.replace('_', ' ').capitalize()} did not run: {outcome.reason}.")
 
 
 def _sentence(console: Console, verdict: str, message: str) -> None:
@@ -120,6 +121,48 @@ def trained(model: Model, record: dict[str, Any]) -> None:
     privacy = f", epsilon {record['epsilon']:.2f}" if "epsilon" in record else ""
     console.print(f"Trained {model.name} on {rows}: {model.parameter_count:,} parameters{privacy}.", soft_wrap=True)
     console.print(f"Model: {model.path}", soft_wrap=True)
+
+
+def inspected(found: Inspection) -> None:
+    """Print what a model file is, and what an audit could do with it and would cost."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text.assemble((found.path, "bold"), f"  {found.kind}, {found.byte_count:,} bytes"))
+    console.print(f"  trust         {found.trust}", markup=False)
+    console.print(f"  sha256        {found.sha256}")
+    if found.architecture is not None:
+        arguments = ", ".join(f"{name}={value}" for name, value in found.arguments.items())
+        console.print(f"  architecture  {found.architecture}({arguments})", markup=False)
+    if found.parameter_count is not None:
+        per_row = f", {found.operations_per_row:,} operations a row" if found.operations_per_row else ""
+        console.print(f"  parameters    {found.parameter_count:,}{per_row}")
+    for key, shape, dtype in found.tensors[:40]:
+        console.print(f"    {key[:60]:<28} {'x'.join(map(str, shape)) or 'one number'} {dtype}", markup=False)
+    if len(found.tensors) > 40:
+        console.print(f"    and {len(found.tensors) - 40:,} more; --json lists all")
+    if found.schema_ is not None:
+        kinds = [f"{feature['name']} ({feature['kind']})" for feature in found.schema_["features"]]
+        listed = ", ".join(kinds[:20]) + (f", and {len(kinds) - 20:,} more" if len(kinds) > 20 else "")
+        console.print(f"  reads         {listed}", markup=False)
+        classes = ", ".join(found.schema_["classes"][:10])
+        console.print(
+            f"  decides       {found.schema_['target']}: {classes}; returns {found.schema_['output']}", markup=False
+        )
+        console.print(f"  sensitive     {', '.join(found.schema_['sensitive']) or 'none named'}", markup=False)
+    if found.training:
+        words = ", ".join(f"{name} {value}" for name, value in found.training.items() if value is not None)
+        console.print(f"  training      {words}", markup=False)
+    if found.ledger is not None:
+        console.print(f"  privacy       epsilon {found.ledger.get('epsilon')}, delta {found.ledger.get('delta')}")
+    for problem in found.problems:
+        console.print(Text.assemble(("✘ ", "red"), problem))
+    for ability in found.abilities:
+        mark, colour = ("✔", "green") if ability.able else ("✘", "red")
+        console.print(Text.assemble((f"{mark} ", colour), (ability.auditor, "bold"), f"  {ability.reason}".rstrip()))
+    if found.costs:
+        console.print(f"On {found.row_count:,} rows an audit would take, roughly and on one CPU core:")
+    for cost in found.costs:
+        seconds = "" if cost.seconds is None else f", about {max(cost.seconds, 1):,.0f} s"
+        console.print(f"  {cost.part:<26} {cost.row_passes:,} rows through the network{seconds}")
 
 
 def list_auditors(descriptions: Sequence[Description]) -> None:

@@ -23,6 +23,7 @@ FLOORS = {
     "render": 5,
     "compliance": 2,
     "run": 6,
+    "inspection": 6,
     "output": 6,
     "terminal": 7,
     "demo": 7,

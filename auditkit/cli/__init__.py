@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from auditkit.cli import audits, gate, models, reports
+from auditkit.cli import audits, compliance, gate, models, reports
 from auditkit.errors import AuditkitError, InputError
 
 app = typer.Typer(
@@ -28,10 +28,13 @@ for command in (
     audits.demo,
     audits.auditors,
     models.train,
+    models.pack,
+    models.inspect,
     gate.gate,
     reports.render,
     reports.init,
     reports.schema,
+    compliance.comply,
 ):
     app.command()(command)
 

@@ -9,7 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from auditkit.cli.options import (
+    Architecture,
+    ArchitectureArgs,
     BaselineFile,
+    Classes,
     Dataset,
     Device,
     DeviceOption,
@@ -17,12 +20,18 @@ from auditkit.cli.options import (
     JsonFlag,
     ModelFile,
     Out,
+    OutputOption,
     PolicyFile,
     Quiet,
+    SchemaFile,
     Seed,
     Sensitive,
     Strict,
     Target,
+    TaskOption,
+    Threshold,
+    TrustModel,
+    TrustPickle,
     WaiversFile,
 )
 from auditkit.errors import InputError
@@ -33,6 +42,15 @@ def run(
     dataset: Dataset,
     target: Target = None,
     sensitive: Sensitive = None,
+    schema: SchemaFile = None,
+    architecture: Architecture = None,
+    architecture_args: ArchitectureArgs = None,
+    trust_model: TrustModel = None,
+    trust_pickle: TrustPickle = None,
+    output: OutputOption = None,
+    threshold: Threshold = None,
+    task: TaskOption = None,
+    classes: Classes = None,
     policy: PolicyFile = None,
     baseline: BaselineFile = None,
     waivers: WaiversFile = None,
@@ -67,6 +85,8 @@ def run(
     from auditkit.output import output_folder, write_files
     from auditkit.render import render
     from auditkit.run import audit, new_run_id
+    from auditkit.subject.factory import read_arguments
+    from auditkit.subject.schema import read_schema
 
     if epsilon and train_dataset is None:
         raise InputError("--epsilon needs the training rows; pass --train-dataset FILE.")
@@ -82,6 +102,15 @@ def run(
                 dataset,
                 target=target,
                 sensitive=sensitive,
+                schema=None if schema is None else read_schema(schema),
+                architecture=architecture,
+                architecture_args=None if architecture_args is None else read_arguments(architecture_args),
+                trust_model=trust_model,
+                trust_pickle=trust_pickle,
+                output=output,
+                threshold=threshold,
+                task=task,
+                classes=None if classes is None else [name.strip() for name in classes.split(",")],
                 training_data=train_dataset,
                 settings=settings,
                 only=only or (),

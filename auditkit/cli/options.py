@@ -17,7 +17,61 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
-ModelFile = Annotated[Path, typer.Argument(help="A model file that auditkit packed.", show_default=False)]
+ModelFile = Annotated[Path, typer.Argument(help="A model file.", show_default=False)]
+Architecture = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|MODULE:FACTORY",
+        help="The network of a file of weights: one of auditkit's, or your own code.",
+        show_default="the model's",
+    ),
+]
+ArchitectureArgs = Annotated[
+    str | None, typer.Option(metavar="JSON", help="Its arguments, such as '{\"hidden\": 64}'.", show_default=False)
+]
+SchemaFile = Annotated[
+    Path | None, typer.Option("--schema", help="How columns become the input (.json).", show_default="the model's")
+]
+TrustModel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="sha256:HASH", help="Run the code of this torch.export or TorchScript file.", show_default="refuse it"
+    ),
+]
+TrustPickle = Annotated[
+    str | None,
+    typer.Option(metavar="sha256:HASH", help="Run the code of this pickled module.", show_default="refuse it"),
+]
+
+
+class Output(StrEnum):
+    """What a model returns."""
+
+    logits = "logits"
+    probabilities = "probabilities"
+    score = "score"
+
+
+class Task(StrEnum):
+    """What a model decides."""
+
+    binary = "binary"
+    multiclass = "multiclass"
+    regression = "regression"
+
+
+OutputOption = Annotated[Output | None, typer.Option(help="What the model returns.", show_default="recognised")]
+TaskOption = Annotated[Task | None, typer.Option(help="What the model decides.", show_default="by its classes")]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,C", help="The classes in the order of the outputs, positive last.", show_default="sorted"
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(metavar="NUMBER", help="From which score on a row is positive.", show_default="0.5 of a probability"),
+]
 Dataset = Annotated[Path, typer.Option("--dataset", help="The rows to audit (.csv, .csv.gz).", show_default=False)]
 Target = Annotated[str | None, typer.Option(help="The label's column.", show_default="the model's")]
 Sensitive = Annotated[

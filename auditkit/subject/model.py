@@ -23,6 +23,7 @@ from auditkit.errors import ModelFileError, NotRun
 from auditkit.evidence.measurement import Record
 from auditkit.subject.archive import Contents, read_contents
 from auditkit.subject.factory import build_network, is_code
+from auditkit.subject.outputs import FirstOutput
 from auditkit.subject.pickles import ProgramKind, Refused
 from auditkit.subject.program import TRUST_OPTIONS, open_program, refusal
 from auditkit.subject.schema import Schema
@@ -79,9 +80,22 @@ class Model:
         return sum(parameter.numel() for parameter in self.module.parameters())
 
     @property
+    def architecture(self) -> str | None:
+        """What the network is called: as its card says, or its class; None for a program."""
+        if self.card is not None:
+            return self.card.architecture
+        inner = self.module.network if isinstance(self.module, FirstOutput) else self.module
+        return None if self.is_program else type(inner).__qualname__
+
+    @property
     def is_program(self) -> bool:
         """Whether it is a compiled graph, whose layers cannot be hooked: methods that hook them are silently wrong."""
         return self.kind in ("torch.export", "TorchScript")
+
+    @property
+    def known_by_hash(self) -> bool:
+        """Whether the hash of the file tells what it computes: not where the user's own code is part of the model."""
+        return self.kind == "auditkit" and self.card is not None and not is_code(self.card.architecture)
 
     def fresh(self, seed: int) -> nn.Module:
         """Return a network of the same architecture with fresh weights drawn from `seed`, in training mode.
@@ -102,6 +116,8 @@ class Model:
         with _seeded(seed):
             if self.card is not None:
                 module = build_network(self.card.architecture, self.card.arguments).train()
+                if isinstance(self.module, FirstOutput):
+                    module = FirstOutput(module).train()
                 _check_fresh(module, self)
                 return module
             module = copy.deepcopy(self.module)
@@ -330,6 +346,8 @@ def _card_of(
                 f"{name}: its card names the architecture {card.architecture!r}, not {architecture!r}; "
                 "leave --architecture out."
             )
+        if arguments and not is_code(card.architecture):
+            raise ModelFileError(f"{name}: its card names its architecture's arguments; leave --architecture-args out.")
         if isinstance(schema, Schema):
             card = card.model_copy(update={"schema_": schema})
             notes.append("The schema that was passed takes the place of the one in the model's card.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import sys
 import warnings
@@ -105,6 +106,16 @@ class ExportedNetwork(nn.Module):
     def train(self, mode: bool = True) -> ExportedNetwork:
         """Do nothing: a program was exported in one mode and stays in it."""
         return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ExportedNetwork:
+        """Copy the program; what torch says about its own deprecated parts while it does so is of no use to a reader."""
+        copied = ExportedNetwork.__new__(ExportedNetwork)
+        nn.Module.__init__(copied)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            copied.network = copy.deepcopy(self.network, memo)
+        copied.batch = self.batch
+        return copied
 
     def forward(self, inputs: torch.Tensor) -> Any:
         """Return the outputs of the program, (rows, ...)."""

@@ -1,0 +1,151 @@
+"""From what the user names as the model, and says about it, to a Model that fits the data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from auditkit.errors import InputError, closest
+from auditkit.subject.data import Data, naming
+from auditkit.subject.factory import is_code
+from auditkit.subject.model import Card, Model, model_from_module, open_model, save_model
+from auditkit.subject.outputs import PROBED_ROWS, declare, recognise
+from auditkit.subject.schema import Schema, infer_classes, numeric_schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What the user says about a model that a file or a module does not say itself; see `auditkit.audit`."""
+
+    schema: Schema | None = None
+    architecture: str | None = None
+    arguments: Mapping[str, Any] | None = None
+    trust_model: str | None = None
+    trust_pickle: str | None = None
+    output: str | None = None
+    threshold: float | None = None
+    task: str | None = None
+    classes: tuple[str, ...] | None = None
+
+
+def model_for(
+    model: nn.Module | Model | str | Path,
+    read_rows: Callable[[], Data],
+    *,
+    target: str | None,
+    sensitive: Sequence[str] | None,
+    declared: Declared,
+) -> Model:
+    """Open a model, with the columns of the data as they are for its input where no schema says otherwise.
+
+    What its outputs are is declared, stated by a schema, or recognised from a pass over a few rows; its notes say so.
+
+    Raises:
+        InputError: the file cannot be opened, or what is said about it contradicts itself or the data.
+    """
+    for option, value in (("architecture", declared.architecture), ("trust-model", declared.trust_model),
+                          ("trust-pickle", declared.trust_pickle)):  # fmt: skip
+        if value is not None and not isinstance(model, str | Path):
+            raise InputError(f"{option} is for model files, and the model is an object in memory; leave it out.")
+    notes: list[str] = []
+
+    def plain() -> Schema:
+        schema = plain_schema(read_rows(), target, sensitive or (), declared.classes)
+        names = [feature.name for feature in schema.features]
+        listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        notes.append(
+            "No schema says how columns become the model's input: all columns that are neither target nor sensitive, "
+            f"in the order of the data, were passed as they are, as one tensor of {len(names)} numbers a row: {listed}."
+        )
+        return schema
+
+    if isinstance(model, str | Path):
+        opened = open_model(
+            model,
+            architecture=declared.architecture,
+            arguments=declared.arguments,
+            schema=declared.schema or plain,
+            trust_model=declared.trust_model,
+            trust_pickle=declared.trust_pickle,
+        )
+    elif isinstance(model, Model):
+        opened = model if declared.schema is None else dataclasses.replace(model, schema=declared.schema)
+    else:
+        opened = model_from_module(model, declared.schema or plain())
+    schema = opened.schema
+    if any(part is not None for part in (declared.output, declared.threshold, declared.task, declared.classes)):
+        schema = declare(
+            schema,
+            output=declared.output,
+            threshold=declared.threshold,
+            task=declared.task,
+            classes=declared.classes,
+        )
+    if target is not None and target != schema.target:
+        schema = schema.model_copy(update={"target": target})
+    opened = dataclasses.replace(opened, schema=schema)
+    if opened.kind == "auditkit":
+        return opened
+    rows = read_rows()
+    with naming(rows):
+        probe = schema.encode(rows.frame.iloc[:PROBED_ROWS])
+    stated = declared.output or (schema.output if not notes else None)
+    module, output, found = recognise(opened.module, probe, declared=stated)
+    return dataclasses.replace(
+        opened,
+        module=module,
+        schema=schema.model_copy(update={"output": output}),
+        notes=(*opened.notes, *notes, *found),
+    )
+
+
+def pack_model(path: str | Path, out: str | Path, *, declared: Declared) -> Model:
+    """Open weights, write them to `out` with a card, and return the model as opened again.
+
+    Raises:
+        InputError: the file cannot be opened or packed, or there is no schema of its inputs.
+    """
+    if Path(out).suffix not in (".pt", ".safetensors"):
+        raise InputError(f"out must end in .pt or .safetensors, got {out}; pass --out model.pt.")
+    opened = open_model(
+        path,
+        architecture=declared.architecture,
+        arguments=declared.arguments,
+        schema=declared.schema,
+        trust_pickle=declared.trust_pickle,
+    )
+    schema = opened.schema
+    if declared.output or declared.threshold is not None or declared.classes:
+        schema = declare(schema, output=declared.output, threshold=declared.threshold, classes=declared.classes)
+    card = opened.card
+    if card is None:
+        if declared.architecture is None:
+            raise InputError("a module cannot be packed without the code that builds it; pass --architecture.")
+        card = Card(schema=schema, architecture=declared.architecture, arguments=dict(declared.arguments or {}))
+    save_model(out, opened.module, card.model_copy(update={"schema_": schema, "name": card.name or Path(out).stem}))
+    packed = open_model(out, architecture=card.architecture if is_code(card.architecture) else None)
+    return dataclasses.replace(packed, notes=opened.notes)
+
+
+def plain_schema(rows: Data, target: str | None, sensitive: Sequence[str], classes: Sequence[str] | None) -> Schema:
+    """Return the schema of a network that reads all columns but target and sensitive ones as they are.
+
+    Raises:
+        InputError: no target is named, it is no column, or its classes cannot be told.
+    """
+    columns = [str(column) for column in rows.frame.columns]
+    if target is None:
+        raise InputError(
+            "target must name the label's column: the model has no schema that does; pass --target COLUMN."
+        )
+    if target not in columns:
+        raise InputError(f"target {target!r} is not a column of the data{closest(target, columns)}.")
+    features = [column for column in columns if column != target and column not in sensitive]
+    with naming(rows):
+        known = tuple(classes) if classes else infer_classes(rows.frame, target)
+    return numeric_schema(features, target=target, classes=known, sensitive=tuple(sensitive), output="logits")
