@@ -122,17 +122,14 @@ def _best_options(reached: Floats, count: int) -> NDArray[np.int64]:
     return np.asarray((-reached).argsort(axis=1, kind="stable")[:, :count])
 
 
-def column_candidates(explained: Explained, *, quantile_count: int = 9) -> dict[str, Inputs]:
-    """Return the encoded values that each column takes in the data: quantiles of a single cell, else distinct ones.
+def column_candidates(explained: Explained, *, most_values: int = 40) -> dict[str, Inputs]:
+    """Return the encoded values (n, width) that each column takes in the data, at most `most_values`, evenly spread.
 
     Only values that occur are offered, so that no change leaves the data's categories and ranges.
     """
     candidates: dict[str, Inputs] = {}
     for name, cells in explained.columns.items():
-        block = explained.inputs[:, cells]
-        if block.shape[1] == 1 and len(np.unique(block)) > quantile_count:
-            ends = np.quantile(block, np.linspace(0.05, 0.95, quantile_count), method="nearest")
-            candidates[name] = np.unique(ends).astype(np.float32)[:, None]
-        else:
-            candidates[name] = np.unique(block, axis=0)[:200]
+        distinct = np.unique(explained.inputs[:, cells], axis=0)
+        chosen = np.unique(np.linspace(0, len(distinct) - 1, min(most_values, len(distinct))).round().astype(int))
+        candidates[name] = distinct[chosen]
     return candidates
