@@ -73,8 +73,8 @@ def test_rows_are_predicted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from auditkit.subject import subject
 
     calls = []
-    original = subject.predict
-    monkeypatch.setattr(subject, "predict", lambda *args, **more: calls.append(1) or original(*args, **more))
+    original = subject.predict_rows
+    monkeypatch.setattr(subject, "predict_rows", lambda *args, **more: calls.append(1) or original(*args, **more))
     auditkit.audit(Scorer(), frame(), target="approved", sensitive=["group"])
     assert len(calls) == 1
 
