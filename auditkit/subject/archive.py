@@ -32,7 +32,7 @@ END_OF_DIRECTORY_BYTES = 22
 LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 """How files of torch before 1.6, and of `_use_new_zipfile_serialization=False`, begin."""
 
-COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"x\x9c": "zlib", b"\x04\x22\x4d\x18": "lz4"}
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
 SAFETENSORS_TYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
@@ -79,8 +79,9 @@ def read_contents(file: BinaryIO) -> Contents:
             return _read_safetensors(file, size)
     except Program as program:
         return Contents("program", program=program.kind, what=str(program))
-    for magic, name in COMPRESSED.items():
-        if start.startswith(magic):
+    zlib = len(start) > 1 and start[0] == 0x78 and (start[0] * 256 + start[1]) % 31 == 0
+    for magic, name in {**COMPRESSED, b"x": "zlib" if zlib else ""}.items():
+        if name and start.startswith(magic):
             raise Refused(
                 f"not a model file: {name}-compressed; auditkit opens no compressed model (joblib's are pickles, which "
                 "run their author's code): decompress weights first, or save them with torch.save(state_dict, path)"

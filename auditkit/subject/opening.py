@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from auditkit.errors import InputError, closest
@@ -93,7 +94,8 @@ def model_for(
         return opened
     rows = read_rows()
     with naming(rows):
-        probe = schema.encode(rows.frame.iloc[:PROBED_ROWS])
+        spread = np.linspace(0, len(rows.frame) - 1, min(len(rows.frame), PROBED_ROWS)).astype(np.int64)
+        probe = schema.encode(rows.frame.iloc[spread])
     stated = declared.output or (schema.output if not notes else None)
     module, output, found = recognise(opened.module, probe, declared=stated)
     return dataclasses.replace(

@@ -88,11 +88,11 @@ def declare(
 def recognise(module: nn.Module, inputs: NDArray[Any], *, declared: str | None) -> tuple[nn.Module, str, list[str]]:
     """Return the module as one that returns one tensor, what its outputs are, and what a reader must know of that.
 
-    Up to 1,024 rows are passed through it twice, in eval mode. Outputs that are not declared are probabilities if
+    The rows are passed through it twice, in eval mode. Outputs that are not declared are probabilities if
     all lie from 0 to 1 and, of several, sum to 1 in each row; else logits. A module that cannot be run is
     returned as it is: predicting will say why.
     """
-    rows = torch.from_numpy(np.ascontiguousarray(inputs[:PROBED_ROWS]))
+    rows = torch.from_numpy(np.ascontiguousarray(inputs))
     notes: list[str] = []
     modes = {part: part.training for part in module.modules()}
     module.eval()
@@ -126,7 +126,7 @@ def recognise(module: nn.Module, inputs: NDArray[Any], *, declared: str | None) 
         what = "from 0 to 1" if values.shape[1] == 1 else "from 0 to 1 and sum to 1 in each row"
         word = "probabilities" if alike else "logits"
         notes.append(
-            f"The outputs were recognised as {word}: over the first {len(rows):,} rows they "
+            f"The outputs were recognised as {word}: over {len(rows):,} rows spread over the data they "
             f"{'lie' if alike else 'do not all lie'} {what}. Declare them with --output."
         )
         return module, word, notes

@@ -108,7 +108,7 @@ class ExportedNetwork(nn.Module):
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ExportedNetwork:
-        """Copy the program; what torch says about its own deprecated parts while it does so is of no use to a reader."""
+        """Copy the program, without what torch then says about deprecated parts of its own."""
         copied = ExportedNetwork.__new__(ExportedNetwork)
         nn.Module.__init__(copied)
         with warnings.catch_warnings():
