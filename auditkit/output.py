@@ -82,3 +82,18 @@ def write_files(folder: Path, contents: Mapping[str, str]) -> None:
         for beside_path, _ in staged:
             beside_path.unlink(missing_ok=True)
         raise InputError(f"output folder {folder}: {error.strerror or error}; pass --out DIR.") from error
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that a user is to edit; one that is there already is never overwritten.
+
+    Raises:
+        InputError: the file is there already, or cannot be written.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"{path} is there already; name another file.") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; name another file.") from error

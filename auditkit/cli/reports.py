@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-from auditkit.errors import InputError
-
 
 def render(
     results: Annotated[Path, typer.Argument(help="A results.json.", show_default=False)],
@@ -43,15 +41,10 @@ def init(
 ) -> None:
     """Write a commented policy to start from."""
     from auditkit.evidence.policy import profile_text
+    from auditkit.output import write_new
 
     text = re.sub(r'(?m)^name = ".*"$', lambda _: f"name = {json.dumps(path.stem)}", profile_text(profile), count=1)
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise InputError(f"{path} is there already; name another file.") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; name another file.") from error
+    write_new(path, text)
     typer.echo(f"{path}: edit the limits, then pass --policy {path}")
 
 

@@ -1,0 +1,84 @@
+"""What only people can state about a system: facts.toml, its template, and which answers are still missing."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from datetime import date, datetime
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from auditkit.errors import InputError, closest
+from auditkit.evidence.measurement import Record
+
+BLANKS = {"", "todo", "tbd", "tba", "?", "-", "n/a"}
+"""Answers that are none."""
+
+LISTS = ("ll144_unknown", "ll144_left_out")
+
+
+class Facts(Record):
+    """The answers of a facts.toml that are not blank; `lists` are those that name several things."""
+
+    source: str | None = None
+    sha256: str | None = None
+    answers: dict[str, str] = {}  # noqa: RUF012  # a pydantic field: copied for each instance
+    lists: dict[str, tuple[str, ...]] = {}  # noqa: RUF012
+
+    def answer(self, key: str) -> str | None:
+        """Return the answer to `key`, or None where nobody gave one."""
+        return self.answers.get(key)
+
+
+def facts_template() -> str:
+    """Return the commented facts.toml to fill."""
+    return resources.files("auditkit.compliance").joinpath("facts.toml").read_text(encoding="utf-8")
+
+
+@cache
+def known_facts() -> tuple[str, ...]:
+    """Return the keys that a facts.toml may hold, in the template's order."""
+    return tuple(tomllib.loads(facts_template()))
+
+
+def words(key: str) -> str:
+    """Return the words of a key: `intended_purpose` becomes `Intended purpose`."""
+    text = key.replace("_", " ").replace("ll144", "LL144")
+    return text[:1].upper() + text[1:]
+
+
+def read_facts(path: str | Path) -> Facts:
+    """Read a facts.toml.
+
+    Raises:
+        InputError: the file is missing, is not TOML, holds an unknown key, or an answer of the wrong kind.
+    """
+    try:
+        content = Path(path).read_bytes()
+        document = tomllib.loads(content.decode("utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"facts {path}: {error.strerror or error}; 'auditkit comply --init-facts' writes one to fill."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"facts {path}: not UTF-8 text at byte {error.start}; save it as UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"facts {path}: not valid TOML: {error}.") from error
+    answers: dict[str, str] = {}
+    lists: dict[str, tuple[str, ...]] = {}
+    for key, value in document.items():
+        if key not in known_facts():
+            raise InputError(f"facts {path}: unknown key '{key}'{closest(key, known_facts())}.")
+        if key in LISTS:
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise InputError(f'facts {path}: {key} must be a list of texts, such as ["Other"], got {value!r}.')
+            lists[key] = tuple(value)
+            continue
+        if isinstance(value, date | datetime):
+            value = value.isoformat()
+        if not isinstance(value, str):
+            raise InputError(f"facts {path}: {key} must be text or a date, got {value!r}.")
+        if value.strip().lower() not in BLANKS:
+            answers[key] = value.strip()
+    return Facts(source=str(path), sha256=hashlib.sha256(content).hexdigest(), answers=answers, lists=lists)

@@ -1,0 +1,92 @@
+"""A framework as data: its clauses, and what of a report is evidence for each."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date
+from importlib import resources
+from typing import Literal
+
+from auditkit.errors import InputError, closest
+from auditkit.evidence.measurement import Record
+
+FRAMEWORKS = ("eu-ai-act", "nist-ai-rmf", "iso-42001", "nyc-ll144", "nist-800-226", "ai-verify", "china-genai")
+"""The frameworks that auditkit ships, by the name that the command line takes."""
+
+Source = Literal["primary", "secondary", "memory"]
+
+SOURCES: dict[Source, str] = {
+    "primary": "",
+    "secondary": "from a secondary source; verify",
+    "memory": "from memory, not checked against the text; verify",
+}
+"""What is said beside a statement about a law or standard, by how auditkit came to it."""
+
+Part = Literal[
+    "policy",
+    "findings",
+    "model",
+    "dataset",
+    "training_dataset",
+    "sensitive",
+    "notes",
+    "schema",
+    "created",
+    "environment",
+    "unknown",
+    "small_categories",
+]
+"""A part of a report, other than its measurements, that can be evidence."""
+
+Role = Literal["sex", "race"]
+
+
+class Clause(Record):
+    """One row of a framework.
+
+    `measurements` are patterns of ids, `exhibits` patterns of "title: row name" over the report's facts, `record`
+    parts of the report, `impact` the columns (by role) of a table of impact ratios: evidence that a run can hold.
+    `facts` are what only people can state. `beyond` says what the clause asks that no run can show: with it, the
+    clause is never more than partly evidenced.
+    """
+
+    id: str
+    topic: str
+    source: Source = "primary"
+    measurements: tuple[str, ...] = ()
+    exhibits: tuple[str, ...] = ()
+    record: tuple[Part, ...] = ()
+    impact: tuple[Role, ...] = ()
+    facts: tuple[str, ...] = ()
+    beyond: str = ""
+
+
+class Framework(Record):
+    """A law, standard or guideline, and when this account of it was made.
+
+    `only_tasks` are the tasks of a model that it applies to; empty for any.
+    """
+
+    key: str
+    name: str
+    title: str
+    status: str
+    status_source: Source = "primary"
+    applies_from: str
+    applies_from_source: Source = "primary"
+    as_of: date
+    note: str
+    only_tasks: tuple[str, ...] = ()
+    clause: tuple[Clause, ...]
+
+
+def load_framework(key: str) -> Framework:
+    """Return the framework of this name.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if key not in FRAMEWORKS:
+        raise InputError(f"unknown framework '{key}'{closest(key, FRAMEWORKS)}; there are {', '.join(FRAMEWORKS)}.")
+    text = resources.files("auditkit.compliance").joinpath(f"{key}.toml").read_text(encoding="utf-8")
+    return Framework.model_validate({"key": key, **tomllib.loads(text)})

@@ -1,0 +1,115 @@
+"""Local Law 144's tables from what a report holds: selection rates by sex, by race, and by both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditkit.compliance.facts import Facts
+from auditkit.compliance.framework import Role
+from auditkit.errors import InputError, closest
+from auditkit.evidence.impact import ImpactRow, ImpactTable, impact_table
+from auditkit.evidence.measurement import Measurement
+from auditkit.evidence.report import Report
+
+NAMES: dict[Role, tuple[str, ...]] = {
+    "sex": ("sex", "gender"),
+    "race": ("race", "ethnicity", "race_ethnicity", "race/ethnicity"),
+}
+"""Columns that are taken for a role where facts.toml names none."""
+
+ROLES: tuple[tuple[Role, ...], ...] = (("sex",), ("race",), ("sex", "race"))
+
+
+@dataclass(frozen=True)
+class PlacedTable(ImpactTable):
+    """A table of impact ratios with its roles, and the measurement in results.json that it was made from."""
+
+    roles: tuple[Role, ...]
+    pointer: str
+
+
+@dataclass(frozen=True)
+class ImpactTables:
+    """The tables that could be made, and the columns that play each role (None where none does)."""
+
+    columns: dict[Role, str | None]
+    tables: tuple[PlacedTable, ...]
+
+    def table(self, roles: tuple[Role, ...]) -> PlacedTable | None:
+        """Return the table of these roles, or None."""
+        return next((table for table in self.tables if table.roles == roles), None)
+
+    def missing(self, roles: tuple[Role, ...]) -> list[str]:
+        """Say what keeps the table of these roles from being whole."""
+        table = self.table(roles)
+        if table is not None:
+            withheld = [row.category for row in table.rows if row.rate is None]
+            return [f"Rates withheld or undefined: {', '.join(withheld)}"] if withheld else []
+        absent = [role for role in roles if self.columns[role] is None]
+        if absent:
+            return [
+                f"No column of the audit is known as {role} (ll144_{role}_column in facts.toml names it)"
+                for role in absent
+            ]
+        return [f"No selection rates by {' and '.join(str(self.columns[role]) for role in roles)} in this run"]
+
+
+def impact_tables(report: Report, facts: Facts) -> ImpactTables:
+    """Return the law's tables as far as the report holds them: `selected = rate * n`, and the ratios from these.
+
+    Raises:
+        InputError: `facts` names a column that is not sensitive in the report, or a category that it may not leave out.
+    """
+    columns: dict[Role, str | None] = {role: _column(role, report, facts) for role in NAMES}
+    unknown = ("(missing)", *facts.lists.get("ll144_unknown", ()))
+    left_out = facts.lists.get("ll144_left_out", ())
+    tables = []
+    used: set[str] = set()
+    for roles in ROLES:
+        by = tuple(str(columns[role]) for role in roles)
+        found = _selection_rates(report, by) if all(columns[role] for role in roles) else None
+        if found is None:
+            continue
+        measurement, pointer = found
+        here = [name for name in left_out if any(part.name == name for part in measurement.slices)]
+        used |= set(here)
+        table = impact_table(measurement.by, _categories(measurement), unknown=unknown, left_out=here)
+        tables.append(PlacedTable(**vars(table), roles=roles, pointer=pointer))
+    for name in left_out:
+        if tables and name not in used:
+            known = [row.category for table in tables for row in table.rows]
+            raise InputError(f"ll144_left_out names '{name}', which is no category{closest(name, known)}.")
+    return ImpactTables(columns, tuple(tables))
+
+
+def shown_ratio(row: ImpactRow) -> str:
+    """Print an impact ratio as the law's example tables do, to two places; a dash where there is none."""
+    return "–" if row.impact_ratio is None else f"{row.impact_ratio:.2f}"
+
+
+def _column(role: Role, report: Report, facts: Facts) -> str | None:
+    sensitive = report.subject.sensitive
+    named = facts.answer(f"ll144_{role}_column")
+    if named is not None:
+        if named not in sensitive:
+            raise InputError(
+                f"ll144_{role}_column names '{named}', which is no sensitive column of the "
+                f"report{closest(named, sensitive)}; it has {', '.join(sensitive) or 'none'}."
+            )
+        return named
+    return next((column for column in sensitive if column.lower() in NAMES[role]), None)
+
+
+def _selection_rates(report: Report, by: tuple[str, ...]) -> tuple[Measurement, str] | None:
+    for number, outcome in enumerate(report.outcomes):
+        for index, measurement in enumerate(outcome.measurements):
+            if measurement.id == "fairness.selection_rate" and sorted(measurement.by) == sorted(by):
+                return measurement, f"/outcomes/{number}/measurements/{index}"
+    return None
+
+
+def _categories(measurement: Measurement) -> list[tuple[str, int | None, int]]:
+    return [
+        (part.name, None if part.value is None else round(part.value * part.count), part.count)
+        for part in measurement.slices
+    ]

@@ -1,0 +1,294 @@
+"""Two reports side by side: what changed, by how much, and whether the data settle that it did."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Literal
+
+from pydantic import FiniteFloat, NonNegativeInt
+
+from auditkit.evidence.measurement import Better, Interval, Measurement, Record, Slice, Unit
+from auditkit.evidence.policy import Finding, Verdict
+from auditkit.evidence.regression import difference_interval
+from auditkit.evidence.report import Report
+
+Reading = Literal["better", "worse", "changed", "not settled", "same", "undefined", "appeared", "disappeared"]
+"""How a change reads; `changed` where neither direction is better, `not settled` where the interval of the
+difference holds zero or there is none, `undefined` where a value is missing on one side."""
+
+
+class Side(Record):
+    """One number of one of the two reports."""
+
+    value: FiniteFloat | None
+    interval: Interval | None
+    count: NonNegativeInt
+    reason: str | None = None
+
+
+class Change(Record):
+    """One number of both reports: `difference` is after minus before; None on a side that did not measure it."""
+
+    id: str
+    by: tuple[str, ...]
+    slice: str | None
+    unit: Unit
+    better: Better
+    before: Side | None
+    after: Side | None
+    difference: FiniteFloat | None
+    interval: Interval | None
+    reading: Reading
+
+
+class VerdictChange(Record):
+    """One limit on one number, and how it came out before and after; None where it was not judged."""
+
+    measurement: str
+    by: tuple[str, ...]
+    slice: str | None
+    limit: str
+    before: Verdict | None
+    after: Verdict | None
+    message: str
+
+
+class Compared(Record):
+    """One of the two runs, as far as a reader needs to tell them apart."""
+
+    run_id: str
+    created: datetime
+    verdict: Verdict
+    model: str
+    model_sha256: str | None
+    dataset: str
+    dataset_sha256: str | None
+    audited_row_count: NonNegativeInt
+    policy: str
+    policy_sha256: str
+    auditkit: str
+
+
+class Comparison(Record):
+    """Two reports, measurement by measurement. `same_model` and `same_data` are by sha256, None where unknown."""
+
+    comparison_version: Literal[1] = 1
+    before: Compared
+    after: Compared
+    same_model: bool | None
+    same_data: bool | None
+    same_policy: bool
+    changes: tuple[Change, ...]
+    verdicts: tuple[VerdictChange, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Return the comparison as JSON text, as written to compare.json."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+class Departure(Record):
+    """A number that a replay did not give again: what it was, what it is, and where."""
+
+    where: str
+    recorded: str
+    recomputed: str
+
+
+def compare(before: Report, after: Report) -> Comparison:
+    """Compare two reports, number by number: differences, their intervals, and what appeared or disappeared.
+
+    The interval of a difference needs an interval of one level on both sides. It treats the two runs as
+    independent; where both audited the same rows that is usually wider than need be, never a reason to trust less.
+    Each interval holds for its own difference, not for all of them at once, which the notes say.
+    """
+    old, new = _numbers(before), _numbers(after)
+    changes = [_change(key, old.get(key), new.get(key)) for key in dict.fromkeys([*new, *old])]
+    first, second = _compared(before), _compared(after)
+    same_data = _same(first.dataset_sha256, second.dataset_sha256)
+    notes = [
+        "Each interval of a difference holds for that difference alone: of twenty that did not change, about one "
+        "shows a change at 95 %.",
+    ]
+    if same_data:
+        notes.append(
+            "Both runs audited the same file. The intervals treat the runs as independent, because a report holds no "
+            "rows to pair; they are then usually wider than a paired comparison's."
+        )
+    elif same_data is False:
+        notes.append("The two runs audited different data: a difference may come from the data, the model, or both.")
+    sampled = [one.audited_row_count for one in (first, second)]
+    if same_data and sampled[0] != sampled[1]:
+        notes.append(f"Of that file, {sampled[0]:,} and {sampled[1]:,} rows were audited.")
+    return Comparison(
+        before=first,
+        after=second,
+        same_model=_same(first.model_sha256, second.model_sha256),
+        same_data=same_data,
+        same_policy=first.policy_sha256 == second.policy_sha256,
+        changes=tuple(changes),
+        verdicts=tuple(_verdict_changes(before, after)),
+        notes=tuple(notes),
+    )
+
+
+def departures(recorded: Report, recomputed: Report, tolerance: float) -> list[Departure]:
+    """Return every number, interval end and verdict that two runs do not share within `tolerance`.
+
+    Two numbers agree where they differ by at most `tolerance` times the larger of 1 and the recorded magnitude.
+    """
+    found = []
+    old, new = _numbers(recorded), _numbers(recomputed)
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        words = _key_words(key)
+        if before is None or after is None:
+            found.append(Departure(where=words, recorded=_there(before), recomputed=_there(after)))
+            continue
+        for what, one, two in _parts(before[1], after[1]):
+            close = one == two
+            if one is not None and two is not None:
+                close = abs(one - two) <= tolerance * max(1.0, abs(one))
+            if not close:
+                found.append(Departure(where=words + what, recorded=repr(one), recomputed=repr(two)))
+    verdicts = [change for change in _verdict_changes(recorded, recomputed) if change.before != change.after]
+    found += [
+        Departure(
+            where=f"verdict of {_key_words((change.measurement, change.by, change.slice))}, {change.limit}",
+            recorded=str(change.before),
+            recomputed=str(change.after),
+        )
+        for change in verdicts
+    ]
+    if recorded.verdict != recomputed.verdict:
+        found.append(Departure(where="verdict", recorded=recorded.verdict, recomputed=recomputed.verdict))
+    return found
+
+
+Key = tuple[str, tuple[str, ...], str | None]
+
+
+def _numbers(report: Report) -> dict[Key, tuple[Measurement, Side]]:
+    """Every number of a report: the values of measurements and of their slices, by id, breakdown and group."""
+    found: dict[Key, tuple[Measurement, Side]] = {}
+    for outcome in report.outcomes:
+        for one in outcome.measurements:
+            if one.value is not None or not one.slices:
+                found[(one.id, one.by, None)] = (one, _side(one))
+            for part in one.slices:
+                found[(one.id, one.by, part.name)] = (one, _side(part))
+    return found
+
+
+def _side(number: Measurement | Slice) -> Side:
+    return Side(value=number.value, interval=number.interval, count=number.count, reason=number.reason)
+
+
+def _change(key: Key, before: tuple[Measurement, Side] | None, after: tuple[Measurement, Side] | None) -> Change:
+    measurement = (after or before)[0]  # type: ignore[index]  # a key comes from one of the two
+    old, new = (None if side is None else side[1] for side in (before, after))
+    difference, interval = None, None
+    reading: Reading = "appeared" if old is None else "disappeared" if new is None else "undefined"
+    same_unit = before is None or after is None or before[0].unit == after[0].unit
+    if old is not None and new is not None and old.value is not None and new.value is not None and same_unit:
+        difference = new.value - old.value
+        then, now = old.interval, new.interval
+        if then is not None and now is not None and math.isclose(then.level, now.level):
+            interval = difference_interval(old.value, then, new.value, now)
+        reading = _reading(difference, interval, measurement.better)
+    return Change(
+        id=key[0],
+        by=key[1],
+        slice=key[2],
+        unit=measurement.unit,
+        better=measurement.better,
+        before=old,
+        after=new,
+        difference=difference,
+        interval=interval,
+        reading=reading,
+    )
+
+
+def _reading(difference: float, interval: Interval | None, better: Better) -> Reading:
+    if difference == 0:
+        return "same"
+    if interval is None or interval.low <= 0 <= interval.high:
+        return "not settled"
+    if better == "neither":
+        return "changed"
+    return "better" if (difference > 0) == (better == "higher") else "worse"
+
+
+def _verdict_changes(before: Report, after: Report) -> list[VerdictChange]:
+    old, new = _findings(before), _findings(after)
+    changes = []
+    for key in dict.fromkeys([*new, *old]):
+        one, two = old.get(key), new.get(key)
+        told = two or one
+        changes.append(
+            VerdictChange(
+                measurement=key[0],
+                by=key[1],
+                slice=key[2],
+                limit=key[3],
+                before=None if one is None else one.verdict,
+                after=None if two is None else two.verdict,
+                message="" if told is None else told.message,
+            )
+        )
+    return changes
+
+
+def _findings(report: Report) -> dict[tuple[str, tuple[str, ...], str | None, str], Finding]:
+    """The findings by what they are about; a bound that moved is still the same limit."""
+    return {
+        (
+            finding.measurement,
+            finding.by,
+            finding.slice,
+            f"{'at most' if finding.limit.at_most is not None else 'at least'}, {finding.limit.severity}",
+        ): finding
+        for finding in report.findings
+    }
+
+
+def _compared(report: Report) -> Compared:
+    model, data = report.subject.model, report.subject.dataset
+    return Compared(
+        run_id=report.run_id,
+        created=report.created,
+        verdict=report.verdict,
+        model=model.name if model else "recorded decisions",
+        model_sha256=model.sha256 if model else None,
+        dataset=data.path or "in memory",
+        dataset_sha256=data.sha256,
+        audited_row_count=data.audited_row_count,
+        policy=report.policy.name,
+        policy_sha256=report.policy.sha256,
+        auditkit=report.environment.auditkit,
+    )
+
+
+def _same(one: str | None, two: str | None) -> bool | None:
+    return None if one is None or two is None else one == two
+
+
+def _key_words(key: Key) -> str:
+    by = f" by {' & '.join(key[1])}" if key[1] else ""
+    return f"{key[0]}{by}" + (f" [{key[2]}]" if key[2] is not None else "")
+
+
+def _there(side: tuple[Measurement, Side] | None) -> str:
+    return "not measured" if side is None else repr(side[1].value)
+
+
+def _parts(before: Side, after: Side) -> list[tuple[str, float | None, float | None]]:
+    one, two = before.interval, after.interval
+    return [
+        ("", before.value, after.value),
+        (", low end", None if one is None else one.low, None if two is None else two.low),
+        (", high end", None if one is None else one.high, None if two is None else two.high),
+        (", n", float(before.count), float(after.count)),
+    ]
