@@ -60,6 +60,16 @@ def run(
     epsilon: Annotated[
         list[float] | None, typer.Option(help="Privacy budget of a retraining; repeatable.", show_default="3")
     ] = None,
+    shadows: Annotated[
+        int | None,
+        typer.Option(
+            "--shadows", metavar="N", help="Shadow models to attack the model with; 0 for none.", show_default="16"
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Train fewer shadow models if it takes longer.", show_default="120"),
+    ] = None,
     intersections: Annotated[int, typer.Option(metavar="DEPTH", help="Cross up to this many sensitive columns.")] = 2,
     only: Annotated[
         list[str] | None,
@@ -93,6 +103,8 @@ def run(
     run_id = new_run_id()
     folder = out or Path("reports") / f"{model.name.partition('.')[0]}-{run_id[:8]}"
     settings: dict[str, dict[str, Any]] = {"fairness": {"intersections": intersections}}
+    attack = {"shadows": shadows, "budget": budget}
+    settings["leakage"] = {name: value for name, value in attack.items() if value is not None}
     if epsilon:
         settings["privacy"] = {"epsilon": tuple(epsilon)}
     with output_folder(folder) as place:

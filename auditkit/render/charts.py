@@ -109,14 +109,17 @@ def undrawn(measurement: Measurement) -> list[str]:
 
 
 def curve_chart(curve: Curve) -> str:
-    """Draw the lines of a curve with their bands over linear axes, and the diagonal if it asks for one."""
-    xs = [value for line in curve.lines for value in line.x]
-    ys = [value for line in curve.lines for part in (line.y, line.low, line.high) for value in part or ()]
+    """Draw the lines of a curve with their bands over its axes, and the diagonal if it asks for one."""
+    lines = [_logarithms(line) for line in curve.lines] if curve.scale == "log" else list(curve.lines)
+    xs = [value for line in lines for value in line.x]
+    ys = [value for line in lines for part in (line.y, line.low, line.high) for value in part or ()]
     if not xs or not ys:
         return ""
     if curve.identity:
         xs = ys = xs + ys
-    x_marks, y_marks = ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
+    marks_of = _decades if curve.scale == "log" else ticks
+    tick = _power_of_ten if curve.scale == "log" else _tick
+    x_marks, y_marks = marks_of(min(xs), max(xs)), marks_of(min(ys), max(ys))
     height = _CURVE_HEIGHT + (70 if curve.identity else 0)
     bottom = _CURVE_TOP + height
     x = _scale(x_marks[0], x_marks[-1], _CURVE_LEFT, _CURVE_LEFT + _CURVE_WIDTH)
@@ -130,9 +133,9 @@ def curve_chart(curve: Curve) -> str:
         )
         body.append(
             f'<text class="tick" x="{_CURVE_LEFT - 1.5}%" y="{y(mark) + 4:g}" text-anchor="end">'
-            f"{_tick(mark, curve.y_unit, y_marks)}</text>"
+            f"{tick(mark, curve.y_unit, y_marks)}</text>"
         )
-    body += _x_axis(x_marks, curve.x_unit, x, top=_CURVE_TOP, bottom=bottom, percent_sign=False)
+    body += _x_axis(x_marks, curve.x_unit, x, top=_CURVE_TOP, bottom=bottom, percent_sign=False, tick=tick)
     body.append(
         f'<text class="axis-label" x="{_CURVE_LEFT + _CURVE_WIDTH / 2}%" y="{bottom + 38}" text-anchor="middle">'
         f"{_axis_label(curve.x_label, curve.x_unit)}</text>"
@@ -144,16 +147,16 @@ def curve_chart(curve: Curve) -> str:
     if curve.identity:
         # The axes are equal, so that the diagonal of the plot is the line y = x.
         body.append('<line class="identity" x1="0" y1="1000" x2="1000" y2="0"/>')
-    body += [_band(line, index, inside_x, inside_y) for index, line in enumerate(curve.lines)]
-    body += [_path(line, index, inside_x, inside_y) for index, line in enumerate(curve.lines)]
+    body += [_band(line, index, inside_x, inside_y) for index, line in enumerate(lines)]
+    body += [_path(line, index, inside_x, inside_y) for index, line in enumerate(lines)]
     body.append("</svg>")
-    for index, line in enumerate(curve.lines):
+    for index, (line, drawn) in enumerate(zip(curve.lines, lines, strict=True)):
         if len(line.x) <= 15:
             body += [
-                f'<circle class="point line-{index % LINE_STYLES}" cx="{x(at)}" cy="{y(value)}" r="3.5">'
+                f'<circle class="point line-{index % LINE_STYLES}" cx="{x(across)}" cy="{y(up)}" r="3.5">'
                 f"<title>{_escape(shorten(line.name, 60))}: {number(at, curve.x_unit)}, {number(value, curve.y_unit)}"
                 "</title></circle>"
-                for at, value in zip(line.x, line.y, strict=True)
+                for at, value, across, up in zip(line.x, line.y, drawn.x, drawn.y, strict=True)
             ]
     described = "; ".join(_describe(line, curve) for line in curve.lines[:6])
     description = f"{curve.y_label} over {curve.x_label}. {described}{'; and more' if len(curve.lines) > 6 else ''}."
@@ -238,10 +241,17 @@ def _limit_band(limit: Limit, marks: Sequence[float], x: Callable[[float], str],
 
 
 def _x_axis(
-    marks: Sequence[float], unit: Unit, x: Callable[[float], str], *, top: int, bottom: int, percent_sign: bool = True
+    marks: Sequence[float],
+    unit: Unit,
+    x: Callable[[float], str],
+    *,
+    top: int,
+    bottom: int,
+    percent_sign: bool = True,
+    tick: Callable[[float, Unit, Sequence[float]], str] | None = None,
 ) -> list[str]:
     pieces = [f'<line class="grid" x1="{x(mark)}" x2="{x(mark)}" y1="{top}" y2="{bottom}"/>' for mark in marks]
-    labels = [_tick(mark, unit, marks) for mark in marks]
+    labels = [(tick or _tick)(mark, unit, marks) for mark in marks]
     # Long labels would run into each other on a telephone: then every second one is printed.
     step = 1 if sum(len(label) + 2 for label in labels) <= _AXIS_CHARACTERS else 2
     if percent_sign and unit in _PERCENT_UNITS:
@@ -265,6 +275,21 @@ def _tick(value: float, unit: Unit, marks: Sequence[float]) -> str:
     if abs(value * scale) >= 1e5:
         return f"{value * scale:.3g}"
     return f"{round(value * scale, digits) + 0.0:,.{digits}f}".replace("-", "\u2212")
+
+
+def _decades(low: float, high: float) -> list[float]:
+    first, last = math.floor(low + 1e-9), math.ceil(high - 1e-9)
+    return [float(power) for power in range(first, max(last, first + 1) + 1)]
+
+
+def _logarithms(line: Line) -> Line:
+    parts = (line.x, line.y, line.low, line.high)
+    x, y, low, high = (part and tuple(math.log10(value) for value in part) for part in parts)
+    return Line(name=line.name, x=x or (), y=y or (), low=low, high=high)
+
+
+def _power_of_ten(power: float, unit: Unit, marks: Sequence[float]) -> str:
+    return f"{10.0**power * (100 if unit in _PERCENT_UNITS else 1):,.6g}"
 
 
 def _describe(line: Line, curve: Curve) -> str:

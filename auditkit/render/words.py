@@ -62,6 +62,22 @@ AUDITORS: dict[str, Words] = {
             "That a sensitive column plays no part, when its own share is small: other columns can stand in for it.",
         ),
     ),
+    "leakage": Words(
+        asked=(
+            "Can someone who has the model tell whether a row was among its training rows? Membership inference "
+            "attacks are made on it, with shadow models: networks like it that are trained on known halves of the rows."
+        ),
+        reading=(
+            "An area of 0.5, and as many hits as false alarms, are chance. What counts is how many training rows are "
+            "found at few false alarms: an attacker who is sure of a few rows has hurt those people, whatever the "
+            "average says. The controls say whether an attack on nothing reads as chance."
+        ),
+        does_not_show=(
+            "That nothing leaks: a stronger attack, or more shadow models, can find more. Only differential privacy "
+            "bounds all attacks.",
+            "Whether the attacker could find out attributes of a person, or rebuild rows.",
+        ),
+    ),
     "privacy": Words(
         asked=(
             "What would it cost to train this model so that no single row of its training data can matter much? "

@@ -154,3 +154,22 @@ def test_long_tick_labels_are_thinned_and_the_unit_stays() -> None:
     svg = ElementTree.fromstring(slices_chart(measurement(part("a", 0.8485), part("b", 0.8605)), heading="h"))
     labels = [text.text for text in svg.iter("text") if text.get("class") == "tick"]
     assert labels == ["84.75", "85.25", "85.75", "86.25 %"]
+
+
+def test_logarithmic_axes_have_one_mark_a_decade_and_points_between_them() -> None:
+    line = Line(name="attack", x=(0.001, 0.01, 1.0), y=(0.01, 0.1, 1.0))
+    curve = Curve(title="t", x_label="x", y_label="y", x_unit="rate", y_unit="rate", scale="log", lines=(line,))
+    svg = ElementTree.fromstring(curve_chart(curve))
+    marks = [element.text for element in svg.iter("text") if element.get("class") == "tick"]
+    assert marks == ["1", "10", "100", "0.1", "1", "10", "100"]
+    across = [percent(dot.get("cx", "")) for dot in svg.iter("circle")]
+    assert across[1] - across[0] == pytest.approx((across[2] - across[0]) / 3, abs=0.02)
+    up = [float(dot.get("cy", "")) for dot in svg.iter("circle")]
+    assert up[0] - up[1] == pytest.approx((up[0] - up[2]) / 2, abs=0.2)
+    assert "0.1 %, 1.0 %" in curve_chart(curve)
+
+
+def test_logarithmic_axes_refuse_zero() -> None:
+    line = Line(name="attack", x=(0.0, 1.0), y=(0.1, 1.0))
+    with pytest.raises(ValueError, match="above 0"):
+        Curve(title="t", x_label="x", y_label="y", scale="log", lines=(line,))

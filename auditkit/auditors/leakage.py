@@ -1,0 +1,244 @@
+"""What the audited model gives away about its training rows: membership inference, with shadow models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.errors import InputError, NotRun
+from auditkit.evidence.counts import suppression_note
+from auditkit.evidence.measurement import Evidence, Exhibit, Facts, SliceChart
+from auditkit.metrics import membership
+from auditkit.metrics.attacks import (
+    AUC,
+    EXPOSED,
+    RATES,
+    SHUFFLED,
+    SPLIT,
+    Attack,
+    attack_scores,
+    controls_table,
+    split_control,
+)
+from auditkit.subject.bins import binned
+from auditkit.subject.data import factorize
+from auditkit.subject.model import Model
+from auditkit.subject.predict import predict
+from auditkit.subject.subject import MISSING_GROUP, Subject
+from auditkit.training.fit import Output, fit
+from auditkit.training.shadows import Recipe, Shadows, halves, train_shadows
+
+Breakdown = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], NDArray[np.int64]]
+"""Columns, the names of their groups, and every row's group."""
+
+Mask = NDArray[np.bool_]
+
+FEWEST_ROWS = 100
+"""The fewest rows of each side that an attack is made on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leakage:
+    """Membership inference: whether the rows that the model was trained on can be told from the audited ones.
+
+    `shadows` models of the same architecture are trained on halves of all rows, fewer if training them would take
+    over `budget` seconds; 0 leaves only the LOSS attack, which underestimates.
+    """
+
+    shadows: int = 16
+    budget: float = 120.0
+
+    requires: ClassVar = ("model", "training", "labels", "scores")
+    measures: ClassVar = (AUC, *RATES, EXPOSED, SPLIT, SHUFFLED)
+
+    def __post_init__(self) -> None:
+        """Refuse an odd number of shadows, and a budget that is none."""
+        if self.shadows:
+            halves(2, self.shadows, 0)
+        if not 0 < self.budget < float("inf"):
+            raise InputError(f"budget must be above 0 seconds and finite, got {self.budget}; pass --budget 120.")
+
+    def audit(self, subject: Subject) -> Evidence:
+        """Attack the model by each method, over all rows, by class and by sensitive column."""
+        training_inputs, training_labels = subject.training_inputs, subject.training_labels
+        if training_inputs is None or training_labels is None:
+            raise NotRun("no training data; pass --train-dataset FILE")
+        inputs = np.concatenate([training_inputs, subject.inputs])
+        labels = np.concatenate([training_labels, subject.labels]).astype(np.int64)
+        member = np.arange(len(labels)) < len(training_labels)
+        once = membership.unique_rows(inputs, labels)
+        if min(int((once & member).sum()), int((once & ~member).sum())) < FEWEST_ROWS:
+            raise NotRun(
+                f"fewer than {FEWEST_ROWS} rows that occur once are left on a side, of {member.sum():,} training and "
+                f"{(~member).sum():,} audited rows; the audited rows must not be the training rows"
+            )
+        output = subject.schema.output
+        if output not in ("logits", "probabilities"):
+            raise NotRun("the model gives scores that are no probabilities, and the attacks need those of its classes")
+        audited = subject.predictions.probabilities
+        trained = predict(
+            subject.model.module,
+            training_inputs,
+            output=output,
+            class_count=len(subject.schema.classes),
+            device=subject.device,
+        )
+        probabilities = np.concatenate([trained.probabilities, audited])
+        shadows, recipe, reason = self._shadows(subject, inputs, labels, output)
+        subject.progress(0.95, "attacking")
+        target = membership.confidence(probabilities[once], labels[once])
+        references = None if shadows is None else membership.confidence(shadows.probabilities[:, once], labels[once])
+        inside = None if shadows is None else shadows.inside[:, once]
+        attack = Attack(member[once], attack_scores(target, member[once], references, inside), subject.conf_level)
+        notes = _notes(subject, once, member, shadows, self.shadows, reason)
+        measurements = [*attack.measurements(), attack.exposed(), attack.shuffled(subject.seed)]
+        if references is not None and inside is not None and len(references) > 2:
+            split = split_control(attack, references, inside)
+            measurements.append(split)
+            if split.interval is not None and not split.interval.low <= 0.5 <= split.interval.high:
+                notes.append(
+                    "The control fails: on models that saw a random half of both, the attack still tells training rows "
+                    "from audited ones. The two sets differ by themselves, and these numbers mix that with memory."
+                )
+        exhibits: list[Exhibit] = [attack.curve(), controls_table(measurements, attack)]
+        for by, names, codes in _breakdowns(subject, labels, notes):
+            measurements += attack.by_group(by, names, codes[once], subject.min_group)
+            hidden = suppression_note(by, names, attack.sizes(codes[once], len(names)), subject.min_group)
+            notes += [hidden] if hidden else []
+            exhibits.append(SliceChart(title=f"Who is exposed: attack by {by[0]}", measurement=AUC, by=by))
+        if shadows is not None and recipe is not None:
+            exhibits.append(_how(shadows, recipe, subject))
+        return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+
+    def _shadows(
+        self, subject: Subject, inputs: NDArray[Any], labels: NDArray[np.int64], output: Output
+    ) -> tuple[Shadows | None, Recipe | None, str]:
+        """Return the shadows and how they were trained, or the reason why there are none."""
+        if not self.shadows:
+            return None, None, "none were asked for"
+        try:
+            module = subject.model.fresh(subject.seed)
+        except NotRun as why:
+            return None, None, str(why)
+        recipe = recipe_of(subject.model)
+        if recipe is None:
+            half = np.random.default_rng(subject.seed).permutation(len(labels))[: len(labels) // 2]
+            record = fit(
+                module,
+                inputs[half],
+                labels[half],
+                seed=subject.seed,
+                device=subject.device,
+                output=output,
+                progress=lambda share, what: subject.progress(0.1 * share, f"how long to train: {what}"),
+            )
+            recipe = Recipe(record.best_epoch)
+        shadows = train_shadows(
+            subject.model.fresh,
+            inputs,
+            labels,
+            model_count=self.shadows,
+            recipe=recipe,
+            budget_seconds=self.budget,
+            seed=subject.seed,
+            device=subject.device,
+            output=output,
+            progress=lambda share, what: subject.progress(0.1 + 0.8 * share, what),
+        )
+        return shadows, recipe, ""
+
+
+def recipe_of(model: Model) -> Recipe | None:
+    """Return how the card says the model was trained, None if it does not say it all."""
+    said: Mapping[str, Any] = model.card.training if model.card else {}
+    epochs, batch_size = said.get("best_epoch"), said.get("batch_size")
+    learning_rate, weight_decay = said.get("learning_rate"), said.get("weight_decay")
+    if not (isinstance(epochs, int) and isinstance(batch_size, int) and 1 <= epochs <= 1000 and batch_size >= 1):
+        return None
+    if not (isinstance(learning_rate, float) and isinstance(weight_decay, float)):
+        return None
+    if not (0 < learning_rate < 10 and 0 <= weight_decay < 10):
+        return None
+    return Recipe(epochs, batch_size, learning_rate, weight_decay)
+
+
+def _breakdowns(subject: Subject, labels: NDArray[np.int64], notes: list[str]) -> list[Breakdown]:
+    """Return the class and every sensitive column that both data sets have: names, and codes of all rows."""
+    classes = tuple((name,) for name in subject.schema.classes)
+    found: list[Breakdown] = [(("class",), classes, labels)]
+    for column in subject.sensitive:
+        if subject.training is None or column not in subject.training.frame.columns:
+            notes.append(f"The training data have no column {column}: who is exposed is not compared by it.")
+            continue
+        parts = []
+        for frame in (subject.training.frame, subject.data.frame):
+            if column in subject.bins:
+                parts.append(binned(frame, column, subject.bins[column]))
+            else:
+                parts.append(factorize(frame[column]))
+        texts = [
+            np.array([*words, MISSING_GROUP], dtype=object)[np.asarray(codes, dtype=np.int64)] for codes, words in parts
+        ]
+        words, codes = np.unique(np.concatenate(texts).astype(str), return_inverse=True)
+        found.append(((column,), tuple((str(word),) for word in words), codes.astype(np.int64)))
+    return found
+
+
+def _how(shadows: Shadows, recipe: Recipe, subject: Subject) -> Facts:
+    count = len(shadows.inside)
+    way = "as one batched ensemble" if shadows.batched else "one after the other"
+    return Facts(
+        title="How the shadow models were made",
+        rows=(
+            ("Shadow models", f"{count}, of the audited architecture, with fresh weights, {way}"),
+            ("Each saw", f"a random half of all {shadows.inside.shape[1]:,} training and audited rows"),
+            (
+                "Recipe",
+                f"AdamW, {recipe.epochs:g} epochs, batches of {recipe.batch_size:g}, learning rate "
+                f"{recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}",
+            ),
+            ("Recipe from", "the model's card" if recipe_of(subject.model) else "auditkit's own trainer"),
+            ("Cost", f"{shadows.seconds:.0f} seconds"),
+        ),
+    )
+
+
+def _notes(subject: Subject, once: Mask, member: Mask, shadows: Shadows | None, asked: int, reason: str) -> list[str]:
+    repeated = int((~once).sum())
+    notes = [
+        f"{(once & member).sum():,} training rows are told from {(once & ~member).sum():,} audited ones. The "
+        f"{repeated:,} rows whose contents occur more than once in both sets together are left out of the attack.",
+        "Training rows that only served to stop the training count as members: that understates what is remembered.",
+    ]
+    card = subject.model.card
+    recorded = card.training.get("sha256") if card else None
+    if recorded and subject.training is not None and recorded != subject.training.sha256:
+        notes.append(
+            "The training data given here is not the data that the model was trained on: its sha256 differs from the "
+            "one in the model's card. An attack on the wrong rows finds nothing, and that proves nothing."
+        )
+    elif not recorded:
+        notes.append(
+            "Nothing but the word of whoever runs this audit says that the training data are those of the model; an "
+            "attack on the wrong rows finds nothing, and that proves nothing."
+        )
+    if shadows is None:
+        notes.append(
+            f"No shadow models ({reason}): only the LOSS attack was made, which finds a fraction of what attacks with "
+            "shadow models find. A low number here is no evidence of privacy."
+        )
+    elif len(shadows.inside) < asked:
+        notes.append(
+            f"{len(shadows.inside)} of {asked} shadow models were trained, in {shadows.seconds:.0f} seconds: more "
+            "would have exceeded the budget. More shadows make the attacks stronger."
+        )
+    if card is not None and card.ledger is not None:
+        notes.append(
+            "The model was trained with differential privacy, the shadow models without: weaker references, which "
+            "understate what it gives away."
+        )
+    return notes

@@ -1,0 +1,216 @@
+"""Shadow models: networks like the audited one, each trained on a known random half of the rows.
+
+They come in pairs, of which one sees a half and the other the rest, so that each row is seen by half of any even
+number of shadows. Networks of linear layers are trained several at a time, as one batched ensemble.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.func import functional_call, stack_module_state
+from torch.nn import functional
+
+from auditkit.errors import InputError
+from auditkit.training.fit import (
+    Output,
+    Progress,
+    class_logits,
+    require_positive,
+    require_positive_int,
+    require_rows,
+    silent,
+    tensor_of,
+    trained_on,
+)
+
+AT_ONCE = 8
+"""How many networks one batched ensemble holds."""
+
+BATCHED_LAYERS = (nn.Linear, nn.LayerNorm, nn.Embedding)
+"""Networks whose parameters all lie in these are faster as an ensemble; convolutions on a CPU are slower."""
+
+SCORED_AT_ONCE = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Shadows:
+    """What the shadows say: `probabilities`, (models, rows, classes), and which rows each saw, (models, rows)."""
+
+    probabilities: NDArray[np.float64]
+    inside: NDArray[np.bool_]
+    seconds: float
+    batched: bool
+
+
+class Recipe(NamedTuple):
+    """How each shadow is trained: by AdamW for a fixed number of epochs; `training.fit`'s settings by default."""
+
+    epochs: int
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+
+
+def halves(row_count: int, model_count: int, seed: int) -> NDArray[np.bool_]:
+    """Return which rows each model sees, (models, rows): a random half, and for every second model the other half.
+
+    Raises:
+        InputError: the number of models is odd or below 2.
+    """
+    if model_count < 2 or model_count % 2:
+        raise InputError(f"shadows must be an even number of at least 2, got {model_count}; pass 16, or 0 for none.")
+    generator = np.random.default_rng(seed)
+    inside = np.zeros((model_count, row_count), dtype=bool)
+    for first in range(0, model_count, 2):
+        inside[first, generator.permutation(row_count)[: row_count // 2]] = True
+        inside[first + 1] = ~inside[first]
+    return inside
+
+
+def train_shadows(
+    fresh: Callable[[int], nn.Module],
+    inputs: NDArray[Any],
+    labels: NDArray[np.int64],
+    *,
+    model_count: int,
+    recipe: Recipe,
+    budget_seconds: float | None = None,
+    seed: int,
+    device: torch.device,
+    output: Output = "logits",
+    progress: Progress = silent,
+) -> Shadows:
+    """Train shadows on halves of the rows, and score all rows with each.
+
+    `fresh` gives a network with fresh weights of a seed. No rows are held out. Training stops before the
+    models that would exceed `budget_seconds`, judged by those trained so far; the first are always trained.
+
+    Raises:
+        InputError: a setting out of its bounds.
+        DatasetError: inputs that are not finite, or labels that are no class codes.
+    """
+    require_positive_int("epochs", recipe.epochs)
+    require_positive_int("batch_size", recipe.batch_size)
+    require_positive("learning_rate", recipe.learning_rate)
+    require_rows(inputs, labels)
+    inside = halves(len(labels), model_count, seed)
+    all_inputs, all_labels = tensor_of(inputs, device), torch.as_tensor(labels, device=device)
+    started = time.perf_counter()
+    scored: list[NDArray[np.float64]] = []
+    batched = False
+    seconds = 0.0
+    while len(scored) < model_count:
+        done = len(scored)
+        modules = [fresh(seed + 1 + index) for index in range(done, min(done + AT_ONCE, model_count))]
+        batched = can_be_batched(modules[0])
+        modules = modules if batched else modules[:2]
+        if budget_seconds is not None and done and seconds * (1 + len(modules) / done) > budget_seconds:
+            break
+        rows = [torch.as_tensor(np.flatnonzero(inside[done + index])) for index in range(len(modules))]
+
+        def report(share: float, done: int = done, count: int = len(modules)) -> None:
+            progress((done + share * count) / model_count, f"shadow models {done + 1} to {done + count}")
+
+        train = train_ensemble if batched else train_each
+        arguments = (modules, all_inputs, all_labels, rows, recipe, seed + done, device, output)
+        train(*arguments, report)
+        scored += [_score(module, all_inputs, output, device) for module in modules]
+        seconds = time.perf_counter() - started
+    return Shadows(np.stack(scored), inside[: len(scored)], seconds, batched)
+
+
+def can_be_batched(module: nn.Module) -> bool:
+    """Return whether several such networks train as one: plain layers with nothing else that they remember."""
+    owners = [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None]
+    return not list(module.buffers()) and all(isinstance(part, BATCHED_LAYERS) for part in owners)
+
+
+def train_ensemble(
+    modules: Sequence[nn.Module],
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    rows: Sequence[torch.Tensor],
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    output: Output,
+    report: Callable[[float], None],
+) -> None:
+    """Train networks of one architecture side by side, in place, each on its own `rows`, of about one length."""
+    with trained_on(modules[0], device, seed):
+        for module in modules:
+            module.to(device).train()
+        parameters, _ = stack_module_state(list(modules))
+        base = copy.deepcopy(modules[0]).to("meta")
+
+        def forward(weights: dict[str, torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
+            outputs: torch.Tensor = functional_call(base, weights, (batch,))
+            return outputs
+
+        forward_all = torch.vmap(forward, randomness="different")
+        optimizer = torch.optim.AdamW(
+            list(parameters.values()), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        generator = torch.Generator().manual_seed(seed)
+        length = min(len(part) for part in rows)
+        for epoch in range(recipe.epochs):
+            order = torch.stack([part[torch.randperm(len(part), generator=generator)[:length]] for part in rows])
+            for batch in order.to(device).tensor_split(max(1, length // recipe.batch_size), dim=1):
+                outputs = forward_all(parameters, inputs[batch])
+                logits = class_logits(outputs.reshape(batch.numel(), -1), output)
+                # Every network has a mean of its own: the gradients of their sum are those of each alone.
+                loss = functional.cross_entropy(logits, labels[batch].reshape(-1)) * len(modules)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            report((epoch + 1) / recipe.epochs)
+        for index, module in enumerate(modules):
+            module.load_state_dict({name: value[index].detach() for name, value in parameters.items()})
+
+
+def train_each(
+    modules: Sequence[nn.Module],
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    rows: Sequence[torch.Tensor],
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    output: Output,
+    report: Callable[[float], None],
+) -> None:
+    """Train networks one after the other, in place, each on its own `rows`."""
+    for index, (module, own) in enumerate(zip(modules, rows, strict=True)):
+        with trained_on(module, device, seed + index):
+            module.train()
+            optimizer = torch.optim.AdamW(
+                module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+            )
+            generator = torch.Generator().manual_seed(seed + index)
+            for epoch in range(recipe.epochs):
+                order = own[torch.randperm(len(own), generator=generator)].to(device)
+                for batch in order.tensor_split(max(1, len(own) // recipe.batch_size)):
+                    loss = functional.cross_entropy(class_logits(module(inputs[batch]), output), labels[batch])
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                report((index + (epoch + 1) / recipe.epochs) / len(modules))
+
+
+def _score(module: nn.Module, inputs: torch.Tensor, output: Output, device: torch.device) -> NDArray[np.float64]:
+    module.to(device).eval()
+    parts = []
+    with torch.inference_mode():
+        for chunk in inputs.split(max(1, SCORED_AT_ONCE // inputs[0].numel())):  # type: ignore[no-untyped-call]
+            parts.append(class_logits(module(chunk), output).double().softmax(dim=1).cpu().numpy())
+    scores: NDArray[np.float64] = np.concatenate(parts)
+    return scores

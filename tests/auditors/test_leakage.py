@@ -1,0 +1,109 @@
+"""What a model gives away about its training rows, end to end on a small data set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from loans import Loans
+from torch import nn
+
+import auditkit
+from auditkit.auditors.leakage import Leakage, recipe_of
+from auditkit.errors import InputError
+from auditkit.subject.model import open_model
+
+
+def outcome_of(report: auditkit.Report) -> auditkit.evidence.report.Outcome:  # type: ignore[name-defined]
+    return next(outcome for outcome in report.outcomes if outcome.auditor == "leakage")
+
+
+@pytest.fixture(scope="module")
+def report(loans: Loans) -> auditkit.Report:
+    return auditkit.audit(
+        loans.model, loans.test, training_data=loans.train, auditors=[Leakage(shadows=8)], limit=900, seed=1
+    )
+
+
+def test_every_declared_number_is_there_with_its_interval(report: auditkit.Report) -> None:
+    for id in Leakage.measures:
+        measurement = report.measurement(id)
+        assert measurement is not None, id
+        if id == "leakage.true_positive_rate_at_0_1_percent":
+            continue
+        assert measurement.value is not None, id
+        assert measurement.interval is not None
+        assert measurement.interval.low <= measurement.value <= measurement.interval.high
+    for by in (("attack",), ("class",), ("group",), ("region",)):
+        assert report.measurement("leakage.membership_auc", by) is not None
+
+
+def test_controls_read_as_chance(report: auditkit.Report) -> None:
+    for id in ("leakage.shuffled_control_auc", "leakage.split_control_auc"):
+        measurement = report.measurement(id)
+        assert measurement is not None
+        assert measurement.interval is not None
+        assert measurement.interval.low <= 0.5 <= measurement.interval.high
+    assert not any("control fails" in note for note in outcome_of(report).notes)
+
+
+def test_a_rate_that_so_few_rows_cannot_show_has_a_reason(report: auditkit.Report) -> None:
+    measurement = report.measurement("leakage.true_positive_rate_at_0_1_percent")
+    assert measurement is not None
+    assert measurement.value is None
+    assert "one in 1,000" in (measurement.reason or "")
+
+
+def test_the_recipe_is_that_of_the_card(loans: Loans, report: auditkit.Report) -> None:
+    model = open_model(loans.model)
+    recipe = recipe_of(model)
+    assert recipe is not None
+    assert model.card is not None
+    assert recipe.epochs == model.card.training["best_epoch"]
+    how = next(part for part in outcome_of(report).exhibits if part.title == "How the shadow models were made")
+    assert isinstance(how, auditkit.Facts)
+    assert dict(how.rows)["Recipe from"] == "the model's card"
+
+
+def test_a_model_that_learned_its_rows_by_heart_is_found_out() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(900, 6)), columns=list("abcdef"))
+    frame["y"] = rng.integers(0, 2, 900)
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(6, 128), nn.ReLU(), nn.Linear(128, 2))
+    train, test = frame.iloc[:300], frame.iloc[300:]
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+    inputs, labels = (
+        torch.tensor(train.iloc[:, :6].to_numpy(), dtype=torch.float32),
+        torch.tensor(train["y"].to_numpy()),
+    )
+    for _ in range(300):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(inputs), labels).backward()
+        optimizer.step()
+    report = auditkit.audit(module, test, target="y", training_data=train, auditors=[Leakage(shadows=0)])
+    area = report.measurement("leakage.membership_auc")
+    assert area is not None
+    assert (area.value or 0) > 0.75
+    notes = outcome_of(report).notes
+    assert any("only the LOSS attack" in note for note in notes)
+    assert any("Nothing but the word" in note for note in notes)
+
+
+def test_the_wrong_training_rows_are_said_and_show_nothing(loans: Loans) -> None:
+    report = auditkit.audit(loans.model, loans.test, training_data=loans.test, auditors=[Leakage(shadows=0)])
+    outcome = outcome_of(report)
+    assert outcome.reason is not None
+    assert "must not be the training rows" in outcome.reason
+
+
+def test_without_training_rows_it_is_not_run(loans: Loans) -> None:
+    outcome = outcome_of(auditkit.audit(loans.model, loans.test, auditors=[Leakage()]))
+    assert outcome.reason == "no training data; pass --train-dataset FILE"
+
+
+@pytest.mark.parametrize("settings", [{"shadows": 3}, {"shadows": -2}, {"budget": 0.0}, {"budget": float("nan")}])
+def test_settings_are_validated(settings: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        Leakage(**settings)  # type: ignore[arg-type]
