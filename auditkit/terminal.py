@@ -103,7 +103,8 @@ def _headline(console: Console, report: Report) -> None:
         if outcome.error is not None:
             _sentence(console, "error", f"The {outcome.auditor} auditor failed: {outcome.error}")
         elif outcome.reason is not None:
-            _sentence(console, "not_run", f"{outcome.auditor.replace('_', ' ').capitalize()} did not run: {outcome.reason}.")
+            name = outcome.auditor.replace("_", " ").capitalize()
+            _sentence(console, "not_run", f"{name} did not run: {outcome.reason}.")
 
 
 def _sentence(console: Console, verdict: str, message: str) -> None:

@@ -41,6 +41,16 @@ def installed() -> dict[str, EntryPoint]:
     """Return the installed auditors by name, not yet loaded: auditkit's own first, then plugins by name."""
     found = {point.name: point for point in entry_points(group="auditkit.auditors")}
     own = [name for name, point in found.items() if point.value.startswith("auditkit.")]
-    order = ["performance", "fairness", "explainability", "leakage", "privacy"]
+    order = [
+        "data",
+        "performance",
+        "weak_spots",
+        "fairness",
+        "proxies",
+        "tradeoff",
+        "explainability",
+        "leakage",
+        "privacy",
+    ]
     own.sort(key=lambda name: order.index(name) if name in order else len(order))
     return {name: found[name] for name in own + sorted(set(found) - set(own))}

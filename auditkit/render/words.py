@@ -45,6 +45,50 @@ AUDITORS: dict[str, Words] = {
             "Whether the labels already carry the unequal treatment that they are used to measure.",
         ),
     ),
+    "weak_spots": Words(
+        asked=(
+            "Where is the model wrong most often? Thousands of slices are tried: every value, or range of numbers, of "
+            "every column, sensitive or not, and every pair of them."
+        ),
+        reading=(
+            "A search this wide always finds bad slices by chance. So one half of the rows proposes, and the other "
+            "half, which the search has not seen, confirms: where errors fall at random, anything at all is listed in "
+            "at most one run of twenty."
+        ),
+        does_not_show=(
+            "Why the model fails there: too few rows to learn from, a label that is hard to tell, or a lost column.",
+            "Weak spots of three columns or more, or too small to be confirmed.",
+        ),
+    ),
+    "proxies": Words(
+        asked=(
+            "Could the model tell a person's group without being told it? A quick model predicts each sensitive "
+            "column from the other columns that the audited model reads, and each of these columns is tried alone."
+        ),
+        reading=(
+            "An area under the ROC curve of 0.5 is a coin, 1 is certainty. A high value means that leaving the "
+            "sensitive column out of the model would not make it blind to the group."
+        ),
+        does_not_show=(
+            "That the audited model uses a proxy: only that it could.",
+            "What a better predictor than the quick one would find: read the value as a lower bound.",
+        ),
+    ),
+    "tradeoff": Words(
+        asked=(
+            "What would it cost to close the gap between groups by moving thresholds, without training again? One "
+            "threshold for all, and one for each group, are set on half of the rows and judged on the other half."
+        ),
+        reading=(
+            "Each point is a choice of thresholds: how large a gap remains, and how often the decisions are right. "
+            "Where the line is flat, closing the gap is cheap."
+        ),
+        does_not_show=(
+            "Whether a threshold for each group is lawful or right: it treats people by their group.",
+            "What training again would achieve ('auditkit mitigate' does that).",
+            "That equal rates are the right aim where the labels themselves are biased.",
+        ),
+    ),
     "explainability": Words(
         asked=(
             "Which columns of the data do the model's outputs rest on, and how much of that falls on sensitive "
