@@ -154,7 +154,7 @@ def rows_to_settle(value: float, low: float, high: float, bound: float, count: i
     with that many rows, about half of all samples settle it. `which` says what "it" is.
 
     >>> rows_to_settle(0.08, 0.04, 0.12, 0.10, 1000)
-    'about 3,000 more rows would settle it'
+    'about 3,000 more rows would settle it if the value stays'
     """
     it = which or " it"
     side = high if bound > value else low
@@ -165,4 +165,4 @@ def rows_to_settle(value: float, low: float, high: float, bound: float, count: i
     if more > 1e9:
         return f"more than a billion rows would be needed to settle{it}"
     digits = 1 - math.floor(math.log10(more))
-    return f"about {max(1, int(round(more, digits))):,} more rows would settle{it}"
+    return f"about {max(1, int(round(more, digits))):,} more rows would settle{it} if the value stays"

@@ -1,0 +1,154 @@
+"""Limits with two bounds, a minimum of rows, the worst group, and how many rows would settle what is open."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from auditkit.evidence.intervals import newcombe, wilson
+from auditkit.evidence.judging import judge, overall, rows_to_settle
+from auditkit.evidence.measurement import Interval, Measurement, Slice
+from auditkit.evidence.policy import Limit
+
+
+def interval(low: float, high: float) -> Interval:
+    return Interval(low=low, high=high, level=0.95, method="by hand")
+
+
+def limit(**fields: object) -> Limit:
+    return Limit(**{"measurement": "performance.calibration_error", "rationale": "x", **fields})  # type: ignore[arg-type]
+
+
+def measured(low: float, high: float, **more: object) -> Measurement:
+    fields: dict[str, object] = {
+        "id": "performance.calibration_error",
+        "unit": "rate",
+        "better": "lower",
+        "count": 1000,
+        "source": "by hand",
+        "value": (low + high) / 2,
+        "interval": interval(low, high),
+    }
+    return Measurement(**{**fields, **more})  # type: ignore[arg-type]
+
+
+def sliced(*slices: Slice) -> Measurement:
+    return measured(0, 1, value=None, interval=None, by=("race",), slices=slices)
+
+
+def part(name: str, low: float, high: float, count: int = 100) -> Slice:
+    return Slice(name=name, value=(low + high) / 2, count=count, interval=interval(low, high))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.01, 0.05, "pass"),
+        (0.04, 0.06, "inconclusive"),  # whether it warns
+        (0.06, 0.10, "warn"),
+        (0.06, 0.11, "inconclusive"),  # it warns at least; whether it fails
+        (0.11, 0.12, "fail"),
+    ],
+)
+def test_a_limit_warns_before_it_fails(low: float, high: float, verdict: str) -> None:
+    (finding,) = judge(limit(at_most=0.1, warn_at=0.05), [measured(low, high)])
+    assert finding.verdict == verdict
+    assert "limit at most 10.0 %, warning beyond 5.0 %" in finding.message
+    mirrored = judge(limit(at_least=-0.1, warn_at=-0.05), [measured(-high, -low)])
+    assert mirrored[0].verdict == verdict
+
+
+def test_counting_inconclusive_as_broken_never_makes_a_warning_bound_fail() -> None:
+    strict = limit(at_most=0.1, warn_at=0.05, inconclusive="fail")
+    assert judge(strict, [measured(0.04, 0.06)])[0].verdict == "warn"
+    assert judge(strict, [measured(0.06, 0.11)])[0].verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [
+        ({"at_most": 0.1, "warn_at": 0.1}, "warn_at must lie below the bound 0.1"),
+        ({"at_least": 0.8, "warn_at": 0.7}, "warn_at must lie above the bound 0.8"),
+        ({"at_most": 0.1, "warn_at": 0.05, "severity": "warn"}, "a limit that only warns has one bound"),
+        ({"at_most": 0.1, "regression_at_most": 0.1}, "exactly one of"),
+        ({"at_most": 0.1, "min_count": 0}, "greater than 0"),
+    ],
+)
+def test_limits_that_contradict_themselves_are_refused(bounds: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(words)):
+        limit(**bounds)
+
+
+def test_numbers_on_too_few_rows_are_not_judged_and_never_pass() -> None:
+    few = judge(limit(at_most=0.1, min_count=1001), [measured(0.01, 0.02)])
+    assert few[0].verdict == "not_run"
+    assert "it rests on 1,000 rows, and this limit judges from 1,001 on" in few[0].message
+    assert overall(few) == "error"
+    assert judge(limit(at_most=0.1, min_count=1000), [measured(0.01, 0.02)])[0].verdict == "pass"
+    groups = sliced(part("a", 0.01, 0.02), part("b", 0.5, 0.9, count=9))
+    findings = judge(limit(at_most=0.1, by="*", min_count=10), [groups])
+    assert [(finding.slice, finding.verdict) for finding in findings] == [("a", "pass"), ("b", "not_run")]
+    assert overall(findings) == "pass"
+
+
+def test_the_worst_group_stands_for_all() -> None:
+    groups = sliced(
+        part("a", 0.01, 0.02),
+        part("b", 0.11, 0.13),
+        part("c", 0.12, 0.2),
+        part("d", 0.01, 0.9, count=9),
+        Slice(name="e", value=None, count=0, reason="no rows"),
+    )
+    (worst,) = judge(limit(at_most=0.1, by="*", groups="worst", min_count=10), [groups])
+    assert (worst.slice, worst.verdict) == ("c", "fail")
+    assert worst.message.endswith("The worst of 5 groups, 2 not judged.")
+    each = judge(limit(at_most=0.1, by="*", min_count=10), [groups])
+    assert overall(each) == overall([worst])
+
+
+def test_the_worst_of_no_judged_group_is_not_judged() -> None:
+    (worst,) = judge(
+        limit(at_most=0.1, by="*", groups="worst"), [sliced(Slice(name="e", value=None, count=0, reason="x"))]
+    )
+    assert worst.verdict == "not_run"
+    assert overall([worst]) == "error"
+
+
+def settled_count(remark: str) -> int:
+    match = re.search(r"about ([\d,]+) more rows", remark)
+    assert match, remark
+    return int(match[1].replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    ("rate", "rows", "bound"), [(0.08, 1000, 0.09), (0.30, 400, 0.26), (0.5, 200, 0.45), (0.97, 300, 0.95)]
+)
+def test_with_the_stated_rows_about_half_of_all_samples_settle_a_rate(rate: float, rows: int, bound: float) -> None:
+    """Drawn anew from the rate that was seen: few samples settle it now, about half with the stated rows, most with
+    four times the distance in rows.
+    """
+    seen = round(rate * rows)
+    low, high = (float(end) for end in wilson(seen, rows, 0.95))
+    total = rows + settled_count(rows_to_settle(rate, low, high, bound, rows))
+
+    def share(count: int) -> float:
+        drawn = np.random.default_rng(0).binomial(count, rate, 20_000)
+        lows, highs = wilson(drawn, np.full(20_000, count), 0.95)
+        return float(np.mean(highs <= bound if rate < bound else lows > bound))
+
+    assert share(total // 2) < 0.4
+    assert 0.4 < share(total) < 0.6
+    assert share(4 * total) > 0.9
+
+
+def test_with_the_stated_rows_about_half_of_all_samples_settle_a_gap() -> None:
+    rng, rows, rates, bound = np.random.default_rng(1), 1000, (0.30, 0.22), 0.10
+    low, high = (float(end) for end in newcombe(150, 500, 110, 500, 0.95))
+    total = rows + settled_count(rows_to_settle(0.08, low, high, bound, rows))
+    first, second = (rng.binomial(total // 2, rate, 5_000) for rate in rates)
+    trials = np.full(5_000, total // 2)
+    _, highs = newcombe(first, trials, second, trials, 0.95)
+    assert 0.4 < float(np.mean(highs <= bound)) < 0.6

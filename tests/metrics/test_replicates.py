@@ -1,0 +1,126 @@
+"""Leave-a-block-out replicates: their definition, what they must not show, and the coverage of paired intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from auditkit.evidence.counts import tally
+from auditkit.evidence.measurement import Measurement
+from auditkit.evidence.regression import Earlier, regression
+from auditkit.metrics.disparity import gap_measurements
+from auditkit.metrics.replicates import block_count, deal, replicates, with_gap_replicates
+from auditkit.metrics.scores import accuracy_measurement, roc_auc_measurement
+
+GROUPS = (("a",), ("b",))
+
+
+def gaps(groups: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> list[Measurement]:
+    counts = tally(("g",), GROUPS, groups, labels, predictions, ("no", "yes"))
+    return with_gap_replicates(gap_measurements(counts), GROUPS, groups, labels, predictions)
+
+
+def test_blocks_are_equal_fixed_and_as_many_as_the_rows_allow() -> None:
+    dealt = deal(1003, 20)
+    sizes = np.bincount(dealt)
+    assert (len(sizes), sizes.min(), sizes.max()) == (20, 50, 51)
+    assert np.array_equal(dealt, deal(1003, 20)), "the same rows fall into the same blocks"
+    groups = np.random.default_rng(1).integers(0, 3, 1003)
+    within = deal(1003, 10, groups)
+    for code in range(3):
+        sizes = np.bincount(within[groups == code], minlength=10)
+        assert sizes.max() - sizes.min() <= 1
+
+
+@pytest.mark.parametrize("row_count", range(0, 400, 7))
+def test_a_block_never_holds_fewer_rows_than_a_group_that_may_be_shown(row_count: int) -> None:
+    blocks = block_count(row_count, 10)
+    assert blocks == 0 or np.bincount(deal(row_count, blocks)).min() >= 10
+    assert len(replicates(lambda rows: float(len(rows)), row_count)) == blocks
+
+
+def test_a_replicate_is_the_statistic_without_the_block() -> None:
+    values = np.random.default_rng(2).normal(size=500)
+    dealt = deal(500, 20)
+    expected = [values[dealt != block].mean() for block in range(20)]
+    assert replicates(lambda rows: float(values[rows].mean()), 500) == pytest.approx(expected, rel=1e-7)
+    assert replicates(lambda rows: None if 3 in rows else 1.0, 500) == ()
+
+
+def test_gap_replicates_are_the_gaps_without_the_block() -> None:
+    rng = np.random.default_rng(3)
+    groups = rng.integers(0, 2, 600)
+    labels, predictions = rng.integers(0, 2, 600), rng.integers(0, 2, 600)
+    dealt = deal(600, 20, groups)
+    measured = gaps(groups, labels, predictions)
+    for block in (0, 7, 19):
+        kept = dealt != block
+        counts = tally(("g",), GROUPS, groups[kept], labels[kept], predictions[kept], ("no", "yes"))
+        for whole, without in zip(measured, gap_measurements(counts), strict=True):
+            assert whole.replicates[block] == pytest.approx(without.value, rel=1e-6), whole.id
+
+
+def test_groups_too_small_for_blocks_get_no_replicates() -> None:
+    rng = np.random.default_rng(4)
+    groups = np.array([0] * 500 + [1] * 99)
+    labels, predictions = rng.integers(0, 2, 599), rng.integers(0, 2, 599)
+    assert all(measurement.replicates == () for measurement in gaps(groups, labels, predictions))
+
+
+def test_measurements_carry_replicates_overall_and_per_group() -> None:
+    rng = np.random.default_rng(5)
+    labels, scores = rng.integers(0, 2, 1000), rng.uniform(size=1000)
+    probabilities = np.column_stack([1 - scores, scores])
+    overall = roc_auc_measurement(labels, probabilities)
+    assert overall.value is not None
+    assert np.mean(overall.replicates) == pytest.approx(overall.value, abs=0.01)
+    codes = np.repeat([0, 1], [950, 50])
+    by_group = roc_auc_measurement(labels, probabilities, columns=("g",), names=GROUPS, codes=codes)
+    assert [len(part.replicates) for part in by_group.slices] == [20, 0]
+
+
+def paired_models(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, ...]:
+    """Two models that agree on most rows: labels, groups, and each one's scores."""
+    groups = rng.integers(0, 2, rows)
+    signal = rng.normal(size=rows)
+    labels = (signal + rng.normal(size=rows) > 0).astype(np.int64)
+    shared = signal + rng.normal(scale=0.8, size=rows) + 0.3 * groups
+    return groups, labels, shared + rng.normal(scale=0.3, size=rows), shared + rng.normal(scale=0.35, size=rows)
+
+
+def probabilities(scores: np.ndarray) -> np.ndarray:
+    positive = 1 / (1 + np.exp(-scores))
+    return np.column_stack([1 - positive, positive])
+
+
+@pytest.mark.parametrize("what", ["accuracy", "auc", "parity"])
+def test_paired_intervals_cover_and_are_shorter(what: str) -> None:
+    """Coverage of 95 % intervals of the worsening, over 120 samples of 800 rows; the truth from a million rows."""
+
+    def measure(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> Measurement:
+        if what == "parity":
+            return gaps(groups, labels, (scores > 0).astype(np.int64))[0]
+        function = accuracy_measurement if what == "accuracy" else roc_auc_measurement
+        return function(labels, probabilities(scores))
+
+    rng = np.random.default_rng(6)
+    truths = []
+    for _ in range(5):
+        groups, labels, first, second = paired_models(rng, 200_001)
+        now, then = measure(groups, labels, second).value, measure(groups, labels, first).value
+        assert now is not None
+        assert then is not None
+        truths.append(then - now if what != "parity" else now - then)
+    truth = float(np.mean(truths))
+    covered, lengths = 0, []
+    for _ in range(120):
+        groups, labels, first, second = paired_models(rng, 800)
+        now, then = measure(groups, labels, second), measure(groups, labels, first)
+        paired = regression(now, Earlier((then,), same_rows=True)).interval
+        unpaired = regression(now, Earlier((then,))).interval
+        assert paired is not None
+        assert unpaired is not None
+        covered += paired.low <= truth <= paired.high
+        lengths.append((paired.high - paired.low) / (unpaired.high - unpaired.low))
+    assert 0.90 <= covered / 120 <= 0.99
+    assert np.median(lengths) < 0.75
