@@ -26,11 +26,14 @@ from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.policy import Policy, check_measurements_exist, default_policy, read_policy
 from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, Outcome, Report, SubjectRecord
 from auditkit.evidence.waivers import read_waivers
+from auditkit.subject.cache import Cache
 from auditkit.subject.data import Data, data_from_frame, read_data
+from auditkit.subject.decisions import Decisions, decision_schema
 from auditkit.subject.model import Model
 from auditkit.subject.opening import Declared, model_for
 from auditkit.subject.schema import Schema
 from auditkit.subject.subject import NO_MODEL, Subject, load_subject
+from auditkit.subject.where import columns_named
 
 Progress = Callable[[str, float, str], None]
 """Called with the auditor's name, the fraction done (0 to 1) and what is being done."""
@@ -58,9 +61,11 @@ class Unloadable:
 
 
 def audit(
-    model: torch.nn.Module | Model | str | Path,
+    model: torch.nn.Module | Model | str | Path | None,
     data: pd.DataFrame | str | Path,
     *,
+    prediction: str | None = None,
+    score: str | None = None,
     target: str | None = None,
     sensitive: Sequence[str] | None = None,
     schema: Schema | None = None,
@@ -72,6 +77,8 @@ def audit(
     threshold: float | None = None,
     task: str | None = None,
     classes: Sequence[str] | None = None,
+    bins: Mapping[str, str] | None = None,
+    where: str | None = None,
     training_data: pd.DataFrame | str | Path | None = None,
     auditors: Sequence[Auditor] | None = None,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
@@ -86,6 +93,7 @@ def audit(
     strict: bool = False,
     encoding: str = "utf-8",
     run_id: str | None = None,
+    cache: Cache | None = None,
     progress: Progress = lambda auditor, fraction, what: None,
 ) -> Report:
     """Audit a model on a data set, and return the Report.
@@ -93,8 +101,12 @@ def audit(
     Args:
         model: a model file, an opened Model, or a plain `nn.Module` that maps a float tensor (rows, columns) to
             one output a class. Without a schema it is fed the columns of `data` that are neither target nor
-            sensitive, in their order, as they are; all must be numeric.
-        data: the rows to audit: a DataFrame or a file.
+            sensitive, in their order, as they are; all must be numeric. None audits recorded decisions.
+        data: the rows to audit: a DataFrame, a file (CSV, JSON Lines, Parquet, Arrow, npz), a folder of images with
+            a metadata.csv, or a pattern of files.
+        prediction: without a model, the column of what was decided: classes, yes or no, probabilities, or scores
+            with a `threshold`.
+        score: without a model, the column of the scores behind the decisions.
         target: the label's column; default: the one the model's schema names.
         sensitive: columns whose groups are compared; default: those the model's schema names.
         schema: how columns become the model's input; default: the model file's, else the columns as they are.
@@ -106,6 +118,8 @@ def audit(
         threshold: from which score on a row counts as positive.
         task: "binary" or "multiclass", to be held against the classes.
         classes: the classes in the order of the outputs, in a binary task the positive one last; default: sorted.
+        bins: how continuous sensitive columns are cut into groups: `{"age": "25,45,65"}` or `{"age": "quantiles:4"}`.
+        where: audit the rows for which this holds, such as `age >= 18 and region in ('north', 'south')`.
         training_data: the rows that the model was trained on; needed by the privacy auditor.
         auditors: instances to run instead of all installed ones.
         settings: settings of installed auditors, by name: `{"privacy": {"epsilon": (1.0, 3.0)}}`.
@@ -120,6 +134,7 @@ def audit(
         strict: an inconclusive verdict exits 3 instead of 0.
         encoding: of CSV files.
         run_id: names the run; default: a new one.
+        cache: where predictions are kept and looked for (auditkit.subject.cache.cache_of a folder); default: nowhere.
         progress: called as the audit advances.
 
     Raises:
@@ -148,10 +163,15 @@ def audit(
             task=task,
             classes=None if classes is None else tuple(classes),
         ),
+        prediction=prediction,
+        score=score,
+        bins=bins,
+        where=where,
         limit=limit,
         seed=seed,
         device=device,
         encoding=encoding,
+        cache=cache,
         progress=stage,
     )
     outcomes = []
@@ -232,39 +252,66 @@ def measures_of(name: str) -> tuple[str, ...] | None:
 
 
 def _load(
-    model: torch.nn.Module | Model | str | Path,
+    model: torch.nn.Module | Model | str | Path | None,
     data: pd.DataFrame | str | Path,
     training_data: pd.DataFrame | str | Path | None,
     target: str | None,
     sensitive: Sequence[str] | None,
     declared: Declared,
     *,
+    prediction: str | None,
+    score: str | None,
+    bins: Mapping[str, str] | None,
+    where: str | None,
     limit: int | None,
     seed: int,
     device: str,
     encoding: str,
+    cache: Cache | None,
     progress: Stage,
 ) -> Subject:
     progress(0.0, "opening the model")
     read: list[Data] = []
+    named: list[str] = []
 
     def rows() -> Data:
         if not read:
             progress(0.2, "reading the data")
-            read.append(_read(data, encoding))
+            read.append(_read(data, encoding, named or None))
         return read[0]
 
-    model = model_for(model, rows, target=target, sensitive=sensitive, declared=declared)
-    training = None if training_data is None else _read(training_data, encoding)
+    opened: Model | None = None
+    decisions: Decisions | None = None
+    if model is None:
+        decisions = Decisions(prediction=prediction, score=score, threshold=declared.threshold)
+        given = declared.schema
+        named += [*decisions.columns, *(sensitive or (given.sensitive if given else ())), *([target] if target else [])]
+        named += [given.target] if given and given.target else []
+        named += columns_named(where)
+        schema = decision_schema(rows, target=target, sensitive=sensitive, classes=declared.classes, given=given)
+    else:
+        if prediction is not None or score is not None:
+            raise InputError("prediction and score are columns of recorded decisions; leave them, or the model, out.")
+        opened = model_for(model, rows, target=target, sensitive=sensitive, declared=declared)
+        schema = opened.schema
+        named += [column for feature in schema.features for column in feature.reads]
+        named += [*(schema.sensitive if sensitive is None else sensitive), *columns_named(where)]
+        named += [schema.target] if schema.target else []
+    training = None if training_data is None else _read(training_data, encoding, None)
     progress(0.5, "checking the data")
     subject = load_subject(
-        model,
+        opened,
         rows(),
+        schema=schema,
+        decisions=decisions,
         sensitive=sensitive,
+        bins=bins,
         training=training,
+        where=where,
         limit=limit,
         seed=seed,
         device=device,
+        cache=cache,
         progress=progress,
     )
     progress(0.7, "predicting")
@@ -273,8 +320,10 @@ def _load(
     return subject
 
 
-def _read(data: pd.DataFrame | str | Path, encoding: str) -> Data:
-    return data_from_frame(data) if isinstance(data, pd.DataFrame) else read_data(data, encoding=encoding)
+def _read(data: pd.DataFrame | str | Path, encoding: str, needed: Sequence[str] | None) -> Data:
+    if isinstance(data, pd.DataFrame):
+        return data_from_frame(data)
+    return read_data(data, encoding=encoding, needed=needed)
 
 
 def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> Outcome:

@@ -12,18 +12,22 @@ from auditkit.cli.options import (
     Architecture,
     ArchitectureArgs,
     BaselineFile,
+    BinsOption,
     Classes,
     Dataset,
     Device,
     DeviceOption,
     Encoding,
     JsonFlag,
-    ModelFile,
+    ModelOrNone,
     Out,
     OutputOption,
     PolicyFile,
+    Population,
+    Prediction,
     Quiet,
     SchemaFile,
+    Score,
     Seed,
     Sensitive,
     Strict,
@@ -33,15 +37,21 @@ from auditkit.cli.options import (
     TrustModel,
     TrustPickle,
     WaiversFile,
+    Where,
 )
 from auditkit.errors import InputError
 
 
 def run(
-    model: ModelFile,
     dataset: Dataset,
+    model: ModelOrNone = None,
+    prediction: Prediction = None,
+    score: Score = None,
     target: Target = None,
     sensitive: Sensitive = None,
+    bins: BinsOption = None,
+    where: Where = None,
+    population: Population = None,
     schema: SchemaFile = None,
     architecture: Architecture = None,
     architecture_args: ArchitectureArgs = None,
@@ -86,34 +96,49 @@ def run(
         int | None, typer.Option(min=1, metavar="N", help="Audit a seeded sample of N rows.", show_default="all rows")
     ] = None,
     encoding: Encoding = "utf-8",
+    show_rows: Annotated[
+        bool, typer.Option("--show-rows", help="Show single texts or images of the data in the report.")
+    ] = False,
     strict: Strict = False,
     quiet: Quiet = False,
     json_: JsonFlag = False,
 ) -> None:
-    """Audit a model on a data set; write results.json, report.html, junit.xml and summary.md."""
+    """Audit a model, or decisions already made; write results.json, report.html, junit.xml and summary.md."""
     from auditkit import terminal
+    from auditkit.auditors.data import read_population
     from auditkit.output import output_folder, write_files
     from auditkit.render import render
     from auditkit.run import audit, new_run_id
+    from auditkit.subject.bins import parse_bins
+    from auditkit.subject.cache import cache_of
     from auditkit.subject.factory import read_arguments
     from auditkit.subject.schema import read_schema
 
     if epsilon and train_dataset is None:
         raise InputError("--epsilon needs the training rows; pass --train-dataset FILE.")
     run_id = new_run_id()
-    folder = out or Path("reports") / f"{model.name.partition('.')[0]}-{run_id[:8]}"
+    subject = model or Path(dataset.name.replace("*", ""))
+    folder = out or Path("reports") / f"{subject.name.partition('.')[0] or 'audit'}-{run_id[:8]}"
     settings: dict[str, dict[str, Any]] = {"fairness": {"intersections": intersections}}
+    if show_rows:
+        settings["explainability"] = {"show_rows": True}
     attack = {"shadows": shadows, "budget": budget}
     settings["leakage"] = {name: value for name, value in attack.items() if value is not None}
     if epsilon:
         settings["privacy"] = {"epsilon": tuple(epsilon)}
+    if population is not None:
+        settings["data"] = {"population": read_population(population)}
     with output_folder(folder) as place:
         with terminal.progress(silent=quiet or json_) as progress:
             report = audit(
                 model,
                 dataset,
+                prediction=prediction,
+                score=score,
                 target=target,
                 sensitive=sensitive,
+                bins=parse_bins(bins or ()),
+                where=where,
                 schema=None if schema is None else read_schema(schema),
                 architecture=architecture,
                 architecture_args=None if architecture_args is None else read_arguments(architecture_args),
@@ -136,6 +161,7 @@ def run(
                 strict=strict,
                 encoding=encoding,
                 run_id=run_id,
+                cache=cache_of(place),
                 progress=progress,
             )
         write_files(place, {"results.json": report.to_json(), **render(report)})

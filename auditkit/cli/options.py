@@ -17,6 +17,35 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+ModelOrNone = Annotated[
+    Path | None,
+    typer.Argument(help="A model file; without one, --prediction names what it decided.", show_default=False),
+]
+Prediction = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN", help="Without a model: the decisions (classes, yes/no, probabilities).", show_default=False
+    ),
+]
+Score = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="Without a model: the scores behind the decisions.", show_default=False),
+]
+BinsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN=EDGES",
+        help="Cut a continuous sensitive column: age=25,45,65 or age=quantiles:4; repeatable.",
+        show_default=False,
+    ),
+]
+Where = Annotated[
+    str | None, typer.Option(metavar="EXPRESSION", help='Audit a part: "age >= 18".', show_default="all rows")
+]
+Population = Annotated[
+    Path | None,
+    typer.Option(help="Shares of the groups that the data should resemble (.toml).", show_default=False),
+]
 ModelFile = Annotated[Path, typer.Argument(help="A model file.", show_default=False)]
 Architecture = Annotated[
     str | None,
@@ -72,7 +101,12 @@ Threshold = Annotated[
     float | None,
     typer.Option(metavar="NUMBER", help="From which score on a row is positive.", show_default="0.5 of a probability"),
 ]
-Dataset = Annotated[Path, typer.Option("--dataset", help="The rows to audit (.csv, .csv.gz).", show_default=False)]
+Dataset = Annotated[
+    Path,
+    typer.Option(
+        "--dataset", help="The rows: CSV, JSONL, Parquet, Arrow, npz, image folder or pattern.", show_default=False
+    ),
+]
 Target = Annotated[str | None, typer.Option(help="The label's column.", show_default="the model's")]
 Sensitive = Annotated[
     list[str] | None,
@@ -101,6 +135,6 @@ WaiversFile = Annotated[
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where the verdict is inconclusive.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where the model runs.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seeds every random choice.")]
-Encoding = Annotated[str, typer.Option(help="Encoding of CSV files.")]
+Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print results.json to standard output.")]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from auditkit.errors import DatasetError, InputError, closest
-from auditkit.subject.data import factorize, origin, shown
+from auditkit.subject.data import Data, factorize, naming, origin, shown
 from auditkit.subject.predict import Predictions, code_type
-from auditkit.subject.schema import Schema
+from auditkit.subject.schema import Schema, infer_classes
 from auditkit.subject.values import FALSE_WORDS, TRUE_WORDS, numbers
 
 
@@ -135,6 +137,40 @@ class Decisions:
             f"column {self.prediction!r}, {origin(frame, row)}: {shown(words[codes[row]])} is none of the classes of "
             f"{schema.target!r} ({listed}), nor a probability."
         )
+
+
+def decision_schema(
+    read_rows: Callable[[], Data],
+    *,
+    target: str | None,
+    sensitive: Sequence[str] | None,
+    classes: Sequence[str] | None,
+    given: Schema | None,
+) -> Schema:
+    """Return the schema of recorded decisions: target, classes and sensitive columns, stated or of a `given` schema.
+
+    Raises:
+        InputError: no target is named, or its classes cannot be told.
+    """
+    target = target or (given.target if given else None)
+    if target is None:
+        raise InputError("target must name the label's column: there is no model that does; pass --target COLUMN.")
+    rows = read_rows()
+    if classes is None:
+        with naming(rows):
+            classes = given.classes if given and given.target == target else infer_classes(rows.frame, target)
+    try:
+        return Schema(
+            features=(),
+            target=target,
+            task="binary" if len(classes) == 2 else "multiclass",
+            classes=tuple(classes),
+            sensitive=tuple(dict.fromkeys(sensitive if sensitive is not None else given.sensitive if given else ())),
+            bins=given.bins if given else {},
+            output="decisions",
+        )
+    except ValidationError as error:
+        raise InputError(f"classes: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from error
 
 
 def _read_scores(

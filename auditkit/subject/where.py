@@ -63,6 +63,16 @@ def select(frame: pd.DataFrame, expression: str) -> Mask:
     return _Parser(frame, expression).whole()
 
 
+def columns_named(expression: str | None) -> list[str]:
+    """Return the columns that an expression names.
+
+    >>> columns_named("age >= 18 and `marital status` is missing")
+    ['age', 'marital status']
+    """
+    tokens = _Parser(pd.DataFrame(), expression).tokens if expression is not None else []
+    return [token.text.strip("`") for token in tokens if token.kind in ("word", "quoted")]
+
+
 class _Parser:
     """Recursive descent that evaluates while it parses: each rule returns the rows for which it holds."""
 
@@ -202,7 +212,7 @@ class _Parser:
             text = match[kind]
             if kind == "word" and text in _KEYWORDS:
                 kind = "keyword"
-            tokens.append(_Token(kind, text, match.start(kind)))
+            tokens.append(_Token(kind, text, match.start(str(match.lastgroup))))
             if kind == "end":
                 return tokens
             place = match.end()
