@@ -6,7 +6,9 @@ import contextlib
 import copy
 import hashlib
 import os
+import pickle
 import stat
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BufferedReader
@@ -435,7 +437,11 @@ def _load_state(name: str, file: BufferedReader, found: ModelFile) -> dict[str, 
     try:
         if found.contents.form == "safetensors file":
             return safetensors.torch.load(file.read())
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about protocols and storages of other versions of torch
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelFileError(f"{name}: torch does not read it as plain weights; save its state_dict again.") from error
     except (RuntimeError, ValueError, LookupError, TypeError, EOFError, safetensors.SafetensorError) as error:
         raise ModelFileError(f"{name}: torch cannot read it: {_first_line(error)}.") from error
     assert found.weights is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
@@ -101,7 +102,9 @@ def read_pickle(file: BinaryIO, check_storage: Callable[[Storage], None], *, byt
         Program: it names code.
         Refused: anything else about it is not as torch.save writes plain weights.
     """
-    return _PickleReader(check_storage, byte_count).read(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about texts in a damaged pickle, which is refused anyway
+        return _PickleReader(check_storage, byte_count).read(file)
 
 
 @dataclass(frozen=True)
@@ -120,11 +123,16 @@ class _PickleReader:
         self.memo: dict[int, Any] = {}
 
     def read(self, file: BinaryIO) -> Any:
+        unreadable = None
         try:
             for count, (word, argument, _) in enumerate(pickletools.genops(file)):
                 if count > MAXIMUM_WORDS:
                     raise Refused("has a table of contents that is too long")
+                if word.name == "PROTO" and argument != 2:
+                    unreadable = f"was written with pickle protocol {argument}; save it with torch.save's own, 2"
                 if word.name == "STOP":
+                    if unreadable is not None:
+                        raise Refused(unreadable)
                     return self.stack.pop()
                 self.step(word.name, argument)
         except (IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError, MemoryError) as error:
