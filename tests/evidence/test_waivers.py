@@ -15,18 +15,18 @@ from auditkit.evidence.waivers import Waiver, parse_waivers, read_waivers, waive
 HASH = "ab" * 32
 TODAY = date(2026, 11, 22)
 
-WHOLE = """
+WHOLE = f"""
 [[waiver]]
 id = "W-1"
 measurement = "fairness.selection_rate"
 by = ["sex"]
 slice = "Female"
-model = "sha256:{hash}"
+model = "sha256:{HASH}"
 owner = "Ana"
 approver = "Risk committee"
 statement = "Under review."
 expires = 2026-12-31
-""".format(hash=HASH)
+"""
 
 
 def interval(low: float, high: float) -> Interval:
