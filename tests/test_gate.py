@@ -1,0 +1,245 @@
+"""The gate as its users meet it: fast, without torch, the same verdict as the run, one line for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from loans import Loans
+
+from auditkit.cli import call
+from auditkit.evidence.policy import PROFILES
+from auditkit.evidence.report import read_report
+
+POLICY = """name = "ours"
+
+[[limit]]
+measurement = "performance.accuracy"
+at_least = 0.5
+warn_at = 0.6
+rationale = "holds"
+
+[[limit]]
+measurement = "performance.accuracy"
+regression_at_most = 0.001
+rationale = "no worse than what is in use"
+
+[[limit]]
+measurement = "fairness.demographic_parity_difference"
+by = "*"
+at_most = 0.1
+rationale = "is broken for group"
+"""
+WAIVERS = """[[waiver]]
+id = "W-1"
+measurement = "fairness.demographic_parity_difference"
+by = "*"
+owner = "Ana"
+approver = "Risk committee"
+statement = "Known"
+expires = 9999-12-31
+"""
+
+
+@pytest.fixture(scope="module")
+def audited(loans: Loans, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of the small model, a policy and waivers."""
+    folder = tmp_path_factory.mktemp("gate")
+    flags = ["--only", "performance", "--only", "fairness", "--quiet", "--out", str(folder / "main")]
+    call(["run", str(loans.model), "--dataset", str(loans.test), *flags])
+    (folder / "policy.toml").write_text(POLICY, encoding="utf-8")
+    (folder / "waivers.toml").write_text(WAIVERS, encoding="utf-8")
+    return folder
+
+
+def gate(audited: Path, *more: str) -> int:
+    return call(["gate", str(audited / "main/results.json"), "--policy", str(audited / "policy.toml"), *more])
+
+
+def test_the_gate_takes_under_a_second_and_imports_no_torch(audited: Path) -> None:
+    results = str(audited / "main/results.json")
+    script = (
+        "import sys; from auditkit.cli import call; "
+        f"code = call(['gate', {results!r}, '--baseline', {results!r}, '--quiet', '--policy', 'policy.toml', "
+        "'--out', 'fast', '--to', 'html,junit,markdown,sarif,gitlab']); "
+        "print(sorted({'torch', 'pandas', 'fairlearn', 'sklearn'} & set(sys.modules)), code)"
+    )
+    best = float("inf")
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", script], cwd=audited, capture_output=True, text=True, check=True)
+        best = min(best, time.perf_counter() - started)
+        assert done.stdout.strip() == "[] 1", done.stderr
+    assert best < 1
+
+
+def test_the_gate_writes_nothing_unless_asked(audited: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(audited.rglob("*"))
+    assert gate(audited, "--baseline", str(audited / "main/results.json")) == 1
+    assert sorted(audited.rglob("*")) == before
+    out = capsys.readouterr().out
+    assert "FAIL" in out
+    assert "south (group) is selected" in out
+
+
+def test_out_gets_the_judged_report_and_the_formats(audited: Path, tmp_path: Path) -> None:
+    flags = ["--out", str(tmp_path / "out"), "--to", "sarif, gitlab", "--quiet"]
+    assert gate(audited, *flags, "--baseline", str(audited / "main/results.json")) == 1
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"results.json", "results.sarif", "gl-code-quality-report.json"}
+    judged = read_report(tmp_path / "out/results.json")
+    assert judged.policy.name == "ours"
+    assert judged.exit_code == 1
+
+
+def test_the_record_of_the_audit_is_never_overwritten(audited: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (audited / "main/results.json").read_bytes()
+    assert gate(audited, "--out", str(audited / "main")) == 2
+    assert "would overwrite" in capsys.readouterr().err
+    assert (audited / "main/results.json").read_bytes() == before
+
+
+def test_run_and_gate_judge_alike(loans: Loans, audited: Path, tmp_path: Path) -> None:
+    """A run with --policy, --baseline and --waivers finds what a gate over its record finds."""
+    results = str(audited / "main/results.json")
+    flags = [
+        "--policy",
+        str(audited / "policy.toml"),
+        "--baseline",
+        results,
+        "--waivers",
+        str(audited / "waivers.toml"),
+    ]
+    run = [
+        "run",
+        str(loans.model),
+        "--dataset",
+        str(loans.test),
+        "--only",
+        "performance",
+        "--only",
+        "fairness",
+        "--quiet",
+    ]
+    assert call([*run, *flags, "--out", str(tmp_path / "run")]) == 0
+    assert call(["gate", str(tmp_path / "run/results.json"), *flags, "--quiet", "--out", str(tmp_path / "gate")]) == 0
+    ran, gated = (read_report(tmp_path / name / "results.json") for name in ("run", "gate"))
+    assert gated == ran
+    regression = next(finding for finding in ran.findings if finding.limit.regression_at_most is not None)
+    assert (regression.verdict, regression.value) == ("pass", 0.0)
+    assert ran.baseline is not None
+    assert ran.baseline.same_rows
+    page = (tmp_path / "run/report.html").read_text()
+    for words in ("W-1", "Known", "Owner Ana, approved by Risk committee", "Both audits saw the same rows."):
+        assert words in page
+    assert "Known" in (tmp_path / "run/summary.md").read_text()
+
+
+def test_another_model_on_the_same_rows_is_a_pair_and_on_other_rows_is_not(
+    loans: Loans, audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.pt"
+    train = ["train", "--dataset", str(loans.train), "--target", "approved", "--out", str(other), "--quiet"]
+    assert call([*train, "--seed", "9", "--epochs", "1", "--sensitive", "group", "--sensitive", "region"]) == 0
+    (tmp_path / "p.toml").write_text(POLICY.split("\n\n")[2] + "\n", encoding="utf-8")
+    methods = []
+    for name, dataset in (("same", loans.test), ("else", loans.train)):
+        flags = [
+            "--only",
+            "performance",
+            "--quiet",
+            "--policy",
+            str(tmp_path / "p.toml"),
+            "--out",
+            str(tmp_path / name),
+        ]
+        flags += ["--baseline", str(audited / "main/results.json")]
+        call(["run", str(other), "--dataset", str(dataset), *flags])
+        (finding,) = read_report(tmp_path / name / "results.json").findings
+        assert finding.interval is not None
+        methods.append(finding.interval.method)
+    assert methods == ["jackknife over 20 blocks of rows, paired", "MOVER of the two intervals, unpaired"]
+
+
+def test_waived_and_unused_waivers_always_print(
+    audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waivers = tmp_path / "w.toml"
+    waivers.write_text(WAIVERS + WAIVERS.replace("W-1", "W-2").replace("fairness.", "performance."), encoding="utf-8")
+    baseline = ["--baseline", str(audited / "main/results.json")]
+    assert gate(audited, "--waivers", str(waivers), *baseline) == 0
+    out = capsys.readouterr().out
+    assert "Waived until 9999-12-31: Known (waiver W-1, owner Ana, approved by Risk committee)." in out
+    assert "Waiver W-2 covers nothing that needs one: remove it." in out
+    expired = tmp_path / "expired.toml"
+    expired.write_text(WAIVERS.replace("9999-12-31", "2020-01-31"), encoding="utf-8")
+    assert gate(audited, "--waivers", str(expired), *baseline) == 1
+    assert "Waiver W-1 of Ana expired on 2020-01-31: fail." in capsys.readouterr().out
+
+
+def test_formats_of_standard_output(
+    audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    assert gate(audited, "--format", "json") == 3, "a regression limit without a baseline is not measured"
+    assert json.loads(capsys.readouterr().out)["verdict"] == "error"
+    assert not (tmp_path / "summary").exists()
+    assert gate(audited, "--format", "github") == 3
+    assert "::error file=" in capsys.readouterr().out
+    assert (tmp_path / "summary").read_text().startswith("## 🛑 Incomplete")
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_profiles_by_name_and_as_a_start(audited: Path, tmp_path: Path, name: str) -> None:
+    results = str(audited / "main/results.json")
+    mine = tmp_path / "mine.toml"
+    assert call(["init", str(mine), "--profile", name]) == 0
+    for policy, folder in ((name, "named"), (str(mine), "own")):
+        assert call(["gate", results, "--policy", policy, "--quiet", "--out", str(tmp_path / folder)]) in (0, 1, 3)
+    named, own = (read_report(tmp_path / folder / "results.json") for folder in ("named", "own"))
+    assert (named.verdict, named.policy.limits) == (own.verdict, own.policy.limits)
+    assert own.policy.name == "mine"
+    assert "shipped with auditkit" in (tmp_path / "named/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--policy", "absent.toml"], ["absent.toml", "No such file", "profile"]),
+        (["--policy", "four-fifth"], ["four-fifth"]),
+        (["--waivers", "absent.toml"], ["waivers absent.toml", "No such file"]),
+        (["--baseline", "absent.json"], ["absent.json", "No such file"]),
+        (["--out", "x", "--to", "sarf"], ["unknown format 'sarf'", "did you mean 'sarif'"]),
+        (["--format", "xml"], ["--format"]),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+)
+def test_bad_input_gives_one_line_and_exit_2(
+    audited: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    flags: list[str],
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(["gate", str(audited / "main/results.json"), *flags]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    for word in words:
+        assert word in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_edited_report_is_refused(audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads((audited / "main/results.json").read_text())
+    document["verdict"], document["exit_code"] = "pass", 0
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    assert call(["gate", str(tmp_path / "results.json")]) == 2
+    assert "the file was edited" in capsys.readouterr().err
