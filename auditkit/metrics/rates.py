@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from fairlearn import metrics as fairlearn
 from numpy.typing import NDArray
-from sklearn import metrics as sklearn
 
 from auditkit.errors import InputError, closest
 from auditkit.evidence.counts import Counts, group_name, suppressed
@@ -19,35 +15,21 @@ from auditkit.evidence.measurement import Better, Interval, Measurement, Slice
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate as a part of a whole: masks over (label, prediction), the library's own function, what it needs."""
+    """A rate as a part of a whole: masks over (label, prediction), whose definition it is, what it needs."""
 
     successes: tuple[tuple[int, int], tuple[int, int]]
     trials: tuple[tuple[int, int], tuple[int, int]]
-    point: Callable[..., float]
     better: Better
     source: str
     needed: str
 
 
-def _base_rate(labels: Any, predictions: Any, sample_weight: Any) -> float:
-    return float(fairlearn.selection_rate(labels, labels, sample_weight=sample_weight))
-
-
-def _negative_predictive_value(labels: Any, predictions: Any, sample_weight: Any) -> float:
-    return float(sklearn.precision_score(labels, predictions, pos_label=0, sample_weight=sample_weight))
-
-
 RATES: dict[str, Rate] = {
-    "selection_rate": Rate(
-        ((0, 1), (0, 1)), ((1, 1), (1, 1)), fairlearn.selection_rate, "neither", "Fairlearn selection_rate", ""
-    ),
-    "base_rate": Rate(
-        ((0, 0), (1, 1)), ((1, 1), (1, 1)), _base_rate, "neither", "Fairlearn selection_rate of the labels", ""
-    ),
+    "selection_rate": Rate(((0, 1), (0, 1)), ((1, 1), (1, 1)), "neither", "Fairlearn selection_rate", ""),
+    "base_rate": Rate(((0, 0), (1, 1)), ((1, 1), (1, 1)), "neither", "Fairlearn selection_rate of the labels", ""),
     "true_positive_rate": Rate(
         ((0, 0), (0, 1)),
         ((0, 0), (1, 1)),
-        fairlearn.true_positive_rate,
         "higher",
         "Fairlearn true_positive_rate",
         "a positive label",
@@ -55,7 +37,6 @@ RATES: dict[str, Rate] = {
     "false_positive_rate": Rate(
         ((0, 1), (0, 0)),
         ((1, 1), (0, 0)),
-        fairlearn.false_positive_rate,
         "lower",
         "Fairlearn false_positive_rate",
         "a negative label",
@@ -63,7 +44,6 @@ RATES: dict[str, Rate] = {
     "true_negative_rate": Rate(
         ((1, 0), (0, 0)),
         ((1, 1), (0, 0)),
-        fairlearn.true_negative_rate,
         "higher",
         "Fairlearn true_negative_rate",
         "a negative label",
@@ -71,7 +51,6 @@ RATES: dict[str, Rate] = {
     "false_negative_rate": Rate(
         ((0, 0), (1, 0)),
         ((0, 0), (1, 1)),
-        fairlearn.false_negative_rate,
         "lower",
         "Fairlearn false_negative_rate",
         "a positive label",
@@ -79,7 +58,6 @@ RATES: dict[str, Rate] = {
     "positive_predictive_value": Rate(
         ((0, 0), (0, 1)),
         ((0, 1), (0, 1)),
-        sklearn.precision_score,
         "higher",
         "scikit-learn precision_score",
         "a positive prediction",
@@ -87,14 +65,11 @@ RATES: dict[str, Rate] = {
     "negative_predictive_value": Rate(
         ((1, 0), (0, 0)),
         ((1, 0), (1, 0)),
-        _negative_predictive_value,
         "higher",
         "scikit-learn precision_score of the negative class",
         "a negative prediction",
     ),
-    "accuracy": Rate(
-        ((1, 0), (0, 1)), ((1, 1), (1, 1)), sklearn.accuracy_score, "higher", "scikit-learn accuracy_score", ""
-    ),
+    "accuracy": Rate(((1, 0), (0, 1)), ((1, 1), (1, 1)), "higher", "scikit-learn accuracy_score", ""),
 }
 """The rates that can be asked for, by name. `accuracy` is defined for any number of classes, the rest for two."""
 
@@ -127,12 +102,13 @@ def successes_and_trials(table: NDArray[np.int64], name: str) -> tuple[NDArray[n
 
 
 def point(table: NDArray[np.int64], name: str) -> float:
-    """Return a rate of one table (labels, predictions), by the library's function on the cells, with their weights.
+    """Return a rate of one table (labels, predictions); its denominator must not be zero.
 
-    The value is to the last bit what the function returns for the rows. The denominator must not be zero.
+    The value is to the last bit what Fairlearn's or scikit-learn's function returns for the rows: they divide the same
+    two whole numbers.
     """
-    labels, predictions = np.indices(table.shape)
-    return float(rate(name).point(labels.ravel(), predictions.ravel(), sample_weight=table.ravel()))
+    successes, trials = successes_and_trials(table, name)
+    return float(successes / trials)
 
 
 def overall_rate(counts: Counts, name: str, prefix: str, *, level: float = 0.95) -> Measurement:
