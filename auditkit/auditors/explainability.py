@@ -12,18 +12,28 @@ from numpy.typing import NDArray
 from auditkit.attribution import checks
 from auditkit.attribution.decision import Decision, Explained
 from auditkit.auditors.explained_columns import explain_columns, sample_rows
+from auditkit.auditors.explained_images import explain_images
+from auditkit.auditors.explained_texts import explain_texts
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence
 from auditkit.subject.schema import Schema
 from auditkit.subject.subject import Subject
 
+IMAGE_ROWS = 400
+"""At most so many images are explained: each costs some hundred times what a row of a table does."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Explainability:
-    """Integrated gradients over a seeded sample of `rows` rows, complete within `tolerance`, and their trust checks."""
+    """Integrated gradients over a seeded sample of `rows` rows, complete within `tolerance`, and their trust checks.
+
+    Of images at most 400 are explained; texts and images take a fixed number of steps. `show_rows` puts single texts and images of
+    the audited data into the report: prototypes and the worst errors.
+    """
 
     rows: int = 2000
     tolerance: float = 0.005
+    show_rows: bool = False
 
     requires: ClassVar = ("model",)
     measures: ClassVar = tuple(
@@ -38,6 +48,10 @@ class Explainability:
             "method_agreement",
             "randomised_weights_correlation",
             "failed_trust_checks",
+            "word_attribution",
+            "word_attribution_share",
+            "unknown_word_rate",
+            "region_attribution_share",
             "principal_reason_rate",
             "recourse_rate",
         )
@@ -52,13 +66,16 @@ class Explainability:
 
     def audit(self, subject: Subject) -> Evidence:
         """Attribute the decision of a seeded sample of rows to the columns, and check whether to believe it."""
-        if subject.schema.kind != "table":
-            raise NotRun(f"explanations of {subject.schema.kind} models are not made yet")
-        rows = sample_rows(subject, self.rows)
+        kind = subject.schema.kind
+        rows = sample_rows(subject, min(self.rows, IMAGE_ROWS) if kind == "image" else self.rows)
         module = subject.model.module
         training = module.training
         module.to(subject.device).eval()
         try:
+            if kind == "text":
+                return self._explain_texts(subject, module, rows)
+            if kind == "image":
+                return self._explain_images(subject, module, rows)
             return self._explain(subject, module, rows)
         finally:
             module.train(training)
@@ -88,6 +105,44 @@ class Explainability:
             (name, explained(network)) for name, network in checks.randomised_layers(module, seed=subject.seed)
         ]
         return explain_columns(subject, given, randomised, tolerance=self.tolerance)
+
+    def _explain_texts(self, subject: Subject, module: torch.nn.Module, rows: NDArray[np.int64]) -> Evidence:
+        shuffled = _shuffled(module, subject)
+        return explain_texts(
+            subject,
+            decision_function(module, subject.schema),
+            _embedding(module),
+            (decision_function(shuffled, subject.schema), _embedding(shuffled)),
+            rows,
+            show_rows=self.show_rows,
+        )
+
+    def _explain_images(self, subject: Subject, module: torch.nn.Module, rows: NDArray[np.int64]) -> Evidence:
+        return explain_images(
+            subject,
+            decision_function(module, subject.schema),
+            decision_function(_shuffled(module, subject), subject.schema),
+            rows,
+            show_rows=self.show_rows,
+        )
+
+
+def _shuffled(module: torch.nn.Module, subject: Subject) -> torch.nn.Module:
+    """Return a copy of a module with the weights of every layer shuffled."""
+    *_, (_, shuffled) = checks.randomised_layers(module, seed=subject.seed)
+    return shuffled
+
+
+def _embedding(module: torch.nn.Module) -> torch.nn.Module:
+    """Return the layer that turns token ids into vectors.
+
+    Raises:
+        NotRun: the module has no such layer, so that gradients cannot reach the words.
+    """
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.Embedding):
+            return layer
+    raise NotRun("the model has no torch.nn.Embedding, where the attribution to words would begin")
 
 
 def decision_function(module: torch.nn.Module, schema: Schema) -> Decision:

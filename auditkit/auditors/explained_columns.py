@@ -68,7 +68,7 @@ def explain_columns(
         shares(size, columns, level=level),
         sensitive_share(size, columns, subject.sensitive, level=level),
         *(check.measurement for check in found),
-        _failed(found, len(size), level),
+        failed_checks(found, len(size), level),
     ]
     stamp = "" if not failed else f"Not trustworthy: fails {', '.join(failed)}. "
     exhibits: list[Exhibit] = [
@@ -78,7 +78,7 @@ def explain_columns(
             measurement="explainability.attribution_share",
             by=("column",),
         ),
-        _checks_table(found),
+        checks_table(found),
     ]
     for column in subject.sensitive:
         by_group, table = group_shares(subject, explained, size, columns, column)
@@ -125,13 +125,13 @@ def trust_checks(
     infidelity = checks.infidelity(explained, by_column, perturbation_count=50, seed=seed)
     deletion = checks.deletion_advantage(explained, by_column, seed=seed)
     agreement = checks.rank_correlation(by_column[fewer], shapley)
-    completeness = _ratio("completeness_error", np.abs(missed), moved, GRADIENTS, level)
+    completeness = ratio_measurement("completeness_error", np.abs(missed), moved, GRADIENTS, level)
     found = [
         Check(completeness, "at most 0.05", (completeness.value or 0) <= 0.05),
-        _mean_check("infidelity", infidelity, "lower", 0.25, "Yeh et al. 2019, arXiv:1901.09392, scaled", level),
-        _mean_check("maximum_sensitivity", sensitivity, "lower", 0.5, "Yeh et al. 2019, arXiv:1901.09392", level),
-        _mean_check("deletion_advantage", deletion, "higher", 0.0, "Samek et al. 2017, arXiv:1509.06321", level),
-        _mean_check(
+        mean_check("infidelity", infidelity, "lower", 0.25, "Yeh et al. 2019, arXiv:1901.09392, scaled", level),
+        mean_check("maximum_sensitivity", sensitivity, "lower", 0.5, "Yeh et al. 2019, arXiv:1901.09392", level),
+        mean_check("deletion_advantage", deletion, "higher", 0.0, "Samek et al. 2017, arXiv:1509.06321", level),
+        mean_check(
             "method_agreement",
             agreement,
             "higher",
@@ -143,7 +143,7 @@ def trust_checks(
     if module_check:
         correlations = [checks.rank_correlation(by_column, attribute(part)) for _, part in module_check]
         found.append(
-            _mean_check(
+            mean_check(
                 "randomised_weights_correlation",
                 correlations[-1],
                 "lower",
@@ -155,7 +155,8 @@ def trust_checks(
     return found
 
 
-def _mean_check(name: str, rows: Floats, better: str, bound: float, source: str, level: float) -> Check:
+def mean_check(name: str, rows: Floats, better: str, bound: float, source: str, level: float) -> Check:
+    """Return the check that the mean over rows, (rows,), is `better` than `bound` with its whole interval."""
     known = rows[np.isfinite(rows)]
     higher = better == "higher"
     needs = f"{'above' if higher else 'at most'} {bound:g}"
@@ -182,7 +183,8 @@ def _mean_check(name: str, rows: Floats, better: str, bound: float, source: str,
     return Check(measurement, needs, holds=low > bound if higher else high <= bound)
 
 
-def _failed(found: Sequence[Check], row_count: int, level: float) -> Measurement:
+def failed_checks(found: Sequence[Check], row_count: int, level: float) -> Measurement:
+    """Return `explainability.failed_trust_checks`: how many of the checks do not hold; ideal 0."""
     failed = sum(not check.holds for check in found)
     return Measurement(
         id="explainability.failed_trust_checks",
@@ -195,7 +197,8 @@ def _failed(found: Sequence[Check], row_count: int, level: float) -> Measurement
     )
 
 
-def _checks_table(found: Sequence[Check]) -> Table:
+def checks_table(found: Sequence[Check]) -> Table:
+    """Return the checks with their values and bounds."""
     rows = []
     for check in found:
         measurement = check.measurement
@@ -215,7 +218,8 @@ def _checks_table(found: Sequence[Check]) -> Table:
     )
 
 
-def _ratio(name: str, numerators: Floats, denominators: Floats, source: str, level: float) -> Measurement:
+def ratio_measurement(name: str, numerators: Floats, denominators: Floats, source: str, level: float) -> Measurement:
+    """Return the mean of absolute numerators over the mean of denominators, (rows,) each; lower is better."""
     value, low, high = ratio_of_means(numerators[:, None], denominators, level=level)
     return Measurement(
         id=f"explainability.{name}",

@@ -99,6 +99,10 @@ def run(
     show_rows: Annotated[
         bool, typer.Option("--show-rows", help="Show single texts or images of the data in the report.")
     ] = False,
+    sign: Annotated[
+        Path | None,
+        typer.Option(metavar="KEY", help="Sign the manifest with this ed25519 private key (PEM).", show_default=False),
+    ] = None,
     strict: Strict = False,
     quiet: Quiet = False,
     json_: JsonFlag = False,
@@ -106,6 +110,7 @@ def run(
     """Audit a model, or decisions already made; write results.json, report.html, junit.xml and summary.md."""
     from auditkit import terminal
     from auditkit.auditors.data import read_population
+    from auditkit.evidence.integrity import SIGNATURE, read_private_key, sealed
     from auditkit.output import output_folder, write_files
     from auditkit.render import render
     from auditkit.run import audit, new_run_id
@@ -116,6 +121,7 @@ def run(
 
     if epsilon and train_dataset is None:
         raise InputError("--epsilon needs the training rows; pass --train-dataset FILE.")
+    key = None if sign is None else read_private_key(sign)
     run_id = new_run_id()
     subject = model or Path(dataset.name.replace("*", ""))
     folder = out or Path("reports") / f"{subject.name.partition('.')[0] or 'audit'}-{run_id[:8]}"
@@ -164,7 +170,9 @@ def run(
                 cache=cache_of(place),
                 progress=progress,
             )
-        write_files(place, {"results.json": report.to_json(), **render(report)})
+        if key is None:
+            (place / SIGNATURE).unlink(missing_ok=True)
+        write_files(place, sealed({"results.json": report.to_json(), **render(report)}, run_id=run_id, key=key))
     if json_:
         sys.stdout.write(report.to_json())
     elif not quiet:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveInt, model_validator
 
 Better = Literal["lower", "higher", "neither"]
 """The direction in which a measurement improves; `neither` where the number only describes."""
@@ -136,6 +138,16 @@ class SliceChart(Record):
     by: tuple[str, ...] = ()
 
 
+class SliceTable(Record):
+    """A table of the slices of several measurements of one breakdown: a row a group, a column a measurement."""
+
+    kind: Literal["slice_table"] = "slice_table"
+    title: str
+    note: str = ""
+    measurements: tuple[str, ...]
+    by: tuple[str, ...]
+
+
 class Line(Record):
     """One line of a curve: `y` over `x`, with an optional band from `low` to `high`, all of one length."""
 
@@ -178,7 +190,67 @@ class Curve(Record):
         return self
 
 
-Exhibit = Annotated[Facts | Table | SliceChart | Curve, Field(discriminator="kind")]
+class Grid(Record):
+    """Numbers on a grid, as coarse as a picture needs: a byte a cell, row by row, in base64.
+
+    A byte of 0 stands for `low`, one of 255 for `high`.
+    """
+
+    height: PositiveInt
+    width: PositiveInt
+    low: FiniteFloat
+    high: FiniteFloat
+    cells: str
+
+    @property
+    def bytes(self) -> bytes:
+        """The cells, one byte each, row by row."""
+        return base64.b64decode(self.cells)
+
+    @model_validator(mode="after")
+    def _full(self) -> Grid:
+        try:
+            count = len(base64.b64decode(self.cells, validate=True))
+        except binascii.Error as error:
+            raise ValueError("grid: its cells are not base64") from error
+        if count != self.height * self.width:
+            raise ValueError(f"grid: has {count} cells, not {self.height} x {self.width}")
+        return self
+
+
+def grid_of(rows: Sequence[Sequence[float]]) -> Grid:
+    """Return rows of finite numbers, all of one length, as a grid.
+
+    >>> grid_of([[0.0, 0.5], [0.25, 1.0]]).bytes.hex()
+    '008040ff'
+    """
+    values = [value for row in rows for value in row]
+    low, high = min(values), max(values)
+    scale = 255 / (high - low) if high > low else 0.0
+    cells = bytes(int((value - low) * scale + 0.5) for value in values)
+    text = base64.b64encode(cells).decode("ascii")
+    return Grid(height=len(rows), width=len(rows[0]), low=low, high=high, cells=text)
+
+
+class Panel(Record):
+    """An image and how strongly its cells are marked, such as by attributions."""
+
+    name: str
+    note: str = ""
+    image: Grid
+    heat: Grid
+
+
+class HeatMaps(Record):
+    """Panels of images with their heat maps; each panel has its own scale."""
+
+    kind: Literal["heat_maps"] = "heat_maps"
+    title: str
+    note: str = ""
+    panels: tuple[Panel, ...]
+
+
+Exhibit = Annotated[Facts | Table | SliceChart | SliceTable | Curve | HeatMaps, Field(discriminator="kind")]
 """Typed data behind one picture or table of the report; never the picture itself."""
 
 
@@ -187,5 +259,5 @@ class Evidence:
     """What an auditor returns: measurements, exhibits, and notes on what was sampled, dropped or suppressed."""
 
     measurements: Iterable[Measurement] = ()
-    exhibits: Iterable[Facts | Table | SliceChart | Curve] = ()
+    exhibits: Iterable[Facts | Table | SliceChart | SliceTable | Curve | HeatMaps] = ()
     notes: Iterable[str] = field(default=())

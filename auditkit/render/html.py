@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from auditkit.evidence.measurement import Curve, Line, Measurement, Unit
+from auditkit.evidence.measurement import Curve, Line, Measurement, Slice, SliceTable, Unit
 from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.report import DatasetRecord, Outcome, Report
 from auditkit.evidence.sentences import bound_words, number, title
 from auditkit.evidence.waivers import Waiver
 from auditkit.render import charts
+from auditkit.render.pictures import HEAT, INK, picture
 from auditkit.render.summary import WORDS, attention, headline, judged_limits, not_examined, tally
 from auditkit.render.text import bounds, counted, shipped_name, shorten, unbroken, visible
 from auditkit.render.words import AUDITORS, plugin_words
@@ -89,8 +90,11 @@ def _environment() -> Environment:
         "counted": counted,
         "shorten": shorten,
         "slices_figure": _slices_figure,
+        "slice_rows": _slice_rows,
         "curve_figure": _curve_figure,
         "curve_tables": _curve_tables,
+        "picture": lambda grid, palette: picture(grid, INK if palette == "ink" else HEAT),
+        "shows_rows": lambda report: any(outcome.settings.get("show_rows") for outcome in report.outcomes),
         "line_styles": charts.LINE_STYLES,
         "cell": _cell,
         "by_breakdown": _by_breakdown,
@@ -147,6 +151,22 @@ def _slices_figure(
     }
 
 
+class SliceRows(NamedTuple):
+    """Measurements of one breakdown, and for each group its slices of them, None where it has none."""
+
+    measurements: list[Measurement]
+    groups: dict[str, list[Slice | None]]
+
+
+def _slice_rows(outcome: Outcome, exhibit: SliceTable) -> SliceRows:
+    found = [m for id in exhibit.measurements if (m := _find(outcome, id, exhibit.by)) is not None and m.slices]
+    names = dict.fromkeys(part.name for m in found for part in m.slices)
+    groups: dict[str, list[Slice | None]] = {
+        name: [next((part for part in m.slices if part.name == name), None) for m in found] for name in sorted(names)
+    }
+    return SliceRows(found, groups)
+
+
 def _curve_figure(curve: Curve) -> Markup:
     return _svg(charts.curve_chart(curve))
 
@@ -191,6 +211,7 @@ def _by_breakdown(outcome: Outcome) -> dict[tuple[str, ...], list[Measurement]]:
 def _uncharted(outcome: Outcome) -> list[Measurement]:
     """The measurements whose slices no exhibit of the auditor shows."""
     shown = {(e.measurement, e.by) for e in outcome.exhibits if e.kind == "slices"}
+    shown |= {(id, e.by) for e in outcome.exhibits if e.kind == "slice_table" for id in e.measurements}
     return [m for m in outcome.measurements if m.slices and (m.id, m.by) not in shown]
 
 

@@ -79,9 +79,9 @@ def train(
         raise InputError(f"out must end in .pt, got {out}; pass --out model.pt.")
     chosen = choose_device(device)
     if architecture is not None and architecture not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
+        names = ", ".join(ARCHITECTURES)
         raise InputError(
-            f"architecture {architecture!r} is unknown{closest(architecture, ARCHITECTURES)}; known: {known}."
+            f"architecture {architecture!r} is unknown{closest(architecture, ARCHITECTURES)}; known: {names}."
         )
     columns = [str(column) for column in data.frame.columns]
     for name in drop:
