@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from auditkit.cli import audits, compliance, gate, models, reports
+from auditkit.cli import audits, compliance, gate, models, reports, schemas
 from auditkit.errors import AuditkitError, InputError
 
 app = typer.Typer(
@@ -33,10 +33,15 @@ for command in (
     gate.gate,
     reports.render,
     reports.init,
-    reports.schema,
+    compliance.compare,
+    compliance.index,
     compliance.comply,
+    compliance.verify,
+    compliance.seal,
+    compliance.replay,
 ):
     app.command()(command)
+app.add_typer(schemas.schema, name="schema")
 
 USAGE, INCOMPLETE = 2, 3
 

@@ -46,10 +46,3 @@ def init(
     text = re.sub(r'(?m)^name = ".*"$', lambda _: f"name = {json.dumps(path.stem)}", profile_text(profile), count=1)
     write_new(path, text)
     typer.echo(f"{path}: edit the limits, then pass --policy {path}")
-
-
-def schema() -> None:
-    """Print the JSON Schema of results.json."""
-    from auditkit.evidence.report import results_schema
-
-    typer.echo(json.dumps(results_schema(), indent=2))

@@ -355,6 +355,9 @@ def read_schema(path: str | Path) -> Schema:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "its text"
+        if first["type"] == "extra_forbidden":
+            known = Feature.model_fields if len(first["loc"]) > 1 else Schema.model_fields
+            raise SchemaError(f"schema {path}: {where}: unknown key{closest(str(first['loc'][-1]), known)}.") from error
         raise SchemaError(f"schema {path}: {where}: {first['msg'].removeprefix('Value error, ')}.") from error
 
 

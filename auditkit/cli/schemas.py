@@ -1,0 +1,54 @@
+"""Commands about schemas: that of results.json, and that of a data set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditkit.cli.options import BinsOption, Encoding
+
+schema = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@schema.callback(invoke_without_command=True)
+def _results(context: typer.Context) -> None:
+    """Print the JSON Schema of results.json; 'schema infer' writes that of a data set."""
+    if context.invoked_subcommand is None:
+        from auditkit.evidence.report import results_schema
+
+        typer.echo(json.dumps(results_schema(), indent=2))
+
+
+@schema.command()
+def infer(
+    dataset: Annotated[Path, typer.Argument(help="The rows a model is trained on.", show_default=False)],
+    target: Annotated[str | None, typer.Option(help="The label's column.", show_default="the last column")] = None,
+    sensitive: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="A column whose groups audits compare; repeatable.", show_default=False),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Not a feature: an id, a weight; repeatable.", show_default=False),
+    ] = None,
+    bins: BinsOption = None,
+    encoding: Encoding = "utf-8",
+) -> None:
+    """Decide what each column is, once; print the schema as JSON, to be edited and passed with --schema."""
+    from auditkit.subject.bins import parse_bins
+    from auditkit.subject.data import read_data
+    from auditkit.subject.inference import infer_whole
+
+    found, notes = infer_whole(
+        read_data(dataset, encoding=encoding),
+        target=target,
+        sensitive=sensitive or (),
+        drop=drop or (),
+        bins=parse_bins(bins or ()),
+    )
+    for note in notes:
+        typer.echo(f"auditkit: {note}", err=True)
+    typer.echo(found.model_dump_json(indent=2, exclude_defaults=True))
