@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Measurement,
         Slice,
         SliceChart,
+        SliceTable,
         Table,
     )
     from auditkit.evidence.policy import Finding, Limit, Policy, default_policy, read_policy
@@ -44,6 +45,7 @@ _HOMES = {
         "Measurement",
         "Slice",
         "SliceChart",
+        "SliceTable",
         "Table",
     ),
     "auditkit.evidence.policy": ("Finding", "Limit", "Policy", "default_policy", "read_policy"),

@@ -3,81 +3,260 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import ClassVar
 
-from auditkit.errors import InputError, NotRun
-from auditkit.evidence.counts import Counts, suppression_note, tally
-from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart
-from auditkit.metrics.disparity import gap_measurements
-from auditkit.metrics.rates import rate_measurement
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.errors import InputError, closest
+from auditkit.evidence.counts import Counts, crossings, suppression_note, tally
+from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
+from auditkit.metrics import conditional, distances, inequality, one_against_rest, scores, selection
+from auditkit.metrics.disparity import GAPS, gap_measurements, left_out_notes
+from auditkit.metrics.estimates import Breakdown
+from auditkit.metrics.rates import RATES, overall_rate, rate_measurement
 from auditkit.metrics.replicates import with_gap_replicates
 from auditkit.subject.subject import Subject
 
-RATES = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
-GAPS = (
-    "demographic_parity_difference",
-    "demographic_parity_ratio",
-    "equalized_odds_difference",
-    "equalized_odds_ratio",
-)
+CHARTED = {
+    "selection_rate": "Selection rate",
+    "true_positive_rate": "True positive rate",
+    "false_positive_rate": "False positive rate",
+}
+REFERRED = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
+"""The rates whose difference from a reference group is measured, where one is named."""
+REPLICATED = ("demographic_parity", "equalized_odds")
+PER_GROUP = (*RATES, "impact_ratio", "fisher_exact_p", "scoring_rate", "scoring_impact_ratio")
+CONDITIONAL = ("demographic_disparity", "conditional_demographic_disparity")
+BETWEEN = tuple(f"{name}_{part}" for name in inequality.INDICES for part in ("within", "between"))
+MOST_CONDITIONS = 1_000
+"""Legitimate columns may have so many combinations of values; a continuous one has to be put into ranges first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fairness:
     """Rates per group and gaps between groups, for each sensitive column and their intersections.
 
-    `intersections` is the largest number of sensitive columns that are crossed with each other.
+    `intersections` is the largest number of sensitive columns that are crossed with each other. `reference_group`
+    names a group of a column as `COLUMN=GROUP`, one a column at most: differences from it are then measured too.
+    `legitimate` names columns within whose values the groups' disparity is taken once more.
     """
 
     intersections: int = 2
+    reference_group: tuple[str, ...] = ()
+    legitimate: tuple[str, ...] = ()
 
     requires: ClassVar = ("labels", "sensitive")
-    measures: ClassVar = tuple(f"fairness.{name}" for name in RATES + GAPS)
+    measures: ClassVar = tuple(
+        f"fairness.{name}"
+        for name in (
+            *PER_GROUP,
+            *(f"{gap}_{kind}" for gap in GAPS for kind in ("difference", "ratio")),
+            *(f"{rate}_difference_from_reference" for rate in REFERRED),
+            "calibration_error_difference",
+            *distances.DISTANCES,
+            *inequality.INDICES,
+            *BETWEEN,
+            *CONDITIONAL,
+        )
+    )
 
     def __post_init__(self) -> None:
-        """Refuse a depth under 1."""
+        """Refuse a depth under 1, and a reference group without its column."""
         if self.intersections < 1:
             raise InputError(f"intersections must be at least 1, got {self.intersections}; 1 means no crossing.")
+        columns = [named.partition("=")[0] for named in self.reference_group]
+        for named in self.reference_group:
+            if not named.partition("=")[2]:
+                raise InputError(f"reference_group must be COLUMN=GROUP, got {named!r}.")
+        if len(set(columns)) != len(columns):
+            raise InputError(f"reference_group names two groups of one column: {', '.join(self.reference_group)}.")
 
     def audit(self, subject: Subject) -> Evidence:
         """Count once over all sensitive columns, and read every breakdown off the table."""
-        if subject.schema.task != "binary":
-            raise NotRun(
-                f"selection needs a binary label, and {subject.schema.target} has {len(subject.schema.classes)} classes"
-            )
+        reference = self._reference(subject)
+        self._check_legitimate(subject)
         finest = confusion_counts(subject, subject.sensitive)
-        breakdowns = [
-            columns
-            for depth in range(1, min(self.intersections, len(subject.sensitive)) + 1)
-            for columns in combinations(subject.sensitive, depth)
-        ]
-        measurements: list[Measurement] = []
-        exhibits: list[Exhibit] = []
-        positive = subject.schema.classes[-1]
-        notes = [f"Selected means predicted {subject.schema.target} = {positive}, at a probability of at least 0.5."]
+        breakdowns = crossings(subject.sensitive, self.intersections)
+        binary = len(subject.schema.classes) == 2
+        evidence = _Parts(subject, [], [], [_selected_means(subject)] if binary else [])
+        if binary:
+            whole = finest.by(())
+            evidence.measurements += [
+                overall_rate(whole, rate, "fairness", level=subject.conf_level) for rate in RATES if rate != "accuracy"
+            ]
+            evidence.measurements += inequality.inequality_measurements(whole, level=subject.conf_level)
         for done, columns in enumerate(breakdowns, 1):
             counts = finest.by(columns)
-            for rate in RATES:
-                measurements.append(
-                    rate_measurement(
-                        counts, rate, prefix="fairness", level=subject.conf_level, min_group=subject.min_group
-                    )
-                )
-            gaps = gap_measurements(counts, prefix="fairness", level=subject.conf_level, min_group=subject.min_group)
-            measurements += with_gap_replicates(
-                gaps, *subject.group_codes(columns), subject.labels, subject.predictions.labels, subject.min_group
-            )
-            exhibits += [
-                SliceChart(title=f"{title} by {' & '.join(columns)}", measurement=f"fairness.{rate}", by=columns)
-                for rate, title in zip(
-                    RATES, ("Selection rate", "True positive rate", "False positive rate"), strict=False
-                )
-            ]
+            if binary:
+                key = tuple(reference[column] for column in columns) if set(columns) <= set(reference) else None
+                self._binary(evidence, counts, key)
+            else:
+                evidence.add_one_against_rest(counts)
             hidden = suppression_note(columns, counts.groups, counts.sizes, subject.min_group)
-            notes += [hidden] if hidden else []
+            evidence.notes += [hidden] if hidden else []
             subject.progress(done / len(breakdowns), " & ".join(columns))
-        return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+        kinds = ("slices", "table", "slice_table")
+        evidence.exhibits.sort(key=lambda exhibit: kinds.index(exhibit.kind))
+        return Evidence(measurements=evidence.measurements, exhibits=evidence.exhibits, notes=evidence.notes)
+
+    def _binary(self, evidence: _Parts, counts: Counts, reference: tuple[str, ...] | None) -> None:
+        subject = evidence.subject
+        columns, level, min_group = counts.columns, subject.conf_level, subject.min_group
+        own = [rate_measurement(counts, rate, level=level, min_group=min_group) for rate in RATES]
+        own.append(selection.impact_ratio_measurement(counts, level=level, min_group=min_group))
+        own.append(selection.fisher_measurement(counts, reference=reference, min_group=min_group))
+        scoring = _scoring_counts(subject, columns)
+        if scoring is not None:
+            own.append(selection.scoring_rate_measurement(scoring, level=level, min_group=min_group))
+            own.append(selection.impact_ratio_measurement(scoring, of="scoring", level=level, min_group=min_group))
+        if reference is not None:
+            own += [
+                selection.reference_measurement(counts, rate, reference, level=level, min_group=min_group)
+                for rate in REFERRED
+            ]
+        if self.legitimate:
+            conditioned = confusion_counts(subject, (*columns, *self.legitimate))
+            own.append(conditional.disparity_measurement(counts, (), level=level, min_group=min_group))
+            own.append(
+                conditional.disparity_measurement(conditioned, self.legitimate, level=level, min_group=min_group)
+            )
+        gaps = gap_measurements(counts, gaps=REPLICATED, level=level, min_group=min_group)
+        names, codes = subject.group_codes(columns)
+        evidence.measurements += own
+        evidence.measurements += with_gap_replicates(
+            gaps, names, codes, subject.labels, subject.predictions.labels, min_group
+        )
+        others = [gap for gap in GAPS if gap not in REPLICATED]
+        evidence.measurements += gap_measurements(counts, gaps=others, level=level, min_group=min_group)
+        evidence.measurements += _score_gaps(subject, Breakdown(columns, names, codes, min_group))
+        evidence.measurements += inequality.inequality_measurements(counts, level=level, min_group=min_group)
+        evidence.notes += left_out_notes(counts, min_group)
+        by = " & ".join(columns)
+        for rate, title in CHARTED.items():
+            if len(columns) == 1 or rate == "selection_rate":
+                evidence.exhibits.append(
+                    SliceChart(title=f"{title} by {by}", measurement=f"fairness.{rate}", by=columns)
+                )
+        measured = {measurement.id.partition(".")[2]: measurement for measurement in own}
+        evidence.exhibits.append(selection.impact_exhibit(counts, scoring, measured, min_group=min_group))
+        evidence.exhibits.append(
+            SliceTable(
+                title=f"All rates by {by}",
+                measurements=tuple(measurement.id for measurement in own),
+                by=columns,
+            )
+        )
+
+    def _reference(self, subject: Subject) -> dict[str, str]:
+        reference = dict(named.split("=", 1) for named in self.reference_group)
+        for column, group in reference.items():
+            if column not in subject.sensitive:
+                raise InputError(
+                    f"reference_group: {column!r} is not a sensitive column{closest(column, subject.sensitive)}."
+                )
+            known = [key[0] for key in subject.group_codes((column,))[0]]
+            if group not in known:
+                raise InputError(f"reference_group: column {column} has no group {group!r}{closest(group, known)}.")
+        return reference
+
+    def _check_legitimate(self, subject: Subject) -> None:
+        columns = [str(column) for column in subject.data.frame.columns]
+        for column in self.legitimate:
+            if column not in columns:
+                raise InputError(f"legitimate column {column!r} is not in the data{closest(column, columns)}.")
+            if column in subject.sensitive:
+                raise InputError(f"legitimate column {column!r} is sensitive; a gap cannot be explained by itself.")
+        if self.legitimate:
+            count = len(subject.group_codes(self.legitimate)[0])
+            if count > MOST_CONDITIONS:
+                raise InputError(
+                    f"the legitimate columns {', '.join(self.legitimate)} have {count:,} combinations of values, and "
+                    f"at most {MOST_CONDITIONS:,} are compared; put continuous columns into ranges first."
+                )
+
+
+@dataclass
+class _Parts:
+    """What is found out on the way."""
+
+    subject: Subject
+    measurements: list[Measurement]
+    exhibits: list[Exhibit]
+    notes: list[str]
+
+    def add_one_against_rest(self, counts: Counts) -> None:
+        """Measure a breakdown of more than two classes: each class against the rest, and their mean."""
+        level, min_group = self.subject.conf_level, self.subject.min_group
+        by, columns = " & ".join(counts.columns), counts.columns
+        own = one_against_rest.rate_measurements(counts, level=level, min_group=min_group)
+        own.append(rate_measurement(counts, "accuracy", level=level, min_group=min_group))
+        gaps = one_against_rest.gap_measurements(counts, level=level, min_group=min_group)
+        self.measurements += own + gaps
+        self.measurements += gap_measurements(counts, gaps=("accuracy",), level=level, min_group=min_group)
+        self.exhibits.append(SliceChart(title=f"Accuracy by {by}", measurement="fairness.accuracy", by=columns))
+        if len(columns) == 1:
+            self.exhibits.append(
+                SliceChart(
+                    title=f"Gap in selection between the groups of {by}, by class",
+                    note="How differently often each class is predicted for the groups.",
+                    measurement="fairness.demographic_parity_difference",
+                    by=(*columns, one_against_rest.CLASS),
+                )
+            )
+        for title, part in (("Rates", own), ("Gaps", gaps)):
+            self.exhibits.append(
+                SliceTable(
+                    title=f"{title} of each class by {by}",
+                    measurements=tuple(dict.fromkeys(m.id for m in part if m.by != columns)),
+                    by=(*columns, one_against_rest.CLASS),
+                )
+            )
+
+
+def _selected_means(subject: Subject) -> str:
+    schema = subject.schema
+    probable = subject.predictions.class_probabilities is not None
+    how = ", at a probability of at least 0.5" if probable else ""
+    return f"Selected means predicted {schema.target} = {schema.classes[-1]}{how}."
+
+
+def _scores(subject: Subject) -> NDArray[np.float64] | None:
+    predictions = subject.predictions
+    if predictions.ranking is not None:
+        return predictions.ranking
+    return None if predictions.class_probabilities is None else predictions.class_probabilities[:, -1]
+
+
+def _scoring_counts(subject: Subject, columns: tuple[str, ...]) -> Counts | None:
+    """Count which rows of each group score above the median of all; None without scores."""
+    values = _scores(subject)
+    if values is None:
+        return None
+    names, codes = subject.group_codes(columns)
+    return tally(columns, names, codes, subject.labels, selection.above_median(values), subject.schema.classes)
+
+
+def _score_gaps(subject: Subject, breakdown: Breakdown) -> list[Measurement]:
+    """Measure how far apart the groups' scores and their calibration lie."""
+    values, level = _scores(subject), subject.conf_level
+    measurements = []
+    if values is not None:
+        measurements += distances.distance_measurements(values, breakdown, level=level, seed=subject.seed)
+    if subject.predictions.class_probabilities is not None:
+        measurements.append(
+            distances.mean_gap_measurement(
+                "calibration_error_difference",
+                scores.calibration_error,
+                subject.labels,
+                subject.predictions.class_probabilities,
+                breakdown,
+                unit="rate_difference",
+                source="highest minus lowest expected calibration error (Guo et al. 2017) of a group",
+                level=level,
+            )
+        )
+    return measurements
 
 
 def confusion_counts(subject: Subject, columns: tuple[str, ...]) -> Counts:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,6 +154,17 @@ def _gather(
     gathered = np.zeros((len(groups), *table.shape[1:]), dtype=np.int64)
     np.add.at(gathered, [place[key] for key in keys], table)
     return Counts(columns, groups, classes, gathered)
+
+
+def crossings(columns: Sequence[str], depth: int) -> list[tuple[str, ...]]:
+    """Return the columns by themselves, and crossed with each other up to `depth` at a time.
+
+    >>> crossings(("sex", "race"), 2)
+    [('sex',), ('race',), ('sex', 'race')]
+    """
+    return [
+        chosen for count in range(1, min(depth, len(columns)) + 1) for chosen in itertools.combinations(columns, count)
+    ]
 
 
 def group_name(key: tuple[str, ...]) -> str:

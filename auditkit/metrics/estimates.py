@@ -60,8 +60,12 @@ def measure(
     unit: Unit,
     better: Better,
     source: str,
+    replicated: bool = True,
 ) -> Measurement:
-    """Return the measurement `id`: the statistic of all rows, or of each group that is not suppressed."""
+    """Return the measurement `id`: the statistic of all rows, or of each group that is not suppressed.
+
+    With `replicated` it carries what two audits of the same rows are compared by (`auditkit.metrics.replicates`).
+    """
     if breakdown.codes is None:
         whole = statistic(labels, predictions, (level,))
         return Measurement(
@@ -71,11 +75,11 @@ def measure(
             better=better,
             count=len(labels),
             interval=_interval(whole.bounds[0], level) if whole.bounds else None,
-            replicates=_replicates(statistic, labels, predictions),
+            replicates=_replicates(statistic, labels, predictions) if replicated else (),
             source=source,
             reason=whole.reason,
         )
-    slices = _slices(statistic, labels, predictions, breakdown, level)
+    slices = _slices(statistic, labels, predictions, breakdown, level, replicated)
     return Measurement(
         id=id,
         by=breakdown.columns,
@@ -110,6 +114,7 @@ def _slices(
     predictions: NDArray[Any],
     breakdown: Breakdown,
     level: float,
+    replicated: bool,
 ) -> list[Slice]:
     groups = shown_rows(breakdown, len(labels))
     each = simultaneous_level(level, len(groups))
@@ -117,6 +122,7 @@ def _slices(
     slices = []
     for key, rows in groups.items():
         part = statistic(labels[rows], predictions[rows], (level, each))
+        paired = replicated and len(key) == 1
         alone, together = part.bounds if part.bounds else (None, None)
         slices.append(
             Slice(
@@ -125,7 +131,7 @@ def _slices(
                 count=len(rows),
                 interval=_interval(alone, level),
                 simultaneous_interval=_interval(together, level, family),
-                replicates=_replicates(statistic, labels[rows], predictions[rows]) if len(key) == 1 else (),
+                replicates=_replicates(statistic, labels[rows], predictions[rows]) if paired else (),
                 reason=None if part.reason is None else f"{part.reason} in this group",
             )
         )

@@ -89,23 +89,27 @@ def quality_measurement(
         unit=quality.unit,
         better=quality.better,
         source=quality.source,
+        replicated=name not in ("calibration_slope", "mean_score"),
     )
 
 
 def _brier_score(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
     """Return the mean squared error of the probabilities; the interval's variance is at least what they imply."""
     classes = probabilities.shape[1]
-    half = 2 if classes == 2 else 1  # with two classes both errors are the same, and one is counted
+    if classes == 2:  # both errors are the same, and one is counted
+        errors = (labels - probabilities[:, 1]) ** 2
+    else:
+        errors = ((np.eye(classes)[labels] - probabilities) ** 2).sum(axis=1)
+    value = float(errors.mean())
+    if not levels or len(labels) < 2:
+        return Estimate(value, (None,) * len(levels))
+    half = 2 if classes == 2 else 1
     # The score of each row for each label that it could have had.
     scores = ((probabilities**2).sum(axis=1)[:, None] - 2 * probabilities + 1) / half
-    seen = scores[np.arange(len(labels)), labels]
-    value = float(((np.eye(classes)[labels] - probabilities) ** 2).sum(axis=1).mean() / half)
-    if len(labels) < 2:
-        return Estimate(value, (None,) * len(levels))
     expected = (probabilities * scores).sum(axis=1).mean()
     moments = [float((probabilities * (scores - expected) ** power).sum(axis=1).mean()) for power in (2, 3)]
-    if seen.var(ddof=1) >= moments[0]:
-        moments = [float(seen.var(ddof=1)), float(((seen - value) ** 3).mean())]
+    if errors.var(ddof=1) >= moments[0]:
+        moments = [float(errors.var(ddof=1)), float(((errors - value) ** 3).mean())]
     return Estimate(value, _mean_bounds(value, moments[0], moments[1], len(labels), levels, 0.0, 2.0 / half))
 
 

@@ -200,6 +200,15 @@ def roc_auc_measurement(
     )
 
 
+def calibration_error(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
+    """Return the expected calibration error of some rows, with an interval for each level."""
+    bins = calibration.bin_probabilities(*calibration.confidence(labels, probabilities))
+    value = calibration.expected_calibration_error(bins)
+    method = "tangent above, binomial consistency resampling below"
+    bounds = [(*calibration.calibration_error_interval(bins, each), method) for each in levels]
+    return Estimate(value, tuple(bounds))
+
+
 def calibration_error_measurement(
     labels: Labels,
     probabilities: Probabilities,
@@ -216,18 +225,10 @@ def calibration_error_measurement(
     Of the positive class's probability with two classes, of the likeliest class's with more. The value is above
     the truth in small samples; the interval allows for it (`calibration.calibration_error_interval`).
     """
-
-    def statistic(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
-        bins = calibration.bin_probabilities(*calibration.confidence(labels, probabilities))
-        value = calibration.expected_calibration_error(bins)
-        method = "tangent above, binomial consistency resampling below"
-        bounds = [(*calibration.calibration_error_interval(bins, each), method) for each in levels]
-        return Estimate(value, tuple(bounds))
-
     which = "positive" if probabilities.shape[1] == 2 else "most probable"
     return _measured(
         f"{prefix}.calibration_error",
-        statistic,
+        calibration_error,
         labels,
         probabilities,
         Breakdown(columns, names, codes, min_group),
