@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import hashlib
 import os
 import platform
@@ -58,6 +59,13 @@ class Unloadable:
     """An auditor that could not be loaded; it reports its error and never passes."""
 
     reason: str
+
+
+REPEATABLE = (
+    "prediction score target sensitive architecture architecture_args output threshold task classes bins where limit "
+    "encoding"
+).split()
+"""The arguments of `audit` that the report records, so that `replay` can give them again."""
 
 
 def audit(
@@ -140,6 +148,10 @@ def audit(
     Raises:
         InputError: the model, data, policy or settings cannot be used; nothing was audited.
     """
+    given = locals()
+    asked = {name: json.loads(json.dumps(given[name], default=str)) for name in REPEATABLE if given[name] is not None}
+    if schema is not None or isinstance(model, torch.nn.Module):
+        asked["schema"] = "given"
     policy = policy if isinstance(policy, Policy) else default_policy() if policy is None else read_policy(policy)
     chosen = _choose(auditors, settings or {}, only, skip)
     _check_policy(policy, chosen)
@@ -182,6 +194,7 @@ def audit(
         run_id=run_id or new_run_id(),
         created=datetime.now(UTC).replace(microsecond=0),
         strict=strict,
+        asked=asked,
         subject=_subject_record(subject),
         environment=_environment(subject),
         policy=policy,

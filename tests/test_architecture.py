@@ -25,6 +25,7 @@ FLOORS = {
     "run": 6,
     "inspection": 6,
     "output": 6,
+    "replay": 7,
     "terminal": 7,
     "demo": 7,
     "cli": 8,

@@ -18,7 +18,7 @@ from loans import Loans
 from auditkit.cli import call
 from auditkit.evidence.report import read_report, results_schema
 
-FILES = {"results.json", "report.html", "junit.xml", "summary.md"}
+FILES = {"results.json", "report.html", "junit.xml", "summary.md", "manifest.json"}
 KEPT = FILES | {".predictions"}
 
 
@@ -201,7 +201,7 @@ def test_render_writes_the_same_files_without_torch(loans: Loans, tmp_path: Path
     done = shell(sys.executable, "-c", script, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
-    for name in FILES - {"results.json"}:
+    for name in FILES - {"results.json", "manifest.json"}:
         assert (tmp_path / "again" / name).read_text() == (tmp_path / "out" / name).read_text()
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
+from auditkit.cli.options import Dataset, Device, DeviceOption, Quiet, TrustModel, TrustPickle
 from auditkit.errors import InputError
+
+DEPARTURES_SHOWN = 20
 
 
 def comply(
@@ -61,3 +66,144 @@ def comply(
         write_files(place, files)
     for file in files:
         typer.echo(folder / file)
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)],
+    public_key: Annotated[
+        Path | None, typer.Option(help="The signer's ed25519 public key (PEM).", show_default=False)
+    ] = None,
+) -> None:
+    """Check a folder against its manifest.json: any edited, missing or added file gives exit code 1."""
+    from auditkit.evidence.integrity import verify as verify_folder
+
+    found = verify_folder(folder, public_key=public_key)
+    for problem in found.problems:
+        typer.echo(f"{problem.fault}: {problem.name}: {problem.detail}")
+    if found.problems:
+        typer.echo(f"{folder} is not as it was sealed.")
+        raise typer.Exit(1)
+    typer.echo(f"{folder}: {found.file_count} files, each as it was sealed; manifest sha256 {found.manifest_sha256}")
+    if found.signed_by is None:
+        typer.echo("Not signed: this shows that the files belong together, not who wrote them.")
+    elif public_key is None:
+        typer.echo(f"Signed with the key sha256:{found.signed_by}; pass --public-key to check whose it is.")
+    else:
+        typer.echo(f"Signed with {public_key}.")
+
+
+def seal(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)],
+    sign: Annotated[
+        Path | None, typer.Option(metavar="KEY", help="An ed25519 private key (PEM) to sign with.", show_default=False)
+    ] = None,
+) -> None:
+    """Seal a folder again with what was added to it since the run, and sign it; edited files are refused."""
+    from auditkit.evidence.integrity import SIGNATURE, read_private_key, reseal
+    from auditkit.output import output_folder, write_files
+
+    key = None if sign is None else read_private_key(sign)
+    files = reseal(folder, key=key)
+    with output_folder(folder) as place:
+        if key is None:
+            (place / SIGNATURE).unlink(missing_ok=True)
+        write_files(place, files)
+    for name in files:
+        typer.echo(folder / name)
+
+
+def replay(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run, or its results.json.", show_default=False)],
+    dataset: Dataset,
+    model: Annotated[Path | None, typer.Option(help="The model that was audited.", show_default=False)] = None,
+    train_dataset: Annotated[
+        Path | None, typer.Option(help="The training rows, if the run had them.", show_default=False)
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Numbers agree within this, times the larger of 1 and their size.")
+    ] = 1e-6,
+    trust_model: TrustModel = None,
+    trust_pickle: TrustPickle = None,
+    device: DeviceOption = Device.auto,
+    quiet: Quiet = False,
+) -> None:
+    """Make a recorded audit again, with its settings and seed; exit code 1 where a number comes out otherwise."""
+    from auditkit import terminal
+    from auditkit.evidence.report import read_report
+    from auditkit.replay import replay as replay_report
+
+    recorded = read_report(folder / "results.json" if folder.is_dir() else folder)
+    with terminal.progress(silent=quiet) as progress:
+        again, departed = replay_report(
+            recorded,
+            model=model,
+            dataset=dataset,
+            training_data=train_dataset,
+            trust_model=trust_model,
+            trust_pickle=trust_pickle,
+            device=device,
+            tolerance=tolerance,
+            progress=progress,
+        )
+    if not quiet:
+        for one in departed[:DEPARTURES_SHOWN]:
+            typer.echo(f"{one.where}: recorded {one.recorded}, now {one.recomputed}")
+        if len(departed) > DEPARTURES_SHOWN:
+            typer.echo(f"and {len(departed) - DEPARTURES_SHOWN:,} more")
+        for line in recorded.environment.differences(again.environment):
+            typer.echo(f"Not as it was: {line}")
+        total = sum(len(m.slices) + (m.value is not None) for o in recorded.outcomes for m in o.measurements)
+        agree = "every number agrees" if not departed else f"{len(departed):,} departures"
+        typer.echo(f"{total:,} numbers recorded, tolerance {tolerance:g}: {agree}.")
+    raise typer.Exit(1 if departed else 0)
+
+
+def compare(
+    before: Annotated[Path, typer.Argument(help="The earlier results.json, or the folder of its run.")],
+    after: Annotated[Path, typer.Argument(help="The later one.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where compare.html and compare.json go.")] = Path(
+        "reports/compare"
+    ),
+    json_: Annotated[bool, typer.Option("--json", help="Print compare.json and write nothing.")] = False,
+) -> None:
+    """Tell two reports apart, number by number: differences with intervals, and verdicts that turned."""
+    from auditkit.evidence.comparison import compare as compare_reports
+    from auditkit.evidence.report import read_report
+    from auditkit.output import output_folder, write_files
+    from auditkit.render.compare import headline, render_compare
+
+    paths = [path / "results.json" if path.is_dir() else path for path in (before, after)]
+    comparison = compare_reports(*(read_report(path) for path in paths))
+    if json_:
+        sys.stdout.write(comparison.to_json())
+        return
+    with output_folder(out) as place:
+        write_files(place, {"compare.html": render_compare(comparison), "compare.json": comparison.to_json()})
+    typer.echo(headline(comparison))
+    typer.echo(f"Comparison: {out / 'compare.html'}")
+
+
+def index(
+    folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("reports"),
+) -> None:
+    """Write index.html over a folder of runs: the history of each measurement of each model."""
+    from auditkit.evidence.report import read_report
+    from auditkit.output import output_folder, write_files
+    from auditkit.render.index import Run, Unreadable, render_index
+
+    runs, unreadable = [], []
+    for path in sorted(folder.rglob("results.json")):
+        beside = path.parent.relative_to(folder).as_posix()
+        try:
+            report = read_report(path)
+        except InputError as error:
+            unreadable.append(Unreadable(path.relative_to(folder).as_posix(), str(error)))
+            continue
+        href = "" if beside == "." else f"{quote(beside)}/"
+        runs.append(Run(report, href, (path.parent / "report.html").is_file()))
+    if not runs and not unreadable:
+        raise InputError(f"{folder} holds no results.json; 'auditkit run' writes one.")
+    with output_folder(folder) as place:
+        write_files(place, {"index.html": render_index(runs, unreadable)})
+    typer.echo(f"{len(runs)} runs, {len(unreadable)} files that could not be read")
+    typer.echo(f"Index: {folder / 'index.html'}")

@@ -134,7 +134,7 @@ def compare(before: Report, after: Report) -> Comparison:
 
 
 def departures(recorded: Report, recomputed: Report, tolerance: float) -> list[Departure]:
-    """Return every number, interval end and verdict that two runs do not share within `tolerance`.
+    """Return every number, interval end and count that two runs do not share within `tolerance`.
 
     Two numbers agree where they differ by at most `tolerance` times the larger of 1 and the recorded magnitude.
     """
@@ -152,17 +152,6 @@ def departures(recorded: Report, recomputed: Report, tolerance: float) -> list[D
                 close = abs(one - two) <= tolerance * max(1.0, abs(one))
             if not close:
                 found.append(Departure(where=words + what, recorded=repr(one), recomputed=repr(two)))
-    verdicts = [change for change in _verdict_changes(recorded, recomputed) if change.before != change.after]
-    found += [
-        Departure(
-            where=f"verdict of {_key_words((change.measurement, change.by, change.slice))}, {change.limit}",
-            recorded=str(change.before),
-            recomputed=str(change.after),
-        )
-        for change in verdicts
-    ]
-    if recorded.verdict != recomputed.verdict:
-        found.append(Departure(where="verdict", recorded=recorded.verdict, recomputed=recomputed.verdict))
     return found
 
 

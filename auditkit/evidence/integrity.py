@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+UNSEALED = ".predictions"
+"""The folder of predictions kept for the next run (auditkit.subject.cache): no part of a report, never sealed."""
 
 Fault = Literal["edited", "missing", "extra"]
 
@@ -77,7 +79,11 @@ def reseal(folder: Path, *, key: Ed25519PrivateKey | None = None) -> dict[str, s
                 f"{folder / problem.name} is {problem.fault} ({problem.detail}); a folder that was changed is not "
                 "sealed again, run the audit again instead."
             )
-    contents = {name: path.read_bytes() for name, path in _files(folder)}
+    paths = dict(_files(folder))
+    links = [name for name, path in paths.items() if path.is_symlink()]
+    if links:
+        raise InputError(f"{folder / links[0]} is a link; a sealed folder holds files only.")
+    contents = {name: path.read_bytes() for name, path in paths.items()}
     manifest = manifest_text(contents, run_id=found.run_id)
     return {**({} if key is None else {SIGNATURE: signature_text(manifest, key)}), MANIFEST: manifest}
 
@@ -237,8 +243,10 @@ def _inside(name: str) -> bool:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield every file and link under `folder` but the manifest and its signature, by name."""
+    """Yield every file and link under `folder` but the manifest, its signature, and kept predictions, by name."""
     for place, folders, names in os.walk(folder):
+        if Path(place) == folder and UNSEALED in folders and not (folder / UNSEALED).is_symlink():
+            folders.remove(UNSEALED)
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         for name in sorted([*names, *links]):
             path = Path(place) / name

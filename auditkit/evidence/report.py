@@ -72,6 +72,18 @@ class Environment(Record):
     git_commit: str | None = None
     git_dirty: bool | None = None
 
+    def differences(self, other: Environment) -> list[str]:
+        """Say where `other` differs in what can change numbers: versions, device, threads."""
+        here = {"auditkit": self.auditkit, "Python": self.python, "device": self.device, "threads": self.threads}
+        there = {"auditkit": other.auditkit, "Python": other.python, "device": other.device, "threads": other.threads}
+        pairs = {**here, **self.packages}, {**there, **other.packages}
+        names = dict.fromkeys([*pairs[0], *pairs[1]])
+        return [
+            f"{name} {pairs[0].get(name, 'absent')}, now {pairs[1].get(name, 'absent')}"
+            for name in names
+            if pairs[0].get(name) != pairs[1].get(name)
+        ]
+
 
 class Outcome(Record):
     """One auditor's part: what it measured, how that was judged, and what it could not do.
@@ -120,13 +132,15 @@ class BaselineRecord(FileRecord):
 class Report(Record):
     """The record of one run. `verdict` and `exit_code` follow from the outcomes; they are written, never read.
 
-    `created` is when the audit was made, `judged` the day for which its waivers were read.
+    `created` is when the audit was made, `judged` the day for which its waivers were read, `asked` what the audit
+    was asked for beside its files and auditors, so that it can be repeated.
     """
 
     schema_version: Literal[1] = 1
     run_id: str
     created: datetime
     strict: bool = False
+    asked: dict[str, Any] = Field(default_factory=dict)
     subject: SubjectRecord
     environment: Environment
     policy: Policy
