@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.counts import tally
 from auditkit.evidence.measurement import (
     Column,
+    Curve,
     Evidence,
     Exhibit,
     Facts,
+    Line,
     Measurement,
     Slice,
     SliceChart,
@@ -23,10 +22,14 @@ from auditkit.evidence.measurement import (
 )
 from auditkit.metrics.disparity import gap_measurements
 from auditkit.metrics.rates import rate_measurement
-from auditkit.metrics.scores import accuracy_measurement, paired_difference_interval
+from auditkit.metrics.repetitions import slice_of_runs
+from auditkit.metrics.scores import accuracy_measurement, calibration_error_measurement, paired_difference_interval
 from auditkit.subject.predict import Predictions, predict
 from auditkit.subject.subject import Subject
-from auditkit.training.private import Ledger, fit_private
+from auditkit.training.private import Ledger, composed_epsilon, fit_private
+
+Runs = dict[str, list[Predictions]]
+"""What each model says of the audited rows: the original once, each epsilon once a seed."""
 
 ORIGINAL = "original"
 GAPS = ("demographic_parity_difference", "equalized_odds_difference")
@@ -37,17 +40,21 @@ NIST = "NIST SP 800-226"
 class Privacy:
     """Retrain the same architecture from fresh weights with DP-SGD at each `epsilon`, and compare.
 
-    `delta` of None takes the one that the ledger states; it must lie below 1 / training rows.
+    `delta` of None takes the one that the ledger states; it must lie below 1 / training rows. With `seeds` of three
+    or more each retraining is repeated, and the intervals cover the luck of training too.
     """
 
     epsilon: tuple[float, ...] = (3.0,)
     delta: float | None = None
+    seeds: int = 1
 
-    requires: ClassVar = ("model", "training", "labels")
+    requires: ClassVar = ("model", "training", "labels", "scores")
     measures: ClassVar = (
         "privacy.epsilon",
+        "privacy.epsilon_of_all_runs",
         "privacy.accuracy",
         "privacy.accuracy_loss",
+        "privacy.calibration_error",
         *(f"privacy.{gap}" for gap in GAPS),
     )
 
@@ -58,123 +65,172 @@ class Privacy:
         for value in self.epsilon:
             if not 0 < value < float("inf"):
                 raise InputError(f"epsilon must be above 0 and finite, got {value}; pass --epsilon 3.")
-        for smaller, larger in pairwise(sorted(self.epsilon)):
+        for smaller, larger in itertools.pairwise(sorted(self.epsilon)):
             if smaller == larger:
                 raise InputError(f"epsilon {smaller} is given twice; name each value once.")
+        if self.seeds not in range(1, 101):
+            raise InputError(f"seeds must be from 1 to 100, got {self.seeds}; pass --seeds 3.")
 
     def audit(self, subject: Subject) -> Evidence:
-        """Retrain once per epsilon, predict the audited rows, and set the results side by side."""
+        """Retrain at each epsilon, predict the audited rows, and set the results side by side."""
         inputs, labels = subject.training_inputs, subject.training_labels
         if inputs is None or labels is None:
             raise NotRun("no training data; pass --train-dataset FILE")
-        ledgers: dict[str, Ledger] = {}
-        predictions: dict[str, Predictions] = {ORIGINAL: subject.predictions}
-        for index, epsilon in enumerate(self.epsilon):
+        output = subject.schema.output
+        if output not in ("logits", "probabilities"):
+            raise NotRun("the model gives scores that are no probabilities: there is no loss to train it by")
+        ledgers: dict[str, list[Ledger]] = {}
+        runs: Runs = {ORIGINAL: [subject.predictions]}
+        for index, (epsilon, seed) in enumerate(itertools.product(self.epsilon, range(self.seeds))):
             name = f"epsilon {epsilon:g}"
-            module = subject.model.fresh(subject.seed)
+            module = subject.model.fresh(subject.seed + seed)
 
             def progress(fraction: float, what: str, index: int = index, name: str = name) -> None:
-                subject.progress((index + fraction) / len(self.epsilon), f"{name}: {what}")
+                subject.progress((index + fraction) / (len(self.epsilon) * self.seeds), f"{name}: {what}")
 
-            ledgers[name] = fit_private(
+            ledger = fit_private(
                 module,
                 inputs,
                 labels,
                 epsilon=epsilon,
                 delta=self.delta,
-                seed=subject.seed,
+                seed=subject.seed + seed,
                 device=subject.device,
+                output=output,
                 progress=progress,
             )
-            predictions[name] = predict(
+            ledgers.setdefault(name, []).append(ledger)
+            predictions = predict(
                 module,
                 subject.inputs,
-                output=subject.schema.output,
+                output=output,
                 class_count=len(subject.schema.classes),
                 device=subject.device,
             )
+            runs.setdefault(name, []).append(predictions)
+        measurements = _measurements(subject, runs, ledgers)
         return Evidence(
-            measurements=_measurements(subject, predictions, ledgers),
-            exhibits=_exhibits(subject, predictions, ledgers),
-            notes=_notes(subject, len(labels)),
+            measurements=measurements,
+            exhibits=_exhibits(subject, runs, ledgers, measurements),
+            notes=_notes(subject, len(labels), self.seeds),
         )
 
 
-def _measurements(
-    subject: Subject, predictions: dict[str, Predictions], ledgers: dict[str, Ledger]
-) -> list[Measurement]:
+def _measurements(subject: Subject, runs: Runs, ledgers: dict[str, list[Ledger]]) -> list[Measurement]:
+    first = next(iter(ledgers.values()))[0]
+    level, min_group = subject.conf_level, subject.min_group
     epsilon = Measurement(
         id="privacy.epsilon",
         by=("retraining",),
         unit="epsilon",
         better="lower",
-        count=next(iter(ledgers.values())).row_count,
+        count=first.row_count,
         slices=tuple(
-            Slice(name=name, value=ledger.epsilon, count=ledger.row_count) for name, ledger in ledgers.items()
+            Slice(name=name, value=part[0].epsilon, count=part[0].row_count) for name, part in ledgers.items()
         ),
-        source=f"{NIST}; Opacus {next(iter(ledgers.values())).accountant} accountant",
+        source=f"{NIST}; Opacus {first.accountant} accountant",
+    )
+    released = [ledger for part in ledgers.values() for ledger in part]
+    together = Measurement(
+        id="privacy.epsilon_of_all_runs",
+        unit="epsilon",
+        better="lower",
+        count=first.row_count,
+        value=composed_epsilon(released, first.delta),
+        source=f"{NIST}: the budget over all {len(released)} retrainings together; Opacus rdp accountant",
     )
     accuracy = _side_by_side(
         "privacy.accuracy",
-        (),
         {
-            name: accuracy_measurement(subject.labels, part.probabilities, level=subject.conf_level)
-            for name, part in predictions.items()
+            name: [accuracy_measurement(subject.labels, part.probabilities, level=level) for part in parts]
+            for name, parts in runs.items()
         },
     )
-    measurements = [epsilon, accuracy, _accuracy_loss(subject, predictions)]
-    if subject.schema.task == "binary":
-        for column in subject.sensitive:
-            gaps = {name: _gaps(subject, part.labels, column) for name, part in predictions.items()}
-            measurements += [
-                _side_by_side(f"privacy.{gap}", (column,), {name: found[gap] for name, found in gaps.items()})
-                for gap in GAPS
-            ]
+    calibration = _side_by_side(
+        "privacy.calibration_error",
+        {
+            name: [calibration_error_measurement(subject.labels, part.probabilities, level=level) for part in parts]
+            for name, parts in runs.items()
+        },
+    )
+    measurements = [epsilon, together, accuracy, _accuracy_loss(subject, runs), calibration]
+    for column in subject.sensitive:
+        names, codes = subject.group_codes((column,))
+        found: dict[str, list[Measurement]] = {}
+        gaps: dict[str, list[dict[str, Measurement]]] = {}
+        for name, parts in runs.items():
+            for part in parts:
+                counts = tally((column,), names, codes, subject.labels, part.labels, subject.schema.classes)
+                rates = rate_measurement(counts, "accuracy", prefix="privacy", level=level, min_group=min_group)
+                found.setdefault(name, []).append(rates)
+                if subject.schema.task == "binary":
+                    pairs = gap_measurements(counts, prefix="privacy", level=level, min_group=min_group)
+                    gaps.setdefault(name, []).append({pair.id.partition(".")[2]: pair for pair in pairs})
+        measurements.append(_by_group("privacy.accuracy", column, found))
+        for gap in GAPS if gaps else ():
+            measurements.append(
+                _side_by_side(
+                    f"privacy.{gap}", {name: [part[gap] for part in parts] for name, parts in gaps.items()}, (column,)
+                )
+            )
     return measurements
 
 
-def _accuracy_loss(subject: Subject, predictions: dict[str, Predictions]) -> Measurement:
-    right = {name: part.labels == subject.labels for name, part in predictions.items()}
-    row_count = len(subject.labels)
+def _accuracy_loss(subject: Subject, runs: Runs) -> Measurement:
+    right = runs[ORIGINAL][0].labels == subject.labels
     slices = []
-    for name in list(predictions)[1:]:
-        value, interval = paired_difference_interval(right[ORIGINAL], right[name], level=subject.conf_level)
-        slices.append(Slice(name=name, value=value, count=row_count, interval=interval))
+    for name, parts in list(runs.items())[1:]:
+        losses = []
+        for part in parts:
+            value, interval = paired_difference_interval(right, part.labels == subject.labels, level=subject.conf_level)
+            losses.append(Slice(name=name, value=value, count=len(right), interval=interval))
+        slices.append(slice_of_runs(name, losses, low=-1.0, high=1.0))
     return Measurement(
         id="privacy.accuracy_loss",
         by=("retraining",),
         unit="rate_difference",
         better="lower",
-        count=row_count,
+        count=len(right),
         slices=tuple(slices),
         source=f"{NIST}: utility against the non-private model",
     )
 
 
-def _gaps(subject: Subject, predicted: NDArray[np.int64], column: str) -> dict[str, Measurement]:
-    names, codes = subject.group_codes((column,))
-    counts = tally((column,), names, codes, subject.labels, predicted, subject.schema.classes)
-    found = gap_measurements(counts, prefix="privacy", level=subject.conf_level, min_group=subject.min_group)
-    return {measurement.id.partition(".")[2]: measurement for measurement in found}
-
-
-def _side_by_side(id: str, columns: tuple[str, ...], models: dict[str, Measurement]) -> Measurement:
-    first = models[ORIGINAL]
+def _side_by_side(id: str, models: dict[str, list[Measurement]], columns: tuple[str, ...] = ()) -> Measurement:
+    first = models[ORIGINAL][0]
     return Measurement(
         id=id,
         by=("retraining", *columns),
         unit=first.unit,
         better=first.better,
         count=first.count,
-        slices=tuple(
-            Slice(name=name, value=part.value, count=part.count, interval=part.interval, reason=part.reason)
-            for name, part in models.items()
-        ),
+        slices=tuple(slice_of_runs(name, parts, low=0.0, high=1.0) for name, parts in models.items()),
         source=f"{first.source}; {NIST}: utility and bias against the non-private model",
     )
 
 
-def _exhibits(subject: Subject, predictions: dict[str, Predictions], ledgers: dict[str, Ledger]) -> list[Exhibit]:
+def _by_group(id: str, column: str, models: dict[str, list[Measurement]]) -> Measurement:
+    """Return the numbers of every group under every model: a slice for each pair, `epsilon 3 & Female`."""
+    first = models[ORIGINAL][0]
+    slices = []
+    for name, runs in models.items():
+        for parts in zip(*(run.slices for run in runs), strict=True):
+            slices.append(slice_of_runs(f"{name} & {parts[0].name}", parts, low=0.0, high=1.0))
+    return Measurement(
+        id=id,
+        by=("retraining", column),
+        unit=first.unit,
+        better=first.better,
+        count=first.count,
+        slices=tuple(slices),
+        source=f"{first.source}; {NIST}: utility and bias against the non-private model",
+        reason=first.reason,
+    )
+
+
+def _exhibits(
+    subject: Subject, runs: Runs, ledgers: dict[str, list[Ledger]], measurements: list[Measurement]
+) -> list[Exhibit]:
     exhibits: list[Exhibit] = [
         SliceChart(
             title="Accuracy of the original and of the private retraining",
@@ -182,10 +238,49 @@ def _exhibits(subject: Subject, predictions: dict[str, Predictions], ledgers: di
             by=("retraining",),
         )
     ]
+    targets = {name: part[0].target_epsilon for name, part in ledgers.items()}
+    by = {(part.id.partition(".")[2], part.by): part for part in measurements}
+    for metric in ("accuracy", "calibration_error") if len(targets) > 1 else ():
+        exhibits.append(_frontier(metric, by[metric, ("retraining",)], targets))
     for column in subject.sensitive:
-        exhibits.append(_who_pays(subject, predictions, column))
-    exhibits += [ledger_facts(name, ledger) for name, ledger in ledgers.items()]
+        exhibits.append(_who_pays(by["accuracy", ("retraining", column)], column, list(runs)))
+        for gap in GAPS if len(targets) > 1 else ():
+            if (gap, ("retraining", column)) in by:
+                exhibits.append(_frontier(f"{gap}, {column}", by[gap, ("retraining", column)], targets))
+    exhibits += [ledger_facts(name, parts[0]) for name, parts in ledgers.items()]
     return exhibits
+
+
+def _frontier(metric: str, measurement: Measurement, targets: dict[str, float]) -> Curve:
+    """Return a number over epsilon with its band, and the original's as a level line."""
+    words = metric.replace("_", " ")
+    slices = {part.name: part for part in measurement.slices}
+    points = sorted((epsilon, name) for name, epsilon in targets.items() if slices[name].value is not None)
+    lines = [_line("private", [epsilon for epsilon, _ in points], [slices[name] for _, name in points])]
+    if slices[ORIGINAL].value is not None:
+        ends = [min(targets.values()), max(targets.values())]
+        lines.append(_line(ORIGINAL, ends, [slices[ORIGINAL]] * 2))
+    return Curve(
+        title=f"The price of privacy: {words}",
+        note="Smaller epsilon is more private. Bands are the intervals; the original has no epsilon.",
+        x_label="epsilon",
+        y_label=words.partition(",")[0],
+        x_unit="epsilon",
+        y_unit=measurement.unit,
+        lines=tuple(lines),
+    )
+
+
+def _line(name: str, across: list[float], parts: list[Slice]) -> Line:
+    intervals = [part.interval for part in parts if part.interval is not None]
+    banded = len(intervals) == len(parts)
+    return Line(
+        name=name,
+        x=tuple(across),
+        y=tuple(part.value or 0.0 for part in parts),
+        low=tuple(interval.low for interval in intervals) if banded else None,
+        high=tuple(interval.high for interval in intervals) if banded else None,
+    )
 
 
 def ledger_facts(name: str, ledger: Ledger) -> Facts:
@@ -215,36 +310,42 @@ def ledger_facts(name: str, ledger: Ledger) -> Facts:
     return Facts(title=f"Privacy ledger, {name}", rows=rows)
 
 
-def _who_pays(subject: Subject, predictions: dict[str, Predictions], column: str) -> Table:
-    names, codes = subject.group_codes((column,))
-    slices: dict[str, tuple[Slice, ...]] = {}
-    for name, part in predictions.items():
-        counts = tally((column,), names, codes, subject.labels, part.labels, subject.schema.classes)
-        slices[name] = rate_measurement(
-            counts, "accuracy", prefix="privacy", level=subject.conf_level, min_group=subject.min_group
-        ).slices
+def _who_pays(accuracy: Measurement, column: str, models: list[str]) -> Table:
+    by_model: dict[str, list[Slice]] = {name: [] for name in models}
+    for part in accuracy.slices:
+        by_model[part.name.partition(" & ")[0]].append(part)
     rows = []
-    for parts in zip(*slices.values(), strict=True):
+    for parts in zip(*by_model.values(), strict=True):
         values = [part.value for part in parts]
         losses = [None if values[0] is None or value is None else value - values[0] for value in values[1:]]
-        rows.append((parts[0].name, float(parts[0].count), *values, *losses))
+        group = parts[0].name.removeprefix(f"{ORIGINAL} & ")
+        rows.append((group, float(parts[0].count), *values, *losses))
     return Table(
         title=f"Who pays for privacy: accuracy by {column}",
         note="The change is private minus original, in percentage points: negative where the group loses accuracy.",
         columns=(
             Column(name=column),
             Column(name="rows", unit="rows"),
-            *(Column(name=name, unit="rate") for name in predictions),
-            *(Column(name=f"change at {name}", unit="rate_difference") for name in list(predictions)[1:]),
+            *(Column(name=name, unit="rate") for name in models),
+            *(Column(name=f"change at {name}", unit="rate_difference") for name in models[1:]),
         ),
         rows=tuple(rows),
     )
 
 
-def _notes(subject: Subject, training_row_count: int) -> list[str]:
+def _notes(subject: Subject, training_row_count: int, seeds: int) -> list[str]:
+    luck = f"with seed {subject.seed}: the intervals cover the audited rows, not the luck of the training run."
+    if seeds > 1:
+        luck = (
+            f"{seeds} times, with seeds {subject.seed} to {subject.seed + seeds - 1}: numbers are means over the runs, "
+            f"and the intervals cover the audited rows and the luck of training."
+        )
     notes = [
-        f"Each private model was trained from fresh weights on {training_row_count:,} rows, once, "
-        f"with seed {subject.seed}: the intervals cover the audited rows, not the luck of the training run.",
+        f"Each private model was trained from fresh weights on {training_row_count:,} rows, "
+        + ("once, " if seeds == 1 else "")
+        + luck,
+        "Each ledger is of one model. Whoever is given several of them, or their numbers, learns more: "
+        "epsilon_of_all_runs bounds all retrainings of this report together.",
         "The budget covers the retrained weights only. The original model and this report were made from the same data "
         "without privacy, and this check does not test the claim by attack.",
     ]

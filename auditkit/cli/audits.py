@@ -70,6 +70,10 @@ def run(
     epsilon: Annotated[
         list[float] | None, typer.Option(help="Privacy budget of a retraining; repeatable.", show_default="3")
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", metavar="N", help="Repeat each private retraining; 3 show its luck.", show_default="1"),
+    ] = None,
     shadows: Annotated[
         int | None,
         typer.Option(
@@ -132,6 +136,8 @@ def run(
     settings["leakage"] = {name: value for name, value in attack.items() if value is not None}
     if epsilon:
         settings["privacy"] = {"epsilon": tuple(epsilon)}
+    if seeds is not None:
+        settings["privacy"] = {**settings.get("privacy", {}), "seeds": seeds}
     if population is not None:
         settings["data"] = {"population": read_population(population)}
     with output_folder(folder) as place:

@@ -8,10 +8,11 @@ their sum, and divides by the expected batch size.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any, Literal
@@ -230,6 +231,7 @@ def default_delta(row_count: int) -> float:
     return min(1e-5, 1 / (10 * row_count))
 
 
+@functools.cache
 def plan_noise(target_epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
     """Return the least noise multiplier (to 1 % of epsilon) whose RDP epsilon is at or under the target.
 
@@ -273,6 +275,7 @@ def rdp_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: 
         return float(accountant.get_epsilon(delta=delta))
 
 
+@functools.cache
 def prv_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float | None:
     """Return the PRV accountant's upper bound on epsilon (Gopi et al. 2021, arXiv:2106.02848).
 
@@ -287,6 +290,18 @@ def prv_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: 
         except (ValueError, OverflowError, RuntimeError, FloatingPointError):
             return None
     return epsilon if math.isfinite(epsilon) else None
+
+
+def composed_epsilon(ledgers: Sequence[Ledger], delta: float) -> float:
+    """Return the RDP accountant's upper bound on epsilon of several trainings on the same rows together.
+
+    Renyi losses add up, whatever each training's noise and steps (Mironov 2017), also where one was chosen by
+    looking at another.
+    """
+    accountant = RDPAccountant()
+    accountant.history = [(ledger.noise_multiplier, ledger.sample_rate, ledger.steps) for ledger in ledgers]
+    with _quiet_accountant():
+        return float(accountant.get_epsilon(delta=delta))
 
 
 @contextmanager

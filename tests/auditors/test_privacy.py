@@ -79,6 +79,34 @@ def test_a_delta_that_guarantees_nothing_is_an_error_and_not_a_pass(loans: Loans
     assert report.exit_code == 3
 
 
+def test_the_frontier_repeats_each_training_and_shows_its_luck(loans: Loans) -> None:
+    report = auditkit.audit(
+        loans.model, loans.test, training_data=loans.train, auditors=[Privacy(epsilon=(1.0, 8.0), seeds=3)], limit=500
+    )
+    accuracy = slices(report, "privacy.accuracy")
+    method = accuracy["epsilon 8"].interval
+    assert method is not None
+    assert "3 training runs" in method.method
+    assert accuracy["original"].interval is not None
+    assert "training runs" not in accuracy["original"].interval.method
+    assert list(slices(report, "privacy.calibration_error")) == ["original", "epsilon 1", "epsilon 8"]
+    groups = slices(report, "privacy.accuracy", ("retraining", "group"))
+    assert "epsilon 1 & north" in groups
+    assert len(groups) == 6
+    together = report.measurement("privacy.epsilon_of_all_runs")
+    assert together is not None
+    assert 8 < (together.value or 0) < 3 * (1 + 8)
+    outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
+    curves = [part for part in outcome.exhibits if isinstance(part, auditkit.Curve)]
+    assert [part.title for part in curves][:2] == [
+        "The price of privacy: accuracy",
+        "The price of privacy: calibration error",
+    ]
+    assert curves[0].lines[0].x == (1.0, 8.0)
+    assert curves[0].lines[0].low is not None
+    assert any("luck of training" in note for note in outcome.notes)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -87,8 +115,9 @@ def test_a_delta_that_guarantees_nothing_is_an_error_and_not_a_pass(loans: Loans
         ({"epsilon": (float("nan"),)}, "above 0"),
         ({"epsilon": (float("inf"),)}, "finite"),
         ({"epsilon": (3.0, 3.0)}, "twice"),
+        ({"seeds": 0}, "seeds must be"),
     ],
 )
-def test_settings_are_validated(settings: dict[str, tuple[float, ...]], words: str) -> None:
+def test_settings_are_validated(settings: dict[str, object], words: str) -> None:
     with pytest.raises(InputError, match=words):
         Privacy(**settings)  # type: ignore[arg-type]
