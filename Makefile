@@ -1,6 +1,7 @@
 # make install   a .venv with the pinned dependencies     make demo     train and audit the census model
 # make test      the tests that CI runs                   make check    format, lint, types
 # make slow      the exhaustive tests                     make reports  regenerate the gallery in reports/
+# make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which
 # make lock      pin again what pyproject.toml asks for   make clean    remove what these made
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo test check slow reports lock clean
+.PHONY: install demo test check slow fuzz reports lock clean
 
 install: .venv/installed
 
@@ -32,6 +33,12 @@ check: install
 
 slow: install
 	$(BIN)/python -m pytest -m slow --quiet --timeout 3600
+
+FUZZ_SECONDS ?= 600
+FUZZ_SEED ?= 0
+
+fuzz: install
+	$(BIN)/python tests/fuzz.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
 reports: install
 	$(BIN)/auditkit demo

@@ -123,10 +123,10 @@ class Schema(Record):
             raise ValueError(f"the target {self.target!r} is among the features")
         if (self.task == "binary") != (len(self.classes) == 2):
             raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
-        if (self.output == "score") != (self.threshold is not None) or (
-            self.output == "score" and len(self.classes) > 2
-        ):
-            raise ValueError("a score, and no other output, has a threshold, and two classes")
+        if (self.output == "score") != (self.threshold is not None):
+            raise ValueError("a score, and no other output, needs a threshold")
+        if self.output == "score" and len(self.classes) > 2:
+            raise ValueError("a score decides between two classes")
         if len(self.features) > 1 and any(feature.kind in ("text", "image") for feature in self.features):
             raise ValueError("a text or an image must be the only feature")
         return self
@@ -268,8 +268,8 @@ class Schema(Record):
 
     def cut_count(self, frame: pd.DataFrame) -> int:
         """Return the rows whose text has more tokens than the model reads; 0 where the rows are no texts."""
-        first = self.features[0]
-        return int((token_counts(frame[first.name]) > first.length).sum()) if first.kind == "text" else 0
+        texts = [feature for feature in self.features if feature.kind == "text"]
+        return sum(int((token_counts(frame[text.name]) > text.length).sum()) for text in texts)
 
     def check_columns(self, frame: pd.DataFrame) -> None:
         """Raise DatasetError where a feature's column is missing from the frame."""

@@ -1,0 +1,283 @@
+"""Flip bytes in the files that auditkit reads, and see that it never crashes, hangs, or exits 1 for want of a reason.
+
+    python tests/fuzz.py --seconds 600 --seed 0
+
+Every case damages one file (a model, a data set, a policy or a schema), runs the command line on it, and looks at the
+exit code, at standard error and at the report. A case is told by its number: `--first N --cases 1` runs it again.
+The cases run in a worker process, which is replaced where one of them kills it or hangs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CASE_SECONDS = 20
+MEMORY = 8 * 2**30
+COLUMNS = ("age", "job", "member", "sex")
+
+POLICY = """
+name = "fuzz"
+
+[[limit]]
+measurement = "performance.accuracy"
+at_least = 0.0
+rationale = "Holds whatever the data."
+
+[[limit]]
+measurement = "fairness.demographic_parity_difference"
+by = ["sex"]
+at_most = 1.0
+optional = true
+rationale = "Holds whatever the data."
+"""
+
+
+def write_files(folder: Path) -> None:
+    """Write one honest file of each kind."""
+    import pandas as pd
+    import safetensors.torch
+    import torch
+
+    from auditkit.subject.architectures import build
+    from auditkit.subject.model import Card, save_model
+    from auditkit.subject.schema import infer_schema
+
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "age": rng.integers(18, 90, 80).astype(str),
+            "job": rng.choice(["clerk", "cook", "pilot"], 80),
+            "member": rng.choice(["yes", "no"], 80),
+            "sex": rng.choice(["f", "m"], 80),
+            "income": rng.choice(["high", "low"], 80),
+        },
+        dtype=object,
+    )
+    frame.to_csv(folder / "data.csv", index=False)
+    frame.astype({"age": int}).to_parquet(folder / "data.parquet", index=False)
+    frame.to_json(folder / "data.jsonl", orient="records", lines=True)
+    schema = infer_schema(frame, target="income", sensitive=["sex"])
+    arguments = {"input_width": schema.input_width, "output_width": 2, "hidden": [4]}
+    torch.manual_seed(0)
+    module = build("mlp", arguments)
+    card = Card(schema=schema, architecture="mlp", arguments=arguments, name="fuzz")
+    save_model(folder / "model.pt", module, card)
+    save_model(folder / "model.safetensors", module, card)
+    torch.save({"state_dict": module.state_dict(), "epoch": 3}, folder / "nested.pt")
+    torch.save(module.state_dict(), folder / "legacy.pt", _use_new_zipfile_serialization=False)
+    safetensors.torch.save_file(module.state_dict(), folder / "bare.safetensors")
+    example = torch.zeros(3, schema.input_width)
+    shapes = ({0: torch.export.Dim.DYNAMIC},)
+    torch.export.save(torch.export.export(module.eval(), (example,), dynamic_shapes=shapes), folder / "program.pt2")
+    torch.save(module, folder / "pickled.pt")
+    (folder / "schema.json").write_text(schema.model_dump_json(indent=1), encoding="utf-8")
+    (folder / "arguments.json").write_text(json.dumps(arguments), encoding="utf-8")
+    (folder / "policy.toml").write_text(POLICY, encoding="utf-8")
+
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "model": ("model.pt", "model.safetensors"),
+    "weights": ("nested.pt", "legacy.pt", "bare.safetensors"),
+    "program": ("program.pt2", "pickled.pt"),
+    "data": ("data.csv", "data.csv", "data.parquet", "data.jsonl"),
+    "policy": ("policy.toml",),
+    "schema": ("schema.json",),
+}
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return bytes with a few of them flipped, replaced, taken out, doubled or cut off."""
+    changed = bytearray(content)
+    for _ in range(int(rng.choice([1, 1, 1, 2, 4, 16]))):
+        if not changed:
+            break
+        place, way = int(rng.integers(len(changed))), int(rng.integers(10))
+        if way < 5:
+            changed[place] ^= 1 << int(rng.integers(8))
+        elif way < 7:
+            changed[place] = int(rng.choice([0, 1, 9, 10, 34, 44, 48, 57, 127, 128, 255, int(rng.integers(256))]))
+        elif way == 7:
+            del changed[place : place + int(rng.integers(1, 9))]
+        elif way == 8:
+            changed[place:place] = changed[place : place + int(rng.integers(1, 33))]
+        elif rng.random() < 0.2:
+            del changed[place:]
+    return bytes(changed)
+
+
+def damage_inside(path: Path, rng: np.random.Generator) -> bytes:
+    """Damage one member of a zip archive, and write the archive again with checksums that fit."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    chosen = str(rng.choice(list(members)))
+    members[chosen] = damaged(members[chosen], rng)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def command_of(number: int, honest: Path, work: Path) -> tuple[list[str], str]:
+    """Write the damaged file of a case, and return its command line and what was damaged."""
+    rng = np.random.default_rng(number)
+    kind = list(KINDS)[number % len(KINDS)]
+    name = str(rng.choice(KINDS[kind]))
+    inside = kind in ("model", "weights") and zipfile.is_zipfile(honest / name) and rng.random() < 0.5
+    content = damage_inside(honest / name, rng) if inside else damaged((honest / name).read_bytes(), rng)
+    (work / name).write_bytes(content)
+    files = {"model": honest / "model.pt", "data": honest / "data.csv", "policy": honest / "policy.toml"}
+    flags: list[str] = []
+    if kind in files:
+        files[kind] = work / name
+    if kind == "schema":
+        flags = ["--schema", str(work / name)]
+    if kind in ("weights", "program"):
+        files["model"] = work / name
+        flags = ["--schema", str(honest / "schema.json")]
+    if kind == "weights":
+        flags += ["--architecture", "mlp", "--architecture-args", (honest / "arguments.json").read_text("utf-8")]
+    if name == "program.pt2":
+        flags += ["--trust-model", "sha256:" + hashlib.sha256(content).hexdigest()]
+    command = ["run", str(files["model"]), "--dataset", str(files["data"]), "--policy", str(files["policy"]), *flags]
+    command += ["--only", "performance", "--only", "fairness", "--out", str(work / "out"), "--quiet"]
+    return command, f"{kind} {name}{' inside' if inside else ''}"
+
+
+def complaint(code: int, output: str, results: Path, *, policy_damaged: bool) -> str | None:
+    """Say what is wrong with how a case ended, or None."""
+    if "Traceback" in output or "auditkit itself failed" in output:
+        return f"traceback: {output.strip().splitlines()[-1]}"
+    if code not in (0, 1, 2, 3, 5):
+        return f"exit {code}"
+    if code == 2:
+        lines = output.strip().splitlines()
+        return None if len(lines) == 1 else f"{len(lines)} lines for bad input: {output[:300]!r}"
+    report: dict[str, Any] = json.loads(results.read_text("utf-8"))
+    crashed = [outcome["error"] for outcome in report["outcomes"] if outcome["error"]]
+    if crashed:
+        return f"an auditor crashed: {crashed[0]}"
+    # A policy may well be damaged into one that fails, and then says so.
+    if code == 1 and not (policy_damaged and report["verdict"] == "fail"):
+        return "exit 1"
+    return None
+
+
+class Hang(BaseException):
+    """A case took too long."""
+
+
+def hang(*_: object) -> None:
+    raise Hang
+
+
+def work_through(first: int, seconds: float, cases: int, honest: Path, log: Path) -> None:
+    """Run cases one after the other, and write what each did to the log."""
+    import auditkit.run  # seconds, which are not those of a case
+    from auditkit.cli import call
+
+    assert auditkit.run
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    signal.signal(signal.SIGPROF, hang)
+    ends = time.monotonic() + seconds
+    with log.open("a", encoding="utf-8", buffering=1) as lines:
+        for number in range(first, first + cases):
+            if time.monotonic() > ends:
+                break
+            work = Path(tempfile.mkdtemp(dir=honest.parent))
+            lines.write(json.dumps({"case": number}) + "\n")
+            command, what = command_of(number, honest, work)
+            output = io.StringIO()
+            signal.setitimer(signal.ITIMER_PROF, CASE_SECONDS)  # of processor time: machines are shared
+            try:
+                with contextlib.redirect_stderr(output), contextlib.redirect_stdout(io.StringIO()):
+                    code = call(command)
+                wrong = complaint(
+                    code, output.getvalue(), work / "out/results.json", policy_damaged=what.startswith("policy")
+                )
+            except Hang:
+                code, wrong = -1, f"took more than {CASE_SECONDS} s of processor time"
+            except Exception as error:  # noqa: BLE001  # whatever it is, the case failed
+                code, wrong = -1, f"{type(error).__name__}: {error}"
+            finally:
+                signal.setitimer(signal.ITIMER_PROF, 0)
+            lines.write(json.dumps({"case": number, "what": what, "code": code, "wrong": wrong}) + "\n")
+            shutil.rmtree(work)
+
+
+def run(seconds: float, first: int, cases: int, report: Callable[[str], None] = print) -> int:
+    """Run cases for so many seconds, and return the number of those that went wrong."""
+    wrong: list[str] = []
+    codes: dict[int, int] = {}
+    with tempfile.TemporaryDirectory(prefix="auditkit-fuzz-") as place:
+        honest, log = Path(place) / "honest", Path(place) / "log"
+        honest.mkdir()
+        write_files(honest)
+        log.touch()
+        ends, number = time.monotonic() + seconds, first
+        while time.monotonic() < ends and number < first + cases:
+            rest = ends - time.monotonic()
+            command = [sys.executable, __file__, "--worker", place, "--first", str(number), "--seconds", str(rest)]
+            command += ["--cases", str(first + cases - number)]
+            worker = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            stuck = False
+            while worker.poll() is None:
+                time.sleep(0.2)
+                # A case that sleeps, or hangs in native code, does not hear the timer.
+                if time.time() - log.stat().st_mtime > 9 * CASE_SECONDS:
+                    stuck = True
+                    worker.kill()
+            lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+            done = {line["case"]: line for line in lines if "code" in line}
+            begun = max((line["case"] for line in lines), default=number - 1)
+            if begun >= number and begun not in done:
+                wrong.append(f"case {begun}: {'hung in native code' if stuck else f'killed by {worker.returncode}'}")
+            elif worker.returncode != 0:
+                wrong.append(f"the worker failed with {worker.returncode}")
+                break
+            number = begun + 1
+        for line in done.values():
+            codes[line["code"]] = codes.get(line["code"], 0) + 1
+            if line["wrong"]:
+                wrong.append(f"case {line['case']} ({line['what']}): {line['wrong']}")
+    report(f"{sum(codes.values()):,} cases, exit codes {dict(sorted(codes.items()))}, {len(wrong)} went wrong")
+    for line in wrong:
+        report(line)
+    return len(wrong)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=0, help="the cases start at this many times a million")
+    parser.add_argument("--first", type=int, help="the number of the first case, in place of --seed")
+    parser.add_argument("--cases", type=int, default=1_000_000, help="at most so many")
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    first = given.seed * 1_000_000 if given.first is None else given.first
+    if given.worker is not None:
+        work_through(first, given.seconds, given.cases, given.worker / "honest", given.worker / "log")
+    elif run(given.seconds, first, given.cases):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

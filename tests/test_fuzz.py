@@ -1,0 +1,40 @@
+"""Ten seconds of the fuzzer (`make fuzz` runs it for ten minutes), and that it tells what it looks for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+FUZZER = Path(__file__).with_name("fuzz.py")
+
+
+def test_ten_seconds_of_damaged_files() -> None:
+    done = subprocess.run(
+        [sys.executable, str(FUZZER), "--seconds", "10"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ", 0 went wrong" in done.stdout
+    assert not done.stdout.startswith("0 cases")
+
+
+def test_the_fuzzer_knows_what_is_wrong(tmp_path: Path) -> None:
+    from fuzz import complaint
+
+    results = tmp_path / "results.json"
+
+    def told(
+        code: int, output: str = "", *, verdict: str = "pass", error: str | None = None, policy: bool = False
+    ) -> str | None:
+        results.write_text(json.dumps({"verdict": verdict, "outcomes": [{"error": error}]}), encoding="utf-8")
+        return complaint(code, output, results, policy_damaged=policy)
+
+    assert told(0) is told(3) is told(5) is told(2, "auditkit: one line.\n") is None
+    assert told(1, verdict="fail", policy=True) is None
+    assert told(1, verdict="fail") == "exit 1"
+    assert told(1, verdict="pass", policy=True) == "exit 1"
+    assert "2 lines" in (told(2, "one\ntwo\n") or "")
+    assert "traceback" in (told(3, "Traceback (most recent call last):\nKeyError: 1") or "")
+    assert "crashed: KeyError" in (told(3, error="KeyError") or "")
+    assert told(-11) == "exit -11"
