@@ -23,6 +23,7 @@ from torch import nn
 
 from auditkit.errors import ModelFileError, NotRun
 from auditkit.evidence.measurement import Record
+from auditkit.subject.architectures import READS
 from auditkit.subject.archive import Contents, read_contents
 from auditkit.subject.factory import build_network, is_code
 from auditkit.subject.outputs import FirstOutput
@@ -373,6 +374,15 @@ def _check_card(name: str, card: Card, shapes: Mapping[str, tuple[int, ...]]) ->
     inputs, outputs = card.arguments.get("input_width"), card.arguments.get("output_width")
     if isinstance(inputs, int) and inputs != card.schema_.input_width:
         raise ModelFileError(f"{name}: reads {inputs} cells a row, but its schema encodes {card.schema_.input_width}.")
+    reads = READS.get(card.architecture, card.schema_.kind)
+    if reads != card.schema_.kind:
+        raise ModelFileError(
+            f"{name}: {card.architecture} reads a {reads}, but its schema describes a {card.schema_.kind}."
+        )
+    for argument, value in card.schema_.network_arguments().items():
+        given = card.arguments.get(argument, value)
+        if card.schema_.kind != "table" and argument != "output_width" and given != value:
+            raise ModelFileError(f"{name}: has {argument} {given}, but its schema encodes {value}.")
     allowed = {len(card.schema_.classes)} | ({1} if card.schema_.task == "binary" else set())
     if isinstance(outputs, int) and outputs not in allowed:
         raise ModelFileError(

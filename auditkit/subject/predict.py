@@ -20,6 +20,9 @@ ROWS_AT_ONCE = 2**16
 """How many rows are encoded at a time."""
 
 
+CELLS_AT_ONCE = 2**18
+"""How many pixels or tokens go through a network at a time: their activations take some hundred times the memory."""
+
 LARGE_ROW_COUNT = 2**20
 """From this many rows on, codes are held as int32 and probabilities as float32, and rows are encoded in parts."""
 
@@ -131,6 +134,8 @@ def predict_rows(
     probabilities = np.zeros((row_count, width), dtype=np.float32 if row_count > LARGE_ROW_COUNT else np.float64)
     wrong: list[NDArray[np.int64]] = []
     part, part_start, start = encode(slice(0, ROWS_AT_ONCE)), 0, 0
+    if part.ndim > 2 or np.issubdtype(part.dtype, np.integer):  # what images and texts become on their way is larger
+        batch_size = max(1, min(batch_size, CELLS_AT_ONCE // max(1, part[:1].size)))
     try:
         module.to(device).eval()
         while start < row_count:

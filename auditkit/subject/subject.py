@@ -343,10 +343,17 @@ def _decided(data: Data, labels: NDArray[np.int64], decisions: Decisions) -> tup
 
 def _unseen_notes(schema: Schema, data: Data) -> list[str]:
     counts: collections.Counter[str] = collections.Counter()
+    cut = 0
     with naming(data):
         for _, part in _parts(data.frame):
             counts.update(schema.unseen_counts(part))
-    return [
+            cut += schema.cut_count(part)
+    cut_notes = [
+        f"Column {feature.name}: {cut:,} of {len(data.frame):,} texts were cut to their first {feature.length} words."
+        for feature in schema.features
+        if cut
+    ]
+    return cut_notes + [
         f"Column {name}: {counts[name]:,} of {len(data.frame):,} rows hold a category, or a missing value, that the "
         "model was never trained on."
         for name in (feature.name for feature in schema.features)
