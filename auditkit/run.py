@@ -63,7 +63,7 @@ class Unloadable:
 
 REPEATABLE = (
     "prediction score target sensitive architecture architecture_args output threshold task classes bins where limit "
-    "encoding"
+    "encoding conf_level top_k"
 ).split()
 """The arguments of `audit` that the report records, so that `replay` can give them again."""
 
@@ -95,6 +95,8 @@ def audit(
     policy: Policy | str | Path | None = None,
     baseline: str | Path | None = None,
     waivers: str | Path | None = None,
+    conf_level: float = 0.95,
+    top_k: int | None = None,
     limit: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -136,6 +138,8 @@ def audit(
         policy: limits to judge by: a Policy, a file, or the name of a profile; default: the policy that auditkit ships.
         baseline: the results.json of an earlier audit, for limits on a regression.
         waivers: a file of findings that may pass for a time, each with an owner, an approver and a reason.
+        conf_level: the level of every interval.
+        top_k: of a binary task: this many rows, those of the highest scores, count as selected.
         limit: audit a seeded sample of this many rows.
         seed: seeds every random choice of the audit.
         device: "auto", "cpu" or "cuda".
@@ -179,6 +183,9 @@ def audit(
         score=score,
         bins=bins,
         where=where,
+        also=[column for auditor in chosen.values() for column in getattr(auditor, "legitimate", ())],
+        conf_level=conf_level,
+        top_k=top_k,
         limit=limit,
         seed=seed,
         device=device,
@@ -276,6 +283,9 @@ def _load(
     score: str | None,
     bins: Mapping[str, str] | None,
     where: str | None,
+    also: Sequence[str],
+    conf_level: float,
+    top_k: int | None,
     limit: int | None,
     seed: int,
     device: str,
@@ -285,7 +295,7 @@ def _load(
 ) -> Subject:
     progress(0.0, "opening the model")
     read: list[Data] = []
-    named: list[str] = []
+    named: list[str] = [*also]
 
     def rows() -> Data:
         if not read:
@@ -321,6 +331,8 @@ def _load(
         bins=bins,
         training=training,
         where=where,
+        conf_level=conf_level,
+        top_k=top_k,
         limit=limit,
         seed=seed,
         device=device,
@@ -431,7 +443,7 @@ def _subject_record(subject: Subject) -> SubjectRecord:
         ),
         sensitive=subject.sensitive,
         notes=(*subject.notes, *subject.predictions.notes),
-        schema=subject.schema.model_dump(mode="json"),
+        schema=subject.schema.for_report(),
     )
 
 

@@ -138,8 +138,11 @@ class Fairness:
                 evidence.exhibits.append(
                     SliceChart(title=f"{title} by {by}", measurement=f"fairness.{rate}", by=columns)
                 )
+        first = not any(exhibit.kind == "table" for exhibit in evidence.exhibits)
         measured = {measurement.id.partition(".")[2]: measurement for measurement in own}
-        evidence.exhibits.append(selection.impact_exhibit(counts, scoring, measured, min_group=min_group))
+        evidence.exhibits.append(
+            selection.impact_exhibit(counts, scoring, measured, explained=first, min_group=min_group)
+        )
         evidence.exhibits.append(
             SliceTable(
                 title=f"All rates by {by}",
@@ -216,6 +219,8 @@ class _Parts:
 
 def _selected_means(subject: Subject) -> str:
     schema = subject.schema
+    if subject.top_k is not None:
+        return f"Selected means being among the {subject.top_k:,} rows of the highest scores for {schema.classes[-1]}."
     probable = subject.predictions.class_probabilities is not None
     how = ", at a probability of at least 0.5" if probable else ""
     return f"Selected means predicted {schema.target} = {schema.classes[-1]}{how}."

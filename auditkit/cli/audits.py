@@ -85,6 +85,27 @@ def run(
         typer.Option(metavar="SECONDS", help="Train fewer shadow models if it takes longer.", show_default="120"),
     ] = None,
     intersections: Annotated[int, typer.Option(metavar="DEPTH", help="Cross up to this many sensitive columns.")] = 2,
+    reference_group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=GROUP",
+            help="Measure each group's difference from this one; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    legitimate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Compare groups within the values of this column too; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="K", help="Select the K rows of the highest scores.", show_default="a threshold"),
+    ] = None,
+    conf_level: Annotated[float, typer.Option(metavar="LEVEL", help="The level of every interval.")] = 0.95,
     only: Annotated[
         list[str] | None,
         typer.Option(metavar="AUDITOR", help="Run this auditor alone; repeatable.", show_default=False),
@@ -129,7 +150,10 @@ def run(
     run_id = new_run_id()
     subject = model or Path(dataset.name.replace("*", ""))
     folder = out or Path("reports") / f"{subject.name.partition('.')[0] or 'audit'}-{run_id[:8]}"
-    settings: dict[str, dict[str, Any]] = {"fairness": {"intersections": intersections}}
+    settings: dict[str, dict[str, Any]] = {
+        name: {"intersections": intersections} for name in ("performance", "fairness")
+    }
+    settings["fairness"] |= {"reference_group": tuple(reference_group or ()), "legitimate": tuple(legitimate or ())}
     if show_rows:
         settings["explainability"] = {"show_rows": True}
     attack = {"shadows": shadows, "budget": budget}
@@ -167,6 +191,8 @@ def run(
                 policy=policy,
                 baseline=baseline,
                 waivers=waivers,
+                conf_level=conf_level,
+                top_k=top_k,
                 limit=limit,
                 seed=seed,
                 device=device,

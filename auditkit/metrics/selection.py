@@ -200,12 +200,18 @@ def _tabled(counts: Counts, min_group: int) -> ImpactTable:
 
 
 def impact_exhibit(
-    selection: Counts, scoring: Counts | None, measured: Mapping[str, Measurement], *, min_group: int = 10
+    selection: Counts,
+    scoring: Counts | None,
+    measured: Mapping[str, Measurement],
+    *,
+    explained: bool = True,
+    min_group: int = 10,
 ) -> Table:
     """Return the table that a Local Law 144 bias audit publishes for one breakdown, with intervals and Fisher's p.
 
     `measured` are the measurements of this breakdown by the last part of their id. Groups that are hidden are
-    counted in one line; the unknown are counted below, and take no part.
+    counted in one line; the unknown are counted below, and take no part. `explained` says in the note what
+    the columns mean.
     """
     table = _tabled(selection, min_group)
     above = {row.category: row for row in _tabled(scoring, min_group).rows} if scoring is not None else {}
@@ -248,11 +254,14 @@ def impact_exhibit(
             values += [other.rate, other.impact_ratio]
         rows.append(tuple(values))
     small = [row.category for row in table.rows if row.small and row.selected_count is not None]
-    note = (
-        "Each rate over the highest one, as in New York City's Local Law 144 (6 RCNY 5-301), which sets no limit; four "
-        "fifths is a rule of thumb (29 CFR 1607.4(D)). "
-    )
-    note += "Scoring rate: the share above the median score of all rows. " if above else ""
+    note = ""
+    if explained:
+        note = (
+            "Each rate over the highest one, as in New York City's Local Law 144 (6 RCNY 5-301), which sets no limit; "
+            "four fifths is a rule of thumb (29 CFR 1607.4(D)). Fisher's p is for one comparison, "
+            f"{measured['fisher_exact_p'].source.partition('two-sided, ')[2].partition(';')[0] or 'not made'}. "
+        )
+        note += "Scoring rate: the share above the median score of all rows. " if above else ""
     note += f"Unknown category: {table.unknown_count:,} rows, outside the ratios."
     note += f" Under 2 % of the rows: {', '.join(small)}; these may be left out with a justification." if small else ""
     note += f" Not shown: {hidden_count} categories ({hidden_rows:,} rows)." if hidden_count else ""

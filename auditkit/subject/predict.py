@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -190,6 +191,26 @@ def decided(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the predicted class of each row: with two classes 1 from a probability of 0.5 on, else the likeliest."""
     chosen = probabilities[:, 1] >= 0.5 if probabilities.shape[1] == 2 else probabilities.argmax(axis=1)
     return chosen.astype(code_type(len(probabilities)))
+
+
+def highest(predictions: Predictions, count: int, seed: int) -> Predictions:
+    """Return the same predictions with the `count` rows of the highest scores as the positive ones.
+
+    Where rows of equal scores stand at the cut, `seed` draws among them; a note says between how many.
+
+    Raises:
+        NotRun: the data hold decisions and no scores.
+    """
+    scores = predictions.scores
+    cut = np.partition(scores, len(scores) - count)[len(scores) - count]
+    above, equal = np.flatnonzero(scores > cut), np.flatnonzero(scores == cut)
+    drawn = np.random.default_rng(seed).choice(equal, size=count - len(above), replace=False)
+    labels = np.zeros(len(scores), dtype=predictions.labels.dtype)
+    labels[above], labels[drawn] = 1, 1
+    note = f"Selected are the {count:,} rows of the highest scores, from {cut:.4g} on."
+    if len(equal) > len(drawn):
+        note += f" Of {len(equal):,} rows at {cut:.4g}, {len(drawn):,} were drawn with seed {seed}."
+    return dataclasses.replace(predictions, labels=labels, notes=(*predictions.notes, note))
 
 
 def code_type(row_count: int) -> type[np.int64]:

@@ -28,6 +28,7 @@ from auditkit.subject.predict import (
     Progress,
     choose_device,
     code_type,
+    highest,
     predict_rows,
 )
 from auditkit.subject.schema import Schema
@@ -52,8 +53,8 @@ class Subject:
     their class codes, integer, (rows,). `bins` gives the edges by which a continuous sensitive column is cut into
     groups. `training` holds the rows that a retraining may use, None if there are none. `notes` says what was
     dropped, sampled or unseen; `row_count_read` and `training_row_count_read` count the rows before that.
-    `selection` says in JSON how the rows were chosen. `progress(share, text)` tells whoever started the audit how
-    far an auditor is.
+    `selection` says in JSON how the rows were chosen. With `top_k` so many rows of the highest scores are selected.
+    `progress(share, text)` tells whoever started the audit how far an auditor is.
     """
 
     schema: Schema
@@ -68,6 +69,7 @@ class Subject:
     device: torch.device
     conf_level: float = 0.95
     min_group: int = 10
+    top_k: int | None = None
     notes: tuple[str, ...] = ()
     row_count_read: int
     training_row_count_read: int | None = None
@@ -101,6 +103,9 @@ class Subject:
     @functools.cached_property
     def predictions(self) -> Predictions:
         """The predictions for the audited rows, made once (or kept from an earlier audit of the same)."""
+        return self._predicted() if self.top_k is None else highest(self._predicted(), self.top_k, self.seed)
+
+    def _predicted(self) -> Predictions:
         if self.decisions is not None:
             with naming(self.data):
                 return self.decisions.read(self.data.frame, self.schema)
@@ -204,6 +209,7 @@ def load_subject(
     device: str = "auto",
     conf_level: float = 0.95,
     min_group: int = 10,
+    top_k: int | None = None,
     cache: Cache | None = None,
     progress: Progress = _silent,
 ) -> Subject:
@@ -217,8 +223,11 @@ def load_subject(
     Raises:
         DatasetError: a column is missing or holds something else than the schema says, in either data set, or no
             row has a label.
-        InputError: an unknown sensitive column or one of more than 100 groups, `limit` below 1, or no such device.
+        InputError: an unknown sensitive column or one of more than 100 groups, `limit` below 1, a `conf_level`
+            outside (0, 1), a `top_k` that is not below the number of rows or has no two classes, or no such device.
     """
+    if not 0 < conf_level < 1:
+        raise InputError(f"conf_level must lie between 0 and 1, got {conf_level}; 0.95 is usual.")
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1 row, got {limit}.")
     schema = schema or (model.schema if model is not None else None)
@@ -255,6 +264,9 @@ def load_subject(
         for name in edges
         if rules[name].startswith("quantiles")
     ]
+    if top_k is not None and (schema.task != "binary" or not 1 <= top_k < len(labels)):
+        two = "needs two classes" if schema.task != "binary" else f"must be from 1 to {len(labels) - 1:,} rows"
+        raise InputError(f"top_k {two}, got {top_k:,} for {len(labels):,} rows of {len(schema.classes)} classes.")
     subject = Subject(
         schema=schema,
         opened=model,
@@ -268,6 +280,7 @@ def load_subject(
         device=chosen_device,
         conf_level=conf_level,
         min_group=min_group,
+        top_k=top_k,
         notes=(*(model.notes if model is not None else ()), *data.notes, *notes, *_unseen_notes(schema, rows)),
         row_count_read=len(data.frame),
         training_row_count_read=None if training is None else len(training.frame),
