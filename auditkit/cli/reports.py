@@ -13,7 +13,11 @@ import typer
 def render(
     results: Annotated[Path, typer.Argument(help="A results.json.", show_default=False)],
     to: Annotated[
-        str, typer.Option(metavar="FORMATS", help="html, junit, markdown, sarif, gitlab; several with commas.")
+        str,
+        typer.Option(
+            metavar="FORMATS",
+            help="html, junit, markdown, sarif, gitlab, model-card, cyclonedx, in-toto, ai-verify; with commas.",
+        ),
     ] = "html",
     out: Annotated[
         Path | None,

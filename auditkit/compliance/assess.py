@@ -274,7 +274,7 @@ def _part(part: Part, report: Report, facts: Facts, impact: ImpactTables | None)
 
 
 def _impact_part(part: Part, facts: Facts, impact: ImpactTables | None) -> tuple[list[Item], list[str]]:
-    tables = () if impact is None else impact.tables
+    tables = [] if impact is None else [table for table in impact.tables if table.kind == "selection"]
     if not tables:
         return [], ["No table of impact ratios could be made"]
     items: list[Item] = []

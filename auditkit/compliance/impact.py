@@ -1,8 +1,9 @@
-"""Local Law 144's tables from what a report holds: selection rates by sex, by race, and by both."""
+"""Local Law 144's tables from what a report holds: selection and scoring rates by sex, by race, and by both."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from auditkit.compliance.facts import Facts
 from auditkit.compliance.framework import Role
@@ -17,6 +18,11 @@ NAMES: dict[Role, tuple[str, ...]] = {
 }
 """Columns that are taken for a role where facts.toml names none."""
 
+Kind = Literal["selection", "scoring"]
+
+MEASURED: dict[Kind, str] = {"selection": "fairness.selection_rate", "scoring": "fairness.scoring_rate"}
+"""The measurement that holds the rates of each kind of table."""
+
 ROLES: tuple[tuple[Role, ...], ...] = (("sex",), ("race",), ("sex", "race"))
 
 
@@ -24,6 +30,7 @@ ROLES: tuple[tuple[Role, ...], ...] = (("sex",), ("race",), ("sex", "race"))
 class PlacedTable(ImpactTable):
     """A table of impact ratios with its roles, and the measurement in results.json that it was made from."""
 
+    kind: Kind
     roles: tuple[Role, ...]
     pointer: str
 
@@ -36,8 +43,8 @@ class ImpactTables:
     tables: tuple[PlacedTable, ...]
 
     def table(self, roles: tuple[Role, ...]) -> PlacedTable | None:
-        """Return the table of these roles, or None."""
-        return next((table for table in self.tables if table.roles == roles), None)
+        """Return the table of selection rates of these roles, or None."""
+        return next((table for table in self.tables if table.kind == "selection" and table.roles == roles), None)
 
     def missing(self, roles: tuple[Role, ...]) -> list[str]:
         """Say what keeps the table of these roles from being whole."""
@@ -65,16 +72,16 @@ def impact_tables(report: Report, facts: Facts) -> ImpactTables:
     left_out = facts.lists.get("ll144_left_out", ())
     tables = []
     used: set[str] = set()
-    for roles in ROLES:
+    for kind, roles in ((kind, roles) for kind in MEASURED for roles in ROLES):
         by = tuple(str(columns[role]) for role in roles)
-        found = _selection_rates(report, by) if all(columns[role] for role in roles) else None
+        found = _rates(report, kind, by) if all(columns[role] for role in roles) else None
         if found is None:
             continue
         measurement, pointer = found
         here = [name for name in left_out if any(part.name == name for part in measurement.slices)]
         used |= set(here)
         table = impact_table(measurement.by, _categories(measurement), unknown=unknown, left_out=here)
-        tables.append(PlacedTable(**vars(table), roles=roles, pointer=pointer))
+        tables.append(PlacedTable(**vars(table), kind=kind, roles=roles, pointer=pointer))
     for name in left_out:
         if tables and name not in used:
             known = [row.category for table in tables for row in table.rows]
@@ -100,10 +107,10 @@ def _column(role: Role, report: Report, facts: Facts) -> str | None:
     return next((column for column in sensitive if column.lower() in NAMES[role]), None)
 
 
-def _selection_rates(report: Report, by: tuple[str, ...]) -> tuple[Measurement, str] | None:
+def _rates(report: Report, kind: Kind, by: tuple[str, ...]) -> tuple[Measurement, str] | None:
     for number, outcome in enumerate(report.outcomes):
         for index, measurement in enumerate(outcome.measurements):
-            if measurement.id == "fairness.selection_rate" and sorted(measurement.by) == sorted(by):
+            if measurement.id == MEASURED[kind] and sorted(measurement.by) == sorted(by):
                 return measurement, f"/outcomes/{number}/measurements/{index}"
     return None
 

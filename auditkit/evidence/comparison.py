@@ -118,9 +118,10 @@ def compare(before: Report, after: Report) -> Comparison:
         )
     elif same_data is False:
         notes.append("The two runs audited different data: a difference may come from the data, the model, or both.")
-    sampled = [one.audited_row_count for one in (first, second)]
-    if same_data and sampled[0] != sampled[1]:
-        notes.append(f"Of that file, {sampled[0]:,} and {sampled[1]:,} rows were audited.")
+    rows = _same(before.subject.dataset.rows_sha256, after.subject.dataset.rows_sha256)
+    if same_data and rows is False:
+        counts = f"{first.audited_row_count:,} and {second.audited_row_count:,}"
+        notes.append(f"They did not audit the same rows of it: {counts} rows, sampled or chosen otherwise.")
     return Comparison(
         before=first,
         after=second,

@@ -6,10 +6,14 @@ from collections.abc import Callable, Sequence
 
 from auditkit.errors import InputError, closest
 from auditkit.evidence.report import Report
+from auditkit.render.aiverify import render_aiverify
+from auditkit.render.cyclonedx import render_cyclonedx
 from auditkit.render.gitlab import render_gitlab
 from auditkit.render.html import render_html
+from auditkit.render.intoto import render_intoto
 from auditkit.render.junit import render_junit
 from auditkit.render.markdown import render_markdown
+from auditkit.render.model_card import render_model_card
 from auditkit.render.sarif import render_sarif
 
 RENDERERS: dict[str, tuple[str, Callable[[Report], str]]] = {
@@ -18,6 +22,10 @@ RENDERERS: dict[str, tuple[str, Callable[[Report], str]]] = {
     "markdown": ("summary.md", render_markdown),
     "sarif": ("results.sarif", render_sarif),
     "gitlab": ("gl-code-quality-report.json", render_gitlab),
+    "model-card": ("model-card.md", render_model_card),
+    "cyclonedx": ("bom.cdx.json", render_cyclonedx),
+    "in-toto": ("test-result.intoto.json", render_intoto),
+    "ai-verify": ("ai-verify.json", render_aiverify),
 }
 """Each output format: the file that it is written to, and the function that makes it."""
 

@@ -189,12 +189,13 @@ def _markdown(report: Report, assessment: Assessment, beside: str) -> str:
 
 
 def _impact_markdown(table: PlacedTable) -> list[str]:
+    above = "Selected" if table.kind == "selection" else "Above the median"
     lines = [
-        f"## Impact ratios by {escape(' & '.join(table.by))}",
+        f"## {table.kind.capitalize()} rates and impact ratios by {escape(' & '.join(table.by))}",
         "",
         f"{table.applicant_count:,} rows; {table.unknown_count:,} of an unknown category, outside the ratios.",
         "",
-        "| Category | Applicants | Selected | Selection rate | Impact ratio | |",
+        f"| Category | Applicants | {above} | {table.kind.capitalize()} rate | Impact ratio | |",
         "|---|---:|---:|---:|---:|---|",
     ]
     for row in table.rows:
@@ -262,6 +263,7 @@ def _csv(assessment: Assessment, beside: str) -> str:
             ratios: dict[str, str | float | None] = {
                 "framework": assessment.framework.key,
                 "kind": "impact ratio",
+                "name": f"{table.kind} rate over the highest",
                 "by": " & ".join(table.by),
                 "group": entry.category,
                 "value": entry.impact_ratio,
