@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from auditkit.subject.model import ModelFile, read_model_file
 from auditkit.subject.program import TRUST_OPTIONS, refusal
 from auditkit.subject.schema import Schema
 from auditkit.subject.weights import check_fit, common_prefix, shapes_of
+from auditkit.training.train import PRIVATE_EPOCHS
 
 OPERATIONS_A_SECOND = 3e9
 """What one CPU core does of a small network's arithmetic in a second, batches and libraries included, roughly."""
@@ -31,6 +33,12 @@ BACKWARD = 3
 
 PRIVATE = 5
 """A step of DP-SGD costs about this many plain steps on a small network."""
+
+EXPLAINED = 500
+"""Forward passes that the explanation of a row takes, its trust checks included."""
+
+EPOCHS = 10
+"""Passes over its rows that a shadow model takes until it stops early."""
 
 
 class Ability(Record):
@@ -241,17 +249,19 @@ def _costs(found: ModelFile, row_count: int, operations: int | None) -> Iterator
         return Cost(part=part, row_passes=passes, seconds=seconds)
 
     yield cost("predictions", row_count)
-    for name, point in installed().items():
-        if not point.value.startswith("auditkit."):
-            continue
-        kind = point.load()
-        defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(kind)}
-        if name == "explainability":
-            explained = min(int(defaults.get("rows", row_count)), row_count)
-            yield cost("explainability", explained * int(defaults.get("steps", 50)) * BACKWARD)
-        trained = found.card.training if found.card is not None else {}
-        if name == "privacy" and isinstance(trained.get("row_count"), int):
-            from auditkit.training.train import PRIVATE_EPOCHS
+    defaults = {name: _defaults(point) for name, point in installed().items() if point.value.startswith("auditkit.")}
+    if "explainability" in defaults:
+        explained = min(int(defaults["explainability"].get("rows", row_count)), row_count)
+        yield cost("explainability", explained * EXPLAINED)
+    training_row_count = found.card.training.get("row_count") if found.card is not None else None
+    if isinstance(training_row_count, int):
+        trained = training_row_count * BACKWARD
+        if "leakage" in defaults:
+            shadows = int(defaults["leakage"].get("shadows", 16))
+            yield cost(f"leakage, {shadows} shadow models", shadows * trained // 2 * EPOCHS)
+        if "privacy" in defaults:
+            yield cost("privacy, each epsilon", trained * PRIVATE_EPOCHS * PRIVATE)
 
-            passes = trained["row_count"] * PRIVATE_EPOCHS * BACKWARD * PRIVATE
-            yield cost("privacy, for each epsilon", passes + row_count)
+
+def _defaults(point: EntryPoint) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(point.load())}
