@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from auditkit.errors import InputError
 
 
+ROWS_AT_ONCE = 2**20
+
+
 @dataclass(frozen=True, eq=False)
 class Counts:
     """How many rows each group has with each label and each prediction.
@@ -138,8 +141,12 @@ def tally(
                 f"{what} must be integers from 0 to {size - 1}, got {array.dtype} from {array.min()} to {array.max()}."
             )
     width = len(classes)
-    cells = (group.astype(np.int64) * width + label) * width + prediction
-    table = np.bincount(cells, minlength=len(names) * width * width).reshape(len(names), width, width)
+    table = np.zeros(len(names) * width * width, dtype=np.int64)
+    for start in range(0, len(group), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        cells = (group[rows].astype(np.int64) * width + label[rows]) * width + prediction[rows]
+        table += np.bincount(cells, minlength=len(table))
+    table = table.reshape(len(names), width, width)
     present = np.flatnonzero(table.sum(axis=(1, 2)))
     keys = tuple(names[code] for code in present)
     return _gather(tuple(columns), keys, tuple(classes), table[present].astype(np.int64))

@@ -10,6 +10,8 @@ from scipy import special, stats
 
 from auditkit.evidence.intervals import normal_quantile, wilson
 
+ROWS_AT_ONCE = 2**18
+
 FEWEST_FOR_DELONG = 4
 """The fewest rows of a class from which a variance within that class is taken."""
 
@@ -34,10 +36,33 @@ def roc_auc(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> RocAuc:
     Midranks make it exact, in n log n (Sun & Xu 2014); the variance is that of DeLong, DeLong & Clarke-Pearson
     (1988). Both classes must occur.
     """
-    value, placements = _placements(positive, scores)
-    count = int(positive.sum())
-    smaller, larger = sorted((count, len(positive) - count))
-    return RocAuc(value, _variance(positive, placements), smaller, larger)
+    above, below = np.sort(scores[positive]), np.sort(scores[~positive])
+    value, spread = _shares_below(above, below)
+    _, other_spread = _shares_below(below, above)
+    smaller, larger = sorted((len(above), len(below)))
+    variance = sum(
+        part / (len(rows) - 1) / len(rows) for part, rows in ((spread, above), (other_spread, below)) if len(rows) > 1
+    )
+    return RocAuc(value, float(variance), smaller, larger)
+
+
+def _shares_below(scores: NDArray[np.float64], others: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the mean share of `others` below each score, ties half, and the sum of squared deviations from it.
+
+    Both are sorted. In parts, which are merged as they come (Chan, Golub & LeVeque 1983), so that the memory does not
+    grow with the rows.
+    """
+    count, mean, squares, pairs = 0, 0.0, 0.0, 0
+    for start in range(0, len(scores), ROWS_AT_ONCE):
+        part = scores[start : start + ROWS_AT_ONCE]
+        twice = np.searchsorted(others, part, side="left") + np.searchsorted(others, part, side="right")
+        pairs += int(twice.sum())
+        shares = twice / (2 * len(others))
+        centre = float(shares.mean())
+        apart, together = centre - mean, count + len(part)
+        squares += float(((shares - centre) ** 2).sum()) + apart**2 * count * len(part) / together
+        mean, count = mean + apart * len(part) / together, together
+    return pairs / (2 * len(scores) * len(others)), squares
 
 
 def macro_roc_auc(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> RocAuc:
@@ -68,11 +93,6 @@ def _placements(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> tup
     below = ranks - within
     value = below[positive].sum() / (positives * negatives)
     return float(value), np.where(positive, below / negatives, 1 - below / positives)
-
-
-def _variance(positive: NDArray[np.bool_], placements: NDArray[np.float64]) -> float:
-    parts = [placements[positive], placements[~positive]]
-    return float(sum(part.var(ddof=1) / len(part) if len(part) > 1 else 0.0 for part in parts))
 
 
 def roc_auc_interval(area: RocAuc, level: float) -> tuple[float, float, str]:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.subject.data import Data, factorize, naming, origin, shown
 from auditkit.subject.predict import Predictions, code_type
+from auditkit.subject.rows import missing_rows
 from auditkit.subject.schema import Schema, infer_classes
 from auditkit.subject.values import FALSE_WORDS, TRUE_WORDS, numbers
 
@@ -55,7 +56,7 @@ class Decisions:
             if name not in frame.columns:
                 known = [str(column) for column in frame.columns]
                 raise InputError(f"{option} column {name!r} is not in the data{closest(name, known)}.")
-            present &= factorize(frame[name])[0] >= 0
+            present &= ~missing_rows(frame, name)
         return present
 
     def read(self, frame: pd.DataFrame, schema: Schema) -> Predictions:
