@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from auditkit.inspection import Inspection
     from auditkit.run import Description
     from auditkit.subject.model import Model
+    from auditkit.training.retrain import Retrained
 
 EXIT_CODES = {
     0: "nothing failed",
@@ -122,6 +123,23 @@ def trained(model: Model, record: dict[str, Any]) -> None:
     privacy = f", epsilon {record['epsilon']:.2f}" if "epsilon" in record else ""
     console.print(f"Trained {model.name} on {rows}: {model.parameter_count:,} parameters{privacy}.", soft_wrap=True)
     console.print(f"Model: {model.path}", soft_wrap=True)
+
+
+def retrained(done: Retrained) -> None:
+    """Print each private model with its guarantee, and what they give away together."""
+    console = Console(highlight=False, soft_wrap=True)
+    for note in done.notes:
+        console.print(Text(f"! {note}", "red"))
+    for path, ledger in done.files:
+        lost = f", {ledger.lost_steps} of {ledger.steps} steps lost and paid for" if ledger.lost_steps else ""
+        tuned = f"; with {ledger.tuning_runs} tuning runs {ledger.epsilon_with_tuning:.2f}"
+        tuning = tuned if ledger.tuning_runs else ""
+        console.print(f"Epsilon {ledger.epsilon:.2f} at delta {ledger.delta:.2g}{tuning}{lost}: {path}", markup=False)
+    if len(done.files) > 1:
+        console.print(f"Whoever is given all {len(done.files)} models: epsilon {done.epsilon_together:.2f} together.")
+    console.print("One row is protected. Not covered by the budget:")
+    for statement in done.files[0][1].not_covered:
+        console.print(f"  - {statement}", markup=False)
 
 
 def inspected(found: Inspection) -> None:

@@ -97,6 +97,7 @@ class Privacy:
                 seed=subject.seed + seed,
                 device=subject.device,
                 output=output,
+                initial_weights="fresh, drawn by seed; never those that saw the data without privacy",
                 progress=progress,
             )
             ledgers.setdefault(name, []).append(ledger)
@@ -302,7 +303,13 @@ def ledger_facts(name: str, ledger: Ledger) -> Facts:
         ("Noise multiplier", f"{ledger.noise_multiplier:.4g}"),
         ("Clipping norm", f"{ledger.max_grad_norm:g}"),
         ("Steps", f"{ledger.steps:,} ({ledger.epochs} epochs)"),
-        ("Initial weights", "fresh, drawn by seed; never those that saw the data without privacy"),
+        *((("Lost and paid for", f"{ledger.lost_steps:,} steps, by a kill"),) if ledger.lost_steps else ()),
+        (
+            "Tuning",
+            f"{ledger.tuning_runs} earlier runs declared: epsilon {ledger.epsilon_with_tuning:.4g} with them "
+            "(RDP accountant)",
+        ),
+        ("Initial weights", ledger.initial_weights),
         ("Noise seed", ledger.seed_statement),
         ("Library", f"Opacus {ledger.opacus}, torch {ledger.torch}"),
         *(("Not covered", statement) for statement in ledger.not_covered),

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import copy
 import functools
+import hashlib
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -27,13 +29,14 @@ from opacus.grad_sample.dp_rnn import compute_rnn_linear_grad_sample
 from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
 from opacus.validators import ModuleValidator
-from pydantic import FiniteFloat, PositiveInt
+from pydantic import FiniteFloat, NonNegativeInt, PositiveInt
 from torch import nn
 from torch.nn import functional
 
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Record
 from auditkit.subject.architectures.text import RecurrentLinear, TextClassifier
+from auditkit.training.checkpoint import CHECKPOINTS, Checkpoint
 from auditkit.training.fit import (
     Output,
     Progress,
@@ -60,6 +63,8 @@ NOT_COVERED = (
     "floating-point and random-number side channels: Opacus's secure_mode is off (it needs torchcsprng)",
 )
 
+INITIAL_WEIGHTS = "as given by the caller; they must not have seen these rows without privacy"
+
 SEED_PUBLISHED = (
     "seed {seed}, published here so that the audit can be repeated: whoever reads it can regenerate the noise, so the "
     "guarantee does not hold against a reader of this report; train a model for release with an unpublished seed"
@@ -72,6 +77,8 @@ class Ledger(Record):
 
     `epsilon` is the guarantee to state: the PRV accountant's upper bound, at `delta`. `epsilon_rdp` is the RDP
     accountant's, which the noise was planned with, so that it lies at or under `target_epsilon`.
+    `epsilon_with_tuning` is the RDP accountant's for this run and `tuning_runs` earlier ones of the same settings.
+    `steps` are those that were paid for; `lost_steps` of them ran before the training was killed and resumed.
     """
 
     mechanism: str = "DP-SGD: Poisson-subsampled Gaussian mechanism on clipped per-row gradients"
@@ -94,10 +101,14 @@ class Ledger(Record):
     epsilon_rdp: FiniteFloat
     target_epsilon: FiniteFloat
     delta: FiniteFloat
-    initial_weights: str = "as given by the caller; they must not have seen these rows without privacy"
+    initial_weights: str = INITIAL_WEIGHTS
     seed: int | None
     seed_statement: str
     clipping: Literal["ghost", "hooks"]
+    physical_batch_size: PositiveInt | None = None
+    lost_steps: NonNegativeInt = 0
+    tuning_runs: NonNegativeInt = 0
+    epsilon_with_tuning: FiniteFloat
     opacus: str
     torch: str
     not_covered: tuple[str, ...] = NOT_COVERED
@@ -117,6 +128,10 @@ def fit_private(
     seed: int | None = 0,
     device: torch.device,
     output: Output = "logits",
+    physical_batch_size: int | None = None,
+    tuning_runs: int = 0,
+    initial_weights: str = INITIAL_WEIGHTS,
+    checkpoint: Path | None = None,
     progress: Progress = silent,
 ) -> Ledger:
     """Train `module` in place on `inputs` (rows, ...) and class codes `labels` (rows,) with (epsilon, delta)-DP.
@@ -139,6 +154,12 @@ def fit_private(
             that must be repeatable. None draws one from the operating system and does not record it.
         device: where to train.
         output: what the module returns.
+        physical_batch_size: the most rows that go through the network at once; a larger Poisson batch is taken in
+            parts, with the same result. None takes it whole.
+        tuning_runs: how many earlier runs on these rows, at most as costly as this one, led to its settings.
+        initial_weights: what the ledger says of them.
+        checkpoint: a file that a killed training goes on from, removed at the end by whoever named it; `seed` must
+            be None, since a resumed run draws fresh noise.
         progress: called with the finished share and a few words.
 
     Raises:
@@ -162,6 +183,12 @@ def fit_private(
     require_positive_int("batch_size", batch_size)
     if batch_size > row_count:
         raise InputError(f"batch_size must be at most the {row_count} rows, got {batch_size}; pass a smaller one.")
+    if physical_batch_size is not None:
+        require_positive_int("physical_batch_size", physical_batch_size)
+    if tuning_runs < 0:
+        raise InputError(f"tuning_runs must be at least 0, got {tuning_runs}; pass --tuning-runs 0 for none.")
+    if checkpoint is not None and seed is not None:
+        raise InputError(f"seed must be None where a training can be resumed, got {seed}; leave one of them out.")
     sample_rate = batch_size / row_count
     steps = math.ceil(epochs / sample_rate)
     refuse_unsupported_layers(module)
@@ -177,6 +204,13 @@ def fit_private(
         generator = torch.Generator(device).manual_seed(noise_seed)
         module.train()
         adam = torch.optim.Adam(trainable(module), lr=learning_rate)
+        file, taken, lost = None, 0, 0
+        if checkpoint is not None:
+            settings = (epsilon, delta, max_grad_norm, epochs, batch_size, learning_rate, output)
+            digest = hashlib.sha256(all_inputs.cpu().numpy().tobytes() + all_labels.cpu().numpy().tobytes()).hexdigest()
+            file = Checkpoint(checkpoint, f"{settings} {digest} {noise_multiplier}")
+            taken, lost = file.load(module, adam) or (0, 0)
+        chunk = math.ceil(steps / CHECKPOINTS)
         with private_step(
             module,
             adam,
@@ -185,8 +219,11 @@ def fit_private(
             expected_batch_size=batch_size,
             generator=generator,
             output=output,
+            physical_batch_size=physical_batch_size,
         ) as take_step:
-            for step in range(1, steps + 1):
+            for step in range(taken + 1, steps + 1):
+                if file is not None and (step - taken - 1) % chunk == 0:
+                    file.save(module, adam, taken=step - 1, spent=min(step - 1 + chunk, steps), lost=lost)
                 rows = poisson_sample(row_count, sample_rate, generator)
                 take_step(all_inputs[rows], all_labels[rows])
                 if step % max(1, steps // 100) == 0 or step == steps:
@@ -217,6 +254,11 @@ def fit_private(
         seed=seed,
         seed_statement=SEED_UNRECORDED if seed is None else SEED_PUBLISHED.format(seed=seed),
         clipping=clipping_of(module),
+        physical_batch_size=physical_batch_size,
+        initial_weights=initial_weights,
+        lost_steps=lost,
+        tuning_runs=tuning_runs,
+        epsilon_with_tuning=rdp_epsilon(noise_multiplier, sample_rate, steps * (1 + tuning_runs), delta),
         opacus=version("opacus"),
         torch=torch.__version__,
     )
@@ -360,6 +402,7 @@ def private_step(
     generator: torch.Generator,
     output: Output = "logits",
     clipping: Literal["ghost", "hooks"] | None = None,
+    physical_batch_size: int | None = None,
 ) -> Iterator[Callable[[torch.Tensor, torch.Tensor], None]]:
     """Yield a function that takes one DP-SGD step on a batch (inputs, labels), which may be empty.
 
@@ -386,13 +429,22 @@ def private_step(
             for parameter in parameters:
                 parameter.grad = torch.zeros_like(parameter)
                 parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # type: ignore[attr-defined]
-        else:
-            losses = functional.cross_entropy(class_logits(wrapped(inputs), output), labels, reduction="none")
+            private_optimizer.step()
+            return
+        most = physical_batch_size or len(labels)
+        for start in range(0, len(labels), most):
+            part = slice(start, start + most)
+            losses = functional.cross_entropy(
+                class_logits(wrapped(inputs[part]), output), labels[part], reduction="none"
+            )
             if clipping == "ghost":
                 DPTensorFastGradientClipping(wrapped, private_optimizer, losses, "mean").backward()
             else:
                 losses.mean().backward()  # type: ignore[no-untyped-call]
-        private_optimizer.step()
+            # All parts but the last are clipped and added up; noise and update come once, with the last.
+            private_optimizer.signal_skip_step(do_skip=start + most < len(labels))
+            private_optimizer.step()
+            private_optimizer.zero_grad(set_to_none=True)
 
     try:
         with warnings.catch_warnings():

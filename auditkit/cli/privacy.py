@@ -1,0 +1,101 @@
+"""The command that makes a model private: retrain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditkit.cli.options import (
+    Architecture,
+    ArchitectureArgs,
+    Device,
+    DeviceOption,
+    Encoding,
+    ModelFile,
+    Quiet,
+    SchemaFile,
+)
+from auditkit.errors import InputError
+
+
+def retrain(
+    model: ModelFile,
+    train_dataset: Annotated[Path, typer.Option(help="The training rows.", show_default=False)],
+    epsilon: Annotated[
+        list[float], typer.Option(help="Privacy budget, one model each; repeatable.", show_default=False)
+    ],
+    delta: Annotated[str, typer.Option(metavar="NUMBER|auto", help="auto: the smaller of 1e-5 and 1/(10 n).")] = "auto",
+    tuning_runs: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Earlier runs on these rows that led to these settings.")
+    ] = 0,
+    public_init: Annotated[
+        Path | None,
+        typer.Option(help="Start from this model, whose weights saw public data only.", show_default="fresh weights"),
+    ] = None,
+    max_grad_norm: Annotated[float, typer.Option(help="The norm that each row's gradient is clipped to.")] = 10.0,
+    epochs: Annotated[int, typer.Option(min=1, help="How often each row is drawn, in expectation.")] = 20,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Expected rows of a batch.", show_default="1024, at most n/4")
+    ] = None,
+    physical_batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rows that go through the network at once.", show_default="the whole batch"),
+    ] = None,
+    architecture: Architecture = None,
+    architecture_args: ArchitectureArgs = None,
+    schema: SchemaFile = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the models go.", show_default="beside the model")
+    ] = None,
+    device: DeviceOption = Device.auto,
+    encoding: Encoding = "utf-8",
+    quiet: Quiet = False,
+) -> None:
+    """Train a model of the same architecture with differential privacy, and pack it with its privacy ledger.
+
+    Killed, it goes on when called again with the same options; steps that were lost count as spent.
+    """
+    from auditkit import terminal
+    from auditkit.output import output_folder
+    from auditkit.subject.data import read_data
+    from auditkit.subject.factory import read_arguments
+    from auditkit.subject.model import open_model
+    from auditkit.subject.schema import read_schema
+    from auditkit.training.retrain import retrain as retrain_model
+
+    opened = open_model(
+        model,
+        architecture=architecture,
+        arguments=None if architecture_args is None else read_arguments(architecture_args),
+        schema=None if schema is None else read_schema(schema),
+    )
+    public = None if public_init is None else open_model(public_init, architecture=architecture)
+    with output_folder(out or model.parent) as place, terminal.progress(silent=quiet) as progress:
+        done = retrain_model(
+            opened,
+            read_data(train_dataset, encoding=encoding),
+            out=place,
+            epsilons=epsilon,
+            delta=_delta(delta),
+            public=public,
+            max_grad_norm=max_grad_norm,
+            epochs=epochs,
+            batch_size=batch_size,
+            physical_batch_size=physical_batch_size,
+            tuning_runs=tuning_runs,
+            device=device,
+            progress=lambda fraction, what: progress("retraining", fraction, what),
+        )
+    if not quiet:
+        terminal.retrained(done)
+
+
+def _delta(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"delta must be a number or auto, got {text!r}; pass --delta auto.") from None

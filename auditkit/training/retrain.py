@@ -1,0 +1,184 @@
+"""From a model and its training rows to private models of the same architecture, packed with their ledgers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from auditkit.errors import InputError, NotRun
+from auditkit.subject.data import Data, naming
+from auditkit.subject.model import Card, Model, read_model_file, save_model
+from auditkit.subject.predict import choose_device
+from auditkit.training.fit import Progress, silent
+from auditkit.training.private import Ledger, composed_epsilon, fit_private
+
+FRESH = "fresh, drawn from a seed of the operating system; never those that saw the data without privacy"
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """The packed files with their ledgers, the budget of them all together, and what their reader must know."""
+
+    files: tuple[tuple[Path, Ledger], ...]
+    epsilon_together: float
+    notes: tuple[str, ...]
+
+
+def retrain(
+    model: Model,
+    data: Data,
+    *,
+    out: str | Path,
+    epsilons: Sequence[float],
+    delta: float | None = None,
+    public: Model | None = None,
+    max_grad_norm: float = 10.0,
+    epochs: int = 20,
+    batch_size: int | None = None,
+    physical_batch_size: int | None = None,
+    tuning_runs: int = 0,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Retrained:
+    """Train the architecture of `model` on `data` by DP-SGD once per epsilon; write `NAME-eps3.pt` files to `out`.
+
+    The noise comes from a seed that nobody is told. A run that is killed goes on where it was when it is called
+    again with the same arguments: models that are finished are kept, and lost steps count as spent.
+
+    Args:
+        model: the model whose architecture and schema are taken, but not its weights.
+        data: the training rows; rows without a label are left out.
+        out: the folder to write to.
+        epsilons: the budgets, one model each.
+        delta: as in `fit_private`.
+        public: a model of the same architecture whose weights saw only public data, to start from.
+        max_grad_norm: as in `fit_private`, like the settings that follow.
+        epochs: the expected number of times that each row is drawn.
+        batch_size: the expected size of a Poisson batch.
+        physical_batch_size: the most rows that go through the network at once.
+        tuning_runs: how many earlier runs on these rows led to these settings.
+        device: "auto", "cpu" or "cuda".
+        progress: called with the finished share and a few words.
+
+    Raises:
+        InputError: no epsilon, the same one twice, a layer that DP-SGD cannot train (named, with its replacement), a
+            model without a card, public weights that are the model's own, or what `fit_private` refuses.
+    """
+    if not epsilons or len(set(epsilons)) < len(epsilons):
+        raise InputError(f"epsilon must name each budget once, got {list(epsilons)}; pass --epsilon 1 --epsilon 3.")
+    if model.card is None:
+        raise InputError(
+            f"model {model.name}: is a {model.kind}, which has no architecture to build anew; pass its weights with "
+            "--architecture package.module:factory."
+        )
+    if public is not None and (public.card is None or public.card.architecture != model.card.architecture):
+        raise InputError(f"public-init {public.name}: is not of the architecture {model.card.architecture}.")
+    if public is not None and (public.sha256 == model.sha256 or _same_weights(public, model)):
+        raise InputError("public-init: holds the model's own weights, which saw these rows without privacy.")
+    output = model.schema.output
+    if output not in ("logits", "probabilities"):
+        raise InputError(f"model {model.name}: returns a {output}, and only logits or probabilities can be trained.")
+    with naming(data):
+        model.schema.check_columns(data.frame)
+        labels = model.schema.encode_labels(data.frame)
+        known = labels >= 0
+        inputs = model.schema.encode(data.frame)[known]
+    labels = labels[known]
+    folder, name = Path(out), (Path(model.path).name.partition(".")[0] if model.path else model.name)
+    initial = FRESH if public is None else f"declared public by whoever ran this: {public.path}, sha256:{public.sha256}"
+    files: list[tuple[Path, Ledger]] = []
+    notes = _notes(model, data, int((~known).sum()))
+    for index, epsilon in enumerate(epsilons):
+        path = folder / f"{name}-eps{epsilon:g}.pt"
+        unfinished = folder / f".{path.name}.checkpoint"
+        if path.exists() and not unfinished.exists():
+            files.append((path, _finished(path, data, epsilon, (max_grad_norm, epochs, tuning_runs))))
+            notes.append(f"{path} was finished by an earlier run with the same settings, and is kept.")
+            continue
+        try:
+            module = model.fresh(int.from_bytes(os.urandom(4)))
+            if public is not None:
+                module.load_state_dict(public.module.state_dict())
+            ledger = fit_private(
+                module,
+                inputs,
+                labels,
+                epsilon=epsilon,
+                delta=delta,
+                max_grad_norm=max_grad_norm,
+                epochs=epochs,
+                batch_size=batch_size,
+                seed=None,
+                device=choose_device(device),
+                output=output,
+                physical_batch_size=physical_batch_size,
+                tuning_runs=tuning_runs,
+                initial_weights=initial,
+                checkpoint=unfinished,
+                progress=lambda share, what, index=index: progress((index + share) / len(epsilons), what),  # type: ignore[misc]
+            )
+        except NotRun as why:
+            raise InputError(f"model {model.name}: {why}") from why
+        training: dict[str, Any] = {
+            "path": data.path,
+            "sha256": data.sha256,
+            "row_count": len(labels),
+            "dropped_row_count": int((~known).sum()),
+            "epochs": ledger.epochs,
+            "epsilon": ledger.epsilon,
+        }
+        card = Card(
+            schema=model.schema,
+            architecture=model.card.architecture,
+            arguments=model.card.arguments,
+            name=path.stem,
+            training=training,
+            ledger=ledger.model_dump(mode="json"),
+        )
+        save_model(path, module, card)
+        unfinished.unlink(missing_ok=True)
+        files.append((path, ledger))
+    together = composed_epsilon([ledger for _, ledger in files], files[0][1].delta)
+    return Retrained(tuple(files), together, tuple(notes))
+
+
+def weights_sha256(model: Model) -> str:
+    """Return a hash of the names and values of a model's weights, whatever file they came in."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.module.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _finished(path: Path, data: Data, epsilon: float, settings: tuple[float, int, int]) -> Ledger:
+    """Return the ledger of a file that an earlier run finished.
+
+    Raises:
+        InputError: it is something else: another model, other rows or other settings.
+    """
+    card = read_model_file(path).card
+    if card is not None and card.ledger is not None and data.sha256 and card.training.get("sha256") == data.sha256:
+        ledger = Ledger.model_validate(card.ledger)
+        if (ledger.target_epsilon, ledger.max_grad_norm, ledger.epochs, ledger.tuning_runs) == (epsilon, *settings):
+            return ledger
+    raise InputError(f"out {path}: is there already, and is not of this retraining; remove it, or pass --out DIR.")
+
+
+def _same_weights(one: Model, other: Model) -> bool:
+    return weights_sha256(one) == weights_sha256(other)
+
+
+def _notes(model: Model, data: Data, dropped: int) -> list[str]:
+    notes = []
+    if dropped:
+        notes.append(f"{dropped:,} rows without a label were left out.")
+    recorded = model.card.training.get("sha256") if model.card else None
+    if recorded and recorded != data.sha256:
+        notes.append(
+            "These are not the rows that the model was trained on: their sha256 differs from the one in its card."
+        )
+    return notes
