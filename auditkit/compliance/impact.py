@@ -51,7 +51,10 @@ class ImpactTables:
         table = self.table(roles)
         if table is not None:
             withheld = [row.category for row in table.rows if row.rate is None]
-            return [f"Rates withheld or undefined: {', '.join(withheld)}"] if withheld else []
+            said = [f"Rates withheld or undefined: {', '.join(withheld)}"] if withheld else []
+            if table.withheld_count:
+                said.append(f"{table.withheld_count:,} rows of categories that are too small for the report to show")
+            return said
         absent = [role for role in roles if self.columns[role] is None]
         if absent:
             return [
@@ -80,7 +83,9 @@ def impact_tables(report: Report, facts: Facts) -> ImpactTables:
         measurement, pointer = found
         here = [name for name in left_out if any(part.name == name for part in measurement.slices)]
         used |= set(here)
-        table = impact_table(measurement.by, _categories(measurement), unknown=unknown, left_out=here)
+        shown = _categories(measurement)
+        withheld = max(0, measurement.count - sum(count for _, _, count in shown))
+        table = impact_table(measurement.by, shown, unknown=unknown, left_out=here, withheld_count=withheld)
         tables.append(PlacedTable(**vars(table), kind=kind, roles=roles, pointer=pointer))
     for name in left_out:
         if tables and name not in used:

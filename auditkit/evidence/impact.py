@@ -32,13 +32,18 @@ class ImpactRow:
 
 @dataclass(frozen=True)
 class ImpactTable:
-    """The categories of one breakdown, the highest rate among them, and how many rows had an unknown category."""
+    """The categories of one breakdown, the highest rate among them, and how many rows had an unknown category.
+
+    `applicant_count` is of all rows: those of an unknown category, and those of categories too small to be shown
+    (`withheld_count`), included.
+    """
 
     by: tuple[str, ...]
     rows: tuple[ImpactRow, ...]
     highest_rate: float | None
     applicant_count: int
     unknown_count: int
+    withheld_count: int = 0
 
 
 def impact_table(
@@ -47,6 +52,7 @@ def impact_table(
     *,
     unknown: Collection[str] = ("(missing)",),
     left_out: Collection[str] = (),
+    withheld_count: int = 0,
 ) -> ImpactTable:
     """Return selection rates and impact ratios: `rate_c = selected_c / n_c`, `ratio_c = rate_c / max(rate)`.
 
@@ -62,7 +68,7 @@ def impact_table(
     ([('Female', 0.3, 0.75), ('Male', 0.4, 1.0)], 20)
     """
     every = list(categories)
-    total = sum(count for _, _, count in every)
+    total = sum(count for _, _, count in every) + withheld_count
     hidden = {name for name, _, _ in every if name in unknown or any(part in unknown for part in name.split(" & "))}
     known = [(name, selected, count) for name, selected, count in every if name not in hidden]
     shares = {name: count / total for name, _, count in known if total}
@@ -95,4 +101,6 @@ def impact_table(
         rows.append(
             ImpactRow(name, count, selected, rate, shares.get(name, 0.0), ratio, small, name in left_out, reason)
         )
-    return ImpactTable(by, tuple(rows), highest, total, sum(count for name, _, count in every if name in hidden))
+    return ImpactTable(
+        by, tuple(rows), highest, total, sum(count for name, _, count in every if name in hidden), withheld_count
+    )

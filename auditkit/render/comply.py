@@ -193,7 +193,8 @@ def _impact_markdown(table: PlacedTable) -> list[str]:
     lines = [
         f"## {table.kind.capitalize()} rates and impact ratios by {escape(' & '.join(table.by))}",
         "",
-        f"{table.applicant_count:,} rows; {table.unknown_count:,} of an unknown category, outside the ratios.",
+        f"{table.applicant_count:,} rows; {table.unknown_count:,} of an unknown category, outside the ratios; "
+        f"{table.withheld_count:,} of categories too small to be shown.",
         "",
         f"| Category | Applicants | {above} | {table.kind.capitalize()} rate | Impact ratio | |",
         "|---|---:|---:|---:|---:|---|",
