@@ -43,7 +43,7 @@ class ImpactTable:
     highest_rate: float | None
     applicant_count: int
     unknown_count: int
-    withheld_count: int = 0
+    withheld_count: int
 
 
 def impact_table(
