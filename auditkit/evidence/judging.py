@@ -79,6 +79,13 @@ def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None, ba
         change = Regression(reason=NO_BASELINE) if baseline is None else regression(measurement, baseline, part)
         value, interval, before, reason = change.value, change.interval, change.baseline, change.reason
         unit = DIFFERENCE_UNIT.get(unit, unit)
+    wanted = limit.level if limit.compare == "interval" else None
+    if wanted is not None and interval is not None and not math.isclose(interval.level, wanted):
+        reason = (
+            f"its interval has {interval.level * 100:g} % and this limit asks for {wanted * 100:g} %, which a record "
+            f"cannot be turned into; run the audit with --conf-level {wanted:g}"
+        )
+        value, interval, before = None, None, None
     if limit.min_count is not None and value is not None and number.count < limit.min_count:
         value, interval, before = None, None, None
         reason = f"it rests on {number.count:,} rows, and this limit judges from {limit.min_count:,} on"

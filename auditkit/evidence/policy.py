@@ -29,8 +29,9 @@ class Limit(Record):
     `by` chooses which breakdown is judged: absent, the overall value; `["sex"]`, that one; `"*"`, every
     breakdown that the audit made. The bound is `at_most` or `at_least`, for the value, or `regression_at_most`, for
     how much worse than the baseline the value may be. `warn_at` is a second, stricter bound on the same side: beyond
-    it the limit warns. Numbers that rest on fewer than `min_count` rows are not judged. Of many groups, each gives
-    a finding, or the `"worst"` alone. `line` is where the limit stands in its file.
+    it the limit warns. Numbers that rest on fewer than `min_count` rows are not judged, nor are, with a `level`,
+    intervals of another one. Of many groups, each gives a finding, or the `"worst"` alone. `line` is where the
+    limit stands in its file.
     """
 
     measurement: str
@@ -44,6 +45,7 @@ class Limit(Record):
     inconclusive: Literal["report", "fail"] = "report"
     groups: Literal["each", "worst"] = "each"
     min_count: PositiveInt | None = None
+    level: Annotated[float, Field(gt=0, lt=1)] | None = None
     optional: bool = False
     rationale: Annotated[str, Field(min_length=1)]
     clause: str = ""

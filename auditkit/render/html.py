@@ -262,6 +262,7 @@ def _conditions(limit: Limit) -> list[str]:
         "fails if inconclusive": limit.inconclusive == "fail",
         "optional": limit.optional,
         "the worst group alone": limit.groups == "worst",
+        f"at {(limit.level or 0) * 100:g} %": limit.level is not None,
         f"from {limit.min_count or 0:,} rows on": limit.min_count is not None,
     }
     return [words for words, true in said.items() if true]

@@ -94,6 +94,15 @@ def test_numbers_on_too_few_rows_are_not_judged_and_never_pass() -> None:
     assert overall(findings) == "pass"
 
 
+def test_an_interval_of_another_level_is_not_judged() -> None:
+    findings = judge(limit(at_most=0.1, level=0.99), [measured(0.01, 0.02)])
+    assert findings[0].verdict == "not_run"
+    assert "its interval has 95 % and this limit asks for 99 %" in findings[0].message
+    assert "--conf-level 0.99" in findings[0].message
+    assert overall(findings) == "error"
+    assert judge(limit(at_most=0.1, level=0.95), [measured(0.01, 0.02)])[0].verdict == "pass"
+
+
 def test_the_worst_group_stands_for_all() -> None:
     groups = sliced(
         part("a", 0.01, 0.02),
