@@ -1,0 +1,102 @@
+"""Two reports compared: differences against a naive computation, and what each change reads as."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from statsmodels.stats.proportion import confint_proportions_2indep
+
+from auditkit.evidence.comparison import Change, compare, departures
+from auditkit.evidence.intervals import wilson
+from auditkit.evidence.measurement import Interval, Measurement, Slice
+from auditkit.evidence.report import Outcome, Report
+
+SAMPLE = runpy.run_path(str(Path(__file__).parents[1] / "render" / "sample.py"))
+Build = Callable[..., Report]
+build_report: Build = SAMPLE["build_report"]
+
+
+def rate(successes: int, count: int, level: float = 0.95, **changes: Any) -> Measurement:
+    low, high = (float(end) for end in wilson(successes, count, level))
+    fields: dict[str, Any] = {
+        "id": "performance.accuracy",
+        "value": successes / count,
+        "unit": "rate",
+        "better": "higher",
+        "count": count,
+        "interval": Interval(low=low, high=high, level=level, method="Wilson"),
+        "source": "a test",
+    }
+    return Measurement(**{**fields, **changes})
+
+
+def report(*measurements: Measurement) -> Report:
+    return build_report(outcomes=(Outcome(auditor="performance", version="1", measurements=measurements),))
+
+
+def only(before: Measurement, after: Measurement) -> Change:
+    (change,) = compare(report(before), report(after)).changes
+    return change
+
+
+def test_for_two_rates_the_interval_is_newcombes() -> None:
+    change = only(rate(700, 1000), rate(780, 1000))
+    low, high = confint_proportions_2indep(780, 1000, 700, 1000, method="newcomb", compare="diff")
+    assert change.difference == pytest.approx(0.08)
+    assert change.interval is not None
+    assert (change.interval.low, change.interval.high) == pytest.approx((float(low), float(high)))
+    assert change.reading == "better"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reading"),
+    [
+        (rate(700, 1000), rate(700, 1000), "same"),
+        (rate(700, 1000), rate(710, 1000), "not settled"),
+        (rate(700, 1000), rate(600, 1000), "worse"),
+        (rate(700, 1000, better="lower"), rate(600, 1000, better="lower"), "better"),
+        (rate(700, 1000, better="neither"), rate(600, 1000, better="neither"), "changed"),
+        (rate(700, 1000), rate(600, 1000, level=0.9), "not settled"),
+        (rate(700, 1000), rate(600, 1000, interval=None), "not settled"),
+        (rate(700, 1000), rate(600, 1000, value=None, interval=None, reason="nobody"), "undefined"),
+        (rate(700, 1000), rate(600, 1000, unit="ratio"), "undefined"),
+    ],
+)
+def test_what_a_change_reads_as(before: Measurement, after: Measurement, reading: str) -> None:
+    assert only(before, after).reading == reading
+
+
+def test_groups_that_come_and_go_are_listed() -> None:
+    def by_sex(*names: str) -> Measurement:
+        slices = tuple(Slice(name=name, value=0.5, count=10) for name in names)
+        return rate(1, 2, value=None, interval=None, by=("sex",), slices=slices)
+
+    changes = compare(report(by_sex("F", "M")), report(by_sex("M", "X"))).changes
+    assert {change.slice: change.reading for change in changes} == {"F": "disappeared", "M": "same", "X": "appeared"}
+
+
+def test_a_report_compared_with_itself_has_not_changed() -> None:
+    same = compare(build_report(), build_report())
+    assert {change.reading for change in same.changes} <= {"same", "undefined"}
+    assert all(one.before == one.after for one in same.verdicts)
+    assert (same.same_model, same.same_data, same.same_policy) == (True, True, True)
+    assert json.loads(same.to_json())["comparison_version"] == 1
+    assert departures(build_report(), build_report(), 0.0) == []
+
+
+def test_departures_name_the_number_and_keep_to_the_tolerance() -> None:
+    one = rate(700, 1000)
+    assert one.value is not None
+    near = one.model_copy(update={"value": one.value + 1e-7})
+    assert departures(report(one), report(near), 1e-6) == []
+    (found,) = departures(report(one), report(near), 1e-8)
+    assert (found.where, found.recorded) == ("performance.accuracy", "0.7")
+    large = one.model_copy(update={"value": 1e9, "interval": None})
+    assert departures(report(large), report(large.model_copy(update={"value": 1e9 + 1})), 1e-6) == []
+    assert [d.recomputed for d in departures(report(one), report(), 1e-6)] == ["not measured"]
+    assert any("low end" in d.where for d in departures(report(one), report(rate(700, 1000, level=0.9)), 1e-6))
