@@ -24,7 +24,7 @@ demo: install
 	$(BIN)/auditkit demo
 
 test: install
-	$(BIN)/python -m pytest -m "not slow" -n 2 --quiet
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --quiet  # two workers with a thread each
 
 check: install
 	$(BIN)/ruff format --check .
