@@ -19,7 +19,7 @@ from auditkit.metrics.disparity import GAPS
 from auditkit.metrics.rates import successes_and_trials
 
 BLOCKS, FEWEST_BLOCKS = 20, 10
-MAXIMUM_ROWS = 200_000
+MAXIMUM_ROWS = 100_000
 """With more rows than this the plain intervals are short, and the replicates cost more than they bring."""
 
 Codes = NDArray[np.int64]
