@@ -43,15 +43,10 @@ def gate(
     quiet: Quiet = False,
 ) -> None:
     """Judge a results.json by a policy: one exit code, in under a second."""
-    from auditkit import render as renderers
-    from auditkit import terminal
     from auditkit.evidence.gate import check_policy_fits, judge_report, read_baseline
     from auditkit.evidence.policy import default_policy, read_policy
     from auditkit.evidence.report import read_report
     from auditkit.evidence.waivers import read_waivers
-    from auditkit.output import output_folder, write_files
-    from auditkit.render.github import render_annotations
-    from auditkit.render.markdown import render_markdown
 
     limits = default_policy() if policy is None else read_policy(policy)
     audited = read_report(results)
@@ -64,17 +59,25 @@ def gate(
         strict=strict,
     )
     if out is not None:
+        from auditkit.output import output_folder, write_files
+        from auditkit.render import render
+
         if (out / "results.json").resolve() == results.resolve():
             raise InputError(f"--out {out} would overwrite {results}, the record of the audit; name another folder.")
-        files = renderers.render(report, [name.strip() for name in to.split(",")])
+        files = render(report, [name.strip() for name in to.split(",")])
         with output_folder(out) as folder:
             write_files(folder, {"results.json": report.to_json(), **files})
     if format_ is Format.json:
         sys.stdout.write(report.to_json())
     elif format_ is Format.github:
+        from auditkit.render.github import render_annotations
+        from auditkit.render.markdown import render_markdown
+
         sys.stdout.write(render_annotations(report))
         _add_step_summary(render_markdown(report))
     elif not quiet:
+        from auditkit import terminal
+
         terminal.conclude_gate(report)
     raise typer.Exit(report.exit_code)
 

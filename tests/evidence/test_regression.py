@@ -11,7 +11,7 @@ from auditkit.evidence.intervals import newcombe, wilson
 from auditkit.evidence.judging import judge, overall
 from auditkit.evidence.measurement import Better, Interval, Measurement, Slice
 from auditkit.evidence.policy import Limit
-from auditkit.evidence.regression import Earlier, regression
+from auditkit.evidence.regression import Earlier, regression, student_quantile
 
 
 def rate(successes: int, trials: int, *, better: Better = "higher", **more: object) -> Measurement:
@@ -140,3 +140,9 @@ def test_groups_are_compared_with_the_same_group() -> None:
     assert found["M"].value == 0
     assert found["X"].verdict == "not_run"
     assert "the baseline has no such group" in found["X"].message
+
+
+@pytest.mark.parametrize("freedom", range(1, 41))
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95, 0.999])
+def test_students_quantile_is_scipys(level: float, freedom: int) -> None:
+    assert student_quantile(level, freedom) == pytest.approx(stats.t.ppf((1 + level) / 2, freedom), rel=1e-9)
