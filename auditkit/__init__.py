@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     )
     from auditkit.evidence.policy import Finding, Limit, Policy, default_policy, read_policy
     from auditkit.evidence.report import Report, read_report
+    from auditkit.inspection import inspect_model
     from auditkit.run import audit
     from auditkit.subject.model import Model, open_model
-    from auditkit.subject.schema import Feature, Schema
+    from auditkit.subject.schema import Feature, Schema, read_schema
     from auditkit.subject.subject import Subject
 
 _HOMES = {
@@ -50,9 +51,10 @@ _HOMES = {
     ),
     "auditkit.evidence.policy": ("Finding", "Limit", "Policy", "default_policy", "read_policy"),
     "auditkit.evidence.report": ("Report", "read_report"),
+    "auditkit.inspection": ("inspect_model",),
     "auditkit.run": ("audit",),
     "auditkit.subject.model": ("Model", "open_model"),
-    "auditkit.subject.schema": ("Feature", "Schema"),
+    "auditkit.subject.schema": ("Feature", "Schema", "read_schema"),
     "auditkit.subject.subject": ("Subject",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
-MAXIMUM_WORDS = 300_000
+MAXIMUM_WORDS = 150_000
 MAXIMUM_NESTING = 32
 
 ITEM_BYTES = {

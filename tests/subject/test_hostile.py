@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tarfile
 import time
 import warnings
 import zipfile
@@ -63,13 +64,13 @@ def refused(schema: Schema) -> Iterator[Callable[..., str]]:
         happened.clear()
         before = sorted(os.listdir(path.parent))
         watching = True
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             with pytest.raises(ModelFileError, match=match) as caught:
                 open_model(path, schema=schema, **trust)
         finally:
             watching = False
-        assert time.perf_counter() - started < 1
+        assert time.process_time() - started < 1
         assert "\n" not in str(caught.value)
         assert happened == []
         assert not TRACE.exists()
@@ -294,6 +295,16 @@ def test_pickles_of_every_kind(tmp_path, refused):
     refused(path, "zlib-compressed; auditkit opens no compressed model")
 
 
+def test_archives_of_torch_before_0_4(tmp_path, refused):
+    path = tmp_path / "model.pt"
+    with tarfile.open(path, "w") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            member = tarfile.TarInfo(name)
+            member.size = len(content := pickle.dumps(Evil()))
+            archive.addfile(member, io.BytesIO(content))
+    refused(path, r"a tar archive of torch before 0\.4", trust_pickle=sha(path))
+
+
 def test_packages_are_never_opened(tmp_path, refused):
     path = tmp_path / "model.pt"
     with torch.package.PackageExporter(path) as exporter:
@@ -362,11 +373,11 @@ from auditkit.subject.schema import numeric_schema
 schema = numeric_schema(["a"], target="y", classes=["no", "yes"])
 resting = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.argv[1:]:
-    started = time.perf_counter()
+    started = time.process_time()
     try:
         open_model(path, schema=schema, architecture="mlp", arguments={"input_width": 1, "output_width": 2})
     except ModelFileError as error:
-        print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resting, error)
+        print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resting, error)
     else:
         raise SystemExit(f"{path} was opened")
 """
