@@ -153,7 +153,9 @@ def replay(
         for line in recorded.environment.differences(again.environment):
             typer.echo(f"Not as it was: {line}")
         total = sum(len(m.slices) + (m.value is not None) for o in recorded.outcomes for m in o.measurements)
-        agree = "every number agrees" if not departed else f"{len(departed):,} departures"
+        agree = (
+            "every number agrees" if not departed else f"{len(departed):,} depart{'s' if len(departed) == 1 else ''}"
+        )
         typer.echo(f"{total:,} numbers recorded, tolerance {tolerance:g}: {agree}.")
     raise typer.Exit(1 if departed else 0)
 

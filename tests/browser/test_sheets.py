@@ -1,0 +1,66 @@
+"""The pages beside the report card in a browser: nothing loaded, nothing clipped, readable by everyone."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
+
+from auditkit.compliance.assess import assess
+from auditkit.compliance.facts import Facts
+from auditkit.compliance.framework import load_framework
+from auditkit.evidence.comparison import compare
+from auditkit.evidence.report import read_report
+from auditkit.render.compare import render_compare
+from auditkit.render.comply import render_comply
+from auditkit.render.index import Run, Unreadable, render_index
+
+pytestmark = pytest.mark.browser
+
+CARD = runpy.run_path(str(Path(__file__).with_name("test_report_card.py")))
+SAMPLE = CARD["SAMPLE"]
+CENSUS = Path(__file__).parents[2] / "reports/census/results.json"
+
+
+@pytest.fixture(scope="module")
+def sheets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    census, sample = read_report(CENSUS), SAMPLE["build_report"]()
+    facts = Facts(source="facts.toml", sha256="0" * 64, answers={"owner": SAMPLE["HOSTILE"]["long"] * 3})
+    made = {
+        "comply-eu-ai-act.html": render_comply(sample, assess(sample, load_framework("eu-ai-act"), facts)),
+        "comply-nyc-ll144.html": render_comply(census, assess(census, load_framework("nyc-ll144"))),
+    }
+    pages = {name: files[name] for name, files in made.items()}
+    first = [one.model_copy(update={"outcomes": one.outcomes[:1]}) for one in (census, sample)]
+    pages["compare.html"] = render_compare(compare(*first))
+    pages["index.html"] = render_index(
+        [Run(sample, "a/", True), Run(census, "b/", True), Run(census, "c/", False)], [Unreadable("d", "torn")]
+    )
+    folder = tmp_path_factory.mktemp("sheets")
+    for name, page in pages.items():
+        (folder / name).write_text(page, encoding="utf-8")
+    return {name: folder / name for name in pages}
+
+
+@pytest.mark.parametrize("name", ["comply-eu-ai-act.html", "comply-nyc-ll144.html", "compare.html", "index.html"])
+@pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (1280, "light")])
+def test_every_page_keeps_the_rules(
+    browser: Browser, sheets: dict[str, Path], name: str, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    watched = CARD["Watched"](context.new_page())
+    page = watched.page
+    page.goto(sheets[name].as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate(CARD["CLIPPED"]) == []
+    assert watched.asked == [sheets[name].as_uri()]
+    assert watched.said == []
+    results: dict[str, Any] = Axe().run(page, options=CARD["WCAG"]).response
+    broken = [(one["id"], one["nodes"][0]["html"], one["nodes"][0]["failureSummary"]) for one in results["violations"]]
+    assert broken == []
+    context.close()
