@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from auditkit.evidence.sentences import number, span, title
 from auditkit.render.summary import headline
 
 if TYPE_CHECKING:
@@ -69,6 +70,9 @@ def conclude(report: Report, page: Path) -> None:
     """Print the verdict, the three worst findings as sentences, what is waived, and where the report is."""
     console = Console(highlight=False)
     _headline(console, report)
+    model = report.subject.model
+    if model is not None and model.trust.startswith("trusted"):
+        _sentence(console, "fail", f"The model file was {model.trust}.")
     worst = [finding for finding in report.findings if finding.verdict not in ("pass", "waived", "not_run")]
     for finding in worst[:3]:
         _sentence(console, finding.verdict, finding.message)
@@ -193,3 +197,34 @@ def list_auditors(descriptions: Sequence[Description]) -> None:
             console.print(f"  setting  {name} = {default}")
         for measure in description.measures:
             console.print(f"  measures {measure}")
+
+
+def mitigated(model: Model, original: Report, made: Report, *, sensitive: str, folder: Path) -> None:
+    """Print the mitigated model beside the original, number by number, and where their reports are."""
+    console = Console(highlight=False, soft_wrap=True)
+    assert model.card is not None
+    record = model.card.training
+    if "packed" in record:
+        console.print(
+            f"Trained {record['networks_trained']} networks; the method's answer is a lottery over "
+            f"{record['networks_in_lottery']} of them. Packed: {record['packed']}."
+        )
+    if "thresholds" in record:
+        words = ", ".join(f"{group} {value:.3f}" for group, value in record["thresholds"].items())
+        console.print(f"Thresholds, written into the network: {words}.")
+    for id, by in (
+        ("performance.accuracy", ()),
+        ("fairness.demographic_parity_difference", (sensitive,)),
+        ("fairness.equalized_odds_difference", (sensitive,)),
+    ):
+        said = []
+        for report in (original, made):
+            measurement = report.measurement(id, by)
+            if measurement is None or measurement.value is None:
+                said.append("undefined")
+                continue
+            interval = f" ({span(measurement.interval, measurement.unit)})" if measurement.interval else ""
+            said.append(number(measurement.value, measurement.unit) + interval)
+        console.print(f"{title(id)}{f' by {sensitive}' if by else ''}: {said[0]} before, {said[1]} after.")
+    console.print(f"Model: {model.path}")
+    console.print(f"Reports: {folder / 'original' / 'report.html'} and {folder / 'mitigated' / 'report.html'}")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from auditkit.cli import audits, compliance, gate, models, privacy, reports, schemas
+from auditkit.cli import audits, compliance, gate, mitigation, models, privacy, reports, schemas
 from auditkit.errors import AuditkitError, InputError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ for command in (
     models.train,
     models.pack,
     models.inspect,
+    mitigation.mitigate,
     privacy.retrain,
     gate.gate,
     reports.render,

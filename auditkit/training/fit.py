@@ -69,11 +69,12 @@ def fit(
     seed: int = 0,
     device: torch.device,
     output: Output = "logits",
+    sample_weight: NDArray[np.float64] | None = None,
     progress: Progress = silent,
 ) -> FitRecord:
     """Train `module` in place on `inputs` (rows, ...) and class codes `labels` (rows,) by cross-entropy and AdamW.
 
-    Inputs are numbers, or integers that are token ids.
+    Inputs are numbers, or integers that are token ids. `sample_weight`, (rows,), says how much each row counts.
 
     A share of each class is held out by the seed; training stops when `patience` epochs have not lowered its
     loss, and the best epoch's weights are restored. On CUDA the forward pass runs in bfloat16 (autocast).
@@ -101,6 +102,8 @@ def fit(
         require_classes(module, inputs, labels, device)
         all_inputs = tensor_of(inputs, device)
         all_labels = torch.as_tensor(np.ascontiguousarray(labels, dtype=np.int64), device=device)
+        weights = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight) / np.mean(sample_weight)
+        all_weights = torch.as_tensor(weights.astype(np.float32), device=device)
         training = torch.as_tensor(np.flatnonzero(~held_out))
         validation = torch.as_tensor(np.flatnonzero(held_out), device=device)
         optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay)
@@ -116,13 +119,17 @@ def fit(
             total = torch.zeros((), device=device)
             for rows in order.tensor_split(batch_count):
                 with _autocast(device):
-                    loss = functional.cross_entropy(class_logits(module(all_inputs[rows]), output), all_labels[rows])
+                    logits = class_logits(module(all_inputs[rows]), output)
+                    losses = functional.cross_entropy(logits, all_labels[rows], reduction="none")
+                    loss = (losses * all_weights[rows]).mean()
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 total += loss.detach() * len(rows)
             training_losses.append(total.item() / len(training))
-            validation_losses.append(_mean_loss(module, all_inputs, all_labels, validation, output, device))
+            validation_losses.append(
+                _mean_loss(module, all_inputs, all_labels, all_weights, validation, output, device)
+            )
             if not math.isfinite(training_losses[-1] + validation_losses[-1]):
                 raise InputError(
                     f"the training loss stopped being finite in epoch {epoch} at learning_rate {learning_rate:g}; "
@@ -288,6 +295,7 @@ def _mean_loss(
     module: nn.Module,
     inputs: torch.Tensor,
     labels: torch.Tensor,
+    weights: torch.Tensor,
     rows: torch.Tensor,
     output: Output,
     device: torch.device,
@@ -298,5 +306,6 @@ def _mean_loss(
         at_once = max(1, EVALUATION_CELL_COUNT // inputs[0].numel())
         for chunk in rows.split(at_once):  # type: ignore[no-untyped-call]
             logits = class_logits(module(inputs[chunk]), output)
-            total += functional.cross_entropy(logits, labels[chunk], reduction="sum")
+            losses = functional.cross_entropy(logits, labels[chunk], reduction="none")
+            total += (losses * weights[chunk]).sum()
     return total.item() / len(rows)

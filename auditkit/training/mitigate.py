@@ -1,0 +1,275 @@
+"""Mitigation: a model like the given one with a smaller gap between groups, packed to be audited beside it.
+
+Two ways. `exponentiated_gradient` trains the network again and again on reweighted rows (Agarwal et al. 2018, as in
+Fairlearn). Its answer is a lottery over several networks, and a lottery over networks is no decision to be audited:
+the one network of them that does best on rows held out is packed, and the record says so. `threshold` keeps the
+network and moves each group's threshold (Hardt, Price & Srebro 2016), by weights added to the network itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from fairlearn.reductions import DemographicParity, ExponentiatedGradient, TruePositiveRateParity
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from torch import nn
+
+from auditkit.errors import DatasetError, InputError, closest
+from auditkit.metrics.tradeoff import Constraint, thresholds_per_group
+from auditkit.subject.architectures import build
+from auditkit.subject.data import Data, factorize, naming
+from auditkit.subject.model import Card, Model, open_model, save_model
+from auditkit.subject.predict import choose_device, predict
+from auditkit.training.fit import fit, stratified_mask
+
+Method = Literal["exponentiated_gradient", "threshold"]
+METHODS: tuple[Method, ...] = ("exponentiated_gradient", "threshold")
+CONSTRAINTS = {"demographic_parity": DemographicParity, "equal_opportunity": TruePositiveRateParity}
+
+ALLOWED_GAP = 0.02
+"""How large a gap exponentiated gradient is asked to leave at most."""
+
+ROUNDS, EPOCHS_A_ROUND = 20, 3
+HELD_OUT_SHARE = 0.25
+
+Rows = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+def mitigate(
+    model: Model,
+    training: Data,
+    *,
+    sensitive: str,
+    out: str | Path,
+    method: Method = "exponentiated_gradient",
+    constraint: Constraint = "demographic_parity",
+    seed: int = 0,
+    device: str = "auto",
+    progress: Callable[[float, str], None] = lambda share, text: None,
+) -> Model:
+    """Make a model like `model` with a smaller gap by the column `sensitive`, write it to `out`, and open it again.
+
+    Args:
+        model: a binary classifier of auditkit's own architecture `mlp`.
+        training: the rows to learn from; those without a label or a group are left out.
+        sensitive: the column whose groups are treated alike.
+        out: the file to write, ending in .pt.
+        method: `exponentiated_gradient` or `threshold`.
+        constraint: `demographic_parity` (selection rates) or `equal_opportunity` (true positive rates).
+        seed: seeds training, batches and the rows held out.
+        device: "auto", "cpu" or "cuda".
+        progress: called with the fraction done and what is being done.
+
+    Raises:
+        InputError: a model that auditkit cannot train, an unknown column, method or constraint; nothing was written.
+        DatasetError: a group without both labels.
+    """
+    out = Path(out)
+    card = model.card
+    if out.suffix != ".pt":
+        raise InputError(f"out must end in .pt, got {out}; pass --out mitigated.pt.")
+    if card is None or card.architecture != "mlp" or model.schema.task != "binary":
+        raise InputError(
+            f"model {model.name}: mitigation trains auditkit's own architecture mlp with two classes; "
+            "make such a model with 'auditkit train'."
+        )
+    asked: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+        ("method", method, METHODS),
+        ("constraint", constraint, tuple(CONSTRAINTS)),
+    )
+    for what, word, known in asked:
+        if word not in known:
+            raise InputError(f"{what} must be one of {', '.join(known)}, got {word!r}{closest(word, known)}.")
+    names = [str(column) for column in training.frame.columns]
+    if sensitive not in names:
+        raise InputError(f"sensitive column {sensitive!r} is not in {training.name}{closest(sensitive, names)}.")
+    chosen_device = choose_device(device)
+    with naming(training):
+        labels = model.schema.encode_labels(training.frame)
+        codes, words = factorize(training.frame[sensitive])
+        known_rows = (labels >= 0) & (codes >= 0)
+        inputs = np.asarray(model.schema.encode(training.frame))[known_rows]
+        labels, codes = labels[known_rows].astype(np.int64), codes[known_rows].astype(np.int64)
+        for code, word in enumerate(words):
+            if len(np.unique(labels[codes == code])) < 2:
+                raise DatasetError(
+                    f"column {sensitive!r}: group {word!r} has no rows of both labels; leave its rows out first."
+                )
+    if method == "threshold":
+        module, arguments, details = _moved_thresholds(
+            model, card, inputs, labels, codes, words, sensitive, constraint, chosen_device
+        )
+    else:
+        progress(0.0, "training on reweighted rows")
+        module, details = _reduced(model, inputs, labels, codes, constraint, seed, chosen_device)
+        arguments = card.arguments
+    record = {
+        **details,
+        "method": method,
+        "constraint": constraint,
+        "sensitive": sensitive,
+        "mitigated_from": model.sha256,
+        "path": training.path,
+        "sha256": training.sha256,
+        "row_count": len(labels),
+        "dropped_row_count": int((~known_rows).sum()),
+        "seed": seed,
+    }
+    new = Card(
+        schema=model.schema, architecture="mlp", arguments=arguments, name=out.stem, training=record, ledger=None
+    )
+    save_model(out, module, new)
+    progress(1.0, "")
+    return open_model(out)
+
+
+@dataclass
+class _Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """The network as scikit-learn's estimator: `fit` starts from the given weights and trains on weighted rows."""
+
+    module: nn.Module
+    output: str
+    seed: int
+    device: torch.device
+
+    def fit(self, X: Rows, y: Any, sample_weight: Any = None) -> _Network:
+        self.module = copy.deepcopy(self.module)
+        self.classes_ = np.array([0, 1])
+        fit(
+            self.module,
+            np.asarray(X, dtype=np.float32),
+            np.array(y, dtype=np.int64),  # a copy: Fairlearn marks its arrays as not writable
+            sample_weight=None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64),
+            epochs=EPOCHS_A_ROUND,
+            seed=self.seed,
+            device=self.device,
+            output=self.output,  # type: ignore[arg-type]
+        )
+        return self
+
+    def predict(self, X: Rows) -> Labels:
+        rows = np.asarray(X, dtype=np.float32)
+        found = predict(self.module, rows, output=self.output, class_count=2, device=self.device)  # type: ignore[arg-type]
+        return found.labels.astype(np.int64)
+
+
+def _reduced(
+    model: Model, inputs: Rows, labels: Labels, groups: Labels, constraint: Constraint, seed: int, device: torch.device
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the best single network of an exponentiated gradient, chosen on a quarter of the rows held out."""
+    held_out = stratified_mask(labels, share=HELD_OUT_SHARE, seed=seed)
+    network = _Network(copy.deepcopy(model.module), model.schema.output, seed, device)
+    reduction = ExponentiatedGradient(
+        network, CONSTRAINTS[constraint](difference_bound=ALLOWED_GAP), eps=ALLOWED_GAP, max_iter=ROUNDS
+    )
+    with warnings.catch_warnings():
+        # Fairlearn 0.15 uses what pandas 3 is about to change.
+        for message in ("Setting a value on a Series via .at with a key", "Setting an item of incompatible dtype"):
+            warnings.filterwarnings("ignore", message=message)
+        reduction.fit(inputs[~held_out], labels[~held_out], sensitive_features=groups[~held_out])
+    members = [member for member in reduction.predictors_ if isinstance(member, _Network)]
+    judged = []
+    for member in [network, *members]:
+        decisions = member.predict(inputs[held_out])
+        gap = _gap(groups[held_out], labels[held_out], decisions, constraint)
+        judged.append((gap, float((decisions == labels[held_out]).mean())))
+    within = [place for place, (gap, _) in enumerate(judged) if gap <= ALLOWED_GAP]
+    best = (
+        max(within, key=lambda place: judged[place][1])
+        if within
+        else min(range(len(judged)), key=lambda place: judged[place][0])
+    )
+    details = {
+        "networks_trained": len(members),
+        "networks_in_lottery": int((reduction.weights_ > 1e-6).sum()),
+        "packed": "the original: no other did better"
+        if best == 0
+        else f"the single network that did best on {int(held_out.sum())} rows held out",
+        "held_out_gap": judged[best][0],
+        "held_out_accuracy": judged[best][1],
+        "held_out_gap_before": judged[0][0],
+        "held_out_accuracy_before": judged[0][1],
+    }
+    return [network, *members][best].module, details
+
+
+def _gap(groups: Labels, labels: Labels, decisions: Labels, constraint: Constraint) -> float:
+    counted = labels == 1 if constraint == "equal_opportunity" else np.ones(len(labels), dtype=bool)
+    trials = np.bincount(groups[counted])
+    rates = np.bincount(groups[counted], weights=decisions[counted], minlength=len(trials))[trials > 0]
+    return float(np.ptp(rates / trials[trials > 0]))
+
+
+def _moved_thresholds(
+    model: Model,
+    card: Card,
+    inputs: Rows,
+    labels: Labels,
+    groups: Labels,
+    words: list[str],
+    sensitive: str,
+    constraint: Constraint,
+    device: torch.device,
+) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
+    """Return the network with an addition to the positive logit for each group, its arguments, and the thresholds."""
+    feature = next((part for part in model.schema.features if part.name == sensitive), None)
+    if feature is None or feature.kind != "categorical" or model.schema.output != "logits":
+        raise InputError(
+            f"method threshold needs {sensitive!r} among the columns that the model reads, as categories, to know each "
+            "row's group; pass --method exponentiated_gradient."
+        )
+    scores = predict(model.module, inputs, output=model.schema.output, class_count=2, device=device).scores
+    scores = np.asarray(scores, dtype=np.float64)
+    (choice,) = thresholds_per_group(groups, labels, scores, constraint, (0.0,))
+    rule = choice.thresholds
+    cells = model.schema.column_slices()[sensitive]
+    shifts, thresholds = np.zeros(feature.width), {}
+    for code, word in enumerate(words):
+        # A file's decisions are not drawn by lot: the nearer of the two thresholds that a coin would choose between.
+        nearer = float(rule.possible[code] if rule.chance[code] >= 0.5 else rule.certain[code])
+        below = scores[(groups == code) & (scores < nearer)]
+        # Half-way to the next score below, so that rounding cannot flip the row that lies on the threshold.
+        threshold = float(np.clip((nearer + (below.max() if below.size else 0.0)) / 2, 1e-6, 1 - 1e-6))
+        thresholds[word] = threshold
+        if word in feature.categories:
+            shifts[feature.categories.index(word)] = -np.log(threshold / (1 - threshold))
+    module, arguments = add_to_logit(model.module, card.arguments, range(cells.start, cells.stop), shifts)
+    return module, arguments, {"thresholds": thresholds, "training_accuracy": choice.accuracy}
+
+
+def add_to_logit(
+    module: nn.Module, arguments: dict[str, Any], cells: range, shifts: NDArray[np.float64]
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return an `mlp` whose last logit is that of `module` plus `shifts` times the input's `cells`, and its arguments.
+
+    The cells, which are 0 or 1, pass the rectifiers unchanged through one added unit each in every hidden layer: the
+    new network is of the same architecture, only wider.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    hidden = [layer.out_features + len(cells) for layer in layers[:-1]]
+    wider = {**arguments, "hidden": hidden}
+    result = build("mlp", wider)
+    with torch.no_grad():
+        for place, (old, new) in enumerate(
+            zip(layers, [layer for layer in result.modules() if isinstance(layer, nn.Linear)], strict=True)
+        ):
+            new.weight.zero_()
+            new.bias.zero_()
+            new.weight[: old.out_features, : old.in_features] = old.weight
+            new.bias[: old.out_features] = old.bias
+            sources = list(cells) if place == 0 else list(range(old.in_features, new.in_features))
+            for unit, source in enumerate(sources):
+                if place < len(layers) - 1:
+                    new.weight[old.out_features + unit, source] = 1
+                else:
+                    new.weight[-1, source] += float(shifts[unit])
+    return result.eval(), wider
