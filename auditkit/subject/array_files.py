@@ -51,13 +51,13 @@ def read_npz(name: str, path: Path) -> pd.DataFrame:
         if array.ndim == 0:
             raise DatasetError(f"{name}: array {key!r} is a single value; every array needs one entry a row.")
         if array.ndim == 1:
-            columns[key] = _values(array)
+            columns[key] = _values(name, key, array)
         elif array.ndim == 2 and key in ("features", "sensitive"):
             stem = "feature" if key == "features" else key
             titles = names.get(f"{stem}_names", np.array([f"{stem}_{place}" for place in range(array.shape[1])]))
             if titles.shape != (array.shape[1],):
                 raise DatasetError(f"{name}: {stem}_names must name {array.shape[1]} columns, got {titles.shape}.")
-            columns |= {str(title): _values(array[:, place]) for place, title in enumerate(titles)}
+            columns |= {str(title): _values(name, key, array[:, place]) for place, title in enumerate(titles)}
         elif key == "features":
             columns[IMAGE] = _cells(list(array))
         else:
@@ -122,7 +122,7 @@ def read_image_folder(name: str, folder: Path, encoding: str) -> tuple[pd.DataFr
     return frame, digest.hexdigest()
 
 
-def _values(array: NDArray[Any]) -> NDArray[Any]:
+def _values(name: str, key: str, array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind in "biuf":
         return array
     if array.dtype.kind in "US":
@@ -130,7 +130,7 @@ def _values(array: NDArray[Any]) -> NDArray[Any]:
         return texts.astype(object)
     if array.dtype.kind == "M":
         return array.astype("datetime64[us]")
-    raise ValueError(f"values of type {array.dtype}")
+    raise DatasetError(f"{name}: array {key!r} holds values of type {array.dtype}; save numbers, texts or dates.")
 
 
 def _cells(arrays: list[NDArray[Any]]) -> NDArray[np.object_]:
