@@ -156,6 +156,9 @@ def test_run_opens_what_is_trusted_and_says_so_in_red(
     assert document["subject"]["model"]["kind"] == "pickled module"
     page = (tmp_path / "out/report.html").read_text()
     assert '<strong class="trusted">' in page
+    capsys.readouterr()
+    call([word for word in [*command, *option] if word != "--quiet"])
+    assert "The model file was trusted by its hash: its author's code was run." in capsys.readouterr().out
     assert call([*command, "--trust-pickle", "sha256:" + "0" * 64]) == 2
     for wrong, match in (
         (["--output", "score"], "needs a threshold"),
