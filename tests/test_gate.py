@@ -13,7 +13,7 @@ import pytest
 from loans import Loans
 
 from auditkit.cli import call
-from auditkit.evidence.policy import PROFILES
+from auditkit.evidence.policy import PROFILES, check_measurements_exist, profile
 from auditkit.evidence.report import read_report
 
 POLICY = """name = "ours"
@@ -211,6 +211,13 @@ def test_profiles_by_name_and_as_a_start(audited: Path, tmp_path: Path, name: st
     assert (named.verdict, named.policy.limits) == (own.verdict, own.policy.limits)
     assert own.policy.name == "mine"
     assert "shipped with auditkit" in (tmp_path / "named/report.html").read_text()
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_profiles_name_only_what_an_installed_auditor_measures(name: str) -> None:
+    from auditkit.run import describe_auditors
+
+    check_measurements_exist(profile(name), [id for auditor in describe_auditors() for id in auditor.measures])
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,13 @@ COMPARISONS = {
 }
 
 
+ABBREVIATIONS = {name.lower(): name for name in ("ROC", "AUC", "RMSE", "MAE")}
+
+
 def title(measurement_id: str) -> str:
     """Return the words of an id: `fairness.false_positive_rate` becomes `False positive rate`."""
     words = measurement_id.partition(".")[2].replace("_", " ")
-    for short, full in (("roc auc", "ROC AUC"), ("rmse", "RMSE"), ("mae", "MAE")):
-        words = words.replace(short, full)
+    words = " ".join(ABBREVIATIONS.get(word, word) for word in words.split())
     return words[:1].upper() + words[1:]
 
 
