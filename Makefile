@@ -44,6 +44,11 @@ reports: install
 	$(BIN)/auditkit demo
 	mkdir -p reports/census
 	cp reports/demo/results.json reports/demo/report.html reports/demo/junit.xml reports/demo/summary.md reports/census
+	for name in digits reviews; do \
+	  $(BIN)/python examples/$$name.py reports/demo/$$name; test -f reports/demo/$$name/report.html || exit 1; \
+	  mkdir -p reports/$$name; \
+	  for file in results.json report.html junit.xml summary.md; do cp reports/demo/$$name/$$file reports/$$name; done; \
+	done
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -113,7 +113,7 @@ def test_a_pixel_that_is_no_number_is_named(value: str | None):
 
 def test_the_number_of_pixel_columns_must_fit():
     frame = pd.DataFrame({"p": ["1", "2"], "q": ["3", "4"], "label": ["a", "b"]})
-    with pytest.raises(DatasetError, match="has 2 columns .* an image of 2x2 with 1 channels has 4 pixels"):
+    with pytest.raises(DatasetError, match=r"has 2 columns .* an image of 2x2 with 1 channels has 4 pixels"):
         infer_schema(frame, target="label", image=(1, 2, 2))
 
 

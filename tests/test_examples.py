@@ -1,0 +1,30 @@
+"""The example scripts, in a small form."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@pytest.mark.slow  # the shadow models of the leakage auditor take half a minute each
+@pytest.mark.parametrize(("name", "row_count"), [("digits", 250), ("reviews", 300)])
+def test_an_example_runs_with_all_auditors(tmp_path: Path, name: str, row_count: int):
+    main = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
+    assert main(tmp_path, row_count=row_count, epsilon=8) in (0, 1)
+    report = json.loads((tmp_path / "results.json").read_text())
+    ran = {outcome["auditor"]: outcome for outcome in report["outcomes"]}
+    assert not [outcome["error"] for outcome in ran.values() if outcome["error"]]
+    for auditor in ("performance", "explainability", "privacy"):
+        assert ran[auditor]["measurements"], ran[auditor]["reason"]
+    assert (tmp_path / "report.html").stat().st_size < 1_000_000
+
+
+def test_the_example_of_reviews_runs(tmp_path: Path):
+    main = runpy.run_path(str(EXAMPLES / "reviews.py"))["main"]
+    assert main(tmp_path, row_count=300) in (0, 1)
+    assert (tmp_path / "report.html").is_file()
