@@ -6,12 +6,14 @@ import fairlearn.metrics
 import numpy as np
 import pytest
 import scipy.stats
+import sklearn.metrics
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from auditkit.evidence.counts import Counts, tally
 from auditkit.evidence.intervals import newcombe, simultaneous_level
-from auditkit.metrics.disparity import gap_measurements
+from auditkit.metrics.disparity import gap_measurements, left_out_notes
+from auditkit.metrics.rates import rate_measurement
 
 ORACLES = {
     "demographic_parity_difference": fairlearn.metrics.demographic_parity_difference,
@@ -173,3 +175,40 @@ def test_many_groups_are_quick_enough():
     codes, labels, predictions = draws.integers(0, 1000, 50_000), *draws.integers(0, 2, (2, 50_000))
     counts = tally(("group",), names, codes, labels, predictions, ("no", "yes"))
     assert gaps(counts)["demographic_parity_difference"].interval.low == 0.0
+
+
+@settings(max_examples=25, deadline=None)
+@given(tables)
+def test_further_gaps_are_fairlearns(cells):
+    assume(all(cell[0] + cell[1] and cell[2] + cell[3] and cell[1] + cell[3] for cell in cells))
+    labels, predictions, groups = rows_of(cells)
+    found = gaps(counts_of(cells), gaps=("equal_opportunity", "predictive_parity", "accuracy"), min_group=1)
+    oracles = {
+        "predictive_parity": lambda y, p: sklearn.metrics.precision_score(y, p, zero_division=0.0),
+        "accuracy": sklearn.metrics.accuracy_score,
+    }
+    for name, metric in oracles.items():
+        frame = fairlearn.metrics.MetricFrame(
+            metrics=metric, y_true=labels, y_pred=predictions, sensitive_features=groups
+        )
+        assert found[f"{name}_difference"].value == frame.difference()
+        if found[f"{name}_ratio"].value is not None:
+            assert found[f"{name}_ratio"].value == frame.ratio()
+    opportunity = fairlearn.metrics.equal_opportunity_difference(labels, predictions, sensitive_features=groups)
+    assert found["equal_opportunity_difference"].value == opportunity
+
+
+def test_a_rate_over_few_rows_enters_no_gap():
+    """Three positive rows are a group of 12 rows' true positive rate of 1.0: no ground for a gap."""
+    cells = [[40, 10, 10, 40], [40, 10, 20, 30], [6, 3, 0, 3], [30, 3, 3, 30]]
+    found = gaps(counts_of(cells))["equalized_odds_difference"]
+    assert found.compared == ("g1", "g3")
+    rate = {part.name: part for part in rate_measurement(counts_of(cells), "true_positive_rate").slices}
+    assert rate["g2"].value is None
+    assert rate["g2"].count == 3
+    assert rate["g2"].reason == "fewer than 10 rows with a positive label in this group"
+    assert left_out_notes(counts_of(cells), 10) == [
+        "By group, gaps between rates of rows with a positive label leave out g2: fewer than 10 such rows.",
+        "By group, gaps between rates of rows with a negative label leave out g2: fewer than 10 such rows.",
+        "By group, gaps between rates of rows with a positive prediction leave out g2: fewer than 10 such rows.",
+    ]
