@@ -10,7 +10,7 @@ from pydantic import FiniteFloat, NonNegativeInt
 
 from auditkit.evidence.measurement import Better, Interval, Measurement, Record, Slice, Unit
 from auditkit.evidence.policy import Finding, Verdict
-from auditkit.evidence.regression import difference_interval
+from auditkit.evidence.regression import difference_interval, jackknife_interval
 from auditkit.evidence.report import Report
 
 Reading = Literal["better", "worse", "changed", "not settled", "same", "undefined", "appeared", "disappeared"]
@@ -99,29 +99,34 @@ class Departure(Record):
 def compare(before: Report, after: Report) -> Comparison:
     """Compare two reports, number by number: differences, their intervals, and what appeared or disappeared.
 
-    The interval of a difference needs an interval of one level on both sides. It treats the two runs as
-    independent; where both audited the same rows that is usually wider than need be, never a reason to trust less.
-    Each interval holds for its own difference, not for all of them at once, which the notes say.
+    The interval of a difference needs an interval of one level on both sides. Where both runs audited the very same
+    rows and hold replicates, it is that of pairs (the delete-a-group jackknife); else it treats the runs as
+    independent. Each interval holds for its own difference, not for all of them at once, which the notes say.
     """
     old, new = _numbers(before), _numbers(after)
-    changes = [_change(key, old.get(key), new.get(key)) for key in dict.fromkeys([*new, *old])]
+    same_rows = _same(before.subject.dataset.rows_sha256, after.subject.dataset.rows_sha256)
+    changes = [
+        _change(key, old.get(key), new.get(key), paired=same_rows is True) for key in dict.fromkeys([*new, *old])
+    ]
     first, second = _compared(before), _compared(after)
     same_data = _same(first.dataset_sha256, second.dataset_sha256)
     notes = [
         "Each interval of a difference holds for that difference alone: of twenty that did not change, about one "
         "shows a change at 95 %.",
     ]
-    if same_data:
+    if same_rows:
         notes.append(
-            "Both runs audited the same file. The intervals treat the runs as independent, because a report holds no "
-            "rows to pair; they are then usually wider than a paired comparison's."
+            "Both runs audited the very same rows: intervals are those of pairs where the reports hold replicates, and "
+            "else as for independent runs, which is usually wider than need be."
+        )
+    elif same_data:
+        counts = f"{first.audited_row_count:,} and {second.audited_row_count:,}"
+        notes.append(
+            f"Both runs audited the same file, and not surely the same rows of it ({counts} rows); the intervals treat "
+            "the runs as independent."
         )
     elif same_data is False:
         notes.append("The two runs audited different data: a difference may come from the data, the model, or both.")
-    rows = _same(before.subject.dataset.rows_sha256, after.subject.dataset.rows_sha256)
-    if same_data and rows is False:
-        counts = f"{first.audited_row_count:,} and {second.audited_row_count:,}"
-        notes.append(f"They did not audit the same rows of it: {counts} rows, sampled or chosen otherwise.")
     return Comparison(
         before=first,
         after=second,
@@ -159,15 +164,19 @@ def departures(recorded: Report, recomputed: Report, tolerance: float) -> list[D
 Key = tuple[str, tuple[str, ...], str | None]
 
 
-def _numbers(report: Report) -> dict[Key, tuple[Measurement, Side]]:
+Found = tuple[Measurement, Side, tuple[float, ...]]
+"""A number, the measurement that it is of, and its replicates."""
+
+
+def _numbers(report: Report) -> dict[Key, Found]:
     """Every number of a report: the values of measurements and of their slices, by id, breakdown and group."""
-    found: dict[Key, tuple[Measurement, Side]] = {}
+    found: dict[Key, Found] = {}
     for outcome in report.outcomes:
         for one in outcome.measurements:
             if one.value is not None or not one.slices:
-                found[(one.id, one.by, None)] = (one, _side(one))
+                found[(one.id, one.by, None)] = (one, _side(one), tuple(one.replicates))
             for part in one.slices:
-                found[(one.id, one.by, part.name)] = (one, _side(part))
+                found[(one.id, one.by, part.name)] = (one, _side(part), tuple(part.replicates))
     return found
 
 
@@ -175,7 +184,7 @@ def _side(number: Measurement | Slice) -> Side:
     return Side(value=number.value, interval=number.interval, count=number.count, reason=number.reason)
 
 
-def _change(key: Key, before: tuple[Measurement, Side] | None, after: tuple[Measurement, Side] | None) -> Change:
+def _change(key: Key, before: Found | None, after: Found | None, *, paired: bool) -> Change:
     measurement = (after or before)[0]  # type: ignore[index]  # a key comes from one of the two
     old, new = (None if side is None else side[1] for side in (before, after))
     difference, interval = None, None
@@ -186,6 +195,10 @@ def _change(key: Key, before: tuple[Measurement, Side] | None, after: tuple[Meas
         then, now = old.interval, new.interval
         if then is not None and now is not None and math.isclose(then.level, now.level):
             interval = difference_interval(old.value, then, new.value, now)
+            pairs = (before[2], after[2]) if paired and before and after else ((), ())
+            if len(pairs[0]) == len(pairs[1]) > 1:
+                differences = [b - a for a, b in zip(*pairs, strict=True)]
+                interval = jackknife_interval(difference, differences, now.level)
         reading = _reading(difference, interval, measurement.better)
     return Change(
         id=key[0],
@@ -270,7 +283,7 @@ def _key_words(key: Key) -> str:
     return f"{key[0]}{by}" + (f" [{key[2]}]" if key[2] is not None else "")
 
 
-def _there(side: tuple[Measurement, Side] | None) -> str:
+def _there(side: Found | None) -> str:
     return "not measured" if side is None else repr(side[1].value)
 
 

@@ -74,7 +74,7 @@ def regression(now: Measurement, earlier: Earlier, part: Slice | None = None) ->
     elif earlier.same_rows and len(after.replicates) == len(before.replicates) > 1:
         family = 1 if part is None else sum(other.value is not None for other in now.slices)
         differences = [sign * (a - b) for a, b in zip(after.replicates, before.replicates, strict=True)]
-        interval = _jackknife(value, differences, level, family)
+        interval = jackknife_interval(value, differences, level, family)
     else:
         interval = difference_interval(before.value, intervals[1], after.value, intervals[0])
         if sign < 0:
@@ -82,7 +82,11 @@ def regression(now: Measurement, earlier: Earlier, part: Slice | None = None) ->
     return Regression(value=value, interval=interval, baseline=before.value)
 
 
-def _jackknife(value: float, replicates: list[float], level: float, family: int) -> Interval:
+def jackknife_interval(value: float, replicates: list[float], level: float, family: int = 1) -> Interval:
+    """Return the interval of a paired difference from its replicates, one without each block of rows.
+
+    Student's t over the delete-a-group jackknife; with a `family`, Sidak's over that many differences at once.
+    """
     blocks = len(replicates)
     error = math.sqrt((blocks - 1) * statistics.pvariance(replicates))
     half = student_quantile(level ** (1 / family), blocks - 1) * error

@@ -100,3 +100,22 @@ def test_departures_name_the_number_and_keep_to_the_tolerance() -> None:
     assert departures(report(large), report(large.model_copy(update={"value": 1e9 + 1})), 1e-6) == []
     assert [d.recomputed for d in departures(report(one), report(), 1e-6)] == ["not measured"]
     assert any("low end" in d.where for d in departures(report(one), report(rate(700, 1000, level=0.9)), 1e-6))
+
+
+def test_on_the_same_rows_the_interval_is_that_of_pairs() -> None:
+    before = rate(700, 1000, replicates=tuple(0.70 + 0.002 * (n % 5) for n in range(20)))
+    after = rate(715, 1000, replicates=tuple(0.7155 + 0.002 * (n % 5) for n in range(20)))
+
+    def on(rows: str, measurement: Measurement) -> Report:
+        one = report(measurement)
+        data = one.subject.dataset.model_copy(update={"rows_sha256": rows})
+        return one.model_copy(update={"subject": one.subject.model_copy(update={"dataset": data})})
+
+    paired = compare(on("a" * 64, before), on("a" * 64, after))
+    apart = compare(on("a" * 64, before), on("b" * 64, after))
+    assert [one.changes[0].reading for one in (paired, apart)] == ["better", "not settled"]
+    interval = paired.changes[0].interval
+    assert interval is not None
+    assert interval.method.endswith("paired")
+    assert any("very same rows" in note for note in paired.notes)
+    assert any("not surely the same rows" in note for note in apart.notes)
