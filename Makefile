@@ -3,13 +3,14 @@
 # make slow      the exhaustive tests                     make reports  regenerate the gallery in reports/
 # make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which
 # make lock      pin again what pyproject.toml asks for   make clean    remove what these made
+# make bench     speed beside Fairlearn, in benchmarks/results     make coverage  how often intervals and searches hold
 
 PYTHON ?= python3
 BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo test check slow fuzz reports lock clean
+.PHONY: install demo test check slow fuzz reports lock clean bench coverage
 
 install: .venv/installed
 
@@ -39,6 +40,12 @@ FUZZ_SEED ?= 0
 
 fuzz: install
 	$(BIN)/python tests/fuzz.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+bench: install
+	cd benchmarks && for part in metric_frame bootstrap growth stream; do OMP_NUM_THREADS=1 ../$(BIN)/python $$part.py || exit 1; done
+
+coverage: install
+	$(BIN)/python -m pytest -m slow --quiet --timeout 3600 tests/evidence tests/metrics
 
 reports: install
 	$(BIN)/auditkit demo
