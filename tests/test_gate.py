@@ -256,3 +256,13 @@ def test_an_edited_report_is_refused(audited: Path, tmp_path: Path, capsys: pyte
     (tmp_path / "results.json").write_text(json.dumps(document))
     assert call(["gate", str(tmp_path / "results.json")]) == 2
     assert "the file was edited" in capsys.readouterr().err
+
+
+def test_a_finding_cannot_be_waived_by_hand(audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    baseline = ["--baseline", str(audited / "main/results.json"), "--quiet"]
+    assert gate(audited, "--waivers", str(audited / "waivers.toml"), "--out", str(tmp_path / "out"), *baseline) == 0
+    document = json.loads((tmp_path / "out/results.json").read_text())
+    document["waivers"] = []
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    assert call(["gate", str(tmp_path / "results.json")]) == 2
+    assert "no waiver of the report that held on its day says so" in capsys.readouterr().err

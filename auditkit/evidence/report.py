@@ -206,7 +206,7 @@ def read_report(path: str | Path) -> Report:
 
     Raises:
         InputError: the file is missing, is not a report of a known schema version, or states a verdict that
-            its own findings contradict.
+            its own findings contradict, or a waived finding without its waiver.
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -233,4 +233,11 @@ def read_report(path: str | Path) -> Report:
             f"results {path}: states verdict {stated[0]!r} (exit code {stated[1]!r}), but its findings give "
             f"{derived[0]!r} ({derived[1]}): the file was edited."
         )
+    valid = {waiver.id for waiver in report.waivers if report.judged is not None and report.judged <= waiver.expires}
+    for finding in report.findings:
+        if finding.verdict == "waived" and finding.waiver not in valid:
+            raise InputError(
+                f"results {path}: a finding on {finding.measurement} is waived, but no waiver of the report that held "
+                "on its day says so: the file was edited."
+            )
     return report
