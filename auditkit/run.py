@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -32,6 +33,7 @@ from auditkit.subject.data import Data, data_from_frame, read_data
 from auditkit.subject.decisions import Decisions, decision_schema
 from auditkit.subject.model import Model
 from auditkit.subject.opening import Declared, model_for
+from auditkit.subject.predict import ROWS_AT_ONCE
 from auditkit.subject.schema import Schema
 from auditkit.subject.subject import NO_MODEL, Subject, load_subject
 from auditkit.subject.where import columns_named
@@ -61,10 +63,24 @@ class Unloadable:
     reason: str
 
 
-REPEATABLE = (
-    "prediction score target sensitive architecture architecture_args output threshold task classes bins where limit "
-    "encoding conf_level top_k"
-).split()
+REPEATABLE = [
+    "prediction",
+    "score",
+    "target",
+    "sensitive",
+    "architecture",
+    "architecture_args",
+    "output",
+    "threshold",
+    "task",
+    "classes",
+    "bins",
+    "where",
+    "limit",
+    "encoding",
+    "conf_level",
+    "top_k",
+]
 """The arguments of `audit` that the report records, so that `replay` can give them again."""
 
 
@@ -449,8 +465,12 @@ def _subject_record(subject: Subject) -> SubjectRecord:
 
 def _rows_sha256(subject: Subject) -> str:
     """Tell which rows were audited: a hash of their places in the data set and of their labels."""
-    places = pd.util.hash_pandas_object(subject.data.frame.index, index=False).to_numpy()
-    return hashlib.sha256(places.tobytes() + subject.labels.tobytes()).hexdigest()
+    index, digest = subject.data.frame.index, hashlib.sha256()
+    for start in range(0, len(index), ROWS_AT_ONCE):
+        places = pd.util.hash_pandas_object(index[start : start + ROWS_AT_ONCE], index=False)
+        digest.update(places.to_numpy().tobytes())
+    digest.update(np.ascontiguousarray(subject.labels).data)
+    return digest.hexdigest()
 
 
 def _environment(subject: Subject) -> Environment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -79,7 +80,7 @@ class Fairness:
         finest = confusion_counts(subject, subject.sensitive)
         breakdowns = crossings(subject.sensitive, self.intersections)
         binary = len(subject.schema.classes) == 2
-        evidence = _Parts(subject, [], [], [_selected_means(subject)] if binary else [])
+        evidence = _Parts(subject, [], [], [_selected_means(subject), *subject.scored_note] if binary else [])
         if binary:
             whole = finest.by(())
             evidence.measurements += [
@@ -244,17 +245,19 @@ def _scoring_counts(subject: Subject, columns: tuple[str, ...]) -> Counts | None
 
 def _score_gaps(subject: Subject, breakdown: Breakdown) -> list[Measurement]:
     """Measure how far apart the groups' scores and their calibration lie."""
-    values, level = _scores(subject), subject.conf_level
+    values, level, rows = _scores(subject), subject.conf_level, subject.scored_rows
+    if breakdown.codes is not None:
+        breakdown = dataclasses.replace(breakdown, codes=breakdown.codes[rows])
     measurements = []
     if values is not None:
-        measurements += distances.distance_measurements(values, breakdown, level=level, seed=subject.seed)
+        measurements += distances.distance_measurements(values[rows], breakdown, level=level, seed=subject.seed)
     if subject.predictions.class_probabilities is not None:
         measurements.append(
             distances.mean_gap_measurement(
                 "calibration_error_difference",
                 scores.calibration_error,
-                subject.labels,
-                subject.predictions.class_probabilities,
+                subject.labels[rows],
+                subject.predictions.class_probabilities[rows],
                 breakdown,
                 unit="rate_difference",
                 source="highest minus lowest expected calibration error (Guo et al. 2017) of a group",

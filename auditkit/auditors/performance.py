@@ -59,24 +59,25 @@ class Performance:
         """Measure overall, and by the sensitive columns and their intersections."""
         labels, predictions = subject.labels, subject.predictions
         metrics, probabilities, notes = _possible(subject)
+        notes += subject.scored_note
+        rows = subject.scored_rows
+        scored = labels[rows], probabilities[rows]
         exhibits: list[Exhibit] = []
         if predictions.class_probabilities is not None:
-            exhibits.append(
-                scores.calibration_curve(labels, probabilities, level=subject.conf_level, min_group=subject.min_group)
-            )
+            exhibits.append(scores.calibration_curve(*scored, level=subject.conf_level, min_group=subject.min_group))
         breakdowns = [(), *crossings(subject.sensitive, self.intersections)]
         measurements: list[Measurement] = []
         for done, columns in enumerate(breakdowns, 1):
             names, codes = subject.group_codes(columns) if columns else ((), None)
             for name, measure in metrics.items():
-                options: dict[str, Any] = {"decisions": predictions.labels} if name in OF_DECISIONS else {}
+                of_all = name in OF_DECISIONS
+                options: dict[str, Any] = {"decisions": predictions.labels} if of_all else {}
                 measurements.append(
                     measure(
-                        labels,
-                        probabilities,
+                        *((labels, probabilities) if of_all else scored),
                         columns=columns,
                         names=names,
-                        codes=codes,
+                        codes=codes if of_all or codes is None else codes[rows],
                         level=subject.conf_level,
                         min_group=subject.min_group,
                         **options,

@@ -38,6 +38,9 @@ MAXIMUM_GROUPS = 100
 MISSING_GROUP = "(missing)"
 """What a missing value of a sensitive column is called: a group of its own."""
 
+MOST_SCORED = 2_000_000
+"""Statistics of scores sort and copy them; over more rows than this they are taken over a sample."""
+
 NO_MODEL = "there is no model, only a record of its decisions; pass a model file"
 
 
@@ -140,6 +143,23 @@ class Subject:
             data_sha256=self.data.sha256,
             selection={**self.selection, "schema": self.schema.model_dump(mode="json")},
             device=self.device.type,
+        )
+
+    @functools.cached_property
+    def scored_rows(self) -> NDArray[np.int64] | slice:
+        """The rows that statistics of scores are taken over: all, or of more than 2,000,000 a sample by the seed."""
+        if len(self.labels) <= MOST_SCORED:
+            return slice(None)
+        return np.sort(np.random.default_rng(self.seed).choice(len(self.labels), size=MOST_SCORED, replace=False))
+
+    @property
+    def scored_note(self) -> tuple[str, ...]:
+        """The sentence that says which rows `scored_rows` are, if they are not all."""
+        if isinstance(self.scored_rows, slice):
+            return ()
+        return (
+            f"Statistics of scores are taken over a sample of {MOST_SCORED:,} of {len(self.labels):,} rows, drawn with "
+            f"seed {self.seed}; rates and counts over all.",
         )
 
     @functools.cached_property
