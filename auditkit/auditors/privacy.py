@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.counts import tally
@@ -21,11 +24,13 @@ from auditkit.evidence.measurement import (
     Table,
 )
 from auditkit.metrics.disparity import gap_measurements
+from auditkit.metrics.privacy_audit import OneRun, one_run_lower_bound
 from auditkit.metrics.rates import rate_measurement
 from auditkit.metrics.repetitions import slice_of_runs
 from auditkit.metrics.scores import accuracy_measurement, calibration_error_measurement, paired_difference_interval
 from auditkit.subject.predict import Predictions, predict
 from auditkit.subject.subject import Subject
+from auditkit.training.fit import Output
 from auditkit.training.private import Ledger, composed_epsilon, fit_private
 
 Runs = dict[str, list[Predictions]]
@@ -34,6 +39,7 @@ Runs = dict[str, list[Predictions]]
 ORIGINAL = "original"
 GAPS = ("demographic_parity_difference", "equalized_odds_difference")
 NIST = "NIST SP 800-226"
+AUDITED, EXCESS = "privacy.audited_epsilon", "privacy.audited_epsilon_excess"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +47,14 @@ class Privacy:
     """Retrain the same architecture from fresh weights with DP-SGD at each `epsilon`, and compare.
 
     `delta` of None takes the one that the ledger states; it must lie below 1 / training rows. With `seeds` of three
-    or more each retraining is repeated, and the intervals cover the luck of training too.
+    or more each retraining is repeated, and the intervals cover the luck of training too. To test the claim, each
+    retraining is made once more with that many `canaries` in it; 0 leaves the claim untested.
     """
 
     epsilon: tuple[float, ...] = (3.0,)
     delta: float | None = None
     seeds: int = 1
+    canaries: int = 0
 
     requires: ClassVar = ("model", "training", "labels", "scores")
     measures: ClassVar = (
@@ -55,6 +63,8 @@ class Privacy:
         "privacy.accuracy",
         "privacy.accuracy_loss",
         "privacy.calibration_error",
+        AUDITED,
+        EXCESS,
         *(f"privacy.{gap}" for gap in GAPS),
     )
 
@@ -70,6 +80,8 @@ class Privacy:
                 raise InputError(f"epsilon {smaller} is given twice; name each value once.")
         if self.seeds not in range(1, 101):
             raise InputError(f"seeds must be from 1 to 100, got {self.seeds}; pass --seeds 3.")
+        if self.canaries and self.canaries not in range(10, 10_001):
+            raise InputError(f"canaries must be 0 or from 10 to 10,000, got {self.canaries}; pass --canaries 1000.")
 
     def audit(self, subject: Subject) -> Evidence:
         """Retrain at each epsilon, predict the audited rows, and set the results side by side."""
@@ -86,7 +98,8 @@ class Privacy:
             module = subject.model.fresh(subject.seed + seed)
 
             def progress(fraction: float, what: str, index: int = index, name: str = name) -> None:
-                subject.progress((index + fraction) / (len(self.epsilon) * self.seeds), f"{name}: {what}")
+                share = self.seeds / (self.seeds + bool(self.canaries))
+                subject.progress(share * (index + fraction) / (len(self.epsilon) * self.seeds), f"{name}: {what}")
 
             ledger = fit_private(
                 module,
@@ -110,11 +123,103 @@ class Privacy:
             )
             runs.setdefault(name, []).append(predictions)
         measurements = _measurements(subject, runs, ledgers)
+        exhibits = _exhibits(subject, runs, ledgers, measurements)
+        if self.canaries:
+            tested = {
+                name: self._test_claim(subject, inputs, labels, output, index, parts[0])
+                for index, (name, parts) in enumerate(ledgers.items())
+            }
+            measurements += _audited(tested, ledgers)
+            exhibits.append(_claims(tested, ledgers, subject.conf_level))
         return Evidence(
             measurements=measurements,
-            exhibits=_exhibits(subject, runs, ledgers, measurements),
-            notes=_notes(subject, len(labels), self.seeds),
+            exhibits=exhibits,
+            notes=_notes(subject, len(labels), self.seeds, bool(self.canaries)),
         )
+
+    def _test_claim(
+        self,
+        subject: Subject,
+        inputs: NDArray[Any],
+        labels: NDArray[np.int64],
+        output: Output,
+        index: int,
+        claimed: Ledger,
+    ) -> OneRun:
+        """Retrain once more, with canaries, and return what their scores show."""
+        found: list[OneRun] = []
+        share = 1 / (self.seeds + 1)
+
+        def judge(scores: NDArray[np.float64], included: NDArray[np.bool_]) -> None:
+            found.append(one_run_lower_bound(scores, included, delta=claimed.delta, level=subject.conf_level))
+
+        fit_private(
+            subject.model.fresh(subject.seed),
+            inputs,
+            labels,
+            epsilon=claimed.target_epsilon,
+            delta=claimed.delta,
+            seed=subject.seed,
+            device=subject.device,
+            output=output,
+            canaries=self.canaries,
+            on_canaries=judge,
+            progress=lambda done, what: subject.progress(
+                1 - share + share * (index + done) / len(self.epsilon), f"testing the claim: {what}"
+            ),
+        )
+        return found[0]
+
+
+def _audited(tested: dict[str, OneRun], ledgers: dict[str, list[Ledger]]) -> list[Measurement]:
+    source = "Steinke, Nasr & Jagielski 2023 (arXiv:2305.08846), white-box canaries in one run"
+    count = next(iter(tested.values())).canary_count
+    claims = {name: ledger[0].epsilon for name, ledger in ledgers.items()}
+    return [
+        Measurement(
+            id=AUDITED,
+            by=("retraining",),
+            unit="epsilon",
+            better="neither",
+            count=count,
+            slices=tuple(Slice(name=name, value=run.bound, count=run.guess_count) for name, run in tested.items()),
+            source=f"{source}; a lower bound, which proves little while it lies under the claim",
+        ),
+        Measurement(
+            id=EXCESS,
+            unit="epsilon",
+            better="lower",
+            count=count,
+            value=max(run.bound - claims[name] for name, run in tested.items()),
+            source=f"{source}; the largest lower bound minus its claim: above 0 a claim is false",
+        ),
+    ]
+
+
+def _claims(tested: dict[str, OneRun], ledgers: dict[str, list[Ledger]], level: float) -> Table:
+    rows = []
+    for name, run in tested.items():
+        claim = ledgers[name][0].epsilon
+        verdict = "the claim is false" if run.bound > claim else "no contradiction"
+        guesses = f"{run.correct_count:,} of {run.guess_count:,}"
+        rows.append((name, claim, run.bound, run.ceiling, guesses, verdict))
+    return Table(
+        title="Is the claim true? An attack on the retraining",
+        note=(
+            f"Each retraining was made once more with canaries, each in it by a fair coin, and an attacker who sees "
+            f"every step guessed which. The lower bound holds at {level * 100:g} %. The ceiling is the bound if every "
+            f"guess had been right. A bound above the claim proves a fault; one below it proves no privacy."
+        ),
+        columns=(
+            Column(name="retraining"),
+            Column(name="claimed epsilon", unit="epsilon"),
+            Column(name="lower bound", unit="epsilon"),
+            Column(name="ceiling", unit="epsilon"),
+            Column(name="guessed right"),
+            Column(name="result"),
+        ),
+        rows=tuple(rows),
+    )
 
 
 def _measurements(subject: Subject, runs: Runs, ledgers: dict[str, list[Ledger]]) -> list[Measurement]:
@@ -340,7 +445,7 @@ def _who_pays(accuracy: Measurement, column: str, models: list[str]) -> Table:
     )
 
 
-def _notes(subject: Subject, training_row_count: int, seeds: int) -> list[str]:
+def _notes(subject: Subject, training_row_count: int, seeds: int, tested: bool) -> list[str]:
     luck = f"with seed {subject.seed}: the intervals cover the audited rows, not the luck of the training run."
     if seeds > 1:
         luck = (
@@ -354,7 +459,11 @@ def _notes(subject: Subject, training_row_count: int, seeds: int) -> list[str]:
         "Each ledger is of one model. Whoever is given several of them, or their numbers, learns more: "
         "epsilon_of_all_runs bounds all retrainings of this report together.",
         "The budget covers the retrained weights only. The original model and this report were made from the same data "
-        "without privacy, and this check does not test the claim by attack.",
+        "without privacy.",
+        "Canaries test the noise, the sampling and the count of steps of the training as it runs here, after each "
+        "row's gradient is clipped; that rows are clipped is tested by auditkit's own tests, and not by this attack."
+        if tested
+        else "The claim is computed, and was not tested by attack; pass --canaries 1000 to test it.",
     ]
     card = subject.model.card
     recorded = card.training.get("sha256") if card else None

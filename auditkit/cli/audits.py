@@ -74,6 +74,12 @@ def run(
         int | None,
         typer.Option("--seeds", metavar="N", help="Repeat each private retraining; 3 show its luck.", show_default="1"),
     ] = None,
+    canaries: Annotated[
+        int | None,
+        typer.Option(
+            "--canaries", metavar="N", help="Test the claim of each retraining by so many canaries.", show_default="0"
+        ),
+    ] = None,
     shadows: Annotated[
         int | None,
         typer.Option(
@@ -160,8 +166,10 @@ def run(
     settings["leakage"] = {name: value for name, value in attack.items() if value is not None}
     if epsilon:
         settings["privacy"] = {"epsilon": tuple(epsilon)}
-    if seeds is not None:
-        settings["privacy"] = {**settings.get("privacy", {}), "seeds": seeds}
+    private = {"seeds": seeds, "canaries": canaries}
+    private = {name: value for name, value in private.items() if value is not None}
+    if private:
+        settings["privacy"] = {**settings.get("privacy", {}), **private}
     if population is not None:
         settings["data"] = {"population": read_population(population)}
     with output_folder(folder) as place:

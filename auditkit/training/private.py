@@ -36,6 +36,7 @@ from torch.nn import functional
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Record
 from auditkit.subject.architectures.text import RecurrentLinear, TextClassifier
+from auditkit.training.canaries import Canaries
 from auditkit.training.checkpoint import CHECKPOINTS, Checkpoint
 from auditkit.training.fit import (
     Output,
@@ -132,6 +133,8 @@ def fit_private(
     tuning_runs: int = 0,
     initial_weights: str = INITIAL_WEIGHTS,
     checkpoint: Path | None = None,
+    canaries: int = 0,
+    on_canaries: Callable[[NDArray[np.float64], NDArray[np.bool_]], None] | None = None,
     progress: Progress = silent,
 ) -> Ledger:
     """Train `module` in place on `inputs` (rows, ...) and class codes `labels` (rows,) with (epsilon, delta)-DP.
@@ -160,6 +163,8 @@ def fit_private(
         initial_weights: what the ledger says of them.
         checkpoint: a file that a killed training goes on from, removed at the end by whoever named it; `seed` must
             be None, since a resumed run draws fresh noise.
+        canaries: how many to plant, to audit the claim; the weights are spoilt by them, and serve nothing else.
+        on_canaries: called at the end with the canaries' scores and whether each was in.
         progress: called with the finished share and a few words.
 
     Raises:
@@ -211,6 +216,15 @@ def fit_private(
             file = Checkpoint(checkpoint, f"{settings} {digest} {noise_multiplier}")
             taken, lost = file.load(module, adam) or (0, 0)
         chunk = math.ceil(steps / CHECKPOINTS)
+        planted = None
+        if canaries:
+            planted = Canaries(
+                canaries,
+                trainable(module),
+                sample_rate=sample_rate,
+                max_grad_norm=max_grad_norm,
+                seed=int(np.random.SeedSequence(entropy).generate_state(3, np.uint64)[2] >> 1),
+            )
         with private_step(
             module,
             adam,
@@ -220,6 +234,7 @@ def fit_private(
             generator=generator,
             output=output,
             physical_batch_size=physical_batch_size,
+            canaries=planted,
         ) as take_step:
             for step in range(taken + 1, steps + 1):
                 if file is not None and (step - taken - 1) % chunk == 0:
@@ -228,6 +243,8 @@ def fit_private(
                 take_step(all_inputs[rows], all_labels[rows])
                 if step % max(1, steps // 100) == 0 or step == steps:
                     progress(step / steps, f"private step {step} of {steps}, target epsilon {epsilon:g}")
+        if planted is not None and on_canaries is not None:
+            on_canaries(planted.scores.double().cpu().numpy(), planted.included.cpu().numpy())
         if not all(bool(parameter.isfinite().all()) for parameter in module.parameters()):
             raise InputError(
                 f"private training left weights that are not finite; lower learning_rate {learning_rate:g}."
@@ -403,6 +420,7 @@ def private_step(
     output: Output = "logits",
     clipping: Literal["ghost", "hooks"] | None = None,
     physical_batch_size: int | None = None,
+    canaries: Canaries | None = None,
 ) -> Iterator[Callable[[torch.Tensor, torch.Tensor], None]]:
     """Yield a function that takes one DP-SGD step on a batch (inputs, labels), which may be empty.
 
@@ -422,6 +440,8 @@ def private_step(
         wrapped = GradSampleModule(module)
         private_optimizer = DPOptimizer(optimizer, **settings)
     parameters = trainable(module)
+    if canaries is not None:
+        _plant(canaries, private_optimizer)
 
     def step(inputs: torch.Tensor, labels: torch.Tensor) -> None:
         private_optimizer.zero_grad(set_to_none=True)
@@ -461,6 +481,18 @@ def private_step(
             for trace in ("activations", "max_batch_len"):
                 if hasattr(layer, trace):
                     delattr(layer, trace)
+
+
+def _plant(canaries: Canaries, optimizer: DPOptimizer) -> None:
+    """Have the optimizer add canaries to the clipped sum before its noise, and show them every noisy step."""
+    add_noise = optimizer.add_noise
+
+    def add_canaries_and_noise() -> None:
+        canaries.add([parameter.summed_grad for parameter in optimizer.params])
+        add_noise()
+
+    optimizer.add_noise = add_canaries_and_noise
+    optimizer.attach_step_hook(lambda taken: canaries.observe([parameter.grad for parameter in taken.params]))
 
 
 def refuse_unsupported_layers(module: nn.Module) -> None:

@@ -107,6 +107,23 @@ def test_the_frontier_repeats_each_training_and_shows_its_luck(loans: Loans) -> 
     assert any("luck of training" in note for note in outcome.notes)
 
 
+def test_the_claim_is_tested_by_canaries_and_judged(loans: Loans) -> None:
+    auditor = Privacy(epsilon=(1.0,), canaries=100)
+    report = auditkit.audit(loans.model, loans.test, training_data=loans.train, auditors=[auditor], limit=200)
+    bound = slices(report, "privacy.audited_epsilon")["epsilon 1"]
+    claim = slices(report, "privacy.epsilon")["epsilon 1"]
+    excess = report.measurement("privacy.audited_epsilon_excess")
+    assert excess is not None
+    assert excess.value == pytest.approx((bound.value or 0) - (claim.value or 0))
+    assert excess.value < 0
+    outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
+    table = next(part for part in outcome.exhibits if part.title.startswith("Is the claim true?"))
+    assert isinstance(table, auditkit.Table)
+    assert table.rows[0][-1] == "no contradiction"
+    judged = [finding for finding in report.findings if finding.measurement == "privacy.audited_epsilon_excess"]
+    assert [finding.verdict for finding in judged] == ["pass"]
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -116,6 +133,7 @@ def test_the_frontier_repeats_each_training_and_shows_its_luck(loans: Loans) -> 
         ({"epsilon": (float("inf"),)}, "finite"),
         ({"epsilon": (3.0, 3.0)}, "twice"),
         ({"seeds": 0}, "seeds must be"),
+        ({"canaries": 5}, "canaries must be"),
     ],
 )
 def test_settings_are_validated(settings: dict[str, object], words: str) -> None:
