@@ -36,7 +36,7 @@ def read_npz(name: str, path: Path) -> pd.DataFrame:
             claimed = sum(member.file_size for member in archive.infolist())
         if claimed > MAXIMUM_BYTES:
             raise DatasetError(f"{name}: its arrays claim {claimed:,} bytes, and may have at most {MAXIMUM_BYTES:,}.")
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError, RuntimeError) as error:
         raise DatasetError(f"{name}: damaged, or no .npz file: {error}.") from error

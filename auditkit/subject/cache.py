@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -32,7 +33,7 @@ class Cache:
         for folder in (*([self.folder] if self.folder else []), *self.others):
             path = folder / f"{key}.npz"
             try:
-                with np.load(path, allow_pickle=False) as archive:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                     probabilities, notes = archive["probabilities"], archive["notes"]
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError, RuntimeError):
                 continue
@@ -53,7 +54,8 @@ class Cache:
                 np.savez(file, probabilities=predictions.probabilities, notes=np.array(predictions.notes, dtype=str))
             os.replace(beside, self.folder / f"{key}.npz")
         except OSError:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
 
 
 NO_CACHE = Cache(folder=None)

@@ -100,7 +100,7 @@ def test_what_is_missing_is_named():
         decision_schema(lambda: data, target=None, sensitive=None, classes=None, given=None)
     schema = decision_schema(lambda: data, target="y", sensitive=None, classes=["yes", "no"], given=None)
     assert schema.classes == ("yes", "no")
-    with pytest.raises(InputError, match="prediction column 'decison' is not in the data.*'decision'"):
+    with pytest.raises(InputError, match=r"prediction column 'decison' is not in the data.*'decision'"):
         load_subject(None, data, schema=schema, decisions=Decisions(prediction="decison"), device="cpu")
     subject = load_subject(None, data, schema=schema, decisions=Decisions(prediction="decision"), device="cpu")
     with pytest.raises(NotRun, match="there is no model"):

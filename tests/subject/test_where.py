@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,7 +85,5 @@ def test_columns_named():
 
 @given(st.text(max_size=40) | st.text(alphabet="age<>=!()'`,.0 notinorisd", max_size=40))
 def test_any_text_is_parsed_or_refused(expression):
-    try:
+    with contextlib.suppress(InputError):
         assert select(FRAME, expression).shape == (5,)
-    except InputError:
-        pass
