@@ -37,7 +37,8 @@ AUDITORS: dict[str, Words] = {
         reading=(
             "A demographic parity difference compares how often groups are selected, whatever their label; an "
             "equalized odds difference compares people who have the same label. Zero means no gap. A ratio of one "
-            "means no gap. The interval of a gap allows for the choice of the two most distant groups."
+            "means no gap. The interval of a gap allows for the choice of the two most distant groups. An impact ratio "
+            "is a group's selection rate over the highest one; no number of it is a pass or a failure in law."
         ),
         does_not_show=(
             "Why the groups differ, and whether the difference is justified: that is a judgement for people.",
