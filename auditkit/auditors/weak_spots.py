@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.intervals import needs_exact, newcombe, proportion_interval
-from auditkit.evidence.measurement import Evidence, Facts, Interval, Measurement, Slice, SliceChart
+from auditkit.evidence.measurement import Column, Evidence, Interval, Measurement, Slice, SliceChart, Table
 from auditkit.evidence.sentences import number, span
 from auditkit.metrics.weak_spots import PAIRED_COLUMNS, Search, WeakSpot, search_weak_spots
 from auditkit.subject.columns import MAXIMUM_VALUES, GroupedColumn, grouped_columns
@@ -156,18 +156,17 @@ def _measurements(
 
 def _exhibits(
     search: Search, spots: list[WeakSpot], names: list[str], level: float, wrong: str, conf_level: float
-) -> list[Facts | SliceChart]:
+) -> list[Table | SliceChart]:
     overall = number(search.error_count / max(search.row_count, 1), "rate")
     if not spots:
         return []
     sentences = []
-    for rank, (spot, name) in enumerate(zip(spots, names, strict=True), 1):
+    for spot, name in zip(spots, names, strict=True):
         interval = _rate_interval(spot, level, conf_level)
         elsewhere = (search.error_count - spot.error_count) / (search.row_count - spot.row_count)
         p_value = "p < 0.0001" if spot.p_value < 1e-4 else f"p = {spot.p_value:.2g}"
         sentences.append(
             (
-                f"{rank}",
                 f"Where {name}, the model is {wrong} in {number(spot.error_count / spot.row_count, 'rate')} of "
                 f"{spot.row_count:,} rows ({span(interval, 'rate')}, {p_value}), and elsewhere in "
                 f"{number(elsewhere, 'rate')}.",
@@ -180,11 +179,12 @@ def _exhibits(
             measurement="weak_spots.error_rate",
             by=ALL_SPOTS,
         ),
-        Facts(
-            title="Weak spots in words, worst first",
+        Table(
+            title="Weak spots in words",
             note=f"The intervals hold for all {len(search.proposed)} proposed slices at once, the p-values are "
             "Holm-corrected. A slice of two columns is listed where it is clearly worse than either column alone; no "
             "two of as many columns share over half of the smaller one's rows.",
+            columns=(Column(name="Worst first"),),
             rows=tuple(sentences),
         ),
     ]

@@ -80,7 +80,8 @@ def test_weak_spots_are_where_labels_were_spoilt(loans: Loans, tmp_path: Path) -
     evidence = WeakSpots().audit(subject(loans, spoilt))
     rates = next(m for m in evidence.measurements if m.id == "weak_spots.error_rate")
     assert rates.slices[0].name in ("job = nurse & region = a", "region = a & job = nurse")
-    words = next(x for x in evidence.exhibits if isinstance(x, auditkit.Facts)).rows[0][1]
+    words = next(x for x in evidence.exhibits if isinstance(x, auditkit.Table)).rows[0][0]
+    assert isinstance(words, str)
     assert words.startswith(f"Where {rates.slices[0].name}, the model is wrong in ")
     assert f"of {rates.slices[0].count:,} rows" in words
 
