@@ -49,7 +49,7 @@ class Leakage:
     over `budget` seconds; 0 leaves only the LOSS attack, which underestimates.
     """
 
-    shadows: int = 16
+    shadows: int = 8
     budget: float = 120.0
 
     requires: ClassVar = ("model", "training", "labels", "scores")

@@ -83,7 +83,7 @@ def run(
     shadows: Annotated[
         int | None,
         typer.Option(
-            "--shadows", metavar="N", help="Shadow models to attack the model with; 0 for none.", show_default="16"
+            "--shadows", metavar="N", help="Shadow models to attack the model with; 0 for none.", show_default="8"
         ),
     ] = None,
     budget: Annotated[

@@ -67,7 +67,7 @@ def halves(row_count: int, model_count: int, seed: int) -> NDArray[np.bool_]:
         InputError: the number of models is odd or below 2.
     """
     if model_count < 2 or model_count % 2:
-        raise InputError(f"shadows must be an even number of at least 2, got {model_count}; pass 16, or 0 for none.")
+        raise InputError(f"shadows must be an even number of at least 2, got {model_count}; pass 8, or 0 for none.")
     generator = np.random.default_rng(seed)
     inside = np.zeros((model_count, row_count), dtype=bool)
     for first in range(0, model_count, 2):
