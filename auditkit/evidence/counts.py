@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from auditkit.errors import InputError
 
-
 ROWS_AT_ONCE = 2**20
 
 
@@ -141,12 +140,12 @@ def tally(
                 f"{what} must be integers from 0 to {size - 1}, got {array.dtype} from {array.min()} to {array.max()}."
             )
     width = len(classes)
-    table = np.zeros(len(names) * width * width, dtype=np.int64)
+    cell_counts = np.zeros(len(names) * width * width, dtype=np.int64)
     for start in range(0, len(group), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
         cells = (group[rows].astype(np.int64) * width + label[rows]) * width + prediction[rows]
-        table += np.bincount(cells, minlength=len(table))
-    table = table.reshape(len(names), width, width)
+        cell_counts += np.bincount(cells, minlength=len(cell_counts))
+    table = cell_counts.reshape(len(names), width, width)
     present = np.flatnonzero(table.sum(axis=(1, 2)))
     keys = tuple(names[code] for code in present)
     return _gather(tuple(columns), keys, tuple(classes), table[present].astype(np.int64))
