@@ -148,7 +148,7 @@ def tally(
     table = cell_counts.reshape(len(names), width, width)
     present = np.flatnonzero(table.sum(axis=(1, 2)))
     keys = tuple(names[code] for code in present)
-    return _gather(tuple(columns), keys, tuple(classes), table[present].astype(np.int64))
+    return _gather(tuple(columns), keys, tuple(classes), table[present])
 
 
 def _gather(
