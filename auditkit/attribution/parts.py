@@ -23,6 +23,8 @@ CELLS_AT_ONCE = 2**20
 """Rows times steps times cells of one pass: the activations of a convolution take some hundred times as many bytes."""
 
 CHECKED_ROWS = 200
+STEPS = (20, 60, 180)
+TOLERANCE = 0.01
 DELETED_SHARES = (0.1, 0.2, 0.3, 0.5, 0.7)
 
 
@@ -96,6 +98,18 @@ def values(decision: Decision, inputs: NDArray[Any], predicted: NDArray[np.int64
             chosen = torch.from_numpy(predicted[start:stop]).to(device)
             parts.append(decision(rows, chosen).double().cpu().numpy())
     return np.concatenate(parts)
+
+
+def enough_steps(attribute: Callable[[int], Floats], change: Floats) -> int:
+    """Return the first of the stated numbers of steps whose attributions, (rows, ...), sum to the change, (rows,).
+
+    Complete enough is a mean error of 1 % of the mean change; else the most steps are taken, and the check will say it.
+    """
+    for steps in STEPS:
+        missed = attribute(steps).reshape(len(change), -1).sum(axis=1) - change
+        if np.abs(missed).mean() <= TOLERANCE * np.abs(change).mean():
+            break
+    return steps
 
 
 def checked_rows(count: int, *, seed: int) -> NDArray[np.int64]:

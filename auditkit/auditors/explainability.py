@@ -27,7 +27,7 @@ IMAGE_ROWS = 400
 class Explainability:
     """Integrated gradients over a seeded sample of `rows` rows, complete within `tolerance`, and their trust checks.
 
-    Of images at most 400 are explained; texts and images take a fixed number of steps. `show_rows` puts single texts
+    Of images at most 400 are explained; texts and images take 20, 60 or 180 steps. `show_rows` puts single texts
     and images of the audited data into the report: prototypes and the worst errors.
     """
 

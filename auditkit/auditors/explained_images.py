@@ -33,7 +33,6 @@ from auditkit.evidence.measurement import (
 from auditkit.metrics.attributions import ratio_of_means
 from auditkit.subject.subject import Subject
 
-STEPS = 32
 SIDE = 56
 """A heat map has at most so many cells a side; larger images are averaged over blocks."""
 
@@ -59,22 +58,28 @@ def explain_images(
 
     square = parts.squares(height, width, min(SQUARES, height, width))
 
-    attributions = parts.pixel_attributions(
-        decision, images, predicted, baseline, steps=STEPS, device=device, progress=subject.progress
-    )
-    by_square = parts.sum_over(attributions, square)
     alone = np.broadcast_to(baseline, images.shape)
     change = parts.values(decision, images, predicted, device) - parts.values(decision, alone, predicted, device)
     if not change.any():
         raise NotRun("the model's output does not change between the sampled images and the baseline")
     few = parts.checked_rows(len(rows), seed=subject.seed)
+    steps = parts.enough_steps(
+        lambda count: parts.pixel_attributions(
+            decision, images[few], predicted[few], baseline, steps=count, device=device
+        ),
+        change[few],
+    )
+    attributions = parts.pixel_attributions(
+        decision, images, predicted, baseline, steps=steps, device=device, progress=subject.progress
+    )
+    by_square = parts.sum_over(attributions, square)
     every = np.full(len(few), by_square.shape[1])
 
     def decide(deleted: NDArray[np.bool_]) -> Floats:
         gone = deleted[:, square][:, None]
         return parts.values(decision, np.where(gone, baseline, images[few]), predicted[few], device)
 
-    shuffled = parts.pixel_attributions(randomised, images[few], predicted[few], baseline, steps=STEPS, device=device)
+    shuffled = parts.pixel_attributions(randomised, images[few], predicted[few], baseline, steps=steps, device=device)
     completeness = ratio_measurement(
         "completeness_error", np.abs(by_square.sum(axis=1) - change), np.abs(change), SOURCE, level
     )
@@ -115,7 +120,7 @@ def explain_images(
         Facts(
             title="How the attributions were made",
             rows=(
-                ("Method", f"integrated gradients on the pixels, {STEPS} Gauss-Legendre steps, Captum"),
+                ("Method", f"integrated gradients on the pixels, {steps} Gauss-Legendre steps, Captum"),
                 ("Explained", _explained(subject)),
                 (
                     "Baseline",

@@ -35,7 +35,6 @@ from auditkit.metrics.attributions import ratio_of_means
 from auditkit.subject.subject import Subject
 from auditkit.subject.tokens import FIRST_WORD, PADDING, UNKNOWN
 
-STEPS = 20
 WORDS_SHOWN = 15
 ROWS_SHOWN = 5
 SOURCE = f"{GRADIENTS}; captum.attr.LayerIntegratedGradients on the embeddings"
@@ -57,20 +56,26 @@ def explain_texts(
     level, device = subject.conf_level, subject.device
     ids, predicted = subject.inputs[rows].astype(np.int64), subject.predictions.labels[rows]
 
-    attributions = parts.word_attributions(
-        decision, embedding, ids, predicted, steps=STEPS, device=device, progress=subject.progress
-    )
     alone = parts.without_words(ids, np.ones(ids.shape, dtype=bool))
     change = parts.values(decision, ids, predicted, device) - parts.values(decision, alone, predicted, device)
     if not change.any():
         raise NotRun("the model's output does not change when every word is replaced by the unknown word")
     few = parts.checked_rows(len(rows), seed=subject.seed)
+    steps = parts.enough_steps(
+        lambda count: parts.word_attributions(
+            decision, embedding, ids[few], predicted[few], steps=count, device=device
+        ),
+        change[few],
+    )
+    attributions = parts.word_attributions(
+        decision, embedding, ids, predicted, steps=steps, device=device, progress=subject.progress
+    )
     lengths = (ids[few] != PADDING).sum(axis=1)
 
     def decide(deleted: NDArray[np.bool_]) -> Floats:
         return parts.values(decision, parts.without_words(ids[few], deleted), predicted[few], device)
 
-    shuffled = parts.word_attributions(*randomised, ids[few], predicted[few], steps=STEPS, device=device)
+    shuffled = parts.word_attributions(*randomised, ids[few], predicted[few], steps=steps, device=device)
     checks = [
         _completeness(attributions.sum(axis=1) - change, change, level),
         mean_check(
@@ -130,7 +135,7 @@ def explain_texts(
         Facts(
             title="How the attributions were made",
             rows=(
-                ("Method", f"layer integrated gradients on the embeddings, {STEPS} Gauss-Legendre steps, Captum"),
+                ("Method", f"layer integrated gradients on the embeddings, {steps} Gauss-Legendre steps, Captum"),
                 ("Explained", f"the {_explained(subject)}"),
                 ("Baseline", "the same text with every word replaced by the unknown word"),
                 ("Sample", f"{len(rows):,} of {len(subject.labels):,} texts, drawn with seed {subject.seed}"),
