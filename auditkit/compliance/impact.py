@@ -84,7 +84,7 @@ def impact_tables(report: Report, facts: Facts) -> ImpactTables:
         here = [name for name in left_out if any(part.name == name for part in measurement.slices)]
         used |= set(here)
         shown = _categories(measurement)
-        withheld = max(0, measurement.count - sum(count for _, _, count in shown))
+        withheld = max(0, report.subject.dataset.audited_row_count - sum(count for _, _, count in shown))
         table = impact_table(measurement.by, shown, unknown=unknown, left_out=here, withheld_count=withheld)
         tables.append(PlacedTable(**vars(table), kind=kind, roles=roles, pointer=pointer))
     for name in left_out:

@@ -147,7 +147,19 @@ def selection(by: tuple[str, ...], slices: dict[str, tuple[int, int]]) -> Measur
 
 def hiring(*measurements: Measurement, sensitive: tuple[str, ...] = ("gender", "race")) -> Report:
     report = build_report(outcomes=(Outcome(auditor="fairness", version="1", measurements=measurements),))
-    return report.model_copy(update={"subject": report.subject.model_copy(update={"sensitive": sensitive})})
+    data = report.subject.dataset.model_copy(update={"audited_row_count": 320})
+    return report.model_copy(
+        update={"subject": report.subject.model_copy(update={"sensitive": sensitive, "dataset": data})}
+    )
+
+
+def test_rows_of_categories_that_the_report_withholds_are_said() -> None:
+    few = selection(("gender",), {"Female": (30, 100), "Male": (80, 200)})
+    found = assess(hiring(few), load_framework("nyc-ll144"))
+    assert found.impact is not None
+    assert (found.impact.tables[0].withheld_count, found.impact.tables[0].applicant_count) == (20, 320)
+    assert found.clauses[0].state == "partial"
+    assert any("20 rows of categories that are too small" in text for text in found.clauses[0].missing)
 
 
 SEX = selection(("gender",), {"Female": (30, 100), "Male": (80, 200), "(missing)": (1, 20)})
