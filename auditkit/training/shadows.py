@@ -111,7 +111,7 @@ def train_shadows(
     while len(scored) < model_count:
         done = len(scored)
         modules = [fresh(seed + 1 + index) for index in range(done, min(done + AT_ONCE, model_count))]
-        batched = can_be_batched(modules[0])
+        batched = can_be_batched(modules[0]) and _runs_batched(modules[0].to(device), all_inputs[:2])
         modules = modules if batched else modules[:2]
         if budget_seconds is not None and done and seconds * (1 + len(modules) / done) > budget_seconds:
             break
@@ -132,6 +132,19 @@ def can_be_batched(module: nn.Module) -> bool:
     """Return whether several such networks train as one: plain layers with nothing else that they remember."""
     owners = [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None]
     return not list(module.buffers()) and all(isinstance(part, BATCHED_LAYERS) for part in owners)
+
+
+def _runs_batched(module: nn.Module, rows: torch.Tensor) -> bool:
+    """Return whether vmap takes the network: it cannot where a value decides which way the code goes."""
+    weights = {name: value.detach()[None] for name, value in module.named_parameters()}
+    try:
+        with torch.random.fork_rng(devices=[rows.device] if rows.is_cuda else []), torch.no_grad():
+            torch.vmap(lambda part, batch: functional_call(module, part, (batch,)), randomness="different")(
+                weights, rows[None]
+            )
+    except Exception:  # noqa: BLE001  # whatever the user's module raises, one network at a time will tell
+        return False
+    return True
 
 
 def train_ensemble(

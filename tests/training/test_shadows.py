@@ -97,3 +97,12 @@ def test_rows_that_cannot_be_learned_from_are_refused(rows: tuple[np.ndarray, np
     inputs[3, 1] = np.nan
     with pytest.raises(DatasetError, match="finite"):
         train_shadows(fresh, inputs, rows[1], model_count=2, recipe=Recipe(1), seed=0, device=CPU)
+
+
+def test_a_network_whose_code_depends_on_values_is_trained_alone(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    class Branching(nn.Linear):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return super().forward(inputs) if inputs.sum() > 0 else super().forward(-inputs)
+
+    shadows = train_shadows(lambda seed: Branching(4, 2), *rows, model_count=2, recipe=Recipe(1), seed=0, device=CPU)
+    assert not shadows.batched
