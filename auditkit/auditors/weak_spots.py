@@ -12,6 +12,7 @@ from auditkit.errors import InputError, NotRun
 from auditkit.evidence.intervals import needs_exact, newcombe, proportion_interval
 from auditkit.evidence.measurement import Column, Evidence, Interval, Measurement, Slice, SliceChart, Table
 from auditkit.evidence.sentences import number, span
+from auditkit.metrics.rates import rate_intervals
 from auditkit.metrics.weak_spots import PAIRED_COLUMNS, Search, WeakSpot, search_weak_spots
 from auditkit.subject.columns import MAXIMUM_VALUES, GroupedColumn, grouped_columns
 from auditkit.subject.subject import Subject
@@ -97,6 +98,7 @@ def _measurements(
         for column, code in spot.where:
             mask &= columns[column].codes == code
         inside |= mask
+    covered = int(inside[search.confirming].sum())
     slices = [
         Slice(
             name=name,
@@ -134,10 +136,11 @@ def _measurements(
     return [
         Measurement(
             id="weak_spots.row_share",
-            value=float(inside.mean()),
+            value=covered / search.row_count,
             unit="share",
             better="lower",
-            count=len(inside),
+            count=search.row_count,
+            interval=rate_intervals(np.array([covered]), np.array([search.row_count]), subject.conf_level)[0],
             source=SOURCE,
         ),
         Measurement(

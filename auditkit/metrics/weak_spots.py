@@ -46,13 +46,14 @@ class WeakSpot(NamedTuple):
 class Search(NamedTuple):
     """What a search did: slices looked at, and those proposed, worst first in the confirming half.
 
-    `error_count` and `row_count` are those of the whole confirming half.
+    `error_count` and `row_count` are those of the whole confirming half, whose rows are `confirming`.
     """
 
     slice_count: int
     proposed: tuple[WeakSpot, ...]
     error_count: int
     row_count: int
+    confirming: NDArray[np.int64]
 
     def confirmed(self, level: float) -> list[WeakSpot]:
         """The proposed slices whose corrected p-value is under 1 - `level`."""
@@ -105,7 +106,7 @@ def search_weak_spots(
     corrected = holm([spot.p_value for spot in spots])
     spots = [spot._replace(p_value=p) for spot, p in zip(spots, corrected, strict=True)]
     spots.sort(key=lambda spot: -spot.error_count / max(spot.row_count, 1))
-    return Search(slice_count, tuple(spots), wrong, total)
+    return Search(slice_count, tuple(spots), wrong, total, second)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
