@@ -50,6 +50,8 @@ def span(interval: Interval, unit: Unit) -> str:
     """Print an interval: `95 % CI 12.6 to 15.8`; percent and points go without their unit."""
     if unit in ("rate", "rate_difference", "share"):
         low, high = f"{interval.low * 100:z.1f}", f"{interval.high * 100:z.1f}"
+    elif unit == "rows":
+        low, high = f"{interval.low:,.0f}", f"{interval.high:,.0f}"
     else:
         low, high = _plain(interval.low), _plain(interval.high)
     return f"{interval.level * 100:g} % CI {low} to {high}"
