@@ -51,7 +51,7 @@ def complete_gradients(explained: Explained, *, tolerance: float, most_steps: in
     moved = explained.change()
     scale = max(float(np.abs(moved).mean()), 1e-12)
     # A part of the rows decides how many steps are needed; all rows then take that many.
-    trial = np.arange(min(256, len(moved)))
+    trial = np.linspace(0, len(moved) - 1, min(256, len(moved))).round().astype(np.int64)
     part, part_moved = dataclasses.replace(explained.take(trial)), moved[trial]
     steps = 16
     while steps < most_steps:

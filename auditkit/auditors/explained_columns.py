@@ -111,8 +111,9 @@ def trust_checks(
     def attribute(part: Explained) -> Floats:
         return sum_by_column(integrated_gradients(part, steps=steps), dict(part.columns))
 
-    few = np.arange(min(CHECKED_ROWS, len(by_column)))
-    fewer = np.arange(min(SHAPLEY_ROWS, len(by_column)))
+    # The dearer checks take fewer rows: drawn, since the sample keeps the order of the data.
+    order = np.random.default_rng(seed).permutation(len(by_column))
+    few, fewer = order[:CHECKED_ROWS], order[:SHAPLEY_ROWS]
     exact = len(explained.columns) <= MOST_COLUMNS
     shapley = (
         exact_shapley(explained.take(fewer))
@@ -420,7 +421,8 @@ def decisions(subject: Subject, explained: Explained) -> tuple[list[Measurement]
             by=rate.by,
         )
     ]
-    sample = adverse[:: max(1, len(adverse) // RECOURSE_ROWS)][:RECOURSE_ROWS]
+    chosen = np.random.default_rng(subject.seed).permutation(len(adverse))[:RECOURSE_ROWS]
+    sample = adverse[np.sort(chosen)]
     changeable = [name for name in columns if name not in subject.sensitive]
     needed = effects.recourse(
         explained.take(sample), effects.column_candidates(explained), changeable=changeable, threshold=threshold
