@@ -104,7 +104,7 @@ class DataChecks:
             _exact("data.row_count", row_count, "rows", "higher", row_count, level),
             _exact("data.duplicate_rate", repeated / row_count, "rate", "lower", row_count, level),
             shared,
-            _exact("data.constant_column_count", len(constants), "number", "lower", row_count, level),
+            _exact("data.constant_column_count", len(constants), "count", "lower", row_count, level),
             _missing_rates(missing, level),
         ]
         subject.progress(3 / steps, "rows shared with training")

@@ -190,7 +190,7 @@ def failed_checks(found: Sequence[Check], row_count: int, level: float) -> Measu
     return Measurement(
         id="explainability.failed_trust_checks",
         value=float(failed),
-        unit="number",
+        unit="count",
         better="lower",
         count=row_count,
         interval=Interval(low=failed, high=failed, level=level, method="exact: a count of checks"),

@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, 
 Better = Literal["lower", "higher", "neither"]
 """The direction in which a measurement improves; `neither` where the number only describes."""
 
-Unit = Literal["rate", "rate_difference", "ratio", "share", "nats", "rows", "epsilon", "number"]
+Unit = Literal["rate", "rate_difference", "ratio", "share", "nats", "rows", "count", "epsilon", "number"]
 """How a value is read and printed.
 
 `rate` and `share` are shown in percent, `rate_difference` in percentage points, `ratio` and `number` as
-they are, `nats` for a log loss, `rows` for a count, `epsilon` for a privacy loss.
+they are, `nats` for a log loss, `rows` for a number of rows, `count` for one of other things, `epsilon` for a
+privacy loss.
 """
 
 

@@ -35,7 +35,7 @@ def number(value: float, unit: Unit) -> str:
         return f"{value * 100:z.1f} points"
     if unit in ("rate", "share"):
         return f"{value * 100:z.1f} %"
-    if unit == "rows":
+    if unit in ("rows", "count"):
         return f"{value:,.0f}"
     if unit == "epsilon":
         return f"{value:.2f}"
@@ -50,7 +50,7 @@ def span(interval: Interval, unit: Unit) -> str:
     """Print an interval: `95 % CI 12.6 to 15.8`; percent and points go without their unit."""
     if unit in ("rate", "rate_difference", "share"):
         low, high = f"{interval.low * 100:z.1f}", f"{interval.high * 100:z.1f}"
-    elif unit == "rows":
+    elif unit in ("rows", "count"):
         low, high = f"{interval.low:,.0f}", f"{interval.high:,.0f}"
     else:
         low, high = _plain(interval.low), _plain(interval.high)

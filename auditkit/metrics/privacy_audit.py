@@ -26,7 +26,7 @@ def gaussian_epsilon(mean: float, delta: float) -> float:
     """Return the epsilon of N(mean, 1) against N(0, 1) at `delta` (Balle & Wang 2018, theorem 8), to 1e-9.
 
     >>> round(gaussian_epsilon(1.0, 1e-5), 4)
-    4.3766
+    4.3772
     """
     low, high = 0.0, 1.0
 

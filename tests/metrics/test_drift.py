@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -48,6 +48,7 @@ def test_the_interval_holds_its_level(kind):
     assert held >= 0.95 * 300
 
 
+@settings(max_examples=30)  # each call of statsmodels takes a fifth of a second
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holm_agrees_with_statsmodels(values):
     p_values = np.array(values)

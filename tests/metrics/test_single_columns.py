@@ -31,8 +31,9 @@ def test_noise_and_ids_predict_nothing():
 
 
 def test_a_monotone_column_has_nearly_its_own_area():
-    scores = LABELS + RNG.normal(size=4000)
-    assert area(scores) == pytest.approx(roc_auc_score(LABELS, scores), abs=0.01)
+    scores = LABELS + np.random.default_rng(1).normal(size=4000)
+    # The area is that of one half of the rows: over 2,000 rows its standard error is 0.01.
+    assert area(scores) == pytest.approx(roc_auc_score(LABELS, scores), abs=0.03)
 
 
 def test_the_other_half_counts_by_a_naive_loop():

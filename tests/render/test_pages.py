@@ -174,7 +174,7 @@ def test_links_lead_to_the_cards_of_the_report(census: Report) -> None:
     anchors = {link.partition("#")[2] for link in Elements(page).links if "report.html#" in link}
     assert anchors
     assert anchors <= set(Elements(render(census, ["html"])["report.html"]).ids)
-    assert "../run/report.html#auditor-1" in page
+    assert "../run/report.html#auditor-" in page
 
 
 def test_the_bill_of_materials_is_valid_cyclonedx(census: Report, evil: Report, report: Report) -> None:
@@ -353,13 +353,17 @@ def test_the_index_lists_runs_newest_first_and_what_it_cannot_read(census: Repor
 
 
 def test_the_comparison_leads_with_what_the_data_settle(census: Report) -> None:
-    model = census.outcomes[0].measurements[0]
+    place = next(index for index, outcome in enumerate(census.outcomes) if outcome.auditor == "performance")
+    outcome = census.outcomes[place]
+    model = outcome.measurements[0]
+    assert model.id == "performance.accuracy"
     assert model.value is not None
     assert model.interval is not None
     shift = {"low": model.interval.low - 0.2, "high": model.interval.high - 0.2}
     worse = model.model_copy(update={"value": model.value - 0.2, "interval": model.interval.model_copy(update=shift)})
-    first = census.outcomes[0].model_copy(update={"measurements": (worse, *census.outcomes[0].measurements[1:])})
-    after = census.model_copy(update={"outcomes": (first, *census.outcomes[1:])})
+    outcomes = list(census.outcomes)
+    outcomes[place] = outcome.model_copy(update={"measurements": (worse, *outcome.measurements[1:])})
+    after = census.model_copy(update={"outcomes": tuple(outcomes)})
     page = render_compare(compare(census, after))
     assert "1 of " in page
     assert 'class="reading worse"' in page
