@@ -58,12 +58,16 @@ def distance_measurements(
     samples = [np.asarray(scores[rows], dtype=np.float64) for rows in groups.values()]
     measurements = []
     slacks = _slacks(samples, level, seed) if reason is None else {}
+    alike = _slacks(samples, level, seed, alike=True) if reason is None else {}
     for name, (distance, source) in DISTANCES.items():
         value = interval = compared = None
         if reason is None:
             pairs = [(i, j) for i in range(len(keys)) for j in range(i)]
             found = np.array([distance(samples[i], samples[j]) for i, j in pairs])
             slack = np.array([slacks[name][i, j] for i, j in pairs])
+            # A small sample of a skewed score misses its tail. If the groups are alike, all rows together show that
+            # tail: a distance is told from 0 only if it exceeds what either distribution allows.
+            slack_to_zero = np.maximum(slack, [alike[name][i, j] for i, j in pairs])
             worst = int(found.argmax())
             value = float(found[worst])
             compared = tuple(
@@ -72,7 +76,7 @@ def distance_measurements(
             )
             high = float((found + slack).max())
             interval = Interval(
-                low=max(float((found - slack).max()), 0.0),
+                low=max(float((found - slack_to_zero).max()), 0.0),
                 high=min(high, 1.0) if name == "score_kolmogorov_smirnov_distance" else high,
                 level=level,
                 method="simulated Brownian bridges" + (", largest over all pairs" if len(keys) > 2 else ""),
@@ -94,8 +98,11 @@ def distance_measurements(
     return measurements
 
 
-def _slacks(samples: list[Array], level: float, seed: int) -> dict[str, Array]:
-    """Return, for each distance, how far the estimate of each pair may be off: (groups, groups)."""
+def _slacks(samples: list[Array], level: float, seed: int, *, alike: bool = False) -> dict[str, Array]:
+    """Return, for each distance, how far the estimate of each pair may be off: (groups, groups).
+
+    With `alike`, if every group had the distribution of all rows together.
+    """
     draws = np.random.default_rng(seed)
     pooled = np.concatenate(samples)
     edges = np.unique(np.quantile(pooled, np.linspace(0, 1, CELLS + 1)))
@@ -105,7 +112,7 @@ def _slacks(samples: list[Array], level: float, seed: int) -> dict[str, Array]:
     for sample in samples:
         seen = np.bincount(np.searchsorted(edges, sample), minlength=len(edges))
         # One row spread like all rows keeps a sample of equal scores from looking certain.
-        shares = (seen + everyone) / (len(sample) + 1)
+        shares = everyone if alike else (seen + everyone) / (len(sample) + 1)
         walk = np.cumsum(draws.standard_normal((REPLICATES, len(edges))) * np.sqrt(shares), axis=1)
         # As Student's quantile is to the normal one: a small sample does not know its own spread.
         student = special.stdtrit(len(sample) - 1, (1 + level) / 2) / normal_quantile(level)
