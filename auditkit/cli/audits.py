@@ -140,7 +140,7 @@ def run(
 ) -> None:
     """Audit a model, or decisions already made; write results.json, report.html, junit.xml and summary.md."""
     from auditkit import terminal
-    from auditkit.auditors.data import read_population
+    from auditkit.auditors.data_shares import read_population
     from auditkit.evidence.integrity import SIGNATURE, read_private_key, sealed
     from auditkit.output import output_folder, write_files
     from auditkit.render import render

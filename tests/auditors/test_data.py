@@ -10,7 +10,8 @@ import pytest
 from loans import Loans
 
 from auditkit import audit
-from auditkit.auditors.data import DataChecks, read_population
+from auditkit.auditors.data import DataChecks
+from auditkit.auditors.data_shares import read_population
 from auditkit.errors import InputError
 from auditkit.evidence.report import Outcome, Report
 
