@@ -30,8 +30,9 @@ from auditkit.metrics.repetitions import slice_of_runs
 from auditkit.metrics.scores import accuracy_measurement, calibration_error_measurement, paired_difference_interval
 from auditkit.subject.predict import Predictions, predict
 from auditkit.subject.subject import Subject
+from auditkit.training.accounting import Ledger, composed_epsilon
 from auditkit.training.fit import Output
-from auditkit.training.private import Ledger, composed_epsilon, fit_private
+from auditkit.training.private import fit_private
 
 Runs = dict[str, list[Predictions]]
 """What each model says of the audited rows: the original once, each epsilon once a seed."""

@@ -8,12 +8,11 @@ their sum, and divides by the expected batch size.
 from __future__ import annotations
 
 import copy
-import functools
 import hashlib
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -22,20 +21,26 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from opacus.accountants import PRVAccountant, RDPAccountant
-from opacus.accountants.utils import get_noise_multiplier
 from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping, register_grad_sampler
 from opacus.grad_sample.dp_rnn import compute_rnn_linear_grad_sample
 from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
 from opacus.validators import ModuleValidator
-from pydantic import FiniteFloat, NonNegativeInt, PositiveInt
 from torch import nn
 from torch.nn import functional
 
 from auditkit.errors import InputError, NotRun
-from auditkit.evidence.measurement import Record
 from auditkit.subject.architectures.text import RecurrentLinear, TextClassifier
+from auditkit.training.accounting import (
+    INITIAL_WEIGHTS,
+    SEED_PUBLISHED,
+    SEED_UNRECORDED,
+    Ledger,
+    default_delta,
+    plan_noise,
+    prv_epsilon,
+    rdp_epsilon,
+)
 from auditkit.training.canaries import Canaries
 from auditkit.training.checkpoint import CHECKPOINTS, Checkpoint
 from auditkit.training.fit import (
@@ -53,66 +58,6 @@ from auditkit.training.fit import (
 
 # Opacus sums the per-row gradients of a layer that runs several times; it must know how one run's are taken.
 register_grad_sampler(RecurrentLinear)(compute_rnn_linear_grad_sample)
-
-NOT_COVERED = (
-    "the choice of architecture, hyperparameters and number of epochs, and every run tried before this one",
-    "preprocessing learned from the same rows: means, scales, categories, vocabularies, and columns kept or dropped",
-    "the row count n, which is stated here and sets the sampling rate",
-    "any other release from the same rows: the original model, its predictions, this report's numbers",
-    "rows of the same person or household: one row is protected, not one person with several rows",
-    "inference about an attribute from what the population teaches, which differential privacy does not prevent",
-    "floating-point and random-number side channels: Opacus's secure_mode is off (it needs torchcsprng)",
-)
-
-INITIAL_WEIGHTS = "as given by the caller; they must not have seen these rows without privacy"
-
-SEED_PUBLISHED = (
-    "seed {seed}, published here so that the audit can be repeated: whoever reads it can regenerate the noise, so the "
-    "guarantee does not hold against a reader of this report; train a model for release with an unpublished seed"
-)
-SEED_UNRECORDED = "drawn from the operating system and not recorded"
-
-
-class Ledger(Record):
-    """What a private training run guarantees, and under which conditions (the disclosures of NIST SP 800-226).
-
-    `epsilon` is the guarantee to state: the PRV accountant's upper bound, at `delta`. `epsilon_rdp` is the RDP
-    accountant's, which the noise was planned with, so that it lies at or under `target_epsilon`.
-    `epsilon_with_tuning` is the RDP accountant's for this run and `tuning_runs` earlier ones of the same settings.
-    `steps` are those that were paid for; `lost_steps` of them ran before the training was killed and resumed.
-    """
-
-    mechanism: str = "DP-SGD: Poisson-subsampled Gaussian mechanism on clipped per-row gradients"
-    trust_model: str = "central: whoever trains sees all rows; the weights are what is protected"
-    unit_of_privacy: str = "one row"
-    contribution_bound: str
-    neighbouring_relation: str = "add or remove one row"
-    row_count: PositiveInt
-    sampling: str
-    sample_rate: FiniteFloat
-    expected_batch_size: PositiveInt
-    noise_multiplier: FiniteFloat
-    max_grad_norm: FiniteFloat
-    steps: PositiveInt
-    epochs: PositiveInt
-    optimizer: str = "Adam"
-    learning_rate: FiniteFloat
-    accountant: Literal["prv", "rdp"]
-    epsilon: FiniteFloat
-    epsilon_rdp: FiniteFloat
-    target_epsilon: FiniteFloat
-    delta: FiniteFloat
-    initial_weights: str = INITIAL_WEIGHTS
-    seed: int | None
-    seed_statement: str
-    clipping: Literal["ghost", "hooks"]
-    physical_batch_size: PositiveInt | None = None
-    lost_steps: NonNegativeInt = 0
-    tuning_runs: NonNegativeInt = 0
-    epsilon_with_tuning: FiniteFloat
-    opacus: str
-    torch: str
-    not_covered: tuple[str, ...] = NOT_COVERED
 
 
 def fit_private(
@@ -279,96 +224,6 @@ def fit_private(
         opacus=version("opacus"),
         torch=torch.__version__,
     )
-
-
-def default_delta(row_count: int) -> float:
-    """Return the smaller of 1e-5 and 1/(10 n); at 1/n, publishing one whole row at random would count as private.
-
-    >>> default_delta(500), default_delta(100_000)
-    (1e-05, 1e-06)
-    """
-    return min(1e-5, 1 / (10 * row_count))
-
-
-@functools.cache
-def plan_noise(target_epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
-    """Return the least noise multiplier (to 1 % of epsilon) whose RDP epsilon is at or under the target.
-
-    Raises:
-        InputError: no noise reaches the target by the RDP accountant, or it needs so little that it is none.
-    """
-    with _quiet_accountant():
-        try:
-            sigma = get_noise_multiplier(
-                target_epsilon=target_epsilon,
-                target_delta=delta,
-                sample_rate=sample_rate,
-                steps=steps,
-                accountant="rdp",
-                epsilon_tolerance=0.01 * min(1.0, target_epsilon),
-            )
-        except (ValueError, OverflowError) as error:
-            raise InputError(
-                f"epsilon {target_epsilon:g} at delta {delta:g} is out of the RDP accountant's reach; "
-                f"pass a larger epsilon, such as 0.3."
-            ) from error
-    require_noise(sigma)
-    return float(sigma)
-
-
-def require_noise(noise_multiplier: float) -> None:
-    """Raise InputError for a noise multiplier that gives no guarantee."""
-    if not (math.isfinite(noise_multiplier) and noise_multiplier > 0):
-        raise InputError(
-            f"noise_multiplier must be finite and above 0, got {noise_multiplier}: without noise epsilon is infinite; "
-            f"pass a smaller epsilon."
-        )
-
-
-def rdp_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
-    """Return the RDP accountant's upper bound on epsilon (Mironov et al. 2019, arXiv:1908.10530)."""
-    require_noise(noise_multiplier)
-    accountant = RDPAccountant()
-    accountant.history = [(noise_multiplier, sample_rate, steps)]
-    with _quiet_accountant():
-        return float(accountant.get_epsilon(delta=delta))
-
-
-@functools.cache
-def prv_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float | None:
-    """Return the PRV accountant's upper bound on epsilon (Gopi et al. 2021, arXiv:2106.02848).
-
-    None where its numerical composition fails, as it does for very large losses.
-    """
-    require_noise(noise_multiplier)
-    accountant = PRVAccountant()
-    accountant.history = [(noise_multiplier, sample_rate, steps)]
-    with _quiet_accountant(), np.errstate(divide="ignore", over="raise"):
-        try:
-            epsilon = float(accountant.get_epsilon(delta=delta))
-        except (ValueError, OverflowError, RuntimeError, FloatingPointError):
-            return None
-    return epsilon if math.isfinite(epsilon) else None
-
-
-def composed_epsilon(ledgers: Sequence[Ledger], delta: float) -> float:
-    """Return the RDP accountant's upper bound on epsilon of several trainings on the same rows together.
-
-    Renyi losses add up, whatever each training's noise and steps (Mironov 2017), also where one was chosen by
-    looking at another.
-    """
-    accountant = RDPAccountant()
-    accountant.history = [(ledger.noise_multiplier, ledger.sample_rate, ledger.steps) for ledger in ledgers]
-    with _quiet_accountant():
-        return float(accountant.get_epsilon(delta=delta))
-
-
-@contextmanager
-def _quiet_accountant() -> Iterator[None]:
-    # The bound holds at the largest or smallest order too; it is only not the tightest.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Optimal order is the (largest|smallest) alpha", category=UserWarning)
-        yield
 
 
 def poisson_sample(row_count: int, sample_rate: float, generator: torch.Generator) -> torch.Tensor:

@@ -11,10 +11,12 @@ from typing import Any
 
 from auditkit.errors import InputError, NotRun
 from auditkit.subject.data import Data, naming
-from auditkit.subject.model import Card, Model, read_model_file, save_model
+from auditkit.subject.model import Card, Model
+from auditkit.subject.model_file import read_model_file, save_model
 from auditkit.subject.predict import choose_device
+from auditkit.training.accounting import Ledger, composed_epsilon
 from auditkit.training.fit import Progress, silent
-from auditkit.training.private import Ledger, composed_epsilon, fit_private
+from auditkit.training.private import fit_private
 
 FRESH = "fresh, drawn from a seed of the operating system; never those that saw the data without privacy"
 

@@ -9,7 +9,8 @@ from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from torch import nn
 
 from auditkit.metrics.privacy_audit import OneRun, one_run_lower_bound
-from auditkit.training.private import Ledger, fit_private
+from auditkit.training.accounting import Ledger
+from auditkit.training.private import fit_private
 
 
 def audited(**more: object) -> tuple[OneRun, Ledger]:

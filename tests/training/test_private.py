@@ -12,25 +12,15 @@ import torch
 from numpy.typing import NDArray
 from opacus.layers import DPLSTM
 from pydantic import ValidationError
-from scipy.optimize import brentq
-from scipy.stats import binom, norm
+from scipy.stats import binom
 from torch import nn
 from torch.nn import functional
 
 from auditkit.errors import DatasetError, InputError, ModelFileError, NotRun
 from auditkit.subject.architectures import build
 from auditkit.training import private
-from auditkit.training.private import (
-    Ledger,
-    clipping_of,
-    default_delta,
-    fit_private,
-    plan_noise,
-    poisson_sample,
-    private_step,
-    prv_epsilon,
-    rdp_epsilon,
-)
+from auditkit.training.accounting import Ledger, default_delta, prv_epsilon
+from auditkit.training.private import clipping_of, fit_private, poisson_sample, private_step
 
 CPU = torch.device("cpu")
 Clipping = Literal["ghost", "hooks"]
@@ -116,54 +106,6 @@ def per_row_gradients(module: nn.Module, inputs: torch.Tensor, labels: torch.Ten
 def clipped_sum(gradients: torch.Tensor, clip: float) -> torch.Tensor:
     total: torch.Tensor = (gradients * (clip / gradients.norm(dim=1, keepdim=True)).clamp(max=1)).sum(0)
     return total
-
-
-# The accountants
-
-
-def test_accountants_match_opacus_pinned_case() -> None:
-    assert rdp_epsilon(1.5, 0.04, 2250, 1e-5) == pytest.approx(7.32911, abs=1e-5)
-    assert prv_epsilon(1.5, 0.04, 2250, 1e-5) == pytest.approx(6.77913, abs=1e-5)
-
-
-@pytest.mark.parametrize("sigma", [0.8, 1.5, 4.0])
-def test_one_gaussian_step_matches_its_closed_form(sigma: float) -> None:
-    """Balle & Wang 2018, theorem 8, with sensitivity 1."""
-    delta = 1e-5
-
-    def surplus(epsilon: float) -> float:
-        above = norm.cdf(1 / (2 * sigma) - epsilon * sigma)
-        return float(above - math.exp(epsilon) * norm.cdf(-1 / (2 * sigma) - epsilon * sigma)) - delta
-
-    exact = brentq(surplus, 0, 50)
-    stated = prv_epsilon(sigma, 1.0, 1, delta)
-    assert stated is not None
-    assert exact <= stated <= exact + 0.03  # an upper bound, at most three of its own error bounds (0.01) above
-    assert stated <= rdp_epsilon(sigma, 1.0, 1, delta) <= 1.15 * exact + 0.1
-
-
-@pytest.mark.parametrize("epsilon", [0.3, 1.0, 8.0, 100.0])
-def test_planned_noise_reaches_the_target_from_below(epsilon: float) -> None:
-    sigma = plan_noise(epsilon, 1e-5, 0.03, 600)
-    planned = rdp_epsilon(sigma, 0.03, 600, 1e-5)
-    assert 0.98 * epsilon <= planned <= epsilon
-    stated = prv_epsilon(sigma, 0.03, 600, 1e-5)
-    assert stated is not None
-    assert stated <= planned
-
-
-def test_a_loss_too_large_for_prv_is_stated_by_rdp() -> None:
-    assert prv_epsilon(0.16, 0.03, 600, 1e-5) is None
-    ledger = fit_private(mlp(), *rows(), epsilon=2000, epochs=1, device=CPU)
-    assert ledger.accountant == "rdp"
-    assert ledger.epsilon == ledger.epsilon_rdp <= 2000
-
-
-@pytest.mark.parametrize("sigma", [0.0, -1.0, math.nan, math.inf])
-def test_no_noise_is_an_infinite_epsilon(sigma: float) -> None:
-    for accountant in (rdp_epsilon, prv_epsilon):
-        with pytest.raises(InputError, match=r"^noise_multiplier must be .*got .*epsilon is infinite"):
-            accountant(sigma, 0.1, 10, 1e-5)
 
 
 # One step, against a loop in float64
@@ -437,6 +379,13 @@ def test_frozen_parameters_stay() -> None:
     fit_private(module, *rows(), epsilon=3, epochs=1, batch_size=10, device=CPU)
     assert torch.equal(before[0], weights(body))
     assert not torch.equal(before[1], weights(head))
+
+
+def test_a_loss_too_large_for_prv_is_stated_by_rdp() -> None:
+    assert prv_epsilon(0.16, 0.03, 600, 1e-5) is None
+    ledger = fit_private(mlp(), *rows(), epsilon=2000, epochs=1, device=CPU)
+    assert ledger.accountant == "rdp"
+    assert ledger.epsilon == ledger.epsilon_rdp <= 2000
 
 
 # Bad input

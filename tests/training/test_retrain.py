@@ -13,8 +13,10 @@ from torch import nn
 from auditkit.cli import call
 from auditkit.errors import InputError
 from auditkit.subject.data import read_data
-from auditkit.subject.model import Model, model_from_module, open_model, save_model
-from auditkit.training.private import Ledger, private_step, rdp_epsilon
+from auditkit.subject.model import Model, model_from_module
+from auditkit.subject.model_file import open_model, save_model
+from auditkit.training.accounting import Ledger, rdp_epsilon
+from auditkit.training.private import private_step
 from auditkit.training.retrain import Retrained, retrain
 
 
