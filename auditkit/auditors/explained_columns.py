@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,19 @@ from auditkit.attribution import checks, effects
 from auditkit.attribution.decision import Explained, Floats
 from auditkit.attribution.gradients import complete_gradients, integrated_gradients
 from auditkit.attribution.shapley import MOST_COLUMNS, exact_shapley, kernel_shap
+from auditkit.auditors.trust import (
+    GRADIENTS,
+    RATIO_METHOD,
+    Check,
+    checks_table,
+    completeness_check,
+    failed_checks,
+    mean_check,
+    stamp,
+    trust_notes,
+)
 from auditkit.evidence.counts import group_name
-from auditkit.evidence.intervals import mean_interval, proportion_interval, simultaneous_level
+from auditkit.evidence.intervals import proportion_interval, simultaneous_level
 from auditkit.evidence.measurement import (
     Column,
     Curve,
@@ -31,19 +41,8 @@ from auditkit.evidence.measurement import (
 from auditkit.metrics.attributions import ratio_of_means, sum_by_column
 from auditkit.subject.subject import Subject
 
-RATIO_METHOD = "delta method for a ratio of means"
-GRADIENTS = "Sundararajan et al. 2017, arXiv:1703.01365"
 CHECKED_ROWS, SHAPLEY_ROWS, RECOURSE_ROWS = 500, 200, 300
 CURVE_COUNT = 4
-
-
-@dataclass(frozen=True)
-class Check:
-    """One trust check: the number, what it must be, and whether its interval shows that it is."""
-
-    measurement: Measurement
-    needs: str
-    holds: bool
 
 
 def explain_columns(
@@ -62,7 +61,6 @@ def explain_columns(
     subject.progress(0.3, "checking the attributions")
 
     found = trust_checks(subject, explained, by_column, cells.sum(axis=1) - change, module_check, steps)
-    failed = [check.measurement.id.partition(".")[2].replace("_", " ") for check in found if not check.holds]
     subject.progress(0.7, "effects and reasons")
     measurements = [
         shares(size, columns, level=level),
@@ -70,11 +68,10 @@ def explain_columns(
         *(check.measurement for check in found),
         failed_checks(found, len(size), level),
     ]
-    stamp = "" if not failed else f"Not trustworthy: fails {', '.join(failed)}. "
     exhibits: list[Exhibit] = [
         SliceChart(
             title="Share of attribution by column",
-            note=f"{stamp}The mean absolute attribution of each column of the data, as a share of all columns.",
+            note=f"{stamp(found)}The mean absolute attribution of each column of the data, as a share of all columns.",
             measurement="explainability.attribution_share",
             by=("column",),
         ),
@@ -90,7 +87,7 @@ def explain_columns(
         measurements += more
         exhibits += pictures
     exhibits.append(_settings(subject, explained, steps, tolerance))
-    notes = [] if not failed else [f"The explanation is not trustworthy: it fails {', '.join(failed)}."]
+    notes = trust_notes(found)
     if len(size) < len(subject.labels):
         notes.append(f"A seeded sample of {len(size):,} of {len(subject.labels):,} rows was explained.")
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
@@ -106,7 +103,6 @@ def trust_checks(
 ) -> list[Check]:
     """Run every trust check on the attributions per column, (rows, columns)."""
     level, seed = subject.conf_level, subject.seed
-    moved = np.abs(explained.change())
 
     def attribute(part: Explained) -> Floats:
         return sum_by_column(integrated_gradients(part, steps=steps), dict(part.columns))
@@ -126,9 +122,8 @@ def trust_checks(
     infidelity = checks.infidelity(explained, by_column, perturbation_count=50, seed=seed)
     deletion = checks.deletion_advantage(explained, by_column, seed=seed)
     agreement = checks.rank_correlation(by_column[fewer], shapley)
-    completeness = ratio_measurement("completeness_error", np.abs(missed), moved, GRADIENTS, level)
     found = [
-        Check(completeness, "at most 0.05", (completeness.value or 0) <= 0.05),
+        completeness_check(missed, explained.change(), GRADIENTS, level),
         mean_check("infidelity", infidelity, "lower", 0.25, "Yeh et al. 2019, arXiv:1901.09392, scaled", level),
         mean_check("maximum_sensitivity", sensitivity, "lower", 0.5, "Yeh et al. 2019, arXiv:1901.09392", level),
         mean_check("deletion_advantage", deletion, "higher", 0.0, "Samek et al. 2017, arXiv:1509.06321", level),
@@ -154,83 +149,6 @@ def trust_checks(
             )
         )
     return found
-
-
-def mean_check(name: str, rows: Floats, better: str, bound: float, source: str, level: float) -> Check:
-    """Return the check that the mean over rows, (rows,), is `better` than `bound` with its whole interval."""
-    known = rows[np.isfinite(rows)]
-    higher = better == "higher"
-    needs = f"{'above' if higher else 'at most'} {bound:g}"
-    if len(known) < 2:
-        measurement = Measurement(
-            id=f"explainability.{name}",
-            unit="number",
-            better="higher" if higher else "lower",
-            count=len(known),
-            source=source,
-            reason="the attributions of every row are all alike",
-        )
-        return Check(measurement, needs, holds=False)
-    low, high = (float(end) for end in mean_interval(known.mean(), known.var(ddof=1), len(known), level))
-    measurement = Measurement(
-        id=f"explainability.{name}",
-        value=float(known.mean()),
-        unit="number",
-        better="higher" if higher else "lower",
-        count=len(known),
-        interval=Interval(low=low, high=high, level=level, method="Student's t over rows"),
-        source=source,
-    )
-    return Check(measurement, needs, holds=low > bound if higher else high <= bound)
-
-
-def failed_checks(found: Sequence[Check], row_count: int, level: float) -> Measurement:
-    """Return `explainability.failed_trust_checks`: how many of the checks do not hold; ideal 0."""
-    failed = sum(not check.holds for check in found)
-    return Measurement(
-        id="explainability.failed_trust_checks",
-        value=float(failed),
-        unit="count",
-        better="lower",
-        count=row_count,
-        interval=Interval(low=failed, high=failed, level=level, method="exact: a count of checks"),
-        source=f"{len(found)} trust checks, each held to its bound",
-    )
-
-
-def checks_table(found: Sequence[Check]) -> Table:
-    """Return the checks with their values and bounds."""
-    rows = []
-    for check in found:
-        measurement = check.measurement
-        name = measurement.id.partition(".")[2].replace("_", " ").capitalize()
-        rows.append((name, measurement.value, check.needs, "holds" if check.holds else "fails", measurement.source))
-    return Table(
-        title="Does this explanation deserve belief?",
-        note="A check holds where its whole interval does; one that fails makes the explanation not trustworthy.",
-        columns=(
-            Column(name="check"),
-            Column(name="value", unit="number"),
-            Column(name="must be"),
-            Column(name="result"),
-            Column(name="source"),
-        ),
-        rows=tuple(rows),
-    )
-
-
-def ratio_measurement(name: str, numerators: Floats, denominators: Floats, source: str, level: float) -> Measurement:
-    """Return the mean of absolute numerators over the mean of denominators, (rows,) each; lower is better."""
-    value, low, high = ratio_of_means(numerators[:, None], denominators, level=level)
-    return Measurement(
-        id=f"explainability.{name}",
-        value=float(value[0]),
-        unit="ratio",
-        better="lower",
-        count=len(numerators),
-        interval=Interval(low=float(low[0]), high=float(high[0]), level=level, method=RATIO_METHOD),
-        source=source,
-    )
 
 
 def shares(size: Floats, columns: Sequence[str], *, level: float) -> Measurement:

@@ -7,14 +7,15 @@ from numpy.typing import NDArray
 
 from auditkit.attribution import parts
 from auditkit.attribution.decision import Decision, Floats
-from auditkit.auditors.explained_columns import (
+from auditkit.auditors.trust import (
     GRADIENTS,
     RATIO_METHOD,
-    Check,
     checks_table,
+    completeness_check,
     failed_checks,
     mean_check,
-    ratio_measurement,
+    stamp,
+    trust_notes,
 )
 from auditkit.errors import NotRun
 from auditkit.evidence.measurement import (
@@ -80,11 +81,8 @@ def explain_images(
         return parts.values(decision, np.where(gone, baseline, images[few]), predicted[few], device)
 
     shuffled = parts.pixel_attributions(randomised, images[few], predicted[few], baseline, steps=steps, device=device)
-    completeness = ratio_measurement(
-        "completeness_error", np.abs(by_square.sum(axis=1) - change), np.abs(change), SOURCE, level
-    )
     checks = [
-        Check(completeness, "at most 0.05", (completeness.value or 0.0) <= 0.05),
+        completeness_check(by_square.sum(axis=1) - change, change, SOURCE, level),
         mean_check(
             "deletion_advantage",
             parts.deletion_advantage(decide, by_square[few], every, seed=subject.seed),
@@ -102,20 +100,19 @@ def explain_images(
             level,
         ),
     ]
-    failed = [check.measurement.id.partition(".")[2].replace("_", " ") for check in checks if not check.holds]
-    stamp = f"Not trustworthy: fails {', '.join(failed)}. " if failed else ""
+    stamped = stamp(checks)
     exhibits: list[Exhibit] = [
-        _class_maps(subject, images, np.abs(attributions), predicted, stamp),
+        _class_maps(subject, images, np.abs(attributions), predicted, stamped),
         SliceChart(
             title="Share of attribution by region",
-            note=f"{stamp}Each image in nine parts: a model that looks at a border or a corner shows here.",
+            note=f"{stamped}Each image in nine parts: a model that looks at a border or a corner shows here.",
             measurement="explainability.region_attribution_share",
             by=("region",),
         ),
         checks_table(checks),
     ]
     if show_rows:
-        exhibits.insert(1, _examples(subject, rows, images, attributions, stamp))
+        exhibits.insert(1, _examples(subject, rows, images, attributions, stamped))
     exhibits.append(
         Facts(
             title="How the attributions were made",
@@ -130,7 +127,7 @@ def explain_images(
             ),
         )
     )
-    notes = [f"The explanation is not trustworthy: it fails {', '.join(failed)}."] if failed else []
+    notes = trust_notes(checks)
     if len(rows) < len(subject.labels):
         notes.append(f"A seeded sample of {len(rows):,} of {len(subject.labels):,} images was explained.")
     if show_rows:
@@ -182,7 +179,7 @@ def _region_shares(size: Floats, *, level: float) -> Measurement:
 
 
 def _class_maps(
-    subject: Subject, images: NDArray[np.float32], size: Floats, predicted: NDArray[np.int64], stamp: str
+    subject: Subject, images: NDArray[np.float32], size: Floats, predicted: NDArray[np.int64], stamped: str
 ) -> HeatMaps:
     panels: list[Panel] = []
     for code, name in enumerate(subject.schema.classes):
@@ -199,14 +196,14 @@ def _class_maps(
     left_out = len(subject.schema.classes) - len(panels)
     return HeatMaps(
         title="Where the model looks, by predicted class",
-        note=f"{stamp}Left the mean image, right the mean absolute attribution of its pixels: the darker, the more."
+        note=f"{stamped}Left the mean image, right the mean absolute attribution of its pixels: the darker, the more."
         + (f" {left_out} classes with under {subject.min_group} explained images are left out." if left_out else ""),
         panels=tuple(panels),
     )
 
 
 def _examples(
-    subject: Subject, rows: NDArray[np.int64], images: NDArray[np.float32], attributions: Floats, stamp: str
+    subject: Subject, rows: NDArray[np.int64], images: NDArray[np.float32], attributions: Floats, stamped: str
 ) -> HeatMaps:
     """Return the image nearest to its class's mean for each class, and the worst errors."""
     labels, predicted = subject.labels[rows], subject.predictions.labels[rows]
@@ -233,7 +230,7 @@ def _examples(
     )
     return HeatMaps(
         title="Single images: prototypes, then the worst errors",
-        note=f"{stamp}A prototype is the right image nearest to its class's mean; errors are the surest ones.",
+        note=f"{stamped}A prototype is the right image nearest to its class's mean; errors are the surest ones.",
         panels=panels,
     )
 

@@ -9,14 +9,15 @@ from scipy import sparse
 
 from auditkit.attribution import parts
 from auditkit.attribution.decision import Decision, Floats
-from auditkit.auditors.explained_columns import (
+from auditkit.auditors.trust import (
     GRADIENTS,
     RATIO_METHOD,
-    Check,
     checks_table,
+    completeness_check,
     failed_checks,
     mean_check,
-    ratio_measurement,
+    stamp,
+    trust_notes,
 )
 from auditkit.errors import NotRun
 from auditkit.evidence.intervals import mean_interval, simultaneous_level
@@ -77,7 +78,7 @@ def explain_texts(
 
     shuffled = parts.word_attributions(*randomised, ids[few], predicted[few], steps=steps, device=device)
     checks = [
-        _completeness(attributions.sum(axis=1) - change, change, level),
+        completeness_check(attributions.sum(axis=1) - change, change, SOURCE, level),
         mean_check(
             "deletion_advantage",
             parts.deletion_advantage(decide, attributions[few], lengths, seed=subject.seed),
@@ -95,8 +96,7 @@ def explain_texts(
             level,
         ),
     ]
-    failed = [check.measurement.id.partition(".")[2].replace("_", " ") for check in checks if not check.holds]
-    stamp = f"Not trustworthy: fails {', '.join(failed)}. " if failed else ""
+    stamped = stamp(checks)
     vocabulary = subject.schema.features[0].vocabulary
     sums, sizes = _per_word(ids, attributions, len(vocabulary)), _per_word(ids, np.abs(attributions), len(vocabulary))
     common = np.flatnonzero(_row_counts(sizes) >= subject.min_group)
@@ -111,7 +111,7 @@ def explain_texts(
     exhibits: list[Exhibit] = [
         SliceChart(
             title="Share of attribution by word",
-            note=f"{stamp}The words that weigh most over all texts, whichever way.",
+            note=f"{stamped}The words that weigh most over all texts, whichever way.",
             measurement="explainability.word_attribution_share",
             by=("word",),
         )
@@ -123,7 +123,7 @@ def explain_texts(
             0,
             SliceChart(
                 title=f"Words that speak for and against {subject.schema.target} = {positive}",
-                note=f"{stamp}What a word adds to the {_explained(subject)} of a text that holds it, on average.",
+                note=f"{stamped}What a word adds to the {_explained(subject)} of a text that holds it, on average.",
                 measurement="explainability.word_attribution",
                 by=("word",),
             ),
@@ -143,7 +143,7 @@ def explain_texts(
             ),
         )
     )
-    notes = [f"The explanation is not trustworthy: it fails {', '.join(failed)}."] if failed else []
+    notes = trust_notes(checks)
     if len(rows) < len(subject.labels):
         notes.append(f"A seeded sample of {len(rows):,} of {len(subject.labels):,} texts was explained.")
     if show_rows:
@@ -156,11 +156,6 @@ def _explained(subject: Subject) -> str:
         return "logit of the predicted class"
     what = "probability" if subject.schema.output == "probabilities" else "log-odds"
     return f"{what} of {subject.schema.target} = {subject.schema.classes[-1]}"
-
-
-def _completeness(missed: Floats, change: Floats, level: float) -> Check:
-    measurement = ratio_measurement("completeness_error", np.abs(missed), np.abs(change), SOURCE, level)
-    return Check(measurement, "at most 0.05", (measurement.value or 0.0) <= 0.05)
 
 
 def _per_word(ids: NDArray[np.int64], weights: Floats, word_count: int) -> sparse.csc_array:
