@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from auditkit.evidence.report import Report, read_report
     from auditkit.inspection import inspect_model
     from auditkit.run import audit
-    from auditkit.subject.model import Model, open_model
+    from auditkit.subject.model import Model
+    from auditkit.subject.model_file import open_model
     from auditkit.subject.schema import Feature, Schema, read_schema
     from auditkit.subject.subject import Subject
 
@@ -53,7 +54,8 @@ _HOMES = {
     "auditkit.evidence.report": ("Report", "read_report"),
     "auditkit.inspection": ("inspect_model",),
     "auditkit.run": ("audit",),
-    "auditkit.subject.model": ("Model", "open_model"),
+    "auditkit.subject.model": ("Model",),
+    "auditkit.subject.model_file": ("open_model",),
     "auditkit.subject.schema": ("Feature", "Schema", "read_schema"),
     "auditkit.subject.subject": ("Subject",),
 }

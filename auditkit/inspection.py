@@ -19,7 +19,7 @@ from auditkit.errors import AuditkitError, ModelFileError
 from auditkit.evidence.measurement import Record
 from auditkit.subject.data import Data, naming, read_data
 from auditkit.subject.factory import build_network, is_code
-from auditkit.subject.model import ModelFile, read_model_file
+from auditkit.subject.model_file import ModelFile, read_model_file
 from auditkit.subject.program import TRUST_OPTIONS, refusal
 from auditkit.subject.schema import Schema
 from auditkit.subject.weights import check_fit, common_prefix, shapes_of

@@ -25,7 +25,7 @@ from sklearn.metrics import accuracy_score
 from auditkit.evidence.counts import Counts, tally
 from auditkit.metrics.rates import rate_measurement, successes_and_trials
 from auditkit.subject.data import Data
-from auditkit.subject.schema import numeric_schema
+from auditkit.subject.inference import numeric_schema
 from auditkit.subject.subject import Subject
 
 ROWS = 1_000_000

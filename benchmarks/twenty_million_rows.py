@@ -57,8 +57,9 @@ def write(path: Path, rows: int, *, model: bool) -> None:
 
 def write_model(path: Path) -> None:
     from auditkit.subject.architectures import build
-    from auditkit.subject.model import Card, save_model
-    from auditkit.subject.schema import numeric_schema
+    from auditkit.subject.inference import numeric_schema
+    from auditkit.subject.model import Card
+    from auditkit.subject.model_file import save_model
 
     schema = numeric_schema([f"x{place}" for place in range(4)], target="label", classes=["no", "yes"])
     arguments = {"input_width": 4, "output_width": 2, "hidden": [16]}

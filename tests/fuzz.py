@@ -56,8 +56,9 @@ def write_files(folder: Path) -> None:
     import torch
 
     from auditkit.subject.architectures import build
-    from auditkit.subject.model import Card, save_model
-    from auditkit.subject.schema import infer_schema
+    from auditkit.subject.inference import infer_schema
+    from auditkit.subject.model import Card
+    from auditkit.subject.model_file import save_model
 
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(

@@ -52,7 +52,7 @@ def mitigate(
     from auditkit.render import render
     from auditkit.run import audit
     from auditkit.subject.data import read_data
-    from auditkit.subject.model import open_model
+    from auditkit.subject.model_file import open_model
     from auditkit.training.mitigate import mitigate as make
 
     if out.resolve() == model.resolve():

@@ -61,7 +61,7 @@ def retrain(
     from auditkit.output import output_folder
     from auditkit.subject.data import read_data
     from auditkit.subject.factory import read_arguments
-    from auditkit.subject.model import open_model
+    from auditkit.subject.model_file import open_model
     from auditkit.subject.schema import read_schema
     from auditkit.training.retrain import retrain as retrain_model
 

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.subject.data import Data, factorize, naming, origin, shown
+from auditkit.subject.inference import infer_classes
 from auditkit.subject.predict import Predictions, code_type
 from auditkit.subject.rows import missing_rows
-from auditkit.subject.schema import Schema, infer_classes
+from auditkit.subject.schema import Schema
 from auditkit.subject.values import FALSE_WORDS, TRUE_WORDS, numbers
 
 

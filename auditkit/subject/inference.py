@@ -1,14 +1,23 @@
-"""A schema for a whole data set: what no network could read is left out of the features, and said."""
+"""Schemas from data: of a whole data set, of the rows a network is trained on, of columns taken as they are."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from auditkit.errors import InputError, closest
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from auditkit.errors import DatasetError, InputError, SchemaError, closest
 from auditkit.subject.data import Data, factorize, naming
-from auditkit.subject.pixels import holds_images
-from auditkit.subject.schema import MAXIMUM_CATEGORIES, Schema, infer_schema
-from auditkit.subject.values import day, is_typed, number
+from auditkit.subject.pixels import holds_images, pixels, shape_of_images
+from auditkit.subject.schema import Feature, Schema
+from auditkit.subject.tokens import choose_length, learn_vocabulary
+from auditkit.subject.values import FALSE_WORDS, MISSING_NUMBERS, TRUE_WORDS, day, is_typed, number, numbers
+
+MAXIMUM_CATEGORIES = 1000
 
 
 def infer_whole(
@@ -61,3 +70,170 @@ def _unusable(data: Data, name: str) -> str | None:
         return "has the same value in every row"
     readable = all(number(word) != float("inf") for word in words) or all(day(word) != float("inf") for word in words)
     return None if readable or len(words) <= MAXIMUM_CATEGORIES else f"has {len(words):,} different texts"
+
+
+def infer_schema(
+    frame: pd.DataFrame,
+    *,
+    target: str,
+    sensitive: Sequence[str] = (),
+    features: Sequence[str] | None = None,
+    text: str | None = None,
+    image: tuple[int, int, int] | None = None,
+) -> Schema:
+    """Decide once, from the rows a network is trained on, what each column is and how it is encoded.
+
+    A column is numeric if every value that is not missing is a number, boolean if it holds one word for true and
+    one for false, else categorical. Numbers are standardised by their mean and population standard deviation
+    (by 1 where they are constant). Classes are sorted, as numbers if all of them are. `features` defaults to every
+    column but the target, sensitive ones included.
+
+    With `text` the texts of that column are the only feature; with `image`, a shape (channels, height, width), the
+    features are the pixels of one image. A column of arrays among the features is an image, and the only feature.
+
+    Raises:
+        DatasetError: a named column is missing, a text column has more than 1,000 distinct values, or the target
+            has fewer than 2 or more than 1,000 classes.
+    """
+    columns = [str(column) for column in frame.columns]
+    text_names = () if text is None else (text,)
+    for role, names in (
+        ("target", [target]),
+        ("sensitive", sensitive),
+        ("text", text_names),
+        ("feature", features or ()),
+    ):
+        for name in names:
+            if name not in columns:
+                raise DatasetError(f"has no {role} column {name!r}{closest(name, columns)}.")
+    names = [column for column in columns if column != target] if features is None else list(dict.fromkeys(features))
+    if target in names:
+        raise DatasetError(f"the target {target!r} is among the features; leave it out.")
+    if not names:
+        raise DatasetError(f"has no column but the target {target!r}: there is nothing to learn from.")
+    classes = infer_classes(frame, target)
+    arrays = [name for name in names if holds_images(frame[name])]
+    if text is not None:
+        inferred: tuple[Feature, ...] = (_infer_text(frame, text),)
+    elif image is not None or arrays:
+        inferred = (_infer_image(frame, arrays[:1] or names, image, of_arrays=bool(arrays)),)
+    else:
+        inferred = tuple(_infer_feature(frame, name) for name in names)
+    return Schema(
+        features=inferred,
+        target=target,
+        task="binary" if len(classes) == 2 else "multiclass",
+        classes=classes,
+        sensitive=tuple(dict.fromkeys(sensitive)),
+    )
+
+
+def infer_classes(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
+    """Return the classes of a target column: its distinct texts, sorted, as numbers if all of them are.
+
+    Raises:
+        DatasetError: there is no such column, or it has fewer than 2 or more than 1,000 classes.
+    """
+    if target not in frame.columns:
+        raise DatasetError(f"has no target column {target!r}{closest(target, list(frame.columns))}.")
+    _, classes = factorize(frame[target])
+    if not 2 <= len(classes) <= MAXIMUM_CATEGORIES:
+        raise DatasetError(
+            f"target {target!r} must have from 2 to {MAXIMUM_CATEGORIES:,} classes, got {len(classes):,}; "
+            "auditkit audits classifiers."
+        )
+    numeric = all(math.isfinite(number(name)) for name in classes)
+    return tuple(sorted(classes, key=float) if numeric else classes)
+
+
+def numeric_schema(
+    columns: Sequence[str],
+    *,
+    target: str | None,
+    classes: Sequence[str],
+    sensitive: Sequence[str] = (),
+    output: Literal["logits", "probabilities"] = "logits",
+) -> Schema:
+    """Return the schema of a network that reads these numeric columns as they are, in this order.
+
+    Raises:
+        SchemaError: no columns, fewer than 2 classes, or a name that occurs twice or in two roles.
+    """
+    try:
+        return Schema(
+            features=tuple(Feature(name=name, kind="numeric") for name in columns),
+            target=target,
+            task="binary" if len(classes) == 2 else "multiclass",
+            classes=tuple(classes),
+            sensitive=tuple(sensitive),
+            output=output,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SchemaError(
+            f"schema: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}."
+        ) from error
+
+
+def _infer_text(frame: pd.DataFrame, name: str) -> Feature:
+    _, texts = factorize(frame[name])
+    vocabulary = learn_vocabulary(texts)
+    if not vocabulary:
+        raise DatasetError(f"column {name!r} has no word that occurs twice: there is nothing to learn from.")
+    return Feature(name=name, kind="text", tokenizer="words", vocabulary=vocabulary, length=choose_length(texts))
+
+
+def _infer_image(
+    frame: pd.DataFrame, names: Sequence[str], shape: tuple[int, int, int] | None, *, of_arrays: bool
+) -> Feature:
+    if of_arrays:
+        name, shape = names[0], shape_of_images(frame, names[0])
+        columns: tuple[str, ...] = ()
+    else:
+        assert shape is not None
+        name, columns = "image", tuple(names)
+        if len(columns) != math.prod(shape):
+            raise DatasetError(
+                f"has {len(columns):,} columns that are neither target nor left out, but an image of "
+                f"{shape[1]}x{shape[2]} with {shape[0]} channels has {math.prod(shape):,} pixels; "
+                "leave the other columns out with --drop."
+            )
+    raw = pixels(frame, name, columns, shape)
+    mean, deviation = float(raw.mean(dtype=np.float64)), float(raw.std(dtype=np.float64))
+    return Feature(name=name, kind="image", shape=shape, columns=columns, mean=mean, scale=deviation or 1.0)
+
+
+def _infer_feature(frame: pd.DataFrame, name: str) -> Feature:
+    column = frame[name]
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return Feature(name=name, kind="boolean", missing=bool(column.isna().any()))
+    is_date = pd.api.types.is_datetime64_any_dtype(column.dtype)
+    if not is_typed(column) and not is_date:
+        codes, words = factorize(column)
+        folded = {word.casefold() for word in words} - MISSING_NUMBERS
+        one_each = len(folded & TRUE_WORDS) == 1 and len(folded & FALSE_WORDS) == 1
+        if len(folded) == 2 and one_each and folded != {"0", "1"}:
+            return Feature(name=name, kind="boolean", missing=bool(np.isnan(numbers(frame, name, boolean=True)).any()))
+        is_date = bool(words) and all(math.isfinite(day(word)) for word in words if word.lower() not in MISSING_NUMBERS)
+        read = [day(word) if is_date else number(word) for word in words]
+        if any(math.isinf(value) for value in read) or (words and all(math.isnan(value) for value in read)):
+            if len(words) > MAXIMUM_CATEGORIES:
+                raise DatasetError(
+                    f"column {name!r} has {len(words):,} distinct texts, and a categorical column at most "
+                    f"{MAXIMUM_CATEGORIES:,}; drop the column, or group its values."
+                )
+            return Feature(name=name, kind="categorical", categories=tuple(words), missing=bool((codes < 0).any()))
+    values = numbers(frame, name, date=is_date)
+    present = values[~np.isnan(values)]
+    mean, scale = 0.0, 1.0
+    if present.size:
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, deviation = float(present.mean()), float(present.std())
+        if not math.isfinite(mean) or not math.isfinite(deviation):
+            raise DatasetError(f"column {name!r} holds numbers that are too large to standardise.")
+        # Equal numbers can leave a deviation that is rounding error, and not exactly 0.
+        scale = deviation if present.min() < present.max() and deviation > 0 else 1.0
+    return Feature(
+        name=name, kind="date" if is_date else "numeric", mean=mean, scale=scale, missing=present.size < values.size
+    )

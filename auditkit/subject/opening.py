@@ -14,9 +14,11 @@ from torch import nn
 from auditkit.errors import InputError, closest
 from auditkit.subject.data import Data, naming
 from auditkit.subject.factory import is_code
-from auditkit.subject.model import Card, Model, model_from_module, open_model, save_model
+from auditkit.subject.inference import infer_classes, numeric_schema
+from auditkit.subject.model import Card, Model, model_from_module
+from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.outputs import PROBED_ROWS, declare, recognise
-from auditkit.subject.schema import Schema, infer_classes, numeric_schema
+from auditkit.subject.schema import Schema
 
 
 @dataclass(frozen=True, kw_only=True)

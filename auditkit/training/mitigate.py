@@ -26,7 +26,8 @@ from auditkit.errors import DatasetError, InputError, closest
 from auditkit.metrics.tradeoff import Constraint, thresholds_per_group
 from auditkit.subject.architectures import build
 from auditkit.subject.data import Data, factorize, naming
-from auditkit.subject.model import Card, Model, open_model, save_model
+from auditkit.subject.model import Card, Model
+from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.predict import choose_device, predict
 from auditkit.training.fit import fit, stratified_mask
 

@@ -170,22 +170,14 @@ def train_ensemble(
             return outputs
 
         forward_all = torch.vmap(forward, randomness="different")
-        optimizer = torch.optim.AdamW(
-            list(parameters.values()), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-        )
-        generator = torch.Generator().manual_seed(seed)
-        length = min(len(part) for part in rows)
-        for epoch in range(recipe.epochs):
-            order = torch.stack([part[torch.randperm(len(part), generator=generator)[:length]] for part in rows])
-            for batch in order.to(device).tensor_split(max(1, length // recipe.batch_size), dim=1):
-                outputs = forward_all(parameters, inputs[batch])
-                logits = class_logits(outputs.reshape(batch.numel(), -1), output)
-                # Every network has a mean of its own: the gradients of their sum are those of each alone.
-                loss = functional.cross_entropy(logits, labels[batch].reshape(-1)) * len(modules)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-            report((epoch + 1) / recipe.epochs)
+
+        def loss_of(batch: torch.Tensor) -> torch.Tensor:
+            outputs = forward_all(parameters, inputs[batch])
+            logits = class_logits(outputs.reshape(batch.numel(), -1), output)
+            # Every network has a mean of its own: the gradients of their sum are those of each alone.
+            return functional.cross_entropy(logits, labels[batch].reshape(-1)) * len(modules)
+
+        _descend(list(parameters.values()), loss_of, rows, recipe, seed, device, report)
         for index, module in enumerate(modules):
             module.load_state_dict({name: value[index].detach() for name, value in parameters.items()})
 
@@ -203,20 +195,39 @@ def train_each(
 ) -> None:
     """Train networks one after the other, in place, each on its own `rows`."""
     for index, (module, own) in enumerate(zip(modules, rows, strict=True)):
+
+        def loss_of(batch: torch.Tensor, module: nn.Module = module) -> torch.Tensor:
+            return functional.cross_entropy(class_logits(module(inputs[batch[0]]), output), labels[batch[0]])
+
+        def share(done: float, index: int = index) -> None:
+            report((index + done) / len(modules))
+
         with trained_on(module, device, seed + index):
             module.train()
-            optimizer = torch.optim.AdamW(
-                module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-            )
-            generator = torch.Generator().manual_seed(seed + index)
-            for epoch in range(recipe.epochs):
-                order = own[torch.randperm(len(own), generator=generator)].to(device)
-                for batch in order.tensor_split(max(1, len(own) // recipe.batch_size)):
-                    loss = functional.cross_entropy(class_logits(module(inputs[batch]), output), labels[batch])
-                    optimizer.zero_grad(set_to_none=True)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    optimizer.step()
-                report((index + (epoch + 1) / recipe.epochs) / len(modules))
+            _descend(list(module.parameters()), loss_of, [own], recipe, seed + index, device, share)
+
+
+def _descend(
+    parameters: list[torch.Tensor],
+    loss_of: Callable[[torch.Tensor], torch.Tensor],
+    rows: Sequence[torch.Tensor],
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    report: Callable[[float], None],
+) -> None:
+    """Lower the loss of batches, (networks, rows), drawn by `seed` from the rows of each network."""
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    generator = torch.Generator().manual_seed(seed)
+    length = min(len(part) for part in rows)
+    for epoch in range(recipe.epochs):
+        order = torch.stack([part[torch.randperm(len(part), generator=generator)[:length]] for part in rows])
+        for batch in order.to(device).tensor_split(max(1, length // recipe.batch_size), dim=1):
+            loss = loss_of(batch)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        report((epoch + 1) / recipe.epochs)
 
 
 def _score(module: nn.Module, inputs: torch.Tensor, output: Output, device: torch.device) -> NDArray[np.float64]:

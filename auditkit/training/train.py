@@ -11,10 +11,12 @@ import torch
 from auditkit.errors import InputError, closest
 from auditkit.subject.architectures import ARCHITECTURES, READS, build
 from auditkit.subject.data import Data, naming
-from auditkit.subject.model import Card, Model, open_model, save_model
+from auditkit.subject.inference import infer_schema
+from auditkit.subject.model import Card, Model
+from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.pixels import holds_images
 from auditkit.subject.predict import choose_device
-from auditkit.subject.schema import Schema, infer_schema
+from auditkit.subject.schema import Schema
 from auditkit.training.fit import fit
 from auditkit.training.private import fit_private
 

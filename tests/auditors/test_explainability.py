@@ -12,7 +12,7 @@ from auditkit.auditors.explainability import Explainability, decision_function
 from auditkit.errors import InputError
 from auditkit.evidence.report import Outcome
 from auditkit.metrics.attributions import ratio_of_means, sum_by_column
-from auditkit.subject.schema import numeric_schema
+from auditkit.subject.inference import numeric_schema
 
 
 def linear(weights: list[float]) -> torch.nn.Module:

@@ -12,7 +12,7 @@ from torch import nn
 import auditkit
 from auditkit.auditors.leakage import Leakage, recipe_of
 from auditkit.errors import InputError
-from auditkit.subject.model import open_model
+from auditkit.subject.model_file import open_model
 
 
 def outcome_of(report: auditkit.Report) -> auditkit.evidence.report.Outcome:  # type: ignore[name-defined]

@@ -10,8 +10,10 @@ import torch
 
 from auditkit.subject.architectures import build
 from auditkit.subject.data import Data, data_from_frame
-from auditkit.subject.model import Card, save_model
-from auditkit.subject.schema import Schema, infer_schema
+from auditkit.subject.inference import infer_schema
+from auditkit.subject.model import Card
+from auditkit.subject.model_file import save_model
+from auditkit.subject.schema import Schema
 
 
 def people(count: int = 60, seed: int = 0) -> pd.DataFrame:

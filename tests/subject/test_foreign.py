@@ -17,9 +17,11 @@ from torch import nn
 from auditkit.errors import InputError, ModelFileError, NotRun, SchemaError
 from auditkit.subject.archive import LEGACY
 from auditkit.subject.factory import build_network, read_arguments
-from auditkit.subject.model import Card, open_model, save_model
+from auditkit.subject.inference import numeric_schema
+from auditkit.subject.model import Card
+from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.opening import Declared, pack_model
-from auditkit.subject.schema import Schema, numeric_schema, read_schema
+from auditkit.subject.schema import Schema, read_schema
 
 WIDTH = 4
 

@@ -20,7 +20,7 @@ from PIL import Image
 from auditkit.errors import DatasetError
 from auditkit.subject import columnar_files, text_files
 from auditkit.subject.data import factorize, origin, read_data
-from auditkit.subject.schema import infer_schema
+from auditkit.subject.inference import infer_schema
 
 ROWS = {
     "age": [39, None, 17],

@@ -24,8 +24,9 @@ from torch import nn
 
 import auditkit
 from auditkit.errors import ModelFileError
-from auditkit.subject.model import open_model, read_model_file
-from auditkit.subject.schema import Schema, numeric_schema
+from auditkit.subject.inference import numeric_schema
+from auditkit.subject.model_file import open_model, read_model_file
+from auditkit.subject.schema import Schema
 
 TRACE = Path(f"/tmp/auditkit-hostile-trace-{os.getpid()}")
 WATCHED = ("os.system", "subprocess.Popen", "os.posix_spawn", "os.fork", "os.exec", "socket.connect", "ctypes.dlopen")
@@ -368,8 +369,8 @@ def test_nothing_of_auditkit_calls_what_unpickles():
 BOMBS = """
 import resource, sys, time, torch
 from auditkit.errors import ModelFileError
-from auditkit.subject.model import open_model
-from auditkit.subject.schema import numeric_schema
+from auditkit.subject.model_file import open_model
+from auditkit.subject.inference import numeric_schema
 schema = numeric_schema(["a"], target="y", classes=["no", "yes"])
 resting = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.argv[1:]:

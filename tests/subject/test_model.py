@@ -19,7 +19,8 @@ import torch
 from torch import nn
 
 from auditkit.errors import ModelFileError, NotRun
-from auditkit.subject.model import Card, model_from_module, open_model, save_model
+from auditkit.subject.model import Card, model_from_module
+from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.predict import predict
 
 

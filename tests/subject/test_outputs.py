@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from auditkit.errors import InputError
+from auditkit.subject.inference import numeric_schema
 from auditkit.subject.outputs import FirstOutput, declare, recognise
 from auditkit.subject.predict import predict
-from auditkit.subject.schema import numeric_schema
 
 ROWS = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 SCHEMA = numeric_schema(["a", "b", "c"], target="y", classes=["no", "yes"])

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from auditkit.errors import DatasetError, SchemaError
 from auditkit.subject.data import data_from_frame
-from auditkit.subject.schema import Feature, Schema, infer_classes, infer_schema, numeric_schema
+from auditkit.subject.inference import infer_classes, infer_schema, numeric_schema
+from auditkit.subject.schema import Feature, Schema
 
 CENSUS = Schema(
     features=(

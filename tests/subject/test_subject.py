@@ -10,7 +10,7 @@ import torch
 
 from auditkit.errors import DatasetError, InputError
 from auditkit.subject.data import Data, data_from_frame, read_data
-from auditkit.subject.model import open_model
+from auditkit.subject.model_file import open_model
 from auditkit.subject.subject import load_subject
 
 

@@ -10,7 +10,8 @@ from planted import images, reviews
 
 from auditkit.errors import InputError, ModelFileError
 from auditkit.subject.data import data_from_frame
-from auditkit.subject.model import Card, open_model, save_model
+from auditkit.subject.model import Card
+from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.predict import predict
 from auditkit.training.train import train
 
