@@ -10,7 +10,8 @@ from auditkit.auditors import installed
 from auditkit.errors import InputError
 from auditkit.evidence.comparison import Departure, departures
 from auditkit.evidence.report import DatasetRecord, ModelRecord, Report
-from auditkit.run import Progress, audit
+from auditkit.loading import Progress
+from auditkit.run import audit
 from auditkit.subject.schema import Schema
 
 TOLERANCE = 1e-6

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
-import platform
-import subprocess
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -26,34 +21,15 @@ from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.gate import judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.policy import Policy, check_measurements_exist, default_policy, read_policy
-from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, Outcome, Report, SubjectRecord
+from auditkit.evidence.report import Outcome, Report
 from auditkit.evidence.waivers import read_waivers
+from auditkit.loading import Progress, Stage, load
+from auditkit.recording import environment, subject_record
 from auditkit.subject.cache import Cache
-from auditkit.subject.data import Data, data_from_frame, read_data
-from auditkit.subject.decisions import Decisions, decision_schema
 from auditkit.subject.model import Model
-from auditkit.subject.opening import Declared, model_for
-from auditkit.subject.predict import ROWS_AT_ONCE
+from auditkit.subject.opening import Declared
 from auditkit.subject.schema import Schema
-from auditkit.subject.subject import NO_MODEL, Subject, load_subject
-from auditkit.subject.where import columns_named
-
-Progress = Callable[[str, float, str], None]
-"""Called with the auditor's name, the fraction done (0 to 1) and what is being done."""
-
-PACKAGES = ("torch", "captum", "fairlearn", "opacus", "numpy", "pandas", "scipy")
-
-
-@dataclasses.dataclass
-class Stage:
-    """Passes progress on under the name of the part that is running."""
-
-    report: Progress
-    name: str = "subject"
-
-    def __call__(self, fraction: float, what: str) -> None:
-        """Report that `fraction` of the part is done."""
-        self.report(self.name, fraction, what)
+from auditkit.subject.subject import NO_MODEL, Subject
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +154,7 @@ def audit(
     earlier = None if baseline is None else read_baseline(baseline)
     waived = () if waivers is None else read_waivers(waivers)
     stage = Stage(progress)
-    subject = _load(
+    subject = load(
         model,
         data,
         training_data,
@@ -218,8 +194,8 @@ def audit(
         created=datetime.now(UTC).replace(microsecond=0),
         strict=strict,
         asked=asked,
-        subject=_subject_record(subject),
-        environment=_environment(subject),
+        subject=subject_record(subject),
+        environment=environment(subject),
         policy=policy,
         outcomes=tuple(outcomes),
     )
@@ -287,86 +263,6 @@ def measures_of(name: str) -> tuple[str, ...] | None:
     return getattr(kind, "measures", None)
 
 
-def _load(
-    model: torch.nn.Module | Model | str | Path | None,
-    data: pd.DataFrame | str | Path,
-    training_data: pd.DataFrame | str | Path | None,
-    target: str | None,
-    sensitive: Sequence[str] | None,
-    declared: Declared,
-    *,
-    prediction: str | None,
-    score: str | None,
-    bins: Mapping[str, str] | None,
-    where: str | None,
-    also: Sequence[str],
-    conf_level: float,
-    top_k: int | None,
-    limit: int | None,
-    seed: int,
-    device: str,
-    encoding: str,
-    cache: Cache | None,
-    progress: Stage,
-) -> Subject:
-    progress(0.0, "opening the model")
-    read: list[Data] = []
-    named: list[str] = [*also]
-
-    def rows() -> Data:
-        if not read:
-            progress(0.2, "reading the data")
-            read.append(_read(data, encoding, named or None))
-        return read[0]
-
-    opened: Model | None = None
-    decisions: Decisions | None = None
-    if model is None:
-        decisions = Decisions(prediction=prediction, score=score, threshold=declared.threshold)
-        given = declared.schema
-        named += [*decisions.columns, *(sensitive or (given.sensitive if given else ())), *([target] if target else [])]
-        named += [given.target] if given and given.target else []
-        named += columns_named(where)
-        schema = decision_schema(rows, target=target, sensitive=sensitive, classes=declared.classes, given=given)
-    else:
-        if prediction is not None or score is not None:
-            raise InputError("prediction and score are columns of recorded decisions; leave them, or the model, out.")
-        opened = model_for(model, rows, target=target, sensitive=sensitive, declared=declared)
-        schema = opened.schema
-        named += [column for feature in schema.features for column in feature.reads]
-        named += [*(schema.sensitive if sensitive is None else sensitive), *columns_named(where)]
-        named += [schema.target] if schema.target else []
-    training = None if training_data is None else _read(training_data, encoding, None)
-    progress(0.5, "checking the data")
-    subject = load_subject(
-        opened,
-        rows(),
-        schema=schema,
-        decisions=decisions,
-        sensitive=sensitive,
-        bins=bins,
-        training=training,
-        where=where,
-        conf_level=conf_level,
-        top_k=top_k,
-        limit=limit,
-        seed=seed,
-        device=device,
-        cache=cache,
-        progress=progress,
-    )
-    progress(0.7, "predicting")
-    _ = subject.predictions
-    progress(1.0, "")
-    return subject
-
-
-def _read(data: pd.DataFrame | str | Path, encoding: str, needed: Sequence[str] | None) -> Data:
-    if isinstance(data, pd.DataFrame):
-        return data_from_frame(data)
-    return read_data(data, encoding=encoding, needed=needed)
-
-
 def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> Outcome:
     declared = measures_of(name) if auditor is None else getattr(auditor, "measures", None)
 
@@ -426,93 +322,6 @@ def _version_of(auditor: object) -> str:
         return version("auditkit")
     distributions = packages_distributions().get(package, [])
     return version(distributions[0]) if distributions else "unknown"
-
-
-def _subject_record(subject: Subject) -> SubjectRecord:
-    model, data, training = subject.opened, subject.data, subject.training
-    return SubjectRecord(
-        model=None
-        if model is None
-        else ModelRecord(
-            path=model.path,
-            sha256=model.sha256,
-            name=model.name,
-            kind=model.kind,
-            trust=model.trust,
-            architecture=model.architecture,
-            parameter_count=model.parameter_count,
-        ),
-        dataset=DatasetRecord(
-            path=data.path,
-            sha256=data.sha256,
-            row_count=subject.row_count_read,
-            audited_row_count=len(subject.labels),
-            rows_sha256=_rows_sha256(subject),
-        ),
-        training_dataset=None
-        if training is None
-        else DatasetRecord(
-            path=training.path,
-            sha256=training.sha256,
-            row_count=subject.training_row_count_read or 0,
-            audited_row_count=len(training.frame),
-        ),
-        sensitive=subject.sensitive,
-        notes=(*subject.notes, *subject.predictions.notes),
-        schema=subject.schema.for_report(),
-    )
-
-
-def _rows_sha256(subject: Subject) -> str:
-    """Tell which rows were audited: a hash of their places in the data set and of their labels."""
-    index, digest = subject.data.frame.index, hashlib.sha256()
-    for start in range(0, len(index), ROWS_AT_ONCE):
-        places = pd.util.hash_pandas_object(index[start : start + ROWS_AT_ONCE], index=False)
-        digest.update(places.to_numpy().tobytes())
-    digest.update(np.ascontiguousarray(subject.labels).data)
-    return digest.hexdigest()
-
-
-def _environment(subject: Subject) -> Environment:
-    commit, dirty = _git()
-    return Environment(
-        auditkit=version("auditkit"),
-        python=platform.python_version(),
-        platform=f"{platform.system()} {platform.machine()}",
-        packages=dict(_versions()),
-        device=torch.cuda.get_device_name(subject.device) if subject.device.type == "cuda" else "cpu",
-        threads=torch.get_num_threads(),
-        seed=subject.seed,
-        git_commit=commit,
-        git_dirty=dirty,
-    )
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for package in PACKAGES:
-        try:
-            yield package, version(package)
-        except PackageNotFoundError:  # a pin of ours that the user replaced by a build under another name
-            yield package, "unknown"
-
-
-def _git() -> tuple[str | None, bool | None]:
-    def git(*arguments: str) -> str:
-        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-        done = subprocess.run(  # noqa: S603  # fixed arguments, no shell
-            ["git", *arguments],  # noqa: S607  # git is where the user's PATH has it
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-            env=environment,
-        )
-        return done.stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.SubprocessError):
-        return None, None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,14 +22,16 @@ FLOORS = {
     "auditors": 5,
     "render": 5,
     "compliance": 2,
-    "run": 6,
+    "loading": 6,
+    "recording": 6,
+    "run": 7,
     "inspection": 6,
     "output": 6,
-    "replay": 7,
-    "terminal": 7,
-    "demo": 7,
-    "cli": 8,
-    "__main__": 9,
+    "replay": 8,
+    "terminal": 8,
+    "demo": 8,
+    "cli": 9,
+    "__main__": 10,
 }
 # A notebook asks the report itself for its picture: see Report._repr_html_.
 EXCEPTIONS = {("evidence/report.py", "auditkit.render.html")}
