@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,28 +12,10 @@ from scipy import stats
 from auditkit.errors import InputError
 from auditkit.evidence.counts import crossings, suppression_note
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
-from auditkit.metrics import quality, scores
+from auditkit.metrics import scores
+from auditkit.metrics.estimates import Breakdown
+from auditkit.metrics.quality import QUALITIES, quality_measurement
 from auditkit.subject.subject import Subject
-
-Measure = Callable[..., Measurement]
-
-OF_DECISIONS: dict[str, Measure] = {
-    "accuracy": scores.accuracy_measurement,
-    "balanced_accuracy": scores.balanced_accuracy_measurement,
-    "f1_score": functools.partial(quality.quality_measurement, "f1_score"),
-    "matthews_correlation": functools.partial(quality.quality_measurement, "matthews_correlation"),
-}
-OF_RANKINGS: dict[str, Measure] = {
-    "roc_auc": scores.roc_auc_measurement,
-    "average_precision": functools.partial(quality.quality_measurement, "average_precision"),
-}
-OF_PROBABILITIES: dict[str, Measure] = {
-    "log_loss": scores.log_loss_measurement,
-    "brier_score": functools.partial(quality.quality_measurement, "brier_score"),
-    "calibration_error": scores.calibration_error_measurement,
-    "calibration_slope": functools.partial(quality.quality_measurement, "calibration_slope"),
-    "mean_score": functools.partial(quality.quality_measurement, "mean_score"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +28,7 @@ class Performance:
     intersections: int = 2
 
     requires: ClassVar = ("labels",)
-    measures: ClassVar = tuple(f"performance.{name}" for name in (*OF_DECISIONS, *OF_RANKINGS, *OF_PROBABILITIES))
+    measures: ClassVar = tuple(f"performance.{name}" for name in QUALITIES)
 
     def __post_init__(self) -> None:
         """Refuse a depth under 1."""
@@ -58,29 +38,32 @@ class Performance:
     def audit(self, subject: Subject) -> Evidence:
         """Measure overall, and by the sensitive columns and their intersections."""
         labels, predictions = subject.labels, subject.predictions
-        metrics, probabilities, notes = _possible(subject)
+        possible, probabilities, notes = _possible(subject)
         notes += subject.scored_note
         rows = subject.scored_rows
-        scored = labels[rows], probabilities[rows]
         exhibits: list[Exhibit] = []
         if predictions.class_probabilities is not None:
-            exhibits.append(scores.calibration_curve(*scored, level=subject.conf_level, min_group=subject.min_group))
+            exhibits.append(
+                scores.calibration_curve(
+                    labels[rows], probabilities[rows], level=subject.conf_level, min_group=subject.min_group
+                )
+            )
         breakdowns = [(), *crossings(subject.sensitive, self.intersections)]
         measurements: list[Measurement] = []
         for done, columns in enumerate(breakdowns, 1):
             names, codes = subject.group_codes(columns) if columns else ((), None)
-            for name, measure in metrics.items():
-                of_all = name in OF_DECISIONS
-                options: dict[str, Any] = {"decisions": predictions.labels} if of_all else {}
+            whole = Breakdown(columns, names, codes, subject.min_group)
+            sampled = Breakdown(columns, names, None if codes is None else codes[rows], subject.min_group)
+            for name in possible:
+                of_all = QUALITIES[name].of == "decisions"
                 measurements.append(
-                    measure(
-                        *((labels, probabilities) if of_all else scored),
-                        columns=columns,
-                        names=names,
-                        codes=codes if of_all or codes is None else codes[rows],
+                    quality_measurement(
+                        name,
+                        labels if of_all else labels[rows],
+                        predictions.labels if of_all else probabilities[rows],
+                        whole if of_all else sampled,
+                        class_count=len(subject.schema.classes),
                         level=subject.conf_level,
-                        min_group=subject.min_group,
-                        **options,
                     )
                 )
             if codes is not None:
@@ -94,7 +77,7 @@ class Performance:
                 exhibits.append(
                     SliceTable(
                         title=f"Performance by {by}",
-                        measurements=tuple(f"performance.{name}" for name in metrics),
+                        measurements=tuple(f"performance.{name}" for name in possible),
                         by=columns,
                     )
                 )
@@ -103,15 +86,17 @@ class Performance:
         return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 
-def _possible(subject: Subject) -> tuple[dict[str, Measure], NDArray[np.float64], list[str]]:
+def _possible(subject: Subject) -> tuple[list[str], NDArray[np.float64], list[str]]:
     """Return what can be measured, (rows, classes) to measure it on, and a note on what cannot."""
     predictions = subject.predictions
     if predictions.class_probabilities is not None:
-        return OF_DECISIONS | OF_RANKINGS | OF_PROBABILITIES, predictions.class_probabilities, []
+        return list(QUALITIES), predictions.class_probabilities, []
     if predictions.ranking is not None:
         # Ranks order the rows as the scores do, and lie between 0 and 1.
         ranks = stats.rankdata(predictions.ranking) / len(predictions.ranking)
         note = "The scores are no probabilities: log loss, Brier score and calibration are left out."
-        return OF_DECISIONS | OF_RANKINGS, np.column_stack([1 - ranks, ranks]), [note]
-    decided = np.eye(len(subject.schema.classes))[predictions.labels]
-    return OF_DECISIONS, decided, ["The data hold decisions and no scores: ranking and calibration are left out."]
+        named = [name for name, quality in QUALITIES.items() if quality.of != "probabilities"]
+        return named, np.column_stack([1 - ranks, ranks]), [note]
+    named = [name for name, quality in QUALITIES.items() if quality.of == "decisions"]
+    note = "The data hold decisions and no scores: ranking and calibration are left out."
+    return named, np.zeros((len(subject.labels), 0)), [note]

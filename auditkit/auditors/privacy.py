@@ -25,9 +25,10 @@ from auditkit.evidence.measurement import (
 )
 from auditkit.metrics.disparity import gap_measurements
 from auditkit.metrics.privacy_audit import OneRun, one_run_lower_bound
+from auditkit.metrics.quality import quality_measurement
 from auditkit.metrics.rates import rate_measurement
 from auditkit.metrics.repetitions import slice_of_runs
-from auditkit.metrics.scores import accuracy_measurement, calibration_error_measurement, paired_difference_interval
+from auditkit.metrics.scores import paired_difference_interval
 from auditkit.subject.predict import Predictions, predict
 from auditkit.subject.subject import Subject
 from auditkit.training.accounting import Ledger, composed_epsilon
@@ -115,13 +116,7 @@ class Privacy:
                 progress=progress,
             )
             ledgers.setdefault(name, []).append(ledger)
-            predictions = predict(
-                module,
-                subject.inputs,
-                output=output,
-                class_count=len(subject.schema.classes),
-                device=subject.device,
-            )
+            predictions = predict(module, subject.inputs, subject.schema, device=subject.device)
             runs.setdefault(name, []).append(predictions)
         measurements = _measurements(subject, runs, ledgers)
         exhibits = _exhibits(subject, runs, ledgers, measurements)
@@ -246,19 +241,18 @@ def _measurements(subject: Subject, runs: Runs, ledgers: dict[str, list[Ledger]]
         value=composed_epsilon(released, first.delta),
         source=f"{NIST}: the budget over all {len(released)} retrainings together; Opacus rdp accountant",
     )
+
+    def measured(name: str, given: NDArray[Any]) -> Measurement:
+        classes = len(subject.schema.classes)
+        return quality_measurement(name, subject.labels, given, class_count=classes, level=level)
+
     accuracy = _side_by_side(
         "privacy.accuracy",
-        {
-            name: [accuracy_measurement(subject.labels, part.probabilities, level=level) for part in parts]
-            for name, parts in runs.items()
-        },
+        {name: [measured("accuracy", part.labels) for part in parts] for name, parts in runs.items()},
     )
     calibration = _side_by_side(
         "privacy.calibration_error",
-        {
-            name: [calibration_error_measurement(subject.labels, part.probabilities, level=level) for part in parts]
-            for name, parts in runs.items()
-        },
+        {name: [measured("calibration_error", part.probabilities) for part in parts] for name, parts in runs.items()},
     )
     measurements = [epsilon, together, accuracy, _accuracy_loss(subject, runs), calibration]
     for column in subject.sensitive:

@@ -1,4 +1,4 @@
-"""Numbers of a whole confusion table, F1 and the Matthews correlation, with intervals that hold in small tables."""
+"""Numbers of a whole confusion table, accuracy to Matthews correlation, with intervals that hold in small ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.evidence.intervals import needs_exact, normal_quantile, proportion_interval
-from auditkit.metrics.estimates import Bound, Estimate
+from auditkit.evidence.intervals import mid_p, needs_exact, normal_quantile, proportion_interval
+from auditkit.metrics.estimates import Bound, Estimate, absent
 
 Table = NDArray[np.int64]
 
@@ -16,6 +16,36 @@ Table = NDArray[np.int64]
 def confusion_table(labels: NDArray[np.int64], decisions: NDArray[np.int64], classes: int) -> Table:
     """Return how many rows have each label and each decision: int64, (labels, decisions)."""
     return np.bincount(labels * classes + decisions, minlength=classes * classes).reshape(classes, classes)
+
+
+def accuracy(table: Table, levels: Sequence[float]) -> Estimate:
+    """Return the share of rows whose decision is the label: 1 is ideal. Wilson, or Clopper-Pearson."""
+    right, rows = int(np.trace(table)), int(table.sum())
+    bounds = []
+    for level in levels:
+        low, high = proportion_interval(right, rows, level)
+        method = "Clopper-Pearson" if needs_exact(right, rows, level) else "Wilson"
+        bounds.append((float(low), float(high), method))
+    return Estimate(right / rows, tuple(bounds))
+
+
+def balanced_accuracy(table: Table, levels: Sequence[float]) -> Estimate:
+    """Return the mean over the classes of the share of their rows that is decided right: 1 is ideal.
+
+    Undefined where a class has no rows. The interval adds the squares of the distances to the mid-P limits of each
+    class's share (Zou & Donner 2008, MOVER).
+    """
+    rows, right, classes = table.sum(axis=1), np.diag(table), len(table)
+    if not rows.all():
+        return Estimate(reason=absent(rows))
+    recall = right / rows
+    value = float(np.mean(recall))
+    bounds = []
+    for level in levels:
+        low, high = mid_p(right, rows, level)
+        down, up = np.linalg.norm(recall - low) / classes, np.linalg.norm(high - recall) / classes
+        bounds.append((value - float(down), value + float(up), "MOVER with mid-P limits of weight 0.6"))
+    return Estimate(value, tuple(bounds))
 
 
 def f1(table: Table, levels: Sequence[float]) -> Estimate:

@@ -92,6 +92,13 @@ def measure(
     )
 
 
+def absent(rows: Labels) -> str:
+    """Return the reason for a number that needs every class, of the number of rows of each: (classes,)."""
+    if len(rows) == 2:
+        return f"no rows with a {'positive' if int(np.argmin(rows)) else 'negative'} label"
+    return f"{int((rows == 0).sum())} of {len(rows)} classes have no rows"
+
+
 def shown_rows(breakdown: Breakdown, row_count: int) -> dict[tuple[str, ...], NDArray[np.intp]]:
     """Return the rows of each group that a report may show, by its key, in the order of the keys."""
     codes = np.zeros(row_count, dtype=np.int64) if breakdown.codes is None else breakdown.codes

@@ -1,154 +1,180 @@
-"""Further numbers on decisions and probabilities, overall and per group: one function, the numbers by name."""
+"""The numbers on decisions and on probabilities as measurements, overall and per group, by name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.evidence.intervals import normal_quantile, proportion_interval, skewed_mean_interval
+from auditkit.errors import InputError
 from auditkit.evidence.measurement import Better, Measurement, Unit
-from auditkit.metrics import calibration, confusion
-from auditkit.metrics.estimates import Bound, Breakdown, Estimate, Groups, Labels, Probabilities, measure
-from auditkit.metrics.ranking import average_precision
-from auditkit.metrics.scores import absent, check, predicted
+from auditkit.metrics import confusion, scores
+from auditkit.metrics.calibration import BIN_COUNT
+from auditkit.metrics.confusion import confusion_table
+from auditkit.metrics.estimates import Breakdown, Estimate, Labels, measure
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How a number is called, read and defined; `of_decisions` ones do not look at the probabilities."""
+    """How a number is made, read and defined.
 
+    `of` says what it is made of beside the labels: decisions, probabilities, or only the order of those. `needs` says
+    of which labels a group must have `min_group` rows: of `each`, of the positive one, or of no certain one.
+    `source_of_several` stands for `source` with more than two classes.
+    """
+
+    statistic: Callable[..., Estimate]
+    of: Literal["decisions", "order", "probabilities"]
     unit: Unit
     better: Better
     source: str
-    of_decisions: bool = False
+    needs: Literal["each", "positive", ""] = ""
+    source_of_several: str = ""
+    replicated: bool = True
 
+
+_CALIBRATION_ERROR = (
+    f"Guo et al. 2017 (arXiv:1706.04599): {BIN_COUNT} bins of the {{}} class's probability; "
+    "biased upward in small samples"
+)
 
 QUALITIES: dict[str, Quality] = {
-    "f1_score": Quality("number", "higher", "scikit-learn f1_score", of_decisions=True),
-    "matthews_correlation": Quality("number", "higher", "scikit-learn matthews_corrcoef", of_decisions=True),
-    "brier_score": Quality("number", "lower", "scikit-learn brier_score_loss"),
-    "average_precision": Quality("number", "higher", "scikit-learn average_precision_score (area under the PR curve)"),
-    "calibration_slope": Quality(
-        "number", "neither", "Cox 1958; 1 is ideal, under 1 the probabilities are too extreme"
+    "accuracy": Quality(confusion.accuracy, "decisions", "rate", "higher", "scikit-learn accuracy_score"),
+    "balanced_accuracy": Quality(
+        confusion.balanced_accuracy,
+        "decisions",
+        "rate",
+        "higher",
+        "scikit-learn balanced_accuracy_score",
+        needs="each",
     ),
-    "mean_score": Quality("rate", "neither", "mean probability of the positive class"),
+    "f1_score": Quality(confusion.f1, "decisions", "number", "higher", "scikit-learn f1_score", needs="positive"),
+    "matthews_correlation": Quality(
+        confusion.matthews_correlation, "decisions", "number", "higher", "scikit-learn matthews_corrcoef", needs="each"
+    ),
+    "roc_auc": Quality(
+        scores.roc_auc,
+        "order",
+        "number",
+        "higher",
+        "scikit-learn roc_auc_score",
+        needs="each",
+        source_of_several="scikit-learn roc_auc_score (ovr, macro)",
+    ),
+    "average_precision": Quality(
+        scores.average_precision,
+        "order",
+        "number",
+        "higher",
+        "scikit-learn average_precision_score (area under the PR curve)",
+        needs="positive",
+    ),
+    "log_loss": Quality(
+        scores.log_loss,
+        "probabilities",
+        "nats",
+        "lower",
+        "scikit-learn log_loss, probabilities clipped to [2.2e-16, 1 - 2.2e-16]",
+    ),
+    "brier_score": Quality(scores.brier_score, "probabilities", "number", "lower", "scikit-learn brier_score_loss"),
+    "calibration_error": Quality(
+        scores.calibration_error,
+        "probabilities",
+        "rate_difference",
+        "lower",
+        _CALIBRATION_ERROR.format("positive"),
+        source_of_several=_CALIBRATION_ERROR.format("most probable"),
+    ),
+    "calibration_slope": Quality(
+        scores.calibration_slope,
+        "probabilities",
+        "number",
+        "neither",
+        "Cox 1958; 1 is ideal, under 1 the probabilities are too extreme",
+        needs="each",
+        replicated=False,
+    ),
+    "mean_score": Quality(
+        scores.mean_score,
+        "probabilities",
+        "rate",
+        "neither",
+        "mean probability of the positive class",
+        replicated=False,
+    ),
 }
-"""The numbers that `quality_measurement` makes."""
+"""The numbers that `quality_measurement` makes, in the order of a report."""
 
 
 def quality_measurement(
     name: str,
     labels: Labels,
-    probabilities: Probabilities,
+    given: NDArray[Any],
+    breakdown: Breakdown | None = None,
     *,
-    decisions: Labels | None = None,
-    columns: tuple[str, ...] = (),
-    names: Groups = (),
-    codes: Labels | None = None,
+    class_count: int = 2,
     level: float = 0.95,
-    min_group: int = 10,
     prefix: str = "performance",
 ) -> Measurement:
-    """Return one of `QUALITIES`, with its interval; `decisions` default to the more probable class.
+    """Return one of `QUALITIES` with its interval: over all rows, or a slice for each group of a breakdown.
 
-    The calibration slope, the average precision and the mean score are those of the positive class; with more than two
-    classes the first is of the most probable class being right, the second the mean over the classes, and the third
-    the mean probability of the most probable class.
+    `given` are decisions, integer, (rows,), or probabilities, (rows, classes), as `QUALITIES[name].of` says. Of more
+    than two classes, F1 and the average precision are means over the classes, and the calibration slope and the mean
+    score those of the most probable class. In a group with fewer than `min_group` rows of a label that the number
+    rests on it is undefined, and says why.
+
+    Raises:
+        InputError: labels, decisions or probabilities that are none.
     """
-    check(labels, probabilities)
-    quality, classes = QUALITIES[name], probabilities.shape[1]
-    second: NDArray[Any] = probabilities
-    if quality.of_decisions:
-        second = predicted(probabilities) if decisions is None else decisions
+    quality, groups = QUALITIES[name], breakdown or Breakdown()
+    if quality.of == "decisions":
+        _check_decisions(labels, given, class_count)
+    else:
+        scores.check(labels, given)
+        class_count = given.shape[1]
+    fewest = groups.min_group if groups.codes is not None else 0
 
     def statistic(labels: Labels, given: NDArray[Any], levels: Sequence[float]) -> Estimate:
-        if name == "f1_score":
-            return confusion.f1(confusion.confusion_table(labels, given, classes), levels)
-        if name == "matthews_correlation":
-            return confusion.matthews_correlation(confusion.confusion_table(labels, given, classes), levels)
-        if name == "brier_score":
-            return _brier_score(labels, given, levels)
-        if name == "average_precision":
-            return _average_precision(labels, given, levels)
-        outcomes, confidences = calibration.confidence(labels, given)
-        if name == "calibration_slope":
-            return _calibration_slope(outcomes, confidences, levels)
-        return _mean(confidences, levels)
+        few = _too_few(quality.needs, np.bincount(labels, minlength=class_count), fewest)
+        if few:
+            return Estimate(reason=few)
+        if quality.of == "decisions":
+            return quality.statistic(confusion_table(labels, given, class_count), levels)
+        return quality.statistic(labels, given, levels)
 
     return measure(
         f"{prefix}.{name}",
         statistic,
         labels,
-        second,
-        Breakdown(columns, names, codes, min_group),
+        given,
+        groups,
         level,
         unit=quality.unit,
         better=quality.better,
-        source=quality.source,
-        replicated=name not in ("calibration_slope", "mean_score"),
+        source=quality.source_of_several if quality.source_of_several and class_count > 2 else quality.source,
+        replicated=quality.replicated,
     )
 
 
-def _brier_score(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
-    """Return the mean squared error of the probabilities; the interval's variance is at least what they imply."""
-    classes = probabilities.shape[1]
-    if classes == 2:  # both errors are the same, and one is counted
-        errors = (labels - probabilities[:, 1]) ** 2
-    else:
-        errors = ((np.eye(classes)[labels] - probabilities) ** 2).sum(axis=1)
-    value = float(errors.mean())
-    if not levels or len(labels) < 2:
-        return Estimate(value, (None,) * len(levels))
-    half = 2 if classes == 2 else 1
-    # The score of each row for each label that it could have had.
-    scores = ((probabilities**2).sum(axis=1)[:, None] - 2 * probabilities + 1) / half
-    expected = (probabilities * scores).sum(axis=1).mean()
-    moments = [float((probabilities * (scores - expected) ** power).sum(axis=1).mean()) for power in (2, 3)]
-    if errors.var(ddof=1) >= moments[0]:
-        moments = [float(errors.var(ddof=1)), float(((errors - value) ** 3).mean())]
-    return Estimate(value, _mean_bounds(value, moments[0], moments[1], len(labels), levels, 0.0, 2.0 / half))
+def _too_few(needs: str, rows: Labels, fewest: int) -> str | None:
+    """Return why too few rows have a label that a number rests on; where there are none, its statistic says so."""
+    few = (rows > 0) & (rows < fewest)
+    if not needs or not few.any():
+        return None
+    if len(rows) > 2:
+        return f"{int(few.sum())} of {len(rows)} classes have fewer than {fewest} rows"
+    label = "positive" if few[1] else "negative"
+    return f"fewer than {fewest} rows with a {label} label" if few[1] or needs == "each" else None
 
 
-def _mean(values: Probabilities, levels: Sequence[float]) -> Estimate:
-    value = float(values.mean())
-    if len(values) < 2:
-        return Estimate(value, (None,) * len(levels))
-    third = float(((values - value) ** 3).mean())
-    return Estimate(value, _mean_bounds(value, float(values.var(ddof=1)), third, len(values), levels, 0.0, 1.0))
-
-
-def _mean_bounds(
-    value: float, variance: float, third: float, count: int, levels: Sequence[float], lowest: float, highest: float
-) -> tuple[Bound, ...]:
-    skewness = third / variance**1.5 if variance > 0 else 0.0
-    bounds = [skewed_mean_interval(value, variance, skewness, count, level) for level in levels]
-    return tuple((max(low, lowest), min(high, highest), "Student's t joined with Hall's") for low, high in bounds)
-
-
-def _average_precision(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
-    """Return the average precision; its interval is that of a rate among the positive rows (Boyd et al. 2013)."""
-    classes = probabilities.shape[1]
-    rows = np.bincount(labels, minlength=classes)
-    asked = [1] if classes == 2 else list(range(classes))
-    if not rows[asked].all():
-        return Estimate(reason=absent(rows, classes))
-    values = np.array([average_precision(labels == code, probabilities[:, code]) for code in asked])
-    bounds = []
-    for level in levels:
-        low, high = proportion_interval(np.minimum(values * rows[asked], rows[asked]), rows[asked], level)
-        method = "Wilson or Clopper-Pearson over the positive rows"
-        method += ", means of the classes' limits" if len(asked) > 1 else ""
-        bounds.append((float(low.mean()), float(high.mean()), method))
-    return Estimate(float(values.mean()), tuple(bounds))
-
-
-def _calibration_slope(outcomes: NDArray[np.bool_], confidences: Probabilities, levels: Sequence[float]) -> Estimate:
-    slope = calibration.calibration_slope(outcomes, confidences)
-    if slope is None:
-        return Estimate(reason="no slope fits outcomes that are all alike, or that a threshold separates,")
-    halves = [normal_quantile(level) * slope.standard_error for level in levels]
-    return Estimate(slope.value, tuple((slope.value - half, slope.value + half, "Wald") for half in halves))
+def _check_decisions(labels: Labels, decisions: Labels, class_count: int) -> None:
+    if len(labels) == 0 or decisions.shape != labels.shape:
+        raise InputError(
+            f"decisions must have one class a row, at least 1, got {decisions.shape} for {len(labels):,} labels."
+        )
+    for what, codes in (("labels", labels), ("decisions", decisions)):
+        if codes.min() < 0 or codes.max() >= class_count:
+            raise InputError(f"{what} must be from 0 to {class_count - 1}, got {codes.min()} to {codes.max()}.")

@@ -11,6 +11,7 @@ import scipy.stats
 from auditkit.metrics import scores as score_metrics
 from auditkit.metrics.distances import distance_measurements, mean_gap_measurement
 from auditkit.metrics.estimates import Breakdown
+from auditkit.metrics.quality import quality_measurement
 
 
 def grouped(sizes, draw, seed=0):
@@ -108,8 +109,8 @@ def test_calibration_gap_is_the_difference_of_the_groups():
     positive, breakdown = grouped((60, 300, 40), lambda draws, number, size: draws.beta(1, 2, size))
     labels = (np.random.default_rng(3).random(400) < positive).astype(np.int64)
     gap = calibration_gap(labels, positive, breakdown)
-    parts = score_metrics.calibration_error_measurement(
-        labels, np.column_stack([1 - positive, positive]), columns=("g",), names=breakdown.names, codes=breakdown.codes
+    parts = quality_measurement(
+        "calibration_error", labels, np.column_stack([1 - positive, positive]), breakdown
     ).slices
     assert gap.value == max(part.value for part in parts) - min(part.value for part in parts)
     assert gap.interval.low <= gap.value <= gap.interval.high

@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
+from auditkit.errors import InputError
 from auditkit.metrics import confusion
 from auditkit.metrics.calibration import calibration_slope
+from auditkit.metrics.estimates import Breakdown
 from auditkit.metrics.quality import QUALITIES, quality_measurement
 from auditkit.metrics.ranking import average_precision
+from auditkit.subject.predict import decided
 
 
 def sample(seed, rows, classes=2, *, rounded=False):
@@ -26,8 +29,13 @@ def sample(seed, rows, classes=2, *, rounded=False):
     return labels.astype(np.int64), probabilities
 
 
-def found(labels, probabilities, **options):
-    return {name: quality_measurement(name, labels, probabilities, **options) for name in QUALITIES}
+def measured(name, labels, probabilities, breakdown=None):
+    given = decided(probabilities) if QUALITIES[name].of == "decisions" else probabilities
+    return quality_measurement(name, labels, given, breakdown, class_count=probabilities.shape[1])
+
+
+def found(labels, probabilities):
+    return {name: measured(name, labels, probabilities) for name in QUALITIES}
 
 
 @settings(max_examples=40, deadline=None)
@@ -90,7 +98,7 @@ def test_slope_is_that_of_a_logistic_regression(seed):
 )
 def test_no_slope_where_the_likelihood_has_no_maximum(positive):
     labels = np.repeat([0, 1], 10)
-    measurement = quality_measurement("calibration_slope", labels, np.column_stack([1 - positive, positive]))
+    measurement = measured("calibration_slope", labels, np.column_stack([1 - positive, positive]))
     assert measurement.value is None
     assert "no slope fits" in measurement.reason
 
@@ -111,8 +119,49 @@ def test_undefined_says_why():
 def test_decisions_can_be_given():
     labels, probabilities = sample(3, 100)
     decisions = 1 - (probabilities[:, 1] >= 0.5).astype(np.int64)
-    measurement = quality_measurement("matthews_correlation", labels, probabilities, decisions=decisions)
+    measurement = quality_measurement("matthews_correlation", labels, decisions)
     assert measurement.value == pytest.approx(sklearn.metrics.matthews_corrcoef(labels, decisions))
+
+
+@pytest.mark.parametrize("name", QUALITIES)
+def test_few_rows_of_a_label_are_not_told_by_a_group(name):
+    """A group of 9 positive rows: what rests on these rows is undefined there, and says why."""
+    labels = np.repeat(np.array([0, 1, 0, 1], dtype=np.int64), [91, 9, 50, 50])
+    positive = np.random.default_rng(4).beta(1, 1, 200)
+    breakdown = Breakdown(("g",), (("a",), ("b",)), np.repeat([0, 1], 100))
+    few, enough = measured(name, labels, np.column_stack([1 - positive, positive]), breakdown).slices
+    assert enough.value is not None
+    if QUALITIES[name].needs:
+        assert (few.value, few.interval) == (None, None)
+        assert few.reason == "fewer than 10 rows with a positive label in this group"
+    else:
+        assert few.value is not None
+    flipped = measured(name, 1 - labels, np.column_stack([1 - positive, positive]), breakdown).slices[0]
+    assert (flipped.value is None) == (QUALITIES[name].needs == "each")
+    assert measured(name, labels[:100], np.column_stack([1 - positive, positive])[:100]).value is not None
+
+
+def test_few_rows_of_one_of_several_classes():
+    labels = np.tile(np.repeat(np.array([0, 1, 2], dtype=np.int64), [50, 41, 9]), 2)
+    probabilities = np.random.default_rng(5).dirichlet([1, 1, 1], 200)
+    measurement = measured(
+        "roc_auc", labels, probabilities, Breakdown(("g",), (("a",), ("b",)), np.repeat([0, 1], 100))
+    )
+    assert {part.reason for part in measurement.slices} == {"1 of 3 classes have fewer than 10 rows in this group"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "decisions", "message"),
+    [
+        ([0, 1], [0, 2], "decisions must be from 0 to 1, got 0 to 2"),
+        ([0, -1], [0, 1], "labels must be from 0 to 1, got -1 to 0"),
+        ([0, 1, 1], [0, 1], "for 3 labels"),
+        ([], [], "at least 1"),
+    ],
+)
+def test_what_is_no_decision_is_refused(labels, decisions, message):
+    with pytest.raises(InputError, match=message):
+        quality_measurement("accuracy", np.array(labels, dtype=np.int64), np.array(decisions, dtype=np.int64))
 
 
 def test_groups_order_and_names_do_not_matter():
@@ -120,16 +169,9 @@ def test_groups_order_and_names_do_not_matter():
     codes = np.random.default_rng(2).integers(0, 3, 400)
     order = np.random.default_rng(3).permutation(400)
     for name in QUALITIES:
-        by = {"columns": ("g",), "names": (("a",), ("b",), ("c",))}
-        before = quality_measurement(name, labels, probabilities, codes=codes, **by)
-        after = quality_measurement(
-            name,
-            labels[order],
-            probabilities[order],
-            columns=("g",),
-            names=(("z",), ("y",), ("x",)),
-            codes=codes[order],
-        )
+        before = measured(name, labels, probabilities, Breakdown(("g",), (("a",), ("b",), ("c",)), codes))
+        renamed = Breakdown(("g",), (("z",), ("y",), ("x",)), codes[order])
+        after = measured(name, labels[order], probabilities[order], renamed)
         assert [part.count for part in before.slices] == [part.count for part in after.slices][::-1]
         for first, second in zip(before.slices, after.slices[::-1], strict=True):
             assert first.value == pytest.approx(second.value, rel=1e-9)

@@ -9,8 +9,9 @@ from auditkit.evidence.counts import tally
 from auditkit.evidence.measurement import Measurement
 from auditkit.evidence.regression import Earlier, regression
 from auditkit.metrics.disparity import gap_measurements
+from auditkit.metrics.estimates import Breakdown
+from auditkit.metrics.quality import quality_measurement
 from auditkit.metrics.replicates import block_count, deal, replicates, with_gap_replicates
-from auditkit.metrics.scores import accuracy_measurement, roc_auc_measurement
 
 GROUPS = (("a",), ("b",))
 
@@ -71,11 +72,11 @@ def test_measurements_carry_replicates_overall_and_per_group() -> None:
     rng = np.random.default_rng(5)
     labels, scores = rng.integers(0, 2, 1000), rng.uniform(size=1000)
     probabilities = np.column_stack([1 - scores, scores])
-    overall = roc_auc_measurement(labels, probabilities)
+    overall = quality_measurement("roc_auc", labels, probabilities)
     assert overall.value is not None
     assert np.mean(overall.replicates) == pytest.approx(overall.value, abs=0.01)
     codes = np.repeat([0, 1], [950, 50])
-    by_group = roc_auc_measurement(labels, probabilities, columns=("g",), names=GROUPS, codes=codes)
+    by_group = quality_measurement("roc_auc", labels, probabilities, Breakdown(("g",), GROUPS, codes))
     assert [len(part.replicates) for part in by_group.slices] == [20, 0]
 
 
@@ -100,8 +101,9 @@ def test_paired_intervals_cover_and_are_shorter(what: str) -> None:
     def measure(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> Measurement:
         if what == "parity":
             return gaps(groups, labels, (scores > 0).astype(np.int64))[0]
-        function = accuracy_measurement if what == "accuracy" else roc_auc_measurement
-        return function(labels, probabilities(scores))
+        if what == "accuracy":
+            return quality_measurement("accuracy", labels, (scores >= 0).astype(np.int64))
+        return quality_measurement("roc_auc", labels, probabilities(scores))
 
     rng = np.random.default_rng(6)
     truths = []

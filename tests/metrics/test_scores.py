@@ -10,15 +10,20 @@ from hypothesis import strategies as st
 
 from auditkit.errors import InputError
 from auditkit.metrics import scores
+from auditkit.metrics.estimates import Breakdown
+from auditkit.metrics.quality import QUALITIES, quality_measurement
+from auditkit.subject.predict import decided
 
-MEASURES = {
-    "accuracy": scores.accuracy_measurement,
-    "balanced_accuracy": scores.balanced_accuracy_measurement,
-    "log_loss": scores.log_loss_measurement,
-    "roc_auc": scores.roc_auc_measurement,
-    "calibration_error": scores.calibration_error_measurement,
-}
+MEASURED = ("accuracy", "balanced_accuracy", "log_loss", "roc_auc", "calibration_error")
 NAMES = (("a",), ("b",), ("c",))
+
+
+def measured(name, labels, probabilities, codes=None, *, names=NAMES, min_group=10):
+    """Return a measurement, of decisions where it is one of those."""
+    breakdown = None if codes is None else Breakdown(("g",), names, codes, min_group)
+    of_decisions = QUALITIES[name].of == "decisions"
+    given = decided(probabilities) if of_decisions else probabilities
+    return quality_measurement(name, labels, given, breakdown, class_count=probabilities.shape[1])
 
 
 def sample(seed, rows, classes=2, *, rounded=False):
@@ -53,7 +58,7 @@ def naive_calibration_error(labels, probabilities):
 def test_binary_values_are_scikit_learns(seed, rows, rounded):
     labels, probabilities = sample(seed, rows, rounded=rounded)
     positive = probabilities[:, 1]
-    found = {name: measure(labels, probabilities) for name, measure in MEASURES.items()}
+    found = {name: measured(name, labels, probabilities) for name in MEASURED}
     assert found["accuracy"].value == sklearn.metrics.accuracy_score(labels, positive >= 0.5)
     assert found["log_loss"].value == pytest.approx(
         sklearn.metrics.log_loss(labels, probabilities, labels=[0, 1]), rel=1e-12
@@ -75,7 +80,7 @@ def test_multiclass_values_are_scikit_learns(seed, classes):
     if len(np.unique(labels)) < classes:
         return
     predictions = probabilities.argmax(axis=1)
-    found = {name: measure(labels, probabilities) for name, measure in MEASURES.items()}
+    found = {name: measured(name, labels, probabilities) for name in MEASURED}
     assert found["accuracy"].value == sklearn.metrics.accuracy_score(labels, predictions)
     assert found["balanced_accuracy"].value == pytest.approx(
         sklearn.metrics.balanced_accuracy_score(labels, predictions), rel=1e-12
@@ -91,16 +96,16 @@ def test_multiclass_values_are_scikit_learns(seed, classes):
         assert measurement.interval.low <= measurement.value <= measurement.interval.high
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", MEASURED)
 def test_a_group_has_the_numbers_of_its_rows_alone(name):
     labels, probabilities = sample(1, 300)
     codes = np.random.default_rng(2).integers(0, 3, 300)
-    measurement = MEASURES[name](labels, probabilities, columns=("group",), names=NAMES, codes=codes)
+    measurement = measured(name, labels, probabilities, codes)
     assert measurement.value is None
-    assert measurement.by == ("group",)
+    assert measurement.by == ("g",)
     assert [part.name for part in measurement.slices] == ["a", "b", "c"]
     for code, part in enumerate(measurement.slices):
-        alone = MEASURES[name](labels[codes == code], probabilities[codes == code])
+        alone = measured(name, labels[codes == code], probabilities[codes == code])
         assert part.value == pytest.approx(alone.value, abs=1e-12)
         assert part.count == alone.count
         assert part.interval.low == pytest.approx(alone.interval.low, abs=1e-9)
@@ -110,15 +115,13 @@ def test_a_group_has_the_numbers_of_its_rows_alone(name):
         assert part.simultaneous_interval.method.endswith(", Sidak over 3 groups")
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", MEASURED)
 def test_order_of_rows_and_names_of_groups_do_not_matter(name):
     labels, probabilities = sample(3, 200)
     draws = np.random.default_rng(4)
     codes, order = draws.integers(0, 3, 200), draws.permutation(200)
-    before = MEASURES[name](labels, probabilities, columns=("g",), names=NAMES, codes=codes).slices
-    after = MEASURES[name](
-        labels[order], probabilities[order], columns=("g",), names=(("z",), ("y",), ("x",)), codes=codes[order]
-    ).slices
+    before = measured(name, labels, probabilities, codes).slices
+    after = measured(name, labels[order], probabilities[order], codes[order], names=(("z",), ("y",), ("x",))).slices
     assert [part.name for part in after] == ["x", "y", "z"]
     for part, same in zip(before, reversed(after), strict=True):
         assert part.value == pytest.approx(same.value, abs=1e-12)
@@ -126,12 +129,12 @@ def test_order_of_rows_and_names_of_groups_do_not_matter(name):
         assert part.interval.high == pytest.approx(same.interval.high, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", MEASURED)
 def test_extreme_scores_have_an_interval(name):
     """All right and sure of it; all wrong and sure of it; all the same."""
     labels = np.repeat(np.array([0, 1], dtype=np.int64), 20)
     for positive in (labels.astype(float), 1.0 - labels, np.full(40, 0.5)):
-        measurement = MEASURES[name](labels, np.column_stack([1 - positive, positive]))
+        measurement = measured(name, labels, np.column_stack([1 - positive, positive]))
         assert measurement.value is not None
         assert measurement.interval.low <= measurement.value <= measurement.interval.high
         if name != "log_loss":  # of losses without any spread, t knows none
@@ -142,35 +145,35 @@ def test_one_class_is_undefined_and_says_why():
     labels, probabilities = np.zeros(60, dtype=np.int64), np.tile([0.7, 0.3], (60, 1))
     codes = np.repeat(np.arange(3), 20)
     for name in ("roc_auc", "balanced_accuracy"):
-        measurement = MEASURES[name](labels, probabilities)
+        measurement = measured(name, labels, probabilities)
         assert (measurement.value, measurement.interval) == (None, None)
         assert measurement.reason == "no rows with a positive label"
-        parts = MEASURES[name](labels, probabilities, columns=("g",), names=NAMES, codes=codes).slices
+        parts = measured(name, labels, probabilities, codes).slices
         assert {part.reason for part in parts} == {"no rows with a positive label in this group"}
-        flipped = MEASURES[name](1 - labels, probabilities)
+        flipped = measured(name, 1 - labels, probabilities)
         assert flipped.reason == "no rows with a negative label"
     three = np.tile([0.5, 0.3, 0.2], (60, 1))
-    assert scores.roc_auc_measurement(labels, three).reason == "2 of 3 classes have no rows"
+    assert measured("roc_auc", labels, three).reason == "2 of 3 classes have no rows"
     for name in ("accuracy", "log_loss", "calibration_error"):
-        assert MEASURES[name](labels, probabilities).value is not None
+        assert measured(name, labels, probabilities).value is not None
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", MEASURED)
 def test_small_groups_are_not_shown(name):
     labels, probabilities = sample(5, 105)
     names = (*NAMES, ("d",))
     codes = np.repeat(np.arange(4), [50, 35, 16, 4])
-    measurement = MEASURES[name](labels, probabilities, columns=("g",), names=names, codes=codes)
+    measurement = measured(name, labels, probabilities, codes, names=names)
     assert [part.name for part in measurement.slices] == ["a", "b"]
     assert measurement.count == 85
-    nothing = MEASURES[name](labels, probabilities, columns=("g",), names=names, codes=codes, min_group=40)
+    nothing = measured(name, labels, probabilities, codes, names=names, min_group=40)
     assert nothing.slices == ()
     assert "at least 40 rows" in nothing.reason
 
 
 def test_log_loss_is_clipped_like_scikit_learn():
     labels, probabilities = np.array([0, 1, 1, 0]), np.array([[1.0, 0.0], [1.0, 0.0], [0.2, 0.8], [0.0, 1.0]])
-    found = scores.log_loss_measurement(labels, probabilities)
+    found = measured("log_loss", labels, probabilities)
     assert found.value == pytest.approx(sklearn.metrics.log_loss(labels, probabilities), rel=1e-12)
     assert found.value == pytest.approx((2 * 36.04365338911715 - np.log(0.8)) / 4)
     assert "clipped" in found.source
@@ -178,8 +181,8 @@ def test_log_loss_is_clipped_like_scikit_learn():
 
 def test_half_is_positive():
     labels, probabilities = np.array([1, 1, 0]), np.array([[0.5, 0.5], [0.51, 0.49], [0.5, 0.5]])
-    assert scores.predicted(probabilities).tolist() == [1, 0, 1]
-    assert scores.accuracy_measurement(labels, probabilities).value == 1 / 3
+    assert decided(probabilities).tolist() == [1, 0, 1]
+    assert measured("accuracy", labels, probabilities).value == 1 / 3
 
 
 @pytest.mark.parametrize(
@@ -194,10 +197,10 @@ def test_half_is_positive():
         ([], np.zeros((0, 2)), "at least 1 row, got 0"),
     ],
 )
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", ["log_loss", "roc_auc", "calibration_error"])
 def test_what_is_no_probability_is_refused(name, labels, probabilities, message):
     with pytest.raises(InputError, match=message):
-        MEASURES[name](np.array(labels, dtype=np.int64), np.array(probabilities))
+        measured(name, np.array(labels, dtype=np.int64), np.array(probabilities))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +218,7 @@ def test_coverage_of_log_loss(shape, temperature, rows):
 
     labels, probabilities = draw(2_000_000)
     truth = -np.log(probabilities[np.arange(len(labels)), labels]).mean()
-    bounds = [scores.log_loss_measurement(*draw(rows)).interval for _ in range(1000)]
+    bounds = [measured("log_loss", *draw(rows)).interval for _ in range(1000)]
     assert np.mean([bound.low <= truth <= bound.high for bound in bounds]) >= 0.93
 
 
@@ -228,7 +231,7 @@ def test_coverage_of_balanced_accuracy(sizes, recalls):
     held = []
     for _ in range(600):
         positive = np.where(draws.random(len(labels)) < rate, labels, 1 - labels).astype(float)
-        bound = scores.balanced_accuracy_measurement(labels, np.column_stack([1 - positive, positive])).interval
+        bound = measured("balanced_accuracy", labels, np.column_stack([1 - positive, positive])).interval
         held.append(bound.low <= np.mean(recalls) <= bound.high)
     assert np.mean(held) >= 0.93 - 0.02  # two standard errors of 600 draws
 
