@@ -101,7 +101,8 @@ class DataChecks:
         notes: list[str] = []
         exhibits: list[Exhibit] = [_glance(subject, columns, repeated, shared, constants)]
         if any(mask.any() for mask in missing.values()):
-            exhibits.append(_chart("Missing values by column", "missing_rate", ("column",)))
+            chart = _chart("Missing values by column", "missing_rate", ("column",))
+            exhibits.append(chart.model_copy(update={"zeros": False}))
         for column in subject.sensitive:
             names, codes = subject.group_codes((column,))
             sizes = np.bincount(codes, minlength=len(names))

@@ -130,13 +130,17 @@ class Table(Record):
 
 
 class SliceChart(Record):
-    """A picture of the slices of one measurement with their intervals, against its limits if it has any."""
+    """A picture of the slices of one measurement with their intervals, against its limits if it has any.
+
+    `zeros` says whether slices of exactly zero are drawn; where they are not, the page counts them.
+    """
 
     kind: Literal["slices"] = "slices"
     title: str
     note: str = ""
     measurement: str
     by: tuple[str, ...] = ()
+    zeros: bool = True
 
 
 class SliceTable(Record):

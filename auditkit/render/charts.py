@@ -51,14 +51,20 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def slices_chart(
-    measurement: Measurement, *, heading: str, limit: Limit | None = None, overall: float | None = None
+    measurement: Measurement,
+    *,
+    heading: str,
+    limit: Limit | None = None,
+    overall: float | None = None,
+    zeros: bool = True,
 ) -> str:
     """Draw one row per slice: its value, the interval of the slice alone, and the simultaneous one, thinner.
 
     Shares are bars from zero, other units are dots. `limit` shades the side on which its bound holds;
-    `overall` is the value over all rows. Slices without a value are not drawn: `undrawn` names them.
+    `overall` is the value over all rows. Slices without a value are not drawn, nor, without `zeros`, those of
+    zero: `undrawn` names them.
     """
-    drawn = drawn_slices(measurement)
+    drawn = drawn_slices(measurement, zeros=zeros)
     if not drawn:
         return ""
     unit, bars = measurement.unit, measurement.unit == "share"
@@ -84,15 +90,19 @@ def slices_chart(
     return _svg("slices", heading, description, height + _AXIS, body)
 
 
-def drawn_slices(measurement: Measurement) -> list[Slice]:
-    """Return the slices that a picture shows, highest value first: all, or the highest and the lowest of many."""
-    known = sorted((part for part in measurement.slices if part.value is not None), key=lambda p: -(p.value or 0.0))
+def drawn_slices(measurement: Measurement, *, zeros: bool = True) -> list[Slice]:
+    """Return the slices that a picture shows, highest value first: all, or the highest and the lowest of many.
+
+    Without `zeros`, those of exactly zero are left out.
+    """
+    known = [part for part in measurement.slices if part.value is not None and (zeros or part.value)]
+    known.sort(key=lambda part: -(part.value or 0.0))
     if len(known) <= ROWS_SHOWN:
         return known
     return known[: ROWS_SHOWN // 2] + known[-ROWS_SHOWN // 2 :]
 
 
-def undrawn(measurement: Measurement) -> list[str]:
+def undrawn(measurement: Measurement, *, zeros: bool = True) -> list[str]:
     """Return one sentence per reason for which slices of the measurement are not in its picture."""
     reasons: dict[str, list[str]] = {}
     for part in measurement.slices:
@@ -100,6 +110,9 @@ def undrawn(measurement: Measurement) -> list[str]:
             reasons.setdefault(part.reason or "undefined", []).append(f"{part.name} (n = {part.count:,})")
     sentences = [f"Not shown: {', '.join(names)}: {reason}." for reason, names in reasons.items()]
     known = sum(part.value is not None for part in measurement.slices)
+    if zero_count := 0 if zeros else sum(part.value == 0 for part in measurement.slices):
+        sentences.append(f"{zero_count:,} of {known:,} values are zero, and not drawn; the table lists all.")
+        known -= zero_count
     if known > ROWS_SHOWN:
         sentences.append(
             f"The picture shows the {ROWS_SHOWN // 2} highest and the {ROWS_SHOWN // 2} lowest of {known:,} values; "

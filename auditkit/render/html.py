@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from auditkit.evidence.measurement import Curve, Line, Measurement, Slice, SliceTable, Unit
+from auditkit.evidence.measurement import Curve, Line, Measurement, Slice, SliceChart, SliceTable, Unit
 from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.report import DatasetRecord, Outcome, Report
 from auditkit.evidence.sentences import bound_words, number, title
@@ -127,9 +127,8 @@ def _strip(finding: Finding) -> Markup:
     return _svg(charts.strip(finding.value, finding.interval, finding.limit))
 
 
-def _slices_figure(
-    report: Report, outcome: Outcome, id: str, by: tuple[str, ...], heading: str
-) -> dict[str, Any] | None:
+def _slices_figure(report: Report, outcome: Outcome, exhibit: SliceChart) -> dict[str, Any] | None:
+    id, by = exhibit.measurement, exhibit.by
     measurement = _find(outcome, id, by)
     if measurement is None or not measurement.slices:
         return None
@@ -138,13 +137,13 @@ def _slices_figure(
     limit = next((x for x in bounds_it if per_group and x.regression_at_most is None), None)
     whole = _find(outcome, id, ()) if by else None
     overall = whole.value if whole else None
-    svg = charts.slices_chart(measurement, heading=heading, limit=limit, overall=overall)
+    svg = charts.slices_chart(measurement, heading=exhibit.title, limit=limit, overall=overall, zeros=exhibit.zeros)
     return {
         "svg": _svg(svg),
         "measurement": measurement,
         "limit": limit,
         "overall": overall,
-        "undrawn": charts.undrawn(measurement),
+        "undrawn": charts.undrawn(measurement, zeros=exhibit.zeros),
         "rows": sorted(measurement.slices, key=lambda p: (p.value is None, -(p.value or 0.0))),
         "level": next((part.interval.level for part in measurement.slices if part.interval), None),
         "simultaneous": any(part.simultaneous_interval for part in measurement.slices),

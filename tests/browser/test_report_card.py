@@ -119,6 +119,22 @@ def test_paper_shows_the_tables_the_whole_hashes_and_a_line_to_sign_on(wide: Wat
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
+def test_on_a_phone_the_cards_are_folded_and_a_link_opens_its_card(browser: Browser, card: Path) -> None:
+    for narrow in opened(browser, card, 390, "light"):
+        page = narrow.page
+        assert page.locator(".worst li").first.bounding_box()["y"] < 844 / 2  # type: ignore[index]  # it is visible
+        assert page.locator("details.fold[open]").count() == 0
+        assert page.locator("#findings .findings li").first.is_visible()
+        page.locator(".rail a[href='#auditor-2']").click()
+        assert page.locator("#auditor-2").is_visible()
+        assert not page.locator("#auditor-1").is_visible()
+
+
+def test_a_wide_window_shows_every_card(wide: Watched) -> None:
+    assert wide.page.locator("#auditor-2 figure").first.is_visible()
+    assert not wide.page.locator(".fold > summary").first.is_visible()
+
+
 def test_it_stays_small(card: Path) -> None:
     assert card.stat().st_size < 1_000_000
 

@@ -173,3 +173,10 @@ def test_logarithmic_axes_refuse_zero() -> None:
     line = Line(name="attack", x=(0.0, 1.0), y=(0.1, 1.0))
     with pytest.raises(ValueError, match="above 0"):
         Curve(title="t", x_label="x", y_label="y", scale="log", lines=(line,))
+
+
+def test_zeros_can_be_left_out_and_are_counted() -> None:
+    some = measurement(part("a", 0.0), part("b", 0.1), part("c", 0.0))
+    assert [one.name for one in drawn_slices(some, zeros=False)] == ["b"]
+    assert undrawn(some, zeros=False) == ["2 of 3 values are zero, and not drawn; the table lists all."]
+    assert undrawn(some) == []
