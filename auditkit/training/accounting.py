@@ -29,6 +29,8 @@ NOT_COVERED = (
 
 INITIAL_WEIGHTS = "as given by the caller; they must not have seen these rows without privacy"
 
+ALL_TRAINED = "all parameters"
+
 SEED_PUBLISHED = (
     "seed {seed}, published here so that the audit can be repeated: whoever reads it can regenerate the noise, so the "
     "guarantee does not hold against a reader of this report; train a model for release with an unpublished seed"
@@ -66,6 +68,7 @@ class Ledger(Record):
     target_epsilon: FiniteFloat
     delta: FiniteFloat
     initial_weights: str = INITIAL_WEIGHTS
+    trained_part: str = ALL_TRAINED
     seed: int | None
     seed_statement: str
     clipping: Literal["ghost", "hooks"]

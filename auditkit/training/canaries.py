@@ -23,28 +23,27 @@ class Canaries:
         count: int,
         parameters: list[nn.Parameter],
         *,
-        sample_rate: float,
         max_grad_norm: float,
         seed: int,
     ) -> None:
         """Draw coins and directions by `seed`, on the device of the parameters."""
         require_positive_int("canaries", count)
         device = parameters[0].device
-        self.generator = torch.Generator(device).manual_seed(seed)
-        self.sample_rate, self.max_grad_norm = sample_rate, max_grad_norm
-        self.parameters = parameters
+        generator = torch.Generator(device).manual_seed(seed)
+        self.max_grad_norm = max_grad_norm
         size = sum(parameter.numel() for parameter in parameters)
         width = min(size, COORDINATES)
-        self.coordinates = torch.randperm(size, generator=self.generator, device=device)[:width]
-        directions = torch.randn(count, width, generator=self.generator, device=device)
+        self.coordinates = torch.randperm(size, generator=generator, device=device)[:width]
+        directions = torch.randn(count, width, generator=generator, device=device)
         self.directions = directions / directions.norm(dim=1, keepdim=True)
-        self.included = torch.rand(count, generator=self.generator, device=device) < 0.5
+        self.included = torch.rand(count, generator=generator, device=device) < 0.5
         self.scores = torch.zeros(count, device=device)
+        self.drawn = torch.zeros(0, dtype=torch.int64, device=device)
+        """Which canaries the sampler of the training drew for this step, whether they are in it or not."""
 
     def add(self, gradients: list[torch.Tensor]) -> None:
         """Add the canaries that this step samples to the sums of clipped gradients, one tensor a parameter."""
-        draws = torch.rand(len(self.included), generator=self.generator, device=self.included.device)
-        sampled = self.included & (draws < self.sample_rate)
+        sampled = self.drawn[self.included[self.drawn]]
         flat = torch.zeros(sum(gradient.numel() for gradient in gradients), device=self.included.device)
         flat[self.coordinates] = self.max_grad_norm * self.directions[sampled].sum(dim=0)
         start = 0

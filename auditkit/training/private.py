@@ -27,11 +27,11 @@ from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
 from opacus.validators import ModuleValidator
 from torch import nn
-from torch.nn import functional
 
 from auditkit.errors import InputError, NotRun
 from auditkit.subject.architectures.text import RecurrentLinear, TextClassifier
 from auditkit.training.accounting import (
+    ALL_TRAINED,
     INITIAL_WEIGHTS,
     SEED_PUBLISHED,
     SEED_UNRECORDED,
@@ -44,14 +44,16 @@ from auditkit.training.accounting import (
 from auditkit.training.canaries import Canaries
 from auditkit.training.checkpoint import CHECKPOINTS, Checkpoint
 from auditkit.training.fit import (
+    Labels,
     Output,
     Progress,
-    class_logits,
     require_classes,
     require_positive,
     require_positive_int,
     require_rows,
+    row_losses,
     silent,
+    targets_of,
     tensor_of,
     trained_on,
 )
@@ -63,7 +65,7 @@ register_grad_sampler(RecurrentLinear)(compute_rnn_linear_grad_sample)
 def fit_private(
     module: nn.Module,
     inputs: NDArray[Any],
-    labels: NDArray[np.int64],
+    labels: Labels,
     *,
     epsilon: float,
     delta: float | None = None,
@@ -150,13 +152,13 @@ def fit_private(
     with trained_on(module, device, dropout_seed):
         require_classes(module, inputs, labels, device)
         all_inputs = tensor_of(inputs, device)
-        all_labels = torch.as_tensor(np.ascontiguousarray(labels, dtype=np.int64), device=device)
+        all_labels = targets_of(labels, device)
         generator = torch.Generator(device).manual_seed(noise_seed)
         module.train()
         adam = torch.optim.Adam(trainable(module), lr=learning_rate)
         file, taken, lost = None, 0, 0
         if checkpoint is not None:
-            settings = (epsilon, delta, max_grad_norm, epochs, batch_size, learning_rate, output)
+            settings = (epsilon, delta, max_grad_norm, epochs, batch_size, learning_rate, output, trained_part(module))
             digest = hashlib.sha256(all_inputs.cpu().numpy().tobytes() + all_labels.cpu().numpy().tobytes()).hexdigest()
             file = Checkpoint(checkpoint, f"{settings} {digest} {noise_multiplier}")
             taken, lost = file.load(module, adam) or (0, 0)
@@ -166,7 +168,6 @@ def fit_private(
             planted = Canaries(
                 canaries,
                 trainable(module),
-                sample_rate=sample_rate,
                 max_grad_norm=max_grad_norm,
                 seed=int(np.random.SeedSequence(entropy).generate_state(3, np.uint64)[2] >> 1),
             )
@@ -184,7 +185,9 @@ def fit_private(
             for step in range(taken + 1, steps + 1):
                 if file is not None and (step - taken - 1) % chunk == 0:
                     file.save(module, adam, taken=step - 1, spent=min(step - 1 + chunk, steps), lost=lost)
-                rows = poisson_sample(row_count, sample_rate, generator)
+                rows = poisson_sample(row_count + canaries, sample_rate, generator)
+                if planted is not None:  # they are drawn as the rows are, so that they test the sampling too
+                    planted.drawn, rows = rows[rows >= row_count] - row_count, rows[rows < row_count]
                 take_step(all_inputs[rows], all_labels[rows])
                 if step % max(1, steps // 100) == 0 or step == steps:
                     progress(step / steps, f"private step {step} of {steps}, target epsilon {epsilon:g}")
@@ -218,6 +221,7 @@ def fit_private(
         clipping=clipping_of(module),
         physical_batch_size=physical_batch_size,
         initial_weights=initial_weights,
+        trained_part=trained_part(module),
         lost_steps=lost,
         tuning_runs=tuning_runs,
         epsilon_with_tuning=rdp_epsilon(noise_multiplier, sample_rate, steps * (1 + tuning_runs), delta),
@@ -235,6 +239,15 @@ def poisson_sample(row_count: int, sample_rate: float, generator: torch.Generato
 def trainable(module: nn.Module) -> list[nn.Parameter]:
     """Return the parameters that training changes."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def trained_part(module: nn.Module) -> str:
+    """Return which parameters training changes, in words for the ledger."""
+    chosen = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    count, total = (sum(part.numel() for part in parts) for parts in (chosen.values(), module.parameters()))
+    if count == total:
+        return ALL_TRAINED
+    return f"{count:,} of {total:,} parameters ({', '.join(chosen)}); the others stay as they began"
 
 
 def clipping_of(module: nn.Module) -> Literal["ghost", "hooks"]:
@@ -309,9 +322,7 @@ def private_step(
         most = physical_batch_size or len(labels)
         for start in range(0, len(labels), most):
             part = slice(start, start + most)
-            losses = functional.cross_entropy(
-                class_logits(wrapped(inputs[part]), output), labels[part], reduction="none"
-            )
+            losses = row_losses(wrapped(inputs[part]), labels[part], output)
             if clipping == "ghost":
                 DPTensorFastGradientClipping(wrapped, private_optimizer, losses, "mean").backward()
             else:

@@ -9,6 +9,7 @@ from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from torch import nn
 
 from auditkit.metrics.privacy_audit import OneRun, one_run_lower_bound
+from auditkit.training import private
 from auditkit.training.accounting import Ledger
 from auditkit.training.private import fit_private
 
@@ -54,6 +55,13 @@ def test_planted_faults_are_caught(fault: str, monkeypatch: pytest.MonkeyPatch) 
 
         monkeypatch.setattr(kind, "add_noise", faulty)
     run, ledger = audited()
+    assert run.bound > ledger.epsilon
+
+
+def test_sampling_that_is_not_poisson_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted bug: every row in every step, where the accountant counts on a share of them."""
+    monkeypatch.setattr(private, "poisson_sample", lambda count, rate, generator: torch.arange(count))
+    run, ledger = audited(batch_size=8, epochs=4)
     assert run.bound > ledger.epsilon
 
 

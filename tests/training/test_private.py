@@ -267,7 +267,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, *, learning_rate: float) -> Iterato
         yield taken
 
 
-def test_every_step_of_a_run_is_sampled_and_noised(monkeypatch: pytest.MonkeyPatch) -> None:
+def check_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """Zero gradients leave a walk of variance lr^2 sigma^2 C^2 steps / B^2 a coordinate; no step goes without noise."""
     generator = np.random.default_rng(0)
     inputs = generator.normal(size=(300, 50)).astype(np.float32)
@@ -281,10 +281,45 @@ def test_every_step_of_a_run_is_sampled_and_noised(monkeypatch: pytest.MonkeyPat
     walk = weights(module) - start
     assert walk.square().mean().item() == pytest.approx(step_deviation**2 * 40, rel=0.15)
     for _, moved in taken:
-        assert moved.std().item() == pytest.approx(step_deviation, rel=0.2)
+        assert moved.std().item() == pytest.approx(step_deviation, rel=0.2), "a step without its noise"
     sizes = np.array([size for size, _ in taken])
-    assert sizes.std() > 2  # binomial: 5.2
+    assert sizes.std() > 2, "the batches are not Poisson samples"  # binomial: 5.2
     assert sizes.mean() == pytest.approx(30, abs=3)
+
+
+def test_every_step_of_a_run_is_sampled_and_noised(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_every_step(monkeypatch)
+
+
+def test_batches_of_a_fixed_size_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted bug: shuffled batches, each row once an epoch, where Poisson sampling is claimed."""
+
+    def shuffled(row_count: int, sample_rate: float, generator: torch.Generator) -> torch.Tensor:
+        return torch.randperm(row_count, generator=generator)[: round(row_count * sample_rate)]
+
+    monkeypatch.setattr(private, "poisson_sample", shuffled)
+    with pytest.raises(AssertionError, match="not Poisson samples"):
+        check_every_step(monkeypatch)
+
+
+def test_a_last_step_without_noise_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted bug: noise off in the last step; without gradients such a step moves nothing."""
+
+    @contextmanager
+    def faulty(*parts: Any, honest: Any = private_step, **settings: Any) -> Iterator[Any]:
+        batches: list[torch.Tensor] = []
+        with honest(*parts, **settings) as step:
+
+            def all_but_the_last(inputs: torch.Tensor, labels: torch.Tensor) -> None:
+                batches.append(labels)
+                if len(batches) < 40:
+                    step(inputs, labels)
+
+            yield all_but_the_last
+
+    monkeypatch.setitem(globals(), "private_step", faulty)
+    with pytest.raises(AssertionError, match="a step without its noise"):
+        check_every_step(monkeypatch)
 
 
 def test_the_ledger_states_what_happened() -> None:
