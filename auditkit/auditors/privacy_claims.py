@@ -1,0 +1,199 @@
+"""What a private training claims, as its ledger states it, and what an attack by canaries says of that claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.evidence.measurement import Column, Facts, Measurement, Slice, Table
+from auditkit.metrics.membership import confidence
+from auditkit.metrics.privacy_audit import OneRun, one_run_lower_bound
+from auditkit.subject.predict import predict
+from auditkit.subject.subject import Subject
+from auditkit.training.accounting import Ledger
+from auditkit.training.fit import Output
+from auditkit.training.private import fit_private
+
+AUDITED, EXCESS = "privacy.audited_epsilon", "privacy.audited_epsilon_excess"
+BLACK_BOX = "privacy.black_box_audited_epsilon"
+
+STEINKE = "Steinke, Nasr & Jagielski 2023 (arXiv:2305.08846), canaries in one run"
+MISLABELLED_SHARE = 0.05
+"""At most this share of the training rows become black-box canaries, so that the model still learns."""
+FEWEST_CANARIES = 10
+
+
+class Tested(NamedTuple):
+    """What two attacks on one training show, which hold together at the level: the second may lack rows."""
+
+    claim: float
+    white_box: OneRun
+    black_box: OneRun | None
+
+
+def attack_claim(
+    subject: Subject,
+    inputs: NDArray[Any],
+    labels: NDArray[np.int64],
+    output: Output,
+    claimed: Ledger,
+    *,
+    canary_count: int,
+    progress: Callable[[float, str], None],
+) -> Tested:
+    """Retrain once more as `claimed`, with canaries of both kinds in it, and return what their scores show.
+
+    White-box canaries are directions that an attacker looks for in every step. Black-box canaries are training rows
+    with a wrong label: a fair coin puts each in or leaves the row out, and an attacker who sees the last weights
+    alone asks how much surer of the wrong label they are than the audited model.
+    """
+    level = 1 - (1 - subject.conf_level) / 2
+    found: list[OneRun] = []
+
+    def judge(scores: NDArray[np.float64], included: NDArray[np.bool_]) -> None:
+        found.append(one_run_lower_bound(scores, included, delta=claimed.delta, level=level))
+
+    generator = np.random.default_rng(subject.seed)
+    count = min(canary_count, int(MISLABELLED_SHARE * len(labels)))
+    chosen = generator.choice(len(labels), size=count if count >= FEWEST_CANARIES else 0, replace=False)
+    included = generator.random(len(chosen)) < 0.5
+    given = labels.copy()
+    given[chosen] = (labels[chosen] + generator.integers(1, len(subject.schema.classes), len(chosen))) % len(
+        subject.schema.classes
+    )
+    kept = np.ones(len(labels), dtype=bool)
+    kept[chosen[~included]] = False
+    module = subject.model.fresh(subject.seed)
+    ledger = fit_private(
+        module,
+        inputs[kept],
+        given[kept],
+        epsilon=claimed.target_epsilon,
+        delta=claimed.delta,
+        seed=subject.seed,
+        device=subject.device,
+        output=output,
+        canaries=canary_count,
+        on_canaries=judge,
+        progress=lambda done, what: progress(done, f"testing the claim: {what}"),
+    )
+    if len(chosen):
+        sure, before = (
+            confidence(
+                predict(network, inputs[chosen], subject.schema, device=subject.device).probabilities, given[chosen]
+            )
+            for network in (module, subject.model.module)
+        )
+        judge(sure - before, included)
+    return Tested(ledger.epsilon, found[0], found[1] if len(found) > 1 else None)
+
+
+def claim_measurements(tested: dict[str, Tested]) -> list[Measurement]:
+    """Return the lower bounds on epsilon, and by how much the largest exceeds its claim."""
+    count = next(iter(tested.values())).white_box.canary_count
+    few = f"fewer than {FEWEST_CANARIES} rows are {MISLABELLED_SHARE * 100:g} % of the training rows"
+    runs = {name: (part.white_box, part.black_box) for name, part in tested.items()}
+    excess = [run.bound - tested[name].claim for name, pair in runs.items() for run in pair if run]
+    return [
+        Measurement(
+            id=AUDITED,
+            by=("retraining",),
+            unit="epsilon",
+            better="neither",
+            count=count,
+            slices=tuple(_bound(name, white, few) for name, (white, _) in runs.items()),
+            source=f"{STEINKE}: white-box; a lower bound, which proves little while it lies under the claim",
+        ),
+        Measurement(
+            id=BLACK_BOX,
+            by=("retraining",),
+            unit="epsilon",
+            better="neither",
+            count=max(black.canary_count if black else 0 for _, black in runs.values()),
+            slices=tuple(_bound(name, black, few) for name, (_, black) in runs.items()),
+            source=f"{STEINKE}: black-box, mislabelled rows; a lower bound, which is usually 0",
+        ),
+        Measurement(
+            id=EXCESS,
+            unit="epsilon",
+            better="lower",
+            count=count,
+            value=max(excess),
+            source=f"{STEINKE}; the largest lower bound minus its claim: above 0 a claim is false",
+        ),
+    ]
+
+
+def _bound(name: str, run: OneRun | None, few: str) -> Slice:
+    if run is None:
+        return Slice(name=name, value=None, count=0, reason=few)
+    return Slice(name=name, value=run.bound, count=run.guess_count)
+
+
+def claims_table(tested: dict[str, Tested], level: float) -> Table:
+    """Return each claim beside what the two attacks prove, and the most that they could have proved."""
+    rows = []
+    for name, part in tested.items():
+        for attacker, run in (("every step", part.white_box), ("the last weights alone", part.black_box)):
+            if run is None:
+                continue
+            verdict = "the claim is false" if run.bound > part.claim else "no contradiction"
+            guesses = f"{run.correct_count:,} of {run.guess_count:,}"
+            rows.append((name, attacker, part.claim, run.bound, run.ceiling, guesses, verdict))
+    return Table(
+        title="Is the claim true? An attack on the retraining",
+        note=(
+            f"Each retraining was made once more with canaries, each in it by a fair coin, and an attacker guessed "
+            f"which. One attacker sees every step, and looks for planted directions. The other sees the last weights "
+            f"alone, and looks for training rows with a wrong label; it usually proves nothing. The two lower bounds "
+            f"hold together at {level * 100:g} %. The ceiling is the bound if every guess had been right. A bound "
+            f"above the claim proves a fault; one below it proves no privacy."
+        ),
+        columns=(
+            Column(name="retraining"),
+            Column(name="the attacker sees"),
+            Column(name="claimed epsilon", unit="epsilon"),
+            Column(name="lower bound", unit="epsilon"),
+            Column(name="ceiling", unit="epsilon"),
+            Column(name="guessed right"),
+            Column(name="result"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def ledger_facts(name: str, ledger: Ledger) -> Facts:
+    """Return the ledger as statements a reader can check, with what the budget does not cover."""
+    rows = (
+        (
+            "Guarantee",
+            f"({ledger.epsilon:.4g}, {ledger.delta:.2g})-differential privacy ({ledger.accountant.upper()} accountant)",
+        ),
+        ("Planned with", f"epsilon at most {ledger.target_epsilon:g}; RDP accountant {ledger.epsilon_rdp:.4g}"),
+        ("Mechanism", ledger.mechanism),
+        ("Trust model", ledger.trust_model),
+        ("Unit of privacy", ledger.unit_of_privacy),
+        ("Contribution bound", ledger.contribution_bound),
+        ("Neighbouring relation", ledger.neighbouring_relation),
+        ("Rows n", f"{ledger.row_count:,} (1/n = {1 / ledger.row_count:.2g})"),
+        ("Sampling", ledger.sampling),
+        ("Expected batch", f"{ledger.expected_batch_size:,} rows"),
+        ("Noise multiplier", f"{ledger.noise_multiplier:.4g}"),
+        ("Clipping norm", f"{ledger.max_grad_norm:g}"),
+        ("Steps", f"{ledger.steps:,} ({ledger.epochs} epochs)"),
+        *((("Lost and paid for", f"{ledger.lost_steps:,} steps, by a kill"),) if ledger.lost_steps else ()),
+        (
+            "Tuning",
+            f"{ledger.tuning_runs} earlier runs declared: epsilon {ledger.epsilon_with_tuning:.4g} with them "
+            "(RDP accountant)",
+        ),
+        ("Initial weights", ledger.initial_weights),
+        ("Trained", ledger.trained_part),
+        ("Noise seed", ledger.seed_statement),
+        ("Library", f"Opacus {ledger.opacus}, torch {ledger.torch}"),
+        *(("Not covered", statement) for statement in ledger.not_covered),
+    )
+    return Facts(title=f"Privacy ledger, {name}", rows=rows)

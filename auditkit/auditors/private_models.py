@@ -1,0 +1,215 @@
+"""Private models beside the original: their numbers, the price of privacy over epsilon, and which group pays it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from auditkit.evidence.counts import tally
+from auditkit.evidence.measurement import Column, Curve, Exhibit, Line, Measurement, Slice, SliceChart, Table
+from auditkit.metrics.disparity import gap_measurements
+from auditkit.metrics.quality import quality_measurement
+from auditkit.metrics.rates import rate_measurement
+from auditkit.metrics.repetitions import slice_of_runs
+from auditkit.metrics.scores import paired_difference_interval
+from auditkit.subject.predict import Predictions
+from auditkit.subject.subject import Subject
+from auditkit.training.accounting import Ledger, composed_epsilon
+
+Runs = dict[str, list[Predictions]]
+"""What each model says of the audited rows: the original once, each epsilon once a seed."""
+
+ORIGINAL = "original"
+GAPS = ("demographic_parity_difference", "equalized_odds_difference")
+NIST = "NIST SP 800-226"
+
+
+def measurements_of(subject: Subject, runs: Runs, ledgers: dict[str, list[Ledger]]) -> list[Measurement]:
+    """Return the budgets, and what each model is worth: over all rows, within groups, and in gaps between them."""
+    first = next(iter(ledgers.values()))[0]
+    level, min_group = subject.conf_level, subject.min_group
+    epsilon = Measurement(
+        id="privacy.epsilon",
+        by=("retraining",),
+        unit="epsilon",
+        better="lower",
+        count=first.row_count,
+        slices=tuple(
+            Slice(name=name, value=part[0].epsilon, count=part[0].row_count) for name, part in ledgers.items()
+        ),
+        source=f"{NIST}; Opacus {first.accountant} accountant",
+    )
+    released = [ledger for part in ledgers.values() for ledger in part]
+    together = Measurement(
+        id="privacy.epsilon_of_all_runs",
+        unit="epsilon",
+        better="lower",
+        count=first.row_count,
+        value=composed_epsilon(released, first.delta),
+        source=f"{NIST}: the budget over all {len(released)} retrainings together; Opacus rdp accountant",
+    )
+
+    def measured(name: str, given: NDArray[Any]) -> Measurement:
+        classes = len(subject.schema.classes)
+        return quality_measurement(name, subject.labels, given, class_count=classes, level=level)
+
+    accuracy = _side_by_side(
+        "privacy.accuracy",
+        {name: [measured("accuracy", part.labels) for part in parts] for name, parts in runs.items()},
+    )
+    calibration = _side_by_side(
+        "privacy.calibration_error",
+        {name: [measured("calibration_error", part.probabilities) for part in parts] for name, parts in runs.items()},
+    )
+    measurements = [epsilon, together, accuracy, _accuracy_loss(subject, runs), calibration]
+    for column in subject.sensitive:
+        names, codes = subject.group_codes((column,))
+        found: dict[str, list[Measurement]] = {}
+        gaps: dict[str, list[dict[str, Measurement]]] = {}
+        for name, parts in runs.items():
+            for part in parts:
+                counts = tally((column,), names, codes, subject.labels, part.labels, subject.schema.classes)
+                rates = rate_measurement(counts, "accuracy", prefix="privacy", level=level, min_group=min_group)
+                found.setdefault(name, []).append(rates)
+                if subject.schema.task == "binary":
+                    pairs = gap_measurements(counts, prefix="privacy", level=level, min_group=min_group)
+                    gaps.setdefault(name, []).append({pair.id.partition(".")[2]: pair for pair in pairs})
+        measurements.append(_by_group("privacy.accuracy", column, found))
+        for gap in GAPS if gaps else ():
+            measurements.append(
+                _side_by_side(
+                    f"privacy.{gap}", {name: [part[gap] for part in parts] for name, parts in gaps.items()}, (column,)
+                )
+            )
+    return measurements
+
+
+def _accuracy_loss(subject: Subject, runs: Runs) -> Measurement:
+    right = runs[ORIGINAL][0].labels == subject.labels
+    slices = []
+    for name, parts in list(runs.items())[1:]:
+        losses = []
+        for part in parts:
+            value, interval = paired_difference_interval(right, part.labels == subject.labels, level=subject.conf_level)
+            losses.append(Slice(name=name, value=value, count=len(right), interval=interval))
+        slices.append(slice_of_runs(name, losses, low=-1.0, high=1.0))
+    return Measurement(
+        id="privacy.accuracy_loss",
+        by=("retraining",),
+        unit="rate_difference",
+        better="lower",
+        count=len(right),
+        slices=tuple(slices),
+        source=f"{NIST}: utility against the non-private model",
+    )
+
+
+def _side_by_side(id: str, models: dict[str, list[Measurement]], columns: tuple[str, ...] = ()) -> Measurement:
+    first = models[ORIGINAL][0]
+    return Measurement(
+        id=id,
+        by=("retraining", *columns),
+        unit=first.unit,
+        better=first.better,
+        count=first.count,
+        slices=tuple(slice_of_runs(name, parts, low=0.0, high=1.0) for name, parts in models.items()),
+        source=f"{first.source}; {NIST}: utility and bias against the non-private model",
+    )
+
+
+def _by_group(id: str, column: str, models: dict[str, list[Measurement]]) -> Measurement:
+    """Return the numbers of every group under every model: a slice for each pair, `epsilon 3 & Female`."""
+    first = models[ORIGINAL][0]
+    slices = []
+    for name, runs in models.items():
+        for parts in zip(*(run.slices for run in runs), strict=True):
+            slices.append(slice_of_runs(f"{name} & {parts[0].name}", parts, low=0.0, high=1.0))
+    return Measurement(
+        id=id,
+        by=("retraining", column),
+        unit=first.unit,
+        better=first.better,
+        count=first.count,
+        slices=tuple(slices),
+        source=f"{first.source}; {NIST}: utility and bias against the non-private model",
+        reason=first.reason,
+    )
+
+
+def exhibits_of(
+    subject: Subject, runs: Runs, ledgers: dict[str, list[Ledger]], measurements: list[Measurement]
+) -> list[Exhibit]:
+    """Return the pictures of what privacy costs, and whom."""
+    exhibits: list[Exhibit] = [
+        SliceChart(
+            title="Accuracy of the original and of the private retraining",
+            measurement="privacy.accuracy",
+            by=("retraining",),
+        )
+    ]
+    targets = {name: part[0].target_epsilon for name, part in ledgers.items()}
+    by = {(part.id.partition(".")[2], part.by): part for part in measurements}
+    for metric in ("accuracy", "calibration_error") if len(targets) > 1 else ():
+        exhibits.append(_frontier(metric, by[metric, ("retraining",)], targets))
+    for column in subject.sensitive:
+        exhibits.append(_who_pays(by["accuracy", ("retraining", column)], column, list(runs)))
+        for gap in GAPS if len(targets) > 1 else ():
+            if (gap, ("retraining", column)) in by:
+                exhibits.append(_frontier(f"{gap}, {column}", by[gap, ("retraining", column)], targets))
+    return exhibits
+
+
+def _frontier(metric: str, measurement: Measurement, targets: dict[str, float]) -> Curve:
+    """Return a number over epsilon with its band, and the original's as a level line."""
+    words = metric.replace("_", " ")
+    slices = {part.name: part for part in measurement.slices}
+    points = sorted((epsilon, name) for name, epsilon in targets.items() if slices[name].value is not None)
+    lines = [_line("private", [epsilon for epsilon, _ in points], [slices[name] for _, name in points])]
+    if slices[ORIGINAL].value is not None:
+        ends = [min(targets.values()), max(targets.values())]
+        lines.append(_line(ORIGINAL, ends, [slices[ORIGINAL]] * 2))
+    return Curve(
+        title=f"The price of privacy: {words}",
+        note="Smaller epsilon is more private. Bands are the intervals; the original has no epsilon.",
+        x_label="epsilon",
+        y_label=words.partition(",")[0],
+        x_unit="epsilon",
+        y_unit=measurement.unit,
+        lines=tuple(lines),
+    )
+
+
+def _line(name: str, across: list[float], parts: list[Slice]) -> Line:
+    intervals = [part.interval for part in parts if part.interval is not None]
+    banded = len(intervals) == len(parts)
+    return Line(
+        name=name,
+        x=tuple(across),
+        y=tuple(part.value or 0.0 for part in parts),
+        low=tuple(interval.low for interval in intervals) if banded else None,
+        high=tuple(interval.high for interval in intervals) if banded else None,
+    )
+
+
+def _who_pays(accuracy: Measurement, column: str, models: list[str]) -> Table:
+    by_model: dict[str, list[Slice]] = {name: [] for name in models}
+    for part in accuracy.slices:
+        by_model[part.name.partition(" & ")[0]].append(part)
+    rows = []
+    for parts in zip(*by_model.values(), strict=True):
+        values = [part.value for part in parts]
+        losses = [None if values[0] is None or value is None else value - values[0] for value in values[1:]]
+        group = parts[0].name.removeprefix(f"{ORIGINAL} & ")
+        rows.append((group, float(parts[0].count), *values, *losses))
+    return Table(
+        title=f"Who pays for privacy: accuracy by {column}",
+        note="The change is private minus original, in percentage points: negative where the group loses accuracy.",
+        columns=(
+            Column(name=column),
+            Column(name="rows", unit="rows"),
+            *(Column(name=name, unit="rate") for name in models),
+            *(Column(name=f"change at {name}", unit="rate_difference") for name in models[1:]),
+        ),
+        rows=tuple(rows),
+    )
