@@ -81,7 +81,9 @@ def load(
         named += [*decisions.columns, *(sensitive or (given.sensitive if given else ())), *([target] if target else [])]
         named += [given.target] if given and given.target else []
         named += columns_named(where)
-        schema = decision_schema(rows, target=target, sensitive=sensitive, classes=declared.classes, given=given)
+        schema = decision_schema(
+            rows, target=target, sensitive=sensitive, classes=declared.classes, task=declared.task, given=given
+        )
     else:
         if prediction is not None or score is not None:
             raise InputError("prediction and score are columns of recorded decisions; leave them, or the model, out.")

@@ -162,7 +162,7 @@ def test_run_opens_what_is_trusted_and_says_so_in_red(
     assert call([*command, "--trust-pickle", "sha256:" + "0" * 64]) == 2
     for wrong, match in (
         (["--output", "score"], "needs a threshold"),
-        (["--task", "regression"], "auditkit audits decisions between classes"),
+        (["--task", "regression"], "the model's schema names the classes no, yes"),
         (["--classes", "a"], "at least two different classes"),
         (["--architecture-args", "["], "must be a JSON object"),
     ):

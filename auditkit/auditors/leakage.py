@@ -83,8 +83,7 @@ class Leakage:
         trained = predict(
             subject.model.module,
             training_inputs,
-            output=output,
-            class_count=len(subject.schema.classes),
+            subject.schema,
             device=subject.device,
         )
         probabilities = np.concatenate([trained.probabilities, audited])

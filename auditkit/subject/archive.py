@@ -73,10 +73,11 @@ def read_contents(file: BinaryIO) -> Contents:
             return Contents("zip archive", content=read_archive(file, size))
         if start.startswith(LEGACY):
             return Contents("legacy file", content=_read_legacy(file, size))
-        if start.startswith(b"\x80"):
-            raise Program("pickle", "a pickle (of pickle.dump or joblib), whose code runs when it is opened")
+        # Before pickles: the length of a header, with which a safetensors file begins, may begin as they do.
         if len(start) > 8 and struct.unpack("<Q", start[:8])[0] < size and start[8:9] == b"{":
             return _read_safetensors(file, size)
+        if start.startswith(b"\x80"):
+            raise Program("pickle", "a pickle (of pickle.dump or joblib), whose code runs when it is opened")
     except Program as program:
         return Contents("program", program=program.kind, what=str(program))
     zlib = len(start) > 1 and start[0] == 0x78 and (start[0] * 256 + start[1]) % 31 == 0

@@ -29,7 +29,10 @@ class Cache:
     others: Sequence[Path] = ()
 
     def load(self, key: str, *, row_count: int, class_count: int) -> tuple[Predictions, Path] | None:
-        """Return the predictions kept under a key and their file, or None; a file that does not fit is passed over."""
+        """Return the predictions kept under a key and their file, or None; a file that does not fit is passed over.
+
+        Without classes they are the numbers of a regression.
+        """
         for folder in (*([self.folder] if self.folder else []), *self.others):
             path = folder / f"{key}.npz"
             try:
@@ -37,9 +40,11 @@ class Cache:
                     probabilities, notes = archive["probabilities"], archive["notes"]
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError, RuntimeError):
                 continue
-            whole = probabilities.shape == (row_count, class_count) and probabilities.dtype.kind == "f"
-            if whole and bool(((probabilities >= 0) & (probabilities <= 1)).all()):
-                said = tuple(str(note) for note in notes)
+            whole = probabilities.shape == (row_count, class_count or 1) and probabilities.dtype.kind == "f"
+            said = tuple(str(note) for note in notes)
+            if whole and not class_count and bool(np.isfinite(probabilities).all()):
+                return Predictions(labels=probabilities[:, 0], class_probabilities=None, notes=said), path
+            if whole and class_count and bool(((probabilities >= 0) & (probabilities <= 1)).all()):
                 return Predictions(labels=decided(probabilities), class_probabilities=probabilities, notes=said), path
         return None
 
@@ -50,8 +55,10 @@ class Cache:
         beside = self.folder / f".{key}.{os.getpid()}.partial"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            kept = predictions.class_probabilities
+            kept = predictions.labels[:, None] if kept is None else kept
             with open(beside, "xb") as file:
-                np.savez(file, probabilities=predictions.probabilities, notes=np.array(predictions.notes, dtype=str))
+                np.savez(file, probabilities=kept, notes=np.array(predictions.notes, dtype=str))
             os.replace(beside, self.folder / f"{key}.npz")
         except OSError:
             with contextlib.suppress(OSError):

@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.subject.data import Data, factorize, naming, origin, shown
-from auditkit.subject.inference import infer_classes
+from auditkit.subject.inference import target_classes
+from auditkit.subject.outputs import check_task
 from auditkit.subject.predict import Predictions, code_type
 from auditkit.subject.rows import missing_rows
-from auditkit.subject.schema import Schema
+from auditkit.subject.schema import Schema, task_of
 from auditkit.subject.values import FALSE_WORDS, TRUE_WORDS, numbers
 
 
@@ -23,9 +24,10 @@ from auditkit.subject.values import FALSE_WORDS, TRUE_WORDS, numbers
 class Decisions:
     """Where recorded decisions stand in a data set.
 
-    `prediction` holds each row's class, or a word for yes or no, or the positive class's probability, or, with a
-    `threshold`, a score that is positive from the threshold on. `score` holds what orders the rows; where all of it
-    lies from 0 to 1 it is taken for the positive class's probability. Either may be None, not both.
+    In a regression `prediction` holds numbers in the target's unit. Else it holds each row's class, or a word for yes
+    or no, or the positive class's probability, or, with a `threshold`, a score that is positive from the threshold on.
+    `score` holds what orders the rows; where all of it lies from 0 to 1 it is taken for the positive class's
+    probability. Either may be None, not both.
     """
 
     prediction: str | None
@@ -67,6 +69,10 @@ class Decisions:
             DatasetError: a value is none of what the column may hold (the row is named).
             InputError: scores, or a threshold, for more than two classes.
         """
+        if schema.task == "regression":
+            if self.prediction is None or self.score is not None or self.threshold is not None:
+                raise InputError("a regression has neither scores nor a threshold; pass --prediction alone.")
+            return Predictions(labels=numbers(frame, self.prediction), class_probabilities=None)
         if schema.task != "binary" and (self.score is not None or self.threshold is not None):
             raise InputError(
                 f"scores and thresholds need two classes, and {schema.target} has {len(schema.classes)}; "
@@ -148,6 +154,7 @@ def decision_schema(
     sensitive: Sequence[str] | None,
     classes: Sequence[str] | None,
     given: Schema | None,
+    task: str | None = None,
 ) -> Schema:
     """Return the schema of recorded decisions: target, classes and sensitive columns, stated or of a `given` schema.
 
@@ -158,14 +165,21 @@ def decision_schema(
     if target is None:
         raise InputError("target must name the label's column: there is no model that does; pass --target COLUMN.")
     rows = read_rows()
-    if classes is None:
-        with naming(rows):
-            classes = given.classes if given and given.target == target else infer_classes(rows.frame, target)
+    check_task(task)
+    if task == "regression" and classes:
+        raise InputError("a regression has no classes; leave --classes out.")
+    with naming(rows):
+        if classes is None and task is None and given and given.target == target:
+            classes = given.classes
+        else:
+            classes = target_classes(rows.frame, target, classes, task)
+    if task is not None and task != task_of(classes):
+        raise InputError(f"task {task}: {target} has {len(classes)} classes ({', '.join(classes[:5])}).")
     try:
         return Schema(
             features=(),
             target=target,
-            task="binary" if len(classes) == 2 else "multiclass",
+            task=task_of(classes),
             classes=tuple(classes),
             sensitive=tuple(dict.fromkeys(sensitive if sensitive is not None else given.sensitive if given else ())),
             bins=given.bins if given else {},

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from auditkit.errors import DatasetError, InputError, SchemaError, closest
 from auditkit.subject.data import Data, factorize, naming
 from auditkit.subject.pixels import holds_images, pixels, shape_of_images
-from auditkit.subject.schema import Feature, Schema
+from auditkit.subject.schema import Feature, Schema, Task, task_of
 from auditkit.subject.tokens import choose_length, learn_vocabulary
 from auditkit.subject.values import FALSE_WORDS, MISSING_NUMBERS, TRUE_WORDS, day, is_typed, number, numbers
 
 MAXIMUM_CATEGORIES = 1000
+
+MOST_WHOLE_CLASSES = 100
+"""More different whole numbers than this are taken for numbers to be predicted, and not for classes."""
 
 
 def infer_whole(
@@ -27,11 +31,13 @@ def infer_whole(
     sensitive: Sequence[str] = (),
     drop: Sequence[str] = (),
     bins: Mapping[str, str] | None = None,
+    task: Task | None = None,
 ) -> tuple[Schema, list[str]]:
     """Return the schema of a data set, and notes on what was assumed and left out.
 
-    `target` defaults to the last column. Columns of more than 1,000 different texts (names, ids, free text) and
-    constant ones are left out of the features; an audit can still compare their groups or leave them alone.
+    `target` defaults to the last column, and `task` is told from it (`infer_task`). Columns of more than 1,000
+    different texts (names, ids, free text) and constant ones are left out of the features; an audit can still compare
+    their groups or leave them alone.
 
     Raises:
         InputError: a column is not there, or the target has too few or too many classes.
@@ -55,7 +61,10 @@ def infer_whole(
         else:
             notes.append(f"column {name!r} {reason}, and is left out of the features.")
     with naming(data):
-        schema = infer_schema(data.frame, target=target, sensitive=sensitive, features=features)
+        if task is None:
+            task, reason = infer_task(data.frame, target)
+            notes += [reason] if reason else []
+        schema = infer_schema(data.frame, target=target, sensitive=sensitive, features=features, task=task)
     return Schema.model_validate({**schema.model_dump(), "bins": dict(bins or {})}), notes
 
 
@@ -80,20 +89,21 @@ def infer_schema(
     features: Sequence[str] | None = None,
     text: str | None = None,
     image: tuple[int, int, int] | None = None,
+    task: Task | None = None,
 ) -> Schema:
     """Decide once, from the rows a network is trained on, what each column is and how it is encoded.
 
     A column is numeric if every value that is not missing is a number, boolean if it holds one word for true and
     one for false, else categorical. Numbers are standardised by their mean and population standard deviation
-    (by 1 where they are constant). Classes are sorted, as numbers if all of them are. `features` defaults to every
-    column but the target, sensitive ones included.
+    (by 1 where they are constant), and so is the target of a regression. Classes are sorted, as numbers if all of them
+    are. `features` defaults to every column but the target, sensitive ones included, `task` to what `infer_task` tells.
 
     With `text` the texts of that column are the only feature; with `image`, a shape (channels, height, width), the
     features are the pixels of one image. A column of arrays among the features is an image, and the only feature.
 
     Raises:
         DatasetError: a named column is missing, a text column has more than 1,000 distinct values, or the target
-            has fewer than 2 or more than 1,000 classes.
+            has fewer than 2 or more than 1,000 classes, or is no number in a regression.
     """
     columns = [str(column) for column in frame.columns]
     text_names = () if text is None else (text,)
@@ -111,7 +121,7 @@ def infer_schema(
         raise DatasetError(f"the target {target!r} is among the features; leave it out.")
     if not names:
         raise DatasetError(f"has no column but the target {target!r}: there is nothing to learn from.")
-    classes = infer_classes(frame, target)
+    found = _infer_target(frame, target, task or infer_task(frame, target)[0])
     arrays = [name for name in names if holds_images(frame[name])]
     if text is not None:
         inferred: tuple[Feature, ...] = (_infer_text(frame, text),)
@@ -119,13 +129,48 @@ def infer_schema(
         inferred = (_infer_image(frame, arrays[:1] or names, image, of_arrays=bool(arrays)),)
     else:
         inferred = tuple(_infer_feature(frame, name) for name in names)
-    return Schema(
-        features=inferred,
-        target=target,
-        task="binary" if len(classes) == 2 else "multiclass",
-        classes=classes,
-        sensitive=tuple(dict.fromkeys(sensitive)),
-    )
+    return Schema(features=inferred, target=target, sensitive=tuple(dict.fromkeys(sensitive)), **found)
+
+
+def infer_task(frame: pd.DataFrame, target: str) -> tuple[Task, str]:
+    """Return the task that a target column sets, and a sentence on how that was told where it is a regression.
+
+    Numbers that are not all whole, or more than 100 different ones, are predicted as numbers; all else are classes.
+    """
+    if target not in frame.columns:
+        raise DatasetError(f"has no target column {target!r}{closest(target, list(frame.columns))}.")
+    if is_typed(frame[target]) and not pd.api.types.is_bool_dtype(frame[target].dtype):
+        values = numbers(frame, target)
+        present = np.unique(values[~np.isnan(values)]).tolist()
+    else:
+        _, words = factorize(frame[target])
+        read = [number(word) for word in words]
+        present = [value for value in read if not math.isnan(value)]
+    if not any(math.isinf(value) for value in present):
+        whole = all(float(value).is_integer() for value in present)
+        if not whole or len(present) > MOST_WHOLE_CLASSES:
+            which = f"{len(present):,} different" + (" whole" if whole else "") + " numbers"
+            return "regression", f"task: regression, since {target!r} holds {which}; pass --task to say otherwise."
+    return "binary" if len(present) == 2 else "multiclass", ""
+
+
+def _infer_target(frame: pd.DataFrame, target: str, task: Task) -> dict[str, Any]:
+    """Return what a schema says of its target: the classes, or the mean and the scale of the numbers.
+
+    Raises:
+        DatasetError: the column is not what the task asks for.
+    """
+    if task == "regression":
+        values = numbers(frame, target)
+        mean, scale, present_count = _standardisation(values, target)
+        present = values[~np.isnan(values)]
+        if not present_count or present.min() == present.max():
+            raise DatasetError(f"target {target!r} must hold at least two different numbers to be predicted.")
+        return {"task": task, "output": "value", "target_mean": mean, "target_scale": scale}
+    classes = infer_classes(frame, target)
+    if task != task_of(classes):
+        raise DatasetError(f"target {target!r} has {len(classes):,} classes, and task is {task}.")
+    return {"task": task, "classes": classes}
 
 
 def infer_classes(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
@@ -140,10 +185,20 @@ def infer_classes(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
     if not 2 <= len(classes) <= MAXIMUM_CATEGORIES:
         raise DatasetError(
             f"target {target!r} must have from 2 to {MAXIMUM_CATEGORIES:,} classes, got {len(classes):,}; "
-            "auditkit audits classifiers."
+            "if it is a number to be predicted, pass --task regression."
         )
     numeric = all(math.isfinite(number(name)) for name in classes)
     return tuple(sorted(classes, key=float) if numeric else classes)
+
+
+def target_classes(
+    frame: pd.DataFrame, target: str, classes: Sequence[str] | None, task: str | None
+) -> tuple[str, ...]:
+    """Return the stated classes, else those of the target column; none for a regression, stated or told."""
+    if classes:
+        return tuple(classes)
+    regression = (task or infer_task(frame, target)[0]) == "regression"
+    return () if regression else infer_classes(frame, target)
 
 
 def numeric_schema(
@@ -152,21 +207,23 @@ def numeric_schema(
     target: str | None,
     classes: Sequence[str],
     sensitive: Sequence[str] = (),
-    output: Literal["logits", "probabilities"] = "logits",
+    output: Literal["logits", "probabilities", "value"] = "logits",
 ) -> Schema:
     """Return the schema of a network that reads these numeric columns as they are, in this order.
 
+    Without classes its output is a value: the target in its own unit.
+
     Raises:
-        SchemaError: no columns, fewer than 2 classes, or a name that occurs twice or in two roles.
+        SchemaError: no columns, one class, or a name that occurs twice or in two roles.
     """
     try:
         return Schema(
             features=tuple(Feature(name=name, kind="numeric") for name in columns),
             target=target,
-            task="binary" if len(classes) == 2 else "multiclass",
+            task=task_of(classes),
             classes=tuple(classes),
             sensitive=tuple(sensitive),
-            output=output,
+            output=output if classes else "value",
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -225,6 +282,13 @@ def _infer_feature(frame: pd.DataFrame, name: str) -> Feature:
                 )
             return Feature(name=name, kind="categorical", categories=tuple(words), missing=bool((codes < 0).any()))
     values = numbers(frame, name, date=is_date)
+    mean, scale, present_count = _standardisation(values, name)
+    kind: Literal["date", "numeric"] = "date" if is_date else "numeric"
+    return Feature(name=name, kind=kind, mean=mean, scale=scale, missing=present_count < values.size)
+
+
+def _standardisation(values: NDArray[np.float64], name: str) -> tuple[float, float, int]:
+    """Return the mean and the deviation of the numbers that are not missing (0 and 1 of none), and their count."""
     present = values[~np.isnan(values)]
     mean, scale = 0.0, 1.0
     if present.size:
@@ -234,6 +298,4 @@ def _infer_feature(frame: pd.DataFrame, name: str) -> Feature:
             raise DatasetError(f"column {name!r} holds numbers that are too large to standardise.")
         # Equal numbers can leave a deviation that is rounding error, and not exactly 0.
         scale = deviation if present.min() < present.max() and deviation > 0 else 1.0
-    return Feature(
-        name=name, kind="date" if is_date else "numeric", mean=mean, scale=scale, missing=present.size < values.size
-    )
+    return mean, scale, present.size

@@ -243,11 +243,10 @@ def _check_card(name: str, card: Card, shapes: Mapping[str, tuple[int, ...]]) ->
         given = card.arguments.get(argument, value)
         if card.schema_.kind != "table" and argument != "output_width" and given != value:
             raise ModelFileError(f"{name}: has {argument} {given}, but its schema encodes {value}.")
-    allowed = {len(card.schema_.classes)} | ({1} if card.schema_.task == "binary" else set())
+    allowed = {len(card.schema_.classes) or 1} | ({1} if card.schema_.task == "binary" else set())
     if isinstance(outputs, int) and outputs not in allowed:
-        raise ModelFileError(
-            f"{name}: has {outputs} outputs, but its schema names {len(card.schema_.classes)} classes."
-        )
+        needed = f"names {len(card.schema_.classes)} classes" if card.schema_.classes else "is of a regression"
+        raise ModelFileError(f"{name}: has {outputs} outputs, but its schema {needed}.")
 
 
 def _expected(name: str, card: Card) -> dict[str, tuple[int, ...]]:

@@ -14,10 +14,10 @@ from torch import nn
 from auditkit.errors import InputError, closest
 from auditkit.subject.data import Data, naming
 from auditkit.subject.factory import is_code
-from auditkit.subject.inference import infer_classes, numeric_schema
+from auditkit.subject.inference import numeric_schema, target_classes
 from auditkit.subject.model import Card, Model, model_from_module
 from auditkit.subject.model_file import open_model, save_model
-from auditkit.subject.outputs import PROBED_ROWS, declare, recognise
+from auditkit.subject.outputs import PROBED_ROWS, check_task, declare, recognise
 from auditkit.subject.schema import Schema
 
 
@@ -58,13 +58,15 @@ def model_for(
     notes: list[str] = []
 
     def plain() -> Schema:
-        schema = plain_schema(read_rows(), target, sensitive or (), declared.classes)
+        schema = plain_schema(read_rows(), target, sensitive or (), declared.classes, declared.task)
         names = [feature.name for feature in schema.features]
         listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         notes.append(
             "No schema says how columns become the model's input: all columns that are neither target nor sensitive, "
             f"in the order of the data, were passed as they are, as one tensor of {len(names)} numbers a row: {listed}."
         )
+        if schema.task == "regression":
+            notes.append(f"The model's output was taken for {schema.target} in its own unit: task regression.")
         return schema
 
     if isinstance(model, str | Path):
@@ -98,7 +100,7 @@ def model_for(
     with naming(rows):
         spread = np.linspace(0, len(rows.frame) - 1, min(len(rows.frame), PROBED_ROWS)).astype(np.int64)
         probe = schema.encode(rows.frame.iloc[spread])
-    stated = declared.output or (schema.output if not notes else None)
+    stated = declared.output or (schema.output if not notes or schema.task == "regression" else None)
     module, output, found = recognise(opened.module, probe, declared=stated)
     return dataclasses.replace(
         opened,
@@ -136,8 +138,12 @@ def pack_model(path: str | Path, out: str | Path, *, declared: Declared) -> Mode
     return dataclasses.replace(packed, notes=opened.notes)
 
 
-def plain_schema(rows: Data, target: str | None, sensitive: Sequence[str], classes: Sequence[str] | None) -> Schema:
+def plain_schema(
+    rows: Data, target: str | None, sensitive: Sequence[str], classes: Sequence[str] | None, task: str | None
+) -> Schema:
     """Return the schema of a network that reads all columns but target and sensitive ones as they are.
+
+    `task` is told from the target (`infer_task`) where neither it nor the classes are stated.
 
     Raises:
         InputError: no target is named, it is no column, or its classes cannot be told.
@@ -149,7 +155,8 @@ def plain_schema(rows: Data, target: str | None, sensitive: Sequence[str], class
         )
     if target not in columns:
         raise InputError(f"target {target!r} is not a column of the data{closest(target, columns)}.")
+    check_task(task)
     features = [column for column in columns if column != target and column not in sensitive]
     with naming(rows):
-        known = tuple(classes) if classes else infer_classes(rows.frame, target)
+        known = target_classes(rows.frame, target, classes, task)
     return numeric_schema(features, target=target, classes=known, sensitive=tuple(sensitive), output="logits")

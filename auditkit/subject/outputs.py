@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -12,10 +12,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from auditkit.errors import InputError
-from auditkit.subject.schema import Schema
+from auditkit.subject.schema import Schema, Task, task_of
 
-Output = Literal["logits", "probabilities", "score"]
-Task = Literal["binary", "multiclass", "regression"]
 PROBED_ROWS = 1024
 
 
@@ -56,22 +54,27 @@ def declare(
     """Return a schema with what the user declares about the outputs in place of what it says.
 
     Raises:
-        InputError: an unknown word, fewer than two classes or one named twice, a task that the classes are not, or
-            scores without a threshold.
+        InputError: an unknown word, fewer than two classes or one named twice, a task that the classes are not,
+            scores without a threshold, or either of these for a regression.
     """
-    if task == "regression":
-        raise InputError(
-            "task regression: auditkit audits decisions between classes; cut the target into classes in the data set, "
-            "or audit the decisions that follow from the model's numbers with --prediction COLUMN --threshold NUMBER."
-        )
-    if task not in (None, "binary", "multiclass"):
-        raise InputError(f"task must be binary, multiclass or regression, got {task!r}.")
+    check_task(task)
+    if "regression" in (task, schema.task):
+        if task not in (None, schema.task):
+            classes_of = (
+                f"names the classes {', '.join(schema.classes[:5])}" if schema.classes else "is of a regression"
+            )
+            raise InputError(f"task {task}: the model's schema {classes_of}; pass --schema with another.")
+        if output is not None or threshold is not None or classes is not None:
+            raise InputError(
+                "a regression has neither classes nor a threshold; leave --output, --classes and --threshold out."
+            )
+        return schema
     if output not in (None, "logits", "probabilities", "score"):
         raise InputError(f"output must be logits, probabilities or score, got {output!r}.")
     named = tuple(classes) if classes is not None else schema.classes
     if len(named) < 2 or len(set(named)) != len(named):
         raise InputError(f"classes must name at least two different classes, got {','.join(named)!r}.")
-    found = "binary" if len(named) == 2 else "multiclass"
+    found = task_of(named)
     if task is not None and task != found:
         raise InputError(f"task {task}: there are {len(named)} classes ({', '.join(named[:5])}); pass --classes a,b,c.")
     changed: dict[str, Any] = {"classes": named, "task": found}
@@ -83,6 +86,12 @@ def declare(
         return Schema.model_validate({**schema.model_dump(), **changed})
     except ValidationError as error:
         raise InputError(f"output: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from error
+
+
+def check_task(task: str | None) -> None:
+    """Raise InputError unless it is one of the tasks, or None."""
+    if task is not None and task not in get_args(Task):
+        raise InputError(f"task must be binary, multiclass or regression, got {task!r}.")
 
 
 def recognise(module: nn.Module, inputs: NDArray[Any], *, declared: str | None) -> tuple[nn.Module, str, list[str]]:
@@ -119,6 +128,8 @@ def recognise(module: nn.Module, inputs: NDArray[Any], *, declared: str | None) 
             f"Two passes over the same {len(rows):,} rows gave outputs that differ by up to {difference:.3g}: the "
             "model keeps state or draws at random, so that every number here holds for one pass only."
         )
+    if declared == "value":
+        return module, declared, notes
     alike = bool(((values >= 0) & (values <= 1)).all())
     if values.shape[1] > 1:
         alike = alike and bool(((values.sum(dim=1) - 1).abs() < 1e-3).all())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.errors import InputError, ModelFileError, NotRun
-from auditkit.subject.schema import Output
+from auditkit.subject.schema import Labels, Schema
 
 Progress = Callable[[float, str], None]
 
@@ -33,12 +33,13 @@ class Predictions:
     """What a model, or a record of decisions, says about each row.
 
     `labels` is integer, (rows,): the predicted class; of a model the most probable one, in a binary task the positive
-    one at a score of at least 0.5. `class_probabilities` is floating, (rows, classes), or None where only decisions
+    one at a score of at least 0.5. In a regression it is floating: the predicted number, in the target's own unit.
+    `class_probabilities` is floating, (rows, classes), or None where only decisions
     are known; `ranking`, (rows,), are scores that order the rows without being probabilities. `notes` says what
     happened on the way (a smaller batch, a threshold).
     """
 
-    labels: NDArray[np.int64]
+    labels: Labels
     class_probabilities: NDArray[np.float64] | None
     ranking: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
@@ -48,8 +49,10 @@ class Predictions:
         """The probability of every class: (rows, classes).
 
         Raises:
-            NotRun: the data hold decisions, or scores on another scale.
+            NotRun: the data hold decisions, or scores on another scale, or a regression predicts numbers.
         """
+        if np.issubdtype(self.labels.dtype, np.floating):
+            raise NotRun("a regression predicts numbers, and no probabilities of classes")
         if self.class_probabilities is None:
             what = "scores that are no probabilities" if self.ranking is not None else "decisions and no scores"
             raise NotRun(f"the data hold {what}; pass --score COLUMN with values from 0 to 1")
@@ -83,11 +86,9 @@ def choose_device(device: str) -> torch.device:
 def predict(
     module: nn.Module,
     inputs: NDArray[Any],
+    schema: Schema,
     *,
-    output: Output,
-    class_count: int,
     device: torch.device,
-    threshold: float | None = None,
     batch_size: int = 8192,
     progress: Progress | None = None,
 ) -> Predictions:
@@ -96,10 +97,8 @@ def predict(
         module,
         lambda rows: inputs[rows],
         len(inputs),
-        output=output,
-        class_count=class_count,
+        schema,
         device=device,
-        threshold=threshold,
         batch_size=batch_size,
         progress=progress,
     )
@@ -109,18 +108,17 @@ def predict_rows(
     module: nn.Module,
     encode: Callable[[slice], NDArray[Any]],
     row_count: int,
+    schema: Schema,
     *,
-    output: Output,
-    class_count: int,
     device: torch.device,
-    threshold: float | None = None,
     batch_size: int = 8192,
     progress: Progress | None = None,
 ) -> Predictions:
     """Return the predictions of a module for rows that are encoded a part at a time by `encode`.
 
-    `output` says what the module returns: logits (softmax is taken; sigmoid of a single column), probabilities, or
-    a score in a single column, positive from `threshold` on. A single column is the positive class of a binary task.
+    `schema.output` says what the module returns: logits (softmax is taken; sigmoid of a single column),
+    probabilities, a score in a single column, positive from `schema.threshold` on, or a regression's standardised
+    value. Else a single column is the positive class of a binary task.
     The module runs in eval mode under inference_mode, and is given back in the mode and on the device it came with.
     Out of memory halves the batch, and a note says so.
 
@@ -131,7 +129,7 @@ def predict_rows(
     modes = {part: part.training for part in module.modules()}
     home = next((tensor.device for tensor in module.state_dict().values()), torch.device("cpu"))
     notes: list[str] = []
-    width = 1 if output == "score" else class_count
+    width = 1 if schema.output == "score" else len(schema.classes) or 1
     probabilities = np.zeros((row_count, width), dtype=np.float32 if row_count > LARGE_ROW_COUNT else np.float64)
     wrong: list[NDArray[np.int64]] = []
     part, part_start, start = encode(slice(0, ROWS_AT_ONCE)), 0, 0
@@ -159,7 +157,7 @@ def predict_rows(
                 finite = np.isfinite(outputs).all(axis=1)
                 wrong.append(start + np.flatnonzero(~finite))
                 outputs[~finite] = 0  # counted, and refused below
-                probabilities[start : start + len(outputs)] = _probabilities(outputs, output, class_count)
+                probabilities[start : start + len(outputs)] = _probabilities(outputs, schema)
                 start += len(outputs)
                 if progress is not None:
                     progress(start / row_count, f"{start:,} of {row_count:,} rows predicted")
@@ -180,9 +178,11 @@ def predict_rows(
             f"model: {rows.size:,} of {row_count:,} rows have NaN or infinite outputs, the first is row "
             f"{int(rows[0]):,} of the audited rows."
         )
-    if output == "score":
+    if schema.output == "value":
+        return Predictions(labels=probabilities[:, 0], class_probabilities=None, notes=tuple(notes))
+    if schema.output == "score":
         scores = probabilities[:, 0]
-        positive = (scores >= (0.0 if threshold is None else threshold)).astype(code_type(row_count))
+        positive = (scores >= (schema.threshold or 0.0)).astype(code_type(row_count))
         return Predictions(labels=positive, class_probabilities=None, ranking=scores, notes=tuple(notes))
     return Predictions(labels=decided(probabilities), class_probabilities=probabilities, notes=tuple(notes))
 
@@ -234,13 +234,13 @@ def _forward(module: nn.Module, batch: NDArray[Any], device: torch.device) -> ND
         return array
 
 
-def _probabilities(outputs: NDArray[np.float64], output: str, class_count: int) -> NDArray[np.float64]:
-    """Return the probability of every class, (rows, classes), from finite outputs."""
-    width = outputs.shape[1]
-    if output == "score":
+def _probabilities(outputs: NDArray[np.float64], schema: Schema) -> NDArray[np.float64]:
+    """Return the probability of every class, (rows, classes), from finite outputs; or scores or values, (rows, 1)."""
+    width, output, class_count = outputs.shape[1], schema.output, len(schema.classes)
+    if output in ("score", "value"):
         if width != 1:
-            raise ModelFileError(f"model: returns {width} columns of outputs, and a score is a single one.")
-        return outputs
+            raise ModelFileError(f"model: returns {width} columns of outputs, and a {output} is a single one.")
+        return outputs * schema.target_scale + schema.target_mean  # of a score, by 1 and 0
     if width != class_count and not (width == 1 and class_count == 2):
         raise ModelFileError(f"model: returns {width} columns of outputs, but the schema names {class_count} classes.")
     if output == "probabilities":

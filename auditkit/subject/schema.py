@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,10 @@ from auditkit.subject.pixels import MAXIMUM_PIXELS, pixels
 from auditkit.subject.tokens import FIRST_WORD, MAXIMUM_LENGTH, encode_text, token_counts
 from auditkit.subject.values import numbers
 
-Output = Literal["logits", "probabilities", "score", "decisions"]
+Output = Literal["logits", "probabilities", "score", "value", "decisions"]
+Task = Literal["binary", "multiclass", "regression"]
+Labels = NDArray[Any]
+"""Class codes, (rows,), -1 where there is no label; in a regression numbers (float64), NaN where there is none."""
 
 
 class Feature(Record):
@@ -85,16 +89,21 @@ class Schema(Record):
 
     In a binary task the last class is the positive one. `output` says what the network returns per row: logits or
     probabilities, one column a class (in a binary task also a single column for the positive class); or that there
-    is no network, and hence no feature, but a record of its decisions. `bins` cuts continuous sensitive columns into
-    groups: by edges, `"25,45,65"`, or `"quantiles:4"`.
+    is no network, and hence no feature, but a record of its decisions. In a regression there are no classes, and the
+    network returns a `value` in a single column: the prediction is value * `target_scale` + `target_mean`. `bins` cuts
+    continuous sensitive columns into groups: by edges, `"25,45,65"`, or `"quantiles:4"`. `immutable` names features
+    that nobody can change; sensitive ones are taken to be so.
     """
 
     version: Literal[1] = 1
     features: tuple[Feature, ...]
     target: str | None
-    task: Literal["binary", "multiclass"]
-    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    task: Task
+    classes: tuple[str, ...] = ()
+    target_mean: FiniteFloat = 0.0
+    target_scale: Annotated[FiniteFloat, Field(gt=0)] = 1.0
     sensitive: tuple[str, ...] = ()
+    immutable: tuple[str, ...] = ()
     bins: dict[str, str] = Field(default_factory=dict)
     output: Output = "logits"
     threshold: FiniteFloat | None = None
@@ -109,10 +118,19 @@ class Schema(Record):
         for what, listed in (("feature", names), ("class", self.classes), ("sensitive column", self.sensitive)):
             if len(set(listed)) != len(listed):
                 raise ValueError(f"a {what} is named twice")
+        for name in self.immutable:
+            if name not in names:
+                raise ValueError(f"the immutable column {name!r} is no feature{closest(name, names)}")
         if self.target in names:
             raise ValueError(f"the target {self.target!r} is among the features")
-        if (self.task == "binary") != (len(self.classes) == 2):
+        if len(self.classes) == 1:
+            raise ValueError("classes: at least 2, or none in a regression, got 1")
+        if self.task != task_of(self.classes):
             raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
+        if self.output != "decisions" and (self.output == "value") != (self.task == "regression"):
+            raise ValueError(f"the output of a regression, and of no other task, is a value, got {self.output!r}")
+        if self.task != "regression" and (self.target_mean, self.target_scale) != (0.0, 1.0):
+            raise ValueError("only a regression's target has a mean and a scale")
         if (self.output == "score") != (self.threshold is not None):
             raise ValueError("a score, and no other output, needs a threshold")
         if self.output == "score" and len(self.classes) > 2:
@@ -136,7 +154,7 @@ class Schema(Record):
             reads = {"input_shape": list(feature.shape)}
         else:
             reads = {"input_width": self.input_width}
-        return {**reads, "output_width": len(self.classes)}
+        return {**reads, "output_width": len(self.classes) or 1}
 
     def for_report(self) -> dict[str, Any]:
         """Return the schema as the report records it: vocabularies, which may hold names, pixels by number."""
@@ -149,6 +167,8 @@ class Schema(Record):
             for name in ("tokenizer", "vocabulary", "length", "shape", "columns"):
                 if not feature[name]:
                     del feature[name]
+        if self.task != "regression":
+            del record["target_mean"], record["target_scale"]
         return record
 
     @property
@@ -208,16 +228,21 @@ class Schema(Record):
                 block[missing, -1] = 1
         return encoded
 
-    def encode_labels(self, frame: pd.DataFrame) -> NDArray[np.int64]:
+    def encode_labels(self, frame: pd.DataFrame) -> Labels:
         """Return the class codes of the target column: int64, (rows,), -1 where the label is missing.
 
+        In a regression the target in its own unit: float64, (rows,), NaN where it is missing.
+
         Raises:
-            DatasetError: the schema names no target, the column is missing, or a label is none of the classes.
+            DatasetError: the schema names no target, the column is missing, or a label is none of the classes, or no
+                number.
         """
         if self.target is None:
             raise DatasetError("the model's schema names no target column; pass --target COLUMN.")
         if self.target not in frame.columns:
             raise DatasetError(f"has no target column {self.target!r}{closest(self.target, list(frame.columns))}.")
+        if self.task == "regression":
+            return numbers(frame, self.target)
         codes, words = factorize(frame[self.target])
         position = {name: code for code, name in enumerate(self.classes)}
         unknown = [code for code, word in enumerate(words) if word not in position]
@@ -229,6 +254,13 @@ class Schema(Record):
                 f"that the model knows ({listed})."
             )
         return np.array([*(position[word] for word in words), -1], dtype=np.int64)[codes]
+
+    def standardised(self, labels: Labels) -> Labels:
+        """Return labels as a network learns them: codes as they are, of a regression (labels - mean) / scale."""
+        if self.task != "regression":
+            return labels
+        scaled: Labels = (labels - self.target_mean) / self.target_scale
+        return scaled
 
     def unseen_counts(self, frame: pd.DataFrame) -> dict[str, int]:
         """Return, per feature, the rows whose value has no cell of its own; features without such rows are left out.
@@ -270,6 +302,23 @@ class Schema(Record):
             others = [str(column) for column in frame.columns if column not in set(read)]
             more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
             raise DatasetError(f"has no column {absent[0]!r}{more}, which the model reads{closest(absent[0], others)}.")
+
+
+def task_of(classes: Sequence[str]) -> Task:
+    """Return the task of predicting these classes; without any, a regression."""
+    return "binary" if len(classes) == 2 else "multiclass" if classes else "regression"
+
+
+def has_label(labels: Labels) -> NDArray[np.bool_]:
+    """Return which rows have a label.
+
+    >>> has_label(np.array([0, -1, 2])).tolist(), has_label(np.array([-1.5, np.nan])).tolist()
+    ([True, False, True], [True, False])
+    """
+    if np.issubdtype(labels.dtype, np.floating):
+        return ~np.isnan(labels)
+    known: NDArray[np.bool_] = labels >= 0
+    return known
 
 
 def read_schema(path: str | Path) -> Schema:

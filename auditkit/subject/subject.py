@@ -31,7 +31,7 @@ from auditkit.subject.predict import (
     highest,
     predict_rows,
 )
-from auditkit.subject.schema import Schema
+from auditkit.subject.schema import Labels, Schema, has_label
 from auditkit.subject.where import select
 
 MAXIMUM_GROUPS = 100
@@ -53,18 +53,18 @@ class Subject:
     """A model, or a record of its decisions, and the rows it is audited on.
 
     `opened` is the model, None for recorded `decisions`. `data` holds the audited rows, all with a label; `labels`
-    their class codes, integer, (rows,). `bins` gives the edges by which a continuous sensitive column is cut into
-    groups. `training` holds the rows that a retraining may use, None if there are none. `notes` says what was
-    dropped, sampled or unseen; `row_count_read` and `training_row_count_read` count the rows before that.
-    `selection` says in JSON how the rows were chosen. With `top_k` so many rows of the highest scores are selected.
-    `progress(share, text)` tells whoever started the audit how far an auditor is.
+    their class codes, integer, (rows,), or the numbers of a regression, float64. `bins` gives the edges by which a
+    continuous sensitive column is cut into groups. `training` holds the rows that a retraining may use, None if there
+    are none. `notes` says what was dropped, sampled or unseen; `row_count_read` and `training_row_count_read` count the
+    rows before that. `selection` says in JSON how the rows were chosen. With `top_k` so many rows of the highest scores
+    are selected. `progress(share, text)` tells whoever started the audit how far an auditor is.
     """
 
     schema: Schema
     opened: Model | None
     decisions: Decisions | None = None
     data: Data
-    labels: NDArray[np.int64]
+    labels: Labels
     sensitive: tuple[str, ...] = ()
     bins: Mapping[str, Edges] = field(default_factory=dict)
     training: Data | None = None
@@ -123,13 +123,11 @@ class Subject:
             self.model.module,
             self.encode if large else lambda rows: self.inputs[rows],
             len(self.labels),
-            output=self.schema.output,
-            class_count=len(self.schema.classes),
-            threshold=self.schema.threshold,
+            self.schema,
             device=self.device,
             progress=self.progress,
         )
-        if key and predictions.class_probabilities is not None:
+        if key and self.schema.output != "score":
             self.cache.save(key, predictions)
         return predictions
 
@@ -168,8 +166,8 @@ class Subject:
         return None if self.training is None else self.schema.encode(self.training.frame)
 
     @functools.cached_property
-    def training_labels(self) -> NDArray[np.int64] | None:
-        """The class codes of the training rows, or None without training data."""
+    def training_labels(self) -> Labels | None:
+        """The class codes (of a regression, the numbers) of the training rows, or None without training data."""
         return None if self.training is None else self.schema.encode_labels(self.training.frame)
 
     @functools.cached_property
@@ -187,31 +185,32 @@ class Subject:
         The names are tuples of one value a column, sorted, of the groups that occur; the codes, integer, (rows,),
         point into them. Two columns or more give their intersections. A missing value is a group of its own.
         """
-        combined = np.zeros(len(self.labels), dtype=np.int64)
-        parts: list[tuple[NDArray[np.int64], list[str]]] = []
-        for column in columns:
-            codes, words = self._factorized.get(column) or factorize(self.data.frame[column])
-            parts.append((codes, [*words, MISSING_GROUP]))
-            combined *= len(words) + 1
-            combined += codes
-            combined[codes < 0] += len(words) + 1
-        sizes = [len(words) for _, words in parts]
-        if math.prod(sizes) <= LARGE_ROW_COUNT:
+        parts = [self._factorized.get(column) or factorize(self.data.frame[column]) for column in columns]
+        named = [[*words, MISSING_GROUP] for _, words in parts]
+        sizes = [len(words) for words in named]
+        few = math.prod(sizes) <= LARGE_ROW_COUNT
+        combined = np.zeros(len(self.labels), dtype=np.min_scalar_type(math.prod(sizes)) if few else np.int64)
+        for (codes, _), size in zip(parts, sizes, strict=True):
+            combined *= combined.dtype.type(size)
+            combined += codes.astype(combined.dtype)  # a missing value, of code -1, wraps round, and back again
+            if codes.size and codes.min() < 0:
+                combined[codes < 0] += combined.dtype.type(size)
+        if few:
+            found = np.flatnonzero(np.bincount(combined, minlength=math.prod(sizes)))
             occurs = np.zeros(math.prod(sizes), dtype=bool)
-            occurs[combined] = True
-            found = np.flatnonzero(occurs)
+            occurs[found] = True
         else:
             found, combined = np.unique(combined, return_inverse=True)
             occurs = np.ones(len(found), dtype=bool)
         places = np.unravel_index(found, sizes) if parts else ()
         keys = [
-            tuple(words[place[index]] for place, (_, words) in zip(places, parts, strict=True))
+            tuple(words[place[index]] for place, words in zip(places, named, strict=True))
             for index in range(len(found))
         ]
         order = sorted(range(len(keys)), key=keys.__getitem__)
         rank = np.zeros(len(occurs), dtype=code_type(len(self.labels)))
         rank[np.flatnonzero(occurs)[order]] = np.arange(len(keys))
-        return tuple(keys[position] for position in order), rank[combined]
+        return tuple(keys[position] for position in order), rank.take(combined)
 
 
 def load_subject(
@@ -344,14 +343,15 @@ def _where(data: Data, expression: str | None) -> tuple[Data, list[str]]:
     return dataclasses.replace(data, frame=data.frame[chosen]), [note]
 
 
-def _labelled(schema: Schema, data: Data) -> tuple[Data, NDArray[np.int64], list[str]]:
-    """Return the rows that have a label, their class codes, and a note on those that have none."""
+def _labelled(schema: Schema, data: Data) -> tuple[Data, Labels, list[str]]:
+    """Return the rows that have a label, the labels, and a note on those that have none."""
     with naming(data):
         schema.check_columns(data.frame)
-        labels = np.empty(len(data.frame), dtype=code_type(len(data.frame)))
+        kind = np.float64 if schema.task == "regression" else code_type(len(data.frame))
+        labels: Labels = np.empty(len(data.frame), dtype=kind)
         for start, part in _parts(data.frame):
             labels[start : start + len(part)] = schema.encode_labels(part)
-        known = labels >= 0
+        known = has_label(labels)
         if not known.any():
             raise DatasetError(f"no row has a label in column {schema.target!r}.")
     if known.all():
@@ -360,7 +360,7 @@ def _labelled(schema: Schema, data: Data) -> tuple[Data, NDArray[np.int64], list
     return dataclasses.replace(data, frame=data.frame[known]), labels[known], [note]
 
 
-def _decided(data: Data, labels: NDArray[np.int64], decisions: Decisions) -> tuple[Data, NDArray[np.int64], list[str]]:
+def _decided(data: Data, labels: Labels, decisions: Decisions) -> tuple[Data, Labels, list[str]]:
     """Return the rows that have a decision, their labels, and a note on the others."""
     present = decisions.present(data.frame)
     if not present.any():

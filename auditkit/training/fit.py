@@ -1,4 +1,4 @@
-"""Ordinary training: a classifier fitted in place, with early stopping on a seeded validation split."""
+"""Ordinary training: a network fitted in place, with early stopping on a seeded validation split."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from torch.nn import functional
 
 from auditkit.errors import DatasetError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
+from auditkit.subject.schema import Labels
 
-Output = Literal["logits", "probabilities"]
-"""What a module returns: unnormalised logits, or probabilities."""
+Output = Literal["logits", "probabilities", "value"]
+"""What a module returns: unnormalised logits, probabilities, or the standardised number of a regression."""
 
 Progress = Callable[[float, str], None]
 """Called with the finished share (0 to 1) and a few words on what is running."""
@@ -29,7 +30,9 @@ EVALUATION_CELL_COUNT = 2**20
 
 
 class FitRecord(Record):
-    """What a training run did: settings, epochs, and the mean cross-entropy (nats) after each epoch.
+    """What a training run did: settings, epochs, and the mean loss after each epoch.
+
+    The loss is the cross-entropy (nats), in a regression the squared error of the standardised target.
 
     `best_epoch` (from 1) has the lowest validation loss; its weights are the ones kept.
     """
@@ -58,7 +61,7 @@ def silent(share: float, message: str) -> None:
 def fit(
     module: nn.Module,
     inputs: NDArray[Any],
-    labels: NDArray[np.int64],
+    labels: Labels,
     *,
     epochs: int = 30,
     batch_size: int = 256,
@@ -74,12 +77,13 @@ def fit(
 ) -> FitRecord:
     """Train `module` in place on `inputs` (rows, ...) and class codes `labels` (rows,) by cross-entropy and AdamW.
 
-    Inputs are numbers, or integers that are token ids. `sample_weight`, (rows,), says how much each row counts.
+    With an `output` of "value" the labels are standardised numbers, and the loss is the squared error. Inputs are
+    numbers, or integers that are token ids. `sample_weight`, (rows,), says how much each row counts.
 
-    A share of each class is held out by the seed; training stops when `patience` epochs have not lowered its
-    loss, and the best epoch's weights are restored. On CUDA the forward pass runs in bfloat16 (autocast).
-    The module is left in eval mode and on the device it came on; torch's global random state is restored. On a
-    CPU with a fixed thread count the same seed gives the same weights.
+    A share of each class (of all rows, in a regression) is held out by the seed; training stops when `patience` epochs
+    have not lowered its loss, and the best epoch's weights are restored. On CUDA the forward pass runs in bfloat16
+    (autocast). The module is left in eval mode and on the device it came on; torch's global random state is restored.
+    On a CPU with a fixed thread count the same seed gives the same weights.
 
     Raises:
         DatasetError: a NaN or infinite input, a label outside the module's classes, one class only, too few rows.
@@ -101,7 +105,7 @@ def fit(
     with trained_on(module, device, seed):
         require_classes(module, inputs, labels, device)
         all_inputs = tensor_of(inputs, device)
-        all_labels = torch.as_tensor(np.ascontiguousarray(labels, dtype=np.int64), device=device)
+        all_labels = targets_of(labels, device)
         weights = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight) / np.mean(sample_weight)
         all_weights = torch.as_tensor(weights.astype(np.float32), device=device)
         training = torch.as_tensor(np.flatnonzero(~held_out))
@@ -118,9 +122,8 @@ def fit(
             order = training[torch.randperm(len(training), generator=generator)].to(device)
             total = torch.zeros((), device=device)
             for rows in order.tensor_split(batch_count):
-                with _autocast(device):
-                    logits = class_logits(module(all_inputs[rows]), output)
-                    losses = functional.cross_entropy(logits, all_labels[rows], reduction="none")
+                with autocast_on(device):
+                    losses = row_losses(module(all_inputs[rows]), all_labels[rows], output)
                     loss = (losses * all_weights[rows]).mean()
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -168,6 +171,19 @@ def tensor_of(inputs: NDArray[Any], device: torch.device) -> torch.Tensor:
     return torch.as_tensor(np.ascontiguousarray(inputs, dtype=kind), device=device)
 
 
+def targets_of(labels: Labels, device: torch.device) -> torch.Tensor:
+    """Return labels as a loss takes them: class codes as int64, the numbers of a regression as float32."""
+    kind = np.float32 if np.issubdtype(labels.dtype, np.floating) else np.int64
+    return torch.as_tensor(np.ascontiguousarray(labels, dtype=kind), device=device)
+
+
+def row_losses(outputs: torch.Tensor, targets: torch.Tensor, output: Output) -> torch.Tensor:
+    """Return each row's loss, (rows,): the cross-entropy, or of a `value` the squared error."""
+    if output == "value":
+        return (outputs.float().reshape(-1) - targets) ** 2
+    return functional.cross_entropy(class_logits(outputs, output), targets, reduction="none")
+
+
 def class_logits(outputs: torch.Tensor, output: Output) -> torch.Tensor:
     """Return what cross-entropy takes, shape (rows, classes), from a module's outputs of any accepted kind.
 
@@ -183,16 +199,19 @@ def class_logits(outputs: torch.Tensor, output: Output) -> torch.Tensor:
     return probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
-def stratified_mask(labels: NDArray[np.int64], *, share: float, seed: int) -> NDArray[np.bool_]:
+def stratified_mask(labels: Labels, *, share: float, seed: int) -> NDArray[np.bool_]:
     """Return a mask (rows,) that holds out `share` of each class, rounded down, drawn by `seed`.
+
+    Numbers of a regression are one class.
 
     Raises:
         DatasetError: no class has enough rows to give one away.
     """
     generator = np.random.default_rng(seed)
     mask = np.zeros(len(labels), dtype=bool)
-    for code in np.unique(labels):
-        rows = generator.permutation(np.flatnonzero(labels == code))
+    codes = np.zeros(len(labels)) if np.issubdtype(labels.dtype, np.floating) else labels
+    for code in np.unique(codes):
+        rows = generator.permutation(np.flatnonzero(codes == code))
         mask[rows[: math.floor(share * len(rows))]] = True
     if not mask.any():
         raise DatasetError(
@@ -224,8 +243,11 @@ def trained_on(module: nn.Module, device: torch.device, seed: int) -> Iterator[N
             module.to(home).eval()
 
 
-def require_rows(inputs: NDArray[Any], labels: NDArray[np.int64]) -> None:
-    """Raise DatasetError unless inputs and labels are of one length, finite, non-negative, and of two classes."""
+def require_rows(inputs: NDArray[Any], labels: Labels) -> None:
+    """Raise DatasetError unless inputs are finite, and labels as many, and class codes of two classes.
+
+    Floating labels are the numbers of a regression: finite, and not all the same.
+    """
     if len(inputs) != len(labels):
         raise DatasetError(f"labels must be as many as the {len(inputs)} input rows, got {len(labels)}.")
     if len(labels) == 0:
@@ -236,6 +258,12 @@ def require_rows(inputs: NDArray[Any], labels: NDArray[np.int64]) -> None:
             f"training inputs must be finite, got NaN or infinity in {len(broken)} of {len(inputs)} rows, "
             f"first in row {broken[0]} (counted from 0); drop or fill them."
         )
+    if np.issubdtype(labels.dtype, np.floating):
+        if not np.isfinite(labels).all() or labels.min() == labels.max():
+            raise DatasetError(
+                "the numbers to be learnt must be finite, and not all the same; check the target column."
+            )
+        return
     negative = np.flatnonzero(labels < 0)
     if len(negative):
         raise DatasetError(
@@ -249,8 +277,11 @@ def require_rows(inputs: NDArray[Any], labels: NDArray[np.int64]) -> None:
         )
 
 
-def require_classes(module: nn.Module, inputs: NDArray[Any], labels: NDArray[np.int64], device: torch.device) -> None:
-    """Raise unless the module, already on `device`, returns a row of class scores that covers every label."""
+def require_classes(module: nn.Module, inputs: NDArray[Any], labels: Labels, device: torch.device) -> None:
+    """Raise unless the module, already on `device`, returns a row of class scores that covers every label.
+
+    In a regression it must return one number a row.
+    """
     module.eval()
     with torch.inference_mode():
         try:
@@ -266,6 +297,10 @@ def require_classes(module: nn.Module, inputs: NDArray[Any], labels: NDArray[np.
     if not isinstance(outputs, torch.Tensor) or outputs.ndim not in (1, 2) or len(outputs) != len(inputs[:2]):
         shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         raise ModelFileError(f"the module must return one row of class scores for each row, got {shape} for 2 rows.")
+    if np.issubdtype(labels.dtype, np.floating):
+        if outputs.numel() != len(outputs):
+            raise ModelFileError(f"the module must return one number for each row, got {outputs.shape[1]}.")
+        return
     class_count = 2 if outputs.ndim == 1 or outputs.shape[1] == 1 else outputs.shape[1]
     outside = np.flatnonzero(labels >= class_count)
     if len(outside):
@@ -287,7 +322,7 @@ def require_positive_int(name: str, value: int) -> None:
         raise InputError(f"{name} must be a whole number of at least 1, got {value}.")
 
 
-def _autocast(device: torch.device) -> torch.autocast:
+def autocast_on(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
@@ -302,10 +337,9 @@ def _mean_loss(
 ) -> float:
     module.eval()
     total = torch.zeros((), device=device)
-    with torch.inference_mode(), _autocast(device):
+    with torch.inference_mode(), autocast_on(device):
         at_once = max(1, EVALUATION_CELL_COUNT // inputs[0].numel())
         for chunk in rows.split(at_once):  # type: ignore[no-untyped-call]
-            logits = class_logits(module(inputs[chunk]), output)
-            losses = functional.cross_entropy(logits, labels[chunk], reduction="none")
+            losses = row_losses(module(inputs[chunk]), labels[chunk], output)
             total += (losses * weights[chunk]).sum()
     return total.item() / len(rows)

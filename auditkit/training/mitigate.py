@@ -29,6 +29,7 @@ from auditkit.subject.data import Data, factorize, naming
 from auditkit.subject.model import Card, Model
 from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.predict import choose_device, predict
+from auditkit.subject.schema import Schema
 from auditkit.training.fit import fit, stratified_mask
 
 Method = Literal["exponentiated_gradient", "threshold"]
@@ -138,7 +139,7 @@ class _Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """The network as scikit-learn's estimator: `fit` starts from the given weights and trains on weighted rows."""
 
     module: nn.Module
-    output: str
+    schema: Schema
     seed: int
     device: torch.device
 
@@ -153,14 +154,13 @@ class _Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             epochs=EPOCHS_A_ROUND,
             seed=self.seed,
             device=self.device,
-            output=self.output,  # type: ignore[arg-type]
+            output=self.schema.output,  # type: ignore[arg-type]
         )
         return self
 
     def predict(self, X: Rows) -> Labels:
         rows = np.asarray(X, dtype=np.float32)
-        found = predict(self.module, rows, output=self.output, class_count=2, device=self.device)  # type: ignore[arg-type]
-        return found.labels.astype(np.int64)
+        return predict(self.module, rows, self.schema, device=self.device).labels.astype(np.int64)
 
 
 def _reduced(
@@ -168,7 +168,7 @@ def _reduced(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return the best single network of an exponentiated gradient, chosen on a quarter of the rows held out."""
     held_out = stratified_mask(labels, share=HELD_OUT_SHARE, seed=seed)
-    network = _Network(copy.deepcopy(model.module), model.schema.output, seed, device)
+    network = _Network(copy.deepcopy(model.module), model.schema, seed, device)
     reduction = ExponentiatedGradient(
         network, CONSTRAINTS[constraint](difference_bound=ALLOWED_GAP), eps=ALLOWED_GAP, max_iter=ROUNDS
     )
@@ -228,7 +228,7 @@ def _moved_thresholds(
             f"method threshold needs {sensitive!r} among the columns that the model reads, as categories, to know each "
             "row's group; pass --method exponentiated_gradient."
         )
-    scores = predict(model.module, inputs, output=model.schema.output, class_count=2, device=device).scores
+    scores = predict(model.module, inputs, model.schema, device=device).scores
     scores = np.asarray(scores, dtype=np.float64)
     (choice,) = thresholds_per_group(groups, labels, scores, constraint, (0.0,))
     rule = choice.thresholds

@@ -30,6 +30,7 @@ from torch import nn
 
 from auditkit.errors import InputError, NotRun
 from auditkit.subject.architectures.text import RecurrentLinear, TextClassifier
+from auditkit.subject.schema import Labels
 from auditkit.training.accounting import (
     ALL_TRAINED,
     INITIAL_WEIGHTS,
@@ -44,7 +45,6 @@ from auditkit.training.accounting import (
 from auditkit.training.canaries import Canaries
 from auditkit.training.checkpoint import CHECKPOINTS, Checkpoint
 from auditkit.training.fit import (
-    Labels,
     Output,
     Progress,
     require_classes,

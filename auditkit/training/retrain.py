@@ -14,6 +14,7 @@ from auditkit.subject.data import Data, naming
 from auditkit.subject.model import Card, Model
 from auditkit.subject.model_file import read_model_file, save_model
 from auditkit.subject.predict import choose_device
+from auditkit.subject.schema import has_label
 from auditkit.training.accounting import Ledger, composed_epsilon
 from auditkit.training.fit import Progress, silent
 from auditkit.training.private import fit_private
@@ -82,14 +83,14 @@ def retrain(
     if public is not None and (public.sha256 == model.sha256 or _same_weights(public, model)):
         raise InputError("public-init: holds the model's own weights, which saw these rows without privacy.")
     output = model.schema.output
-    if output not in ("logits", "probabilities"):
-        raise InputError(f"model {model.name}: returns a {output}, and only logits or probabilities can be trained.")
+    if output not in ("logits", "probabilities", "value"):
+        raise InputError(f"model {model.name}: returns a {output}, which there is no loss to train by.")
     with naming(data):
         model.schema.check_columns(data.frame)
         labels = model.schema.encode_labels(data.frame)
-        known = labels >= 0
+        known = has_label(labels)
         inputs = model.schema.encode(data.frame)[known]
-    labels = labels[known]
+    labels = model.schema.standardised(labels[known])
     folder, name = Path(out), (Path(model.path).name.partition(".")[0] if model.path else model.name)
     initial = FRESH if public is None else f"declared public by whoever ran this: {public.path}, sha256:{public.sha256}"
     files: list[tuple[Path, Ledger]] = []

@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.func import functional_call, stack_module_state
-from torch.nn import functional
 
 from auditkit.errors import InputError
 from auditkit.training.fit import (
@@ -27,7 +26,9 @@ from auditkit.training.fit import (
     require_positive,
     require_positive_int,
     require_rows,
+    row_losses,
     silent,
+    targets_of,
     tensor_of,
     trained_on,
 )
@@ -103,7 +104,7 @@ def train_shadows(
     require_positive("learning_rate", recipe.learning_rate)
     require_rows(inputs, labels)
     inside = halves(len(labels), model_count, seed)
-    all_inputs, all_labels = tensor_of(inputs, device), torch.as_tensor(labels, device=device)
+    all_inputs, all_labels = tensor_of(inputs, device), targets_of(labels, device)
     started = time.perf_counter()
     scored: list[NDArray[np.float64]] = []
     batched = False
@@ -173,9 +174,10 @@ def train_ensemble(
 
         def loss_of(batch: torch.Tensor) -> torch.Tensor:
             outputs = forward_all(parameters, inputs[batch])
-            logits = class_logits(outputs.reshape(batch.numel(), -1), output)
             # Every network has a mean of its own: the gradients of their sum are those of each alone.
-            return functional.cross_entropy(logits, labels[batch].reshape(-1)) * len(modules)
+            return row_losses(outputs.reshape(batch.numel(), -1), labels[batch].reshape(-1), output).mean() * len(
+                modules
+            )
 
         _descend(list(parameters.values()), loss_of, rows, recipe, seed, device, report)
         for index, module in enumerate(modules):
@@ -197,7 +199,7 @@ def train_each(
     for index, (module, own) in enumerate(zip(modules, rows, strict=True)):
 
         def loss_of(batch: torch.Tensor, module: nn.Module = module) -> torch.Tensor:
-            return functional.cross_entropy(class_logits(module(inputs[batch[0]]), output), labels[batch[0]])
+            return row_losses(module(inputs[batch[0]]), labels[batch[0]], output).mean()
 
         def share(done: float, index: int = index) -> None:
             report((index + done) / len(modules))

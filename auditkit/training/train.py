@@ -16,7 +16,7 @@ from auditkit.subject.model import Card, Model
 from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.pixels import holds_images
 from auditkit.subject.predict import choose_device
-from auditkit.subject.schema import Schema
+from auditkit.subject.schema import Schema, Task, has_label
 from auditkit.training.fit import fit
 from auditkit.training.private import fit_private
 
@@ -45,6 +45,7 @@ def train(
     arguments: Mapping[str, Any] | None = None,
     text: str | None = None,
     image: tuple[int, int, int] | None = None,
+    task: Task | None = None,
     epochs: int | None = None,
     epsilon: float | None = None,
     seed: int = 0,
@@ -58,7 +59,7 @@ def train(
 
     Args:
         data: the training rows; rows without a label are left out and counted.
-        target: the label's column.
+        target: the column of the label, or of the number to be predicted.
         sensitive: columns whose groups an audit will compare.
         drop: columns that are not features, such as an id or a sampling weight.
         out: the file to write, ending in .pt.
@@ -67,6 +68,7 @@ def train(
         text: the column whose texts are the only feature.
         image: channels, height and width of the image whose pixels all feature columns are. Not needed where the data
             are a folder of images, or an .npz file of them.
+        task: "binary", "multiclass" or "regression"; None tells it from the target (`infer_task`).
         epochs: passes over the rows; None takes the trainer's default.
         epsilon: privacy budget; None trains without privacy.
         seed: seeds weights, batches and validation split (not the noise of DP-SGD).
@@ -100,12 +102,14 @@ def train(
             features=[column for column in columns if column not in left_out],
             text=text,
             image=image,
+            task=task,
         )
         name = _fitting_architecture(architecture, schema)
         labels = schema.encode_labels(data.frame)
-        known = labels >= 0
+        known = has_label(labels)
         inputs = schema.encode(data.frame)[known]
-    labels = labels[known]
+    labels = schema.standardised(labels[known])
+    output: Any = schema.output  # of an inferred schema, one that can be trained
     given = dict(arguments or {}) | schema.network_arguments()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -119,6 +123,7 @@ def train(
             epochs=epochs or EPOCHS,
             seed=seed,
             device=chosen,
+            output=output,
             progress=progress,
             **FIT_SETTINGS[schema.kind],
         )
@@ -132,6 +137,7 @@ def train(
             epochs=epochs or PRIVATE_EPOCHS,
             seed=None,
             device=chosen,
+            output=output,
             progress=progress,
         )
         ledger = private.model_dump(mode="json")

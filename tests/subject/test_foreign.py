@@ -19,7 +19,7 @@ from auditkit.subject.archive import LEGACY
 from auditkit.subject.factory import build_network, read_arguments
 from auditkit.subject.inference import numeric_schema
 from auditkit.subject.model import Card
-from auditkit.subject.model_file import open_model, save_model
+from auditkit.subject.model_file import open_model, read_model_file, save_model
 from auditkit.subject.opening import Declared, pack_model
 from auditkit.subject.schema import Schema, read_schema
 
@@ -375,3 +375,14 @@ def test_cards_from_files_never_import(tmp_path, plain, net):
     torch.save({"auditkit_card": card.model_dump_json(), "state_dict": dict(net.state_dict())}, tmp_path / "m.pt")
     with pytest.raises(ModelFileError, match="'evil_module_of_a_file:run', which is code that is not auditkit's"):
         open_model(tmp_path / "m.pt")
+
+
+def test_a_safetensors_file_whose_header_begins_like_a_pickle_is_none(tmp_path):
+    tensors = {"weight": torch.zeros(2)}
+    for padding in range(2000):
+        content = safetensors.torch.save(tensors, metadata={"padding": "x" * padding})
+        if content.startswith(b"\x80\x04"):
+            break
+    assert content.startswith(b"\x80\x04")
+    (tmp_path / "model.safetensors").write_bytes(content)
+    assert read_model_file(tmp_path / "model.safetensors").contents.form == "safetensors file"

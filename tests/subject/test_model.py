@@ -410,7 +410,7 @@ def test_cards_that_are_not_valid(model_like, card):
             "must have shape|missing",
         ),
         (changed(arguments={"input_width": 7, "output_width": 2, "hidden": [4], "code": 1}), "wrong arguments"),
-        (changed(schema={**words["schema"], "classes": ["a"]}), "schema.classes"),
+        (changed(schema={**words["schema"], "classes": ["a"]}), "classes: at least 2"),
         (changed(schema={**words["schema"], "target": "age"}), "the target 'age' is among the features"),
         (changed(schema={**words["schema"], "task": "multiclass", "classes": ["a", "b", "c"]}), "2 outputs.*3 classes"),
     ):
@@ -480,7 +480,7 @@ def test_a_module_from_memory_is_copied_and_left_alone(schema):
     assert not model.module.training
     assert model.module is not module
     rows = np.zeros((3, schema.input_width), dtype=np.float32)
-    found = predict(model.module, rows, output="logits", class_count=2, device=torch.device("cpu"))
+    found = predict(model.module, rows, schema, device=torch.device("cpu"))
     assert found.probabilities.shape == (3, 2)
     assert model_from_module(module, schema).name == "Linear"
     with torch.no_grad():

@@ -67,7 +67,7 @@ def test_a_model_of_several_outputs_is_seen_through_the_first(wrap):
     module, output, notes = recognise(Returns(lambda rows: wrap(rows[:, :2])), ROWS, declared="logits")
     assert isinstance(module, FirstOutput)
     assert "its first tensor is taken for the outputs" in notes[0]
-    found = predict(module, ROWS, output=output, class_count=2, device=torch.device("cpu"))
+    found = predict(module, ROWS, SCHEMA.model_copy(update={"output": output}), device=torch.device("cpu"))
     assert np.allclose(found.probabilities, torch.from_numpy(ROWS[:, :2]).softmax(1), atol=1e-6)
 
 
@@ -105,7 +105,7 @@ def test_declarations_are_held_against_each_other():
     scored = declare(SCHEMA, output="score", threshold=600)
     assert (scored.output, scored.threshold) == ("score", 600)
     for declared, match in (
-        ({"task": "regression"}, "auditkit audits decisions between classes"),
+        ({"task": "regression"}, "the model's schema names the classes no, yes"),
         ({"task": "ranking"}, "task must be binary"),
         ({"output": "logit"}, "output must be logits, probabilities or score"),
         ({"task": "multiclass"}, "there are 2 classes"),
@@ -120,11 +120,23 @@ def test_declarations_are_held_against_each_other():
         assert "\n" not in str(caught.value)
 
 
+def test_a_regression_has_neither_classes_nor_a_threshold():
+    schema = numeric_schema(["a", "b", "c"], target="y", classes=[])
+    assert (schema.task, schema.output) == ("regression", "value")
+    assert declare(schema, task="regression") == schema
+    for declared in ({"output": "logits"}, {"threshold": 3.0}, {"classes": ("a", "b")}):
+        with pytest.raises(InputError, match="a regression has neither classes nor a threshold"):
+            declare(schema, **declared)
+    with pytest.raises(InputError, match="task binary: the model's schema is of a regression"):
+        declare(schema, task="binary")
+    module, output, notes = recognise(Returns(lambda rows: rows[:, 0].sigmoid()), ROWS, declared="value")
+    assert (output, notes) == ("value", [])
+
+
 def test_scores_rank_the_rows_and_a_threshold_decides():
     module = Returns(lambda rows: 100 * rows[:, 0] + 500)
-    found = predict(
-        module, ROWS, output="score", class_count=2, device=torch.device("cpu"), threshold=520.0, batch_size=7
-    )
+    scored = declare(SCHEMA, output="score", threshold=520.0)
+    found = predict(module, ROWS, scored, device=torch.device("cpu"), batch_size=7)
     assert np.allclose(found.scores, 100 * ROWS[:, 0] + 500, atol=1e-3)
     assert (found.labels == (found.scores >= 520)).all()
     assert found.class_probabilities is None

@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from auditkit.errors import InputError, ModelFileError
+from auditkit.errors import InputError, ModelFileError, NotRun
+from auditkit.subject.inference import numeric_schema
 from auditkit.subject.predict import choose_device, predict
 
 CPU = torch.device("cpu")
+TWO = numeric_schema(["a", "b", "c"], target="y", classes=["no", "yes"])
 ROWS = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 
 
@@ -26,7 +28,8 @@ class Fixed(nn.Module):
 def fixed(outputs: object, *, output: str = "logits", class_count: int = 2, batch_size: int = 8192):
     tensor = torch.as_tensor(outputs, dtype=torch.float32)
     inputs = np.arange(len(tensor), dtype=np.float32)[:, None]
-    return predict(Fixed(tensor), inputs, output=output, class_count=class_count, device=CPU, batch_size=batch_size)
+    schema = numeric_schema(["a"], target="y", classes=[f"{code}" for code in range(class_count)], output=output)
+    return predict(Fixed(tensor), inputs, schema, device=CPU, batch_size=batch_size)
 
 
 def test_logits_of_two_columns_and_of_one():
@@ -55,12 +58,30 @@ def test_probabilities_and_multiclass():
     np.testing.assert_allclose(softmax.probabilities, given, rtol=1e-6)
 
 
+def test_a_regression_answers_in_the_unit_of_its_target():
+    schema = numeric_schema(["a"], target="y", classes=[])
+    found = fixed([[1.0], [-2.0]], class_count=0)
+    assert found.labels.tolist() == [1.0, -2.0]
+    scaled = schema.model_copy(update={"target_mean": 40.0, "target_scale": 10.0})
+    rows = np.arange(2, dtype=np.float32)[:, None]
+    found = predict(Fixed(torch.tensor([1.0, -2.0])), rows, scaled, device=CPU)
+    assert found.labels.tolist() == [50.0, 20.0]
+    assert found.class_probabilities is None
+    for name in ("probabilities", "scores"):
+        with pytest.raises(NotRun, match="a regression predicts numbers"):
+            getattr(found, name)
+    with pytest.raises(ModelFileError, match="returns 2 columns of outputs, and a value is a single one"):
+        fixed([[1.0, 2.0]], class_count=0)
+    with pytest.raises(ModelFileError, match="1 of 2 rows have NaN or infinite outputs"):
+        fixed([[1.0], [float("nan")]], class_count=0)
+
+
 def test_batches_do_not_change_the_numbers():
     network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
-    whole = predict(network, ROWS, output="logits", class_count=2, device=CPU)
+    whole = predict(network, ROWS, TWO, device=CPU)
     shares = []
     parts = predict(
-        network, ROWS, output="logits", class_count=2, device=CPU, batch_size=7,
+        network, ROWS, TWO, device=CPU, batch_size=7,
         progress=lambda share, text: shares.append(share),
     )  # fmt: skip
     np.testing.assert_allclose(parts.probabilities, whole.probabilities, rtol=1e-5)
@@ -76,8 +97,8 @@ def test_dropout_is_off_and_every_part_gets_its_mode_back():
     network.train()
     network[2].eval()
     statistics = network[2].running_mean.clone()
-    first = predict(network, ROWS, output="logits", class_count=2, device=CPU)
-    second = predict(network, ROWS, output="logits", class_count=2, device=CPU)
+    first = predict(network, ROWS, TWO, device=CPU)
+    second = predict(network, ROWS, TWO, device=CPU)
     np.testing.assert_array_equal(first.probabilities, second.probabilities)
     assert [part.training for part in network] == [True, True, False, True]
     assert network.training
@@ -102,13 +123,13 @@ class Hungry(nn.Module):
     "message", [None, "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."]
 )
 def test_out_of_memory_halves_the_batch_and_says_so(message):
-    found = predict(Hungry(10, message), ROWS, output="logits", class_count=2, device=CPU)
+    found = predict(Hungry(10, message), ROWS, TWO, device=CPU)
     assert found.notes == ("Out of memory on cpu: the batch was reduced to 6 rows; the numbers are the same.",)
-    plain = predict(Hungry(100, message), ROWS, output="logits", class_count=2, device=CPU)
+    plain = predict(Hungry(100, message), ROWS, TWO, device=CPU)
     np.testing.assert_array_equal(found.probabilities, plain.probabilities)
     assert plain.notes == ()
     with pytest.raises(ModelFileError, match="one row does not fit into the memory of cpu"):
-        predict(Hungry(0, message), ROWS, output="logits", class_count=2, device=CPU)
+        predict(Hungry(0, message), ROWS, TWO, device=CPU)
 
 
 class Odd(nn.Module):
@@ -136,7 +157,7 @@ class Odd(nn.Module):
 def test_modules_that_do_not_fit(change, match):
     module = Odd(change).train()
     with pytest.raises(ModelFileError, match=match) as caught:
-        predict(module, ROWS, output="logits", class_count=2, device=CPU)
+        predict(module, ROWS, TWO, device=CPU)
     assert "\n" not in str(caught.value)
     assert module.training
 

@@ -44,7 +44,7 @@ def test_every_architecture_trains_and_opens_again(tmp_path: Path, architecture:
     assert record["row_count"] == 200
     again = open_model(tmp_path / "model.pt")
     inputs = again.schema.encode(frame)
-    found = predict(again.module, inputs, output="logits", class_count=2, device=torch.device("cpu"))
+    found = predict(again.module, inputs, again.schema, device=torch.device("cpu"))
     assert found.labels.shape == (200,)
     assert type(again.fresh(3)) is type(again.module)
 
