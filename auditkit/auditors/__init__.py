@@ -49,6 +49,8 @@ def installed() -> dict[str, EntryPoint]:
         "proxies",
         "tradeoff",
         "explainability",
+        "robustness",
+        "identity_terms",
         "leakage",
         "privacy",
     ]

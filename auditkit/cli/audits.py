@@ -18,6 +18,7 @@ from auditkit.cli.options import (
     Device,
     DeviceOption,
     Encoding,
+    IdentityTermsOption,
     JsonFlag,
     ModelOrNone,
     Out,
@@ -127,6 +128,7 @@ def run(
         int | None, typer.Option(min=1, metavar="N", help="Audit a seeded sample of N rows.", show_default="all rows")
     ] = None,
     encoding: Encoding = "utf-8",
+    identity_terms: IdentityTermsOption = None,
     show_rows: Annotated[
         bool, typer.Option("--show-rows", help="Show single texts or images of the data in the report.")
     ] = False,
@@ -149,6 +151,7 @@ def run(
     from auditkit.subject.cache import cache_of
     from auditkit.subject.factory import read_arguments
     from auditkit.subject.schema import read_schema
+    from auditkit.subject.term_groups import read_term_groups
 
     if epsilon and train_dataset is None:
         raise InputError("--epsilon needs the training rows; pass --train-dataset FILE.")
@@ -170,6 +173,8 @@ def run(
     private = {name: value for name, value in private.items() if value is not None}
     if private:
         settings["privacy"] = {**settings.get("privacy", {}), **private}
+    if identity_terms is not None:
+        settings["identity_terms"] = {"terms": read_term_groups(identity_terms)}
     if population is not None:
         settings["data"] = {"population": read_population(population)}
     with output_folder(folder) as place:

@@ -46,6 +46,14 @@ Population = Annotated[
     Path | None,
     typer.Option(help="Shares of the groups that the data should resemble (.toml).", show_default=False),
 ]
+IdentityTermsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--identity-terms",
+        help="More words that name groups of people, to swap in texts (.toml).",
+        show_default=False,
+    ),
+]
 ModelFile = Annotated[Path, typer.Argument(help="A model file.", show_default=False)]
 Architecture = Annotated[
     str | None,

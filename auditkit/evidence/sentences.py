@@ -12,6 +12,8 @@ COMPARISONS = {
     "fairness.demographic_parity_ratio": "{low} is selected {value} times as often as {high}",
     "fairness.equalized_odds_difference": "{low} with the same label is selected {value} less often than {high}",
     "fairness.equalized_odds_ratio": "{low} with the same label is selected {value} times as often as {high}",
+    "identity_terms.sentence_score_gap": "The same texts score {value} lower with terms of {low} than of {high}",
+    "identity_terms.template_score_gap": "Made-up texts score {value} lower with terms of {low} than of {high}",
 }
 
 

@@ -107,6 +107,23 @@ AUDITORS: dict[str, Words] = {
             "That a sensitive column plays no part, when its own share is small: other columns can stand in for it.",
         ),
     ),
+    "identity_terms": Words(
+        asked=(
+            "Does a text get another score when nothing changes but the person it names? Words of gender, first names "
+            "and origins are swapped, in made-up texts and in the audited ones, and the scores compared."
+        ),
+        reading=(
+            "A difference of zero means that the swap does not move the score. The score gap is the largest difference "
+            "between two groups; the decision flip rate says on how many of the audited texts some swap changes the "
+            "decision. A term that the model's vocabulary does not hold is read as an unknown word: where the known "
+            "terms of one group are few, its result is that of an unknown word."
+        ),
+        does_not_show=(
+            "Whether the swapped text is a likely one: a swap changes single words, and leaves articles and facts.",
+            "How texts by people of a group are treated: only texts that name the group.",
+            "Groups and terms that are not listed; --identity-terms adds more.",
+        ),
+    ),
     "leakage": Words(
         asked=(
             "Can someone who has the model tell whether a row was among its training rows? Membership inference "

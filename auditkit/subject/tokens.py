@@ -34,7 +34,12 @@ def words(text: str) -> list[str]:
     >>> words("It's 'great', isn’t it?! 不错")
     ["it's", 'great', "isn't", 'it', '?', '!', '不', '错']
     """
-    return _TOKENS.findall(text.lower().replace("’", "'"))
+    return cased_words(text.lower())
+
+
+def cased_words(text: str) -> list[str]:
+    """Split a text as `words` does, and leave capital letters as they are."""
+    return _TOKENS.findall(text.replace("’", "'"))
 
 
 def learn_vocabulary(texts: Iterable[str]) -> tuple[str, ...]:
