@@ -17,6 +17,8 @@ from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, Su
 from auditkit.subject.predict import ROWS_AT_ONCE
 from auditkit.subject.subject import Subject
 
+OTHER_ROWS = "not the rows that the model was trained on: their sha256 differs from the one in the model's card"
+
 PACKAGES = ("torch", "captum", "fairlearn", "opacus", "numpy", "pandas", "scipy")
 
 
@@ -49,6 +51,7 @@ def subject_record(subject: Subject) -> SubjectRecord:
             sha256=training.sha256,
             row_count=subject.training_row_count_read or 0,
             audited_row_count=len(training.frame),
+            alarm=OTHER_ROWS if model is not None and model.was_trained_on(training.sha256) is False else None,
         ),
         sensitive=subject.sensitive,
         notes=(*subject.notes, *subject.predictions.notes),

@@ -73,6 +73,9 @@ def conclude(report: Report, page: Path) -> None:
     model = report.subject.model
     if model is not None and model.trust.startswith("trusted"):
         _sentence(console, "fail", f"The model file was {model.trust}.")
+    training = report.subject.training_dataset
+    if training is not None and training.alarm:
+        _sentence(console, "fail", f"Training data: {training.alarm}")
     worst = [finding for finding in report.findings if finding.verdict not in ("pass", "waived", "not_run")]
     for finding in worst[:3]:
         _sentence(console, finding.verdict, finding.message)

@@ -214,13 +214,13 @@ def _notes(subject: Subject, once: Mask, member: Mask, shadows: Shadows | None, 
         "Training rows that only served to stop the training count as members: that understates what is remembered.",
     ]
     card = subject.model.card
-    recorded = card.training.get("sha256") if card else None
-    if recorded and subject.training is not None and recorded != subject.training.sha256:
+    trained_on = None if subject.training is None else subject.model.was_trained_on(subject.training.sha256)
+    if trained_on is False:
         notes.append(
             "The training data given here is not the data that the model was trained on: its sha256 differs from the "
             "one in the model's card. An attack on the wrong rows finds nothing, and that proves nothing."
         )
-    elif not recorded:
+    elif trained_on is None:
         notes.append(
             "Nothing but the word of whoever runs this audit says that the training data are those of the model; an "
             "attack on the wrong rows finds nothing, and that proves nothing."

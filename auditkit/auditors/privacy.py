@@ -143,14 +143,12 @@ def _notes(subject: Subject, training_row_count: int, seeds: int, tested: bool) 
         "The budget covers the retrained weights only. The original model and this report were made from the same data "
         "without privacy.",
         "The planted directions test the noise, the sampling and the count of steps of the training as it runs here, "
-        "behind the clipping of each row's gradient. The mislabelled rows pass through the clipping, and test it weakly; "
-        "auditkit's own tests test it against a loop over rows."
+        "behind the clipping of each row's gradient. The mislabelled rows pass through the clipping, and test it "
+        "weakly; auditkit's own tests test it against a loop over rows."
         if tested
         else "The claim is computed, and was not tested by attack; pass --canaries 1000 to test it.",
     ]
-    card = subject.model.card
-    recorded = card.training.get("sha256") if card else None
-    if recorded and subject.training is not None and recorded != subject.training.sha256:
+    if subject.training is not None and subject.model.was_trained_on(subject.training.sha256) is False:
         notes.append(
             "The training data given here is not the data that the model was trained on: its sha256 differs from the "
             "one in the model's card. The comparison with the original mixes two causes."

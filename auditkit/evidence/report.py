@@ -38,12 +38,14 @@ class ModelRecord(FileRecord):
 class DatasetRecord(FileRecord):
     """A data set: `row_count` as read, `audited_row_count` after sampling and after rows without a label.
 
-    `rows_sha256` tells which of its rows were used, with which labels, in which order.
+    `rows_sha256` tells which of its rows were used, with which labels, in which order. `alarm` is what readers must
+    be told in red: that the training data are not the model's.
     """
 
     row_count: NonNegativeInt
     audited_row_count: NonNegativeInt
     rows_sha256: str | None = None
+    alarm: str | None = None
 
 
 class SubjectRecord(Record):

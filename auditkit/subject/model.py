@@ -83,6 +83,11 @@ class Model:
         """Whether the hash of the file tells what it computes: not where the user's own code is part of the model."""
         return self.kind == "auditkit" and self.card is not None and not is_code(self.card.architecture)
 
+    def was_trained_on(self, sha256: str | None) -> bool | None:
+        """Return whether the card says that data of this hash trained the model; None where one is not known."""
+        recorded = self.card.training.get("sha256") if self.card else None
+        return recorded == sha256 if recorded and sha256 else None
+
     def fresh(self, seed: int) -> nn.Module:
         """Return a network of the same architecture with fresh weights drawn from `seed`, in training mode.
 

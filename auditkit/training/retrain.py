@@ -179,8 +179,7 @@ def _notes(model: Model, data: Data, dropped: int) -> list[str]:
     notes = []
     if dropped:
         notes.append(f"{dropped:,} rows without a label were left out.")
-    recorded = model.card.training.get("sha256") if model.card else None
-    if recorded and recorded != data.sha256:
+    if model.was_trained_on(data.sha256) is False:
         notes.append(
             "These are not the rows that the model was trained on: their sha256 differs from the one in its card."
         )

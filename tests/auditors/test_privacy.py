@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from loans import Loans
@@ -11,6 +14,8 @@ import auditkit
 from auditkit.auditors import privacy_claims
 from auditkit.auditors.privacy import Privacy
 from auditkit.errors import InputError
+from auditkit.render import render
+from auditkit.terminal import conclude
 from auditkit.training.accounting import Ledger
 from auditkit.training.private import fit_private
 
@@ -68,10 +73,21 @@ def test_the_ledger_states_what_it_must_and_what_it_does_not_cover(report: audit
     assert sum(name == "Not covered" for name, _ in ledger.rows) >= 5
 
 
-def test_training_data_that_is_not_the_models_is_said(loans: Loans) -> None:
+def test_training_data_that_is_not_the_models_is_said_in_red(loans: Loans, capsys: pytest.CaptureFixture[str]) -> None:
     report = auditkit.audit(loans.model, loans.test, training_data=loans.test, auditors=[Privacy(epsilon=(8.0,))])
     outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
     assert any("not the data that the model was trained on" in note for note in outcome.notes)
+    assert report.subject.training_dataset is not None
+    alarm = report.subject.training_dataset.alarm
+    assert alarm is not None
+    assert "not the rows that the model was trained on" in alarm
+    page = str(render(report)["report.html"])
+    assert re.search(r'<strong class="trusted">.*not the rows that the model was trained on', page)
+    conclude(report, Path("report.html"))
+    assert "✘ Training data: not the rows" in capsys.readouterr().out.replace("\n", " ")
+    right = auditkit.audit(loans.model, loans.test, training_data=loans.train, only=["performance"])
+    assert right.subject.training_dataset is not None
+    assert right.subject.training_dataset.alarm is None
 
 
 def test_a_delta_that_guarantees_nothing_is_an_error_and_not_a_pass(loans: Loans) -> None:
