@@ -19,6 +19,7 @@ FLOORS = {
     "subject": 3,
     "training": 4,
     "attribution": 4,
+    "perturbation": 4,
     "auditors": 5,
     "render": 5,
     "compliance": 2,

@@ -159,10 +159,19 @@ AUDITORS: dict[str, Words] = {
     ),
     "robustness": Words(
         asked=(
-            "When does the model break? Its inputs are changed in stated ways and amounts, and its answers compared."
+            "When does the model break? A sample of the rows is damaged in stated ways, more and more, and the answers are "
+            "compared with those to the same rows as they are; then an attacker who knows the model tries to turn them."
         ),
-        reading="A curve that falls early means that small changes of the input suffice to change decisions.",
-        does_not_show=("How the model stands up to an attacker who knows it better than the stated method does.",),
+        reading=(
+            "A curve that rises early means that small damages suffice to cost accuracy. Decisions can change without a "
+            "loss, where as many become right as become wrong. A share of decisions that an attack turns is a lower "
+            "bound: another attack may turn more."
+        ),
+        does_not_show=(
+            "How often such damages occur where the model is used, and which of them can.",
+            "How the model stands up to a stronger attack, or to training rows that were tampered with.",
+            "Damages that keep to what is possible together: each value is changed by itself.",
+        ),
     ),
     "data": Words(
         asked=(
