@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from torch import nn
 
 import auditkit
 from auditkit.auditors import privacy_claims
+from auditkit.auditors.leakage import Leakage
 from auditkit.auditors.privacy import Privacy
 from auditkit.errors import InputError
 from auditkit.render import render
+from auditkit.subject.model_file import open_model
 from auditkit.terminal import conclude
 from auditkit.training.accounting import Ledger
 from auditkit.training.private import fit_private
@@ -185,6 +188,27 @@ def test_a_release_whose_claim_was_not_tested_is_incomplete(loans: Loans) -> Non
     assert report.exit_code == 3
     (finding,) = [part for part in report.findings if part.measurement == "privacy.audited_epsilon_excess"]
     assert finding.verdict == "not_run"
+
+
+def test_an_archive_of_one_batch_size_is_attacked_by_loss_alone_and_not_retrained(loans: Loans, tmp_path: Path) -> None:
+    model = open_model(loans.model)
+    path = tmp_path / "static.pt2"
+    torch.export.save(torch.export.export(model.module, (torch.zeros(5, model.schema.input_width),)), path)
+    trust = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    report = auditkit.audit(
+        path,
+        loans.test,
+        training_data=loans.train,
+        schema=model.schema,
+        trust_model=trust,
+        auditors=[Privacy(), Leakage()],
+        limit=200,
+    )
+    privacy, leakage = (
+        next(part for part in report.outcomes if part.auditor == name) for name in ("privacy", "leakage")
+    )
+    assert "fresh weights cannot be drawn: a torch.export program" in (privacy.reason or "")
+    assert any("only the LOSS attack was made" in note for note in leakage.notes)
 
 
 @pytest.mark.parametrize(

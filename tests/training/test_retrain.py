@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +20,7 @@ from auditkit.subject.data import read_data
 from auditkit.subject.model import Model, model_from_module
 from auditkit.subject.model_file import open_model, save_model
 from auditkit.training.accounting import Ledger, rdp_epsilon
-from auditkit.training.private import private_step
+from auditkit.training.private import fit_private, private_step
 from auditkit.training.retrain import Retrained, retrain
 
 
@@ -84,6 +88,34 @@ def test_a_killed_run_goes_on_and_pays_for_the_steps_it_lost(model: Model, loans
     assert ledger.epsilon_rdp == pytest.approx(
         rdp_epsilon(ledger.noise_multiplier, ledger.sample_rate, ledger.steps, ledger.delta)
     )
+    assert ledger.epsilon <= 3
+
+
+KILLED = """
+import os, signal, sys
+from auditkit.subject.data import read_data
+from auditkit.subject.model_file import open_model
+from auditkit.training.retrain import retrain
+
+def die(done, what):
+    if done >= 0.5:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+model, train, out = sys.argv[1:]
+retrain(open_model(model), read_data(train), out=out, epsilons=(3.0,), epochs=5, progress=die)
+"""
+
+
+def test_a_signal_half_way_leaves_no_step_uncounted(model: Model, loans: Loans, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", KILLED, str(loans.model), str(loans.train), str(tmp_path)]
+    assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
+    (checkpoint,) = tmp_path.iterdir()
+    saved = torch.load(checkpoint, weights_only=True)
+    ((_, ledger),) = quick(model, loans, tmp_path).files
+    assert 0.5 * ledger.steps <= saved["spent"] <= 0.6 * ledger.steps
+    assert ledger.lost_steps == saved["spent"] - saved["taken"] > 0
+    whole = rdp_epsilon(ledger.noise_multiplier, ledger.sample_rate, ledger.steps, ledger.delta)
+    assert ledger.epsilon_rdp == pytest.approx(whole)
     assert ledger.epsilon <= 3
 
 
@@ -168,6 +200,12 @@ def test_refusals_name_the_remedy(model: Model, loans: Loans, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
     command = ["retrain", str(loans.model), "--train-dataset", str(loans.train), "--epsilon", "3", "--delta", "small"]
     assert call(command) == 2
+
+
+def test_no_sampler_and_no_weights_of_rows_can_be_passed() -> None:
+    """A weighted sampler draws some rows more often than the accountant counts (opacus#813): there is no way in."""
+    taken = {*inspect.signature(fit_private).parameters, *inspect.signature(retrain).parameters}
+    assert [name for name in taken if "sampl" in name or "weight" in name] == ["initial_weights"]
 
 
 def test_batchnorm_is_named_with_its_replacement(
