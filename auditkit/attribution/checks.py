@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -49,14 +50,7 @@ def maximum_sensitivity(
     length = np.linalg.norm(attributions, axis=1)
     for _ in range(perturbation_count):
         noise = rng.uniform(-radius, radius, explained.inputs.shape).astype(np.float32)
-        moved = Explained(
-            explained.decision,
-            explained.inputs + noise,
-            explained.predicted,
-            explained.baseline,
-            explained.columns,
-            explained.device,
-        )
+        moved = replace(explained, inputs=explained.inputs + noise)
         worst = np.maximum(worst, np.linalg.norm(attribute(moved) - attributions, axis=1))
     return np.asarray(worst / np.maximum(length, 1e-12))
 

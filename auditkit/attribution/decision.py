@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
+
+from auditkit.subject.schema import Schema
 
 Inputs = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -23,7 +26,8 @@ class Explained:
     """A decision over a sample of rows: what every attribution method here is given.
 
     `inputs` are encoded rows (rows, cells), `predicted` their predicted classes (rows,), `baseline` the encoded row
-    (cells,) that stands for "nothing known", and `columns` the cells of each column of the user's data.
+    (cells,) that stands for "nothing known", and `columns` the cells of each column of the user's data. `others` are
+    rows (n, cells) that stand for it too: methods that average over baselines draw from them.
     """
 
     decision: Decision
@@ -32,6 +36,7 @@ class Explained:
     baseline: Inputs
     columns: Mapping[str, slice]
     device: torch.device
+    others: Inputs
 
     def values(self, inputs: Inputs, predicted: NDArray[np.int64] | None = None) -> Floats:
         """Return the decision's value for encoded rows (n, cells) -> (n,), in batches."""
@@ -71,6 +76,26 @@ class Explained:
 
     def take(self, rows: NDArray[np.int64]) -> Explained:
         """Return the same decision over some of the rows."""
-        return Explained(
-            self.decision, self.inputs[rows], self.predicted[rows], self.baseline, self.columns, self.device
-        )
+        return replace(self, inputs=self.inputs[rows], predicted=self.predicted[rows])
+
+
+class Decided(nn.Module):
+    """The scalar that is explained, as a module of inputs (rows, cells) and predicted classes (rows,).
+
+    For a binary task the log-odds of the positive class (its probability where the model gives
+    probabilities); for several classes the output of each row's predicted class. One value a row.
+    """
+
+    def __init__(self, network: nn.Module, schema: Schema) -> None:
+        super().__init__()
+        self.network = network
+        self.schema = schema
+
+    def forward(self, inputs: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+        """Return what is explained of each row, (rows,)."""
+        outputs: torch.Tensor = self.network(inputs).reshape(len(inputs), -1)
+        if outputs.shape[1] == 1:
+            return outputs[:, 0]
+        if self.schema.task == "binary":
+            return outputs[:, 1] if self.schema.output == "probabilities" else outputs[:, 1] - outputs[:, 0]
+        return outputs.gather(1, predicted[:, None])[:, 0]

@@ -1,16 +1,15 @@
-"""Integrated gradients with all steps of many rows in one batch; Captum's own call is the oracle of its tests."""
+"""Gradients along the way from a baseline, all steps of many rows in one batch; Captum is the tests' oracle."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import numpy as np
 import torch
 
-from auditkit.attribution.decision import Explained, Floats
+from auditkit.attribution.decision import Explained, Floats, Inputs
 from auditkit.errors import NotRun
 
 POINTS_AT_ONCE = 32_768
+NO_GRADIENT = "the model's output has no gradient with respect to its inputs"
 
 
 def integrated_gradients(explained: Explained, *, steps: int) -> Floats:
@@ -23,40 +22,75 @@ def integrated_gradients(explained: Explained, *, steps: int) -> Floats:
         NotRun: the decision has no gradient with respect to its inputs.
     """
     nodes, weights = np.polynomial.legendre.leggauss(steps)
-    positions = torch.tensor((nodes + 1) / 2, dtype=torch.float32, device=explained.device)[:, None, None]
-    shares = torch.tensor(weights / 2, dtype=torch.float32, device=explained.device)[:, None, None]
-    origin = torch.from_numpy(explained.baseline).to(explained.device)
+    return _weighted_slopes(explained, explained.baseline[None], (nodes + 1) / 2, weights / 2)
+
+
+def gradient_shap(explained: Explained, *, sample_count: int, seed: int) -> Floats:
+    """Return expected gradients over baselines drawn from the other rows: (rows, cells).
+
+    `sample_count` baselines, and one point on the way from each, spread evenly over the ways (Erion et al. 2021,
+    arXiv:1906.10670, eq. 2). The cells of a row sum to its decision less the mean decision of the baselines, up to
+    the error of the sample.
+
+    Raises:
+        NotRun: the decision has no gradient with respect to its inputs.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = rng.permutation(np.resize(rng.permutation(len(explained.others)), sample_count))
+    positions = (np.arange(sample_count) + rng.random(sample_count)) / sample_count
+    return _weighted_slopes(explained, explained.others[drawn], positions, np.full(sample_count, 1 / sample_count))
+
+
+def has_gradient(explained: Explained) -> bool:
+    """Return whether the decision has a gradient, not 0 everywhere, between the baseline and the rows."""
+    try:
+        return bool(np.any(integrated_gradients(explained.take(np.arange(min(64, len(explained.inputs)))), steps=4)))
+    except NotRun:
+        return False
+
+
+def _weighted_slopes(explained: Explained, origins: Inputs, positions: Floats, weights: Floats) -> Floats:
+    """Return the weighted sum, over positions on the ways from origins to each row, of slope times way: (rows, cells).
+
+    `origins` are (positions, cells), or one row for all of them.
+    """
+    steps = len(positions)
+    where = torch.tensor(positions, dtype=torch.float32, device=explained.device)[:, None, None]
+    shares = torch.tensor(weights, dtype=torch.float32, device=explained.device)
+    starts = torch.from_numpy(np.ascontiguousarray(origins)).to(explained.device)[:, None]
     at_once = max(1, POINTS_AT_ONCE // steps)
     parts = []
     for start in range(0, len(explained.inputs), at_once):
         rows = torch.from_numpy(explained.inputs[start : start + at_once]).to(explained.device)
         classes = torch.from_numpy(explained.predicted[start : start + at_once]).to(explained.device)
-        away = rows - origin
-        points = (origin + positions * away).reshape(-1, rows.shape[1]).requires_grad_()
+        points = torch.lerp(starts, rows, where).reshape(-1, rows.shape[1]).requires_grad_()
         outputs = explained.decision(points, classes.repeat(steps))
         if not outputs.requires_grad:
-            raise NotRun("the model's output has no gradient with respect to its inputs")
-        (slopes,) = torch.autograd.grad(outputs.sum(), points)
-        mean_slope = (slopes.reshape(steps, *rows.shape) * shares).sum(dim=0)
-        parts.append((mean_slope * away).double().cpu().numpy())
+            raise NotRun(NO_GRADIENT)
+        (slopes,) = torch.autograd.grad(outputs.sum(), points, allow_unused=True)
+        if slopes is None:
+            raise NotRun(NO_GRADIENT)
+        slopes = slopes.reshape(steps, *rows.shape)
+        if len(starts) > 1:
+            slopes *= rows - starts
+        weighted = torch.tensordot(shares, slopes, dims=1)
+        parts.append((weighted if len(starts) > 1 else weighted * (rows - starts[0])).double().cpu().numpy())
     return np.concatenate(parts)
 
 
-def complete_gradients(explained: Explained, *, tolerance: float, most_steps: int = 512) -> tuple[Floats, int]:
-    """Return integrated gradients and the number of steps, doubled from 16 until they are complete within `tolerance`.
+def enough_steps(explained: Explained, *, tolerance: float, most_steps: int = 512) -> int:
+    """Return the number of steps, doubled from 16, until integrated gradients are complete within `tolerance`.
 
-    The error is the mean of |sum of attributions - change| over the mean of |change|. At `most_steps` the result is
-    returned as it is: its completeness error is measured and shown.
+    The error is the mean of |sum of attributions - change| over the mean of |change|, of up to 256 of the rows. At
+    `most_steps` it ends: the completeness error is measured and shown.
     """
-    moved = explained.change()
-    scale = max(float(np.abs(moved).mean()), 1e-12)
-    # A part of the rows decides how many steps are needed; all rows then take that many.
-    trial = np.linspace(0, len(moved) - 1, min(256, len(moved))).round().astype(np.int64)
-    part, part_moved = dataclasses.replace(explained.take(trial)), moved[trial]
+    trial = np.linspace(0, len(explained.inputs) - 1, min(256, len(explained.inputs))).round()
+    part = explained.take(trial.astype(np.int64))
+    moved = part.change()
     steps = 16
     while steps < most_steps:
-        missed = integrated_gradients(part, steps=steps).sum(axis=1) - part_moved
-        if float(np.abs(missed).mean()) <= tolerance * scale:
+        missed = integrated_gradients(part, steps=steps).sum(axis=1) - moved
+        if float(np.abs(missed).mean()) <= tolerance * max(float(np.abs(moved).mean()), 1e-12):
             break
         steps *= 2
-    return integrated_gradients(explained, steps=steps), steps
+    return steps

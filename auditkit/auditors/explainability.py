@@ -1,4 +1,4 @@
-"""What the model relies on: integrated gradients per column of the user's data, with their trust checks."""
+"""What the model relies on: attributions to columns, pixels or words, with their trust checks."""
 
 from __future__ import annotations
 
@@ -10,29 +10,38 @@ import torch
 from numpy.typing import NDArray
 
 from auditkit.attribution import checks
-from auditkit.attribution.decision import Decision, Explained
-from auditkit.auditors.explained_columns import explain_columns, sample_rows
+from auditkit.attribution.decision import Decided, Explained
+from auditkit.attribution.gradients import has_gradient
+from auditkit.attribution.methods import check_name, choose_method
+from auditkit.auditors.explained_columns import explain_columns
 from auditkit.auditors.explained_images import explain_images
+from auditkit.auditors.explained_rows import sample_rows
 from auditkit.auditors.explained_texts import explain_texts
-from auditkit.errors import InputError, NotRun
+from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.measurement import Evidence
-from auditkit.subject.schema import Schema
 from auditkit.subject.subject import Subject
 
 IMAGE_ROWS = 400
 """At most so many images are explained: each costs some hundred times what a row of a table does."""
 
+OTHERS = 100
+"""So many rows are drawn for methods that average over baselines, and for the check that other baselines agree."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Explainability:
-    """Integrated gradients over a seeded sample of `rows` rows, complete within `tolerance`, and their trust checks.
+    """Attributions of a seeded sample of `rows` rows, and their trust checks.
 
-    Of images at most 400 are explained; texts and images take 20, 60 or 180 steps. `show_rows` puts single texts
-    and images of the audited data into the report: prototypes and the worst errors.
+    `method` is one of `auditkit.attribution.methods.METHODS`; by default integrated gradients, complete within
+    `tolerance`, or Shapley values where the model has no gradient. Of images at most 400 are explained; texts and
+    images take 20, 60 or 180 steps. `immutable` adds columns to those that, by the schema, nobody can change.
+    `show_rows` puts single rows, texts and images of the audited data into the report: prototypes and the worst errors.
     """
 
+    method: str | None = None
     rows: int = 2000
     tolerance: float = 0.005
+    immutable: tuple[str, ...] = ()
     show_rows: bool = False
 
     requires: ClassVar = ("model",)
@@ -50,15 +59,21 @@ class Explainability:
             "failed_trust_checks",
             "word_attribution",
             "word_attribution_share",
+            "phrase_attribution",
+            "word_attention_share",
             "unknown_word_rate",
             "region_attribution_share",
+            "stability",
             "principal_reason_rate",
             "recourse_rate",
+            "recourse_cost",
         )
     )
 
     def __post_init__(self) -> None:
-        """Refuse a sample or a tolerance that means nothing."""
+        """Refuse a method that is not offered, and a sample or a tolerance that means nothing."""
+        if self.method is not None:
+            check_name(self.method)
         if self.rows < 2:
             raise InputError(f"rows must be at least 2, got {self.rows}.")
         if not 0 < self.tolerance < 1:
@@ -73,24 +88,26 @@ class Explainability:
         module.to(subject.device).eval()
         try:
             if kind == "text":
-                return self._explain_texts(subject, module, rows)
+                return explain_texts(subject, module, rows, asked=self.method, show_rows=self.show_rows)
             if kind == "image":
-                return self._explain_images(subject, module, rows)
+                return explain_images(subject, module, rows, asked=self.method, show_rows=self.show_rows)
             return self._explain(subject, module, rows)
         finally:
             module.train(training)
 
     def _explain(self, subject: Subject, module: torch.nn.Module, rows: NDArray[np.int64]) -> Evidence:
         source = subject.inputs if subject.training_inputs is None else subject.training_inputs
+        others = np.random.default_rng(subject.seed).choice(len(source), size=min(OTHERS, len(source)), replace=False)
 
         def explained(network: torch.nn.Module) -> Explained:
             return Explained(
-                decision=decision_function(network, subject.schema),
+                decision=Decided(network, subject.schema),
                 inputs=subject.inputs[rows],
                 predicted=subject.predictions.labels[rows],
                 baseline=source.mean(axis=0, dtype=np.float64).astype(np.float32),
                 columns=subject.schema.column_slices(),
                 device=subject.device,
+                others=source[np.sort(others)],
             )
 
         given = explained(module)
@@ -101,63 +118,27 @@ class Explainability:
             )
         if not change.any():
             raise NotRun("the model's output does not change between the sampled rows and the baseline")
+        slopes = has_gradient(given)
+        method, notes = choose_method(
+            self.method, kind="table", module=module, has_gradient=slopes, column_count=len(given.columns)
+        )
         randomised = [
             (name, explained(network)) for name, network in checks.randomised_layers(module, seed=subject.seed)
         ]
-        return explain_columns(subject, given, randomised, tolerance=self.tolerance)
-
-    def _explain_texts(self, subject: Subject, module: torch.nn.Module, rows: NDArray[np.int64]) -> Evidence:
-        shuffled = _shuffled(module, subject)
-        return explain_texts(
+        return explain_columns(
             subject,
-            decision_function(module, subject.schema),
-            _embedding(module),
-            (decision_function(shuffled, subject.schema), _embedding(shuffled)),
-            rows,
-            show_rows=self.show_rows,
+            given,
+            randomised,
+            method=method,
+            notes=notes,
+            tolerance=self.tolerance,
+            with_gradient=slopes,
+            immutable=self._immutable(subject),
         )
 
-    def _explain_images(self, subject: Subject, module: torch.nn.Module, rows: NDArray[np.int64]) -> Evidence:
-        return explain_images(
-            subject,
-            decision_function(module, subject.schema),
-            decision_function(_shuffled(module, subject), subject.schema),
-            rows,
-            show_rows=self.show_rows,
-        )
-
-
-def _shuffled(module: torch.nn.Module, subject: Subject) -> torch.nn.Module:
-    """Return a copy of a module with the weights of every layer shuffled."""
-    *_, (_, shuffled) = checks.randomised_layers(module, seed=subject.seed)
-    return shuffled
-
-
-def _embedding(module: torch.nn.Module) -> torch.nn.Module:
-    """Return the layer that turns token ids into vectors.
-
-    Raises:
-        NotRun: the module has no such layer, so that gradients cannot reach the words.
-    """
-    for layer in module.modules():
-        if isinstance(layer, torch.nn.Embedding):
-            return layer
-    raise NotRun("the model has no torch.nn.Embedding, where the attribution to words would begin")
-
-
-def decision_function(module: torch.nn.Module, schema: Schema) -> Decision:
-    """Return the scalar that is explained, as a function of inputs (rows, cells) and predicted classes (rows,).
-
-    For a binary task the log-odds of the positive class (its probability where the model gives
-    probabilities); for several classes the output of each row's predicted class. One value a row.
-    """
-
-    def decision(inputs: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = module(inputs).reshape(len(inputs), -1)
-        if outputs.shape[1] == 1:
-            return outputs[:, 0]
-        if schema.task == "binary":
-            return outputs[:, 1] if schema.output == "probabilities" else outputs[:, 1] - outputs[:, 0]
-        return outputs.gather(1, predicted[:, None])[:, 0]
-
-    return decision
+    def _immutable(self, subject: Subject) -> set[str]:
+        columns = list(subject.schema.column_slices())
+        for name in self.immutable:
+            if name not in columns:
+                raise InputError(f"immutable: the model reads no column {name!r}{closest(name, columns)}.")
+        return {*self.immutable, *subject.schema.immutable, *subject.sensitive}

@@ -19,6 +19,7 @@ from auditkit.cli.options import (
     DeviceOption,
     Encoding,
     IdentityTermsOption,
+    Immutable,
     JsonFlag,
     ModelOrNone,
     Out,
@@ -129,8 +130,17 @@ def run(
     ] = None,
     encoding: Encoding = "utf-8",
     identity_terms: IdentityTermsOption = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD",
+            help="How the model is explained: shapley, deep_lift, occlusion, ...",
+            show_default="by kind of model",
+        ),
+    ] = None,
+    immutable: Immutable = None,
     show_rows: Annotated[
-        bool, typer.Option("--show-rows", help="Show single texts or images of the data in the report.")
+        bool, typer.Option("--show-rows", help="Show single rows, texts or images of the data in the report.")
     ] = False,
     sign: Annotated[
         Path | None,
@@ -163,8 +173,7 @@ def run(
         name: {"intersections": intersections} for name in ("performance", "fairness")
     }
     settings["fairness"] |= {"reference_group": tuple(reference_group or ()), "legitimate": tuple(legitimate or ())}
-    if show_rows:
-        settings["explainability"] = {"show_rows": True}
+    settings["explainability"] = {"method": explain, "immutable": tuple(immutable or ()), "show_rows": show_rows}
     attack = {"shadows": shadows, "budget": budget}
     settings["leakage"] = {name: value for name, value in attack.items() if value is not None}
     if epsilon:

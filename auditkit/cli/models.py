@@ -14,6 +14,7 @@ from auditkit.cli.options import (
     Device,
     DeviceOption,
     Encoding,
+    Immutable,
     ModelFile,
     OutputOption,
     Quiet,
@@ -41,6 +42,7 @@ def train(
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Not a feature: an id, a weight; repeatable.", show_default=False),
     ] = None,
+    immutable: Immutable = None,
     text: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The texts that are the only feature.", show_default=False)
     ] = None,
@@ -82,6 +84,7 @@ def train(
             target=target,
             sensitive=sensitive or (),
             drop=drop or (),
+            immutable=immutable or (),
             text=text,
             image=None if image is None else image_shape(image),
             architecture=architecture,

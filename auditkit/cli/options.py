@@ -120,6 +120,14 @@ Sensitive = Annotated[
     list[str] | None,
     typer.Option(metavar="COLUMN", help="Compare the groups of this column; repeatable.", show_default="the model's"),
 ]
+Immutable = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="A feature that nobody can change, as sensitive ones are taken to be; repeatable.",
+        show_default="the model's",
+    ),
+]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="Where the reports go.", show_default="reports/MODEL-RUN/")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from auditkit.cli.options import BinsOption, Encoding
+from auditkit.cli.options import BinsOption, Encoding, Immutable
 
 schema = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -34,6 +34,7 @@ def infer(
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Not a feature: an id, a weight; repeatable.", show_default=False),
     ] = None,
+    immutable: Immutable = None,
     bins: BinsOption = None,
     encoding: Encoding = "utf-8",
 ) -> None:
@@ -47,6 +48,7 @@ def infer(
         target=target,
         sensitive=sensitive or (),
         drop=drop or (),
+        immutable=immutable or (),
         bins=parse_bins(bins or ()),
     )
     for note in notes:

@@ -30,6 +30,7 @@ def infer_whole(
     target: str | None = None,
     sensitive: Sequence[str] = (),
     drop: Sequence[str] = (),
+    immutable: Sequence[str] = (),
     bins: Mapping[str, str] | None = None,
     task: Task | None = None,
 ) -> tuple[Schema, list[str]]:
@@ -47,7 +48,7 @@ def infer_whole(
     if target is None:
         target = columns[-1]
         notes.append(f"target: {target!r}, the last column; pass --target to name another.")
-    for option, names in (("sensitive", sensitive), ("drop", drop), ("bins", bins or {})):
+    for option, names in (("sensitive", sensitive), ("drop", drop), ("immutable", immutable), ("bins", bins or {})):
         for name in names:
             if name not in columns:
                 raise InputError(f"{option}: {data.name} has no column {name!r}{closest(name, columns)}.")
@@ -65,7 +66,8 @@ def infer_whole(
             task, reason = infer_task(data.frame, target)
             notes += [reason] if reason else []
         schema = infer_schema(data.frame, target=target, sensitive=sensitive, features=features, task=task)
-    return Schema.model_validate({**schema.model_dump(), "bins": dict(bins or {})}), notes
+    more = {"bins": dict(bins or {}), "immutable": tuple(name for name in immutable if name in features)}
+    return Schema.model_validate({**schema.model_dump(), **more}), notes
 
 
 def _unusable(data: Data, name: str) -> str | None:

@@ -40,6 +40,7 @@ def train(
     target: str,
     sensitive: Sequence[str] = (),
     drop: Sequence[str] = (),
+    immutable: Sequence[str] = (),
     out: str | Path,
     architecture: str | None = None,
     arguments: Mapping[str, Any] | None = None,
@@ -62,6 +63,7 @@ def train(
         target: the column of the label, or of the number to be predicted.
         sensitive: columns whose groups an audit will compare.
         drop: columns that are not features, such as an id or a sampling weight.
+        immutable: features that nobody can change.
         out: the file to write, ending in .pt.
         architecture: one of auditkit's own by name; None takes mlp for tables, cnn for images, transformer for texts.
         arguments: arguments of the architecture that do not follow from the data, such as `{"hidden": [128, 64]}`.
@@ -88,9 +90,10 @@ def train(
             f"architecture {architecture!r} is unknown{closest(architecture, ARCHITECTURES)}; known: {names}."
         )
     columns = [str(column) for column in data.frame.columns]
-    for name in drop:
-        if name not in columns:
-            raise InputError(f"drop: {data.name} has no column {name!r}{closest(name, columns)}.")
+    for option, names in (("drop", drop), ("immutable", immutable)):
+        for name in names:
+            if name not in columns:
+                raise InputError(f"{option}: {data.name} has no column {name!r}{closest(name, columns)}.")
     progress(0.0, "inferring the schema")
     images = image is not None or any(holds_images(data.frame[column]) for column in columns)
     left_out = {target, *drop, *(sensitive if images else ())}
@@ -104,6 +107,8 @@ def train(
             image=image,
             task=task,
         )
+        fixed = tuple(name for name in schema.column_slices() if name in immutable)
+        schema = schema.model_copy(update={"immutable": fixed})
         name = _fitting_architecture(architecture, schema)
         labels = schema.encode_labels(data.frame)
         known = has_label(labels)

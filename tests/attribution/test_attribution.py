@@ -13,7 +13,7 @@ from captum.metrics import infidelity as captum_infidelity
 
 from auditkit.attribution import checks, effects
 from auditkit.attribution.decision import Explained
-from auditkit.attribution.gradients import complete_gradients, integrated_gradients
+from auditkit.attribution.gradients import enough_steps, integrated_gradients
 from auditkit.attribution.shapley import every_coalition, exact_shapley, kernel_shap
 from auditkit.errors import InputError, NotRun
 
@@ -33,6 +33,7 @@ def explained(
         baseline=rng.normal(size=width).astype(np.float32),
         columns=cells,
         device=CPU,
+        others=rng.normal(size=(30, width)).astype(np.float32),
     )
 
 
@@ -149,11 +150,12 @@ def test_integrated_gradients_equal_captums() -> None:
 
 def test_steps_are_doubled_until_the_attribution_is_complete() -> None:
     target = explained(of(network(seed=3)))
-    attributions, steps = complete_gradients(target, tolerance=1e-3)
+    steps = enough_steps(target, tolerance=1e-3)
+    attributions = integrated_gradients(target, steps=steps)
     missed = np.abs(attributions.sum(axis=1) - target.change()).mean() / np.abs(target.change()).mean()
     assert missed <= 2e-3
     assert steps > 16
-    assert complete_gradients(explained(linear), tolerance=1e-3)[1] == 16
+    assert enough_steps(explained(linear), tolerance=1e-3) == 16
 
 
 def test_no_gradient_is_not_run() -> None:
@@ -254,26 +256,3 @@ def test_principal_reasons_are_those_that_cost_most() -> None:
     reasons = effects.principal_reasons(attributions)
     np.testing.assert_array_equal(reasons[0], [True, False, True, True, True, False])
     np.testing.assert_array_equal(reasons[1], [False, False, True, False, False, False])
-
-
-def test_recourse_finds_the_columns_that_must_change() -> None:
-    inputs = np.array([[0.0, 0.0, 0.0, 0], [0.9, 0.0, 0.0, 0], [-5.0, -5.0, -5.0, 0]], dtype=np.float32)
-    base = explained(lambda rows: rows[:, :3].sum(dim=1))
-    target = Explained(base.decision, inputs, np.zeros(3, dtype=np.int64), base.baseline, base.columns, CPU)
-    values = np.array([[0.0], [1.0]], dtype=np.float32)
-    candidates = dict.fromkeys(base.columns, values)
-    every = ["c0", "c1", "c2"]
-    needed = effects.recourse(target, candidates, changeable=every, threshold=1.5)
-    np.testing.assert_array_equal(needed, [2, 1, 0])
-    immutable = effects.recourse(target, candidates, changeable=["c0"], threshold=1.5)
-    np.testing.assert_array_equal(immutable, [0, 0, 0])
-    one = effects.recourse(target, candidates, changeable=every, threshold=1.5, most_changes=1)
-    np.testing.assert_array_equal(one, [0, 1, 0])
-
-
-def test_candidates_are_values_that_occur() -> None:
-    target = explained(linear)
-    for name, options in effects.column_candidates(target).items():
-        assert np.isin(options, target.inputs[:, target.columns[name]]).all()
-        assert len(options) == 40
-        assert options.min() == target.inputs[:, target.columns[name]].min()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from auditkit.attribution import parts
-from auditkit.auditors.explainability import decision_function
+from auditkit.attribution.decision import Decided
 from auditkit.subject.architectures import build
 from auditkit.subject.schema import Feature, Schema
 
@@ -33,7 +33,7 @@ def test_words_of_a_linear_model_have_their_closed_form():
     module = MeanOfWords().eval()
     ids = np.array([[2, 3, 7, 0, 0], [4, 1, 4, 5, 6], [0, 0, 0, 0, 0]])
     found = parts.word_attributions(
-        decision_function(module, BINARY), module.embedding, ids, np.zeros(3, np.int64), steps=3, device=CPU
+        Decided(module, BINARY), module.embedding, ids, np.zeros(3, np.int64), steps=3, device=CPU
     )
     weight = (module.output.weight[1] - module.output.weight[0]).detach().double()
     vectors = module.embedding.weight.detach().double()
@@ -55,7 +55,7 @@ def test_words_of_every_text_network_sum_to_the_change():
         module = build(name, BINARY.network_arguments()).eval()
         with torch.no_grad():
             module.embedding.weight.mul_(10)
-        decision = decision_function(module, BINARY)
+        decision = Decided(module, BINARY)
         found = parts.word_attributions(decision, module.embedding, ids, predicted, steps=64, device=CPU)
         alone = parts.without_words(ids, np.ones(ids.shape, dtype=bool))
         change = parts.values(decision, ids, predicted, CPU) - parts.values(decision, alone, predicted, CPU)
@@ -73,9 +73,7 @@ def test_pixels_of_a_linear_model_have_their_closed_form():
     images = rng.normal(size=(5, 2, 4, 6)).astype(np.float32)
     baseline = images.mean(axis=0)
     predicted = np.array([0, 1, 2, 1, 0])
-    found = parts.pixel_attributions(
-        decision_function(module, schema), images, predicted, baseline, steps=4, device=CPU
-    )
+    found = parts.pixel_attributions(Decided(module, schema), images, predicted, baseline, steps=4, device=CPU)
     weights = module[1].weight.detach().numpy().reshape(3, 2, 4, 6)[predicted]
     np.testing.assert_allclose(found, (weights * (images - baseline)).sum(axis=1), atol=1e-5)
     squares = parts.squares(4, 6, 2)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import auditkit
-from auditkit.auditors.explainability import Explainability, decision_function
+from auditkit.attribution.decision import Decided
+from auditkit.auditors.explainability import Explainability
 from auditkit.errors import InputError
 from auditkit.evidence.report import Outcome
 from auditkit.metrics.attributions import ratio_of_means, sum_by_column
@@ -40,7 +41,7 @@ def test_several_classes_explain_the_predicted_one() -> None:
     schema = numeric_schema(["a", "b"], target="y", classes=("0", "1", "2"))
     inputs = torch.from_numpy(rows(30, 2))
     predicted = module(inputs).argmax(dim=1)
-    decided = decision_function(module, schema)(inputs, predicted)
+    decided = Decided(module, schema)(inputs, predicted)
     torch.testing.assert_close(decided, module(inputs).max(dim=1).values)
 
 
@@ -52,8 +53,9 @@ def frame(count: int = 400) -> pd.DataFrame:
     return table
 
 
-def explain(module: torch.nn.Module) -> auditkit.Report:
-    return auditkit.audit(module, frame(), target="y", sensitive=["side"], auditors=[Explainability(rows=300)])
+def explain(module: torch.nn.Module, method: str | None = None) -> auditkit.Report:
+    auditor = Explainability(rows=300, method=method)
+    return auditkit.audit(module, frame(), target="y", sensitive=["side"], auditors=[auditor])
 
 
 def outcome_of(report: auditkit.Report) -> Outcome:
@@ -87,14 +89,19 @@ def test_a_constant_model_is_not_explained() -> None:
     assert "does not change" in outcome.reason
 
 
-def test_no_gradient_is_not_run() -> None:
-    class Step(torch.nn.Module):
-        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-            return (inputs[:, :2] > 0).float()
+class Step(torch.nn.Module):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return (inputs[:, :2] > 0).float()
 
+
+def test_without_a_gradient_shapley_values_take_over_and_the_report_says_so() -> None:
     outcome = outcome_of(explain(Step()))
-    assert outcome.reason is not None
-    assert "no gradient" in outcome.reason
+    assert outcome.notes[0].startswith("Exact Shapley values explain the model: integrated gradients needs gradients")
+    shares = next(part for part in outcome.measurements if part.id == "explainability.attribution_share")
+    assert {part.name: part.value for part in shares.slices}["c"] == pytest.approx(0, abs=1e-9)
+    refused = outcome_of(explain(Step(), method="integrated_gradients"))
+    assert refused.reason is not None
+    assert "has no gradient" in refused.reason
 
 
 def test_settings_are_validated() -> None:
