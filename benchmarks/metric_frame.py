@@ -89,7 +89,8 @@ def repaired() -> Iterator[None]:
 def main() -> None:
     numbers: dict[str, Any] = {"rows": ROWS, "sensitive_columns": SENSITIVE, "metrics": METRICS}
     categories = resampled(ROWS)
-    for kind, frame in (("categories", categories), ("texts", categories.astype(dict.fromkeys(SENSITIVE, object)))):
+    for kind, dtype in (("categories", "category"), ("str", "str"), ("texts", object)):
+        frame = categories.astype(dict.fromkeys(SENSITIVE, dtype))
         ours, mine = best_of(7, lambda frame=frame: by_auditkit(frame))
         with repaired():
             theirs, table = best_of(1, lambda frame=frame: by_fairlearn(frame))

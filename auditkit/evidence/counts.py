@@ -143,7 +143,10 @@ def tally(
     cell_counts = np.zeros(len(names) * width * width, dtype=np.int64)
     for start in range(0, len(group), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)
-        cells = (group[rows].astype(np.int64) * width + label[rows]) * width + prediction[rows]
+        cells = group[rows].astype(np.int64)
+        for codes_of in (label, prediction):
+            cells *= width
+            cells += codes_of[rows]
         cell_counts += np.bincount(cells, minlength=len(cell_counts))
     table = cell_counts.reshape(len(names), width, width)
     present = np.flatnonzero(table.sum(axis=(1, 2)))

@@ -147,6 +147,7 @@ def test_faulty_frames(frame, match):
         (pd.Series([True, False]), [1, 0], ["False", "True"]),
         (pd.Series(["b", "a", None, pd.NA, "", " ? ", " b"], dtype=object), [1, 0, -1, -1, -1, -1, 1], ["a", "b"]),
         (pd.Series(pd.Categorical(["x", None, "y"], categories=["y", "x", "z"])), [0, -1, 1], ["x", "y"]),
+        (pd.Series(pd.Categorical.from_codes([-1, 69_999], [f"{n:05}" for n in range(70_000)])), [-1, 0], ["69999"]),
         (pd.Series([1, None, 3], dtype="Int64"), [0, -1, 1], ["1", "3"]),
         (pd.Series(["u", None], dtype="string"), [0, -1], ["u"]),
         (pd.Series([1, "1", 1.0, "x"], dtype=object), [0, 0, 0, 1], ["1", "x"]),
@@ -158,3 +159,23 @@ def test_factorize(column, codes, words):
     found, texts = factorize(column)
     assert found.tolist() == codes
     assert texts == words
+
+
+@pytest.mark.parametrize("values", [["a", "b ", " b", "", None, np.nan, pd.NA, 1, 1.0, "1"], ["only"], [None]])
+def test_objects_that_rows_share_are_factorized_like_texts_of_their_own(values):
+    """Many rows that share their objects are told apart by address, and no others."""
+    chosen = [values[place] for place in np.random.default_rng(0).integers(0, len(values), 20_000)]
+    own = [f"{value}x"[:-1] if isinstance(value, str) else value for value in chosen]
+    mixed = [own[row] if row % 7 == 0 else value for row, value in enumerate(chosen)]
+    whole, expected = pd.Series(chosen, dtype=object), texts_one_by_one(chosen)
+    strided = pd.DataFrame({"a": whole, "b": whole}).to_numpy()[:, 0]
+    for tried in (whole, *(pd.Series(other, dtype=object) for other in (own, mixed, strided, chosen * 2))):
+        codes, words = factorize(tried)
+        told = [words[code] if code >= 0 else None for code in codes]
+        assert told == expected * (len(tried) // 20_000)
+
+
+def texts_one_by_one(values):
+    """Return the texts of values by a naive loop, None where missing."""
+    texts = ["" if value is None or value is pd.NA or value != value else str(value).strip() for value in values]
+    return [{"": None, "1.0": "1"}.get(text, text) for text in texts]

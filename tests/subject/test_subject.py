@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from auditkit.errors import DatasetError, InputError
 from auditkit.subject.data import Data, data_from_frame, read_data
+from auditkit.subject.inference import numeric_schema
 from auditkit.subject.model_file import open_model
-from auditkit.subject.subject import load_subject
+from auditkit.subject.subject import Subject, load_subject
 
 
 @pytest.fixture
@@ -81,6 +84,30 @@ def test_groups_and_their_intersections(model, data, columns):
     shuffled = load_subject(model, data_from_frame(frame.iloc[order]), sensitive=["sex", "job"], device="cpu")
     assert shuffled.group_codes(columns)[0] == names
     assert shuffled.group_codes(columns)[1].tolist() == codes[order].tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 130), min_size=1, max_size=4), st.integers(0, 1000))
+def test_any_number_of_groups_is_named_as_a_loop_would(sizes, seed):
+    """Up to 131 groups a column and four columns: codes of every width, and more intersections than are tabled."""
+    draws = np.random.default_rng(seed)
+    drawn = {f"c{place}": draws.integers(-1, size, 300) for place, size in enumerate(sizes)}
+    frame = pd.DataFrame({name: [f"v{code}" if code >= 0 else None for code in codes] for name, codes in drawn.items()})
+    schema = numeric_schema(["x"], target="y", classes=("0", "1"))
+    subject = Subject(
+        schema=schema,
+        opened=None,
+        data=data_from_frame(frame),
+        labels=np.zeros(300, dtype=np.int64),
+        device=torch.device("cpu"),
+        row_count_read=300,
+    )
+    names, codes = subject.group_codes(tuple(drawn))
+    keys = [
+        tuple(value or "(missing)" for value in row) for row in frame.astype(object).where(frame.notna(), None).values
+    ]
+    assert [names[code] for code in codes] == keys
+    assert list(names) == sorted(set(keys))
 
 
 def test_no_columns_make_one_group(model, data):
