@@ -11,24 +11,34 @@ from numpy.typing import NDArray
 
 from auditkit.errors import ModelFileError
 from auditkit.evidence.counts import group_name
-from auditkit.evidence.measurement import Column, Curve, Exhibit, Measurement, SliceTable, Table
+from auditkit.evidence.measurement import Column, Curve, Exhibit, Measurement, SliceTable, Table, Unit
 from auditkit.evidence.sentences import number
 from auditkit.metrics import robustness, scores
 from auditkit.metrics.estimates import Breakdown, Estimate, measure, shown_rows
 from auditkit.perturbation.damage import Damage
 from auditkit.subject.predict import predict
+from auditkit.subject.schema import Labels
 from auditkit.subject.subject import Subject
 
-NO_ANSWER = -1
 NOISES = ("numeric_noise", "pixel_noise")
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What the model decides, int64, (rows,), -1 where it gives no finite answer, and its probabilities, if any."""
+    """What the model says: class codes, or numbers in a regression, (rows,), and its probabilities, if any.
 
-    codes: NDArray[np.int64]
+    Where it gives no finite answer, `given` is False, the code is -1 and the number NaN.
+    """
+
+    values: Labels
     probabilities: NDArray[np.float64] | None
+
+    @property
+    def given(self) -> NDArray[np.bool_]:
+        """Whether there is an answer: (rows,)."""
+        if np.issubdtype(self.values.dtype, np.floating):
+            return np.isfinite(self.values)
+        return np.asarray(self.values >= 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +61,12 @@ def answer(subject: Subject, inputs: NDArray[Any]) -> Answers:
         found = predict(subject.model.module, inputs, schema, device=subject.device)
     except ModelFileError:
         if len(inputs) == 1:
-            probabilities = None if schema.output == "score" else np.full((1, len(schema.classes)), np.nan)
-            return Answers(np.full(1, NO_ANSWER), probabilities)
+            nothing = np.full(1, np.nan) if schema.task == "regression" else np.full(1, -1)
+            without = schema.output in ("score", "value")
+            return Answers(nothing, None if without else np.full((1, len(schema.classes)), np.nan))
         halves = [answer(subject, half) for half in np.array_split(inputs, 2)]
         parts = [half.probabilities for half in halves if half.probabilities is not None]
-        return Answers(np.concatenate([half.codes for half in halves]), np.concatenate(parts) if parts else None)
+        return Answers(np.concatenate([half.values for half in halves]), np.concatenate(parts) if parts else None)
     return Answers(found.labels, found.class_probabilities)
 
 
@@ -68,13 +79,23 @@ class Sample:
     before: Answers
 
     @property
-    def labels(self) -> NDArray[np.int64]:
+    def is_regression(self) -> bool:
+        """Whether answers are numbers, and no decisions."""
+        return self.subject.schema.task == "regression"
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of the rows."""
         return self.subject.labels[self.rows]
 
-    def right(self, answers: Answers) -> NDArray[np.bool_]:
-        return np.asarray(answers.codes == self.labels)
+    def errors(self, answers: Answers) -> robustness.Errors:
+        """Return what answers cost: whether they are wrong, or in a regression how far they are off."""
+        if self.is_regression:
+            return np.abs(np.asarray(answers.values - self.labels, dtype=np.float64))
+        return np.asarray(answers.values != self.labels)
 
     def breakdowns(self) -> Iterator[Breakdown]:
+        """Yield all rows, then the groups of each sensitive column."""
         yield Breakdown()
         for column in self.subject.sensitive:
             names, codes = self.subject.group_codes((column,))
@@ -89,7 +110,8 @@ class Sample:
             for key, rows in shown_rows(breakdown, len(self.rows)).items()
         }
 
-    def notes(self) -> list[str]:
+    def notes(self, tried: Sequence[Tried]) -> list[str]:
+        """Say which rows are damaged, and at which strengths the model gives some of them no finite answer."""
         subject = self.subject
         notes = []
         if len(self.rows) < len(subject.labels):
@@ -99,127 +121,132 @@ class Sample:
             )
         if subject.top_k is not None:
             notes.append("Decisions here are those from the model's own threshold on, not the rows of highest scores.")
+        left = "they are left out of the mean" if self.is_regression else "they count as changed and as wrong"
+        for one in tried:
+            for strength, answers in zip(one.damage.strengths, one.answers, strict=True):
+                if count := int((~answers.given).sum()):
+                    notes.append(
+                        f"{one.damage.title}, strength {one.damage.said(strength)}: to {count:,} rows the model gives "
+                        f"no finite answer; {left}."
+                    )
         return notes
 
-    def pair(
-        self, name: str, right: NDArray[np.bool_], codes: NDArray[np.int64], breakdown: Breakdown, source: str
-    ) -> list[Measurement]:
-        """Return what is lost and what changes, from whether answers are right afterwards, and what they are."""
-        level = self.subject.conf_level
-        before = self.right(self.before)
-        return [
-            robustness.accuracy_loss_measurement(name, before, right, breakdown, level=level, source=source),
-            robustness.flip_rate_measurement(name, self.before.codes, codes, breakdown, level=level, source=source),
-        ]
-
-    def measured(self, tried: Sequence[Tried]) -> list[Measurement]:
-        measurements = []
-        for one in tried:
-            right = self.right(one.stated)
-            for breakdown in self.breakdowns():
-                measurements += self.pair(one.damage.name, right, one.stated.codes, breakdown, _source(one.damage))
-            if one.damage.name in NOISES and one.stated.probabilities is not None:
-                measurements += self.calibration(one)
-        lost = np.any([one.stated.codes == NO_ANSWER for one in tried], axis=0)
-        if tried:
-            measurements.append(
-                measure(
-                    "robustness.no_answer_rate",
-                    lambda chosen, _, levels: robustness.share(chosen, levels),
-                    lost,
-                    lost,
-                    Breakdown(),
-                    self.subject.conf_level,
-                    unit="rate",
-                    better="lower",
-                    source="rows without a finite answer under at least one damage at its stated strength",
+    def compared(self, name: str, errors: robustness.Errors, values: Labels, source: str) -> Iterator[Measurement]:
+        """Yield what is lost and what changes, overall and by group, from the errors and the answers afterwards."""
+        level, before = self.subject.conf_level, self.errors(self.before)
+        for groups in self.breakdowns():
+            yield robustness.added_error_measurement(name, before, errors, groups, level=level, source=source)
+            if not self.is_regression:
+                yield robustness.flip_rate_measurement(
+                    name, self.before.values, values, groups, level=level, source=source
                 )
-            )
-        return measurements
 
-    def calibration(self, noise: Tried) -> list[Measurement]:
-        answered = noise.stated.codes != NO_ANSWER
-        probabilities = noise.stated.probabilities
-        if probabilities is None or not answered.any():
-            return []
-        return [
-            measure(
-                "robustness.calibration_error_under_noise",
-                scores.calibration_error,
-                self.labels[answered],
-                probabilities[answered],
+    def measured(self, tried: Sequence[Tried]) -> Iterator[Measurement]:
+        """Yield the numbers of every damage at its stated strength."""
+        for one in tried:
+            yield from self.compared(one.damage.name, self.errors(one.stated), one.stated.values, _source(one.damage))
+            if one.damage.name in NOISES and one.stated.probabilities is not None and one.stated.given.any():
+                yield self._calibration(one, one.stated.probabilities)
+        if tried:
+            lost = ~np.all([one.stated.given for one in tried], axis=0)
+            yield measure(
+                "robustness.no_answer_rate",
+                lambda chosen, _, levels: robustness.share(chosen, levels),
+                lost,
+                lost,
                 Breakdown(),
                 self.subject.conf_level,
-                unit="rate_difference",
+                unit="rate",
                 better="lower",
-                source=f"Guo et al. 2017 (arXiv:1706.04599): 15 bins; {_source(noise.damage)}",
+                source="rows without a finite answer under at least one damage at its stated strength",
             )
-        ]
+
+    def _calibration(self, noise: Tried, probabilities: NDArray[np.float64]) -> Measurement:
+        given = noise.stated.given
+        return measure(
+            "robustness.calibration_error_under_noise",
+            scores.calibration_error,
+            self.labels[given],
+            probabilities[given],
+            Breakdown(),
+            self.subject.conf_level,
+            unit="rate_difference",
+            better="lower",
+            source=f"Guo et al. 2017 (arXiv:1706.04599): 15 bins; {_source(noise.damage)}",
+        )
 
     def table(self, tried: Sequence[Tried]) -> Table:
-        level = self.subject.conf_level
-        before, groups = self.right(self.before), self.groups()
+        """Return a row a damage: what it changes and what it costs at its stated strength, and the worst group."""
+        level, before, groups = self.subject.conf_level, self.errors(self.before), self.groups()
         lines: list[tuple[str | float | None, ...]] = []
         for one in tried:
-            right = self.right(one.stated)
-            lost = robustness.accuracy_loss(before, right, (level,))
-            changed = robustness.flip_rate(self.before.codes, one.stated.codes, ())
-            cells = (one.damage.title, one.damage.said(), changed.value, lost.value, _limits(lost))
-            worst: tuple[str | None, float | None] = None, None
+            errors = self.errors(one.stated)
+            added = robustness.added_error(before, errors, (level,))
+            line: list[str | float | None] = [one.damage.title, one.damage.said()]
+            if not self.is_regression:
+                line.append(robustness.flip_rate(self.before.values, one.stated.values, ()).value)
+            line += [added.value, _limits(added, self._unit)]
             if groups:
-                line, named = robustness.worst_group_line("", (0.0,), before, [right], groups, level=level)
-                worst = named[0], line.y[1]
-            lines.append((*cells, *worst))
-        columns = (
-            Column(name="What is damaged"),
-            Column(name="Strength"),
-            Column(name="Decisions changed", unit="rate"),
-            Column(name="Accuracy lost", unit="rate_difference"),
-            Column(name=f"{level * 100:g} % CI"),
-            Column(name="Worst group"),
-            Column(name="Accuracy lost there", unit="rate_difference"),
+                name, there = robustness.worst_group(before, errors, groups, level=level)
+                line += [name, there.value]
+            lines.append(tuple(line))
+        columns = [Column(name="What is damaged"), Column(name="Strength")]
+        if not self.is_regression:
+            columns.append(Column(name="Decisions changed", unit="rate"))
+        columns += [Column(name=self._added, unit=self._unit), Column(name=f"{level * 100:g} % CI")]
+        if groups:
+            columns += [Column(name="Worst group"), Column(name=f"{self._added} there", unit=self._unit)]
+        as_they_are = float(np.nanmean(before))
+        usual = (
+            f"Mean absolute error on the {len(before):,} rows as they are is {number(as_they_are, 'number')}."
+            if self.is_regression
+            else f"Accuracy on the {len(before):,} rows as they are is {number(1 - as_they_are, 'rate')}."
         )
-        kept = columns if groups else columns[:5]
         return Table(
             title="What damaged inputs cost",
-            note=(
-                f"Accuracy on the {len(before):,} rows as they are is {number(float(before.mean()), 'rate')}. Each "
-                "damage at its stated strength; the curves show the others."
-                + (" The worst group is the one whose loss is surely the largest." if groups else "")
-            ),
-            columns=kept,
-            rows=tuple(line[: len(kept)] for line in lines),
+            note=f"{usual} Each damage at its stated strength; the curves show the others."
+            + (" The worst group is the one whose loss is surely the largest." if groups else ""),
+            columns=tuple(columns),
+            rows=tuple(lines),
         )
 
+    @property
+    def _added(self) -> str:
+        return "Error added" if self.is_regression else "Accuracy lost"
+
+    @property
+    def _unit(self) -> Unit:
+        return "number" if self.is_regression else "rate_difference"
+
     def curves(self, tried: Sequence[Tried]) -> list[Exhibit]:
-        level, groups, before = self.subject.conf_level, self.groups(), self.right(self.before)
+        """Return a curve a damage: what is lost by its strength, of all rows and of the worst group."""
+        level, groups, before = self.subject.conf_level, self.groups(), self.errors(self.before)
         curves: list[Exhibit] = []
         for one in tried:
-            after = [self.right(answers) for answers in one.answers]
-            lines = [robustness.loss_line("all rows", one.damage.strengths, before, after, level=level)]
+            strengths, after = one.damage.strengths, [self.errors(answers) for answers in one.answers]
+            lines = [robustness.added_line("all rows", strengths, before, after, level=level)]
             if groups:
-                worst, _ = robustness.worst_group_line(
-                    "worst group", one.damage.strengths, before, after, groups, level=level
-                )
-                lines.append(worst)
+                lines.append(robustness.worst_group_line("worst group", strengths, before, after, groups, level=level))
             curves.append(
                 Curve(
                     title=one.damage.title,
                     note=one.damage.means,
                     x_label=one.damage.axis,
-                    y_label="accuracy lost",
+                    y_label=self._added.lower(),
                     x_unit=one.damage.unit,
-                    y_unit="rate_difference",
+                    y_unit=self._unit,
                     lines=tuple(lines),
                 )
             )
         return curves
 
     def by_group(self, tried: Sequence[Tried]) -> list[Exhibit]:
+        """Return a table a sensitive column: what every damage costs each of its groups."""
+        what = "error_increase" if self.is_regression else "accuracy_loss"
         return [
             SliceTable(
-                title=f"Accuracy lost by {column}",
-                measurements=tuple(f"robustness.{one.damage.name}_accuracy_loss" for one in tried),
+                title=f"{self._added} by {column}",
+                measurements=tuple(f"robustness.{one.damage.name}_{what}" for one in tried),
                 by=(column,),
             )
             for column in self.subject.sensitive
@@ -227,20 +254,13 @@ class Sample:
         ]
 
 
-def _limits(estimate: Estimate) -> str | None:
-    bound = estimate.bounds[0]
-    return None if bound is None else f"{bound[0] * 100:z.1f} to {bound[1] * 100:z.1f}"
+def _limits(estimate: Estimate, unit: Unit) -> str | None:
+    bound = estimate.bounds[0] if estimate.bounds else None
+    if bound is None:
+        return None
+    low, high = (f"{end * 100:z.1f}" if unit == "rate_difference" else number(end, unit) for end in bound[:2])
+    return f"{low} to {high}"
 
 
 def _source(damage: Damage) -> str:
     return f"{damage.title.lower()} of strength {damage.said()} ({damage.axis}) on a seeded sample, paired by row"
-
-
-def unanswered_notes(tried: Sequence[Tried]) -> list[str]:
-    return [
-        f"{one.damage.title}, strength {one.damage.said(strength)}: to {count:,} rows the model gives no "
-        "finite answer; they count as changed and as wrong."
-        for one in tried
-        for strength, answers in zip(one.damage.strengths, one.answers, strict=True)
-        if (count := int((answers.codes == NO_ANSWER).sum()))
-    ]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from auditkit.auditors.damaged import NO_ANSWER, Answers, Sample, Tried, answer, unanswered_notes
+from auditkit.auditors.damaged import Answers, Sample, Tried, answer
 from auditkit.auditors.explained_rows import sample_rows
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import (
@@ -53,6 +53,7 @@ class Robustness:
     requires: ClassVar = ("model", "labels")
     measures: ClassVar = (
         *(f"robustness.{name}_{what}" for name in (*DAMAGES, "adversarial") for what in ("accuracy_loss", "flip_rate")),
+        *(f"robustness.{name}_error_increase" for name in DAMAGES),
         "robustness.no_answer_rate",
         "robustness.odd_input_confidence",
         "robustness.calibration_error_under_noise",
@@ -81,7 +82,7 @@ class Robustness:
         part = Sample(subject, rows, before)
         attacked = _attacked(part, inputs, source)
         odd = _odd(subject, inputs, source, before)
-        notes = [*part.notes(), *unanswered_notes(tried), *attacked.notes, *odd.notes]
+        notes = [*part.notes(tried), *attacked.notes, *odd.notes]
         return Evidence(
             measurements=[*part.measured(tried), *attacked.measurements, *odd.measurements],
             exhibits=[part.table(tried), *part.curves(tried), *attacked.exhibits, *odd.exhibits, *part.by_group(tried)],
@@ -127,6 +128,8 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
     schema, level, kind = subject.schema, subject.conf_level, subject.schema.kind
     unit = np.zeros(inputs.shape[1:], dtype=np.float32)
     bounds: tuple[float, float] | None = None
+    if part.is_regression:
+        raise NotRun("a regression makes no decision that an attack could turn")
     if kind == "text":
         raise NotRun("words are not numbers, so that no gradient says how to change them a little")
     if kind == "image":
@@ -145,7 +148,7 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
         found = attack(
             margin_function(module, schema),
             inputs,
-            part.before.codes.clip(0),
+            part.before.values.clip(0).astype(np.int64),
             unit=unit,
             strengths=strengths,
             bounds=bounds,
@@ -158,14 +161,9 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
         module.train(training)
     at = strengths.index(stated)
     turned = found.ten_steps[at]
-    before = part.right(part.before)
-    after = np.where(turned, NO_ANSWER, part.before.codes)
+    after = np.where(turned, -1, part.before.values)
     origin = f"{ATTACK_SOURCE}; {ATTACK_AXIS[kind]}: {stated:g}; a lower bound on what an attacker can do"
-    measurements = [
-        measurement
-        for breakdown in part.breakdowns()
-        for measurement in part.pair("adversarial", before & ~turned, after, breakdown, origin)
-    ]
+    measurements = part.compared("adversarial", part.errors(part.before) | turned, after, origin)
     curve = Curve(
         title="Attack along the gradient",
         note=(
@@ -192,13 +190,15 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
 
 def _odd(subject: Subject, inputs: NDArray[Any], source: NDArray[Any], before: Answers) -> Evidence:
     """Measure how sure the model is of inputs that mean nothing."""
+    if subject.schema.task == "regression":
+        return Evidence()
     if before.probabilities is None:
         return Evidence(notes=["The scores are no probabilities: confidence on odd inputs is left out."])
     confidences, notes = {}, []
     for kind, odd in odd_inputs(subject.schema, inputs, source, seed=subject.seed).items():
         answers = answer(subject, odd)
         assert answers.probabilities is not None
-        answered = answers.codes != NO_ANSWER
+        answered = answers.given
         if answered.any():
             confidences[kind] = answers.probabilities[answered].max(axis=1)
         if not answered.all():

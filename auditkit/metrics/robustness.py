@@ -1,7 +1,8 @@
-"""How decisions hold when inputs get worse: what changes and what is lost, on the same rows before and after.
+"""How answers hold when inputs get worse: what changes and what is lost, on the same rows before and after.
 
-Rows stand in the same order before and after a damage. An answer is right, or is not: bool, (rows,). All intervals are
-of pairs, so that they are as short as the agreement of the two answers allows.
+Rows stand in the same order before and after a damage. What an answer costs is bool, (rows,), whether it is wrong, or
+in a regression float64, how far it is off, NaN where there is no answer. All intervals are of pairs, so that they are
+as short as the agreement of the two answers allows.
 """
 
 from __future__ import annotations
@@ -18,21 +19,27 @@ from auditkit.evidence.intervals import (
     paired_difference_interval,
     proportion_interval,
     simultaneous_level,
+    skewed_mean_interval,
 )
 from auditkit.evidence.measurement import Interval, Line, Measurement, Slice
 from auditkit.metrics.estimates import Breakdown, Estimate, measure
 
-Right = NDArray[np.bool_]
+Errors = NDArray[Any]
+"""Whether each row is answered wrong, bool, or how far off its number is, float64: (rows,)."""
 
 
-def accuracy_loss(before: NDArray[Any], after: NDArray[Any], levels: Sequence[float]) -> Estimate:
-    """Return the share of right answers before minus that after, over the same rows; below 0 where more are right.
+def added_error(before: Errors, after: Errors, levels: Sequence[float]) -> Estimate:
+    """Return the mean error after minus that before, over the same rows; below 0 where it falls.
 
-    >>> estimate = accuracy_loss(np.array([True, True, False, True]), np.array([True, False, False, False]), (0.95,))
-    >>> estimate.value
+    Of wrong answers that is the accuracy lost, with the interval of Bonett and Price; of distances the mean absolute
+    error added, with Student's t joined with Hall's, over the rows that have an answer both times.
+
+    >>> added_error(np.array([False, False, True, False]), np.array([False, True, True, True]), (0.95,)).value
     0.5
     """
-    lost, won = int((before & ~after).sum()), int((after & ~before).sum())
+    if before.dtype != np.bool_:
+        return _added_distance(before, after, levels)
+    lost, won = int((after & ~before).sum()), int((before & ~after).sum())
     bounds = []
     for level in levels:
         low, high = paired_difference_interval(lost, won, len(before), level)
@@ -40,12 +47,25 @@ def accuracy_loss(before: NDArray[Any], after: NDArray[Any], levels: Sequence[fl
     return Estimate((lost - won) / len(before), tuple(bounds))
 
 
+def _added_distance(before: Errors, after: Errors, levels: Sequence[float]) -> Estimate:
+    added = (after - before)[np.isfinite(after) & np.isfinite(before)]
+    if not len(added):
+        return Estimate(reason="no row has an answer")
+    value = float(added.mean())
+    if len(added) < 2:
+        return Estimate(value, (None,) * len(levels))
+    variance = float(added.var(ddof=1))
+    skewness = float(((added - value) ** 3).mean()) / variance**1.5 if variance > 0 else 0.0
+    bounds = [skewed_mean_interval(value, variance, skewness, len(added), level) for level in levels]
+    return Estimate(value, tuple((low, high, "Student's t joined with Hall's, paired") for low, high in bounds))
+
+
 def flip_rate(before: NDArray[Any], after: NDArray[Any], levels: Sequence[float]) -> Estimate:
-    """Return the share of rows whose answer is another one after than before: 0 is ideal."""
+    """Return the share of rows that are decided otherwise after than before: 0 is ideal."""
     return share(before != after, levels)
 
 
-def share(chosen: Right, levels: Sequence[float]) -> Estimate:
+def share(chosen: NDArray[np.bool_], levels: Sequence[float]) -> Estimate:
     """Return the share of the rows that are chosen, with Wilson's or Clopper and Pearson's interval."""
     count, rows = int(chosen.sum()), len(chosen)
     bounds = []
@@ -56,31 +76,26 @@ def share(chosen: Right, levels: Sequence[float]) -> Estimate:
     return Estimate(count / rows, tuple(bounds))
 
 
-def accuracy_loss_measurement(
-    name: str, before: Right, after: Right, breakdown: Breakdown, *, level: float, source: str
+def added_error_measurement(
+    name: str, before: Errors, after: Errors, breakdown: Breakdown, *, level: float, source: str
 ) -> Measurement:
-    """Return `robustness.NAME_accuracy_loss`: accuracy on the rows as they are minus that on the damaged ones."""
+    """Return `robustness.NAME_accuracy_loss`, in a regression `robustness.NAME_error_increase`: 0 is ideal."""
+    of_decisions = before.dtype == np.bool_
     return measure(
-        f"robustness.{name}_accuracy_loss",
-        accuracy_loss,
+        f"robustness.{name}_{'accuracy_loss' if of_decisions else 'error_increase'}",
+        added_error,
         before,
         after,
         breakdown,
         level,
-        unit="rate_difference",
+        unit="rate_difference" if of_decisions else "number",
         better="lower",
         source=source,
     )
 
 
 def flip_rate_measurement(
-    name: str,
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-    breakdown: Breakdown,
-    *,
-    level: float,
-    source: str,
+    name: str, before: NDArray[Any], after: NDArray[Any], breakdown: Breakdown, *, level: float, source: str
 ) -> Measurement:
     """Return `robustness.NAME_flip_rate`: the share of rows that are decided otherwise when they are damaged."""
     return measure(
@@ -96,41 +111,42 @@ def flip_rate_measurement(
     )
 
 
-def loss_line(name: str, strengths: Sequence[float], before: Right, after: Sequence[Right], *, level: float) -> Line:
-    """Return the accuracy lost at each strength, from none at strength 0 on, with a band of paired intervals."""
-    found = [accuracy_loss(before, right, (level,)) for right in after]
-    return _line(name, strengths, [(one.value or 0.0, *_ends(one, 0)) for one in found])
+def added_line(name: str, strengths: Sequence[float], before: Errors, after: Sequence[Errors], *, level: float) -> Line:
+    """Return the error added at each strength, from none at strength 0 on, with a band of paired intervals."""
+    return _line(name, strengths, [added_error(before, errors, (level,)) for errors in after])
+
+
+def worst_group(
+    before: Errors, after: Errors, groups: Mapping[str, NDArray[np.intp]], *, level: float
+) -> tuple[str, Estimate]:
+    """Return the group that surely loses most, and what is added to its error.
+
+    `groups` holds the rows of each, at least one group. The interval is the one that holds for all groups at once, so
+    that choosing one is allowed for. The group with the highest lower end is chosen, and not the one with the highest
+    value, so that a few rows of a small group do not take the place.
+    """
+    each = simultaneous_level(level, len(groups))
+    found = {group: added_error(before[rows], after[rows], (each,)) for group, rows in groups.items()}
+    group = max(found, key=lambda one: _ends(found[one])[1:])
+    return group, found[group]
 
 
 def worst_group_line(
     name: str,
     strengths: Sequence[float],
-    before: Right,
-    after: Sequence[Right],
+    before: Errors,
+    after: Sequence[Errors],
     groups: Mapping[str, NDArray[np.intp]],
     *,
     level: float,
-) -> tuple[Line, tuple[str, ...]]:
-    """Return the loss of the worst group at each strength, and which group that is.
-
-    `groups` holds the rows of each, at least one group. The band is the interval of that group that holds for all
-    groups at once, so that choosing one is allowed for. The worst group is the one whose loss is surely the largest:
-    with the highest lower end, so that a few rows of a small group do not take the place.
-    """
-    each = simultaneous_level(level, len(groups))
-    points, worst = [], []
-    for right in after:
-        found = {group: accuracy_loss(before[rows], right[rows], (each,)) for group, rows in groups.items()}
-        group = max(found, key=lambda one: _ends(found[one], 0))
-        points.append((found[group].value or 0.0, *_ends(found[group], 0)))
-        worst.append(group)
-    return _line(name, strengths, points), tuple(worst)
+) -> Line:
+    """Return what is added to the error of the worst group at each strength, with a band of its intervals."""
+    return _line(name, strengths, [worst_group(before, errors, groups, level=level)[1] for errors in after])
 
 
-def share_line(name: str, strengths: Sequence[float], chosen: Sequence[Right], *, level: float) -> Line:
+def share_line(name: str, strengths: Sequence[float], chosen: Sequence[NDArray[np.bool_]], *, level: float) -> Line:
     """Return the share of chosen rows at each strength, from none at strength 0 on, with a band of intervals."""
-    found = [share(rows, (level,)) for rows in chosen]
-    return _line(name, strengths, [(one.value or 0.0, *_ends(one, 0)) for one in found])
+    return _line(name, strengths, [share(rows, (level,)) for rows in chosen])
 
 
 def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: float, source: str) -> Measurement:
@@ -157,6 +173,7 @@ def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: 
         count=sum(part.count for part in slices),
         slices=tuple(slices),
         source=source,
+        reason=None if slices else "the model gives no finite answer to any of them",
     )
 
 
@@ -165,12 +182,14 @@ def _mean_interval(mean: float, variance: float, count: int, each: float, level:
     return Interval(low=max(low, 0.0), high=min(high, 1.0), level=level, method=method)
 
 
-def _ends(estimate: Estimate, place: int) -> tuple[float, float]:
-    bound = estimate.bounds[place]
-    assert bound is not None
-    return bound[0], bound[1]
+def _ends(estimate: Estimate) -> tuple[float, float, float]:
+    """Return the value and the ends of its one interval; without an answer, or without a spread, what it has."""
+    value = estimate.value or 0.0
+    low, high, _ = (estimate.bounds[0] if estimate.bounds else None) or (value, value, "")
+    return value, low, high
 
 
-def _line(name: str, strengths: Sequence[float], points: Sequence[tuple[float, float, float]]) -> Line:
-    value, low, high = zip((0.0, 0.0, 0.0), *points, strict=True)
-    return Line(name=name, x=(0.0, *strengths), y=value, low=low, high=high)
+def _line(name: str, strengths: Sequence[float], estimates: Sequence[Estimate]) -> Line:
+    shown = [(at, *_ends(one)) for at, one in zip(strengths, estimates, strict=True) if one.value is not None]
+    x, value, low, high = zip((0.0, 0.0, 0.0, 0.0), *shown, strict=True)
+    return Line(name=name, x=x, y=value, low=low, high=high)
