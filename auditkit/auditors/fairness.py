@@ -9,10 +9,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.errors import InputError, closest
+from auditkit.auditors.predicted_numbers import fairness_of_numbers
+from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.counts import Counts, crossings, suppression_note, tally
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
-from auditkit.metrics import conditional, distances, inequality, one_against_rest, scores, selection
+from auditkit.metrics import conditional, distances, inequality, one_against_rest, regression, scores, selection
 from auditkit.metrics.disparity import GAPS, gap_measurements, left_out_notes
 from auditkit.metrics.estimates import Breakdown
 from auditkit.metrics.rates import RATES, overall_rate, rate_measurement
@@ -59,6 +60,8 @@ class Fairness:
             *inequality.INDICES,
             *BETWEEN,
             *CONDITIONAL,
+            *regression.GAPS,
+            *(f"{name}_difference" for name in regression.GAPS),
         )
     )
 
@@ -75,6 +78,10 @@ class Fairness:
 
     def audit(self, subject: Subject) -> Evidence:
         """Count once over all sensitive columns, and read every breakdown off the table."""
+        if subject.schema.task == "regression":
+            if self.reference_group or self.legitimate:
+                raise NotRun("reference groups and legitimate columns compare selections; a regression selects nobody")
+            return fairness_of_numbers(subject, self.intersections)
         reference = self._reference(subject)
         self._check_legitimate(subject)
         finest = confusion_counts(subject, subject.sensitive)

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from auditkit.auditors.predicted_numbers import performance_of_numbers
 from auditkit.errors import InputError
 from auditkit.evidence.counts import crossings, suppression_note
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
 from auditkit.metrics import scores
 from auditkit.metrics.estimates import Breakdown
 from auditkit.metrics.quality import QUALITIES, quality_measurement
+from auditkit.metrics.regression import NUMBERS
 from auditkit.subject.subject import Subject
 
 
@@ -28,7 +30,7 @@ class Performance:
     intersections: int = 2
 
     requires: ClassVar = ("labels",)
-    measures: ClassVar = tuple(f"performance.{name}" for name in QUALITIES)
+    measures: ClassVar = tuple(f"performance.{name}" for name in (*QUALITIES, *NUMBERS))
 
     def __post_init__(self) -> None:
         """Refuse a depth under 1."""
@@ -37,6 +39,8 @@ class Performance:
 
     def audit(self, subject: Subject) -> Evidence:
         """Measure overall, and by the sensitive columns and their intersections."""
+        if subject.schema.task == "regression":
+            return performance_of_numbers(subject, self.intersections)
         labels, predictions = subject.labels, subject.predictions
         possible, probabilities, notes = _possible(subject)
         notes += subject.scored_note

@@ -77,9 +77,10 @@ class WeakSpots:
 def _errors(subject: Subject) -> tuple[NDArray[np.bool_], str]:
     """Return where the model is wrong, and how to say so."""
     labels, predictions = subject.labels, subject.predictions.labels
-    if len(subject.schema.classes) < 2:  # a regression
-        distances = np.abs(np.asarray(labels, dtype=np.float64) - predictions)
-        return distances > np.quantile(distances, 0.9), "off by more than in nine of ten rows"
+    if subject.schema.task == "regression":
+        distances = np.abs(labels - predictions)
+        most = float(np.quantile(distances, 0.9))
+        return distances > most, f"off by more than {most:.4g}"
     return np.asarray(labels != predictions), "wrong"
 
 

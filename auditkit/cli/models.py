@@ -21,6 +21,7 @@ from auditkit.cli.options import (
     SchemaFile,
     Seed,
     Threshold,
+    TrainedTask,
     TrustPickle,
 )
 
@@ -60,6 +61,7 @@ def train(
             help="mlp, cnn, lstm, gru or transformer.", show_default="mlp, for images cnn, for texts transformer"
         ),
     ] = None,
+    task: TrainedTask = None,
     epsilon: Annotated[
         float | None, typer.Option(help="Train with differential privacy at this budget.", show_default="without")
     ] = None,
@@ -87,6 +89,7 @@ def train(
             immutable=immutable or (),
             text=text,
             image=None if image is None else image_shape(image),
+            task=None if task is None else task.value,
             architecture=architecture,
             out=out,
             epochs=epochs,

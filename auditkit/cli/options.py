@@ -90,7 +90,7 @@ class Output(StrEnum):
 
 
 class Task(StrEnum):
-    """What a model decides."""
+    """What a model predicts: one of two classes, one of several, or a number."""
 
     binary = "binary"
     multiclass = "multiclass"
@@ -98,7 +98,8 @@ class Task(StrEnum):
 
 
 OutputOption = Annotated[Output | None, typer.Option(help="What the model returns.", show_default="recognised")]
-TaskOption = Annotated[Task | None, typer.Option(help="What the model decides.", show_default="by its classes")]
+TaskOption = Annotated[Task | None, typer.Option(help="What the model predicts.", show_default="by its schema")]
+TrainedTask = Annotated[Task | None, typer.Option("--task", help="What is predicted.", show_default="by the target")]
 Classes = Annotated[
     str | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from auditkit.cli.options import BinsOption, Encoding, Immutable
+from auditkit.cli.options import BinsOption, Encoding, Immutable, TrainedTask
 
 schema = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -36,6 +36,7 @@ def infer(
     ] = None,
     immutable: Immutable = None,
     bins: BinsOption = None,
+    task: TrainedTask = None,
     encoding: Encoding = "utf-8",
 ) -> None:
     """Decide what each column is, once; print the schema as JSON, to be edited and passed with --schema."""
@@ -50,6 +51,7 @@ def infer(
         drop=drop or (),
         immutable=immutable or (),
         bins=parse_bins(bins or ()),
+        task=None if task is None else task.value,
     )
     for note in notes:
         typer.echo(f"auditkit: {note}", err=True)
