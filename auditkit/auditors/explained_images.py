@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import replace
 
-from auditkit.attribution import parts
-from auditkit.attribution.decision import Decision, Floats
-from auditkit.auditors.trust import (
-    GRADIENTS,
-    RATIO_METHOD,
-    checks_table,
-    completeness_check,
-    failed_checks,
-    mean_check,
-    stamp,
-    trust_notes,
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from auditkit.attribution.decision import Decided, Floats
+from auditkit.attribution.methods import METHODS, choose_method
+from auditkit.attribution.parts import Parts
+from auditkit.attribution.pixels import attribute_pixels, squares, sum_over, without_squares
+from auditkit.auditors.explained_parts import (
+    change_of,
+    checked_rows,
+    enough_steps,
+    sample_notes,
+    settings,
+    shown_rows,
+    trust_checks,
 )
-from auditkit.errors import NotRun
+from auditkit.auditors.trust import RATIO_METHOD, checks_table, failed_checks, stamp, trust_notes
 from auditkit.evidence.measurement import (
     Evidence,
     Exhibit,
-    Facts,
     Grid,
     HeatMaps,
     Interval,
@@ -31,6 +35,7 @@ from auditkit.evidence.measurement import (
     SliceChart,
     grid_of,
 )
+from auditkit.evidence.sentences import span
 from auditkit.metrics.attributions import ratio_of_means
 from auditkit.subject.subject import Subject
 
@@ -41,115 +46,118 @@ SQUARES = 7
 REGIONS = ("top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right")
 PANELS = 20
 ROWS_SHOWN = 10
-SOURCE = f"{GRADIENTS}; captum.attr.IntegratedGradients on the pixels"
+MOVE = 0.02
+"""The sensitivity of an explanation is that to noise of at most so many standard deviations of a pixel."""
+
+BASELINES = 10
 
 
 def explain_images(
-    subject: Subject, decision: Decision, randomised: Decision, rows: NDArray[np.int64], *, show_rows: bool
+    subject: Subject, module: nn.Module, rows: NDArray[np.int64], *, asked: str | None, show_rows: bool
 ) -> Evidence:
-    """Return the evidence about the pixels of the images in `rows`.
-
-    `randomised` is the decision of the same network with all of its weights shuffled.
-    """
-    level, device = subject.conf_level, subject.device
-    images, predicted = subject.inputs[rows], subject.predictions.labels[rows]
+    """Return the evidence about the pixels of the images in `rows`, by the method `asked` for, or the default."""
+    images = subject.inputs[rows]
     source = subject.inputs if subject.training_inputs is None else subject.training_inputs
     baseline = source.mean(axis=0, dtype=np.float64).astype(np.float32)
     height, width = images.shape[2:]
-
-    square = parts.squares(height, width, min(SQUARES, height, width))
-
-    alone = np.broadcast_to(baseline, images.shape)
-    change = parts.values(decision, images, predicted, device) - parts.values(decision, alone, predicted, device)
-    if not change.any():
-        raise NotRun("the model's output does not change between the sampled images and the baseline")
-    few = parts.checked_rows(len(rows), seed=subject.seed)
-    steps = parts.enough_steps(
-        lambda count: parts.pixel_attributions(
-            decision, images[few], predicted[few], baseline, steps=count, device=device
-        ),
-        change[few],
+    square = squares(height, width, min(SQUARES, height, width))
+    square_count = int(square.max()) + 1
+    parts = Parts(
+        decision=Decided(module, subject.schema),
+        inputs=images,
+        predicted=subject.predictions.labels[rows].astype(np.int64),
+        counts=np.full(len(rows), square_count),
+        width=square_count,
+        delete=without_squares(baseline, square),
+        device=subject.device,
     )
-    attributions = parts.pixel_attributions(
-        decision, images, predicted, baseline, steps=steps, device=device, progress=subject.progress
+    change = change_of(parts, "the mean image stands for the sampled images")
+    method, notes = choose_method(asked, kind="image", module=module, has_gradient=_has_gradient(parts))
+    few = checked_rows(len(rows), seed=subject.seed)
+    steps = 1
+    if method == "integrated_gradients":
+        steps = enough_steps(
+            lambda count: attribute_pixels(method, parts.take(few), baseline=baseline, square=square, steps=count),
+            change[few],
+        )
+
+    def by_square(name: str, part: Parts, origin: NDArray[np.float32] = baseline) -> Floats:
+        taken = max(steps, 20)  # another method than the chosen one, such as for comparison
+        return sum_over(attribute_pixels(name, part, baseline=origin, square=square, steps=taken), square)
+
+    def move(part: Parts, rng: np.random.Generator) -> Parts:
+        noise = rng.uniform(-MOVE, MOVE, part.inputs.shape).astype(np.float32)
+        return replace(part, inputs=part.inputs + noise)
+
+    def elsewhere(part: Parts) -> Floats:
+        drawn = np.random.default_rng(subject.seed).choice(len(source), size=min(BASELINES, len(source)), replace=False)
+        return np.asarray(np.mean([by_square(method, part, source[row]) for row in drawn], axis=0))
+
+    pixels = attribute_pixels(method, parts, baseline=baseline, square=square, steps=steps, progress=subject.progress)
+    found, layers = trust_checks(
+        subject,
+        method,
+        parts,
+        sum_over(pixels, square),
+        by_square,
+        move,
+        elsewhere if method == "integrated_gradients" else None,
     )
-    by_square = parts.sum_over(attributions, square)
-    every = np.full(len(few), by_square.shape[1])
-
-    def decide(deleted: NDArray[np.bool_]) -> Floats:
-        gone = deleted[:, square][:, None]
-        return parts.values(decision, np.where(gone, baseline, images[few]), predicted[few], device)
-
-    shuffled = parts.pixel_attributions(randomised, images[few], predicted[few], baseline, steps=steps, device=device)
-    checks = [
-        completeness_check(by_square.sum(axis=1) - change, change, SOURCE, level),
-        mean_check(
-            "deletion_advantage",
-            parts.deletion_advantage(decide, by_square[few], every, seed=subject.seed),
-            "higher",
-            0.0,
-            f"Samek et al. 2017, arXiv:1509.06321; squares of {len(np.unique(square))}",
-            level,
-        ),
-        mean_check(
-            "randomised_weights_correlation",
-            parts.rank_correlations(by_square[few], parts.sum_over(shuffled, square), every),
-            "lower",
-            0.8,
-            "Adebayo et al. 2018, arXiv:1810.03292; all layers randomised; signed, over squares",
-            level,
-        ),
-    ]
-    stamped = stamp(checks)
+    size = np.abs(pixels)
+    regions = _region_shares(size, METHODS[method].source, level=subject.conf_level)
     exhibits: list[Exhibit] = [
-        _class_maps(subject, images, np.abs(attributions), predicted, stamped),
+        _class_maps(subject, images, size, parts.predicted, stamp(found)),
         SliceChart(
             title="Share of attribution by region",
-            note=f"{stamped}Each image in nine parts: a model that looks at a border or a corner shows here.",
-            measurement="explainability.region_attribution_share",
-            by=("region",),
+            note=f"{stamp(found)}{_first(regions)} Each image is cut into nine parts: a model that looks at a border "
+            "or a corner shows here.",
+            measurement=regions.id,
+            by=regions.by,
         ),
-        checks_table(checks),
+        checks_table(found),
+        layers,
     ]
     if show_rows:
-        exhibits.insert(1, _examples(subject, rows, images, attributions, stamped))
-    exhibits.append(
-        Facts(
-            title="How the attributions were made",
-            rows=(
-                ("Method", f"integrated gradients on the pixels, {steps} Gauss-Legendre steps, Captum"),
-                ("Explained", _explained(subject)),
-                (
-                    "Baseline",
-                    f"the mean image of the {'audited' if subject.training_inputs is None else 'training'} data",
-                ),
-                ("Sample", f"{len(rows):,} of {len(subject.labels):,} images, drawn with seed {subject.seed}"),
-            ),
-        )
+        exhibits.insert(1, _examples(subject, rows, images, pixels, stamp(found)))
+    in_steps = f", {steps} Gauss-Legendre steps" if steps > 1 else ""
+    data = "audited" if subject.training_inputs is None else "training"
+    facts = [
+        ("Method", f"{METHODS[method].title} on the pixels{in_steps}"),
+        ("Baseline", f"the mean image of the {data} data"),
+        ("Checks", f"on squares, {square_count} an image; a deleted square is that of the mean image"),
+    ]
+    exhibits.append(settings(subject, "images", len(rows), facts))
+    return Evidence(
+        measurements=[
+            regions,
+            *(check.measurement for check in found),
+            failed_checks(found, len(rows), subject.conf_level),
+        ],
+        exhibits=exhibits,
+        notes=[*notes, *trust_notes(found), *sample_notes(subject, "images", len(rows), show_rows=show_rows)],
     )
-    notes = trust_notes(checks)
-    if len(rows) < len(subject.labels):
-        notes.append(f"A seeded sample of {len(rows):,} of {len(subject.labels):,} images was explained.")
-    if show_rows:
-        notes.append("Single images of the audited data are shown, as --show-rows asks.")
-    measurements = [
-        _region_shares(np.abs(attributions), level=level),
-        *(check.measurement for check in checks),
-        failed_checks(checks, len(rows), level),
-    ]
-    return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 
-def _explained(subject: Subject) -> str:
-    what = "probability" if subject.schema.output == "probabilities" else "logit"
-    if subject.schema.task == "binary":
-        return f"the {what.replace('logit', 'log-odds')} of {subject.schema.classes[-1]}"
-    return f"the {what} of the predicted class"
+def _has_gradient(parts: Parts) -> bool:
+    """Return whether the decision has a gradient, not 0 everywhere, at the first images."""
+    rows = torch.from_numpy(parts.inputs[:16]).to(parts.device).requires_grad_()
+    decided = parts.decision(rows, torch.from_numpy(parts.predicted[:16]).to(parts.device))
+    if not decided.requires_grad:
+        return False
+    (slopes,) = torch.autograd.grad(decided.sum(), rows, allow_unused=True)
+    return slopes is not None and bool(slopes.any())
 
 
-def _region_shares(size: Floats, *, level: float) -> Measurement:
+def _first(regions: Measurement) -> str:
+    """Say which region weighs most."""
+    first = max(regions.slices, key=lambda part: part.value or 0.0)
+    evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
+    return f"The model looks most at the {first.name}: {first.value or 0.0:.0%} of all attribution{evidence}."
+
+
+def _region_shares(size: Floats, source: str, *, level: float) -> Measurement:
     """Return `explainability.region_attribution_share`: the absolute attribution in each ninth of the image."""
-    by_region = parts.sum_over(size, parts.squares(size.shape[1], size.shape[2], 3))
+    by_region = sum_over(size, squares(size.shape[1], size.shape[2], 3))
     value, low, high = ratio_of_means(by_region, by_region.sum(axis=1), level=level)
     _, wide_low, wide_high = ratio_of_means(by_region, by_region.sum(axis=1), level=level, family_size=len(REGIONS))
     slices = tuple(
@@ -174,7 +182,7 @@ def _region_shares(size: Floats, *, level: float) -> Measurement:
         better="neither",
         count=len(size),
         slices=slices,
-        source=SOURCE,
+        source=source,
     )
 
 
@@ -206,19 +214,16 @@ def _examples(
     subject: Subject, rows: NDArray[np.int64], images: NDArray[np.float32], attributions: Floats, stamped: str
 ) -> HeatMaps:
     """Return the image nearest to its class's mean for each class, and the worst errors."""
-    labels, predicted = subject.labels[rows], subject.predictions.labels[rows]
     classes = subject.schema.classes
-    sureness = subject.predictions.probabilities[rows].max(axis=1)
-    right = predicted == labels
-    chosen: list[tuple[str, int]] = []
-    for code, name in enumerate(classes[:ROWS_SHOWN]):
-        members = np.flatnonzero(right & (labels == code))
-        if len(members):
-            distances = np.square(images[members] - images[members].mean(axis=0)).sum(axis=(1, 2, 3))
-            chosen.append((f"prototype of {name}", int(members[distances.argmin()])))
-    wrong = np.flatnonzero(~right)
-    for row in wrong[np.argsort(-sureness[wrong], kind="stable")][:ROWS_SHOWN]:
-        chosen.append((f"{classes[labels[row]]} read as {classes[predicted[row]]}", int(row)))
+
+    def nearest(members: NDArray[np.int64]) -> NDArray[np.int64]:
+        distances = np.square(images[members] - images[members].mean(axis=0)).sum(axis=(1, 2, 3))
+        return members[distances.argmin(keepdims=True)] if len(members) else members
+
+    typical, worst, sureness = shown_rows(subject, rows, nearest, ROWS_SHOWN)
+    labels, predicted = subject.labels[rows], subject.predictions.labels[rows]
+    chosen = [(f"prototype of {name}", row) for name, row in typical[:PANELS]]
+    chosen += [(f"{classes[labels[row]]} read as {classes[predicted[row]]}", row) for row in worst]
     panels = tuple(
         Panel(
             name=name,

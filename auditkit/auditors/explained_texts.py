@@ -2,253 +2,164 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
+from torch import nn
 
-from auditkit.attribution import parts
-from auditkit.attribution.decision import Decision, Floats
-from auditkit.auditors.trust import (
-    GRADIENTS,
-    RATIO_METHOD,
-    checks_table,
-    completeness_check,
-    failed_checks,
-    mean_check,
-    stamp,
-    trust_notes,
+from auditkit.attribution.decision import Decided, Floats
+from auditkit.attribution.methods import METHODS, choose_method
+from auditkit.attribution.parts import Parts
+from auditkit.attribution.words import attribute_words, embedding_of, without_words
+from auditkit.auditors.explained_parts import (
+    change_of,
+    checked_rows,
+    enough_steps,
+    explained_words,
+    sample_notes,
+    settings,
+    shown_rows,
+    trust_checks,
 )
-from auditkit.errors import NotRun
-from auditkit.evidence.intervals import mean_interval, simultaneous_level
-from auditkit.evidence.measurement import (
-    Column,
-    Evidence,
-    Exhibit,
-    Facts,
-    Interval,
-    Measurement,
-    Slice,
-    SliceChart,
-    Table,
-)
+from auditkit.auditors.term_attributions import phrases, term_directions, term_shares, words
+from auditkit.auditors.trust import RATIO_METHOD, checks_table, failed_checks, stamp, trust_notes
+from auditkit.evidence.measurement import Column, Evidence, Exhibit, Interval, Measurement, SliceChart, Table
+from auditkit.evidence.sentences import span
 from auditkit.metrics.attributions import ratio_of_means
 from auditkit.subject.subject import Subject
 from auditkit.subject.tokens import FIRST_WORD, PADDING, UNKNOWN
 
-WORDS_SHOWN = 15
 ROWS_SHOWN = 5
-SOURCE = f"{GRADIENTS}; captum.attr.LayerIntegratedGradients on the embeddings"
+MOVE = 0.02
+"""The sensitivity of an explanation is that to moves of at most so many standard deviations of the embeddings."""
+
+ATTENTION = (
+    "Attention is shown as attention: which words the network reads most, not which of them decide. It is no "
+    "explanation, and no trust check is made (Jain & Wallace 2019, arXiv:1902.10186)."
+)
 
 
 def explain_texts(
-    subject: Subject,
-    decision: Decision,
-    embedding: torch.nn.Module,
-    randomised: tuple[Decision, torch.nn.Module],
-    rows: NDArray[np.int64],
-    *,
-    show_rows: bool,
+    subject: Subject, module: nn.Module, rows: NDArray[np.int64], *, asked: str | None, show_rows: bool
 ) -> Evidence:
-    """Return the evidence about the words of the texts in `rows`.
-
-    `randomised` is the decision, and the embedding, of the same network with all of its weights shuffled.
-    """
-    level, device = subject.conf_level, subject.device
-    ids, predicted = subject.inputs[rows].astype(np.int64), subject.predictions.labels[rows]
-
-    alone = parts.without_words(ids, np.ones(ids.shape, dtype=bool))
-    change = parts.values(decision, ids, predicted, device) - parts.values(decision, alone, predicted, device)
-    if not change.any():
-        raise NotRun("the model's output does not change when every word is replaced by the unknown word")
-    few = parts.checked_rows(len(rows), seed=subject.seed)
-    steps = parts.enough_steps(
-        lambda count: parts.word_attributions(
-            decision, embedding, ids[few], predicted[few], steps=count, device=device
-        ),
-        change[few],
+    """Return the evidence about the words of the texts in `rows`, by the method `asked` for, or the default."""
+    ids = subject.inputs[rows].astype(np.int64)
+    parts = Parts(
+        decision=Decided(module, subject.schema),
+        inputs=ids,
+        predicted=subject.predictions.labels[rows].astype(np.int64),
+        counts=(ids != PADDING).sum(axis=1),
+        width=ids.shape[1],
+        delete=without_words,
+        device=subject.device,
     )
-    attributions = parts.word_attributions(
-        decision, embedding, ids, predicted, steps=steps, device=device, progress=subject.progress
-    )
-    lengths = (ids[few] != PADDING).sum(axis=1)
+    change = change_of(parts, "every word is replaced by the unknown word")
+    method, notes = choose_method(asked, kind="text", module=module)
+    unknown = _unknown_rate(ids, level=subject.conf_level)
+    if not METHODS[method].explanation:
+        return _shown_attention(subject, parts, method, unknown)
+    few = checked_rows(len(rows), seed=subject.seed)
+    steps = 1
+    if method == "layer_integrated_gradients":
+        steps = enough_steps(lambda count: attribute_words(method, parts.take(few), steps=count), change[few])
+    attributions = attribute_words(method, parts, steps=steps, progress=subject.progress)
 
-    def decide(deleted: NDArray[np.bool_]) -> Floats:
-        return parts.values(decision, parts.without_words(ids[few], deleted), predicted[few], device)
+    def attribute(name: str, part: Parts) -> Floats:
+        return attribute_words(name, part, steps=max(steps, 20))
 
-    shuffled = parts.word_attributions(*randomised, ids[few], predicted[few], steps=steps, device=device)
-    checks = [
-        completeness_check(attributions.sum(axis=1) - change, change, SOURCE, level),
-        mean_check(
-            "deletion_advantage",
-            parts.deletion_advantage(decide, attributions[few], lengths, seed=subject.seed),
-            "higher",
-            0.0,
-            "Samek et al. 2017, arXiv:1509.06321; words",
-            level,
-        ),
-        mean_check(
-            "randomised_weights_correlation",
-            parts.rank_correlations(attributions[few], shuffled, lengths),
-            "lower",
-            0.8,
-            "Adebayo et al. 2018, arXiv:1810.03292; all layers randomised; signed, over words",
-            level,
-        ),
-    ]
-    stamped = stamp(checks)
-    vocabulary = subject.schema.features[0].vocabulary
-    sums, sizes = _per_word(ids, attributions, len(vocabulary)), _per_word(ids, np.abs(attributions), len(vocabulary))
-    common = np.flatnonzero(_row_counts(sizes) >= subject.min_group)
-    common = common[common >= FIRST_WORD]
-    names = [vocabulary[word - FIRST_WORD] for word in common]
+    found, layers = trust_checks(subject, method, parts, attributions, attribute, _moved)
+    source = METHODS[method].source
+    by_word = words(subject, ids, attributions)
+    share = term_shares(by_word, source, level=subject.conf_level)
     measurements = [
-        _word_shares(sizes, common, names, level=level),
-        _unknown_rate(ids, level=level),
-        *(check.measurement for check in checks),
-        failed_checks(checks, len(rows), level),
+        share,
+        unknown,
+        *(check.measurement for check in found),
+        failed_checks(found, len(rows), subject.conf_level),
     ]
     exhibits: list[Exhibit] = [
         SliceChart(
             title="Share of attribution by word",
-            note=f"{stamped}The words that weigh most over all texts, whichever way.",
-            measurement="explainability.word_attribution_share",
-            by=("word",),
+            note=f"{stamp(found)}{_first(share)} The words that weigh most over all texts, whichever way.",
+            measurement=share.id,
+            by=share.by,
         )
     ]
     if subject.schema.task == "binary":
-        positive = subject.schema.classes[-1]
-        measurements.insert(0, _word_directions(sums, sizes, common, names, level=level))
-        exhibits.insert(
-            0,
-            SliceChart(
-                title=f"Words that speak for and against {subject.schema.target} = {positive}",
-                note=f"{stamped}What a word adds to the {_explained(subject)} of a text that holds it, on average.",
-                measurement="explainability.word_attribution",
-                by=("word",),
-            ),
-        )
-    exhibits.append(checks_table(checks))
+        directed = [term_directions(by_word, source, level=subject.conf_level)]
+        by_phrase = phrases(subject, ids, attributions)
+        if len(by_phrase.names):
+            directed.append(term_directions(by_phrase, source, level=subject.conf_level))
+        measurements = [*directed, *measurements]
+        exhibits = [*_direction_charts(subject, directed, stamp(found)), *exhibits]
+    exhibits += [checks_table(found), layers]
     if show_rows:
-        exhibits.append(_examples(subject, rows, ids, attributions))
-    exhibits.append(
-        Facts(
-            title="How the attributions were made",
-            rows=(
-                ("Method", f"layer integrated gradients on the embeddings, {steps} Gauss-Legendre steps, Captum"),
-                ("Explained", f"the {_explained(subject)}"),
-                ("Baseline", "the same text with every word replaced by the unknown word"),
-                ("Sample", f"{len(rows):,} of {len(subject.labels):,} texts, drawn with seed {subject.seed}"),
-                ("Words", f"those in at least {subject.min_group} explained texts: {len(common):,}"),
-            ),
+        exhibits.append(_examples(subject, rows, ids, attributions, stamp(found)))
+    in_steps = f", {steps} Gauss-Legendre steps" if steps > 1 else ""
+    facts = [
+        ("Method", f"{METHODS[method].title}{in_steps}"),
+        ("Baseline", "the same text with every word replaced by the unknown word"),
+        ("Words", f"those in at least {subject.min_group} explained texts: {len(by_word.names):,}"),
+    ]
+    exhibits.append(settings(subject, "texts", len(rows), facts))
+    return Evidence(
+        measurements=measurements,
+        exhibits=exhibits,
+        notes=[*notes, *trust_notes(found), *sample_notes(subject, "texts", len(rows), show_rows=show_rows)],
+    )
+
+
+def _moved(part: Parts, rng: np.random.Generator) -> Parts:
+    """Return the same texts, read by the network with a small move of each word's embedding."""
+    network = copy.deepcopy(part.decision.network)
+    weight = embedding_of(network).weight
+    reach = MOVE * float(weight.detach().std())
+    noise = rng.uniform(-reach, reach, tuple(weight.shape)).astype(np.float32)
+    noise[PADDING] = 0
+    with torch.no_grad():
+        weight += torch.from_numpy(noise).to(weight)
+    return part.of_network(network)
+
+
+def _shown_attention(subject: Subject, parts: Parts, method: str, unknown: Measurement) -> Evidence:
+    """Return the words that attention rests on, as what it is."""
+    received = attribute_words(method, parts, progress=subject.progress)
+    by_word = words(subject, parts.inputs, received)
+    share = term_shares(by_word, METHODS[method].source, level=subject.conf_level, name="word_attention_share")
+    chart = SliceChart(title="Attention by word", note=ATTENTION, measurement=share.id, by=share.by)
+    facts = [("Method", "the mean attention that a word receives, over words, heads and layers")]
+    return Evidence(
+        measurements=[share, unknown],
+        exhibits=[chart, settings(subject, "texts", len(received), facts)],
+        notes=[ATTENTION, *sample_notes(subject, "texts", len(received), show_rows=False)],
+    )
+
+
+def _first(share: Measurement) -> str:
+    """Say which word weighs most."""
+    if not share.slices:
+        return ""
+    first = share.slices[0]
+    evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
+    return f"The word that weighs most is '{first.name}': {first.value or 0.0:.1%} of all attribution{evidence}."
+
+
+def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped: str) -> list[Exhibit]:
+    schema = subject.schema
+    outcome = f"{schema.target} = {schema.classes[-1]}"
+    return [
+        SliceChart(
+            title=f"{measurement.by[0].capitalize()}s that speak for and against {outcome}",
+            note=f"{stamped}What a {measurement.by[0]} adds to {explained_words(schema)} of a text that holds it, on "
+            "average.",
+            measurement=measurement.id,
+            by=measurement.by,
         )
-    )
-    notes = trust_notes(checks)
-    if len(rows) < len(subject.labels):
-        notes.append(f"A seeded sample of {len(rows):,} of {len(subject.labels):,} texts was explained.")
-    if show_rows:
-        notes.append("Single texts of the audited data are shown, as --show-rows asks.")
-    return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
-
-
-def _explained(subject: Subject) -> str:
-    if subject.schema.task != "binary":
-        return "logit of the predicted class"
-    what = "probability" if subject.schema.output == "probabilities" else "log-odds"
-    return f"{what} of {subject.schema.target} = {subject.schema.classes[-1]}"
-
-
-def _per_word(ids: NDArray[np.int64], weights: Floats, word_count: int) -> sparse.csc_array:
-    """Return what each word adds up to in each text: (rows, ids), with an entry wherever the text holds the word."""
-    held = ids != PADDING
-    row = np.broadcast_to(np.arange(len(ids))[:, None], ids.shape)[held]
-    shape = (len(ids), FIRST_WORD + word_count)
-    return sparse.coo_array((weights[held], (row, ids[held])), shape=shape).tocsc()
-
-
-def _row_counts(by_word: sparse.csc_array) -> NDArray[np.int64]:
-    counts: NDArray[np.int64] = np.diff(by_word.indptr).astype(np.int64)
-    return counts
-
-
-def _word_directions(
-    sums: sparse.csc_array, sizes: sparse.csc_array, common: NDArray[np.int64], names: list[str], *, level: float
-) -> Measurement:
-    """Return `explainability.word_attribution`: the mean attribution of a word over the texts that hold it."""
-    together = simultaneous_level(level, len(common))
-    slices = []
-    for word, name in zip(common, names, strict=True):
-        held = sums.data[sums.indptr[word] : sums.indptr[word + 1]]
-        mean, variance = held.mean(), held.var(ddof=1)
-        low, high = (float(end) for end in mean_interval(mean, variance, len(held), level))
-        wide_low, wide_high = (float(end) for end in mean_interval(mean, variance, len(held), together))
-        slices.append(
-            Slice(
-                name=name,
-                value=float(mean),
-                count=len(held),
-                interval=Interval(low=low, high=high, level=level, method="Student's t over texts"),
-                simultaneous_interval=Interval(
-                    low=wide_low,
-                    high=wide_high,
-                    level=level,
-                    method=f"Student's t over texts, Sidak over {len(common):,} words",
-                ),
-            )
-        )
-    slices.sort(key=lambda part: -(part.value or 0.0))
-    shown = slices if len(slices) <= 2 * WORDS_SHOWN else slices[:WORDS_SHOWN] + slices[-WORDS_SHOWN:]
-    return Measurement(
-        id="explainability.word_attribution",
-        by=("word",),
-        unit="number",
-        better="neither",
-        count=sums.shape[0],
-        slices=tuple(shown),
-        source=SOURCE,
-        reason=None if shown else "no word occurs in enough texts",
-    )
-
-
-def _word_shares(sizes: sparse.csc_array, common: NDArray[np.int64], names: list[str], *, level: float) -> Measurement:
-    """Return `explainability.word_attribution_share`: the words with the largest share of all absolute attribution."""
-    totals = np.asarray(sizes.sum(axis=0)).reshape(-1)[common]
-    chosen = np.argsort(-totals, kind="stable")[:WORDS_SHOWN]
-    per_row = np.asarray(sizes.sum(axis=1), dtype=np.float64).reshape(-1)
-    slices: list[Slice] = []
-    if len(chosen):
-        columns = sizes[:, common[chosen]].toarray()
-        value, low, high = ratio_of_means(columns, per_row, level=level)
-        # The words were chosen among all: the intervals that allow for it hold for every one of them.
-        _, wide_low, wide_high = ratio_of_means(columns, per_row, level=level, family_size=len(common))
-        counts = _row_counts(sizes)
-        for place, index in enumerate(chosen):
-            slices.append(
-                Slice(
-                    name=names[index],
-                    value=float(value[place]),
-                    count=int(counts[common[index]]),
-                    interval=Interval(
-                        low=float(low[place]), high=float(min(high[place], 1)), level=level, method=RATIO_METHOD
-                    ),
-                    simultaneous_interval=Interval(
-                        low=float(wide_low[place]),
-                        high=float(min(wide_high[place], 1)),
-                        level=level,
-                        method=f"{RATIO_METHOD}, Bonferroni over {len(common):,} words",
-                    ),
-                )
-            )
-    return Measurement(
-        id="explainability.word_attribution_share",
-        by=("word",),
-        unit="share",
-        better="neither",
-        count=sizes.shape[0],
-        slices=tuple(slices),
-        source=SOURCE,
-        reason=None if slices else "no word occurs in enough texts",
-    )
+        for measurement in directed
+    ]
 
 
 def _unknown_rate(ids: NDArray[np.int64], *, level: float) -> Measurement:
@@ -266,45 +177,41 @@ def _unknown_rate(ids: NDArray[np.int64], *, level: float) -> Measurement:
     )
 
 
-def _examples(subject: Subject, rows: NDArray[np.int64], ids: NDArray[np.int64], attributions: Floats) -> Table:
+def _examples(
+    subject: Subject, rows: NDArray[np.int64], ids: NDArray[np.int64], attributions: Floats, stamped: str
+) -> Table:
     """Return prototypes of each class and the worst errors, with the words that weighed most in them."""
-    labels, predictions = subject.labels[rows], subject.predictions
-    classes = subject.schema.classes
-    sureness = predictions.probabilities[rows].max(axis=1)
-    right = predictions.labels[rows] == labels
-    chosen: list[tuple[str, int]] = []
-    for code, name in enumerate(classes):
-        members = np.flatnonzero(right & (labels == code))
-        best = members[np.argsort(-sureness[members], kind="stable")][:ROWS_SHOWN]
-        chosen += [(f"surest {name}", int(row)) for row in best]
-    wrong = np.flatnonzero(~right)
-    worst = wrong[np.argsort(-sureness[wrong], kind="stable")][:ROWS_SHOWN]
-    chosen += [("worst error", int(row)) for row in worst]
-    texts = subject.data.frame[subject.schema.features[0].name]
-    vocabulary = subject.schema.features[0].vocabulary
+    sureness = subject.predictions.probabilities[rows].max(axis=1)
+
+    def surest(members: NDArray[np.int64]) -> NDArray[np.int64]:
+        return members[np.argsort(-sureness[members], kind="stable")][:ROWS_SHOWN]
+
+    typical, worst, _ = shown_rows(subject, rows, surest, ROWS_SHOWN)
+    chosen = [(f"surest {name}", row) for name, row in typical] + [("worst error", row) for row in worst]
+    feature, classes = subject.schema.features[0], subject.schema.classes
     table = []
     for what, row in chosen:
         order = np.argsort(-np.abs(attributions[row]), kind="stable")[:4]
         weights = [
-            f"{vocabulary[ids[row, place] - FIRST_WORD] if ids[row, place] >= FIRST_WORD else '(unknown)'} "
+            f"{feature.vocabulary[ids[row, place] - FIRST_WORD] if ids[row, place] >= FIRST_WORD else '(unknown)'} "
             f"{attributions[row, place]:+.2f}"
             for place in order
             if ids[row, place] != PADDING
         ]
-        text = str(texts.iloc[rows[row]])
+        text = str(subject.data.frame[feature.name].iloc[rows[row]])
         table.append(
             (
                 what,
                 text if len(text) <= 200 else f"{text[:199]}…",
-                classes[labels[row]],
-                classes[predictions.labels[rows][row]],
+                classes[subject.labels[rows[row]]],
+                classes[subject.predictions.labels[rows[row]]],
                 float(sureness[row]),
                 ", ".join(weights),
             )
         )
     return Table(
         title="Single texts, and the words that weighed most in them",
-        note="Chosen by how sure the model is: right ones of each class, and the worst errors.",
+        note=f"{stamped}Chosen by how sure the model is: right ones of each class, and the worst errors.",
         columns=(
             Column(name="chosen as"),
             Column(name="text"),
