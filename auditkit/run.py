@@ -117,8 +117,8 @@ def audit(
         trust_model: `sha256:...` of a torch.export or TorchScript file whose code may be run.
         trust_pickle: `sha256:...` of a pickled module whose code may be run.
         output: what the model returns: "logits", "probabilities" or "score"; default: the schema's, else recognised.
-        threshold: from which score on a row counts as positive.
-        task: "binary" or "multiclass", to be held against the classes.
+        threshold: from which probability, or score, on a row counts as positive; default: the model's, or 0.5.
+        task: "binary", "multiclass" or "regression"; default: the schema's, else told from the target.
         classes: the classes in the order of the outputs, in a binary task the positive one last; default: sorted.
         bins: how continuous sensitive columns are cut into groups: `{"age": "25,45,65"}` or `{"age": "quantiles:4"}`.
         where: audit the rows for which this holds, such as `age >= 18 and region in ('north', 'south')`.
@@ -185,6 +185,9 @@ def audit(
         cache=cache,
         progress=stage,
     )
+    for auditor in chosen.values():
+        if (check := getattr(auditor, "check", None)) is not None:
+            check(subject)
     outcomes = []
     for name, auditor in chosen.items():
         stage.name = name

@@ -90,3 +90,14 @@ def test_a_schema_is_inferred_edited_and_read(loans: Loans, tmp_path: Path, caps
     flags = ["--prediction", "member", "--schema", str(path), "--out", str(tmp_path / "out")]
     assert call(["run", "--dataset", str(loans.test), *flags]) == 2
     assert "features.0.scal: unknown key (did you mean 'scale'?)" in capsys.readouterr().err
+
+
+def test_a_population_by_a_column_that_is_not_sensitive_is_a_usage_error(
+    decisions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shares.toml").write_text("[points]\na = 0.5\nb = 0.5\n")
+    flags = ["--target", "repaid", "--prediction", "approved", "--sensitive", "age", "--bins", "age=30,60"]
+    flags += ["--population", str(tmp_path / "shares.toml"), "--out", str(tmp_path / "out")]
+    assert call(["run", "--dataset", str(decisions), *flags]) == 2
+    assert capsys.readouterr().err == "auditkit: population: 'points' is no sensitive column.\n"
+    assert not (tmp_path / "out").exists()

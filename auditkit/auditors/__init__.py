@@ -22,7 +22,8 @@ class Auditor(Protocol):
     """What an auditor looks like; nothing inherits from it.
 
     A class may declare `requires` (see Requirement) and `measures`, the ids that it can emit: a policy that
-    names another id of this auditor is then refused before the run.
+    names another id of this auditor is then refused before the run. A method `check(subject)` may refuse settings that
+    do not fit the subject, by InputError, before any auditor starts.
     """
 
     def audit(self, subject: Subject) -> Evidence:

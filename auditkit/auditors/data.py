@@ -16,7 +16,14 @@ from auditkit.auditors.data_columns import (
     examined_columns,
     single_columns,
 )
-from auditkit.auditors.data_shares import class_shares, group_shares, missing_by_group, missing_rates, shares_against
+from auditkit.auditors.data_shares import (
+    class_shares,
+    group_shares,
+    mean_label,
+    missing_by_group,
+    missing_rates,
+    shares_against,
+)
 from auditkit.errors import InputError, closest
 from auditkit.evidence.counts import suppression_note, tally
 from auditkit.evidence.measurement import (
@@ -29,6 +36,7 @@ from auditkit.evidence.measurement import (
     SliceChart,
     Unit,
 )
+from auditkit.metrics.estimates import Breakdown
 from auditkit.metrics.rates import rate_measurement
 from auditkit.subject.pixels import holds_images
 from auditkit.subject.rows import missing_rows, row_hashes
@@ -55,7 +63,9 @@ class DataChecks:
         "data.base_rate",
         "data.group_share",
         "data.group_share_difference",
+        "data.mean_label",
         "data.single_column_roc_auc",
+        "data.single_column_r2",
         "data.drift_distance",
     )
 
@@ -69,13 +79,16 @@ class DataChecks:
                     f"got {total:g} over {len(shares)}."
                 )
 
-    def audit(self, subject: Subject) -> Evidence:
-        """Count over all rows, compare with the training data and the population where there are any."""
+    def check(self, subject: Subject) -> None:
+        """Refuse a population by a column that is not sensitive."""
         unknown = [column for column in self.population if column not in subject.sensitive]
         if unknown:
             raise InputError(
                 f"population: {unknown[0]!r} is no sensitive column{closest(unknown[0], subject.sensitive)}."
             )
+
+    def audit(self, subject: Subject) -> Evidence:
+        """Count over all rows, compare with the training data and the population where there are any."""
         frame, level = subject.data.frame, subject.conf_level
         steps = 6
         columns = [str(column) for column in frame.columns]
@@ -97,7 +110,8 @@ class DataChecks:
         ]
         subject.progress(3 / steps, "rows shared with training")
         measurements += missing_by_group(subject, missing)
-        measurements.append(class_shares(subject))
+        regression = subject.schema.task == "regression"
+        measurements.append(mean_label(subject, Breakdown()) if regression else class_shares(subject))
         notes: list[str] = []
         exhibits: list[Exhibit] = [_glance(subject, columns, repeated, shared, constants)]
         if any(mask.any() for mask in missing.values()):
@@ -119,15 +133,18 @@ class DataChecks:
                     rate_measurement(counts, "base_rate", prefix="data", level=level, min_group=subject.min_group)
                 )
                 exhibits.append(_chart(f"Labels {subject.schema.classes[-1]} by {column}", "base_rate", (column,)))
+            elif regression:
+                measurements.append(mean_label(subject, Breakdown((column,), names, codes, subject.min_group)))
+                exhibits.append(_chart(f"Mean {subject.schema.target} by {column}", "mean_label", (column,)))
             hidden = suppression_note((column,), names, sizes, subject.min_group)
             notes += [hidden] if hidden else []
         subject.progress(4 / steps, "columns that give the label away")
         examined = examined_columns(subject, columns)
         if examined:
-            measurements.append(single_columns(subject, examined))
-            exhibits.append(
-                _chart("How well one column alone predicts the label", "single_column_roc_auc", ("column",))
-            )
+            alone = single_columns(subject, examined)
+            measurements.append(alone)
+            title = "How well one column alone predicts the label"
+            exhibits.append(SliceChart(title=title, measurement=alone.id, by=alone.by))
         else:
             notes.append("Rows are images or texts: they are not examined column by column.")
         subject.progress(5 / steps, "drift")

@@ -16,8 +16,9 @@ from auditkit.evidence.measurement import (
     Table,
 )
 from auditkit.metrics.drift import Drift, categorical_drift, drift_interval, holm, numeric_drift
+from auditkit.metrics.estimates import Estimate, interval_of
 from auditkit.metrics.ranking import roc_auc_interval
-from auditkit.metrics.single_columns import binned_codes, single_column_auc
+from auditkit.metrics.single_columns import binned_codes, single_column_auc, single_column_r2
 from auditkit.subject.data import Data
 from auditkit.subject.pixels import holds_images
 from auditkit.subject.rows import column_values
@@ -43,45 +44,47 @@ def _sample(count: int, seed: int) -> NDArray[np.int64] | slice:
 
 
 def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
-    """Return how well each column alone predicts the label: ROC AUC, most telling first."""
+    """Return how well each column alone predicts the label, most telling first: ROC AUC, in a regression R2."""
     rows = _sample(len(subject.labels), subject.seed)
-    frame, labels = subject.data.frame.iloc[rows], subject.labels[rows].astype(np.int64)
-    together = simultaneous_level(subject.conf_level, len(columns))
+    frame, labels = subject.data.frame.iloc[rows], subject.labels[rows]
+    regression = subject.schema.task == "regression"
+    level, together = subject.conf_level, simultaneous_level(subject.conf_level, len(columns))
     slices = []
     for name in columns:
         values = column_values(frame, name)
         assert values is not None
         codes = values[0].astype(np.int64) + 1 if isinstance(values, tuple) else binned_codes(values)
-        area = single_column_auc(codes, labels, len(subject.schema.classes), seed=subject.seed)
-        if area is None:
-            slices.append(Slice(name=name, value=None, count=len(labels), reason="a class has fewer than 2 rows"))
-            continue
-        low, high, method = roc_auc_interval(area, subject.conf_level)
-        wide_low, wide_high, wide_method = roc_auc_interval(area, together)
-        level = subject.conf_level
+        if regression:
+            found = single_column_r2(codes, labels, (level, together), seed=subject.seed)
+        else:
+            area = single_column_auc(codes, labels.astype(np.int64), len(subject.schema.classes), seed=subject.seed)
+            found = (
+                Estimate(reason="a class has fewer than 2 rows")
+                if area is None
+                else Estimate(area.value, tuple(roc_auc_interval(area, each) for each in (level, together)))
+            )
+        alone, wide = found.bounds or (None, None)
         slices.append(
             Slice(
                 name=name,
-                value=area.value,
+                value=found.value,
                 count=len(labels),
-                interval=Interval(low=low, high=high, level=level, method=method),
-                simultaneous_interval=Interval(
-                    low=wide_low,
-                    high=wide_high,
-                    level=level,
-                    method=f"{wide_method}, Sidak over {len(columns)} columns",
-                ),
+                interval=interval_of(alone, level),
+                simultaneous_interval=interval_of(wide, level, f", Sidak over {len(columns)} columns"),
+                reason=found.reason,
             )
         )
     slices.sort(key=lambda part: -(part.value or 0))
+    shares = "ROC AUC of the class shares that the column's values have in the other half of the rows"
+    ranks = "R2 of the labels' ranks, predicted by their mean at the column's values in the other half of the rows"
     return Measurement(
-        id="data.single_column_roc_auc",
+        id="data.single_column_r2" if regression else "data.single_column_roc_auc",
         by=("column",),
         unit="number",
         better="neither",
         count=len(labels),
         slices=tuple(slices),
-        source="ROC AUC of the class shares that the column's values have in the other half of the rows",
+        source=ranks if regression else shares,
     )
 
 

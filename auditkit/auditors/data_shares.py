@@ -18,7 +18,9 @@ from auditkit.evidence.measurement import (
     Measurement,
     Slice,
 )
+from auditkit.metrics.estimates import Breakdown
 from auditkit.metrics.rates import rate_intervals, too_small
+from auditkit.metrics.regression import regression_measurement
 from auditkit.subject.subject import Subject
 
 COLUMNS_PER_GROUP = 20
@@ -97,6 +99,12 @@ def missing_by_group(subject: Subject, missing: Mapping[str, NDArray[np.bool_]])
                 )
             )
     return measurements
+
+
+def mean_label(subject: Subject, breakdown: Breakdown) -> Measurement:
+    """Return the mean of the numbers that a regression predicts, over all rows or by group."""
+    labels, level = subject.labels, subject.conf_level
+    return regression_measurement("mean_label", labels, labels, breakdown, level=level, prefix="data")
 
 
 def class_shares(subject: Subject) -> Measurement:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.predicted_numbers import fairness_of_numbers
-from auditkit.errors import InputError, NotRun, closest
+from auditkit.errors import InputError, closest
 from auditkit.evidence.counts import Counts, crossings, suppression_note, tally
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
 from auditkit.metrics import conditional, distances, inequality, one_against_rest, regression, scores, selection
@@ -76,14 +76,18 @@ class Fairness:
         if len(set(columns)) != len(columns):
             raise InputError(f"reference_group names two groups of one column: {', '.join(self.reference_group)}.")
 
+    def check(self, subject: Subject) -> None:
+        """Refuse reference groups and legitimate columns that are not there, or that a regression has no use for."""
+        if subject.schema.task == "regression" and (self.reference_group or self.legitimate):
+            raise InputError("reference_group and legitimate compare selections, and a regression selects nobody.")
+        self._reference(subject)
+        self._check_legitimate(subject)
+
     def audit(self, subject: Subject) -> Evidence:
         """Count once over all sensitive columns, and read every breakdown off the table."""
         if subject.schema.task == "regression":
-            if self.reference_group or self.legitimate:
-                raise NotRun("reference groups and legitimate columns compare selections; a regression selects nobody")
             return fairness_of_numbers(subject, self.intersections)
         reference = self._reference(subject)
-        self._check_legitimate(subject)
         finest = confusion_counts(subject, subject.sensitive)
         breakdowns = crossings(subject.sensitive, self.intersections)
         binary = len(subject.schema.classes) == 2
@@ -229,8 +233,10 @@ def _selected_means(subject: Subject) -> str:
     schema = subject.schema
     if subject.top_k is not None:
         return f"Selected means being among the {subject.top_k:,} rows of the highest scores for {schema.classes[-1]}."
-    probable = subject.predictions.class_probabilities is not None
-    how = ", at a probability of at least 0.5" if probable else ""
+    how = ""
+    if subject.opened is not None:
+        what = "a score" if schema.output == "score" else "a probability"
+        how = f", at {what} of at least {schema.decision_threshold:g}"
     return f"Selected means predicted {schema.target} = {schema.classes[-1]}{how}."
 
 

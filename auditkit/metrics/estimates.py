@@ -74,7 +74,7 @@ def measure(
             unit=unit,
             better=better,
             count=len(labels),
-            interval=_interval(whole.bounds[0], level) if whole.bounds else None,
+            interval=interval_of(whole.bounds[0], level) if whole.bounds else None,
             replicates=_replicates(statistic, labels, predictions) if replicated else (),
             source=source,
             reason=whole.reason,
@@ -136,8 +136,8 @@ def _slices(
                 name=group_name(key),
                 value=part.value,
                 count=len(rows),
-                interval=_interval(alone, level),
-                simultaneous_interval=_interval(together, level, family),
+                interval=interval_of(alone, level),
+                simultaneous_interval=interval_of(together, level, family),
                 replicates=_replicates(statistic, labels[rows], predictions[rows]) if paired else (),
                 reason=None if part.reason is None else f"{part.reason} in this group",
             )
@@ -149,7 +149,8 @@ def _replicates(statistic: Statistic, labels: NDArray[Any], predictions: NDArray
     return replicates(lambda rows: statistic(labels[rows], predictions[rows], ()).value, len(labels))
 
 
-def _interval(bound: Bound | None, level: float, family: str = "") -> Interval | None:
+def interval_of(bound: Bound | None, level: float, family: str = "") -> Interval | None:
+    """Return a bound as an interval of a stated level, `family` said behind its method."""
     if bound is None:
         return None
     low, high, method = bound

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
+from auditkit.metrics.estimates import Estimate
 from auditkit.metrics.ranking import RocAuc, macro_roc_auc, roc_auc
+from auditkit.metrics.regression import NUMBERS
 
 BIN_COUNT = 64
 """Numbers are put into this many quantiles."""
@@ -60,3 +65,24 @@ def single_column_auc(
     if class_count == 2:
         return roc_auc(labels == 1, probabilities[:, 1])
     return macro_roc_auc(labels, probabilities)
+
+
+def single_column_r2(
+    codes: NDArray[np.int64], labels: NDArray[np.float64], levels: Sequence[float], *, seed: int = 0
+) -> Estimate:
+    """Return the R2 of the labels' ranks as a column alone predicts them, with an interval for each of `levels`.
+
+    A row's prediction is the mean rank of the rows with the same code in the other half of the rows, with one row of
+    the overall mean added. Ranks, so that a copy of the label on another scale, or with a long tail, is found as well:
+    0 is chance, 1 gives the label away. Undefined where all labels are alike.
+    """
+    ranks = stats.rankdata(labels) / len(labels)
+    half = np.random.default_rng(seed).permutation(len(labels)) % 2
+    predicted = np.empty(len(labels))
+    size = int(codes.max()) + 1 if len(codes) else 0
+    for mine in (0, 1):
+        learn, apply = half != mine, half == mine
+        sums = np.bincount(codes[learn], weights=ranks[learn], minlength=size)
+        means = (sums + ranks[learn].mean()) / (np.bincount(codes[learn], minlength=size) + 1)
+        predicted[apply] = means[codes[apply]]
+    return NUMBERS["r2"].statistic(ranks, predicted, levels)

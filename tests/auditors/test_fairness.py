@@ -152,7 +152,7 @@ def test_reference_groups_and_legitimate_columns():
 )
 def test_settings_that_cannot_be_used(settings, message):
     with pytest.raises(InputError, match=re.escape(message)):
-        Fairness(**settings).audit(subject_of(decided()))
+        Fairness(**settings).check(subject_of(decided()))
 
 
 def test_decisions_alone_are_audited_for_what_they_are():
