@@ -87,6 +87,8 @@ def load(
     else:
         if prediction is not None or score is not None:
             raise InputError("prediction and score are columns of recorded decisions; leave them, or the model, out.")
+        if top_k is not None and declared.threshold is not None:
+            raise InputError("top_k and threshold are two ways to decide; pass --top-k or --threshold, not both.")
         opened = model_for(model, rows, target=target, sensitive=sensitive, declared=declared)
         schema = opened.schema
         named += [column for feature in schema.features for column in feature.reads]

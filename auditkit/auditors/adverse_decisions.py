@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from auditkit.attribution import effects
-from auditkit.attribution.columns import Attributed, feature_ablation
+from auditkit.attribution.columns import Attributed
 from auditkit.attribution.recourse import HIGHEST, LOWEST, Recourse, find_recourse, options_of
 from auditkit.auditors.explained_rows import groups_of, rate_slices, sample_rows, sliced
 from auditkit.evidence.intervals import mean_interval, simultaneous_level
@@ -25,7 +25,7 @@ def adverse_decisions(
 ) -> tuple[list[Measurement], list[Exhibit]]:
     """Return the principal reasons of adverse decisions, and the recourse against them in columns not `immutable`."""
     explained = given.explained
-    threshold = {"probabilities": 0.5, "score": subject.schema.threshold}.get(subject.schema.output) or 0.0
+    threshold = subject.schema.output_at(subject.decision_threshold)
     values = explained.values(explained.inputs)
     adverse, approved = np.flatnonzero(values < threshold), np.flatnonzero(values >= threshold)
     if len(adverse) < 2 or len(approved) < 2:
@@ -34,9 +34,7 @@ def adverse_decisions(
     against = replace(
         explained.take(adverse), baseline=explained.inputs[approved].mean(axis=0), others=explained.inputs[approved]
     )
-    # Shuffling has no baseline to compare with: its like that has one takes its place.
-    costs = feature_ablation(against) if given.method == "permutation" else given.again(against)
-    reasons = effects.principal_reasons(costs)
+    reasons = effects.principal_reasons(given.local(against))
     slices = rate_slices(dict(zip(given.columns, reasons.T, strict=True)), level)
     slices.sort(key=lambda part: -(part.value or 0.0))
     rate = sliced(

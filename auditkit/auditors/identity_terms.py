@@ -215,7 +215,7 @@ def _flips(attribute: str, sentences: Scored, subject: Subject) -> Measurement:
     """Return `identity_terms.decision_flip_rate`: how often some swap changes the decision on an audited text."""
     count = len(sentences.scores)
     enough = count >= max(subject.min_group, 1)
-    positive = sentences.scores >= 0.5
+    positive = sentences.scores >= subject.decision_threshold
     flipped = int((positive != positive[:, :1]).any(axis=1).sum())
     interval = None
     if enough:

@@ -97,7 +97,7 @@ class Privacy:
                 progress=progress,
             )
             ledgers.setdefault(name, []).append(ledger)
-            predictions = predict(module, subject.inputs, subject.schema, device=subject.device)
+            predictions = subject.selected(predict(module, subject.inputs, subject.schema, device=subject.device))
             runs.setdefault(name, []).append(predictions)
         measurements = measurements_of(subject, runs, ledgers)
         exhibits = exhibits_of(subject, runs, ledgers, measurements)

@@ -108,7 +108,11 @@ Classes = Annotated[
 ]
 Threshold = Annotated[
     float | None,
-    typer.Option(metavar="NUMBER", help="From which score on a row is positive.", show_default="0.5 of a probability"),
+    typer.Option(
+        metavar="NUMBER",
+        help="From which probability, or score, on a row is positive.",
+        show_default="the model's, or 0.5",
+    ),
 ]
 Dataset = Annotated[
     Path,
@@ -153,5 +157,15 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where the verdict
 DeviceOption = Annotated[Device, typer.Option(help="Where the model runs.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seeds every random choice.")]
 Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
+
+
+class Language(StrEnum):
+    """The languages of pages; auditkit/render/messages has a catalogue for each but English."""
+
+    en = "en"
+    zh = "zh"
+
+
+Lang = Annotated[Language, typer.Option("--lang", help="zh: write the page in Simplified Chinese, as NAME.zh.html.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print results.json to standard output.")]

@@ -41,12 +41,16 @@ class Attack:
 
 def margin_function(module: torch.nn.Module, schema: Schema) -> Margin:
     """Return how far a network's outputs are from another decision; in eval mode, on the inputs' device."""
-    threshold = {"probabilities": 0.5, "score": schema.threshold or 0.0}.get(schema.output, 0.0)
+    binary = schema.task == "binary"
+    threshold = schema.output_at(schema.decision_threshold) if binary else 0.0
 
     def margin(inputs: torch.Tensor, decided: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = module(inputs).reshape(len(inputs), -1)
-        if outputs.shape[1] == 1:
-            return (2 * decided - 1) * (outputs[:, 0] - threshold)
+        if binary:
+            positive = outputs[:, -1]
+            if outputs.shape[1] == 2 and schema.output == "logits":
+                positive = positive - outputs[:, 0]
+            return (2 * decided - 1) * (positive - threshold)
         own = outputs.gather(1, decided[:, None])
         return own[:, 0] - outputs.scatter(1, decided[:, None], -torch.inf).amax(dim=1)
 

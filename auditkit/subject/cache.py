@@ -28,10 +28,12 @@ class Cache:
     folder: Path | None
     others: Sequence[Path] = ()
 
-    def load(self, key: str, *, row_count: int, class_count: int) -> tuple[Predictions, Path] | None:
+    def load(
+        self, key: str, *, row_count: int, class_count: int, threshold: float = 0.5
+    ) -> tuple[Predictions, Path] | None:
         """Return the predictions kept under a key and their file, or None; a file that does not fit is passed over.
 
-        Without classes they are the numbers of a regression.
+        Without classes they are the numbers of a regression. `threshold` decides between two classes.
         """
         for folder in (*([self.folder] if self.folder else []), *self.others):
             path = folder / f"{key}.npz"
@@ -45,7 +47,8 @@ class Cache:
             if whole and not class_count and bool(np.isfinite(probabilities).all()):
                 return Predictions(labels=probabilities[:, 0], class_probabilities=None, notes=said), path
             if whole and class_count and bool(((probabilities >= 0) & (probabilities <= 1)).all()):
-                return Predictions(labels=decided(probabilities), class_probabilities=probabilities, notes=said), path
+                labels = decided(probabilities, threshold)
+                return Predictions(labels=labels, class_probabilities=probabilities, notes=said), path
         return None
 
     def save(self, key: str, predictions: Predictions) -> None:

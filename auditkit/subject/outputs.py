@@ -80,12 +80,13 @@ def declare(
     changed: dict[str, Any] = {"classes": named, "task": found}
     if output is not None:
         changed["output"] = output
-    if threshold is not None or output is not None:
-        changed["threshold"] = threshold
+    if threshold is not None or (output is not None and "score" in (output, schema.output)):
+        changed["threshold"] = threshold  # that of a score means nothing to another output
     try:
         return Schema.model_validate({**schema.model_dump(), **changed})
     except ValidationError as error:
-        raise InputError(f"output: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from error
+        option = "output" if threshold is None else "threshold"
+        raise InputError(f"{option}: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from error
 
 
 def check_task(task: str | None) -> None:

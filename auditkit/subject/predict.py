@@ -33,10 +33,10 @@ class Predictions:
     """What a model, or a record of decisions, says about each row.
 
     `labels` is integer, (rows,): the predicted class; of a model the most probable one, in a binary task the positive
-    one at a score of at least 0.5. In a regression it is floating: the predicted number, in the target's own unit.
-    `class_probabilities` is floating, (rows, classes), or None where only decisions
-    are known; `ranking`, (rows,), are scores that order the rows without being probabilities. `notes` says what
-    happened on the way (a smaller batch, a threshold).
+    one from the schema's threshold (0.5) on. In a regression it is floating: the predicted number, in the target's
+    own unit. `class_probabilities` is floating, (rows, classes), or None where only decisions are known;
+    `ranking`, (rows,), are scores that order the rows without being probabilities. `notes` says what happened on the
+    way (a smaller batch, a threshold).
     """
 
     labels: Labels
@@ -182,14 +182,15 @@ def predict_rows(
         return Predictions(labels=probabilities[:, 0], class_probabilities=None, notes=tuple(notes))
     if schema.output == "score":
         scores = probabilities[:, 0]
-        positive = (scores >= (schema.threshold or 0.0)).astype(code_type(row_count))
+        positive = (scores >= schema.decision_threshold).astype(code_type(row_count))
         return Predictions(labels=positive, class_probabilities=None, ranking=scores, notes=tuple(notes))
-    return Predictions(labels=decided(probabilities), class_probabilities=probabilities, notes=tuple(notes))
+    labels = decided(probabilities, schema.decision_threshold)
+    return Predictions(labels=labels, class_probabilities=probabilities, notes=tuple(notes))
 
 
-def decided(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the predicted class of each row: with two classes 1 from a probability of 0.5 on, else the likeliest."""
-    chosen = probabilities[:, 1] >= 0.5 if probabilities.shape[1] == 2 else probabilities.argmax(axis=1)
+def decided(probabilities: NDArray[np.float64], threshold: float = 0.5) -> NDArray[np.int64]:
+    """Return the predicted class of each row: with two classes 1 from `threshold` on, else the likeliest."""
+    chosen = probabilities[:, 1] >= threshold if probabilities.shape[1] == 2 else probabilities.argmax(axis=1)
     return chosen.astype(code_type(len(probabilities)))
 
 

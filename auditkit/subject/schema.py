@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, PositiveInt, ValidationError, model_validator
+from scipy import special
 
 from auditkit.errors import DatasetError, SchemaError, closest
 from auditkit.evidence.measurement import Record
@@ -90,7 +91,8 @@ class Schema(Record):
     In a binary task the last class is the positive one. `output` says what the network returns per row: logits or
     probabilities, one column a class (in a binary task also a single column for the positive class); or that there
     is no network, and hence no feature, but a record of its decisions. In a regression there are no classes, and the
-    network returns a `value` in a single column: the prediction is value * `target_scale` + `target_mean`. `bins` cuts
+    network returns a `value` in a single column: the prediction is value * `target_scale` + `target_mean`. With a
+    `threshold` a row of a binary task is predicted positive from this probability, or score, on (else 0.5). `bins` cuts
     continuous sensitive columns into groups: by edges, `"25,45,65"`, or `"quantiles:4"`. `immutable` names features
     that nobody can change; sensitive ones are taken to be so.
     """
@@ -131,13 +133,33 @@ class Schema(Record):
             raise ValueError(f"the output of a regression, and of no other task, is a value, got {self.output!r}")
         if self.task != "regression" and (self.target_mean, self.target_scale) != (0.0, 1.0):
             raise ValueError("only a regression's target has a mean and a scale")
-        if (self.output == "score") != (self.threshold is not None):
-            raise ValueError("a score, and no other output, needs a threshold")
+        if self.output == "score" and self.threshold is None:
+            raise ValueError("a score needs a threshold")
+        if self.threshold is not None and self.output != "score":
+            if self.task != "binary" or self.output == "decisions":
+                raise ValueError("a threshold decides between two classes, by a model's probability or score")
+            if not 0 < self.threshold < 1:
+                raise ValueError(
+                    f"the threshold of a probability must lie between 0 and 1, got {self.threshold:g}; "
+                    "--output score takes any"
+                )
         if self.output == "score" and len(self.classes) > 2:
             raise ValueError("a score decides between two classes")
         if len(self.features) > 1 and any(feature.kind in ("text", "image") for feature in self.features):
             raise ValueError("a text or an image must be the only feature")
         return self
+
+    def output_at(self, score: float) -> float:
+        """Return what a binary network returns where its score is this one: log-odds of a probability, or the same.
+
+        Of two columns of logits it is their difference, of two probabilities the second.
+        """
+        return float(special.logit(score)) if self.output == "logits" else score
+
+    @property
+    def decision_threshold(self) -> float:
+        """From which probability, or score, on a row of a binary task is predicted positive."""
+        return 0.5 if self.threshold is None else self.threshold
 
     @property
     def kind(self) -> Literal["table", "text", "image"]:

@@ -106,14 +106,32 @@ class Subject:
     @functools.cached_property
     def predictions(self) -> Predictions:
         """The predictions for the audited rows, made once (or kept from an earlier audit of the same)."""
-        return self._predicted() if self.top_k is None else highest(self._predicted(), self.top_k, self.seed)
+        return self.selected(self._predicted())
+
+    def selected(self, predictions: Predictions) -> Predictions:
+        """Return predictions for the audited rows as they decide: under `top_k`, the highest scores are positive."""
+        return predictions if self.top_k is None else highest(predictions, self.top_k, self.seed)
+
+    @property
+    def decision_threshold(self) -> float:
+        """From which probability, or score, on a row of a binary task is predicted positive; of `top_k`, the lowest."""
+        if self.top_k is None:
+            return self.schema.decision_threshold
+        return float(self.predictions.scores[self.predictions.labels == 1].min())
 
     def _predicted(self) -> Predictions:
         if self.decisions is not None:
             with naming(self.data):
                 return self.decisions.read(self.data.frame, self.schema)
         key = self._prediction_key()
-        kept = self.cache.load(key, row_count=len(self.labels), class_count=len(self.schema.classes)) if key else None
+        kept = None
+        if key:
+            kept = self.cache.load(
+                key,
+                row_count=len(self.labels),
+                class_count=len(self.schema.classes),
+                threshold=self.schema.decision_threshold,
+            )
         if kept is not None:
             predictions, path = kept
             note = f"No forward pass was made: the predictions are those of an earlier audit of the same, in {path}."
@@ -283,6 +301,9 @@ def load_subject(
         for name in edges
         if rules[name].startswith("quantiles")
     ]
+    if model is not None and schema.threshold is not None and top_k is None:
+        what = "a score" if schema.output == "score" else "a probability"
+        notes.append(f"Predicted {schema.classes[-1]} from {what} of {schema.threshold:g} on.")
     if top_k is not None and (schema.task != "binary" or not 1 <= top_k < len(labels)):
         two = "needs two classes" if schema.task != "binary" else f"must be from 1 to {len(labels) - 1:,} rows"
         raise InputError(f"top_k {two}, got {top_k:,} for {len(labels):,} rows of {len(schema.classes)} classes.")

@@ -112,7 +112,10 @@ def test_declarations_are_held_against_each_other():
         ({"classes": ("a",)}, "at least two different classes"),
         ({"classes": ("a", "a")}, "at least two different classes"),
         ({"output": "score"}, "needs a threshold"),
-        ({"threshold": 3.0}, "needs a threshold"),
+        ({"threshold": 3.0}, "threshold: the threshold of a probability must lie between 0 and 1, got 3"),
+        ({"threshold": 0.0}, "must lie between 0 and 1, got 0"),
+        ({"threshold": 0.3, "classes": ("a", "b", "c")}, "a threshold decides between two classes"),
+        ({"threshold": float("nan")}, "threshold: "),
         ({"output": "score", "threshold": 1, "classes": ("a", "b", "c")}, "decides between two classes"),
     ):
         with pytest.raises(InputError, match=match) as caught:
