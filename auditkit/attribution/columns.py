@@ -60,6 +60,10 @@ class Attributed:
         """Return the attributions of the same method, settings and seed for other rows, or another decision."""
         return self.attribute(explained, self.seed)
 
+    def local(self, explained: Explained) -> Floats:
+        """Return attributions of a few rows, each by itself; shuffling, which mixes rows, is replaced by ablation."""
+        return feature_ablation(explained) if self.method == "permutation" else self.again(explained)
+
     def elsewhere(self, explained: Explained, *, baseline_count: int) -> Floats:
         """Return the attributions with another seed, and the mean over baselines drawn by it: (rows, columns).
 

@@ -83,7 +83,8 @@ class Decided(nn.Module):
     """The scalar that is explained, as a module of inputs (rows, cells) and predicted classes (rows,).
 
     For a binary task the log-odds of the positive class (its probability where the model gives
-    probabilities); for several classes the output of each row's predicted class. One value a row.
+    probabilities); for several classes the output of each row's predicted class; in a regression the predicted
+    number, in the target's own unit. One value a row.
     """
 
     def __init__(self, network: nn.Module, schema: Schema) -> None:
@@ -94,6 +95,8 @@ class Decided(nn.Module):
     def forward(self, inputs: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
         """Return what is explained of each row, (rows,)."""
         outputs: torch.Tensor = self.network(inputs).reshape(len(inputs), -1)
+        if self.schema.task == "regression":
+            return outputs[:, 0] * self.schema.target_scale + self.schema.target_mean
         if outputs.shape[1] == 1:
             return outputs[:, 0]
         if self.schema.task == "binary":

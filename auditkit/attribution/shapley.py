@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -41,6 +42,27 @@ def exact_shapley(explained: Explained) -> Floats:
     coefficients = np.where(coalitions, weight[np.maximum(sizes - 1, 0)][:, None], 0.0)
     coefficients -= np.where(~coalitions, weight[np.minimum(sizes, count - 1)][:, None], 0.0)
     return np.asarray(values @ coefficients)
+
+
+def shapley_interactions(explained: Explained, players: Sequence[int]) -> Floats:
+    """Return the Shapley interaction index of every pair of `players`: (rows, pairs), pairs as `combinations` has them.
+
+    I_ij = sum over S without i and j of |S|! (k - |S| - 2)! / (k - 1)! (v(S + ij) - v(S + i) - v(S + j) + v(S))
+    (Grabisch & Roubens 1999), where the players of S are known, the others at the baseline, and the columns that do
+    not play are as they are. 0 for a pair whose effects add up; for x_i x_j against 0 it is the product.
+    """
+    count = len(players)
+    known = every_coalition(count)
+    coalitions = np.ones((len(known), len(explained.columns)), dtype=bool)
+    coalitions[:, list(players)] = known
+    values = explained.coalition_values(coalitions)
+    orders = math.factorial(count - 1)
+    weight = np.array([math.factorial(s) * math.factorial(count - s - 2) / orders for s in range(count - 1)])
+    coefficients = []
+    for one, other in combinations(range(count), 2):
+        left = known.sum(axis=1) - known[:, one] - known[:, other]
+        coefficients.append(np.where(known[:, one] == known[:, other], 1, -1) * weight[left])
+    return np.asarray(values @ np.array(coefficients).T)
 
 
 def kernel_shap(explained: Explained, *, coalition_count: int, seed: int) -> Floats:

@@ -11,8 +11,8 @@ from auditkit.attribution.columns import Attributed, attribute_columns, expected
 from auditkit.attribution.decision import Explained
 from auditkit.attribution.methods import METHODS
 from auditkit.attribution.shapley import MOST_COLUMNS
-from auditkit.auditors.trust import Check, completeness_check, mean_check
-from auditkit.evidence.measurement import Column, Exhibit, Table
+from auditkit.auditors.trust import Check, completeness_check, layers_table, mean_check
+from auditkit.evidence.measurement import Exhibit
 from auditkit.subject.subject import Subject
 
 PASSES_AT_ONCE = 2**18
@@ -115,22 +115,13 @@ def second_method(name: str, column_count: int, *, with_gradient: bool) -> str:
     return "permutation" if name in ("shapley", "kernel_shap") else by_coalitions
 
 
-def layers_table(given: Attributed, randomised: Sequence[tuple[str, Explained]], *, seed: int) -> list[Exhibit]:
+def by_layer(given: Attributed, randomised: Sequence[tuple[str, Explained]], *, seed: int) -> list[Exhibit]:
     """Return how much an explanation still resembles itself while layers are shuffled, from the output backwards."""
     if len(randomised) < 2:
         return []
     few = np.random.default_rng(seed).permutation(len(given.by_column))[:FEWEST_ROWS]
-    rows = tuple(
-        (name, float(np.nan_to_num(checks.rank_correlation(given.by_column[few], given.again(part.take(few)))).mean()))
-        for name, part in randomised
-    )
-    return [
-        Table(
-            title="The explanation while layers are shuffled",
-            note=f"Spearman's correlation with the explanation, the mean of {len(few)} rows, after the weights of this "
-            "layer, and of all that come after it, are shuffled. It must fall: what stays the same does not explain "
-            "the weights.",
-            columns=(Column(name="layer"), Column(name="correlation", unit="number")),
-            rows=rows,
-        )
-    ]
+    rows = []
+    for name, part in randomised:
+        correlations = checks.rank_correlation(given.by_column[few], given.again(part.take(few)))
+        rows.append((name, float(np.nan_to_num(correlations).mean())))
+    return [layers_table(rows, len(few))]

@@ -50,6 +50,8 @@ class Explainability:
         for name in (
             "attribution_share",
             "sensitive_attribution_share",
+            "proxy_attribution_share",
+            "interaction_ratio",
             "completeness_error",
             "infidelity",
             "maximum_sensitivity",
@@ -99,11 +101,14 @@ class Explainability:
         source = subject.inputs if subject.training_inputs is None else subject.training_inputs
         others = np.random.default_rng(subject.seed).choice(len(source), size=min(OTHERS, len(source)), replace=False)
 
+        # A regression has no classes: no output is chosen by a row's prediction.
+        predicted = subject.predictions.labels[rows] if subject.schema.classes else np.zeros(len(rows))
+
         def explained(network: torch.nn.Module) -> Explained:
             return Explained(
                 decision=Decided(network, subject.schema),
                 inputs=subject.inputs[rows],
-                predicted=subject.predictions.labels[rows],
+                predicted=predicted.astype(np.int64),
                 baseline=source.mean(axis=0, dtype=np.float64).astype(np.float32),
                 columns=subject.schema.column_slices(),
                 device=subject.device,
@@ -134,6 +139,7 @@ class Explainability:
             tolerance=self.tolerance,
             with_gradient=slopes,
             immutable=self._immutable(subject),
+            show_rows=self.show_rows,
         )
 
     def _immutable(self, subject: Subject) -> set[str]:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from auditkit.attribution import effects
 from auditkit.attribution.columns import Attributed, attribute_columns
 from auditkit.attribution.decision import Explained, Floats
 from auditkit.attribution.methods import METHODS
 from auditkit.auditors.adverse_decisions import adverse_decisions
-from auditkit.auditors.column_trust import layers_table, trust_checks
+from auditkit.auditors.column_effects import direction_curves, interactions
+from auditkit.auditors.column_trust import by_layer, trust_checks
+from auditkit.auditors.explained_parts import sample_notes, settings
 from auditkit.auditors.explained_rows import groups_of, sample_rows, share_interval, sliced
+from auditkit.auditors.profiles import profiles
+from auditkit.auditors.proxy_shares import sensitive_shares
 from auditkit.auditors.trust import RATIO_METHOD, checks_table, failed_checks, stamp, trust_notes
 from auditkit.evidence.measurement import (
     Column,
-    Curve,
     Evidence,
     Exhibit,
-    Facts,
-    Interval,
-    Line,
     Measurement,
     Slice,
     SliceChart,
@@ -30,7 +30,7 @@ from auditkit.evidence.measurement import (
 from auditkit.metrics.attributions import ratio_of_means
 from auditkit.subject.subject import Subject
 
-CURVE_COUNT = 4
+FEWEST_ROWS, COLUMNS_SHOWN, GROUPS_SHOWN = 30, 8, 8
 
 
 def explain_columns(
@@ -43,6 +43,7 @@ def explain_columns(
     tolerance: float,
     with_gradient: bool,
     immutable: Collection[str],
+    show_rows: bool,
 ) -> Evidence:
     """Return the evidence about the columns of `explained`, by the named method.
 
@@ -55,9 +56,10 @@ def explain_columns(
     subject.progress(0.3, "checking the attributions")
     found = trust_checks(subject, given, randomised, with_gradient=with_gradient)
     subject.progress(0.7, "effects and reasons")
+    sensitive = sensitive_shares(subject, given)
     measurements = [
         shares(given, level=level),
-        sensitive_share(given, subject.sensitive, level=level),
+        *sensitive.measurements,
         *(check.measurement for check in found),
         failed_checks(found, len(given.size), level),
     ]
@@ -68,21 +70,38 @@ def explain_columns(
             measurement="explainability.attribution_share",
             by=("column",),
         ),
+        *sensitive.exhibits,
+        *profiles(subject, given, show_rows=show_rows),
         checks_table(found),
-        *layers_table(given, randomised, seed=subject.seed),
+        *by_layer(given, randomised, seed=subject.seed),
     ]
     for column in subject.sensitive:
         by_group, table = group_shares(subject, given, column)
         measurements.append(by_group)
         exhibits.append(table)
+    if subject.schema.task == "multiclass":
+        by_class, table = class_shares(subject, given)
+        measurements.append(by_class)
+        exhibits.append(table)
     exhibits += direction_curves(subject, given)
+    pairs, chart = interactions(subject, given)
+    measurements += pairs
+    exhibits += chart
     if subject.schema.task == "binary":
         more, pictures = adverse_decisions(subject, given, immutable)
         measurements += more
         exhibits += pictures
-    exhibits.append(_settings(subject, given))
-    sampled = f"A seeded sample of {len(given.size):,} of {len(subject.labels):,} rows was explained."
-    said = [*notes, *trust_notes(found), *([sampled] if len(given.size) < len(subject.labels) else [])]
+    inputs = [column for column in subject.sensitive if column in given.columns]
+    data = "audited" if subject.training is None else "training"
+    facts = [
+        ("Method", f"{METHODS[method].title}: {given.settings}"),
+        ("Baseline", f"the mean encoded row of the {data} data"),
+        ("Sensitive columns that are inputs", ", ".join(inputs) or "none"),
+    ]
+    exhibits.append(settings(subject, "rows", len(given.size), facts))
+    shown = show_rows and bool(subject.schema.classes)
+    sampled = sample_notes(subject, "rows", len(given.size), show_rows=shown)
+    said = [*notes, *trust_notes(found), *sensitive.notes, *sampled]
     return Evidence(measurements=measurements, exhibits=exhibits, notes=said)
 
 
@@ -106,44 +125,29 @@ def shares(given: Attributed, *, level: float) -> Measurement:
     return sliced("attribution_share", ("column",), slices, len(size), "share", given.source)
 
 
-def sensitive_share(given: Attributed, sensitive: Sequence[str], *, level: float) -> Measurement:
-    """Return `explainability.sensitive_attribution_share`: what falls on sensitive columns; ideal 0.
-
-    Exactly 0 where no sensitive column is an input. Proxies of a sensitive column are not counted.
-    """
-    size, columns = given.size, given.columns
-    value: float | None = None
-    interval, reason = None, None
-    chosen = [index for index, column in enumerate(columns) if column in sensitive]
-    if not sensitive:
-        reason = "no column was named sensitive; pass --sensitive COLUMN"
-    elif not chosen:
-        value = 0.0
-        interval = Interval(low=0.0, high=0.0, level=level, method="exact: no sensitive column is an input")
-    else:
-        point, low, high = ratio_of_means(size[:, chosen].sum(axis=1, keepdims=True), size.sum(axis=1), level=level)
-        value = float(point[0])
-        interval = share_interval(low[0], high[0], level, RATIO_METHOD)
-    return Measurement(
-        id="explainability.sensitive_attribution_share",
-        value=value,
-        unit="share",
-        better="lower",
-        count=len(size),
-        interval=interval,
-        source=given.source,
-        reason=reason,
-    )
-
-
 def group_shares(subject: Subject, given: Attributed, column: str) -> tuple[Measurement, Table]:
     """Return the attribution shares of each group of a sensitive column, and a table of where they differ."""
+    rows = sample_rows(subject, len(given.size))
+    groups = dict(groups_of(subject, rows, column, least=max(subject.min_group, FEWEST_ROWS)))
+    return _shares_by(given, groups, column, f"Share of attribution by column and {column}", subject.conf_level)
+
+
+def class_shares(subject: Subject, given: Attributed) -> tuple[Measurement, Table]:
+    """Return the attribution shares among the rows of each predicted class, whose output is explained."""
+    predicted = given.explained.predicted
+    classes = {name: np.flatnonzero(predicted == code) for code, name in enumerate(subject.schema.classes)}
+    large = {name: rows for name, rows in classes.items() if len(rows) >= max(subject.min_group, FEWEST_ROWS)}
+    title = "Share of attribution by column and predicted class"
+    return _shares_by(given, large, "class", title, subject.conf_level)
+
+
+def _shares_by(
+    given: Attributed, groups: dict[str, NDArray[np.intp]], by: str, title: str, level: float
+) -> tuple[Measurement, Table]:
     size, columns = given.size, given.columns
-    level, rows = subject.conf_level, sample_rows(subject, len(size))
-    groups = groups_of(subject, rows, column, least=max(subject.min_group, 30))
     by_group: dict[str, Floats] = {}
     slices = []
-    for name, part in groups:
+    for name, part in groups.items():
         value, low, high = ratio_of_means(size[part], size[part].sum(axis=1), level=level)
         by_group[name] = value
         slices += [
@@ -155,67 +159,16 @@ def group_shares(subject: Subject, given: Attributed, column: str) -> tuple[Meas
             )
             for index in range(len(columns))
         ]
-    measurement = sliced("attribution_share", ("column", column), slices, len(size), "share", given.source)
+    measurement = sliced("attribution_share", ("column", by), slices, len(size), "share", given.source)
     spread = np.ptp(np.array(list(by_group.values())), axis=0) if by_group else np.zeros(len(columns))
-    order = np.argsort(-spread, kind="stable")[:8]
+    order = np.argsort(-spread, kind="stable")[:COLUMNS_SHOWN]
+    shown = list(by_group)[:GROUPS_SHOWN]
+    left_out = len(by_group) - len(shown)
+    more = f" The first {GROUPS_SHOWN} are shown here, of {len(by_group)}." if left_out else ""
     table = Table(
-        title=f"Share of attribution by column and {column}",
-        note="Columns whose shares differ most between groups come first; groups under 30 sampled rows are left out.",
-        columns=(Column(name="column"), *(Column(name=name, unit="share") for name in by_group)),
-        rows=tuple((columns[index], *(float(value[index]) for value in by_group.values())) for index in order),
+        title=title,
+        note=f"Columns whose shares differ most come first; groups under {FEWEST_ROWS} rows are left out.{more}",
+        columns=(Column(name="column"), *(Column(name=name, unit="share") for name in shown)),
+        rows=tuple((columns[index], *(float(by_group[name][index]) for name in shown)) for index in order),
     )
     return measurement, table
-
-
-def direction_curves(subject: Subject, given: Attributed) -> list[Exhibit]:
-    """Return how the decision moves with each of the numeric columns that weigh most."""
-    explained, columns = given.explained, given.columns
-    features = {feature.name: feature for feature in subject.schema.features}
-    curves: list[Exhibit] = []
-    for index in np.argsort(-given.size.mean(axis=0), kind="stable"):
-        name = columns[index]
-        feature = features[name]
-        if feature.kind != "numeric" or len(curves) == CURVE_COUNT:
-            continue
-        found = effects.accumulated_local_effects(explained, explained.columns[name].start)
-        if found is None:
-            continue
-        half = 1.96 * found.standard_error
-        curves.append(
-            Curve(
-                title=f"How the decision moves with {name}",
-                note="Accumulated local effects, centred at 0; the band is 95 % for each point. Flat: no effect.",
-                x_label=name,
-                y_label="change of the decision",
-                lines=(
-                    Line(
-                        name=name,
-                        x=tuple(float(edge) * feature.scale + feature.mean for edge in found.edges),
-                        y=tuple(found.effect.tolist()),
-                        low=tuple((found.effect - half).tolist()),
-                        high=tuple((found.effect + half).tolist()),
-                    ),
-                ),
-            )
-        )
-    return curves
-
-
-def _settings(subject: Subject, given: Attributed) -> Facts:
-    inputs = [column for column in subject.sensitive if column in given.columns]
-    what = "probability" if subject.schema.output == "probabilities" else "log-odds"
-    decision = (
-        f"the {what} of {subject.schema.classes[-1]}"
-        if subject.schema.task == "binary"
-        else "the output of each row's predicted class"
-    )
-    return Facts(
-        title="How the attributions were made",
-        rows=(
-            ("Method", f"{METHODS[given.method].title}: {given.settings}"),
-            ("Explained", decision),
-            ("Baseline", f"the mean encoded row of the {'audited' if subject.training is None else 'training'} data"),
-            ("Sample", f"{len(given.size):,} of {len(subject.labels):,} rows, drawn with seed {subject.seed}"),
-            ("Sensitive columns that are inputs", ", ".join(inputs) or "none"),
-        ),
-    )

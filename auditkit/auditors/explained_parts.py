@@ -1,4 +1,4 @@
-"""What explanations of texts and images share: their trust checks, the rows that are shown, how they were made."""
+"""What explanations of texts and images share, such as trust checks; some of it serves tables too."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from auditkit.attribution.decision import Floats
 from auditkit.attribution.methods import METHODS, Kind, refusal
 from auditkit.attribution.parts import (
     Parts,
+    agreement,
     deletion_advantage,
     infidelity,
     maximum_sensitivity,
     rank_correlations,
 )
-from auditkit.auditors.trust import Check, completeness_check, mean_check
+from auditkit.auditors.trust import Check, completeness_check, layers_table, mean_check
 from auditkit.errors import NotRun
-from auditkit.evidence.measurement import Column, Facts, Table
+from auditkit.evidence.measurement import Facts, Table
 from auditkit.subject.schema import Schema
 from auditkit.subject.subject import Subject
 
@@ -124,13 +125,13 @@ def trust_checks(
     second = _second_method(method, subject.schema, parts.decision.network)
     if second is not None:
         other = attribute(second, part)
-        agreement = rank_correlations(given, np.abs(other) if method in UNSIGNED else other, part.counts)
-        source = f"Spearman against {METHODS[second].title} ({METHODS[second].source})"
-        found.append(mean_check("method_agreement", agreement, "higher", 0.6, source, level))
+        alike = agreement(given, np.abs(other) if method in UNSIGNED else other)
+        source = f"cosine with {METHODS[second].title} ({METHODS[second].source})"
+        found.append(mean_check("method_agreement", alike, "higher", 0.6, source, level))
     if elsewhere is not None:
         fewer = np.arange(min(FEWER_ROWS, len(few)))
-        stability = rank_correlations(given[fewer], elsewhere(part.take(fewer)), part.counts[fewer])
-        source = "in-house: Spearman against the same method and the mean over other baselines, drawn from the data"
+        stability = agreement(given[fewer], elsewhere(part.take(fewer)))
+        source = "in-house: cosine with the same method and the mean over other baselines, drawn from the data"
         found.append(mean_check("stability", stability, "higher", 0.6, source, level))
     by_layer = []
     for name, network in checks.randomised_layers(parts.decision.network, seed=seed):
@@ -140,15 +141,7 @@ def trust_checks(
         correlations = rank_correlations(given, attribute(method, part.of_network(network)), part.counts)
         source = "Adebayo et al. 2018, arXiv:1810.03292; all layers randomised; signed, over parts"
         found.append(mean_check("randomised_weights_correlation", correlations, "lower", 0.8, source, level))
-    layers = Table(
-        title="The explanation while layers are shuffled",
-        note=f"Spearman's correlation with the explanation, the mean of {len(fewest)} rows, after the weights of this "
-        "layer, and of all that come after it, are shuffled. It must fall: what stays the same does not explain "
-        "the weights.",
-        columns=(Column(name="layer"), Column(name="correlation", unit="number")),
-        rows=tuple(by_layer),
-    )
-    return found, layers
+    return found, layers_table(by_layer, len(fewest))
 
 
 def _second_method(method: str, schema: Schema, module: nn.Module) -> str | None:
@@ -163,6 +156,8 @@ def _second_method(method: str, schema: Schema, module: nn.Module) -> str | None
 def explained_words(schema: Schema) -> str:
     """Say what is explained of each row."""
     what = "probability" if schema.output == "probabilities" else "logit"
+    if schema.task == "regression":
+        return f"the predicted {schema.target}"
     if schema.task == "binary":
         return f"the {what.replace('logit', 'log-odds')} of {schema.target} = {schema.classes[-1]}"
     return f"the {what} of the predicted class"

@@ -122,3 +122,15 @@ def trust_notes(found: Sequence[Check]) -> list[str]:
 
 def _failed(found: Sequence[Check]) -> list[str]:
     return [check.measurement.id.partition(".")[2].replace("_", " ") for check in found if not check.holds]
+
+
+def layers_table(by_layer: Sequence[tuple[str, float]], row_count: int) -> Table:
+    """Return how much an explanation resembles itself while layers are shuffled one by one, from the output back."""
+    return Table(
+        title="The explanation while layers are shuffled",
+        note=f"Spearman's correlation with the explanation, the mean of {row_count} rows, after the weights of this "
+        "layer, and of all that come after it, are shuffled. It must fall: what stays the same does not explain "
+        "the weights.",
+        columns=(Column(name="layer"), Column(name="correlation", unit="number")),
+        rows=tuple(by_layer),
+    )

@@ -67,15 +67,12 @@ def find_proxies(
         min_group: the fewest rows of a group, in each half.
         progress: called with the share of the work that is done.
     """
-    first, second = halves(groups, seed=seed, min_group=min_group)
-    present, compact = np.unique(groups[first], return_inverse=True)
-    if len(present) < 2:
+    alone = columns_alone(
+        columns, groups, seed=seed, min_group=min_group, progress=lambda share: progress(share / 2, "columns alone")
+    )
+    if alone is None:
         return None
-    known, truth = compact.astype(np.int64), np.searchsorted(present, groups[second])
-    alone = []
-    for done, codes in enumerate(columns):
-        alone.append(_area(truth, _shares(codes[first], known, codes[second], len(present), int(codes.max()) + 1)))
-        progress((done + 1) / len(columns) / 2, "columns alone")
+    split = _split(groups, seed, min_group)
     progress(0.5, "columns together")
     matrix = np.column_stack([codes.astype(np.float64) for codes in columns])
     model = HistGradientBoostingClassifier(
@@ -85,9 +82,46 @@ def find_proxies(
         categorical_features=[not rising for rising in ordered],
         random_state=seed,
     )
-    model.fit(matrix[first], known)
-    together = _area(truth, model.predict_proba(matrix[second]).astype(np.float64))
-    return Proxies(together, tuple(alone), len(first), len(second))
+    model.fit(matrix[split.first], split.known)
+    together = _area(split.truth, model.predict_proba(matrix[split.second]).astype(np.float64))
+    return Proxies(together, alone, len(split.first), len(split.second))
+
+
+def columns_alone(
+    columns: Sequence[Codes],
+    groups: Codes,
+    *,
+    seed: int = 0,
+    min_group: int = 10,
+    progress: Callable[[float], None] = lambda share: None,
+) -> tuple[RocAuc, ...] | None:
+    """Return how well each column alone tells the groups, as in `find_proxies`; None where fewer than two are large."""
+    split = _split(groups, seed, min_group)
+    if split.group_count < 2:
+        return None
+    alone = []
+    for done, codes in enumerate(columns):
+        shares = _shares(codes[split.first], split.known, codes[split.second], split.group_count, int(codes.max()) + 1)
+        alone.append(_area(split.truth, shares))
+        progress((done + 1) / len(columns))
+    return tuple(alone)
+
+
+class _Split(NamedTuple):
+    """The rows of both halves, the groups that are `known` on the first, and the `truth` on the second."""
+
+    first: NDArray[np.intp]
+    second: NDArray[np.intp]
+    known: Codes
+    truth: Codes
+    group_count: int
+
+
+def _split(groups: Codes, seed: int, min_group: int) -> _Split:
+    first, second = halves(groups, seed=seed, min_group=min_group)
+    present, compact = np.unique(groups[first], return_inverse=True)
+    truth = np.searchsorted(present, groups[second]).astype(np.int64)
+    return _Split(first, second, compact.astype(np.int64), truth, len(present))
 
 
 def _shares(codes: Codes, groups: Codes, judged: Codes, group_count: int, size: int) -> NDArray[np.float64]:
