@@ -34,6 +34,23 @@ def retrain(
         Path | None,
         typer.Option(help="Start from this model, whose weights saw public data only.", show_default="fresh weights"),
     ] = None,
+    trainable: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="With --public-init, train these parameters alone ('output.*'); repeatable.",
+            show_default="all",
+        ),
+    ] = None,
+    lora_rank: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="RANK",
+            help="With --public-init, train adapters of this rank in place of the weights of Linear layers.",
+            show_default="none",
+        ),
+    ] = None,
     max_grad_norm: Annotated[float, typer.Option(help="The norm that each row's gradient is clipped to.")] = 10.0,
     epochs: Annotated[int, typer.Option(min=1, help="How often each row is drawn, in expectation.")] = 20,
     batch_size: Annotated[
@@ -80,6 +97,8 @@ def retrain(
             epsilons=epsilon,
             delta=_delta(delta),
             public=public,
+            trainable=trainable or (),
+            lora_rank=lora_rank,
             max_grad_norm=max_grad_norm,
             epochs=epochs,
             batch_size=batch_size,

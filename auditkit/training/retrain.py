@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from auditkit.errors import InputError, NotRun
 from auditkit.subject.data import Data, naming
-from auditkit.subject.model import Card, Model
+from auditkit.subject.model import Card, Model, seeded
 from auditkit.subject.model_file import read_model_file, save_model
 from auditkit.subject.predict import choose_device
 from auditkit.subject.schema import has_label
 from auditkit.training.accounting import Ledger, composed_epsilon
+from auditkit.training.adapters import merge_adapters, train_only
 from auditkit.training.fit import Progress, silent
-from auditkit.training.private import fit_private
+from auditkit.training.private import fit_private, trained_part
 
 FRESH = "fresh, drawn from a seed of the operating system; never those that saw the data without privacy"
 
@@ -39,6 +42,8 @@ def retrain(
     epsilons: Sequence[float],
     delta: float | None = None,
     public: Model | None = None,
+    trainable: Sequence[str] = (),
+    lora_rank: int | None = None,
     max_grad_norm: float = 10.0,
     epochs: int = 20,
     batch_size: int | None = None,
@@ -59,6 +64,8 @@ def retrain(
         epsilons: the budgets, one model each.
         delta: as in `fit_private`.
         public: a model of the same architecture whose weights saw only public data, to start from.
+        trainable: with `public`: patterns of the parameters that are trained; the others stay public.
+        lora_rank: with `public`: the rank of adapters that are trained in place of the weights of Linear layers.
         max_grad_norm: as in `fit_private`, like the settings that follow.
         epochs: the expected number of times that each row is drawn.
         batch_size: the expected size of a Poisson batch.
@@ -82,6 +89,8 @@ def retrain(
         raise InputError(f"public-init {public.name}: is not of the architecture {model.card.architecture}.")
     if public is not None and (public.sha256 == model.sha256 or _same_weights(public, model)):
         raise InputError("public-init: holds the model's own weights, which saw these rows without privacy.")
+    if public is None and (trainable or lora_rank is not None):
+        raise InputError("trainable and lora_rank leave weights as they began, so these must be public: --public-init.")
     output = model.schema.output
     if output not in ("logits", "probabilities", "value"):
         raise InputError(f"model {model.name}: returns a {output}, which there is no loss to train by.")
@@ -93,19 +102,22 @@ def retrain(
     labels = model.schema.standardised(labels[known])
     folder, name = Path(out), (Path(model.path).name.partition(".")[0] if model.path else model.name)
     initial = FRESH if public is None else f"declared public by whoever ran this: {public.path}, sha256:{public.sha256}"
+    if lora_rank is not None:
+        initial += (
+            f"; with adapters of rank {lora_rank} in Linear layers, which begin at 0 and end merged into the weights"
+        )
     files: list[tuple[Path, Ledger]] = []
     notes = _notes(model, data, int((~known).sum()))
     for index, epsilon in enumerate(epsilons):
         path = folder / f"{name}-eps{epsilon:g}.pt"
         unfinished = folder / f".{path.name}.checkpoint"
+        module = _beginning(model, public, trainable, lora_rank)
         if path.exists() and not unfinished.exists():
-            files.append((path, _finished(path, data, epsilon, (max_grad_norm, epochs, tuning_runs))))
+            settings = (epsilon, max_grad_norm, epochs, tuning_runs, initial, trained_part(module))
+            files.append((path, _finished(path, data, settings)))
             notes.append(f"{path} was finished by an earlier run with the same settings, and is kept.")
             continue
         try:
-            module = model.fresh(int.from_bytes(os.urandom(4)))
-            if public is not None:
-                module.load_state_dict(public.module.state_dict())
             ledger = fit_private(
                 module,
                 inputs,
@@ -142,6 +154,7 @@ def retrain(
             training=training,
             ledger=ledger.model_dump(mode="json"),
         )
+        merge_adapters(module)
         save_model(path, module, card)
         unfinished.unlink(missing_ok=True)
         files.append((path, ledger))
@@ -157,7 +170,22 @@ def weights_sha256(model: Model) -> str:
     return digest.hexdigest()
 
 
-def _finished(path: Path, data: Data, epsilon: float, settings: tuple[float, int, int]) -> Ledger:
+def _beginning(model: Model, public: Model | None, trainable: Sequence[str], lora_rank: int | None) -> nn.Module:
+    """Return a network as its training begins: fresh, or public, and then frozen but for the part that is trained."""
+    seed = int.from_bytes(os.urandom(4))
+    try:
+        module = model.fresh(seed)
+    except NotRun as why:
+        raise InputError(f"model {model.name}: {why}") from why
+    if public is not None:
+        module.load_state_dict(public.module.state_dict())
+    if trainable or lora_rank is not None:
+        with seeded(seed):
+            train_only(module, trainable, rank=lora_rank)
+    return module
+
+
+def _finished(path: Path, data: Data, settings: tuple[object, ...]) -> Ledger:
     """Return the ledger of a file that an earlier run finished.
 
     Raises:
@@ -166,7 +194,8 @@ def _finished(path: Path, data: Data, epsilon: float, settings: tuple[float, int
     card = read_model_file(path).card
     if card is not None and card.ledger is not None and data.sha256 and card.training.get("sha256") == data.sha256:
         ledger = Ledger.model_validate(card.ledger)
-        if (ledger.target_epsilon, ledger.max_grad_norm, ledger.epochs, ledger.tuning_runs) == (epsilon, *settings):
+        made = (ledger.target_epsilon, ledger.max_grad_norm, ledger.epochs, ledger.tuning_runs)
+        if (*made, ledger.initial_weights, ledger.trained_part) == settings:
             return ledger
     raise InputError(f"out {path}: is there already, and is not of this retraining; remove it, or pass --out DIR.")
 
