@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -140,12 +141,14 @@ def deep_lift(explained: Explained) -> Floats:
     if not isinstance(explained.decision, torch.nn.Module):
         raise NotRun("DeepLift is refused: it needs a torch.nn.Module, whose layers it hooks")
     origin = torch.from_numpy(explained.baseline).to(explained.device)[None]
-    rows = torch.from_numpy(explained.inputs).to(explained.device)
+    rows = torch.from_numpy(explained.inputs).to(explained.device).requires_grad_()
     classes = torch.from_numpy(explained.predicted).to(explained.device)
     try:
-        cells = DeepLift(explained.decision).attribute(
-            rows, baselines=origin.expand_as(rows), additional_forward_args=(classes,)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Captum says that it sets hooks
+            cells = DeepLift(explained.decision).attribute(
+                rows, baselines=origin.expand_as(rows), additional_forward_args=(classes,)
+            )
     except (AssertionError, RuntimeError) as error:
         raise NotRun(f"DeepLift is refused: Captum cannot hook the layers: {str(error).splitlines()[0]}") from error
     attributions = sum_by_column(cells.detach().double().cpu().numpy(), dict(explained.columns))
