@@ -47,14 +47,16 @@ bench: install
 coverage: install
 	$(BIN)/python -m pytest -m slow --quiet --timeout 3600 tests/evidence tests/metrics
 
+REPORT := results.json report.html junit.xml summary.md manifest.json
+
 reports: install
 	$(BIN)/auditkit demo
 	mkdir -p reports/census
-	cp reports/demo/results.json reports/demo/report.html reports/demo/junit.xml reports/demo/summary.md reports/census
+	cp $(addprefix reports/demo/,$(REPORT)) reports/census
 	for name in digits reviews; do \
 	  $(BIN)/python examples/$$name.py reports/demo/$$name; test -f reports/demo/$$name/report.html || exit 1; \
 	  mkdir -p reports/$$name; \
-	  for file in results.json report.html junit.xml summary.md; do cp reports/demo/$$name/$$file reports/$$name; done; \
+	  for file in $(REPORT); do cp reports/demo/$$name/$$file reports/$$name; done; \
 	done
 
 lock:

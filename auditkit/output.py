@@ -58,7 +58,7 @@ def _remove_empty(folders: list[Path]) -> None:
             return
 
 
-def write_files(folder: Path, contents: Mapping[str, str]) -> None:
+def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> None:
     """Write every file beside its place, then move all into place: each is whole or absent.
 
     Raises:
@@ -69,8 +69,8 @@ def write_files(folder: Path, contents: Mapping[str, str]) -> None:
         for name, content in contents.items():
             handle, beside = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
             staged.append((Path(beside), folder / name))
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(content)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             umask = os.umask(0)

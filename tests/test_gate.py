@@ -97,7 +97,7 @@ def test_out_gets_the_judged_report_and_the_formats(audited: Path, tmp_path: Pat
     flags = ["--out", str(tmp_path / "out"), "--to", "sarif, gitlab", "--quiet"]
     assert gate(audited, *flags, "--baseline", str(audited / "main/results.json")) == 1
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"results.json", "results.sarif", "gl-code-quality-report.json"}
+    assert names == {"results.json", "results.sarif", "gl-code-quality-report.json", "manifest.json"}
     judged = read_report(tmp_path / "out/results.json")
     assert judged.policy.name == "ours"
     assert judged.exit_code == 1

@@ -21,6 +21,8 @@ from auditkit.cli.options import (
     IdentityTermsOption,
     Immutable,
     JsonFlag,
+    Lang,
+    Language,
     ModelOrNone,
     Out,
     OutputOption,
@@ -146,6 +148,8 @@ def run(
         Path | None,
         typer.Option(metavar="KEY", help="Sign the manifest with this ed25519 private key (PEM).", show_default=False),
     ] = None,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf too; needs auditkit[pdf].")] = False,
+    lang: Lang = Language.en,
     strict: Strict = False,
     quiet: Quiet = False,
     json_: JsonFlag = False,
@@ -156,6 +160,7 @@ def run(
     from auditkit.evidence.integrity import SIGNATURE, read_private_key, sealed
     from auditkit.output import output_folder, write_files
     from auditkit.render import render
+    from auditkit.render.pdf import check_pdf
     from auditkit.run import audit, new_run_id
     from auditkit.subject.bins import parse_bins
     from auditkit.subject.cache import cache_of
@@ -166,6 +171,9 @@ def run(
     if epsilon and train_dataset is None:
         raise InputError("--epsilon needs the training rows; pass --train-dataset FILE.")
     key = None if sign is None else read_private_key(sign)
+    pages = [*(["html"] if lang != Language.en else []), *(["pdf"] if pdf else [])]
+    if pdf:
+        check_pdf()
     run_id = new_run_id()
     subject = model or Path(dataset.name.replace("*", ""))
     folder = out or Path("reports") / f"{subject.name.partition('.')[0] or 'audit'}-{run_id[:8]}"
@@ -226,7 +234,8 @@ def run(
             )
         if key is None:
             (place / SIGNATURE).unlink(missing_ok=True)
-        write_files(place, sealed({"results.json": report.to_json(), **render(report)}, run_id=run_id, key=key))
+        files = {"results.json": report.to_json(), **render(report), **render(report, pages, lang=lang)}
+        write_files(place, sealed(files, run_id=run_id, key=key))
     if json_:
         sys.stdout.write(report.to_json())
     elif not quiet:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import typer
 
-from auditkit.cli.options import Dataset, Device, DeviceOption, Quiet, TrustModel, TrustPickle
+from auditkit.cli.options import Dataset, Device, DeviceOption, Lang, Language, Quiet, TrustModel, TrustPickle
 from auditkit.errors import InputError
 
 DEPARTURES_SHOWN = 20
@@ -34,6 +34,7 @@ def comply(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where the tables go.", show_default="beside results.json"),
     ] = None,
+    lang: Lang = Language.en,
     init_facts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a commented facts.toml to fill, and end.")
     ] = None,
@@ -60,7 +61,7 @@ def comply(
     files: dict[str, str] = {}
     for name in framework:
         assessment = assess(report, load_framework(name), stated)
-        files |= render_comply(report, assessment, beside="" if beside == "." else f"{beside}/")
+        files |= render_comply(report, assessment, beside="" if beside == "." else f"{beside}/", lang=lang)
         typer.echo(f"{name}: {summary(assessment)}")
     with output_folder(folder) as place:
         write_files(place, files)
@@ -166,6 +167,7 @@ def compare(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where compare.html and compare.json go.")] = Path(
         "reports/compare"
     ),
+    lang: Lang = Language.en,
     json_: Annotated[bool, typer.Option("--json", help="Print compare.json and write nothing.")] = False,
 ) -> None:
     """Tell two reports apart, number by number: differences with intervals, and verdicts that turned."""
@@ -173,25 +175,31 @@ def compare(
     from auditkit.evidence.report import read_report
     from auditkit.output import output_folder, write_files
     from auditkit.render.compare import headline, render_compare
+    from auditkit.render.translation import names_of, page_name
 
     paths = [path / "results.json" if path.is_dir() else path for path in (before, after)]
-    comparison = compare_reports(*(read_report(path) for path in paths))
+    reports = [read_report(path) for path in paths]
+    comparison = compare_reports(*reports)
     if json_:
         sys.stdout.write(comparison.to_json())
         return
+    name = page_name("compare.html", lang)
+    page = render_compare(comparison, lang, names_of(*reports))
     with output_folder(out) as place:
-        write_files(place, {"compare.html": render_compare(comparison), "compare.json": comparison.to_json()})
+        write_files(place, {name: page, "compare.json": comparison.to_json()})
     typer.echo(headline(comparison))
-    typer.echo(f"Comparison: {out / 'compare.html'}")
+    typer.echo(f"Comparison: {out / name}")
 
 
 def index(
     folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("reports"),
+    lang: Lang = Language.en,
 ) -> None:
     """Write index.html over a folder of runs: the history of each measurement of each model."""
     from auditkit.evidence.report import read_report
     from auditkit.output import output_folder, write_files
     from auditkit.render.index import Run, Unreadable, render_index
+    from auditkit.render.translation import page_name
 
     runs, unreadable = [], []
     for path in sorted(folder.rglob("results.json")):
@@ -205,7 +213,8 @@ def index(
         runs.append(Run(report, href, (path.parent / "report.html").is_file()))
     if not runs and not unreadable:
         raise InputError(f"{folder} holds no results.json; 'auditkit run' writes one.")
+    name = page_name("index.html", lang)
     with output_folder(folder) as place:
-        write_files(place, {"index.html": render_index(runs, unreadable)})
+        write_files(place, {name: render_index(runs, unreadable, lang)})
     typer.echo(f"{len(runs)} runs, {len(unreadable)} files that could not be read")
-    typer.echo(f"Index: {folder / 'index.html'}")
+    typer.echo(f"Index: {folder / name}")

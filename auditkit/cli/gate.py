@@ -59,6 +59,7 @@ def gate(
         strict=strict,
     )
     if out is not None:
+        from auditkit.evidence.integrity import sealed
         from auditkit.output import output_folder, write_files
         from auditkit.render import render
 
@@ -66,7 +67,7 @@ def gate(
             raise InputError(f"--out {out} would overwrite {results}, the record of the audit; name another folder.")
         files = render(report, [name.strip() for name in to.split(",")])
         with output_folder(out) as folder:
-            write_files(folder, {"results.json": report.to_json(), **files})
+            write_files(folder, sealed({"results.json": report.to_json(), **files}, run_id=report.run_id))
     if format_ is Format.json:
         sys.stdout.write(report.to_json())
     elif format_ is Format.github:

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from auditkit.cli.options import Language
+
 
 def render(
     results: Annotated[Path, typer.Argument(help="A results.json.", show_default=False)],
@@ -16,20 +18,30 @@ def render(
         str,
         typer.Option(
             metavar="FORMATS",
-            help="html, junit, markdown, sarif, gitlab, model-card, cyclonedx, in-toto, ai-verify; with commas.",
+            help="html, pdf, junit, markdown, sarif, gitlab, model-card, cyclonedx, in-toto, ai-verify; with commas.",
         ),
     ] = "html",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where the files go.", show_default="beside results.json"),
     ] = None,
+    lang: Annotated[
+        Language, typer.Option("--lang", help="The language of the page and the PDF; zh is Simplified Chinese.")
+    ] = Language.en,
+    facts: Annotated[
+        Path | None,
+        typer.Option(help="What only people can state (facts.toml), for the model card.", show_default=False),
+    ] = None,
 ) -> None:
     """Write reports from a results.json again; needs neither the model nor torch."""
     from auditkit import render as renderers
+    from auditkit.compliance.facts import read_facts
     from auditkit.evidence.report import read_report
     from auditkit.output import output_folder, write_files
 
-    files = renderers.render(read_report(results), [name.strip() for name in to.split(",")])
+    stated = None if facts is None else read_facts(facts)
+    formats = [name.strip() for name in to.split(",")]
+    files = renderers.render(read_report(results), formats, lang=lang, facts=stated)
     with output_folder(out or results.parent) as folder:
         write_files(folder, files)
     for name in files:

@@ -59,9 +59,12 @@ def manifest_text(files: Mapping[str, bytes], *, run_id: str) -> str:
     return _dump({**document, "sha256": hashlib.sha256(_dump(document).encode()).hexdigest()})
 
 
-def sealed(files: Mapping[str, str], *, run_id: str, key: Ed25519PrivateKey | None = None) -> dict[str, str]:
+def sealed(
+    files: Mapping[str, str | bytes], *, run_id: str, key: Ed25519PrivateKey | None = None
+) -> dict[str, str | bytes]:
     """Return `files` with their manifest added as the last file, and its signature if there is a `key`."""
-    manifest = manifest_text({name: text.encode() for name, text in files.items()}, run_id=run_id)
+    contents = {name: content.encode() if isinstance(content, str) else content for name, content in files.items()}
+    manifest = manifest_text(contents, run_id=run_id)
     signature = {} if key is None else {SIGNATURE: signature_text(manifest, key)}
     return {**files, **signature, MANIFEST: manifest}
 

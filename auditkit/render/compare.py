@@ -10,6 +10,7 @@ from auditkit.evidence.regression import DIFFERENCE_UNIT
 from auditkit.evidence.sentences import number
 from auditkit.render.sheet import render_sheet
 from auditkit.render.text import bounds, counted
+from auditkit.render.translation import translated
 
 ORDER: tuple[Reading, ...] = (
     "worse",
@@ -26,12 +27,12 @@ ORDER: tuple[Reading, ...] = (
 QUIET = ("not settled", "same", "undefined")
 
 
-def render_compare(comparison: Comparison) -> str:
-    """Return `comparison` as one HTML document without script."""
+def render_compare(comparison: Comparison, lang: str = "en", names: frozenset[str] = frozenset()) -> str:
+    """Return `comparison` as one HTML document without script, in `lang`; `names` are those of the two reports."""
     changes = sorted(comparison.changes, key=lambda change: ORDER.index(change.reading))
     loud = [change for change in changes if change.reading not in QUIET]
     quiet = [change for change in changes if change.reading in QUIET]
-    return render_sheet(
+    page = render_sheet(
         "compare.html.jinja",
         version=comparison.after.auditkit,
         comparison=comparison,
@@ -46,6 +47,7 @@ def render_compare(comparison: Comparison) -> str:
         picture=_picture,
         whole=_whole,
     )
+    return translated(page, lang, names)
 
 
 def turned(comparison: Comparison) -> list[VerdictChange]:

@@ -17,6 +17,7 @@ from auditkit.render.markdown import escape
 from auditkit.render.sheet import render_sheet
 from auditkit.render.summary import WORDS
 from auditkit.render.text import counted, shorten, visible
+from auditkit.render.translation import names_of, page_name, translated
 
 ITEMS_SHOWN = 8
 """Evidence of a clause that the page shows before it folds the rest."""
@@ -45,14 +46,14 @@ class Proof(NamedTuple):
     pointer: str
 
 
-def render_comply(report: Report, assessment: Assessment, *, beside: str = "") -> dict[str, str]:
-    """Return the tables of `assessment` as HTML, Markdown and CSV, by file name.
+def render_comply(report: Report, assessment: Assessment, *, beside: str = "", lang: str = "en") -> dict[str, str]:
+    """Return the tables of `assessment` as HTML, Markdown and CSV, by file name; the page is written in `lang`.
 
     `beside` is the path from the written files to the folder of report.html and results.json, empty or ending in /.
     """
     stem = f"comply-{assessment.framework.key}"
     return {
-        f"{stem}.html": _html(report, assessment, beside),
+        page_name(f"{stem}.html", lang): translated(_html(report, assessment, beside), lang, names_of(report)),
         f"{stem}.md": _markdown(report, assessment, beside),
         f"{stem}.csv": _csv(assessment, beside),
     }

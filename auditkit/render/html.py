@@ -20,6 +20,7 @@ from auditkit.render import charts
 from auditkit.render.pictures import HEAT, INK, picture
 from auditkit.render.summary import WORDS, attention, headline, judged_limits, not_examined, tally
 from auditkit.render.text import bounds, counted, shipped_name, shorten, unbroken, visible
+from auditkit.render.translation import names_of, translated
 from auditkit.render.words import AUDITORS, plugin_words
 
 CURVE_ROWS = 20
@@ -28,9 +29,9 @@ CURVE_ROWS = 20
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "neither": "describes only"}
 
 
-def render_html(report: Report) -> str:
+def render_html(report: Report, lang: str = "en") -> str:
     """Return the report card of `report` as one HTML document, without script and without outside requests."""
-    return _page(report, contents=True)
+    return translated(_page(report, contents=True), lang, names_of(report))
 
 
 def notebook_frame(report: Report) -> str:

@@ -13,6 +13,7 @@ from auditkit.evidence.report import Report
 from auditkit.evidence.sentences import number, title
 from auditkit.render.sheet import render_sheet
 from auditkit.render.text import bounds, counted
+from auditkit.render.translation import names_of, translated
 
 WIDTH, HEIGHT, MARGIN = 200.0, 56.0, 6.0
 
@@ -52,7 +53,7 @@ class _Panel:
     picture: Markup
 
 
-def render_index(runs: Sequence[Run], unreadable: Sequence[Unreadable] = ()) -> str:
+def render_index(runs: Sequence[Run], unreadable: Sequence[Unreadable] = (), lang: str = "en") -> str:
     """Return the history of `runs` as one HTML document without script; runs are put in the order of their dates.
 
     What cannot be read is listed as such, so that a missing run is never silent.
@@ -62,13 +63,14 @@ def render_index(runs: Sequence[Run], unreadable: Sequence[Unreadable] = ()) -> 
     for run in ordered:
         model = run.report.subject.model
         by_model.setdefault(model.name if model else "Recorded decisions", []).append(run)
-    return render_sheet(
+    page = render_sheet(
         "index.html.jinja",
         version=ordered[-1].report.environment.auditkit if ordered else "",
         headline=f"{counted(len(ordered), 'run')} of {counted(len(by_model), 'model')}.",
         models=[(name, _panels(of_model), list(reversed(of_model))) for name, of_model in by_model.items()],
         unreadable=unreadable,
     )
+    return translated(page, lang, names_of(*(run.report for run in runs)))
 
 
 def _panels(runs: Sequence[Run]) -> dict[str, list[_Panel]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from auditkit.compliance.facts import Facts, words
 from auditkit.evidence.measurement import Measurement
 from auditkit.evidence.report import Report
 from auditkit.evidence.sentences import number, span, title
@@ -16,11 +17,18 @@ MORE = "[More Information Needed]"
 """What the Hub's template says where only people can answer."""
 
 
-def render_model_card(report: Report) -> str:
+def render_model_card(report: Report, facts: Facts | None = None) -> str:
     """Return the model card: `model-index` for the Hub, then what was measured, what was not, and by what it stands.
 
-    What only people can say (intended use, owner, licence) is left as the Hub's own mark for it.
+    What only people can say (intended use, owner, licence) comes from `facts`, as a statement of theirs; where nobody
+    stated it, the Hub's own mark for that stands.
     """
+    stated = facts or Facts()
+
+    def say(key: str) -> str:
+        answer = stated.answer(key)
+        return MORE if answer is None else escape(answer)
+
     model = report.subject.model
     name = visible(model.name) if model else "recorded decisions"
     head = {
@@ -50,13 +58,17 @@ def render_model_card(report: Report) -> str:
         ]
     lines += [
         f"- Task: {escape(str(report.subject.schema_.get('task') or 'not recorded'))}",
-        f"- Developed by: {MORE}",
+        f"- Developed by: {say('provider')}",
+        f"- Owner: {say('owner')}",
+        f"- Version: {say('system_version')}",
         f"- License: {MORE}",
         "",
         "## Uses",
         "",
-        f"- Intended use: {MORE}",
-        f"- Out-of-scope use: {MORE}",
+        f"- Intended use: {say('intended_purpose')}",
+        f"- Where and on whom: {say('deployment_context')}",
+        f"- Out-of-scope use: {say('input_specification')}",
+        f"- Human oversight: {say('human_oversight')}",
         "",
         "## Data",
         "",
@@ -75,10 +87,24 @@ def render_model_card(report: Report) -> str:
             lines += ["|---|---:|---:|---:|", *(_row(one) for one in own), ""]
     findings = attention(report)
     lines += ["## Bias, risks and limitations", ""]
+    lines += [
+        f"- {words(key)}: {escape(answer)}"
+        for key in (
+            "limits_of_generalisation",
+            "data_gaps",
+            "harms",
+            "bias_measures",
+            "measures_if_harm",
+            "privacy_risks",
+        )
+        if (answer := stated.answer(key)) is not None
+    ]
     lines += [f"- {escape(shorten(finding.message, 400))}" for finding in findings] or ["- No limit was broken."]
     missing = not_examined(report)
     lines += ["", "Not examined:", ""]
     lines += [f"- {escape(item.what)}: {escape(shorten(item.why, 300))}" for item in missing] or ["- nothing left out"]
+    if stated.source:
+        lines += ["", f"Statements of people are from {escape(stated.source)} (sha256 {stated.sha256}); not checked."]
     lines += [
         "",
         f"Numbers per group, methods and settings are in results.json of run {escape(report.run_id)} "
