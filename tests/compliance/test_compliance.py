@@ -48,7 +48,7 @@ def test_every_measurement_that_a_clause_names_is_one_that_an_auditor_makes() ->
     from auditkit.run import describe_auditors
 
     made = {id for one in describe_auditors() for id in one.measures}
-    not_built = ("robustness.", "generation.")
+    not_built = ("generation.",)
     for key in FRAMEWORKS:
         for clause in load_framework(key).clause:
             for pattern in clause.measurements:
@@ -80,7 +80,7 @@ def test_states_follow_from_the_run_and_from_what_people_stated(census: Report) 
     assert state(full, "Annex IV 2(g)") == "evidenced"
     assert state(bare, "Annex IV 5") == "human input required"
     assert state(full, "Annex IV 5") == "partial", "a statement alone is no evidence"
-    assert state(bare, "Art. 15(4)-(5)") == "human input required"
+    assert state(bare, "Art. 15(4)") == "human input required"
     assert state(full, "Art. 14(4)(a), (c)") == "partial", "a run cannot show all that this clause asks"
     robust = next(one for one in bare.clauses if one.clause.topic == "Robustness")
     assert robust.missing == ("Not measured in this run: robustness (any) (no auditor 'robustness' in this run)",)
