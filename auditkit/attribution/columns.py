@@ -11,7 +11,14 @@ import torch
 from captum.attr import DeepLift
 
 from auditkit.attribution.decision import Explained, Floats
-from auditkit.attribution.gradients import enough_steps, gradient_shap, integrated_gradients
+from auditkit.attribution.gradients import (
+    BASELINES,
+    POINTS_A_BASELINE,
+    drawn_baselines,
+    enough_steps,
+    gradient_shap,
+    integrated_gradients,
+)
 from auditkit.attribution.methods import METHODS
 from auditkit.attribution.shapley import exact_shapley, kernel_shap
 from auditkit.errors import NotRun
@@ -21,7 +28,6 @@ Attribute = Callable[[Explained, int], Floats]
 """A method with its settings: maps an explained decision and a seed to attributions by column, (rows, columns)."""
 
 COALITIONS = 1024
-SHAP_SAMPLES = 256
 SHUFFLES = 10
 SUM_TOLERANCE = 0.01
 
@@ -98,9 +104,9 @@ def _method(name: str, explained: Explained, tolerance: float) -> tuple[Attribut
         return lambda part, seed: kernel_shap(part, coalition_count=count, seed=seed), settings, count
     others: dict[str, tuple[Attribute, str, int]] = {
         "gradient_shap": (
-            lambda part, seed: sum_by_column(gradient_shap(part, sample_count=SHAP_SAMPLES, seed=seed), columns),
-            f"{SHAP_SAMPLES} baselines drawn from {len(explained.others)} rows",
-            3 * SHAP_SAMPLES,
+            lambda part, seed: sum_by_column(gradient_shap(part, seed=seed), columns),
+            f"{min(BASELINES, len(explained.others))} drawn baselines, {POINTS_A_BASELINE} points on the way from each",
+            3 * BASELINES * POINTS_A_BASELINE,
         ),
         "permutation": (lambda part, seed: permutation(part, seed=seed), f"{SHUFFLES} shuffles", SHUFFLES * width),
         "deep_lift": (lambda part, _: deep_lift(part), "the rescale rule, by Captum", 3),
@@ -163,13 +169,12 @@ def deep_lift(explained: Explained) -> Floats:
     return attributions
 
 
-def expected_change(name: str, explained: Explained) -> Floats:
+def expected_change(given: Attributed) -> Floats:
     """Return what the attributions of a complete method must sum to: (rows,)."""
-    if name != "gradient_shap":
+    explained = given.explained
+    if given.method != "gradient_shap":
         return explained.change()
-    # Against a drawn baseline the decision is that of each row's predicted class.
     values = explained.values(explained.inputs)
-    against = np.zeros(len(values))
-    for row in explained.others:
-        against += explained.values(np.broadcast_to(row, explained.inputs.shape).copy())
-    return np.asarray(values - against / len(explained.others))
+    baselines = drawn_baselines(explained, given.seed)
+    against = [explained.values(np.broadcast_to(row, explained.inputs.shape).copy()) for row in baselines]
+    return np.asarray(values - np.mean(against, axis=0))

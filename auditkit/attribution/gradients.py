@@ -9,6 +9,7 @@ from auditkit.attribution.decision import Explained, Floats, Inputs
 from auditkit.errors import NotRun
 
 POINTS_AT_ONCE = 32_768
+BASELINES, POINTS_A_BASELINE = 64, 4
 NO_GRADIENT = "the model's output has no gradient with respect to its inputs"
 
 
@@ -25,20 +26,27 @@ def integrated_gradients(explained: Explained, *, steps: int) -> Floats:
     return _weighted_slopes(explained, explained.baseline[None], (nodes + 1) / 2, weights / 2)
 
 
-def gradient_shap(explained: Explained, *, sample_count: int, seed: int) -> Floats:
+def gradient_shap(explained: Explained, *, seed: int) -> Floats:
     """Return expected gradients over baselines drawn from the other rows: (rows, cells).
 
-    `sample_count` baselines, and one point on the way from each, spread evenly over the ways (Erion et al. 2021,
-    arXiv:1906.10670, eq. 2). The cells of a row sum to its decision less the mean decision of the baselines, up to
-    the error of the sample.
+    From each drawn baseline a few points on the way to the row, one in each part of the way (Erion et al. 2021,
+    arXiv:1906.10670, eq. 2). The cells of a row sum to its decision less the mean decision of the baselines, up to the
+    error of the points.
 
     Raises:
         NotRun: the decision has no gradient with respect to its inputs.
     """
-    rng = np.random.default_rng(seed)
-    drawn = rng.permutation(np.resize(rng.permutation(len(explained.others)), sample_count))
-    positions = (np.arange(sample_count) + rng.random(sample_count)) / sample_count
-    return _weighted_slopes(explained, explained.others[drawn], positions, np.full(sample_count, 1 / sample_count))
+    baselines = drawn_baselines(explained, seed)
+    rng = np.random.default_rng([seed, 1])
+    parts = np.arange(POINTS_A_BASELINE) + rng.random((len(baselines), POINTS_A_BASELINE))
+    origins = np.repeat(baselines, POINTS_A_BASELINE, axis=0)
+    return _weighted_slopes(explained, origins, parts.ravel() / POINTS_A_BASELINE, np.full(parts.size, 1 / parts.size))
+
+
+def drawn_baselines(explained: Explained, seed: int) -> Inputs:
+    """Return the baselines that `gradient_shap` draws: (baselines, cells)."""
+    count = min(BASELINES, len(explained.others))
+    return explained.others[np.random.default_rng(seed).choice(len(explained.others), size=count, replace=False)]
 
 
 def has_gradient(explained: Explained) -> bool:

@@ -39,7 +39,7 @@ def trust_checks(
     part = explained.take(few)
     found = []
     if METHODS[given.method].complete:
-        missed = by_column.sum(axis=1) - expected_change(given.method, explained)
+        missed = by_column.sum(axis=1) - expected_change(given)
         found.append(completeness_check(missed, explained.change(), given.source, level))
     second = second_method(given.method, len(given.columns), with_gradient=with_gradient)
     compared = order[:COMPARED_ROWS]
