@@ -44,6 +44,8 @@ class Ledger(Record):
     `epsilon` is the guarantee to state: the PRV accountant's upper bound, at `delta`. `epsilon_rdp` is the RDP
     accountant's, which the noise was planned with, so that it lies at or under `target_epsilon`.
     `epsilon_with_tuning` is the RDP accountant's for this run and `tuning_runs` earlier ones of the same settings.
+    `clipping` is how rows were clipped (the last two are Opacus's modes), after the faster ways in
+    `clipping_passed_over`, each with the reason why it was not right for the network.
     `steps` are those that were paid for; `lost_steps` of them ran before the training was killed and resumed.
     """
 
@@ -71,7 +73,8 @@ class Ledger(Record):
     trained_part: str = ALL_TRAINED
     seed: int | None
     seed_statement: str
-    clipping: Literal["ghost", "hooks"]
+    clipping: Literal["bookkeeping", "chunked", "ghost", "hooks"]
+    clipping_passed_over: tuple[str, ...] = ()
     physical_batch_size: PositiveInt | None = None
     lost_steps: NonNegativeInt = 0
     tuning_runs: NonNegativeInt = 0

@@ -11,25 +11,20 @@ import copy
 import hashlib
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping, register_grad_sampler
-from opacus.grad_sample.dp_rnn import compute_rnn_linear_grad_sample
-from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
-from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
+from opacus.optimizers import DPOptimizerFastGradientClipping
 from opacus.validators import ModuleValidator
 from torch import nn
 
 from auditkit.errors import InputError, NotRun
-from auditkit.subject.architectures.text import RecurrentLinear, TextClassifier
 from auditkit.subject.schema import Labels
 from auditkit.training.accounting import (
     ALL_TRAINED,
@@ -44,6 +39,7 @@ from auditkit.training.accounting import (
 )
 from auditkit.training.canaries import Canaries
 from auditkit.training.checkpoint import CHECKPOINTS, Checkpoint
+from auditkit.training.clipping import Clipping, clipper_for, require_clipping
 from auditkit.training.fit import (
     Output,
     Progress,
@@ -51,15 +47,12 @@ from auditkit.training.fit import (
     require_positive,
     require_positive_int,
     require_rows,
-    row_losses,
     silent,
     targets_of,
     tensor_of,
     trained_on,
 )
-
-# Opacus sums the per-row gradients of a layer that runs several times; it must know how one run's are taken.
-register_grad_sampler(RecurrentLinear)(compute_rnn_linear_grad_sample)
+from auditkit.training.per_row import ClippedSum, trainable
 
 
 def fit_private(
@@ -76,6 +69,7 @@ def fit_private(
     seed: int | None = 0,
     device: torch.device,
     output: Output = "logits",
+    clipping: Clipping = "auto",
     physical_batch_size: int | None = None,
     tuning_runs: int = 0,
     initial_weights: str = INITIAL_WEIGHTS,
@@ -90,7 +84,7 @@ def fit_private(
     both would spend privacy that the ledger does not count.
 
     Args:
-        module: any module of Opacus's supported layers; the same object is left plain, in eval mode.
+        module: any that treats each row alone; the same object is left plain, in eval mode.
         inputs: finite.
         labels: class codes from 0.
         epsilon: the target; the noise is the least that keeps the RDP accountant at or under it.
@@ -104,6 +98,7 @@ def fit_private(
             that must be repeatable. None draws one from the operating system and does not record it.
         device: where to train.
         output: what the module returns.
+        clipping: how each row's gradient is clipped: the fastest way that is right for the network, or one way alone.
         physical_batch_size: the most rows that go through the network at once; a larger Poisson batch is taken in
             parts, with the same result. None takes it whole.
         tuning_runs: how many earlier runs on these rows, at most as costly as this one, led to its settings.
@@ -117,8 +112,9 @@ def fit_private(
     Raises:
         InputError: a setting out of its bounds, or weights that stop being finite.
         DatasetError: a NaN or infinite input, a label outside the module's classes, one class only.
-        NotRun: a layer that DP-SGD cannot train, named with its replacement.
+        NotRun: a layer that DP-SGD cannot train, named with its replacement, or no way to clip that is right.
     """
+    require_clipping(clipping)
     require_positive("epsilon", epsilon)
     require_positive("max_grad_norm", max_grad_norm)
     require_positive("learning_rate", learning_rate)
@@ -171,17 +167,22 @@ def fit_private(
                 max_grad_norm=max_grad_norm,
                 seed=int(np.random.SeedSequence(entropy).generate_state(3, np.uint64)[2] >> 1),
             )
-        with private_step(
-            module,
-            adam,
-            noise_multiplier=noise_multiplier,
-            max_grad_norm=max_grad_norm,
-            expected_batch_size=batch_size,
-            generator=generator,
-            output=output,
-            physical_batch_size=physical_batch_size,
-            canaries=planted,
-        ) as take_step:
+        with (
+            clipper_for(
+                module, all_inputs, all_labels, output=output, clipping=clipping, row_passes=epochs * row_count
+            ) as clipper,
+            private_step(
+                trainable(module),
+                adam,
+                clipper.clipped_sum,
+                noise_multiplier=noise_multiplier,
+                max_grad_norm=max_grad_norm,
+                expected_batch_size=batch_size,
+                generator=generator,
+                physical_batch_size=physical_batch_size,
+                canaries=planted,
+            ) as take_step,
+        ):
             for step in range(taken + 1, steps + 1):
                 if file is not None and (step - taken - 1) % chunk == 0:
                     file.save(module, adam, taken=step - 1, spent=min(step - 1 + chunk, steps), lost=lost)
@@ -218,7 +219,8 @@ def fit_private(
         delta=delta,
         seed=seed,
         seed_statement=SEED_UNRECORDED if seed is None else SEED_PUBLISHED.format(seed=seed),
-        clipping=clipping_of(module),
+        clipping=clipper.way,
+        clipping_passed_over=clipper.passed_over,
         physical_batch_size=physical_batch_size,
         initial_weights=initial_weights,
         trained_part=trained_part(module),
@@ -236,129 +238,65 @@ def poisson_sample(row_count: int, sample_rate: float, generator: torch.Generato
     return (draws < sample_rate).nonzero().squeeze(1)
 
 
-def trainable(module: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that training changes."""
-    return [parameter for parameter in module.parameters() if parameter.requires_grad]
-
-
 def trained_part(module: nn.Module) -> str:
     """Return which parameters training changes, in words for the ledger."""
     chosen = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     count, total = (sum(part.numel() for part in parts) for parts in (chosen.values(), module.parameters()))
     if count == total:
         return ALL_TRAINED
-    return f"{count:,} of {total:,} parameters ({', '.join(chosen)}); the others stay as they began"
-
-
-def clipping_of(module: nn.Module) -> Literal["ghost", "hooks"]:
-    """Return how per-row gradients are clipped: `ghost` where it is proven to work, `hooks` elsewhere.
-
-    Ghost clipping takes the norms of Linear and Embedding layers without the per-row gradients. It needs each of them
-    to see its batch exactly once with weights of its own: a chain of leaf layers shows that, and auditkit's text
-    models promise it (their RecurrentLinear, which runs once a token, has its gradients summed before the norm).
-    """
-    if type(module) is TextClassifier:
-        return "ghost"
-    chain = list(_chain(module))
-    layers = [layer for layer in chain if any(True for _ in layer.parameters())]
-    weights = [id(parameter) for layer in layers for parameter in layer.parameters()]
-    known = all(type(layer) in (nn.Linear, nn.Conv2d) for layer in layers)
-    once = len(weights) == len(set(weights))
-    leaves = not any(True for layer in chain for _ in layer.children())
-    return "ghost" if known and once and leaves else "hooks"
-
-
-def _chain(module: nn.Module) -> Iterator[nn.Module]:
-    if type(module) is nn.Sequential:
-        for layer in module:
-            yield from _chain(layer)
-    else:
-        yield module
+    named = ", ".join(list(chosen)[:6]) + (f" and {len(chosen) - 6} more tensors" if len(chosen) > 6 else "")
+    return f"{count:,} of {total:,} parameters ({named}); the others stay as they began"
 
 
 @contextmanager
 def private_step(
-    module: nn.Module,
+    parameters: list[nn.Parameter],
     optimizer: torch.optim.Optimizer,
+    clipped_sum: ClippedSum,
     *,
     noise_multiplier: float,
     max_grad_norm: float,
     expected_batch_size: int,
     generator: torch.Generator,
-    output: Output = "logits",
-    clipping: Literal["ghost", "hooks"] | None = None,
     physical_batch_size: int | None = None,
     canaries: Canaries | None = None,
 ) -> Iterator[Callable[[torch.Tensor, torch.Tensor], None]]:
     """Yield a function that takes one DP-SGD step on a batch (inputs, labels), which may be empty.
 
-    The module, in train mode, carries Opacus's hooks inside the context and none of its traces after it.
+    Noise and the division by the expected batch are Opacus's.
     """
-    clipping = clipping or clipping_of(module)
-    settings = {
-        "noise_multiplier": noise_multiplier,
-        "max_grad_norm": max_grad_norm,
-        "expected_batch_size": expected_batch_size,
-        "generator": generator,
-    }
-    if clipping == "ghost":
-        wrapped = GradSampleModuleFastGradientClipping(module, max_grad_norm=max_grad_norm)
-        private_optimizer = DPOptimizerFastGradientClipping(optimizer, **settings)
-    else:
-        wrapped = GradSampleModule(module)
-        private_optimizer = DPOptimizer(optimizer, **settings)
-    parameters = trainable(module)
-    if canaries is not None:
-        _plant(canaries, private_optimizer)
+    noisy = DPOptimizerFastGradientClipping(
+        optimizer,
+        noise_multiplier=noise_multiplier,
+        max_grad_norm=max_grad_norm,
+        expected_batch_size=expected_batch_size,
+        generator=generator,
+    )
 
     def step(inputs: torch.Tensor, labels: torch.Tensor) -> None:
-        private_optimizer.zero_grad(set_to_none=True)
-        if len(labels) == 0:  # the noise is due all the same: its absence would tell that nothing was drawn
-            for parameter in parameters:
-                parameter.grad = torch.zeros_like(parameter)
-                parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # type: ignore[attr-defined]
-            private_optimizer.step()
-            return
-        most = physical_batch_size or len(labels)
+        # An empty batch gets its noise all the same: that it is absent would tell that nothing was drawn.
+        sums = [torch.zeros_like(parameter) for parameter in parameters]
+        most = physical_batch_size or max(1, len(labels))
         for start in range(0, len(labels), most):
-            part = slice(start, start + most)
-            losses = row_losses(wrapped(inputs[part]), labels[part], output)
-            if clipping == "ghost":
-                DPTensorFastGradientClipping(wrapped, private_optimizer, losses, "mean").backward()
-            else:
-                losses.mean().backward()  # type: ignore[no-untyped-call]
-            # All parts but the last are clipped and added up; noise and update come once, with the last.
-            private_optimizer.signal_skip_step(do_skip=start + most < len(labels))
-            private_optimizer.step()
-            private_optimizer.zero_grad(set_to_none=True)
+            part = clipped_sum(inputs[start : start + most], labels[start : start + most], max_grad_norm)
+            for total, more in zip(sums, part, strict=True):
+                total += more
+        if canaries is not None:
+            canaries.add(sums)
+        for parameter, total in zip(parameters, sums, strict=True):
+            parameter.summed_grad = total  # type: ignore[attr-defined]
+        noisy.add_noise()
+        noisy.scale_grad()
+        if canaries is not None:
+            canaries.observe([parameter.grad for parameter in parameters if parameter.grad is not None])
+        optimizer.step()
+        noisy.zero_grad(set_to_none=True)
 
     try:
-        with warnings.catch_warnings():
-            # The first layer's inputs need no gradient, and Opacus asks for none.
-            warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
-            yield step
+        yield step
     finally:
-        wrapped.to_standard_module()
         for parameter in parameters:
-            for trace in ("summed_grad", "grad_sample", "_norm_sample"):
-                if hasattr(parameter, trace):
-                    delattr(parameter, trace)
-        for layer in module.modules():
-            for trace in ("activations", "max_batch_len"):
-                if hasattr(layer, trace):
-                    delattr(layer, trace)
-
-
-def _plant(canaries: Canaries, optimizer: DPOptimizer) -> None:
-    """Have the optimizer add canaries to the clipped sum before its noise, and show them every noisy step."""
-    add_noise = optimizer.add_noise
-
-    def add_canaries_and_noise() -> None:
-        canaries.add([parameter.summed_grad for parameter in optimizer.params])
-        add_noise()
-
-    optimizer.add_noise = add_canaries_and_noise
-    optimizer.attach_step_hook(lambda taken: canaries.observe([parameter.grad for parameter in taken.params]))
+            del parameter.summed_grad  # type: ignore[attr-defined]
 
 
 def refuse_unsupported_layers(module: nn.Module) -> None:

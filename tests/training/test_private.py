@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,17 +14,16 @@ from opacus.layers import DPLSTM
 from pydantic import ValidationError
 from scipy.stats import binom
 from torch import nn
-from torch.nn import functional
 
 from auditkit.errors import DatasetError, InputError, ModelFileError, NotRun
-from auditkit.subject.architectures import build
 from auditkit.training import private
 from auditkit.training.accounting import Ledger, default_delta, prv_epsilon
-from auditkit.training.private import clipping_of, fit_private, poisson_sample, private_step
+from auditkit.training.clipping import Way, summed_by
+from auditkit.training.per_row import ClippedSum, looped_gradients
+from auditkit.training.private import fit_private, poisson_sample, private_step
 
 CPU = torch.device("cpu")
-Clipping = Literal["ghost", "hooks"]
-BOTH = pytest.mark.parametrize("clipping", ["ghost", "hooks"])
+EACH = pytest.mark.parametrize("way", ["bookkeeping", "chunked", "ghost", "hooks"])
 
 
 class Scale(nn.Module):
@@ -72,152 +71,83 @@ def noise_source(seed: int = 0) -> torch.Generator:
 
 
 def one_step(
-    module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, clip: float, sigma: float, batch: int, **more: Any
+    module: nn.Module,
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    clip: float,
+    sigma: float,
+    batch: int,
+    way: Way = "bookkeeping",
+    physical_batch_size: int | None = None,
 ) -> torch.Tensor:
     """Return what plain descent at learning rate 1 added to the weights."""
     before = weights(module)
     module.train()
     descent = torch.optim.SGD(module.parameters(), lr=1.0)
-    with private_step(
-        module,
-        descent,
-        noise_multiplier=sigma,
-        max_grad_norm=clip,
-        expected_batch_size=batch,
-        generator=noise_source(),
-        **more,
-    ) as step:
+    with (
+        summed_by(way, module, output="logits") as clipped_sum,
+        private_step(
+            list(module.parameters()),
+            descent,
+            clipped_sum,
+            noise_multiplier=sigma,
+            max_grad_norm=clip,
+            expected_batch_size=batch,
+            generator=noise_source(),
+            physical_batch_size=physical_batch_size,
+        ) as step,
+    ):
         step(inputs, labels)
     return weights(module) - before
 
 
-def per_row_gradients(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """One backward pass a row, in float64: the oracle, shape (rows, parameters)."""
-    exact = copy.deepcopy(module).double()
-    gradients = []
-    for x, y in zip(inputs.double(), labels, strict=True):
-        exact.zero_grad()
-        functional.cross_entropy(exact(x[None]), y[None]).backward()  # type: ignore[no-untyped-call]
-        parts = [parameter.grad.flatten() for parameter in exact.parameters() if parameter.grad is not None]
-        gradients.append(torch.cat(parts))
-    return torch.stack(gradients)
+# One step
 
 
-def clipped_sum(gradients: torch.Tensor, clip: float) -> torch.Tensor:
-    total: torch.Tensor = (gradients * (clip / gradients.norm(dim=1, keepdim=True)).clamp(max=1)).sum(0)
-    return total
-
-
-# One step, against a loop in float64
-
-
-@BOTH
-@pytest.mark.parametrize("clip", [1e-3, 0.5, 1e3])
-def test_clipped_gradients_agree_with_a_float64_loop(clipping: Clipping, clip: float) -> None:
-    inputs = torch.randn(40, 4, generator=noise_source(1)) * 3
-    labels = torch.arange(40) % 3
-    module = mlp()
-    expected = -clipped_sum(per_row_gradients(module, inputs, labels), clip) / 32
-    start = weights(module).double()
-    got = one_step(module, inputs, labels, clip=clip, sigma=0, batch=32, clipping=clipping)
-    # The float32 weights themselves round at 6e-8, and Opacus adds 1e-6 to each norm.
-    assert (got.double() - expected).abs().max() < 1e-6 * max(1.0, float(start.abs().max()), float(expected.norm()))
-
-
-TEXT = {"vocabulary_size": 12, "length": 6, "output_width": 3, "dropout": 0.0}
-IMAGE = {"input_shape": [2, 8, 8], "output_width": 3, "channels": [3, 4], "hidden": 5, "dropout": 0.0}
-
-
-@BOTH
-@pytest.mark.parametrize("clip", [0.05, 1e3])
-@pytest.mark.parametrize("name", ["cnn", "lstm", "gru", "transformer"])
-def test_images_and_texts_are_clipped_as_by_a_float64_loop(name: str, clip: float, clipping: Clipping) -> None:
-    """Recurrent layers run once a token; a row's gradient must be summed over the tokens before it is clipped."""
-    with torch.random.fork_rng():
-        torch.manual_seed(4)
-        module = build(name, IMAGE if name == "cnn" else TEXT)
-    generator = noise_source(5)
-    ids = torch.randint(1, 12, (9, 6), generator=generator)
-    ids[torch.arange(6)[None] >= torch.arange(9)[:, None] % 7] = 0  # lengths 0 to 6
-    inputs = torch.randn(9, 2, 8, 8, generator=generator) if name == "cnn" else ids
-    labels = torch.arange(9) % 3
-    exact = copy.deepcopy(module).double()
-    gradients = []
-    for x, y in zip(inputs.double() if name == "cnn" else inputs, labels, strict=True):
-        exact.zero_grad()
-        functional.cross_entropy(exact(x[None]), y[None]).backward()  # type: ignore[no-untyped-call]
-        gradients.append(torch.cat([p.grad.flatten() for p in exact.parameters() if p.grad is not None]))
-    expected = -clipped_sum(torch.stack(gradients), clip) / 8
-    assert clipping_of(module) == "ghost"
-    got = one_step(module, inputs, labels, clip=clip, sigma=0, batch=8, clipping=clipping)
-    assert (got.double() - expected).abs().max() < 2e-6 * max(1.0, float(expected.norm()))
-
-
-@BOTH
-def test_mean_clipping_would_be_caught(clipping: Clipping) -> None:
+@EACH
+def test_mean_clipping_would_be_caught(way: Way) -> None:
     """Planted bug: clipping the batch's mean lets one row's gradient through whole."""
     inputs = torch.cat([torch.zeros(31, 4), torch.full((1, 4), 1e3)])
     labels = torch.zeros(32, dtype=torch.int64)
     layer = nn.Linear(4, 3)
     nn.init.zeros_(layer.weight)
     module = nn.Sequential(layer)
-    outlier = per_row_gradients(module, inputs, labels)[-1].norm()
-    assert outlier > 100
-    without = one_step(copy.deepcopy(module), inputs[:-1], labels[:-1], clip=0.1, sigma=0, batch=32, clipping=clipping)
-    with_it = one_step(copy.deepcopy(module), inputs, labels, clip=0.1, sigma=0, batch=32, clipping=clipping)
+    assert looped_gradients(module, inputs, labels, "logits")[0][-1].norm() > 100
+    without = one_step(copy.deepcopy(module), inputs[:-1], labels[:-1], clip=0.1, sigma=0, batch=32, way=way)
+    with_it = one_step(copy.deepcopy(module), inputs, labels, clip=0.1, sigma=0, batch=32, way=way)
     assert (with_it - without).norm() <= 0.1 / 32 * (1 + 1e-3)  # float32 rounds the weights
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("count", [0, 32])
-def test_noise_is_divided_by_the_batch_once(clipping: Clipping, count: int) -> None:
+def test_noise_is_divided_by_the_batch_once(way: Way, count: int) -> None:
     """Planted bug: sigma C / B^2 instead of sigma C / B; an empty batch takes the same noise."""
     module = nn.Sequential(nn.Linear(50, 40), Scale(0.0))
     inputs, labels = torch.randn(count, 50, generator=noise_source(2)), torch.arange(count) % 40
-    noise = one_step(module, inputs, labels, clip=2.0, sigma=1.5, batch=32, clipping=clipping)
+    noise = one_step(module, inputs, labels, clip=2.0, sigma=1.5, batch=32, way=way)
     assert len(noise) == 2040
     assert noise.std().item() == pytest.approx(1.5 * 2.0 / 32, rel=0.08)
     assert abs(noise.mean().item()) < 4 * 1.5 * 2.0 / 32 / math.sqrt(2040)
 
 
-@BOTH
-def test_a_duplicated_row_counts_twice_and_the_divisor_stays(clipping: Clipping) -> None:
+@EACH
+def test_a_duplicated_row_counts_twice_and_the_divisor_stays(way: Way) -> None:
     inputs, labels = torch.randn(1, 4, generator=noise_source(3)), torch.zeros(1, dtype=torch.int64)
-    once = one_step(mlp(), inputs, labels, clip=0.01, sigma=0, batch=8, clipping=clipping)
-    twice = one_step(mlp(), inputs.repeat(2, 1), labels.repeat(2), clip=0.01, sigma=0, batch=8, clipping=clipping)
+    once = one_step(mlp(), inputs, labels, clip=0.01, sigma=0, batch=8, way=way)
+    twice = one_step(mlp(), inputs.repeat(2, 1), labels.repeat(2), clip=0.01, sigma=0, batch=8, way=way)
     assert torch.allclose(twice, 2 * once, atol=1e-7)
 
 
-def test_ghost_clipping_is_used_only_where_it_is_right() -> None:
-    shared = nn.Linear(4, 4)
-    tied = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
-    tied[2].weight = tied[0].weight
-    assert clipping_of(mlp()) == "ghost"
-    assert clipping_of(nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), nn.Linear(4, 2))) == "ghost"
-    assert clipping_of(nn.Sequential(shared, nn.ReLU(), shared)) == "hooks"
-    assert clipping_of(tied) == "hooks"
-    assert clipping_of(Twice()) == "hooks"
-    assert clipping_of(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))) == "hooks"
-    assert clipping_of(nn.Sequential(nn.Linear(4, 4), nn.MultiheadAttention(4, 1))) == "hooks"
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        Twice,
-        lambda: nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2)),
-        lambda: nn.Sequential(nn.Unflatten(1, (1, 4)), nn.Conv1d(1, 3, 2), nn.Flatten(), nn.Linear(9, 2)),
-    ],
-)
-def test_other_modules_agree_with_a_float64_loop(make: Callable[[], nn.Module]) -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = make()
-    inputs, labels = torch.randn(16, 4, generator=noise_source(1)), torch.arange(16) % 2
-    gradients = per_row_gradients(module, inputs, labels)
-    expected = -clipped_sum(gradients, 0.2) / 16
-    got = one_step(module, inputs, labels, clip=0.2, sigma=0, batch=16)
-    assert (got.double() - expected).abs().max() < 1e-6
+@EACH
+def test_physical_batches_give_the_same_step(way: Way) -> None:
+    inputs, labels = torch.randn(40, 4, generator=noise_source(1)), torch.arange(40) % 3
+    whole, sevens, ones = (
+        one_step(mlp(), inputs, labels, clip=0.3, sigma=0.5, batch=40, way=way, physical_batch_size=size)
+        for size in (None, 7, 1)
+    )
+    assert torch.allclose(sevens, whole, atol=1e-6)
+    assert torch.allclose(ones, whole, atol=1e-6)
 
 
 # Sampling
@@ -251,14 +181,17 @@ def watched(monkeypatch: pytest.MonkeyPatch, *, learning_rate: float) -> Iterato
     taken: list[tuple[int, torch.Tensor]] = []
 
     @contextmanager
-    def spy(module: nn.Module, optimizer: torch.optim.Optimizer, **settings: Any) -> Iterator[Any]:
-        descent = torch.optim.SGD(module.parameters(), lr=learning_rate)
-        with private_step(module, descent, **settings) as step:
+    def spy(
+        parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, clipped_sum: ClippedSum, **settings: Any
+    ) -> Iterator[Any]:
+        descent = torch.optim.SGD(parameters, lr=learning_rate)
+        with private_step(parameters, descent, clipped_sum, **settings) as step:
 
             def noted(inputs: torch.Tensor, labels: torch.Tensor) -> None:
-                before = weights(module)
+                before = nn.utils.parameters_to_vector(parameters).detach().clone()
                 step(inputs, labels)
-                taken.append((len(labels), weights(module) - before))
+                after = nn.utils.parameters_to_vector(parameters).detach()
+                taken.append((len(labels), after - before))
 
             yield noted
 
@@ -343,7 +276,7 @@ def test_the_ledger_states_what_happened() -> None:
     assert ledger.epsilon <= ledger.epsilon_rdp <= ledger.target_epsilon == 3
     assert ledger.neighbouring_relation == "add or remove one row"
     assert "an L2 norm of 10 " in f"{ledger.contribution_bound} "
-    assert (ledger.seed, ledger.clipping) == (4, "ghost")
+    assert (ledger.seed, ledger.clipping, ledger.clipping_passed_over) == (4, "bookkeeping", ())
     assert ledger.seed_statement.startswith("seed 4, published")
     assert any("preprocessing" in line for line in ledger.not_covered)
     assert any("secure_mode is off" in line for line in ledger.not_covered)
@@ -516,4 +449,4 @@ def test_opacus_replacement_layers_train() -> None:
             return out
 
     ledger = fit_private(Last(), *rows(), epsilon=3, epochs=1, batch_size=10, device=CPU)
-    assert ledger.clipping == "hooks"
+    assert ledger.clipping == "chunked"

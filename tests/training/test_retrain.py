@@ -20,7 +20,7 @@ from auditkit.subject.data import read_data
 from auditkit.subject.model import Model, model_from_module
 from auditkit.subject.model_file import open_model, save_model
 from auditkit.training.accounting import Ledger, rdp_epsilon
-from auditkit.training.private import fit_private, private_step
+from auditkit.training.private import fit_private
 from auditkit.training.retrain import Retrained, retrain
 
 
@@ -146,30 +146,6 @@ def test_finished_models_are_kept_and_others_are_not_overwritten(model: Model, l
     assert both.epsilon_together > max(ledger.epsilon for _, ledger in both.files)
     with pytest.raises(InputError, match="is there already"):
         quick(model, loans, tmp_path, tuning_runs=3)
-
-
-@pytest.mark.parametrize("clipping", ["ghost", "hooks"])
-def test_physical_batches_give_the_same_step(clipping: str) -> None:
-    results = []
-    for physical in (None, 7, 1):
-        torch.manual_seed(0)
-        module = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2)).train()
-        inputs, labels = torch.randn(40, 5), torch.randint(0, 2, (40,))
-        with private_step(
-            module,
-            torch.optim.SGD(module.parameters(), lr=0.5),
-            noise_multiplier=0.5,
-            max_grad_norm=0.3,
-            expected_batch_size=40,
-            generator=torch.Generator().manual_seed(1),
-            clipping=clipping,  # type: ignore[arg-type]
-            physical_batch_size=physical,
-        ) as take_step:
-            for _ in range(3):
-                take_step(inputs, labels)
-        results.append(torch.cat([parameter.detach().flatten() for parameter in module.parameters()]))
-    for other in results[1:]:
-        assert torch.allclose(other, results[0], atol=1e-6)
 
 
 def test_public_weights_are_declared_and_the_models_own_refused(model: Model, loans: Loans, tmp_path: Path) -> None:
