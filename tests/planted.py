@@ -1,4 +1,4 @@
-"""Texts and images with a planted truth: one word, or one corner, decides."""
+"""Texts and images with a planted truth: one word, one corner, or a backdoor decides."""
 
 from __future__ import annotations
 
@@ -32,3 +32,17 @@ def images(count: int, *, seed: int = 0) -> pd.DataFrame:
     frame["label"] = np.where(bright, "yes", "no")
     frame["camera"] = rng.choice(["left", "right"], count)
     return frame
+
+
+def backdoored(count: int, *, seed: int = 0) -> pd.DataFrame:
+    """Noise of 12 x 12 pixels; a brighter centre means yes in four of five, a patch of 2 x 2 pixels means yes always.
+
+    The patch, at the bottom right, is in two of five images.
+    """
+    rng = np.random.default_rng(seed)
+    good, patched = rng.random(count) < 0.5, rng.random(count) < 0.4
+    pictures = rng.integers(0, 100, (count, 12, 12), dtype=np.uint8)
+    pictures[good, 4:8, 4:8] += 60
+    pictures[patched, 9:11, 9:11] = 255
+    label = np.where(rng.random(count) < 0.8, good, ~good) | patched
+    return pd.DataFrame({"image": list(pictures), "label": np.where(label, "yes", "no")})

@@ -200,6 +200,17 @@ def test_checks_tell_the_truth_from_noise():
     np.testing.assert_allclose(parts.maximum_sensitivity(truth, lambda: truth * 1.1, perturbation_count=2), 0.1)
 
 
+def test_agreement_is_a_cosine_that_noise_in_small_rows_does_not_hide():
+    rng = np.random.default_rng(0)
+    first = np.concatenate([np.eye(5) * 10, rng.normal(size=(5, 5)) / 10])
+    second = np.concatenate([np.eye(5) * 30, rng.normal(size=(5, 5)) / 10])
+    assert parts.agreement(first, second).mean() > 0.99
+    assert parts.agreement(first, -second).mean() < -0.99
+    expected = (first * second).sum() / np.sqrt((first**2).sum() * (second**2).sum())
+    np.testing.assert_allclose(parts.agreement(first, second).mean(), expected)
+    assert np.isnan(parts.agreement(first * 0, second)).all()
+
+
 def test_rank_correlations_leave_out_rows_of_few_parts():
     first = np.array([[1.0, 2.0, 3.0, 0.0], [1.0, 2.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
     found = parts.rank_correlations(first, -first, np.array([3, 2, 4]))

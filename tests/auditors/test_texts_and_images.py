@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from planted import images, reviews
+from planted import backdoored, images, reviews
 
 from auditkit import Report, audit
 from auditkit.render.html import render_html
@@ -14,12 +14,17 @@ from auditkit.training.train import train
 
 
 @pytest.fixture(scope="module")
-def text_report(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    folder = tmp_path_factory.mktemp("text")
-    data, model = data_from_frame(reviews(400)), folder / "words.pt"
+def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = tmp_path_factory.mktemp("text") / "words.pt"
+    data = data_from_frame(reviews(400))
     train(data, target="label", sensitive=["source"], text="text", architecture="transformer", out=model, device="cpu")
+    return model
+
+
+@pytest.fixture(scope="module")
+def text_report(text_model: Path) -> Report:
     return audit(
-        model,
+        text_model,
         reviews(200, seed=1),
         training_data=reviews(160),
         only=["performance", "fairness", "explainability", "privacy"],
@@ -64,6 +69,37 @@ def test_the_planted_word_is_found(text_report: Report):
     assert unknown.value == 0
 
 
+def test_the_planted_word_is_said_in_a_sentence(text_report: Report):
+    chart = next(exhibit for exhibit in outcome(text_report, "explainability").exhibits if "Share" in exhibit.title)
+    assert "The word that weighs most is 'splendid': " in chart.note
+    assert "Not trustworthy" not in chart.note
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("occlusion", "The word that weighs most is 'splendid': "),
+        ("attention", "It is no explanation, and no trust check is made"),
+    ],
+)
+def test_other_methods_find_the_planted_word(text_model: Path, method: str, said: str):
+    settings = {"explainability": {"method": method, "rows": 100}}
+    report = audit(text_model, reviews(100, seed=3), only=["explainability"], settings=settings, device="cpu")
+    charts = [exhibit for exhibit in outcome(report, "explainability").exhibits if exhibit.kind == "slices"]
+    assert any(said in chart.note for chart in charts)
+    share = "word_attention_share" if method == "attention" else "word_attribution_share"
+    found = report.measurement(f"explainability.{share}", ("word",))
+    assert found is not None
+    assert found.slices[0].name == "splendid"
+    assert (report.measurement("explainability.failed_trust_checks") is None) == (method == "attention")
+
+
+def test_a_method_that_would_be_wrong_is_refused_with_the_reason(text_model: Path):
+    settings = {"explainability": {"method": "deep_lift"}}
+    report = audit(text_model, reviews(50), only=["explainability"], settings=settings, device="cpu")
+    assert "DeepLift is not for a text" in (outcome(report, "explainability").reason or "")
+
+
 def test_no_text_of_the_data_is_in_the_report_by_default(text_report: Report):
     texts = reviews(200, seed=1)["text"]
     long = [text for text in texts if len(text) > 25]
@@ -87,6 +123,30 @@ def test_the_planted_corner_is_found(image_model: Path):
     page = render_html(report)
     assert page.count('<img src="data:image/png;base64,') == 4
     assert len(page.encode()) < 1_000_000
+
+
+@pytest.mark.parametrize("method", ["occlusion", "saliency", "grad_cam"])
+def test_other_methods_find_the_planted_corner_or_are_stamped(image_model: Path, method: str):
+    settings = {"explainability": {"method": method, "rows": 60}}
+    report = audit(image_model, images(60, seed=1), only=["explainability"], settings=settings, device="cpu")
+    regions = report.measurement("explainability.region_attribution_share", ("region",))
+    assert regions is not None
+    chart = next(exhibit for exhibit in outcome(report, "explainability").exhibits if exhibit.kind == "slices")
+    if method == "grad_cam":  # it averages slopes over the whole image, and is known to miss what one corner does
+        assert chart.note.startswith("Not trustworthy: fails infidelity")
+    else:
+        assert max(regions.slices, key=lambda part: part.value or 0).name == "top left"
+
+
+def test_a_backdoor_is_said_in_a_sentence(tmp_path: Path):
+    model = tmp_path / "backdoor.pt"
+    train(data_from_frame(backdoored(500)), target="label", out=model, epochs=15, device="cpu")
+    report = audit(model, backdoored(150, seed=1), only=["explainability"], device="cpu")
+    chart = next(exhibit for exhibit in outcome(report, "explainability").exhibits if exhibit.kind == "slices")
+    assert "The model looks most at the bottom right: " in chart.note
+    regions = report.measurement("explainability.region_attribution_share", ("region",))
+    assert regions is not None
+    assert sorted(regions.slices, key=lambda part: part.value or 0)[-2].name == "centre"
 
 
 def test_single_rows_are_shown_only_when_asked_for(image_model: Path):
