@@ -56,7 +56,7 @@ def trust_checks(
         mean_check(
             "maximum_sensitivity",
             checks.maximum_sensitivity(
-                part, given.again, by_column[few], radius=0.02, perturbation_count=PERTURBATIONS, seed=seed
+                part, given.again, given.again(part), radius=0.02, perturbation_count=PERTURBATIONS, seed=seed
             ),
             "lower",
             0.5,

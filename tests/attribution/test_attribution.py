@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from captum.metrics import infidelity as captum_infidelity
 from auditkit.attribution import checks, effects
 from auditkit.attribution.decision import Explained
 from auditkit.attribution.gradients import enough_steps, integrated_gradients
-from auditkit.attribution.shapley import every_coalition, exact_shapley, kernel_shap
+from auditkit.attribution.shapley import every_coalition, exact_shapley, kernel_shap, shapley_interactions
 from auditkit.errors import InputError, NotRun
 
 CPU = torch.device("cpu")
@@ -78,6 +78,31 @@ def test_a_product_shares_its_interaction_equally() -> None:
     np.testing.assert_allclose(values[:, 2], 3 * (x[:, 2] - b[2]), atol=1e-5)
     np.testing.assert_allclose(values[:, 3], 0, atol=1e-6)
     np.testing.assert_allclose(integrated_gradients(target, steps=8), values, atol=1e-5)
+
+
+def test_interactions_of_a_product_and_of_a_sum() -> None:
+    # f = x0 x1 + 3 x2 against b: I_01 = (x0 - b0) (x1 - b1), every other pair 0, by hand.
+    target = explained(interacting)
+    away = difference(target)
+    found = shapley_interactions(target, [0, 1, 2])
+    np.testing.assert_allclose(found[:, 0], away[:, 0] * away[:, 1], atol=1e-5)
+    np.testing.assert_allclose(found[:, 1:], 0, atol=1e-5)
+    np.testing.assert_allclose(shapley_interactions(explained(linear), [0, 1, 2, 3]), 0, atol=1e-5)
+
+
+def test_interactions_are_the_naive_sum_over_coalitions() -> None:
+    target = explained(of(network()), count=5)
+    found = shapley_interactions(target, range(4))
+    for pair, (one, other) in enumerate(combinations(range(4), 2)):
+        rest = [column for column in range(4) if column not in (one, other)]
+        naive = np.zeros(5)
+        for size in range(3):
+            for members in combinations(rest, size):
+                weight = math.factorial(size) * math.factorial(2 - size) / math.factorial(3)
+                for more, sign in (((one, other), 1), ((one,), -1), ((other,), -1), ((), 1)):
+                    known = np.isin(np.arange(4), [*members, *more])
+                    naive += sign * weight * target.coalition_values(known[None])[:, 0]
+        np.testing.assert_allclose(found[:, pair], naive, atol=1e-5)
 
 
 def test_exact_shapley_is_the_mean_over_all_orders() -> None:
