@@ -14,6 +14,8 @@ from auditkit.cli.options import (
     BaselineFile,
     BinsOption,
     Classes,
+    Clipping,
+    ClippingOption,
     Dataset,
     Device,
     DeviceOption,
@@ -84,6 +86,7 @@ def run(
             "--canaries", metavar="N", help="Test the claim of each retraining by so many canaries.", show_default="0"
         ),
     ] = None,
+    clipping: ClippingOption = Clipping.auto,
     shadows: Annotated[
         int | None,
         typer.Option(
@@ -186,7 +189,7 @@ def run(
     settings["leakage"] = {name: value for name, value in attack.items() if value is not None}
     if epsilon:
         settings["privacy"] = {"epsilon": tuple(epsilon)}
-    private = {"seeds": seeds, "canaries": canaries}
+    private = {"seeds": seeds, "canaries": canaries, "clipping": None if clipping == "auto" else clipping.value}
     private = {name: value for name, value in private.items() if value is not None}
     if private:
         settings["privacy"] = {**settings.get("privacy", {}), **private}

@@ -97,6 +97,18 @@ class Task(StrEnum):
     regression = "regression"
 
 
+class Clipping(StrEnum):
+    """How a private training clips each row's gradient."""
+
+    auto = "auto"
+    opacus = "opacus"
+    bookkeeping = "bookkeeping"
+    chunked = "chunked"
+
+
+ClippingOption = Annotated[
+    Clipping, typer.Option(help="How each row's gradient is clipped; auto: the fastest way that is right.")
+]
 OutputOption = Annotated[Output | None, typer.Option(help="What the model returns.", show_default="recognised")]
 TaskOption = Annotated[Task | None, typer.Option(help="What the model predicts.", show_default="by its schema")]
 TrainedTask = Annotated[Task | None, typer.Option("--task", help="What is predicted.", show_default="by the target")]

@@ -19,6 +19,7 @@ from auditkit.subject.predict import choose_device
 from auditkit.subject.schema import has_label
 from auditkit.training.accounting import Ledger, composed_epsilon
 from auditkit.training.adapters import merge_adapters, train_only
+from auditkit.training.clipping import Clipping
 from auditkit.training.fit import Progress, silent
 from auditkit.training.private import fit_private, trained_part
 
@@ -47,6 +48,7 @@ def retrain(
     max_grad_norm: float = 10.0,
     epochs: int = 20,
     batch_size: int | None = None,
+    clipping: Clipping = "auto",
     physical_batch_size: int | None = None,
     tuning_runs: int = 0,
     device: str = "auto",
@@ -69,6 +71,7 @@ def retrain(
         max_grad_norm: as in `fit_private`, like the settings that follow.
         epochs: the expected number of times that each row is drawn.
         batch_size: the expected size of a Poisson batch.
+        clipping: how each row's gradient is clipped; auto takes the fastest way that is right for the network.
         physical_batch_size: the most rows that go through the network at once.
         tuning_runs: how many earlier runs on these rows led to these settings.
         device: "auto", "cpu" or "cuda".
@@ -130,6 +133,7 @@ def retrain(
                 seed=None,
                 device=choose_device(device),
                 output=output,
+                clipping=clipping,
                 physical_batch_size=physical_batch_size,
                 tuning_runs=tuning_runs,
                 initial_weights=initial,

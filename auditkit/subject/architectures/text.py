@@ -7,7 +7,9 @@ pass, except RecurrentLinear, so that DP-SGD can clip by ghost norms.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -61,8 +63,8 @@ class LSTMCells(nn.Module):
         inputs = self.from_input(tokens)
         state = cell = tokens.new_zeros(len(tokens), self.hidden)
         states = []
-        for step in range(tokens.shape[1]):
-            gates = inputs[:, step] + self.from_state(state)
+        for arriving in inputs.unbind(dim=1):
+            gates = arriving + self.from_state(state)
             enter, forget, new, leave = gates.chunk(4, dim=1)
             cell = torch.sigmoid(forget) * cell + torch.sigmoid(enter) * torch.tanh(new)
             state = torch.sigmoid(leave) * torch.tanh(cell)
@@ -85,8 +87,8 @@ class GRUCells(nn.Module):
         inputs = self.from_input(tokens)
         state = tokens.new_zeros(len(tokens), self.hidden)
         states = []
-        for step in range(tokens.shape[1]):
-            reset_in, update_in, new_in = inputs[:, step].chunk(3, dim=1)
+        for arriving in inputs.unbind(dim=1):
+            reset_in, update_in, new_in = arriving.chunk(3, dim=1)
             reset_by, update_by, new_by = self.from_state(state).chunk(3, dim=1)
             update = torch.sigmoid(update_in + update_by)
             new = torch.tanh(new_in + torch.sigmoid(reset_in + reset_by) * new_by)
@@ -161,7 +163,11 @@ class Blocks(nn.Module):
         return normed
 
 
-def lstm(
+CELLS: dict[str, Callable[[int, int], nn.Module]] = {"lstm": LSTMCells, "gru": GRUCells}
+
+
+def recurrent(
+    name: str,
     *,
     vocabulary_size: int,
     length: int,
@@ -170,43 +176,23 @@ def lstm(
     hidden: int = 64,
     dropout: float = 0.3,
 ) -> TextClassifier:
-    """Return a recurrent network with LSTM cells: token ids (rows, length) -> (rows, output_width) logits.
+    """Return a recurrent network of LSTM or GRU cells: token ids (rows, length) -> (rows, output_width) logits.
 
     Raises:
         ModelFileError: an argument is out of range.
     """
-    _check("lstm", vocabulary_size, length, output_width, embedding_width, hidden, dropout)
+    _check(name, vocabulary_size, length, output_width, embedding_width, hidden, dropout)
     return TextClassifier(
         _embedding(vocabulary_size, embedding_width),
-        LSTMCells(embedding_width, hidden),
+        CELLS[name](embedding_width, hidden),
         state_width=hidden,
         output_width=output_width,
         dropout=dropout,
     )
 
 
-def gru(
-    *,
-    vocabulary_size: int,
-    length: int,
-    output_width: int,
-    embedding_width: int = 48,
-    hidden: int = 64,
-    dropout: float = 0.3,
-) -> TextClassifier:
-    """Return a recurrent network with GRU cells: token ids (rows, length) -> (rows, output_width) logits.
-
-    Raises:
-        ModelFileError: an argument is out of range.
-    """
-    _check("gru", vocabulary_size, length, output_width, embedding_width, hidden, dropout)
-    return TextClassifier(
-        _embedding(vocabulary_size, embedding_width),
-        GRUCells(embedding_width, hidden),
-        state_width=hidden,
-        output_width=output_width,
-        dropout=dropout,
-    )
+lstm = functools.partial(recurrent, "lstm")
+gru = functools.partial(recurrent, "gru")
 
 
 def transformer(
