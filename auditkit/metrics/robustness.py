@@ -152,14 +152,15 @@ def share_line(name: str, strengths: Sequence[float], chosen: Sequence[NDArray[n
 def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: float, source: str) -> Measurement:
     """Return `robustness.odd_input_confidence`: the mean probability of the likeliest class, for each kind of input.
 
-    `confidences` holds, for each kind, the largest probability of each of its rows. One row has no interval.
+    `confidences` holds, for each kind, the largest probability of each of its rows. The only input of its kind has an exact value.
     """
     several = [kind for kind, values in confidences.items() if len(values) > 1]
     each = simultaneous_level(level, max(len(several), 1))
     family = f", Sidak over {len(several)} kinds of input" if len(several) > 1 else ""
     slices = []
     for kind, values in confidences.items():
-        mean, together, alone = float(values.mean()), None, None
+        mean = float(values.mean())
+        alone = together = Interval(low=mean, high=mean, level=level, method="exact, a single input")
         if len(values) > 1:
             variance = float(values.var(ddof=1))
             alone = _mean_interval(mean, variance, len(values), level, level, "Student's t")

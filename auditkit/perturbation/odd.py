@@ -31,7 +31,7 @@ def odd_inputs(
         drawn = rng.integers(FIRST_WORD, FIRST_WORD + vocabulary, (ROWS, length))
         return {
             "random words": np.where(padding, PADDING, drawn).astype(np.int64),
-            "words that the model does not know": np.where(padding, PADDING, UNKNOWN).astype(np.int64),
+            "unknown words": np.where(padding, PADDING, UNKNOWN).astype(np.int64),
             "an empty text": nothing,
         }
     if schema.kind == "image":

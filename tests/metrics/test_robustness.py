@@ -125,7 +125,8 @@ def test_confidence_on_odd_inputs() -> None:
     found = odd_input_confidence({"noise": noise, "nothing": np.array([0.9])}, level=0.95, source="s")
     assert [part.value for part in found.slices] == [pytest.approx(noise.mean()), 0.9]
     assert found.slices[0].interval is not None
-    assert found.slices[1].interval is None
+    assert found.slices[1].interval is not None
+    assert (found.slices[1].interval.low, found.slices[1].interval.high) == (0.9, 0.9)
     assert odd_input_confidence({}, level=0.95, source="s").reason == "the model gives no finite answer to any of them"
 
 
