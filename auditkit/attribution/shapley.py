@@ -92,34 +92,40 @@ def shared_design(
     """Return about `coalition_count` coalitions (n, columns) and their weights (n,) by the Shapley kernel.
 
     Sizes are taken from both ends, where the kernel is heaviest: all coalitions of a size and of its complement while
-    they fit, each with its exact weight (d - 1) / (C(d, s) s (d - s)); the rest of the weight goes to pairs of a
-    coalition and its complement, drawn at random (Covert & Lee 2021, arXiv:2012.01536).
+    a random draw would not do better, each with its exact weight (d - 1) / (C(d, s) s (d - s)); the rest of the weight
+    goes to pairs of a coalition and its complement, drawn at random (Covert & Lee 2021, arXiv:2012.01536).
     """
     blocks: list[NDArray[np.bool_]] = []
     weights: list[Floats] = []
     left = coalition_count
     sizes = list(range(1, column_count // 2 + 1))
+
+    def members(size: int) -> list[int]:
+        return sorted({size, column_count - size})
+
+    def number(size: int) -> int:
+        return math.comb(column_count, size) * len(members(size))
+
     while sizes:
         size = sizes[0]
-        kinds = {size, column_count - size}
-        number = math.comb(column_count, size) * len(kinds)
-        if number > left:
+        kernel = [_kernel(column_count, each) * len(members(each)) for each in sizes]
+        # Where not all fits, a size is worth listing whole only if a draw would take as many of it.
+        if left < sum(map(number, sizes)) and left * kernel[0] / sum(kernel) < number(size):
             break
-        for each in sorted(kinds):
+        for each in members(size):
             block = np.zeros((math.comb(column_count, each), column_count), dtype=bool)
-            for row, members in enumerate(combinations(range(column_count), each)):
-                block[row, list(members)] = True
+            for row, chosen in enumerate(combinations(range(column_count), each)):
+                block[row, list(chosen)] = True
             blocks.append(block)
             weights.append(np.full(len(block), _kernel(column_count, each) / len(block)))
-        left -= number
+        left -= number(size)
         sizes.pop(0)
     if sizes and left >= 2:
-        kernel = np.array([_kernel(column_count, size) * (1 if 2 * size == column_count else 2) for size in sizes])
-        drawn = rng.choice(sizes, size=left // 2, p=kernel / kernel.sum())
+        drawn = rng.choice(sizes, size=left // 2, p=np.array(kernel) / sum(kernel))
         half = rng.random((len(drawn), column_count)).argsort(axis=1).argsort(axis=1) < drawn[:, None]
         block, repeats = np.unique(np.concatenate([half, ~half]), axis=0, return_counts=True)
         blocks.append(block)
-        weights.append(kernel.sum() * repeats / repeats.sum())
+        weights.append(sum(kernel) * repeats / repeats.sum())
     return np.concatenate(blocks), np.concatenate(weights)
 
 
