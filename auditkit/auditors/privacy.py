@@ -15,12 +15,14 @@ from auditkit.auditors.privacy_claims import (
     claims_table,
     ledger_facts,
 )
-from auditkit.auditors.private_models import GAPS, ORIGINAL, Runs, exhibits_of, measurements_of
+from auditkit.auditors.private_models import GAPS, ORIGINAL, Runs, budgets_of, exhibits_of, measurements_of
+from auditkit.auditors.private_numbers import MEASURED, exhibits_of_numbers, measurements_of_numbers
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence
 from auditkit.subject.predict import predict
 from auditkit.subject.subject import Subject
 from auditkit.training.accounting import Ledger
+from auditkit.training.clipping import Clipping, require_clipping
 from auditkit.training.private import fit_private
 
 
@@ -30,15 +32,17 @@ class Privacy:
 
     `delta` of None takes the one that the ledger states; it must lie below 1 / training rows. With `seeds` of three
     or more each retraining is repeated, and the intervals cover the luck of training too. To test the claim, each
-    retraining is made once more with that many `canaries` in it; 0 leaves the claim untested.
+    retraining is made once more with that many `canaries` in it; 0 leaves the claim untested. `clipping` of auto takes
+    the fastest way that is right for the network.
     """
 
     epsilon: tuple[float, ...] = (3.0,)
     delta: float | None = None
     seeds: int = 1
     canaries: int = 0
+    clipping: Clipping = "auto"
 
-    requires: ClassVar = ("model", "training", "labels", "scores")
+    requires: ClassVar = ("model", "training", "labels")
     measures: ClassVar = (
         "privacy.epsilon",
         "privacy.epsilon_of_all_runs",
@@ -48,7 +52,7 @@ class Privacy:
         AUDITED,
         BLACK_BOX,
         EXCESS,
-        *(f"privacy.{gap}" for gap in GAPS),
+        *(f"privacy.{name}" for name in (*GAPS, *MEASURED)),
     )
 
     def __post_init__(self) -> None:
@@ -61,6 +65,7 @@ class Privacy:
         for smaller, larger in itertools.pairwise(sorted(self.epsilon)):
             if smaller == larger:
                 raise InputError(f"epsilon {smaller} is given twice; name each value once.")
+        require_clipping(self.clipping)
         if self.seeds not in range(1, 101):
             raise InputError(f"seeds must be from 1 to 100, got {self.seeds}; pass --seeds 3.")
         if self.canaries and self.canaries not in range(10, 10_001):
@@ -71,8 +76,9 @@ class Privacy:
         inputs, labels = subject.training_inputs, subject.training_labels
         if inputs is None or labels is None:
             raise NotRun("no training data; pass --train-dataset FILE")
+        labels = subject.schema.standardised(labels)
         output = subject.schema.output
-        if output not in ("logits", "probabilities"):
+        if output not in ("logits", "probabilities", "value"):
             raise NotRun("the model gives scores that are no probabilities: there is no loss to train it by")
         ledgers: dict[str, list[Ledger]] = {}
         runs: Runs = {ORIGINAL: [subject.predictions]}
@@ -93,14 +99,19 @@ class Privacy:
                 seed=subject.seed + seed,
                 device=subject.device,
                 output=output,
+                clipping=self.clipping,
                 initial_weights="fresh, drawn by seed; never those that saw the data without privacy",
                 progress=progress,
             )
             ledgers.setdefault(name, []).append(ledger)
             predictions = subject.selected(predict(module, subject.inputs, subject.schema, device=subject.device))
             runs.setdefault(name, []).append(predictions)
-        measurements = measurements_of(subject, runs, ledgers)
-        exhibits = exhibits_of(subject, runs, ledgers, measurements)
+        targets = {name: parts[0].target_epsilon for name, parts in ledgers.items()}
+        regression = output == "value"
+        worth = measurements_of_numbers(subject, runs) if regression else measurements_of(subject, runs)
+        picture = exhibits_of_numbers if regression else exhibits_of
+        measurements = [*budgets_of(ledgers), *worth]
+        exhibits = picture(subject, runs, targets, worth)
         exhibits += [ledger_facts(name, parts[0]) for name, parts in ledgers.items()]
         if self.canaries:
             share = 1 / (self.seeds + 1)

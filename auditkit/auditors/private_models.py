@@ -25,10 +25,9 @@ GAPS = ("demographic_parity_difference", "equalized_odds_difference")
 NIST = "NIST SP 800-226"
 
 
-def measurements_of(subject: Subject, runs: Runs, ledgers: dict[str, list[Ledger]]) -> list[Measurement]:
-    """Return the budgets, and what each model is worth: over all rows, within groups, and in gaps between them."""
+def budgets_of(ledgers: dict[str, list[Ledger]]) -> list[Measurement]:
+    """Return the budget of each retraining, and of all of them together."""
     first = next(iter(ledgers.values()))[0]
-    level, min_group = subject.conf_level, subject.min_group
     epsilon = Measurement(
         id="privacy.epsilon",
         by=("retraining",),
@@ -49,20 +48,26 @@ def measurements_of(subject: Subject, runs: Runs, ledgers: dict[str, list[Ledger
         value=composed_epsilon(released, first.delta),
         source=f"{NIST}: the budget over all {len(released)} retrainings together; Opacus rdp accountant",
     )
+    return [epsilon, together]
+
+
+def measurements_of(subject: Subject, runs: Runs) -> list[Measurement]:
+    """Return what each model is worth: over all rows, within groups, and in gaps between them."""
+    level, min_group = subject.conf_level, subject.min_group
 
     def measured(name: str, given: NDArray[Any]) -> Measurement:
         classes = len(subject.schema.classes)
         return quality_measurement(name, subject.labels, given, class_count=classes, level=level)
 
-    accuracy = _side_by_side(
+    accuracy = side_by_side(
         "privacy.accuracy",
         {name: [measured("accuracy", part.labels) for part in parts] for name, parts in runs.items()},
     )
-    calibration = _side_by_side(
+    calibration = side_by_side(
         "privacy.calibration_error",
         {name: [measured("calibration_error", part.probabilities) for part in parts] for name, parts in runs.items()},
     )
-    measurements = [epsilon, together, accuracy, _accuracy_loss(subject, runs), calibration]
+    measurements = [accuracy, _accuracy_loss(subject, runs), calibration]
     for column in subject.sensitive:
         names, codes = subject.group_codes((column,))
         found: dict[str, list[Measurement]] = {}
@@ -75,10 +80,10 @@ def measurements_of(subject: Subject, runs: Runs, ledgers: dict[str, list[Ledger
                 if subject.schema.task == "binary":
                     pairs = gap_measurements(counts, prefix="privacy", level=level, min_group=min_group)
                     gaps.setdefault(name, []).append({pair.id.partition(".")[2]: pair for pair in pairs})
-        measurements.append(_by_group("privacy.accuracy", column, found))
+        measurements.append(by_group("privacy.accuracy", column, found))
         for gap in GAPS if gaps else ():
             measurements.append(
-                _side_by_side(
+                side_by_side(
                     f"privacy.{gap}", {name: [part[gap] for part in parts] for name, parts in gaps.items()}, (column,)
                 )
             )
@@ -105,7 +110,10 @@ def _accuracy_loss(subject: Subject, runs: Runs) -> Measurement:
     )
 
 
-def _side_by_side(id: str, models: dict[str, list[Measurement]], columns: tuple[str, ...] = ()) -> Measurement:
+def side_by_side(
+    id: str, models: dict[str, list[Measurement]], columns: tuple[str, ...] = (), *, high: float | None = 1.0
+) -> Measurement:
+    """Return a number of every model: a slice for each; none of it lies below 0, or above `high`."""
     first = models[ORIGINAL][0]
     return Measurement(
         id=id,
@@ -113,18 +121,18 @@ def _side_by_side(id: str, models: dict[str, list[Measurement]], columns: tuple[
         unit=first.unit,
         better=first.better,
         count=first.count,
-        slices=tuple(slice_of_runs(name, parts, low=0.0, high=1.0) for name, parts in models.items()),
+        slices=tuple(slice_of_runs(name, parts, low=0.0, high=high) for name, parts in models.items()),
         source=f"{first.source}; {NIST}: utility and bias against the non-private model",
     )
 
 
-def _by_group(id: str, column: str, models: dict[str, list[Measurement]]) -> Measurement:
+def by_group(id: str, column: str, models: dict[str, list[Measurement]], *, high: float | None = 1.0) -> Measurement:
     """Return the numbers of every group under every model: a slice for each pair, `epsilon 3 & Female`."""
     first = models[ORIGINAL][0]
     slices = []
     for name, runs in models.items():
         for parts in zip(*(run.slices for run in runs), strict=True):
-            slices.append(slice_of_runs(f"{name} & {parts[0].name}", parts, low=0.0, high=1.0))
+            slices.append(slice_of_runs(f"{name} & {parts[0].name}", parts, low=0.0, high=high))
     return Measurement(
         id=id,
         by=("retraining", column),
@@ -138,9 +146,9 @@ def _by_group(id: str, column: str, models: dict[str, list[Measurement]]) -> Mea
 
 
 def exhibits_of(
-    subject: Subject, runs: Runs, ledgers: dict[str, list[Ledger]], measurements: list[Measurement]
+    subject: Subject, runs: Runs, targets: dict[str, float], measurements: list[Measurement]
 ) -> list[Exhibit]:
-    """Return the pictures of what privacy costs, and whom."""
+    """Return the pictures of what privacy costs, and whom; `targets` are the budgets by retraining."""
     exhibits: list[Exhibit] = [
         SliceChart(
             title="Accuracy of the original and of the private retraining",
@@ -148,19 +156,18 @@ def exhibits_of(
             by=("retraining",),
         )
     ]
-    targets = {name: part[0].target_epsilon for name, part in ledgers.items()}
     by = {(part.id.partition(".")[2], part.by): part for part in measurements}
     for metric in ("accuracy", "calibration_error") if len(targets) > 1 else ():
-        exhibits.append(_frontier(metric, by[metric, ("retraining",)], targets))
+        exhibits.append(frontier(metric, by[metric, ("retraining",)], targets))
     for column in subject.sensitive:
-        exhibits.append(_who_pays(by["accuracy", ("retraining", column)], column, list(runs)))
+        exhibits.append(who_pays("accuracy", by["accuracy", ("retraining", column)], column, list(runs)))
         for gap in GAPS if len(targets) > 1 else ():
             if (gap, ("retraining", column)) in by:
-                exhibits.append(_frontier(f"{gap}, {column}", by[gap, ("retraining", column)], targets))
+                exhibits.append(frontier(f"{gap}, {column}", by[gap, ("retraining", column)], targets))
     return exhibits
 
 
-def _frontier(metric: str, measurement: Measurement, targets: dict[str, float]) -> Curve:
+def frontier(metric: str, measurement: Measurement, targets: dict[str, float]) -> Curve:
     """Return a number over epsilon with its band, and the original's as a level line."""
     words = metric.replace("_", " ")
     slices = {part.name: part for part in measurement.slices}
@@ -192,9 +199,10 @@ def _line(name: str, across: list[float], parts: list[Slice]) -> Line:
     )
 
 
-def _who_pays(accuracy: Measurement, column: str, models: list[str]) -> Table:
+def who_pays(metric: str, measured: Measurement, column: str, models: list[str]) -> Table:
+    """Return a table of a number by group under the original and each private model, and how it changes."""
     by_model: dict[str, list[Slice]] = {name: [] for name in models}
-    for part in accuracy.slices:
+    for part in measured.slices:
         by_model[part.name.partition(" & ")[0]].append(part)
     rows = []
     for parts in zip(*by_model.values(), strict=True):
@@ -202,14 +210,19 @@ def _who_pays(accuracy: Measurement, column: str, models: list[str]) -> Table:
         losses = [None if values[0] is None or value is None else value - values[0] for value in values[1:]]
         group = parts[0].name.removeprefix(f"{ORIGINAL} & ")
         rows.append((group, float(parts[0].count), *values, *losses))
+    of_rates = measured.unit == "rate"
     return Table(
-        title=f"Who pays for privacy: accuracy by {column}",
-        note="The change is private minus original, in percentage points: negative where the group loses accuracy.",
+        title=f"Who pays for privacy: {metric.replace('_', ' ')} by {column}",
+        note="The change is private minus original"
+        + (", in percentage points: negative where the group loses accuracy." if of_rates else ": positive is worse."),
         columns=(
             Column(name=column),
             Column(name="rows", unit="rows"),
-            *(Column(name=name, unit="rate") for name in models),
-            *(Column(name=f"change at {name}", unit="rate_difference") for name in models[1:]),
+            *(Column(name=name, unit=measured.unit) for name in models),
+            *(
+                Column(name=f"change at {name}", unit="rate_difference" if of_rates else "number")
+                for name in models[1:]
+            ),
         ),
         rows=tuple(rows),
     )

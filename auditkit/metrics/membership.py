@@ -46,6 +46,20 @@ def confidence(probabilities: Array, labels: NDArray[np.int64]) -> Array:
     return odds
 
 
+def confidence_of_errors(errors: Array, deviation: float) -> Array:
+    """Return the log odds of the likelihood of a regression's errors, (..., rows), for the attacks on probabilities.
+
+    The likelihood is that of a normal error of the given deviation, over its largest: 1 for no error. The loss is then
+    the squared error (Yeom et al. 2018), and ratios of likelihoods are those that minimising it assumes.
+
+    >>> confidence_of_errors(np.array([1.0, 2.0]), 1.0).round(3).tolist()
+    [0.433, -1.855]
+    """
+    losses = np.maximum((errors / deviation) ** 2 / 2, np.finfo(np.float64).tiny)
+    odds: Array = -losses - np.log(-np.expm1(-losses))
+    return odds
+
+
 def loss_scores(target: Array) -> Array:
     """Return the negative cross-entropy of each row (Yeom et al. 2018): rows that are fitted well look like members."""
     losses: Array = np.logaddexp(0.0, -target)

@@ -41,23 +41,23 @@ class Number:
 
 
 def _mean_error(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-    return _mean(predictions - labels, levels)
+    return mean_estimate(predictions - labels, levels)
 
 
 def _mean_prediction(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-    return _mean(predictions, levels)
+    return mean_estimate(predictions, levels)
 
 
 def _mean_label(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-    return _mean(labels, levels)
+    return mean_estimate(labels, levels)
 
 
 def _mean_absolute_error(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-    return _mean(np.abs(predictions - labels), _for_tails(levels), lowest=0.0)
+    return mean_estimate(np.abs(predictions - labels), _for_tails(levels), lowest=0.0)
 
 
 def _root_mean_squared_error(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-    squares = _mean((predictions - labels) ** 2, _for_tails(levels), lowest=0.0)
+    squares = mean_estimate((predictions - labels) ** 2, _for_tails(levels), lowest=0.0)
     assert squares.value is not None
     roots = [(low**0.5, high**0.5, f"root of {method}") for low, high, method in filter(None, squares.bounds)]
     return Estimate(squares.value**0.5, tuple(roots) if len(roots) == len(squares.bounds) else squares.bounds)
@@ -71,7 +71,7 @@ def _r2(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
         return Estimate(reason="all labels are alike, and their variance is zero,")
     errors = (predictions - labels) ** 2
     ratio = float(errors.mean()) / variance
-    found = _mean(ratio + (errors - ratio * spread) / variance, _for_tails(levels), lowest=0.0)
+    found = mean_estimate(ratio + (errors - ratio * spread) / variance, _for_tails(levels), lowest=0.0)
     bounds = tuple(None if bound is None else (1 - bound[1], 1 - bound[0], f"{bound[2]}, delta method")
                    for bound in found.bounds)  # fmt: skip
     return Estimate(1 - ratio, bounds)
@@ -181,7 +181,8 @@ def _for_tails(levels: Sequence[float]) -> list[float]:
     return [1 - UNSEEN_TAIL * (1 - level) for level in levels]
 
 
-def _mean(values: Array, levels: Sequence[float], *, lowest: float = -np.inf) -> Estimate:
+def mean_estimate(values: Array, levels: Sequence[float], *, lowest: float = -np.inf) -> Estimate:
+    """Return the mean of at least two values, none of which can lie under `lowest`, with an interval for each level."""
     value = float(values.mean())
     if not levels:
         return Estimate(value)

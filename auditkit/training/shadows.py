@@ -19,6 +19,7 @@ from torch import nn
 from torch.func import functional_call, stack_module_state
 
 from auditkit.errors import InputError
+from auditkit.subject.schema import Labels
 from auditkit.training.fit import (
     Output,
     Progress,
@@ -44,7 +45,10 @@ SCORED_AT_ONCE = 2**20
 
 @dataclass(frozen=True, eq=False)
 class Shadows:
-    """What the shadows say: `probabilities`, (models, rows, classes), and which rows each saw, (models, rows)."""
+    """What the shadows say: `probabilities`, (models, rows, classes), and which rows each saw, (models, rows).
+
+    In a regression `probabilities` are the standardised predictions, (models, rows, 1).
+    """
 
     probabilities: NDArray[np.float64]
     inside: NDArray[np.bool_]
@@ -80,7 +84,7 @@ def halves(row_count: int, model_count: int, seed: int) -> NDArray[np.bool_]:
 def train_shadows(
     fresh: Callable[[int], nn.Module],
     inputs: NDArray[Any],
-    labels: NDArray[np.int64],
+    labels: Labels,
     *,
     model_count: int,
     recipe: Recipe,
@@ -237,6 +241,9 @@ def _score(module: nn.Module, inputs: torch.Tensor, output: Output, device: torc
     parts = []
     with torch.inference_mode():
         for chunk in inputs.split(max(1, SCORED_AT_ONCE // inputs[0].numel())):  # type: ignore[no-untyped-call]
-            parts.append(class_logits(module(chunk), output).double().softmax(dim=1).cpu().numpy())
-    scores: NDArray[np.float64] = np.concatenate(parts)
-    return scores
+            outputs = module(chunk)
+            scores = (
+                outputs.reshape(-1, 1) if output == "value" else class_logits(outputs, output).double().softmax(dim=1)
+            )
+            parts.append(scores.double().cpu().numpy())
+    return np.concatenate(parts)
