@@ -256,7 +256,7 @@ def demo(
     """Train on the embedded census data, audit the model, and say where the report is."""
     from auditkit import terminal
     from auditkit.cli import call
-    from auditkit.demo.census import SENSITIVE, SOURCE, TARGET, write_census
+    from auditkit.demo.census import IMMUTABLE, SENSITIVE, SOURCE, TARGET, write_census
     from auditkit.output import output_folder
 
     with output_folder(out) as place:
@@ -268,6 +268,7 @@ def demo(
         ["run", str(model), "--dataset", str(test), "--train-dataset", str(training), "--out", str(out)],
     ]
     commands[0] += [word for column in SENSITIVE for word in ("--sensitive", column)]
+    commands[0] += [word for column in IMMUTABLE for word in ("--immutable", column)]
     code = 0
     for command in commands:
         command += ["--device", device, "--seed", str(seed)]

@@ -14,6 +14,7 @@ SOURCE = (
 )
 TARGET = "income"
 SENSITIVE = ("sex", "race")
+IMMUTABLE = ("age", "marital_status", "relationship", "native_country")
 
 
 def write_census(folder: Path) -> tuple[Path, Path]:

@@ -105,6 +105,7 @@ AUDITORS: dict[str, Words] = {
             "Causes: a column can carry the influence of another one that it goes along with.",
             "The reasons for one person's decision; these are averages over a sample.",
             "That a sensitive column plays no part, when its own share is small: other columns can stand in for it.",
+            "That anyone can make the change that would turn a decision: it is made on paper, in one or two columns.",
         ),
     ),
     "identity_terms": Words(
@@ -127,17 +128,19 @@ AUDITORS: dict[str, Words] = {
     "leakage": Words(
         asked=(
             "Can someone who has the model tell whether a row was among its training rows? Membership inference "
-            "attacks are made on it, with shadow models: networks like it that are trained on known halves of the rows."
+            "attacks are made on it, with shadow models: networks like it that are trained on known halves of the rows. "
+            "And does it help to guess a sensitive value of a training row that is known but for that value?"
         ),
         reading=(
             "An area of 0.5, and as many hits as false alarms, are chance. What counts is how many training rows are "
             "found at few false alarms: an attacker who is sure of a few rows has hurt those people, whatever the "
-            "average says. The controls say whether an attack on nothing reads as chance."
+            "average says. The controls say whether an attack on nothing reads as chance. A sensitive value counts as "
+            "remembered as far as the model helps more to guess it of training rows than of rows that it never saw."
         ),
         does_not_show=(
             "That nothing leaks: a stronger attack, or more shadow models, can find more. Only differential privacy "
             "bounds all attacks.",
-            "Whether the attacker could find out attributes of a person, or rebuild rows.",
+            "Whether an attacker could rebuild whole rows, or guess columns that are not named as sensitive.",
         ),
     ),
     "privacy": Words(
@@ -183,6 +186,40 @@ AUDITORS: dict[str, Words] = {
     ),
 }
 """The auditors that auditkit ships; any other one is introduced by its name."""
+
+
+OF_REGRESSIONS: dict[str, Words] = {
+    "performance": Words(
+        asked=(
+            "How far off are the model's numbers, and are they too high or too low on average? Overall, and for each "
+            "group by itself."
+        ),
+        reading=(
+            "The mean absolute error says how far off a prediction is; the mean error, whether predictions are too high "
+            "or too low on average; R2, how much better they are than the mean of the labels. Compare groups by their "
+            "intervals rather than by their values."
+        ),
+        does_not_show=AUDITORS["performance"].does_not_show,
+    ),
+    "fairness": Words(
+        asked=(
+            "Does the model predict other numbers, or err more, for some groups than for others? Groups of each "
+            "sensitive column, and of their intersections, are compared."
+        ),
+        reading=(
+            "A difference in the mean prediction may come from a difference in the labels; a difference in the mean "
+            "error means that the model favours a group beyond its labels. Zero means no gap. The interval of a gap "
+            "allows for the choice of the two most distant groups."
+        ),
+        does_not_show=AUDITORS["fairness"].does_not_show,
+    ),
+}
+
+
+def words_of(auditor: str, task: object) -> Words:
+    """Return the words for an auditor, of a model of this task."""
+    of_task = OF_REGRESSIONS.get(auditor) if task == "regression" else None
+    return of_task or AUDITORS.get(auditor) or plugin_words(auditor)
 
 
 def plugin_words(auditor: str) -> Words:
