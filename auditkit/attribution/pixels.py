@@ -15,6 +15,7 @@ from auditkit.attribution.decision import Floats
 from auditkit.attribution.parts import Parts, batches, occlusion
 
 Progress = Callable[[float, str], None]
+ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU)
 
 
 def squares(height: int, width: int, across: int) -> NDArray[np.int64]:
@@ -57,8 +58,8 @@ def attribute_pixels(
     """Return the attributions of a named method to each pixel, summed over channels: (rows, H, W).
 
     Integrated gradients start from the `baseline` image and take `steps` steps. Saliency is the size of the slope.
-    Grad-CAM is of the last convolution, with its sign, spread over the image. Occlusion is of each `square`, spread
-    evenly over its pixels.
+    Grad-CAM is what speaks for the decision in the last convolution, after its activation, spread over the image.
+    Occlusion is of each `square`, spread evenly over its pixels.
     """
     if method == "occlusion":
         sizes = np.bincount(square.reshape(-1))
@@ -102,6 +103,9 @@ def _saliency(
 def _grad_cam(
     decision: nn.Module, rows: torch.Tensor, predicted: torch.Tensor, origin: torch.Tensor, steps: int
 ) -> Any:
-    last = [layer for layer in decision.modules() if isinstance(layer, nn.Conv2d)][-1]
-    coarse = LayerGradCam(decision, last).attribute(rows, additional_forward_args=(predicted,))
+    layers = list(decision.modules())
+    last = max(place for place, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
+    after = layers[last + 1] if last + 1 < len(layers) else None
+    layer = after if isinstance(after, ACTIVATIONS) else layers[last]
+    coarse = LayerGradCam(decision, layer).attribute(rows, additional_forward_args=(predicted,), relu_attributions=True)
     return LayerAttribution.interpolate(coarse, rows.shape[2:], interpolate_mode="bilinear")

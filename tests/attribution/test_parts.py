@@ -157,14 +157,17 @@ def test_occlusion_is_captums_ablation_of_squares():
     np.testing.assert_allclose(lost, oracle[:, 0].detach().numpy(), atol=1e-6)
 
 
-def test_grad_cam_is_the_weighted_activation_of_the_last_convolution():
+@pytest.mark.parametrize("last", [nn.ReLU(), nn.Identity()])
+def test_grad_cam_is_the_weighted_activation_of_the_last_convolution(last: nn.Module):
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(96, 3))
+    module = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 4, 1), last, nn.Flatten(), nn.Linear(96, 3))
     part, baseline = images(module)
     found = pixels.attribute_pixels("grad_cam", part, baseline=baseline, square=SQUARE)
-    active = module[:3](torch.from_numpy(part.inputs))
-    slopes = module[4].weight.reshape(3, 4, 4, 6)[part.predicted].mean(dim=(2, 3))
-    np.testing.assert_allclose(found, (slopes[..., None, None] * active).sum(dim=1).detach().numpy(), atol=1e-6)
+    active = module[:4](torch.from_numpy(part.inputs))
+    slopes = module[5].weight.reshape(3, 4, 4, 6)[part.predicted].mean(dim=(2, 3))
+    expected = (slopes[..., None, None] * active).sum(dim=1).relu().detach().numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found.any()
 
 
 class Additive(nn.Module):
