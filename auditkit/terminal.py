@@ -169,9 +169,9 @@ def inspected(found: Inspection) -> None:
         kinds = [f"{feature['name']} ({feature['kind']})" for feature in found.schema_["features"]]
         listed = ", ".join(kinds[:20]) + (f", and {len(kinds) - 20:,} more" if len(kinds) > 20 else "")
         console.print(f"  reads         {listed}", markup=False)
-        classes = ", ".join(found.schema_["classes"][:10])
+        classes = ", ".join(found.schema_["classes"][:10]) or "a number"
         console.print(
-            f"  decides       {found.schema_['target']}: {classes}; returns {found.schema_['output']}", markup=False
+            f"  predicts      {found.schema_['target']}: {classes}; returns {found.schema_['output']}", markup=False
         )
         console.print(f"  sensitive     {', '.join(found.schema_['sensitive']) or 'none named'}", markup=False)
     if found.training:
@@ -208,10 +208,9 @@ def mitigated(model: Model, original: Report, made: Report, *, sensitive: str, f
     assert model.card is not None
     record = model.card.training
     if "packed" in record:
-        console.print(
-            f"Trained {record['networks_trained']} networks; the method's answer is a lottery over "
-            f"{record['networks_in_lottery']} of them. Packed: {record['packed']}."
-        )
+        members = record.get("networks_in_lottery")
+        lottery = "" if members is None else f"; the method's answer is a lottery over {members} of them"
+        console.print(f"Trained {record['networks_trained']} networks{lottery}. Packed: {record['packed']}.")
     if "thresholds" in record:
         words = ", ".join(f"{group} {value:.3f}" for group, value in record["thresholds"].items())
         console.print(f"Thresholds, written into the network: {words}.")

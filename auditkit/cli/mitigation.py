@@ -16,6 +16,7 @@ class MitigationMethod(StrEnum):
     """How a gap is made smaller."""
 
     exponentiated_gradient = "exponentiated_gradient"
+    adversarial = "adversarial"
     threshold = "threshold"
 
 
@@ -33,7 +34,8 @@ def mitigate(
     sensitive: Annotated[str, typer.Option(metavar="COLUMN", help="Whose groups to treat alike.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The model file to write (.pt).", show_default=False)],
     method: Annotated[
-        MitigationMethod, typer.Option(help="Train again on reweighted rows, or move each group's threshold.")
+        MitigationMethod,
+        typer.Option(help="Train again on reweighted rows or against an adversary, or move each group's threshold."),
     ] = MitigationMethod.exponentiated_gradient,
     constraint: Annotated[
         MitigationConstraint, typer.Option(help="Equal selection rates, or equal true positive rates.")

@@ -1,9 +1,11 @@
 """Mitigation: a model like the given one with a smaller gap between groups, packed to be audited beside it.
 
-Two ways. `exponentiated_gradient` trains the network again and again on reweighted rows (Agarwal et al. 2018, as in
+Three ways. `exponentiated_gradient` trains the network again and again on reweighted rows (Agarwal et al. 2018, as in
 Fairlearn). Its answer is a lottery over several networks, and a lottery over networks is no decision to be audited:
-the one network of them that does best on rows held out is packed, and the record says so. `threshold` keeps the
-network and moves each group's threshold (Hardt, Price & Srebro 2016), by weights added to the network itself.
+the one network of them that does best on rows held out is packed, and the record says so. `adversarial` trains it
+against a second network that guesses the group (Zhang et al. 2018), and packs the best of its epochs likewise.
+`threshold` keeps the network and moves each group's threshold (Hardt, Price & Srebro 2016), by weights added to the
+network itself.
 """
 
 from __future__ import annotations
@@ -30,17 +32,20 @@ from auditkit.subject.model import Card, Model
 from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.predict import choose_device, predict
 from auditkit.subject.schema import Schema
+from auditkit.training.adversarial import debiased
 from auditkit.training.fit import fit, stratified_mask
 
-Method = Literal["exponentiated_gradient", "threshold"]
-METHODS: tuple[Method, ...] = ("exponentiated_gradient", "threshold")
+Method = Literal["exponentiated_gradient", "adversarial", "threshold"]
+METHODS: tuple[Method, ...] = ("exponentiated_gradient", "adversarial", "threshold")
 CONSTRAINTS = {"demographic_parity": DemographicParity, "equal_opportunity": TruePositiveRateParity}
 
 ALLOWED_GAP = 0.02
-"""How large a gap exponentiated gradient is asked to leave at most."""
+"""How large a gap a training is asked to leave at most."""
 
 ROUNDS, EPOCHS_A_ROUND = 20, 3
+ADVERSARY_STRENGTHS, ADVERSARIAL_EPOCHS = (1.0, 10.0), 8
 HELD_OUT_SHARE = 0.25
+FEWEST_COMPARED = 10
 
 Rows = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -65,7 +70,7 @@ def mitigate(
         training: the rows to learn from; those without a label or a group are left out.
         sensitive: the column whose groups are treated alike.
         out: the file to write, ending in .pt.
-        method: `exponentiated_gradient` or `threshold`.
+        method: `exponentiated_gradient`, `adversarial` or `threshold`.
         constraint: `demographic_parity` (selection rates) or `equal_opportunity` (true positive rates).
         seed: seeds training, batches and the rows held out.
         device: "auto", "cpu" or "cuda".
@@ -111,8 +116,9 @@ def mitigate(
             model, card, inputs, labels, codes, words, sensitive, constraint, chosen_device
         )
     else:
-        progress(0.0, "training on reweighted rows")
-        module, details = _reduced(model, inputs, labels, codes, constraint, seed, chosen_device)
+        progress(0.0, "training on reweighted rows" if method != "adversarial" else "training against an adversary")
+        train = _adversarial if method == "adversarial" else _reduced
+        module, details = train(model, inputs, labels, codes, constraint, seed, chosen_device)
         arguments = card.arguments
     record = {
         **details,
@@ -177,12 +183,52 @@ def _reduced(
         for message in ("Setting a value on a Series via .at with a key", "Setting an item of incompatible dtype"):
             warnings.filterwarnings("ignore", message=message)
         reduction.fit(inputs[~held_out], labels[~held_out], sensitive_features=groups[~held_out])
-    members = [member for member in reduction.predictors_ if isinstance(member, _Network)]
+    members = [member.module for member in reduction.predictors_ if isinstance(member, _Network)]
+    best, details = _best(model, members, inputs[held_out], labels[held_out], groups[held_out], constraint, device)
+    return best, {**details, "networks_in_lottery": int((reduction.weights_ > 1e-6).sum())}
+
+
+def _adversarial(
+    model: Model, inputs: Rows, labels: Labels, groups: Labels, constraint: Constraint, seed: int, device: torch.device
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the best network of all epochs of two adversarial trainings, chosen on a quarter of the rows held out."""
+    held_out = stratified_mask(labels, share=HELD_OUT_SHARE, seed=seed)
+    stages = [
+        stage
+        for strength in ADVERSARY_STRENGTHS
+        for stage in debiased(
+            model.module,
+            inputs[~held_out],
+            labels[~held_out],
+            groups[~held_out],
+            strength=strength,
+            epochs=ADVERSARIAL_EPOCHS,
+            seed=seed,
+            device=device,
+            output=model.schema.output,  # type: ignore[arg-type]
+            positive_only=constraint == "equal_opportunity",
+        )
+    ]
+    return _best(model, stages, inputs[held_out], labels[held_out], groups[held_out], constraint, device)
+
+
+def _best(
+    model: Model,
+    networks: list[nn.Module],
+    inputs: Rows,
+    labels: Labels,
+    groups: Labels,
+    constraint: Constraint,
+    device: torch.device,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the network that is most often right on these rows with a gap that is allowed, or has the smallest gap.
+
+    The original stands among them. The rest says how the choice was made.
+    """
     judged = []
-    for member in [network, *members]:
-        decisions = member.predict(inputs[held_out])
-        gap = _gap(groups[held_out], labels[held_out], decisions, constraint)
-        judged.append((gap, float((decisions == labels[held_out]).mean())))
+    for network in [model.module, *networks]:
+        decisions = predict(network, inputs, model.schema, device=device).labels
+        judged.append((_gap(groups, labels, decisions, constraint), float((decisions == labels).mean())))
     within = [place for place, (gap, _) in enumerate(judged) if gap <= ALLOWED_GAP]
     best = (
         max(within, key=lambda place: judged[place][1])
@@ -190,24 +236,25 @@ def _reduced(
         else min(range(len(judged)), key=lambda place: judged[place][0])
     )
     details = {
-        "networks_trained": len(members),
-        "networks_in_lottery": int((reduction.weights_ > 1e-6).sum()),
+        "networks_trained": len(networks),
         "packed": "the original: no other did better"
         if best == 0
-        else f"the single network that did best on {int(held_out.sum())} rows held out",
+        else f"the single network that did best on {len(labels)} rows held out",
         "held_out_gap": judged[best][0],
         "held_out_accuracy": judged[best][1],
         "held_out_gap_before": judged[0][0],
         "held_out_accuracy_before": judged[0][1],
     }
-    return [network, *members][best].module, details
+    return [model.module, *networks][best], details
 
 
 def _gap(groups: Labels, labels: Labels, decisions: Labels, constraint: Constraint) -> float:
+    """Return the largest difference between the groups that have enough of the rows that count to compare."""
     counted = labels == 1 if constraint == "equal_opportunity" else np.ones(len(labels), dtype=bool)
     trials = np.bincount(groups[counted])
-    rates = np.bincount(groups[counted], weights=decisions[counted], minlength=len(trials))[trials > 0]
-    return float(np.ptp(rates / trials[trials > 0]))
+    rates = np.bincount(groups[counted], weights=decisions[counted], minlength=len(trials))
+    enough = trials >= FEWEST_COMPARED
+    return float(np.ptp(rates[enough] / trials[enough])) if enough.any() else 0.0
 
 
 def _moved_thresholds(
@@ -242,7 +289,8 @@ def _moved_thresholds(
         threshold = float(np.clip((nearer + (below.max() if below.size else 0.0)) / 2, 1e-6, 1 - 1e-6))
         thresholds[word] = threshold
         if word in feature.categories:
-            shifts[feature.categories.index(word)] = -np.log(threshold / (1 - threshold))
+            usual = model.schema.output_at(model.schema.decision_threshold)
+            shifts[feature.categories.index(word)] = usual - np.log(threshold / (1 - threshold))
     module, arguments = add_to_logit(model.module, card.arguments, range(cells.start, cells.stop), shifts)
     return module, arguments, {"thresholds": thresholds, "training_accuracy": choice.accuracy}
 

@@ -49,7 +49,8 @@ def test_the_gap_shrinks_on_fresh_rows(loans: Loans, tmp_path: Path, method: str
     record = made.card.training
     assert record["mitigated_from"] == original.sha256
     assert record["method"] == method
-    assert ("packed" in record) == (method == "exponentiated_gradient")
+    assert ("packed" in record) == (method != "threshold")
+    assert ("networks_in_lottery" in record) == (method == "exponentiated_gradient")
 
 
 def test_moved_thresholds_decide_as_thresholds_do(loans: Loans, tmp_path: Path) -> None:
@@ -63,6 +64,19 @@ def test_moved_thresholds_decide_as_thresholds_do(loans: Loans, tmp_path: Path) 
     thresholds = np.array([made.card.training["thresholds"][name[0]] for name in names])
     expected = subjects[0].predictions.scores >= thresholds[codes]
     assert (np.asarray(subjects[1].predictions.labels) == expected).all()
+
+
+def test_moved_thresholds_allow_for_a_threshold_of_the_models_own(loans: Loans, tmp_path: Path) -> None:
+    strict = tmp_path / "strict.pt"
+    assert call(["pack", str(loans.model), "--threshold", "0.8", "--out", str(strict)]) == 0
+    train, settings = read_data(loans.train), {"sensitive": "group", "device": "cpu"}
+    made = [
+        mitigate(open_model(path), train, method="threshold", out=tmp_path / f"{place}.pt", **settings)  # type: ignore[arg-type]
+        for place, path in enumerate((loans.model, strict))
+    ]
+    decided = [load_subject(model, read_data(loans.test), device="cpu").predictions.labels for model in made]
+    assert made[1].schema.threshold == 0.8
+    assert (decided[0] == decided[1]).all()
 
 
 @pytest.mark.parametrize("hidden", [[], [5], [6, 4, 3]])
@@ -104,7 +118,7 @@ def test_the_command_packs_and_audits_both(
     ("change", "match"),
     [
         ({"sensitive": "gruop"}, "sensitive column 'gruop' is not in .*did you mean 'group'"),
-        ({"method": "magic"}, "method must be one of exponentiated_gradient, threshold, got 'magic'"),
+        ({"method": "magic"}, "method must be one of exponentiated_gradient, adversarial, threshold, got 'magic'"),
         ({"constraint": "none"}, "constraint must be one of demographic_parity, equal_opportunity, got 'none'"),
         ({"out": "made.onnx"}, "out must end in .pt"),
         ({"sensitive": "member", "method": "threshold"}, "method threshold needs 'member' among the columns"),

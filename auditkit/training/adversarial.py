@@ -1,0 +1,107 @@
+"""Adversarial debiasing (Zhang, Lemoine & Mitchell 2018): a network trained while a second one guesses the group.
+
+The second network, the adversary, sees the log-odds that the first gives to a row. Each step of the first network
+lowers its own loss only in directions that do not help the adversary, and raises the adversary's loss besides.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from auditkit.training.fit import Output, class_logits, require_rows, targets_of, tensor_of, trained_on
+
+BATCH_SIZE = 512
+HIDDEN_UNITS = 32
+LEARNING_RATE, ADVERSARY_LEARNING_RATE = 1e-3, 5e-3
+
+
+def debiased(
+    module: nn.Module,
+    inputs: NDArray[Any],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    *,
+    strength: float,
+    epochs: int,
+    seed: int,
+    device: torch.device,
+    output: Output = "logits",
+    positive_only: bool = False,
+) -> list[nn.Module]:
+    """Return copies of a trained network of two classes as they are after each epoch against an adversary.
+
+    Args:
+        module: where the training starts from; it is left as it is.
+        inputs: encoded rows, (rows, ...).
+        labels: class codes, (rows,).
+        groups: what the adversary guesses, codes from 0, (rows,).
+        strength: how much the adversary's loss counts beside the network's own; 0 only removes what helps it.
+        epochs: passes over the rows, after one in which the adversary alone learns.
+        seed: seeds the adversary's weights and the batches.
+        device: where to train.
+        output: what the module returns, logits or probabilities.
+        positive_only: the adversary sees the rows with a positive label only, which aims at equal true positive
+            rates instead of equal selection rates.
+
+    Raises:
+        DatasetError: inputs that are not finite, or labels that are no class codes.
+    """
+    require_rows(inputs, labels)
+    module = copy.deepcopy(module)
+    stages: list[nn.Module] = []
+    with trained_on(module, device, seed):
+        rows, targets, members = tensor_of(inputs, device), targets_of(labels, device), targets_of(groups, device)
+        adversary = nn.Sequential(nn.Linear(1, HIDDEN_UNITS), nn.ReLU(), nn.Linear(HIDDEN_UNITS, int(groups.max()) + 1))
+        adversary.to(device)
+        own_steps = torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
+        adversary_steps = torch.optim.AdamW(adversary.parameters(), lr=ADVERSARY_LEARNING_RATE)
+        generator = torch.Generator().manual_seed(seed)
+        module.train()
+        for epoch in range(epochs + 1):
+            order = torch.randperm(len(rows), generator=generator).to(device)
+            for batch in order.tensor_split(math.ceil(len(rows) / BATCH_SIZE)):
+                seen = targets[batch] == 1 if positive_only else torch.ones_like(targets[batch], dtype=torch.bool)
+                if not seen.any():
+                    continue
+                logits = class_logits(module(rows[batch]), output)
+                log_odds = (logits[:, 1:] - logits[:, :1])[seen]
+                adversary_loss = functional.cross_entropy(adversary(log_odds), members[batch][seen])
+                if epoch:
+                    oppose(
+                        list(module.parameters()),
+                        functional.cross_entropy(logits, targets[batch]),
+                        adversary_loss,
+                        strength,
+                    )
+                    own_steps.step()
+                learned = torch.autograd.grad(adversary_loss, list(adversary.parameters()))
+                for parameter, gradient in zip(adversary.parameters(), learned, strict=True):
+                    parameter.grad = gradient
+                adversary_steps.step()
+            if epoch:
+                stages.append(copy.deepcopy(module).eval())
+    return stages
+
+
+def oppose(
+    parameters: Sequence[nn.Parameter], loss: torch.Tensor, adversary_loss: torch.Tensor, strength: float
+) -> None:
+    """Set each parameter's gradient to g - proj_h(g) - strength * h, of the gradients g of `loss` and h of the other.
+
+    Equation 1 of Zhang et al. 2018, parameter by parameter as in Fairlearn; whose version 0.15 takes the products of
+    all pairs of rows for the projection of a matrix, and so agrees where each weight has one row.
+    """
+    own = torch.autograd.grad(loss, parameters, retain_graph=True)
+    other = torch.autograd.grad(adversary_loss, parameters, retain_graph=True)
+    for parameter, gradient, opposed in zip(parameters, own, other, strict=True):
+        unit = opposed / (opposed.norm() + torch.finfo(opposed.dtype).tiny)
+        parameter.grad = gradient - (unit * gradient).sum() * unit - strength * opposed
