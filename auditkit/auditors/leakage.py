@@ -1,14 +1,15 @@
-"""What the audited model gives away about its training rows: membership inference, with shadow models."""
+"""What the audited model gives away about its training rows: membership, with shadow models, and sensitive values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.auditors.attribute_inference import ADVANTAGE, CONTROL, MEMORY, attribute_inference
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.counts import suppression_note
 from auditkit.evidence.measurement import Evidence, Exhibit, Facts, SliceChart
@@ -27,7 +28,8 @@ from auditkit.metrics.attacks import (
 from auditkit.subject.bins import binned
 from auditkit.subject.data import factorize
 from auditkit.subject.model import Model
-from auditkit.subject.predict import predict
+from auditkit.subject.predict import Predictions, predict
+from auditkit.subject.schema import Labels, Schema
 from auditkit.subject.subject import MISSING_GROUP, Subject
 from auditkit.training.fit import Output, fit
 from auditkit.training.shadows import Recipe, Shadows, halves, train_shadows
@@ -43,7 +45,7 @@ FEWEST_ROWS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Leakage:
-    """Membership inference: whether the rows that the model was trained on can be told from the audited ones.
+    """Whether training rows can be told from audited ones (membership inference), and their sensitive values guessed.
 
     `shadows` models of the same architecture are trained on halves of all rows, fewer if training them would take
     over `budget` seconds; 0 leaves only the LOSS attack, which underestimates.
@@ -52,8 +54,8 @@ class Leakage:
     shadows: int = 8
     budget: float = 120.0
 
-    requires: ClassVar = ("model", "training", "labels", "scores")
-    measures: ClassVar = (AUC, *RATES, EXPOSED, SPLIT, SHUFFLED)
+    requires: ClassVar = ("model", "training", "labels")
+    measures: ClassVar = (AUC, *RATES, EXPOSED, SPLIT, SHUFFLED, ADVANTAGE, CONTROL, MEMORY)
 
     def __post_init__(self) -> None:
         """Refuse an odd number of shadows, and a budget that is none."""
@@ -68,7 +70,7 @@ class Leakage:
         if training_inputs is None or training_labels is None:
             raise NotRun("no training data; pass --train-dataset FILE")
         inputs = np.concatenate([training_inputs, subject.inputs])
-        labels = np.concatenate([training_labels, subject.labels]).astype(np.int64)
+        labels = subject.schema.standardised(np.concatenate([training_labels, subject.labels]))
         member = np.arange(len(labels)) < len(training_labels)
         once = membership.unique_rows(inputs, labels)
         if min(int((once & member).sum()), int((once & ~member).sum())) < FEWEST_ROWS:
@@ -77,20 +79,20 @@ class Leakage:
                 f"{(~member).sum():,} audited rows; the audited rows must not be the training rows"
             )
         output = subject.schema.output
-        if output not in ("logits", "probabilities"):
+        if output not in ("logits", "probabilities", "value"):
             raise NotRun("the model gives scores that are no probabilities, and the attacks need those of its classes")
-        audited = subject.predictions.probabilities
         trained = predict(
             subject.model.module,
             training_inputs,
             subject.schema,
             device=subject.device,
         )
-        probabilities = np.concatenate([trained.probabilities, audited])
+        said = _answers(subject.schema, trained, subject.predictions)
         shadows, recipe, reason = self._shadows(subject, inputs, labels, output)
-        subject.progress(0.95, "attacking")
-        target = membership.confidence(probabilities[once], labels[once])
-        references = None if shadows is None else membership.confidence(shadows.probabilities[:, once], labels[once])
+        subject.progress(0.9, "attacking")
+        confidence = _confidence(said, labels, unseen=once & ~member)
+        target = confidence(said[once], labels[once])
+        references = None if shadows is None else confidence(shadows.probabilities[:, once], labels[once])
         inside = None if shadows is None else shadows.inside[:, once]
         attack = Attack(member[once], attack_scores(target, member[once], references, inside), subject.conf_level)
         notes = _notes(subject, once, member, shadows, self.shadows, reason)
@@ -104,17 +106,24 @@ class Leakage:
                     "from audited ones. The two sets differ by themselves, and these numbers mix that with memory."
                 )
         exhibits: list[Exhibit] = [attack.curve(), controls_table(measurements, attack)]
-        for by, names, codes in _breakdowns(subject, labels, notes):
+        breakdowns = _breakdowns(subject, labels, notes)
+        for by, names, codes in breakdowns:
             measurements += attack.by_group(by, names, codes[once], subject.min_group)
             hidden = suppression_note(by, names, attack.sizes(codes[once], len(names)), subject.min_group)
             notes += [hidden] if hidden else []
             exhibits.append(SliceChart(title=f"Who is exposed: attack by {by[0]}", measurement=AUC, by=by))
         if shadows is not None and recipe is not None:
             exhibits.append(_how(shadows, recipe, subject))
-        return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+        hidden_columns = [(by[0], names, codes) for by, names, codes in breakdowns[bool(subject.schema.classes) :]]
+        guessed = attribute_inference(subject, hidden_columns, labels, member, once)
+        return Evidence(
+            measurements=[*measurements, *guessed.measurements],
+            exhibits=[*exhibits, *guessed.exhibits],
+            notes=[*notes, *guessed.notes],
+        )
 
     def _shadows(
-        self, subject: Subject, inputs: NDArray[Any], labels: NDArray[np.int64], output: Output
+        self, subject: Subject, inputs: NDArray[Any], labels: Labels, output: Output
     ) -> tuple[Shadows | None, Recipe | None, str]:
         """Return the shadows and how they were trained, or the reason why there are none."""
         if not self.shadows:
@@ -151,6 +160,25 @@ class Leakage:
         return shadows, recipe, ""
 
 
+def _answers(schema: Schema, *parts: Predictions) -> NDArray[np.float64]:
+    """Return what the model says: probabilities, (rows, classes), or a regression's standardised numbers, (rows, 1)."""
+    if schema.classes:
+        return np.concatenate([part.probabilities for part in parts])
+    numbers: NDArray[np.float64] = schema.standardised(np.concatenate([part.labels for part in parts]))[:, None]
+    return numbers
+
+
+def _confidence(
+    said: NDArray[np.float64], labels: Labels, *, unseen: Mask
+) -> Callable[[NDArray[np.float64], Labels], NDArray[np.float64]]:
+    """Return the function from answers, (..., rows, classes), and labels to the log odds that the attacks take."""
+    if said.shape[1] > 1:
+        return membership.confidence
+    # The errors on rows that the model did not see say how far off it is usually.
+    deviation = float(np.sqrt(np.mean((said[unseen, 0] - labels[unseen]) ** 2))) or 1.0
+    return lambda given, known: membership.confidence_of_errors(given[..., 0] - known, deviation)
+
+
 def recipe_of(model: Model) -> Recipe | None:
     """Return how the card says the model was trained, None if it does not say it all."""
     said: Mapping[str, Any] = model.card.training if model.card else {}
@@ -165,10 +193,10 @@ def recipe_of(model: Model) -> Recipe | None:
     return Recipe(epochs, batch_size, learning_rate, weight_decay)
 
 
-def _breakdowns(subject: Subject, labels: NDArray[np.int64], notes: list[str]) -> list[Breakdown]:
+def _breakdowns(subject: Subject, labels: Labels, notes: list[str]) -> list[Breakdown]:
     """Return the class and every sensitive column that both data sets have: names, and codes of all rows."""
     classes = tuple((name,) for name in subject.schema.classes)
-    found: list[Breakdown] = [(("class",), classes, labels)]
+    found: list[Breakdown] = [(("class",), classes, labels)] if classes else []
     for column in subject.sensitive:
         if subject.training is None or column not in subject.training.frame.columns:
             notes.append(f"The training data have no column {column}: who is exposed is not compared by it.")
@@ -213,6 +241,11 @@ def _notes(subject: Subject, once: Mask, member: Mask, shadows: Shadows | None, 
         f"{repeated:,} rows whose contents occur more than once in both sets together are left out of the attack.",
         "Training rows that only served to stop the training count as members: that understates what is remembered.",
     ]
+    if not subject.schema.classes:
+        notes.append(
+            "A regression gives no probabilities: the likelihood of a row is that of a normal error, as spread as the "
+            "model's errors on the audited rows; the LOSS attack takes the squared error."
+        )
     card = subject.model.card
     trained_on = None if subject.training is None else subject.model.was_trained_on(subject.training.sha256)
     if trained_on is False:

@@ -75,13 +75,7 @@ def find_proxies(
     split = _split(groups, seed, min_group)
     progress(0.5, "columns together")
     matrix = np.column_stack([codes.astype(np.float64) for codes in columns])
-    model = HistGradientBoostingClassifier(
-        max_iter=60,
-        max_leaf_nodes=15,
-        early_stopping=False,
-        categorical_features=[not rising for rising in ordered],
-        random_state=seed,
-    )
+    model = boosted_forest(ordered, seed=seed)
     model.fit(matrix[split.first], split.known)
     together = _area(split.truth, model.predict_proba(matrix[split.second]).astype(np.float64))
     return Proxies(together, alone, len(split.first), len(split.second))
@@ -122,6 +116,21 @@ def _split(groups: Codes, seed: int, min_group: int) -> _Split:
     present, compact = np.unique(groups[first], return_inverse=True)
     truth = np.searchsorted(present, groups[second]).astype(np.int64)
     return _Split(first, second, compact.astype(np.int64), truth, len(present))
+
+
+def boosted_forest(ordered: Sequence[bool], *, seed: int, balanced: bool = False) -> HistGradientBoostingClassifier:
+    """Return a forest to be fitted to columns, of which those that are not `ordered` are categories.
+
+    Classes weigh as often as they occur, or, `balanced`, all alike.
+    """
+    return HistGradientBoostingClassifier(
+        max_iter=60,
+        max_leaf_nodes=15,
+        early_stopping=False,
+        categorical_features=[not rising for rising in ordered],
+        class_weight="balanced" if balanced else None,
+        random_state=seed,
+    )
 
 
 def _shares(codes: Codes, groups: Codes, judged: Codes, group_count: int, size: int) -> NDArray[np.float64]:

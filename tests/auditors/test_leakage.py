@@ -12,6 +12,7 @@ from torch import nn
 import auditkit
 from auditkit.auditors.leakage import Leakage, recipe_of
 from auditkit.errors import InputError
+from auditkit.subject.inference import infer_schema
 from auditkit.subject.model_file import open_model
 
 
@@ -28,9 +29,13 @@ def report(loans: Loans) -> auditkit.Report:
 
 def test_every_declared_number_is_there_with_its_interval(report: auditkit.Report) -> None:
     for id in Leakage.measures:
-        measurement = report.measurement(id)
+        measurement = report.measurement(id, ("column",) if id.startswith("leakage.attribute_") else ())
         assert measurement is not None, id
         if id == "leakage.true_positive_rate_at_0_1_percent":
+            continue
+        if id.startswith("leakage.attribute_"):
+            assert [part.name for part in measurement.slices] == ["group", "region"]
+            assert all(part.simultaneous_interval is not None for part in measurement.slices)
             continue
         assert measurement.value is not None, id
         assert measurement.interval is not None
@@ -89,6 +94,37 @@ def test_a_model_that_learned_its_rows_by_heart_is_found_out() -> None:
     notes = outcome_of(report).notes
     assert any("only the LOSS attack" in note for note in notes)
     assert any("Nothing but the word" in note for note in notes)
+
+
+def test_a_hidden_column_that_the_model_learned_by_heart_is_guessed(loans: Loans) -> None:
+    """Labels that depend on a coin hidden in the row: only memory can tell the coin, and only of training rows."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(1600, 6)).round(3), columns=list("abcdef"))
+    frame["coin"] = rng.choice(["heads", "tails"], 1600)
+    frame["y"] = rng.integers(0, 2, 1600)
+    schema = infer_schema(frame, target="y", sensitive=("coin",))
+    train, test = frame.iloc[:800], frame.iloc[800:]
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(schema.input_width, 256), nn.ReLU(), nn.Linear(256, 2))
+    inputs, labels = torch.tensor(schema.encode(train)), torch.tensor(train["y"].to_numpy())
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+    for _ in range(400):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(inputs), labels).backward()
+        optimizer.step()
+    report = auditkit.audit(module, test, schema=schema, training_data=train, auditors=[Leakage(shadows=0)])
+    memory = report.measurement("leakage.attribute_memory", ("column",))
+    assert memory is not None
+    (coin,) = memory.slices
+    assert coin.interval is not None
+    assert coin.interval.low > 0.05
+    groups = report.measurement("leakage.attribute_advantage", ("coin",))
+    assert groups is not None
+    assert [part.name for part in groups.slices] == ["heads", "tails"]
+    table = next(part for part in outcome_of(report).exhibits if part.title == "Guessing sensitive columns")
+    assert isinstance(table, auditkit.Table)
+    assert [row[1] for row in table.rows] == ["all groups alike", "heads", "tails"]
+    assert any("Another attacker may find more" in note for note in outcome_of(report).notes)
 
 
 def test_the_wrong_training_rows_are_said_and_show_nothing(loans: Loans) -> None:
