@@ -35,7 +35,7 @@ from auditkit.evidence.measurement import (
     SliceChart,
     grid_of,
 )
-from auditkit.evidence.sentences import span
+from auditkit.evidence.sentences import number, span
 from auditkit.metrics.attributions import ratio_of_means
 from auditkit.subject.subject import Subject
 
@@ -152,7 +152,9 @@ def _first(regions: Measurement) -> str:
     """Say which region weighs most."""
     first = max(regions.slices, key=lambda part: part.value or 0.0)
     evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
-    return f"The model looks most at the {first.name}: {first.value or 0.0:.0%} of all attribution{evidence}."
+    return (
+        f"The model looks most at the {first.name}: {number(first.value or 0.0, 'share')} of all attribution{evidence}."
+    )
 
 
 def _region_shares(size: Floats, source: str, *, level: float) -> Measurement:

@@ -27,7 +27,7 @@ from auditkit.auditors.explained_parts import (
 from auditkit.auditors.term_attributions import phrases, term_directions, term_shares, words
 from auditkit.auditors.trust import RATIO_METHOD, checks_table, failed_checks, stamp, trust_notes
 from auditkit.evidence.measurement import Column, Evidence, Exhibit, Interval, Measurement, SliceChart, Table
-from auditkit.evidence.sentences import span
+from auditkit.evidence.sentences import number, span
 from auditkit.metrics.attributions import ratio_of_means
 from auditkit.subject.subject import Subject
 from auditkit.subject.tokens import FIRST_WORD, PADDING, UNKNOWN
@@ -144,7 +144,7 @@ def _first(share: Measurement) -> str:
         return ""
     first = share.slices[0]
     evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
-    return f"The word that weighs most is '{first.name}': {first.value or 0.0:.1%} of all attribution{evidence}."
+    return f"The word that weighs most is '{first.name}': {number(first.value or 0.0, 'share')} of all attribution{evidence}."
 
 
 def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped: str) -> list[Exhibit]:
