@@ -113,7 +113,7 @@ class Outcome(Record):
         if self.error is not None:
             return "error"
         verdict = overall(self.findings)
-        if verdict == "not_run" and not self.findings and self.reason is None:
+        if verdict == "not_run" and self.reason is None and (self.measurements or not self.findings):
             return None
         return verdict
 

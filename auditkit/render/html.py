@@ -21,7 +21,7 @@ from auditkit.render.pictures import HEAT, INK, picture
 from auditkit.render.summary import WORDS, attention, headline, judged_limits, not_examined, tally
 from auditkit.render.text import bounds, counted, shipped_name, shorten, unbroken, visible
 from auditkit.render.translation import names_of, translated
-from auditkit.render.words import AUDITORS, plugin_words
+from auditkit.render.words import words_of
 
 CURVE_ROWS = 20
 """A table of a curve's points lists at most about this many; all are in results.json."""
@@ -80,7 +80,7 @@ def _environment() -> Environment:
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
     environment.globals |= {
-        "words_of": lambda auditor: AUDITORS.get(auditor) or plugin_words(auditor),
+        "words_of": words_of,
         "verdict_words": WORDS,
         "directions": DIRECTIONS,
         "number": number,

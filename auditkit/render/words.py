@@ -196,8 +196,8 @@ OF_REGRESSIONS: dict[str, Words] = {
         ),
         reading=(
             "The mean absolute error says how far off a prediction is; the mean error, whether predictions are too "
-            "high or too low on average; R2, how much better they are than the mean of the labels. Compare groups by their "
-            "intervals rather than by their values."
+            "high or too low on average; R2, how much better they are than the mean of the labels. Compare groups by "
+            "their intervals rather than by their values."
         ),
         does_not_show=AUDITORS["performance"].does_not_show,
     ),
