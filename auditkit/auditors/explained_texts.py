@@ -144,7 +144,8 @@ def _first(share: Measurement) -> str:
         return ""
     first = share.slices[0]
     evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
-    return f"The word that weighs most is '{first.name}': {number(first.value or 0.0, 'share')} of all attribution{evidence}."
+    share_of_all = number(first.value or 0.0, "share")
+    return f"The word that weighs most is '{first.name}': {share_of_all} of all attribution{evidence}."
 
 
 def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped: str) -> list[Exhibit]:
