@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -116,7 +117,7 @@ def _typical_value(frame: pd.DataFrame, feature: Feature) -> object:
     return words[int(np.bincount(present).argmax())] if len(present) else None
 
 
-def _movers(given: Attributed, row: pd.Series[object], attributions: np.ndarray) -> str:
+def _movers(given: Attributed, row: pd.Series[Any], attributions: np.ndarray) -> str:
     """Say which columns moved one row's decision most, with their values and attributions."""
     order = np.argsort(-np.abs(attributions), kind="stable")[:COLUMNS_SHOWN]
     return ", ".join(

@@ -85,9 +85,9 @@ def train(
         raise InputError(f"out must end in .pt, got {out}; pass --out model.pt.")
     chosen = choose_device(device)
     if architecture is not None and architecture not in ARCHITECTURES:
-        names = ", ".join(ARCHITECTURES)
+        listed = ", ".join(ARCHITECTURES)
         raise InputError(
-            f"architecture {architecture!r} is unknown{closest(architecture, ARCHITECTURES)}; known: {names}."
+            f"architecture {architecture!r} is unknown{closest(architecture, ARCHITECTURES)}; known: {listed}."
         )
     columns = [str(column) for column in data.frame.columns]
     for option, names in (("drop", drop), ("immutable", immutable)):
