@@ -17,11 +17,10 @@ from auditkit.auditors.explained_parts import sample_notes, settings
 from auditkit.auditors.explained_rows import groups_of, sample_rows, share_interval, sliced
 from auditkit.auditors.profiles import profiles
 from auditkit.auditors.proxy_shares import sensitive_shares
-from auditkit.auditors.trust import RATIO_METHOD, checks_table, failed_checks, stamp, trust_notes
+from auditkit.auditors.trust import RATIO_METHOD, checks_table, failed_checks, stamped, trust_notes
 from auditkit.evidence.measurement import (
     Column,
     Evidence,
-    Exhibit,
     Measurement,
     Slice,
     SliceChart,
@@ -63,34 +62,29 @@ def explain_columns(
         *(check.measurement for check in found),
         failed_checks(found, len(given.size), level),
     ]
-    exhibits: list[Exhibit] = [
-        SliceChart(
-            title="Share of attribution by column",
-            note=f"{stamp(found)}The mean absolute attribution of each column of the data, as a share of all columns.",
-            measurement="explainability.attribution_share",
-            by=("column",),
-        ),
-        *sensitive.exhibits,
-        *profiles(subject, given, show_rows=show_rows),
+    chart = SliceChart(
+        title="Share of attribution by column",
+        note="The mean absolute attribution of each column of the data, as a share of all columns.",
+        measurement="explainability.attribution_share",
+        by=("column",),
+    )
+    parts = [group_shares(subject, given, column) for column in subject.sensitive]
+    parts += [class_shares(subject, given)] if subject.schema.task == "multiclass" else []
+    measurements += [measurement for measurement, _ in parts]
+    exhibits = [
+        *stamped([chart, *sensitive.exhibits, *profiles(subject, given, show_rows=show_rows)], found),
         checks_table(found),
         *by_layer(given, randomised, seed=subject.seed),
+        *stamped([table for _, table in parts], found),
     ]
-    for column in subject.sensitive:
-        by_group, table = group_shares(subject, given, column)
-        measurements.append(by_group)
-        exhibits.append(table)
-    if subject.schema.task == "multiclass":
-        by_class, table = class_shares(subject, given)
-        measurements.append(by_class)
-        exhibits.append(table)
     exhibits += direction_curves(subject, given)
-    pairs, chart = interactions(subject, given)
+    pairs, pictures = interactions(subject, given)
     measurements += pairs
-    exhibits += chart
+    exhibits += pictures
     if subject.schema.task == "binary":
         more, pictures = adverse_decisions(subject, given, immutable)
         measurements += more
-        exhibits += pictures
+        exhibits += [*stamped(pictures[:1], found), *pictures[1:]]
     inputs = [column for column in subject.sensitive if column in given.columns]
     data = "audited" if subject.training is None else "training"
     facts = [

@@ -9,8 +9,9 @@ import numpy as np
 
 from auditkit.attribution.decision import Floats
 from auditkit.evidence.intervals import mean_interval
-from auditkit.evidence.measurement import Column, Interval, Measurement, Table
-from auditkit.metrics.attributions import ratio_of_means
+from auditkit.evidence.measurement import Column, Exhibit, Interval, Measurement, Table
+from auditkit.metrics.attributions import ratio_of_means, ratio_replicates
+from auditkit.metrics.replicates import replicates
 
 RATIO_METHOD = "delta method for a ratio of means"
 GRADIENTS = "Sundararajan et al. 2017, arXiv:1703.01365"
@@ -48,6 +49,7 @@ def mean_check(name: str, rows: Floats, better: str, bound: float, source: str, 
         better="higher" if higher else "lower",
         count=len(known),
         interval=Interval(low=low, high=high, level=level, method="Student's t over rows"),
+        replicates=replicates(lambda chosen: float(rows[chosen].mean()), len(rows)) if len(known) == len(rows) else (),
         source=source,
     )
     return Check(measurement, needs, holds=low > bound if higher else high <= bound)
@@ -98,6 +100,7 @@ def ratio_measurement(name: str, numerators: Floats, denominators: Floats, sourc
         better="lower",
         count=len(numerators),
         interval=Interval(low=float(low[0]), high=float(high[0]), level=level, method=RATIO_METHOD),
+        replicates=ratio_replicates(numerators, denominators),
         source=source,
     )
 
@@ -112,6 +115,11 @@ def stamp(found: Sequence[Check]) -> str:
     """Return the sentence that stands wherever an explanation shows of which a check fails; nothing if all hold."""
     failed = _failed(found)
     return f"Not trustworthy: fails {', '.join(failed)}. " if failed else ""
+
+
+def stamped(exhibits: Sequence[Exhibit], found: Sequence[Check]) -> list[Exhibit]:
+    """Return exhibits of attributions with the stamp before their notes, if a check fails."""
+    return [exhibit.model_copy(update={"note": f"{stamp(found)}{exhibit.note}"}) for exhibit in exhibits]
 
 
 def trust_notes(found: Sequence[Check]) -> list[str]:

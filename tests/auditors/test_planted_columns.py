@@ -152,6 +152,23 @@ def test_single_rows_show_only_where_they_are_asked_for() -> None:
     assert all(str(row[4]).startswith("b ") for row in profiles.rows), "b weighs twice as much"
 
 
+class Rough(torch.nn.Module):
+    """A decision that turns with every small move: no explanation of it can hold."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        value = torch.sin(300 * rows).sum(dim=1)
+        return torch.stack([torch.zeros_like(value), value], dim=1)
+
+
+def test_an_explanation_that_fails_is_stamped_wherever_it_shows() -> None:
+    found = outcome(audit(Rough()))
+    assert any(note.startswith("The explanation is not trustworthy: it fails ") for note in found.notes)
+    attributions = ("Share of", "Typical", "Columns that stand", "Principal")
+    notes = [exhibit.note for exhibit in found.exhibits if exhibit.title.startswith(attributions)]
+    assert len(notes) >= 4
+    assert all(note.startswith("Not trustworthy: fails ") for note in notes)
+
+
 @pytest.mark.parametrize("method", [name for name, each in METHODS.items() if "table" in each.kinds])
 def test_every_method_finds_what_matters_and_its_checks_hold(method: str) -> None:
     torch.manual_seed(0)
