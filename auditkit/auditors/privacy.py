@@ -6,6 +6,8 @@ import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pydantic import ValidationError
+
 from auditkit.auditors.privacy_claims import (
     AUDITED,
     BLACK_BOX,
@@ -18,7 +20,7 @@ from auditkit.auditors.privacy_claims import (
 from auditkit.auditors.private_models import GAPS, ORIGINAL, Runs, budgets_of, exhibits_of, measurements_of
 from auditkit.auditors.private_numbers import MEASURED, exhibits_of_numbers, measurements_of_numbers
 from auditkit.errors import InputError, NotRun
-from auditkit.evidence.measurement import Evidence
+from auditkit.evidence.measurement import Evidence, Facts
 from auditkit.subject.predict import predict
 from auditkit.subject.subject import Subject
 from auditkit.training.accounting import Ledger
@@ -113,6 +115,7 @@ class Privacy:
         measurements = [*budgets_of(ledgers), *worth]
         exhibits = picture(subject, runs, targets, worth)
         exhibits += [ledger_facts(name, parts[0]) for name, parts in ledgers.items()]
+        exhibits += _own_ledger(subject)
         if self.canaries:
             share = 1 / (self.seeds + 1)
             tested = {
@@ -136,6 +139,20 @@ class Privacy:
             exhibits=exhibits,
             notes=_notes(subject, len(labels), self.seeds, bool(self.canaries)),
         )
+
+
+def _own_ledger(subject: Subject) -> list[Facts]:
+    """Return the ledger of an audited model that was trained with privacy, as its card states it."""
+    stated = subject.model.card.ledger if subject.model.card else None
+    if stated is None:
+        return []
+    try:
+        return [ledger_facts("the audited model", Ledger.model_validate(stated))]
+    except ValidationError as error:
+        raise InputError(
+            f"model {subject.model.name}: its card holds a privacy ledger that cannot be read "
+            f"({error.errors()[0]['msg']}); pack the model again."
+        ) from error
 
 
 def _notes(subject: Subject, training_row_count: int, seeds: int, tested: bool) -> list[str]:

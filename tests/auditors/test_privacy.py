@@ -17,10 +17,12 @@ from auditkit.auditors.leakage import Leakage
 from auditkit.auditors.privacy import Privacy
 from auditkit.errors import InputError
 from auditkit.render import render
+from auditkit.subject.data import read_data
 from auditkit.subject.model_file import open_model
 from auditkit.terminal import conclude
 from auditkit.training.accounting import Ledger
 from auditkit.training.private import fit_private
+from auditkit.training.retrain import retrain
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,20 @@ def test_a_training_that_learns_rows_by_heart_is_caught_from_its_last_weights(
     assert (slices(report, "privacy.black_box_audited_epsilon")["epsilon 0.5"].value or 0) > 0.5
     judged = [finding for finding in report.findings if finding.measurement == "privacy.audited_epsilon_excess"]
     assert [finding.verdict for finding in judged] == ["fail"]
+
+
+def test_the_ledger_of_a_model_that_was_trained_with_privacy_is_shown(loans: Loans, tmp_path: Path) -> None:
+    settings = {"epsilons": (3.0,), "epochs": 2, "tuning_runs": 2}
+    ((path, ledger),) = retrain(open_model(loans.model), read_data(loans.train), out=tmp_path, **settings).files  # type: ignore[arg-type]
+    report = auditkit.audit(path, loans.test, training_data=loans.train, auditors=[Privacy(epsilon=(8.0,))], limit=200)
+    outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
+    own = next(part for part in outcome.exhibits if part.title == "Privacy ledger, the audited model")
+    assert isinstance(own, auditkit.Facts)
+    stated = dict(own.rows)
+    assert f"({ledger.epsilon:.4g}, " in stated["Guarantee"]
+    assert "2 earlier runs declared" in stated["Tuning"]
+    assert stated["Trained"] == "all parameters"
+    assert "not recorded" in stated["Noise seed"]
 
 
 def test_a_release_whose_claim_was_not_tested_is_incomplete(loans: Loans) -> None:
