@@ -51,8 +51,7 @@ class Explained:
 
     def change(self) -> Floats:
         """Return how far the decision moves from the baseline to each row: (rows,)."""
-        origin = np.broadcast_to(self.baseline, self.inputs.shape)
-        return self.values(self.inputs) - self.values(np.ascontiguousarray(origin))
+        return self.values(self.inputs) - self.values(np.broadcast_to(self.baseline, self.inputs.shape).copy())
 
     def column_masks(self, coalitions: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Widen coalitions of columns (n, columns) to masks of cells (n, cells)."""

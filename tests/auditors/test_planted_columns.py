@@ -169,6 +169,16 @@ def test_an_explanation_that_fails_is_stamped_wherever_it_shows() -> None:
     assert all(note.startswith("Not trustworthy: fails ") for note in notes)
 
 
+def test_of_a_single_column_no_order_is_checked() -> None:
+    frame = people()[["a", "y"]]
+    report = auditkit.audit(
+        torch.nn.Linear(1, 2), frame, target="y", auditors=[Explainability(method="kernel_shap")], device="cpu"
+    )
+    assert report.measurement("explainability.deletion_advantage") is None
+    assert report.measurement("explainability.infidelity") is not None
+    assert slices(report, "attribution_share", "column") == {"a": 1}
+
+
 @pytest.mark.parametrize("method", [name for name, each in METHODS.items() if "table" in each.kinds])
 def test_every_method_finds_what_matters_and_its_checks_hold(method: str) -> None:
     torch.manual_seed(0)
