@@ -23,6 +23,12 @@ from auditkit.render.words import AUDITORS
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 """The languages that pages are written in: the value of `--lang`, and the tag that the page carries."""
 
+QUOTED = {"template", "text", "profile", "moved most by", "words", "layer"}
+"""The columns of tables that quote the data or the model."""
+
+PARTS_TRIED = 8
+"""A list is cut at its last joint, or at one of so many before it: entries may hold joints themselves."""
+
 VOID = {"area", "br", "col", "hr", "img", "input", "link", "meta", "wbr"}
 VERBATIM = {"code", "pre", "style"}
 SPOKEN = ("alt", "aria-label", "title")  # the attributes that a reader hears or sees
@@ -34,7 +40,11 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _HAS_WORDS = re.compile(r"[A-Za-z]")
 _FOREIGN = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af]")  # a text that people wrote in another script is not English
 _WIDE = re.compile(r"[\u2e80-\u9fff\uff00-\uffef]")
-_PUNCTUATION = re.compile(r"^([\s,.;:()·]*)(.*?)([\s,.;:()·]*)$", re.DOTALL)
+# A phrase between punctuation: what leads it alone, else on both sides.
+_AROUND = (
+    re.compile(r"([\s,.;:·]+)(.+)()", re.DOTALL),
+    re.compile(r"([\s,.;:()·]*)(.+?)([\s,.;:()·]*)", re.DOTALL),
+)
 _SENTENCES = (re.compile(r"(?<=[.?!]) (?=[A-Z0-9])"), re.compile(r"(?<=[.?!:]) (?=[A-Z0-9])"))
 _PARTS = re.compile(r"(, | & |; |: | = | \+ | · | and | \()")
 
@@ -93,7 +103,8 @@ class Translator:
                     return filled
         if not any(character.isalnum() for character in text):
             return self._marks(text)
-        if {text, text[:1].lower() + text[1:]} & self.names or not _HAS_WORDS.search(_NUMBERS.sub("", text)):
+        known = {text, text[:1].lower() + text[1:]} & self.names or _FOREIGN.search(text)
+        if known or not _HAS_WORDS.search(_NUMBERS.sub("", text)):
             return text
         for ends in _SENTENCES:
             if (said := self._join(ends.split(text))) is not None:
@@ -107,21 +118,24 @@ class Translator:
         return _PLACEHOLDER.sub(lambda match: said[match[1]] or "", words)
 
     def _join(self, sentences: list[str]) -> str | None:
-        if len(sentences) < 2:
-            return None
-        said = [self.say(sentence) for sentence in sentences]
-        return None if None in said else "".join(sentence or "" for sentence in said)
+        """Translate sentences in as long groups as the catalogue has entries for."""
+        for end in range(len(sentences) - 1, 0, -1):
+            if (first := self.say(" ".join(sentences[:end]))) is not None:
+                rest = self.say(" ".join(sentences[end:]))
+                return None if rest is None else first + rest
+        return None
 
     def _parts(self, text: str) -> str | None:
         """Translate a list, or a phrase between punctuation, part by part; all must be known."""
-        before, core, after = _PUNCTUATION.fullmatch(text).groups()  # type: ignore[union-attr]  # it matches any text
-        if (before or after) and core and (said := self.say(core)) is not None:
-            return self._marks(before) + said + self._marks(after)
-        pieces = _PARTS.split(text)
-        said_pieces = [self.say(piece) if index % 2 == 0 else self._marks(piece) for index, piece in enumerate(pieces)]
-        if len(pieces) < 2 or None in said_pieces:
-            return None
-        return "".join(piece or "" for piece in said_pieces)
+        for around in _AROUND:
+            if (match := around.fullmatch(text)) and match[2] != text and (said := self.say(match[2])) is not None:
+                return self._marks(match[1]) + said + self._marks(match[3])
+        for joint in list(_PARTS.finditer(text))[: -PARTS_TRIED - 1 : -1]:
+            if (last := self.say(text[joint.end() :])) is not None:
+                first = self.say(text[: joint.start()])
+                if first is not None:
+                    return first + self._marks(joint[0]) + last
+        return None
 
     def _marks(self, marks: str) -> str:
         for mark, own in self.catalogue.punctuation.items():
@@ -184,6 +198,9 @@ def names_of(*reports: Report) -> frozenset[str]:
         for record in (subject.model, subject.dataset, subject.training_dataset):
             collect([record.path if record else None, getattr(record, "name", None)])
         for outcome in report.outcomes:
+            for table in (exhibit for exhibit in outcome.exhibits if exhibit.kind == "table"):
+                quoted = [place for place, column in enumerate(table.columns) if column.name in QUOTED]
+                collect([[row[place] for place in quoted] for row in table.rows])
             for measurement in outcome.measurements:
                 collect([measurement.by, measurement.compared, [part.name for part in measurement.slices]])
     return frozenset(found - {""})
@@ -231,7 +248,7 @@ class _Page(HTMLParser):
     def text(self) -> str:
         page = "".join(self.out)
         count = len(self.missing)
-        note = self.say(f"{count} text(s) of this page have no translation and stay in English.") if count else ""
+        note = self.say(f"{count} texts of this page have no translation and stay in English.") if count else ""
         return page.replace("<!--untranslated-->", f'<p class="aside">{note}</p>' if note else "")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

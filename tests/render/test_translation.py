@@ -1,0 +1,200 @@
+"""Pages in Chinese: everything that auditkit itself writes has an entry, and names stay as they are."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from auditkit.cli.options import Language
+from auditkit.compliance.assess import assess
+from auditkit.compliance.facts import Facts
+from auditkit.compliance.framework import FRAMEWORKS, load_framework
+from auditkit.errors import InputError
+from auditkit.evidence.comparison import compare
+from auditkit.evidence.gate import Baseline, judge_report
+from auditkit.evidence.policy import Limit, Policy, default_policy, read_policy
+from auditkit.evidence.report import Report, read_report
+from auditkit.render import render
+from auditkit.render.compare import render_compare
+from auditkit.render.comply import render_comply
+from auditkit.render.html import render_html
+from auditkit.render.index import Run, Unreadable, render_index
+from auditkit.render.translation import (
+    LANGUAGES,
+    Translator,
+    catalogue,
+    names_of,
+    translated,
+    untranslated,
+)
+
+GALLERY = Path(__file__).parents[2] / "reports"
+RUNS = ("census", "digits", "reviews")
+MESSAGES = resources.files("auditkit.render").joinpath("messages")
+
+
+def run(name: str) -> Report:
+    return read_report(GALLERY / name / "results.json")
+
+
+def lacking(page: str, *reports: Report) -> str:
+    """What a catalogue lacks for a page, ready to be pasted into it."""
+    texts = untranslated(page, "zh", names_of(*reports))
+    keys = dict.fromkeys(re.sub(r"(?<![\w.])\d+(?:[.,]\d+)*", "{n}", text) for text in texts)
+    return "\n".join(f'"{key}" = ""' for key in keys)
+
+
+def say(text: str, *names: str) -> str | None:
+    return Translator(catalogue("zh"), frozenset(names)).say(text)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_report_of_the_gallery_is_chinese_throughout(name: str) -> None:
+    report = run(name)
+    assert lacking(render_html(report), report) == ""
+    page = render_html(report, "zh")
+    assert '<html lang="zh-Hans">' in page
+    assert 'lang="en">' not in re.sub(r'<span (?:class="method" )?lang="en">[^<]*</span>', "", page)  # sources alone
+    assert "没有译文" not in page
+
+
+def test_every_verdict_and_remark_is_said_in_chinese() -> None:
+    report = run("census")
+    limits = [
+        Limit(measurement=m.id, by=m.by, rationale="事先商定。", groups=groups, **bound)  # type: ignore[arg-type]
+        for outcome in report.outcomes
+        for m in outcome.measurements[::25]
+        for groups in ("each", "worst")
+        for bound in (
+            {"at_most": 0.2, "warn_at": 0.01},
+            {"at_least": 0.15, "severity": "warn"},
+            {"at_most": 0.2, "inconclusive": "fail", "min_count": 1000},
+            {"regression_at_most": 0.01},
+            {"at_most": 0.2, "level": 0.99},
+        )
+        if not ("regression_at_most" in bound and m.better == "neither")
+    ]
+    policy = Policy(name="many", source="many.toml", sha256="0" * 64, limits=tuple(limits))
+    before = Baseline(run("census"), "before.json", "0" * 64)
+    for baseline in (None, before, Baseline(without_rows(before.report), "other.json", "0" * 64)):
+        judged = judge_report(report, policy, baseline=baseline, strict=True)
+        assert lacking(render_html(judged), judged) == ""
+
+
+def without_rows(report: Report) -> Report:
+    """The report, as if it were of other rows, and worse."""
+    dataset = report.subject.dataset.model_copy(update={"sha256": "1" * 64})
+    outcomes = [
+        outcome.model_copy(
+            update={
+                "measurements": tuple(
+                    m.model_copy(update={"value": m.value * 0.9}) if m.value is not None else m
+                    for m in outcome.measurements
+                )
+            }
+        )
+        for outcome in report.outcomes
+    ]
+    return report.model_copy(
+        update={"subject": report.subject.model_copy(update={"dataset": dataset}), "outcomes": tuple(outcomes)}
+    )
+
+
+@pytest.mark.parametrize("profile", ["default", "eu-high-risk", "four-fifths", "ll144", "dp-release"])
+def test_the_policies_that_are_shipped_are_said_in_chinese(profile: str) -> None:
+    policy = default_policy() if profile == "default" else read_policy(profile)
+    judged = judge_report(run("census"), policy)
+    assert lacking(render_html(judged), judged) == ""
+
+
+def test_an_audit_that_crashed_and_one_that_judged_nothing_are_said_in_chinese(
+    build_report: Callable[..., Report],
+) -> None:
+    report = run("census")
+    crashed = report.outcomes[1].model_copy(update={"error": "错误：x", "measurements": (), "exhibits": ()})
+    for outcomes in ((crashed, report.outcomes[0]), ()):
+        judged = judge_report(report.model_copy(update={"outcomes": outcomes}), default_policy())
+        assert lacking(render_html(judged), judged) == ""
+    empty = default_policy().model_copy(update={"limits": ()})
+    judged = judge_report(report, empty)
+    assert lacking(render_html(judged), judged) == ""
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_compliance_tables_are_chinese_but_for_the_texts_of_the_clauses(framework: str) -> None:
+    report = run("census")
+    facts = Facts(source="facts.toml", sha256="0" * 64, answers={"owner": "Team"})
+    page = render_comply(report, assess(report, load_framework(framework), facts))[f"comply-{framework}.html"]
+    assert lacking(page, report) == ""
+
+
+def test_comparison_and_history_are_chinese() -> None:
+    one, two = run("census"), without_rows(run("census"))
+    assert lacking(render_compare(compare(one, two)), one) == ""
+    runs = [Run(one, "a/", True), Run(run("digits"), "b/", False)]
+    assert lacking(render_index(runs, [Unreadable("d", "torn")]), one, run("digits")) == '": torn" = ""'
+
+
+def test_numbers_names_and_order_follow_the_language() -> None:
+    text = (
+        "Female (sex) is selected 19.9 points less often than Male "
+        "(95 % CI 18.8 to 21.0, n = 16,281; limit at most 10.0 points): fail."
+    )
+    said = (
+        "Female（sex）的入选率比 Male 低 19.9 个百分点"
+        "（95% 置信区间 18.8 至 21.0，n = 16,281；限值：不超过 10.0 个百分点）：不通过。"
+    )
+    assert say(text) == said
+    counted = text.replace("(sex)", "(sex, n = 5,421)").replace("Male (", "Male (n = 10,860) (")
+    assert say(counted) == said.replace("（sex）", "（sex，n = 5,421）").replace("Male ", "Male（n = 10,860）")
+    assert say("22 November 2026") == "2026年11月22日"
+    assert say("occupation", "occupation") == "occupation"
+    assert say("a plugin's own words") is None
+
+
+def test_what_has_no_entry_stays_english_is_marked_and_counted() -> None:
+    page = (
+        '<html lang="en"><p>Nobody knows</p><p><b>Pass</b> or so</p>'
+        '<th translate="no">Pass</th><!--untranslated--></html>'
+    )
+    said = translated(page, "zh")
+    assert '<p lang="en">Nobody knows</p>' in said
+    assert '<b>通过</b><span lang="en"> or so</span>' in said
+    assert '<th translate="no">Pass</th>' in said
+    assert "本页有 2 处文字没有译文" in said
+    assert untranslated(page, "zh") == ["Nobody knows", "or so"]
+
+
+def test_hostile_names_stay_harmless_text(report: Report, hostile: dict[str, str]) -> None:
+    page = render_html(report, "zh")
+    assert "<script" not in page
+    assert page.count("</style>") == 1
+    assert "\u202e" not in page
+
+
+def test_an_entry_stands_once_and_keeps_its_placeholders() -> None:
+    every: list[tuple[str, str]] = []
+    for file in MESSAGES.joinpath("zh").iterdir():
+        for section, entries in tomllib.loads(file.read_text(encoding="utf-8")).items():
+            every += entries.items() if section != "punctuation" else []
+    assert [key for key, count in Counter(key for key, _ in every).items() if count > 1] == []
+    for key, words in every:
+        assert sorted(set(re.findall(r"\{\w+\}", words))) == sorted(set(re.findall(r"\{\w+\}", key))), key
+        assert words, key
+
+
+def test_the_languages_of_the_command_line_are_those_of_the_catalogues() -> None:
+    assert {language.value for language in Language} == set(LANGUAGES)
+    with pytest.raises(InputError, match="--lang must be en or zh"):
+        catalogue("xx")
+
+
+def test_a_page_in_chinese_has_a_name_of_its_own() -> None:
+    files = render(run("digits"), ["html", "junit"], lang="zh")
+    assert list(files) == ["report.zh.html", "junit.xml"]
