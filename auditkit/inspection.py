@@ -218,6 +218,8 @@ def _abilities(
                 asked.append("the label's column must be named: --target")
             elif columns is not None and schema.target not in columns:
                 missing.append(f"the data has no column {schema.target!r}")
+        if "scores" in requires and schema is not None and schema.task == "regression":
+            missing.append("a regression predicts numbers, and there are no classes to score")
         if "sensitive" in requires:
             if schema is None or not schema.sensitive:
                 asked.append("a sensitive column must be named: --sensitive")

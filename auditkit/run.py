@@ -305,6 +305,10 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> O
 def _missing(subject: Subject, requirement: str) -> str | None:
     reasons = {
         "labels": (subject.schema.target is None, "the data has no labels; pass --target COLUMN"),
+        "scores": (
+            subject.schema.task == "regression",
+            "a regression predicts numbers, and there are no classes to score",
+        ),
         "sensitive": (not subject.sensitive, "no column was named sensitive; pass --sensitive COLUMN"),
         "model": (subject.opened is None, NO_MODEL),
         "training": (subject.training is None, "no training data; pass --train-dataset FILE"),

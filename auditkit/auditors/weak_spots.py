@@ -42,7 +42,9 @@ class WeakSpots:
     def audit(self, subject: Subject) -> Evidence:
         """Search on a random half of the rows, and test what was found on the other."""
         frame = subject.data.frame
-        columns, omitted = grouped_columns(frame, leave_out=(subject.schema.target or "",), quantiles=self.quantiles)
+        decided = subject.decisions.columns if subject.decisions is not None else ()
+        left_out = (subject.schema.target or "", *decided)
+        columns, omitted = grouped_columns(frame, leave_out=left_out, quantiles=self.quantiles)
         if not columns:
             raise NotRun("no column has between 2 and 100 groups")
         errors, wrong = _errors(subject)
