@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.attribute_inference import ADVANTAGE, CONTROL, MEMORY, attribute_inference
+from auditkit.auditors.memorisation import COPIES, EXACT, EXCESS, copies_of_training_rows, sample_rows
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.counts import suppression_note
 from auditkit.evidence.measurement import Evidence, Exhibit, Facts, SliceChart
@@ -48,14 +49,16 @@ class Leakage:
     """Whether training rows can be told from audited ones (membership inference), and their sensitive values guessed.
 
     `shadows` models of the same architecture are trained on halves of all rows, fewer if training them would take
-    over `budget` seconds; 0 leaves only the LOSS attack, which underestimates.
+    over `budget` seconds; 0 leaves only the LOSS attack, which underestimates. `samples` is a file of rows that a
+    generator made which was trained on the same rows: copies of these are looked for among them.
     """
 
     shadows: int = 8
     budget: float = 120.0
+    samples: str | None = None
 
     requires: ClassVar = ("model", "training", "labels")
-    measures: ClassVar = (AUC, *RATES, EXPOSED, SPLIT, SHUFFLED, ADVANTAGE, CONTROL, MEMORY)
+    measures: ClassVar = (AUC, *RATES, EXPOSED, SPLIT, SHUFFLED, ADVANTAGE, CONTROL, MEMORY, EXACT, COPIES, EXCESS)
 
     def __post_init__(self) -> None:
         """Refuse an odd number of shadows, and a budget that is none."""
@@ -63,6 +66,11 @@ class Leakage:
             halves(2, self.shadows, 0)
         if not 0 < self.budget < float("inf"):
             raise InputError(f"budget must be above 0 seconds and finite, got {self.budget}; pass --budget 120.")
+
+    def check(self, subject: Subject) -> None:
+        """Refuse samples that cannot be read as the audited rows are."""
+        if self.samples is not None:
+            sample_rows(subject, self.samples)
 
     def audit(self, subject: Subject) -> Evidence:
         """Attack the model by each method, over all rows, by class and by sensitive column."""
@@ -115,12 +123,14 @@ class Leakage:
         if shadows is not None and recipe is not None:
             exhibits.append(_how(shadows, recipe, subject))
         hidden_columns = [(by[0], names, codes) for by, names, codes in breakdowns[bool(subject.schema.classes) :]]
-        guessed = attribute_inference(subject, hidden_columns, labels, member, once)
-        return Evidence(
-            measurements=[*measurements, *guessed.measurements],
-            exhibits=[*exhibits, *guessed.exhibits],
-            notes=[*notes, *guessed.notes],
-        )
+        more = [attribute_inference(subject, hidden_columns, labels, member, once)]
+        if self.samples is not None:
+            more.append(copies_of_training_rows(subject, self.samples, training_inputs))
+        for part in more:
+            measurements += part.measurements
+            exhibits += part.exhibits
+            notes += part.notes
+        return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
     def _shadows(
         self, subject: Subject, inputs: NDArray[Any], labels: Labels, output: Output

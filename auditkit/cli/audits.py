@@ -97,6 +97,10 @@ def run(
         float | None,
         typer.Option(metavar="SECONDS", help="Train fewer shadow models if it takes longer.", show_default="120"),
     ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(help="Rows of a generator trained on the training rows: are they copies?", show_default=False),
+    ] = None,
     intersections: Annotated[int, typer.Option(metavar="DEPTH", help="Cross up to this many sensitive columns.")] = 2,
     reference_group: Annotated[
         list[str] | None,
@@ -171,8 +175,9 @@ def run(
     from auditkit.subject.schema import read_schema
     from auditkit.subject.term_groups import read_term_groups
 
-    if epsilon and train_dataset is None:
-        raise InputError("--epsilon needs the training rows; pass --train-dataset FILE.")
+    for option, given in (("--epsilon", epsilon), ("--samples", samples)):
+        if given and train_dataset is None:
+            raise InputError(f"{option} needs the training rows; pass --train-dataset FILE.")
     key = None if sign is None else read_private_key(sign)
     pages = [*(["html"] if lang != Language.en else []), *(["pdf"] if pdf else [])]
     if pdf:
@@ -185,7 +190,7 @@ def run(
     }
     settings["fairness"] |= {"reference_group": tuple(reference_group or ()), "legitimate": tuple(legitimate or ())}
     settings["explainability"] = {"method": explain, "immutable": tuple(immutable or ()), "show_rows": show_rows}
-    attack = {"shadows": shadows, "budget": budget}
+    attack = {"shadows": shadows, "budget": budget, "samples": None if samples is None else str(samples)}
     settings["leakage"] = {name: value for name, value in attack.items() if value is not None}
     if epsilon:
         settings["privacy"] = {"epsilon": tuple(epsilon)}

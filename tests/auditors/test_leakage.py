@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from loans import Loans
+from loans import Loans, write_loans
 from torch import nn
 
 import auditkit
@@ -29,6 +31,8 @@ def report(loans: Loans) -> auditkit.Report:
 
 def test_every_declared_number_is_there_with_its_interval(report: auditkit.Report) -> None:
     for id in Leakage.measures:
+        if "_copy_" in id:  # there are no samples of a generator
+            continue
         measurement = report.measurement(id, ("column",) if id.startswith("leakage.attribute_") else ())
         assert measurement is not None, id
         if id == "leakage.true_positive_rate_at_0_1_percent":
@@ -143,3 +147,30 @@ def test_without_training_rows_it_is_not_run(loans: Loans) -> None:
 def test_settings_are_validated(settings: dict[str, float]) -> None:
     with pytest.raises(InputError):
         Leakage(**settings)  # type: ignore[arg-type]
+
+
+def test_samples_of_a_generator_that_copies_are_found_out(loans: Loans, tmp_path: Path) -> None:
+    train, test = pd.read_csv(loans.train), pd.read_csv(loans.test)
+    fresh = pd.read_csv(write_loans(tmp_path / "more.csv", row_count=300, seed=99))
+    copied, honest = tmp_path / "copied.csv", tmp_path / "honest.csv"
+    pd.concat([train.iloc[:150], fresh.iloc[:150]]).drop(columns="approved").to_csv(copied, index=False)
+    fresh.drop(columns="approved").to_csv(honest, index=False)
+    values = {}
+    for path in (copied, honest):
+        report = auditkit.audit(
+            loans.model, test, training_data=train, auditors=[Leakage(shadows=0, samples=str(path))], policy="default"
+        )
+        found = [
+            report.measurement(f"leakage.{id}") for id in ("exact_copy_share", "near_copy_share", "near_copy_excess")
+        ]
+        values[path] = [part.value for part in found if part is not None]
+        table = next(part for part in outcome_of(report).exhibits if part.title.startswith("Copies of training rows"))
+        assert isinstance(table, auditkit.Table)
+        (judged,) = [part for part in report.findings if part.measurement == "leakage.near_copy_excess"]
+        assert judged.verdict == ("warn" if path == copied else "inconclusive")
+    assert values[copied][0] == pytest.approx(0.5, abs=0.01)
+    assert values[copied][2] > 0.1
+    assert values[honest][0] == pytest.approx(0.0, abs=0.01)
+    fresh.iloc[:20].to_csv(honest, index=False)
+    with pytest.raises(InputError, match="at least 100 rows"):
+        auditkit.audit(loans.model, test, training_data=train, auditors=[Leakage(samples=str(honest))])
