@@ -71,6 +71,13 @@ def watched(request: pytest.FixtureRequest, browser: Browser, card: Path) -> Ite
     yield from opened(browser, card, *request.param)
 
 
+@pytest.fixture(params=[(390, "dark"), (1280, "light")], ids=str)
+def chinese(request: pytest.FixtureRequest, browser: Browser, tmp_path: Path) -> Iterator[Watched]:
+    path = tmp_path / "report.zh.html"
+    path.write_text(render_html(SAMPLE["build_report"](), "zh"), encoding="utf-8")
+    yield from opened(browser, path, *request.param)
+
+
 @pytest.fixture
 def wide(browser: Browser, card: Path) -> Iterator[Watched]:
     yield from opened(browser, card, 1280, "light")
@@ -95,6 +102,17 @@ def test_it_keeps_the_rules_of_wcag_2_2_aa(watched: Watched) -> None:
     assert {"color-contrast", "svg-img-alt", "target-size", "scrollable-region-focusable"} <= {
         one["id"] for one in results["passes"]
     }
+
+
+def test_in_chinese_it_keeps_the_same_rules(chinese: Watched) -> None:
+    page = chinese.page
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
+    assert page.evaluate("document.documentElement.lang") == "zh-Hans"
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
+    assert page.evaluate(CLIPPED) == []
+    assert page.evaluate(OVERLAPPING) == []
+    assert chinese.said == []
+    assert [one["id"] for one in Axe().run(page, options=WCAG).response["violations"]] == []
 
 
 def test_no_hostile_name_ran_or_became_an_element(wide: Watched) -> None:
