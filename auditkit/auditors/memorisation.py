@@ -86,9 +86,9 @@ def copies_of_training_rows(subject: Subject, path: str, training: NDArray[np.fl
         rows=tuple(rows),
     )
     notes = [
-        f"{found.exact.row_count:,} samples of {path} are held against the training rows, on the columns that the model "
-        f"reads and by its scales; for near copies {found.near.row_count:,} of them, against as many training rows as "
-        "audited ones. "
+        f"{found.exact.row_count:,} samples of {path} are held against the training rows, on the columns that the "
+        f"model reads and by its scales; for near copies {found.near.row_count:,} of them, against as many training "
+        "rows as audited ones. "
         "That the samples come from a generator which was trained on these training rows, and on none of the audited "
         "ones, is the word of whoever runs this audit."
     ]

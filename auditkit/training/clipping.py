@@ -120,7 +120,7 @@ def require_agreement(
     expected = clip_and_sum(gradients, largest)
     found = clipped_sum(inputs, targets, largest)
     difference = torch.cat([(one - other).flatten() for one, other in zip(found, expected, strict=True)]).norm()
-    share = float(difference) / largest
+    share = float(difference.detach()) / largest
     if not share <= TOLERANCE[inputs.device.type]:
         raise NotRun(f"the sum over {len(targets)} rows is {share:.2g} clipping norms away from a loop over them")
 
