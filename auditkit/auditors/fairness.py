@@ -17,7 +17,7 @@ from auditkit.metrics import conditional, distances, inequality, one_against_res
 from auditkit.metrics.disparity import GAPS, gap_measurements, left_out_notes
 from auditkit.metrics.estimates import Breakdown
 from auditkit.metrics.rates import RATES, overall_rate, rate_measurement
-from auditkit.metrics.replicates import with_gap_replicates
+from auditkit.metrics.replicates import with_gap_replicates, with_rate_replicates
 from auditkit.subject.subject import Subject
 
 CHARTED = {
@@ -27,7 +27,6 @@ CHARTED = {
 }
 REFERRED = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
 """The rates whose difference from a reference group is measured, where one is named."""
-REPLICATED = ("demographic_parity", "equalized_odds")
 PER_GROUP = (*RATES, "impact_ratio", "fisher_exact_p", "scoring_rate", "scoring_impact_ratio")
 CONDITIONAL = ("demographic_disparity", "conditional_demographic_disparity")
 BETWEEN = tuple(f"{name}_{part}" for name in inequality.INDICES for part in ("within", "between"))
@@ -94,9 +93,12 @@ class Fairness:
         evidence = _Parts(subject, [], [], [_selected_means(subject), *subject.scored_note] if binary else [])
         if binary:
             whole = finest.by(())
-            evidence.measurements += [
+            rates = [
                 overall_rate(whole, rate, "fairness", level=subject.conf_level) for rate in RATES if rate != "accuracy"
             ]
+            evidence.measurements += with_rate_replicates(
+                rates, ((),), np.zeros_like(subject.labels), subject.labels, subject.predictions.labels
+            )
             evidence.measurements += inequality.inequality_measurements(whole, level=subject.conf_level)
         for done, columns in enumerate(breakdowns, 1):
             counts = finest.by(columns)
@@ -133,14 +135,13 @@ class Fairness:
             own.append(
                 conditional.disparity_measurement(conditioned, self.legitimate, level=level, min_group=min_group)
             )
-        gaps = gap_measurements(counts, gaps=REPLICATED, level=level, min_group=min_group)
+        gaps = gap_measurements(counts, gaps=GAPS, level=level, min_group=min_group)
         names, codes = subject.group_codes(columns)
+        decided = codes, subject.labels, subject.predictions.labels
+        if len(columns) == 1:
+            own = with_rate_replicates(own, names, *decided, min_group)
         evidence.measurements += own
-        evidence.measurements += with_gap_replicates(
-            gaps, names, codes, subject.labels, subject.predictions.labels, min_group
-        )
-        others = [gap for gap in GAPS if gap not in REPLICATED]
-        evidence.measurements += gap_measurements(counts, gaps=others, level=level, min_group=min_group)
+        evidence.measurements += with_gap_replicates(gaps, names, *decided, min_group)
         evidence.measurements += _score_gaps(subject, Breakdown(columns, names, codes, min_group))
         evidence.measurements += inequality.inequality_measurements(counts, level=level, min_group=min_group)
         evidence.notes += left_out_notes(counts, min_group)

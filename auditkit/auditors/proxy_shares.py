@@ -13,7 +13,7 @@ from auditkit.auditors.explained_rows import share_interval, sliced
 from auditkit.auditors.trust import RATIO_METHOD
 from auditkit.evidence.intervals import simultaneous_level
 from auditkit.evidence.measurement import Column, Evidence, Exhibit, Interval, Measurement, Slice, Table
-from auditkit.metrics.attributions import ratio_of_means
+from auditkit.metrics.attributions import ratio_of_means, ratio_replicates
 from auditkit.metrics.proxies import FITTED_ROWS, JUDGED_ROWS, columns_alone
 from auditkit.metrics.ranking import roc_auc_interval
 from auditkit.subject.bins import binned
@@ -111,12 +111,12 @@ def _groups(subject: Subject, frame: pd.DataFrame, column: str) -> NDArray[np.in
 
 
 def _slice(given: Attributed, name: str, chosen: set[str], level: float) -> Slice:
-    value, interval = _share(given, chosen, "proxy of this column", level)
-    return Slice(name=name, value=value, count=len(given.size), interval=interval)
+    value, interval, paired = _share(given, chosen, "proxy of this column", level)
+    return Slice(name=name, value=value, count=len(given.size), interval=interval, replicates=paired)
 
 
 def _total(given: Attributed, name: str, chosen: set[str], what: str, level: float, reason: str | None) -> Measurement:
-    value, interval = (None, None) if reason else _share(given, chosen, what, level)
+    value, interval, paired = (None, None, ()) if reason else _share(given, chosen, what, level)
     return Measurement(
         id=f"explainability.{name}",
         value=value,
@@ -124,15 +124,20 @@ def _total(given: Attributed, name: str, chosen: set[str], what: str, level: flo
         better="lower",
         count=len(given.size),
         interval=interval,
+        replicates=paired,
         source=given.source,
         reason=reason,
     )
 
 
-def _share(given: Attributed, chosen: set[str], what: str, level: float) -> tuple[float, Interval]:
-    """Return the share of absolute attribution on some columns; exactly 0 where none of them is an input."""
+def _share(given: Attributed, chosen: set[str], what: str, level: float) -> tuple[float, Interval, tuple[float, ...]]:
+    """Return the share of absolute attribution on some columns, its interval and its replicates.
+
+    It is exactly 0 where none of them is an input.
+    """
     size, places = given.size, [place for place, name in enumerate(given.columns) if name in chosen]
     if not places:
-        return 0.0, Interval(low=0.0, high=0.0, level=level, method=f"exact: no {what} is an input")
-    point, low, high = ratio_of_means(size[:, places].sum(axis=1, keepdims=True), size.sum(axis=1), level=level)
-    return float(point[0]), share_interval(low[0], high[0], level, RATIO_METHOD)
+        return 0.0, Interval(low=0.0, high=0.0, level=level, method=f"exact: no {what} is an input"), ()
+    part, whole = size[:, places].sum(axis=1), size.sum(axis=1)
+    point, low, high = ratio_of_means(part[:, None], whole, level=level)
+    return float(point[0]), share_interval(low[0], high[0], level, RATIO_METHOD), ratio_replicates(part, whole)

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from auditkit.metrics.replicates import replicates
+
 Floats = NDArray[np.float64]
 
 
@@ -20,6 +22,16 @@ def sum_by_column(attributions: Floats, cells: dict[str, slice]) -> Floats:
         (rows, columns), in the order of `cells`.
     """
     return np.stack([attributions[:, part].sum(axis=1) for part in cells.values()], axis=1)
+
+
+def ratio_replicates(numerators: Floats, denominators: Floats) -> tuple[float, ...]:
+    """Return the ratio of the means of (rows,) each without each block of rows (`auditkit.metrics.replicates`)."""
+
+    def ratio(rows: NDArray[np.intp]) -> float | None:
+        total = float(denominators[rows].sum())
+        return float(numerators[rows].sum()) / total if total > 0 else None
+
+    return replicates(ratio, len(denominators))
 
 
 def ratio_of_means(

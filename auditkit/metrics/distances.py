@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from auditkit.evidence.intervals import limits_gap_interval, normal_quantile, st
 from auditkit.evidence.measurement import Interval, Measurement, Unit
 from auditkit.metrics.estimates import Breakdown, Statistic, shown_rows
 from auditkit.metrics.rates import too_small
+from auditkit.metrics.replicates import MAXIMUM_ROWS, block_count, deal, rounded
 
 Array = NDArray[np.float64]
 REPLICATES = 1_000
@@ -171,6 +172,7 @@ def mean_gap_measurement(
         family = f", studentised range over {len(values)} groups" if len(values) > 2 else ""
         interval = Interval(low=low, high=high, level=level, method=f"MOVER of the groups' limits{family}")
         compared = names[int(np.argmin(values))], names[int(np.argmax(values))]
+    paired = reason is None and len(breakdown.columns) == 1
     return Measurement(
         id=f"{prefix}.{name}",
         by=breakdown.columns,
@@ -180,9 +182,32 @@ def mean_gap_measurement(
         count=sum(map(len, groups.values())),
         interval=interval,
         compared=compared,
+        replicates=_gap_replicates(statistic, labels, predictions, groups, breakdown.min_group) if paired else (),
         source=source,
         reason=reason,
     )
+
+
+def _gap_replicates(
+    statistic: Statistic,
+    labels: NDArray[Any],
+    predictions: NDArray[Any],
+    groups: Mapping[tuple[str, ...], NDArray[np.intp]],
+    min_group: int,
+) -> tuple[float, ...]:
+    """Return the gap without each block of rows, the rows of each group dealt by themselves."""
+    if sum(map(len, groups.values())) > MAXIMUM_ROWS:
+        return ()
+    blocks = block_count(min(map(len, groups.values())), min_group)
+    dealt = {key: deal(len(rows), blocks) for key, rows in groups.items()}
+
+    def gap(block: int) -> float | None:
+        kept = (rows[dealt[key] != block] for key, rows in groups.items())
+        values = [statistic(labels[rows], predictions[rows], ()).value for rows in kept]
+        known = [value for value in values if value is not None]
+        return max(known) - min(known) if len(known) > 1 else None
+
+    return rounded([gap(block) for block in range(blocks)])
 
 
 def _columns(ends: Sequence[tuple[float, float]]) -> tuple[Array, Array]:

@@ -8,15 +8,15 @@ standard error of the difference (the delete-a-group jackknife: Kott 2001; Shao 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.evidence.counts import suppressed
+from auditkit.evidence.counts import group_name, suppressed
 from auditkit.evidence.measurement import Measurement
 from auditkit.metrics.disparity import GAPS
-from auditkit.metrics.rates import successes_and_trials
+from auditkit.metrics.rates import RATES, successes_and_trials
 
 BLOCKS, FEWEST_BLOCKS = 20, 10
 MAXIMUM_ROWS = 100_000
@@ -59,8 +59,49 @@ def replicates(statistic: Callable[[NDArray[np.intp]], float | None], row_count:
     """
     blocks = block_count(row_count)
     dealt = deal(row_count, blocks)
-    values = [statistic(np.flatnonzero(dealt != block)) for block in range(blocks)]
-    return _rounded([value for value in values if value is not None]) if None not in values else ()
+    return rounded([statistic(np.flatnonzero(dealt != block)) for block in range(blocks)])
+
+
+def with_rate_replicates(
+    measurements: list[Measurement],
+    names: tuple[tuple[str, ...], ...],
+    groups: Codes,
+    labels: Codes,
+    predictions: Codes,
+    min_group: int = 10,
+) -> list[Measurement]:
+    """Return rates of all rows, or of each group by itself (`overall_rate`, `rate_measurement`), with their replicates.
+
+    `groups`, `labels` and `predictions` hold the codes of each row, the last two of 0 and 1; `names` is the key of
+    each group. What is no rate stays as it is.
+    """
+    tables = {}
+    for code, key in enumerate(names):
+        rows = np.flatnonzero(groups == code)
+        blocks = block_count(len(rows), min_group)
+        cells = (deal(len(rows), blocks) * 2 + labels[rows]) * 2 + predictions[rows]
+        tables[group_name(key)] = np.bincount(cells, minlength=max(blocks, 1) * 4).reshape(-1, 2, 2)[:blocks]
+    found = []
+    for measurement in measurements:
+        rate = measurement.id.partition(".")[2]
+        if rate in RATES and not measurement.by:
+            own = _rate_replicates(next(iter(tables.values())), rate)
+            measurement = measurement.model_copy(update={"replicates": own})
+        elif rate in RATES:
+            slices = tuple(
+                part.model_copy(update={"replicates": _rate_replicates(tables[part.name], rate)})
+                if part.value is not None
+                else part
+                for part in measurement.slices
+            )
+            measurement = measurement.model_copy(update={"slices": slices})
+        found.append(measurement)
+    return found
+
+
+def _rate_replicates(blocks: NDArray[np.int64], rate: str) -> tuple[float, ...]:
+    successes, trials = (counts.sum() - counts for counts in successes_and_trials(blocks, rate))
+    return rounded((successes / trials).tolist()) if len(blocks) and trials.all() else ()
 
 
 def with_gap_replicates(
@@ -105,8 +146,10 @@ def _with_replicates(measurement: Measurement, blocks: NDArray[np.int64], min_gr
             return measurement
         values.append(high - low if kind == "difference" else low / high)
     worst = np.max(values, axis=0) if kind == "difference" else np.min(values, axis=0)
-    return measurement.model_copy(update={"replicates": _rounded(worst.tolist())})
+    return measurement.model_copy(update={"replicates": rounded(worst.tolist())})
 
 
-def _rounded(values: list[float]) -> tuple[float, ...]:
-    return tuple(float(f"{value:.8g}") for value in values)
+def rounded(values: Sequence[float | None]) -> tuple[float, ...]:
+    """Return replicates as a report holds them, to eight digits; none at all where one is undefined."""
+    known = [float(f"{value:.8g}") for value in values if value is not None]
+    return tuple(known) if len(known) == len(values) else ()
