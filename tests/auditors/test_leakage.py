@@ -158,7 +158,7 @@ def test_samples_of_a_generator_that_copies_are_found_out(loans: Loans, tmp_path
     values = {}
     for path in (copied, honest):
         report = auditkit.audit(
-            loans.model, test, training_data=train, auditors=[Leakage(shadows=0, samples=str(path))], policy="default"
+            loans.model, test, training_data=train, auditors=[Leakage(shadows=0, samples=str(path))]
         )
         found = [
             report.measurement(f"leakage.{id}") for id in ("exact_copy_share", "near_copy_share", "near_copy_excess")
@@ -166,8 +166,6 @@ def test_samples_of_a_generator_that_copies_are_found_out(loans: Loans, tmp_path
         values[path] = [part.value for part in found if part is not None]
         table = next(part for part in outcome_of(report).exhibits if part.title.startswith("Copies of training rows"))
         assert isinstance(table, auditkit.Table)
-        (judged,) = [part for part in report.findings if part.measurement == "leakage.near_copy_excess"]
-        assert judged.verdict == ("warn" if path == copied else "inconclusive")
     assert values[copied][0] == pytest.approx(0.5, abs=0.01)
     assert values[copied][2] > 0.1
     assert values[honest][0] == pytest.approx(0.0, abs=0.01)
