@@ -71,7 +71,8 @@ class Measurement(Record):
 
     `id` is `auditor.metric_in_full`, and never changes its meaning. `by` names the columns that the value
     is broken down by; each slice is then one group. For a gap between groups `compared` names the group with
-    the lowest and the one with the highest value. `count` is the number of rows that the value rests on.
+    the lowest and the one with the highest value, and `compared_counts` their numbers of rows. `count` is the number
+    of rows that the value rests on, of all groups.
     `replicates` are the values with one block of rows left out each, where they were computed: two models' on the
     same rows are pairs (auditkit.metrics.replicates).
     """
@@ -85,6 +86,7 @@ class Measurement(Record):
     interval: Interval | None = None
     slices: tuple[Slice, ...] = ()
     compared: tuple[str, str] | None = None
+    compared_counts: tuple[NonNegativeInt, NonNegativeInt] | None = None
     replicates: tuple[FiniteFloat, ...] = ()
     source: str
     reason: str | None = None

@@ -111,7 +111,11 @@ def sentence(
         and measurement.compared[0] != measurement.compared[1]
     ):
         low, high = measurement.compared
-        claim = template.format(low=f"{low} ({columns})", high=high, value=printed)
+        within = columns
+        if measurement.compared_counts is not None:
+            within += f", n = {measurement.compared_counts[0]:,}"
+            high += f" (n = {measurement.compared_counts[1]:,})"
+        claim = template.format(low=f"{low} ({within})", high=high, value=printed)
     else:
         claim = f"{subject} is {printed}"
     count = measurement.count if part is None else part.count

@@ -39,6 +39,11 @@ class _Spread:
         return self.groups[int(np.argmin(self.values))], self.groups[int(np.argmax(self.values))]
 
     @property
+    def compared_counts(self) -> tuple[int, int]:
+        """The number of rows that these two rates are of."""
+        return int(self.trials[int(np.argmin(self.values))]), int(self.trials[int(np.argmax(self.values))])
+
+    @property
     def difference(self) -> float:
         return max(self.values) - min(self.values)
 
@@ -116,7 +121,7 @@ def _difference(id: str, counts: Counts, spreads: list[_Spread], level: float, m
         "rate_difference",
         "lower",
         value=worst.difference,
-        compared=worst.compared,
+        worst=worst,
         # The larger of several gaps is at least each one's lower bound, and at most the largest upper bound.
         interval=_interval(max(low for low, _ in bounds), max(high for _, high in bounds), level, "Newcombe", spreads),
     )
@@ -139,7 +144,7 @@ def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_gr
         "ratio",
         "higher",
         value=worst.ratio,
-        compared=worst.compared,
+        worst=worst,
         interval=_interval(
             min(low for low, _ in bounds), min(high for _, high in bounds), level, "Donner-Zou", spreads
         ),
@@ -174,7 +179,7 @@ def _measurement(
     *,
     value: float | None = None,
     interval: Interval | None = None,
-    compared: tuple[str, str] | None = None,
+    worst: _Spread | None = None,
     reason: str | None = None,
 ) -> Measurement:
     return Measurement(
@@ -185,7 +190,8 @@ def _measurement(
         better=better,
         count=sum(int(spread.trials.sum()) for spread in spreads),
         interval=interval,
-        compared=compared,
+        compared=None if worst is None else worst.compared,
+        compared_counts=None if worst is None else worst.compared_counts,
         source=_source(id.partition(".")[2], spreads),
         reason=reason,
     )

@@ -106,6 +106,12 @@ def test_the_sentence_of_a_gap() -> None:
         "Female (sex) is selected 14.2 points less often than Male "
         "(95 % CI 12.6 to 15.8, n = 16,192; limit at most 10.0 points): fail."
     )
+    counted = gap.model_copy(update={"compared_counts": (5421, 10860)})
+    (finding,) = judge(limit(measurement=gap.id, by="*", at_most=0.1), [counted])
+    assert finding.message == (
+        "Female (sex, n = 5,421) is selected 14.2 points less often than Male (n = 10,860) "
+        "(95 % CI 12.6 to 15.8, n = 16,192; limit at most 10.0 points): fail."
+    )
 
 
 def test_the_precedence_of_verdicts() -> None:

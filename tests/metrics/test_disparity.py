@@ -82,6 +82,8 @@ def test_hand_computed():
     found = gaps(counts_of([[40, 10, 10, 40], [30, 20, 20, 30], [35, 15, 5, 45]]))
     assert found["demographic_parity_difference"].value == pytest.approx(0.1)
     assert found["demographic_parity_difference"].compared == ("g0", "g2")
+    assert found["demographic_parity_difference"].compared_counts == (100, 100)
+    assert found["equalized_odds_difference"].compared_counts == (50, 50)
     assert found["demographic_parity_ratio"].value == pytest.approx(50 / 60)
     assert found["equalized_odds_difference"].value == pytest.approx(0.3)
     assert found["equalized_odds_difference"].compared == ("g1", "g2")
