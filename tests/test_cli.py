@@ -67,7 +67,7 @@ def test_run_needs_no_further_flag_and_writes_everything(
     last = out.strip().splitlines()
     assert last[-1] == f"Report: {folder.relative_to(tmp_path) / 'report.html'}"
     assert "FAIL" in out
-    assert "south (group) is selected" in out
+    assert "south (group, n = " in out
 
 
 def test_results_match_the_published_schema(loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,7 +90,7 @@ def test_the_gate_writes_nothing_unless_asked(audited: Path, capsys: pytest.Capt
     assert sorted(audited.rglob("*")) == before
     out = capsys.readouterr().out
     assert "FAIL" in out
-    assert "south (group) is selected" in out
+    assert "south (group, n = " in out
 
 
 def test_out_gets_the_judged_report_and_the_formats(audited: Path, tmp_path: Path) -> None:
