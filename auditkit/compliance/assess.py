@@ -107,10 +107,12 @@ def _assess(clause: Clause, report: Report, facts: Facts, impact: ImpactTables |
         items += found
         missing += lacking
     for pattern in clause.measurements:
-        named = [item for item in _measured(report, pattern) if _of_roles(item, clause, impact)]
+        either = [item for one in pattern.split("|") for item in _measured(report, one)]
+        named = [item for item in either if _of_roles(item, clause, impact)]
         items += [item for item in named if item not in items]
         if not named:
-            missing.append(f"Not measured in this run: {_pattern_words(pattern)}{_why_not(report, pattern)}")
+            first = pattern.partition("|")[0]
+            missing.append(f"Not measured in this run: {_pattern_words(first)}{_why_not(report, first)}")
     for pattern in clause.exhibits:
         stated = _exhibited(report, pattern)
         items += [item for item in stated if item not in items]
