@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
 from auditkit.evidence.policy import Limit
 from auditkit.evidence.regression import DIFFERENCE_UNIT
@@ -21,8 +23,12 @@ ABBREVIATIONS = {name.lower(): name for name in ("ROC", "AUC", "RMSE", "MAE")}
 
 
 def title(measurement_id: str) -> str:
-    """Return the words of an id: `fairness.false_positive_rate` becomes `False positive rate`."""
-    words = measurement_id.partition(".")[2].replace("_", " ")
+    """Return the words of an id: `fairness.false_positive_rate` becomes `False positive rate`.
+
+    >>> title("leakage.true_positive_rate_at_0_1_percent")
+    'True positive rate at 0.1 percent'
+    """
+    words = re.sub(r"(\d)_(\d)", r"\1.\2", measurement_id.partition(".")[2]).replace("_", " ")
     words = " ".join(ABBREVIATIONS.get(word, word) for word in words.split())
     return words[:1].upper() + words[1:]
 
