@@ -52,16 +52,17 @@ def _kept(gradients: torch.Tensor) -> Part:
 
 
 def _linear(layer: nn.Linear, runs: Runs) -> dict[str, Part]:
+    if len(runs) == 1 and runs[0][0].ndim == 2:
+        ((row, back),) = runs
+        square = torch.linalg.vector_norm(back, dim=1).square()
+        both = square * torch.linalg.vector_norm(row, dim=1).square()
+        return {
+            "weight": (both, lambda factors: (back * factors[:, None]).T @ row),
+            "bias": (square, lambda factors: factors @ back),
+        }
     taken = _joined([x.reshape(len(x), -1, layer.in_features) for x, _ in runs])
     given = _joined([g.reshape(len(g), -1, layer.out_features) for _, g in runs])
     places = taken.shape[1]
-    if places == 1:
-        row, back = taken.squeeze(1), given.squeeze(1)
-        square = back.square().sum(1)
-        return {
-            "weight": (square * row.square().sum(1), lambda factors: (back * factors[:, None]).T @ row),
-            "bias": (square, lambda factors: factors @ back),
-        }
     if places * (layer.in_features + layer.out_features) >= layer.weight.numel():
         return {"weight": _kept(given.mT @ taken), "bias": _kept(given.sum(1))}
     # The norm of a sum over places without the sum: all pairs of places (Li et al. 2022, arXiv:2110.05679).
@@ -172,8 +173,8 @@ def require_known_layers(module: nn.Module) -> None:
 class _Tap:
     """Stands in a layer's `forward` for one training, and takes down its runs during each pass."""
 
-    def __init__(self, name: str, layer: nn.Module) -> None:
-        self.name, self.layer, self.forward = name, layer, layer.forward
+    def __init__(self, name: str, layer: nn.Module, anchor: torch.Tensor) -> None:
+        self.name, self.layer, self.forward, self.anchor = name, layer, layer.forward, anchor
         self.own = {key: p for key, p in layer.named_parameters(recurse=False) if p.requires_grad}
         self.start(0)
 
@@ -182,7 +183,6 @@ class _Tap:
         self.inputs: list[torch.Tensor] = []
         self.versions: list[int] = []
         self.given: list[torch.Tensor | None] = []
-        self.leaves: list[torch.Tensor] = []
         self.waiting = 0
         self.parts: dict[str, Part] = {}
 
@@ -198,7 +198,7 @@ class _Tap:
         if not torch.is_grad_enabled():
             return out
         if not out.requires_grad:
-            self.leaves.append(out.requires_grad_())
+            out = _Anchored.apply(out, self.anchor)
         out.register_hook(functools.partial(self.receive, len(self.inputs)))  # type: ignore[no-untyped-call]
         self.inputs.append(x)
         self.versions.append(x._version)
@@ -215,12 +215,24 @@ class _Tap:
     def finish(self) -> None:
         if any(x._version != version for x, version in zip(self.inputs, self.versions, strict=True)):
             raise NotRun(f"the input of layer {self.name} is changed in place")
-        runs = [(_wide(x.detach()), _wide(g)) for x, g in zip(self.inputs, self.given, strict=True) if g is not None]
+        runs = [(_wide(x), _wide(g)) for x, g in zip(self.inputs, self.given, strict=True) if g is not None]
         self.inputs, self.given, self.versions = [], [], []
-        if any(len(tensor) != self.row_count for run in runs for tensor in run):
+        if any(tensor.shape[0] != self.row_count for run in runs for tensor in run):
             raise NotRun(f"layer {self.name} does not see its rows in the first dimension")
         if runs:
             self.parts = KNOWN[type(self.layer)](self.layer, runs)
+
+
+class _Anchored(torch.autograd.Function):
+    """A layer's output as it is, and a reason for the backward pass to come so far; the output need not be kept."""
+
+    @staticmethod
+    def forward(ctx: Any, out: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
+        return out.view_as(out)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:  # type: ignore[override]
+        return None, gradient.new_zeros(())
 
 
 def _wide(values: torch.Tensor) -> torch.Tensor:
@@ -236,8 +248,9 @@ def book_kept(module: nn.Module, *, output: Output) -> Iterator[ClippedSum]:
     """
     require_known_layers(module)
     parameters = {p: name for name, p in module.named_parameters() if p.requires_grad}
+    anchor = torch.zeros((), device=next(iter(parameters)).device, requires_grad=True)
     taps = [
-        _Tap(name or "(root)", layer)
+        _Tap(name or "(root)", layer, anchor)
         for name, layer in module.named_modules()
         if any(p.requires_grad for p in layer.parameters(recurse=False))
     ]
@@ -246,26 +259,24 @@ def book_kept(module: nn.Module, *, output: Output) -> Iterator[ClippedSum]:
         for tap in taps:
             tap.start(len(targets))
         loss = loss_of_rows(module, inputs, targets, output).sum()
-        leaves = [leaf for tap in taps for leaf in tap.leaves]
-        found = torch.autograd.grad(loss, [*leaves, *parameters], allow_unused=True)
-        for name, gradient in zip(parameters.values(), found[len(leaves) :], strict=True):
+        _, *found = torch.autograd.grad(loss, [anchor, *parameters], allow_unused=True)
+        for name, gradient in zip(parameters.values(), found, strict=True):
             if gradient is not None:
                 raise NotRun(f"{name} is used outside the layer that owns it")
-        for tap in taps:
-            if tap.waiting:  # a run of it has no part in the loss
-                tap.finish()
-        weighted: dict[nn.Parameter, Weighted] = {}
-        squares = torch.zeros(len(targets), device=targets.device)
-        for tap in taps:
-            for key, parameter in tap.own.items():
-                if key in tap.parts:
-                    square, weighted[parameter] = tap.parts[key]
-                    squares = squares + square
-        factors = clipping_factors(squares.sqrt(), max_grad_norm)
-        sums = [weighted[p](factors) if p in weighted else torch.zeros_like(p) for p in parameters]
-        for tap in taps:
-            tap.start(0)
-        return sums
+        with torch.no_grad():
+            for tap in taps:
+                if tap.waiting:  # a run of it has no part in the loss
+                    tap.finish()
+            squares: list[torch.Tensor] = []
+            weighted: dict[nn.Parameter, Weighted] = {}
+            for tap in taps:
+                for key, parameter in tap.own.items():
+                    if key in tap.parts:
+                        square, weighted[parameter] = tap.parts[key]
+                        squares.append(square)
+                tap.start(0)
+            factors = clipping_factors(torch.stack(squares).sum(0).sqrt(), max_grad_norm)
+            return [weighted[p](factors) if p in weighted else torch.zeros_like(p) for p in parameters]
 
     for tap in taps:
         tap.layer.forward = tap

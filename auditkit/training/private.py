@@ -11,8 +11,7 @@ import copy
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -167,11 +166,10 @@ def fit_private(
                 max_grad_norm=max_grad_norm,
                 seed=int(np.random.SeedSequence(entropy).generate_state(3, np.uint64)[2] >> 1),
             )
-        with (
-            clipper_for(
-                module, all_inputs, all_labels, output=output, clipping=clipping, row_passes=epochs * row_count
-            ) as clipper,
-            private_step(
+        with clipper_for(
+            module, all_inputs, all_labels, output=output, clipping=clipping, row_passes=epochs * row_count
+        ) as clipper:
+            take_step = private_step(
                 trainable(module),
                 adam,
                 clipper.clipped_sum,
@@ -181,8 +179,7 @@ def fit_private(
                 generator=generator,
                 physical_batch_size=physical_batch_size,
                 canaries=planted,
-            ) as take_step,
-        ):
+            )
             for step in range(taken + 1, steps + 1):
                 if file is not None and (step - taken - 1) % chunk == 0:
                     file.save(module, adam, taken=step - 1, spent=min(step - 1 + chunk, steps), lost=lost)
@@ -248,7 +245,6 @@ def trained_part(module: nn.Module) -> str:
     return f"{count:,} of {total:,} parameters ({named}); the others stay as they began"
 
 
-@contextmanager
 def private_step(
     parameters: list[nn.Parameter],
     optimizer: torch.optim.Optimizer,
@@ -260,13 +256,15 @@ def private_step(
     generator: torch.Generator,
     physical_batch_size: int | None = None,
     canaries: Canaries | None = None,
-) -> Iterator[Callable[[torch.Tensor, torch.Tensor], None]]:
-    """Yield a function that takes one DP-SGD step on a batch (inputs, labels), which may be empty.
+) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    """Return a function that takes one DP-SGD step on a batch (inputs, labels), which may be empty.
 
-    Noise and the division by the expected batch are Opacus's.
+    Noise and the division by the expected batch are Opacus's, which sees all gradients as one vector.
     """
+    sizes = [parameter.numel() for parameter in parameters]
+    vector = nn.Parameter(parameters[0].new_zeros(sum(sizes)))
     noisy = DPOptimizerFastGradientClipping(
-        optimizer,
+        torch.optim.SGD([vector]),
         noise_multiplier=noise_multiplier,
         max_grad_norm=max_grad_norm,
         expected_batch_size=expected_batch_size,
@@ -275,28 +273,26 @@ def private_step(
 
     def step(inputs: torch.Tensor, labels: torch.Tensor) -> None:
         # An empty batch gets its noise all the same: that it is absent would tell that nothing was drawn.
-        sums = [torch.zeros_like(parameter) for parameter in parameters]
+        total = torch.zeros_like(vector)
         most = physical_batch_size or max(1, len(labels))
         for start in range(0, len(labels), most):
-            part = clipped_sum(inputs[start : start + most], labels[start : start + most], max_grad_norm)
-            for total, more in zip(sums, part, strict=True):
-                total += more
+            sums = clipped_sum(inputs[start : start + most], labels[start : start + most], max_grad_norm)
+            total += torch.cat([part.flatten() for part in sums])
         if canaries is not None:
-            canaries.add(sums)
-        for parameter, total in zip(parameters, sums, strict=True):
-            parameter.summed_grad = total  # type: ignore[attr-defined]
+            canaries.add([total])
+        vector.summed_grad = total  # type: ignore[attr-defined]
         noisy.add_noise()
         noisy.scale_grad()
+        assert vector.grad is not None  # Opacus has put the noisy mean there
         if canaries is not None:
-            canaries.observe([parameter.grad for parameter in parameters if parameter.grad is not None])
+            canaries.observe([vector.grad])
+        for parameter, part in zip(parameters, vector.grad.split(sizes), strict=True):  # type: ignore[no-untyped-call]
+            parameter.grad = part.view_as(parameter)
         optimizer.step()
-        noisy.zero_grad(set_to_none=True)
-
-    try:
-        yield step
-    finally:
         for parameter in parameters:
-            del parameter.summed_grad  # type: ignore[attr-defined]
+            parameter.grad = None
+
+    return step
 
 
 def refuse_unsupported_layers(module: nn.Module) -> None:

@@ -23,6 +23,7 @@ from auditkit.training.per_row import ClippedSum, looped_gradients
 from auditkit.training.private import fit_private, poisson_sample, private_step
 
 CPU = torch.device("cpu")
+Step = Callable[[torch.Tensor, torch.Tensor], None]
 EACH = pytest.mark.parametrize("way", ["bookkeeping", "chunked", "ghost", "hooks"])
 
 
@@ -85,9 +86,8 @@ def one_step(
     before = weights(module)
     module.train()
     descent = torch.optim.SGD(module.parameters(), lr=1.0)
-    with (
-        summed_by(way, module, output="logits") as clipped_sum,
-        private_step(
+    with summed_by(way, module, output="logits") as clipped_sum:
+        step = private_step(
             list(module.parameters()),
             descent,
             clipped_sum,
@@ -96,8 +96,7 @@ def one_step(
             expected_batch_size=batch,
             generator=noise_source(),
             physical_batch_size=physical_batch_size,
-        ) as step,
-    ):
+        )
         step(inputs, labels)
     return weights(module) - before
 
@@ -180,20 +179,19 @@ def watched(monkeypatch: pytest.MonkeyPatch, *, learning_rate: float) -> Iterato
     """Run fit_private by plain descent, and note each batch's size and what its step added to the weights."""
     taken: list[tuple[int, torch.Tensor]] = []
 
-    @contextmanager
     def spy(
         parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, clipped_sum: ClippedSum, **settings: Any
-    ) -> Iterator[Any]:
+    ) -> Step:
         descent = torch.optim.SGD(parameters, lr=learning_rate)
-        with private_step(parameters, descent, clipped_sum, **settings) as step:
+        step = private_step(parameters, descent, clipped_sum, **settings)
 
-            def noted(inputs: torch.Tensor, labels: torch.Tensor) -> None:
-                before = nn.utils.parameters_to_vector(parameters).detach().clone()
-                step(inputs, labels)
-                after = nn.utils.parameters_to_vector(parameters).detach()
-                taken.append((len(labels), after - before))
+        def noted(inputs: torch.Tensor, labels: torch.Tensor) -> None:
+            before = nn.utils.parameters_to_vector(parameters).detach().clone()
+            step(inputs, labels)
+            after = nn.utils.parameters_to_vector(parameters).detach()
+            taken.append((len(labels), after - before))
 
-            yield noted
+        return noted
 
     with monkeypatch.context() as patch:
         patch.setattr(private, "private_step", spy)
@@ -238,17 +236,16 @@ def test_batches_of_a_fixed_size_would_be_caught(monkeypatch: pytest.MonkeyPatch
 def test_a_last_step_without_noise_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted bug: noise off in the last step; without gradients such a step moves nothing."""
 
-    @contextmanager
-    def faulty(*parts: Any, honest: Any = private_step, **settings: Any) -> Iterator[Any]:
+    def faulty(*parts: Any, honest: Any = private_step, **settings: Any) -> Step:
         batches: list[torch.Tensor] = []
-        with honest(*parts, **settings) as step:
+        step = honest(*parts, **settings)
 
-            def all_but_the_last(inputs: torch.Tensor, labels: torch.Tensor) -> None:
-                batches.append(labels)
-                if len(batches) < 40:
-                    step(inputs, labels)
+        def all_but_the_last(inputs: torch.Tensor, labels: torch.Tensor) -> None:
+            batches.append(labels)
+            if len(batches) < 40:
+                step(inputs, labels)
 
-            yield all_but_the_last
+        return all_but_the_last
 
     monkeypatch.setitem(globals(), "private_step", faulty)
     with pytest.raises(AssertionError, match="a step without its noise"):
