@@ -91,6 +91,13 @@ def check_name(name: str) -> None:
         raise InputError(f"unknown method {name!r}{closest(name, METHODS)}; known are {', '.join(METHODS)}.")
 
 
+def check_kind(name: str, kind: Kind) -> None:
+    """Raise InputError where a method is not for this kind of input."""
+    if kind not in METHODS[name].kinds:
+        others = ", ".join(other for other, each in METHODS.items() if kind in each.kinds)
+        raise InputError(f"method {name} is not for a {kind}; choose one of {others}.")
+
+
 def is_program(module: nn.Module) -> bool:
     """Return whether a module, or a part of it, is a compiled graph, whose layers cannot be hooked."""
     return any(
@@ -98,9 +105,7 @@ def is_program(module: nn.Module) -> bool:
     )
 
 
-def refusal(
-    name: str, *, kind: Kind, module: nn.Module, has_gradient: bool = True, column_count: int = 0
-) -> str | None:
+def refusal(name: str, *, module: nn.Module, has_gradient: bool = True, column_count: int = 0) -> str | None:
     """Return why a method would fail, or be silently wrong, on a model; None where it is right.
 
     DeepLift counts on hooks of every nonlinear layer. Where a layer cannot be hooked, in a compiled graph or in a
@@ -108,9 +113,6 @@ def refusal(
     other case shows only in the sum of the attributions, which `auditkit.attribution.columns.deep_lift` checks.
     """
     method = METHODS[name]
-    if kind not in method.kinds:
-        others = ", ".join(other for other, each in METHODS.items() if kind in each.kinds)
-        return f"{method.title} is not for a {kind}; choose one of {others}"
     if method.reads == "layers" and is_program(module):
         return f"{method.title} hooks layers, and on a compiled program it would be silently wrong"
     if method.layer is not None and not any(isinstance(part, method.layer) for part in module.modules()):
@@ -128,11 +130,14 @@ def choose_method(
     """Return the name of the method that is taken, and notes: why not the usual one, where that is refused.
 
     Raises:
+        InputError: the method that was asked for is not for this kind of input.
         NotRun: the method that was asked for is refused, or every default is.
     """
+    if asked is not None:
+        check_kind(asked, kind)
     refused: list[str] = []
     for name in DEFAULTS[kind] if asked is None else (asked,):
-        reason = refusal(name, kind=kind, module=module, has_gradient=has_gradient, column_count=column_count)
+        reason = refusal(name, module=module, has_gradient=has_gradient, column_count=column_count)
         if reason is None:
             return name, [f"{_capital(METHODS[name].title)} explain the model: {why}." for why in refused]
         refused.append(reason)

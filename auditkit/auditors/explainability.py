@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from auditkit.attribution import checks
 from auditkit.attribution.decision import Decided, Explained
 from auditkit.attribution.gradients import has_gradient
-from auditkit.attribution.methods import check_name, choose_method
+from auditkit.attribution.methods import check_kind, check_name, choose_method
 from auditkit.auditors.explained_columns import explain_columns
 from auditkit.auditors.explained_images import explain_images
 from auditkit.auditors.explained_rows import sample_rows
@@ -81,6 +81,15 @@ class Explainability:
         if not 0 < self.tolerance < 1:
             raise InputError(f"tolerance must lie between 0 and 1, got {self.tolerance}.")
 
+    def check(self, subject: Subject) -> None:
+        """Refuse a method that is not for this kind of input, and columns that the model does not read."""
+        if self.method is not None:
+            check_kind(self.method, subject.schema.kind)
+        columns = list(subject.schema.column_slices())
+        for name in self.immutable:
+            if name not in columns:
+                raise InputError(f"immutable: the model reads no column {name!r}{closest(name, columns)}.")
+
     def audit(self, subject: Subject) -> Evidence:
         """Attribute the decision of a seeded sample of rows to the columns, and check whether to believe it."""
         kind = subject.schema.kind
@@ -138,13 +147,6 @@ class Explainability:
             notes=notes,
             tolerance=self.tolerance,
             with_gradient=slopes,
-            immutable=self._immutable(subject),
+            immutable={*self.immutable, *subject.schema.immutable, *subject.sensitive},
             show_rows=self.show_rows,
         )
-
-    def _immutable(self, subject: Subject) -> set[str]:
-        columns = list(subject.schema.column_slices())
-        for name in self.immutable:
-            if name not in columns:
-                raise InputError(f"immutable: the model reads no column {name!r}{closest(name, columns)}.")
-        return {*self.immutable, *subject.schema.immutable, *subject.sensitive}

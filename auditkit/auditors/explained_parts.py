@@ -11,7 +11,7 @@ from torch import nn
 
 from auditkit.attribution import checks
 from auditkit.attribution.decision import Floats
-from auditkit.attribution.methods import METHODS, Kind, refusal
+from auditkit.attribution.methods import METHODS, refusal
 from auditkit.attribution.parts import (
     Parts,
     agreement,
@@ -146,11 +146,10 @@ def trust_checks(
 
 def _second_method(method: str, schema: Schema, module: nn.Module) -> str | None:
     """Return a method of another kind that is right for the model, to compare with."""
-    kind: Kind = schema.kind
-    gradients = {"image": "integrated_gradients", "text": "layer_integrated_gradients"}.get(kind)
+    gradients = {"image": "integrated_gradients", "text": "layer_integrated_gradients"}.get(schema.kind)
     if method != "occlusion":
         return "occlusion"
-    return gradients if gradients and refusal(gradients, kind=kind, module=module) is None else None
+    return gradients if gradients and refusal(gradients, module=module) is None else None
 
 
 def explained_words(schema: Schema) -> str:

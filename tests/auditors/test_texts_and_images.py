@@ -8,6 +8,7 @@ import pytest
 from planted import backdoored, images, reviews
 
 from auditkit import Report, audit
+from auditkit.errors import InputError
 from auditkit.render.html import render_html
 from auditkit.subject.data import data_from_frame
 from auditkit.training.train import train
@@ -94,10 +95,10 @@ def test_other_methods_find_the_planted_word(text_model: Path, method: str, said
     assert (report.measurement("explainability.failed_trust_checks") is None) == (method == "attention")
 
 
-def test_a_method_that_would_be_wrong_is_refused_with_the_reason(text_model: Path):
+def test_a_method_for_another_kind_of_input_is_a_usage_error(text_model: Path):
     settings = {"explainability": {"method": "deep_lift"}}
-    report = audit(text_model, reviews(50), only=["explainability"], settings=settings, device="cpu")
-    assert "DeepLift is not for a text" in (outcome(report, "explainability").reason or "")
+    with pytest.raises(InputError, match="method deep_lift is not for a text; choose one of layer_integrated"):
+        audit(text_model, reviews(50), only=["explainability"], settings=settings, device="cpu")
 
 
 def test_no_text_of_the_data_is_in_the_report_by_default(text_report: Report):

@@ -268,6 +268,12 @@ def test_a_schema_that_contradicts_itself(options, match):
     assert "\n" not in str(caught.value)
 
 
+def test_only_a_feature_can_be_immutable():
+    Schema.model_validate({**CENSUS.model_dump(), "immutable": [CENSUS.features[0].name]})
+    with pytest.raises(ValidationError, match="the immutable column 'nobody' is no feature"):
+        Schema.model_validate({**CENSUS.model_dump(), "immutable": ["nobody"]})
+
+
 def test_features_that_contradict_themselves():
     for wrong in (
         {"kind": "categorical"},
