@@ -12,10 +12,16 @@ from auditkit.metrics.estimates import Bound, Estimate, absent
 
 Table = NDArray[np.int64]
 
+ROWS_AT_ONCE = 2**20
+
 
 def confusion_table(labels: NDArray[np.int64], decisions: NDArray[np.int64], classes: int) -> Table:
     """Return how many rows have each label and each decision: int64, (labels, decisions)."""
-    return np.bincount(labels * classes + decisions, minlength=classes * classes).reshape(classes, classes)
+    table = np.zeros(classes * classes, dtype=np.int64)
+    for start in range(0, len(labels), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        table += np.bincount(labels[rows] * classes + decisions[rows], minlength=len(table))
+    return table.reshape(classes, classes)
 
 
 def accuracy(table: Table, levels: Sequence[float]) -> Estimate:

@@ -138,9 +138,10 @@ def quality_measurement(
     fewest = groups.min_group if groups.codes is not None else 0
 
     def statistic(labels: Labels, given: NDArray[Any], levels: Sequence[float]) -> Estimate:
-        few = _too_few(quality.needs, np.bincount(labels, minlength=class_count), fewest)
-        if few:
-            return Estimate(reason=few)
+        if quality.needs and fewest:
+            few = _too_few(quality.needs, np.bincount(labels, minlength=class_count), fewest)
+            if few:
+                return Estimate(reason=few)
         if quality.of == "decisions":
             return quality.statistic(confusion_table(labels, given, class_count), levels)
         return quality.statistic(labels, given, levels)
@@ -162,7 +163,7 @@ def quality_measurement(
 def _too_few(needs: str, rows: Labels, fewest: int) -> str | None:
     """Return why too few rows have a label that a number rests on; where there are none, its statistic says so."""
     few = (rows > 0) & (rows < fewest)
-    if not needs or not few.any():
+    if not few.any():
         return None
     if len(rows) > 2:
         return f"{int(few.sum())} of {len(rows)} classes have fewer than {fewest} rows"
