@@ -76,6 +76,14 @@ def trust_checks(
             level,
         ),
         mean_check(
+            "insertion_advantage",
+            checks.insertion_advantage(explained, by_column, seed=seed),
+            "higher",
+            0.0,
+            "Petsiuk et al. 2018, arXiv:1806.07421",
+            level,
+        ),
+        mean_check(
             "method_agreement",
             checks.rank_correlation(by_column[compared], other.by_column),
             "higher",

@@ -56,6 +56,7 @@ class Explainability:
             "infidelity",
             "maximum_sensitivity",
             "deletion_advantage",
+            "insertion_advantage",
             "method_agreement",
             "randomised_weights_correlation",
             "failed_trust_checks",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations, permutations
 
 import numpy as np
@@ -238,13 +240,25 @@ def test_rank_correlation_is_spearmans() -> None:
     assert np.isnan(checks.rank_correlation(np.zeros((1, 4)), first[:1, :4]))[0]
 
 
-def test_deletion_knows_a_good_order_from_a_bad_one() -> None:
+@pytest.mark.parametrize("advantage", [checks.deletion_advantage, checks.insertion_advantage])
+def test_deletion_and_insertion_know_a_good_order_from_a_bad_one(advantage: Callable[..., np.ndarray]) -> None:
     target = explained(of(network(8)), width=8)
     good = exact_shapley(target)
     bad = np.random.default_rng(42).normal(size=good.shape)
-    assert checks.deletion_advantage(target, good, seed=0).mean() > 0.2
-    assert abs(checks.deletion_advantage(target, bad, seed=0).mean()) < 0.1
-    assert checks.deletion_advantage(target, -good, seed=0).mean() < -0.2
+    assert advantage(target, good, seed=0).mean() > 0.2
+    assert abs(advantage(target, bad, seed=0).mean()) < 0.1
+    assert advantage(target, -good, seed=0).mean() < -0.2
+
+
+def test_insertion_and_deletion_by_hand() -> None:
+    # f = 3 x0 + x1 from 0 to (1, 1): after the first column 3 or 1 is gained; a random order is either.
+    rows = np.ones((400, 2), dtype=np.float32)
+    base = explained(lambda part: 3 * part[:, 0] + part[:, 1], width=2)
+    target = replace(base, inputs=rows, predicted=np.zeros(400, dtype=np.int64), baseline=np.zeros(2, np.float32))
+    for advantage in (checks.deletion_advantage, checks.insertion_advantage):
+        found = advantage(target, rows * [3, 1], seed=0)
+        assert set(found.round(6)) == {0.0, 0.5}
+        assert found.mean() == pytest.approx(0.25, abs=0.05)
 
 
 def test_randomised_layers_go_from_the_output_back_and_leave_the_module_alone() -> None:
