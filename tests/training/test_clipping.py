@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from auditkit.errors import InputError, NotRun
 from auditkit.subject.architectures import build
+from auditkit.subject.program import ExportedNetwork
 from auditkit.training import chunked, clipping, fit, per_row
 from auditkit.training.clipping import Clipping, Way, clipper_for, summed_by
 from auditkit.training.fit import Output
@@ -426,6 +427,22 @@ def test_every_way_trains_to_the_same_weights() -> None:
         assert ledger.clipping == {"opacus": "ghost"}.get(asked, asked)
     assert distance(found["bookkeeping"], found["chunked"]) < 1e-5
     assert distance(found["bookkeeping"], found["opacus"]) < 1e-5
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.export's own
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_an_exported_program_is_clipped_in_chunks_and_opacus_is_not_believed(name: str) -> None:
+    """A program has no layers: Opacus hooks nothing in it, and would clip by norms that miss gradients."""
+    module, data = make(name), batch(name)
+    rows = torch.export.Dim("rows", min=2)
+    program = torch.export.export(module, (data[0],), dynamic_shapes=({0: rows},))
+    exported = ExportedNetwork(program, None)
+    with clipper_for(exported, *data, output="logits") as clipper:
+        found = clipper.clipped_sum(*data, 0.05)
+    assert clipper.way == "chunked"
+    assert distance(found, exact_sum(module, data, 0.05)) < 1e-6
+    with pytest.raises(NotRun), clipper_for(exported, *data, output="logits", clipping="opacus"):
+        pass
 
 
 def test_large_networks_are_cut_into_smaller_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
