@@ -35,7 +35,7 @@ SPOKEN = ("alt", "aria-label", "title")  # the attributes that a reader hears or
 
 _NUMBER = r"[-\u2212+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?"
 _NUMBERS = re.compile(_NUMBER)
-_KEPT = re.compile(r"n\d*|name\d*")  # the placeholders of numbers and of names
+_KEPT = re.compile(r"n\d*|name\d*|group\d*")  # the placeholders of numbers and of names
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _HAS_WORDS = re.compile(r"[A-Za-z]")
 _FOREIGN = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af]")  # a text that people wrote in another script is not English
@@ -54,14 +54,15 @@ class Template(NamedTuple):
 
     pattern: re.Pattern[str]
     piece: str
+    letter_count: int
     words: str
 
 
 class Catalogue:
     """The entries of one language.
 
-    A placeholder `{n...}` stands for a number and `{name...}` for a name, and both are kept; any other is looked up
-    in turn. `(s)` may be there or not, `[is|are]` is either.
+    A placeholder `{n...}` stands for a number, `{name...}` for any name and `{group...}` for a known one, and they are
+    kept; any other is looked up in turn. `(s)` may be there or not, `[is|are]` is either.
     """
 
     def __init__(self, entries: dict[str, str], punctuation: dict[str, str]) -> None:
@@ -73,7 +74,7 @@ class Catalogue:
                 self.templates.append(_template(key, words))
             else:
                 self.exact[key] = words
-        self.templates.sort(key=lambda template: -len(_PLACEHOLDER.sub("", template.pattern.pattern)))
+        self.templates.sort(key=lambda template: -template.letter_count)
 
 
 class Translator:
@@ -104,18 +105,25 @@ class Translator:
         if not any(character.isalnum() for character in text):
             return self._marks(text)
         known = {text, text[:1].lower() + text[1:]} & self.names or _FOREIGN.search(text)
-        if known or not _HAS_WORDS.search(_NUMBERS.sub("", text)):
+        if known:
             return text
+        if not _HAS_WORDS.search(_NUMBERS.sub("", text)):
+            return self._parts(text) or text
         for ends in _SENTENCES:
             if (said := self._join(ends.split(text))) is not None:
                 return said
         return self._parts(text)
 
     def _fill(self, words: str, values: dict[str, str]) -> str | None:
+        if any(key.startswith("group") and not self._is_name(value) for key, value in values.items()):
+            return None
         said = {key: value if _KEPT.fullmatch(key) else self.say(value) for key, value in values.items()}
         if None in said.values():
             return None
         return _PLACEHOLDER.sub(lambda match: said[match[1]] or "", words)
+
+    def _is_name(self, text: str) -> bool:
+        return text in self.names or text.endswith("…")
 
     def _join(self, sentences: list[str]) -> str | None:
         """Translate sentences in as long groups as the catalogue has entries for."""
@@ -156,7 +164,7 @@ def _template(key: str, words: str) -> Template:
         else:
             pattern += re.escape(part)
             literals.append(part)
-    return Template(re.compile(pattern, re.DOTALL), max(literals, key=len), words)
+    return Template(re.compile(pattern, re.DOTALL), max(literals, key=len), sum(map(len, literals)), words)
 
 
 @cache
