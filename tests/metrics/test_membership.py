@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 from sklearn import metrics as sklearn
 
 from auditkit.errors import InputError
 from auditkit.metrics.attacks import AUC, Attack, attack_scores, split_control
 from auditkit.metrics.membership import (
     confidence,
+    confidence_of_errors,
     exposed_share,
     lira_scores,
     loss_scores,
@@ -206,3 +207,13 @@ def test_permuting_the_rows_changes_nothing() -> None:
     assert [part.value for part in attack.measurements()] == [part.value for part in permuted.measurements()]
     assert attack.exposed() == permuted.exposed()
     assert attack.measurements()[0].id == AUC
+
+
+def test_errors_of_a_regression_are_attacked_as_a_normal_likelihood() -> None:
+    errors = np.array([-3.0, -0.5, 0.0, 0.2, 1.0])
+    found = confidence_of_errors(errors, 2.0)
+    assert np.isfinite(found).all()
+    likelihood = np.exp(-(errors**2) / 8)
+    assert np.allclose(special.expit(found), likelihood)
+    assert np.allclose(loss_scores(found), -(errors**2) / 8)
+    assert (np.argsort(found) == np.argsort(-np.abs(errors))).all()

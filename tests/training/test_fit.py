@@ -203,3 +203,28 @@ def test_refuses_modules_that_cannot_be_trained_on_these_rows() -> None:
         fit(nn.ReLU(), *rows(), device=CPU)
     with pytest.raises(ModelFileError, match="no trainable parameters"):
         fit(mlp().requires_grad_(False), *rows(), device=CPU)
+
+
+def test_a_regression_learns_numbers_by_their_squared_error() -> None:
+    inputs, _ = rows(2000)
+    targets = inputs[:, 0] - 2 * inputs[:, 1] + 0.1 * np.random.default_rng(1).normal(size=2000).astype(np.float32)
+    module = mlp(classes=1)
+    record = fit(module, inputs, targets, learning_rate=1e-2, output="value", device=CPU)
+    with torch.inference_mode():
+        errors = module(torch.tensor(inputs)).numpy()[:, 0] - targets
+    assert (errors**2).mean() < 0.05
+    assert record.validation_row_count == 200
+    assert record.validation_losses[record.best_epoch - 1] == pytest.approx((errors**2).mean(), rel=1)
+    for wrong, match in (
+        (np.ones(2000), "not all the same"),
+        (np.where(np.arange(2000) == 3, np.nan, targets), "must be finite"),
+    ):
+        with pytest.raises(DatasetError, match=match):
+            fit(mlp(classes=1), inputs, wrong, output="value", device=CPU)
+    with pytest.raises(ModelFileError, match="one number for each row, got 2"):
+        fit(mlp(), inputs, targets, output="value", device=CPU)
+
+
+def test_numbers_are_held_out_as_one_class() -> None:
+    mask = stratified_mask(np.linspace(-1, 1, 57), share=0.1, seed=0)
+    assert mask.sum() == 5

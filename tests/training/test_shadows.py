@@ -106,3 +106,18 @@ def test_a_network_whose_code_depends_on_values_is_trained_alone(rows: tuple[np.
 
     shadows = train_shadows(lambda seed: Branching(4, 2), *rows, model_count=2, recipe=Recipe(1), seed=0, device=CPU)
     assert not shadows.batched
+
+
+def test_shadows_of_a_regression_say_numbers(rows: tuple[np.ndarray, np.ndarray]) -> None:
+    def fresh_line(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return nn.Linear(4, 1)
+
+    targets = rows[0] @ np.array([1.0, -1.0, 0.5, 0.0])
+    recipe = Recipe(epochs=60, batch_size=50, learning_rate=0.05)
+    found = train_shadows(
+        fresh_line, rows[0], targets, model_count=2, recipe=recipe, seed=0, device=CPU, output="value"
+    )
+    assert found.batched
+    assert found.probabilities.shape == (2, 200, 1)
+    assert np.abs(found.probabilities[:, :, 0] - targets).max() < 0.1
