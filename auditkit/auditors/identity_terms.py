@@ -88,7 +88,7 @@ class IdentityTerms:
         if schema.kind != "text":
             raise NotRun("the model reads no texts, whose words could be swapped")
         if schema.task != "binary":
-            raise NotRun("it compares the score of a positive class, and the model has more than two classes")
+            raise NotRun("it compares the score of a positive class, which only a model of two classes has")
         _ = subject.predictions.probabilities  # a model without probabilities is not run, with that reason
         chosen = np.random.default_rng(subject.seed).permutation(len(subject.labels))
         texts = subject.data.frame[schema.features[0].name].iloc[chosen]
