@@ -37,6 +37,9 @@ PRIVATE = 5
 EXPLAINED = 500
 """Forward passes that the explanation of a row takes, its trust checks included."""
 
+DAMAGED = 200
+"""Forward passes that a row takes to be damaged and attacked at every strength."""
+
 EPOCHS = 10
 """Passes over its rows that a shadow model takes until it stops early."""
 
@@ -255,6 +258,8 @@ def _costs(found: ModelFile, row_count: int, operations: int | None) -> Iterator
     if "explainability" in defaults:
         explained = min(int(defaults["explainability"].get("rows", row_count)), row_count)
         yield cost("explainability", explained * EXPLAINED)
+    if "robustness" in defaults:
+        yield cost("robustness", min(int(defaults["robustness"].get("rows", row_count)), row_count) * DAMAGED)
     training_row_count = found.card.training.get("row_count") if found.card is not None else None
     if isinstance(training_row_count, int):
         trained = training_row_count * BACKWARD

@@ -14,7 +14,7 @@ from auditkit.errors import InputError
 try:
     import fcntl
 except ImportError:  # Windows has no flock: there, two runs into one folder are not told apart
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # None in the place of a module says that it is absent
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -36,6 +36,7 @@ from auditkit.evidence.measurement import (
     SliceChart,
     Unit,
 )
+from auditkit.evidence.sentences import number
 from auditkit.metrics.estimates import Breakdown
 from auditkit.metrics.rates import rate_measurement
 from auditkit.subject.pixels import holds_images
@@ -212,15 +213,14 @@ def _shared(subject: Subject, columns: Sequence[str]) -> Measurement:
 def _glance(
     subject: Subject, columns: Sequence[str], repeated: int, shared: Measurement, constants: Sequence[str]
 ) -> Facts:
-    shares: Callable[[float], str] = lambda value: f"{value * 100:.1f} %"  # noqa: E731
     row_count = len(subject.labels)
     rows = [
         ("Rows", f"{row_count:,} audited of {subject.row_count_read:,} read"),
         ("Columns", f"{len(columns):,}"),
-        ("Rows that repeat an earlier one in every column", f"{repeated:,} ({shares(repeated / row_count)})"),
+        ("Rows that repeat an earlier one in every column", f"{repeated:,} ({number(repeated / row_count, 'rate')})"),
         (
             "Rows that also occur in the training data",
-            shared.reason or f"{round((shared.value or 0) * row_count):,} ({shares(shared.value or 0)})",
+            shared.reason or f"{round((shared.value or 0) * row_count):,} ({number(shared.value or 0, 'rate')})",
         ),
         ("Constant columns", ", ".join(constants) or "none"),
     ]

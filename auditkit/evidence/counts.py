@@ -53,7 +53,7 @@ class Counts:
         named = (self.columns, self.groups, self.classes) == (other.columns, other.groups, other.classes)
         return named and np.array_equal(self.table, other.table)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # Python's way to say unhashable, which object's type does not foresee
 
     def __add__(self, other: Counts) -> Counts:
         """Return the table of both parts together; groups that only one of them has are kept.

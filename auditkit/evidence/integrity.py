@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -271,10 +272,8 @@ def _key_bytes(path: str | Path) -> bytes:
 
 
 def _need_cryptography() -> None:
-    try:
-        import cryptography  # noqa: F401
-    except ImportError as error:
-        raise InputError("signatures need the package cryptography; pip install 'auditkit[sign]'.") from error
+    if find_spec("cryptography") is None:
+        raise InputError("signatures need the package cryptography; pip install 'auditkit[sign]'.")
 
 
 def _dump(document: Mapping[str, Any]) -> str:
