@@ -273,3 +273,30 @@ def test_equal_predictions_make_no_gap() -> None:
     assert r2 is not None
     assert r2.value is not None
     assert r2.value <= 0
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_texts_and_images_have_numbers_too(kind: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    if kind == "text":
+        words = np.array(["good", "bad", "fine", "poor", "nice", "dull"])
+        worth = np.array([3, -3, 1, -2, 2, -1])
+        drawn = rng.integers(0, 6, (500, 5))
+        frame = pd.DataFrame({"told": [" ".join(words[row]) for row in drawn], "y": worth[drawn].sum(1) + 0.5})
+        flags = ["--text", "told"]
+    else:
+        pixels = rng.normal(size=(500, 16))
+        frame = pd.DataFrame(pixels, columns=[f"p{place}" for place in range(16)]).assign(y=pixels[:, :4].sum(1))
+        flags = ["--image", "4x4"]
+    frame["y"] += rng.normal(0, 0.1, 500)
+    frame.iloc[:400].to_csv(tmp_path / "train.csv", index=False)
+    frame.iloc[400:].to_csv(tmp_path / "test.csv", index=False)
+    model = tmp_path / "model.pt"
+    command = ["train", "--dataset", str(tmp_path / "train.csv"), "--target", "y", *flags, "--epochs", "8"]
+    assert call([*command, "--out", str(model), "--quiet"]) == 0
+    assert open_model(model).schema.task == "regression", "told from numbers that are not whole"
+    out = tmp_path / "out"
+    assert call(["run", str(model), "--dataset", str(tmp_path / "test.csv"), "--quiet", "--out", str(out)]) in (0, 1)
+    report = read_report(out / "results.json")
+    assert {outcome.error for outcome in report.outcomes} == {None}
+    assert by_name(report)["explainability"].measurements

@@ -72,7 +72,8 @@ class Decisions:
         if schema.task == "regression":
             if self.prediction is None or self.score is not None or self.threshold is not None:
                 raise InputError("a regression has neither scores nor a threshold; pass --prediction alone.")
-            return Predictions(labels=numbers(frame, self.prediction), class_probabilities=None)
+            note = f"The numbers in {self.prediction} are predictions of {schema.target}, in its unit: task regression."
+            return Predictions(labels=numbers(frame, self.prediction), class_probabilities=None, notes=(note,))
         if schema.task != "binary" and (self.score is not None or self.threshold is not None):
             raise InputError(
                 f"scores and thresholds need two classes, and {schema.target} has {len(schema.classes)}; "
