@@ -198,7 +198,7 @@ class _Tap:
         if not torch.is_grad_enabled():
             return out
         if not out.requires_grad:
-            out = _Anchored.apply(out, self.anchor)
+            out = _Anchored.apply(out, self.anchor)  # type: ignore[no-untyped-call]
         out.register_hook(functools.partial(self.receive, len(self.inputs)))  # type: ignore[no-untyped-call]
         self.inputs.append(x)
         self.versions.append(x._version)
@@ -231,7 +231,7 @@ class _Anchored(torch.autograd.Function):
         return out.view_as(out)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:
         return None, gradient.new_zeros(())
 
 
