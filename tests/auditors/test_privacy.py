@@ -64,6 +64,7 @@ def test_the_ledger_states_what_it_must_and_what_it_does_not_cover(report: audit
     ledger = next(part for part in outcome.exhibits if part.title == "Privacy ledger, epsilon 1")
     assert isinstance(ledger, auditkit.Facts)
     stated = dict(ledger.rows)
+    assert stated["Clipping by"] == "book-keeping, out of one backward pass"
     for name in (
         "Guarantee",
         "Unit of privacy",
