@@ -157,7 +157,7 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
     except (RuntimeError, NotImplementedError) as error:
         raise NotRun(f"the model gives no gradient: {str(error).strip().splitlines()[0]}") from error
     finally:
-        module.train(training)
+        module.to("cpu").train(training)
     at = strengths.index(stated)
     turned = found.ten_steps[at]
     after = np.where(turned, -1, part.before.values)
