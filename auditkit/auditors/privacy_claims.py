@@ -76,7 +76,7 @@ def attack_claim(
         seed=subject.seed,
         device=subject.device,
         output=output,
-        clipping="opacus" if claimed.clipping in ("ghost", "hooks") else claimed.clipping,
+        clipping="opacus" if claimed.clipping == "ghost" or claimed.clipping == "hooks" else claimed.clipping,
         canaries=canary_count,
         on_canaries=judge,
         progress=lambda done, what: progress(done, f"testing the claim: {what}"),

@@ -117,11 +117,12 @@ def attack_attribute(
     matrix = np.column_stack([*(codes.astype(np.float64) for codes in columns), answers])
     rising = [*ordered, *(True for _ in range(answers.shape[1]))]
     known = len(columns)
-    learned, *judged = (rows[kept[groups[rows]]] for rows in (learned, *judged))
+    learned, own, unseen = (rows[kept[groups[rows]]] for rows in (learned, *judged))
     right = []
     for width in (known, matrix.shape[1]):
         forest = boosted_forest(rising[:width], seed=seed, balanced=True)
         forest.fit(matrix[learned, :width], groups[learned])
-        right.append([forest.predict(matrix[part, :width]) == groups[part] for part in judged])
-    members, others = (Guesses(*pair, groups[part]) for *pair, part in zip(*right, judged, strict=True))
+        right.append([forest.predict(matrix[part, :width]) == groups[part] for part in (own, unseen)])
+    (without, without_unseen), (helped, helped_unseen) = right
+    members, others = Guesses(without, helped, groups[own]), Guesses(without_unseen, helped_unseen, groups[unseen])
     return Attacked(members, others, len(learned))
