@@ -128,8 +128,8 @@ AUDITORS: dict[str, Words] = {
     "leakage": Words(
         asked=(
             "Can someone who has the model tell whether a row was among its training rows? Membership inference "
-            "attacks are made on it, with shadow models: networks like it that are trained on known halves of the rows. "
-            "And does it help to guess a sensitive value of a training row that is known but for that value?"
+            "attacks are made on it, with shadow models: networks like it that are trained on known halves of the "
+            "rows. And does it help to guess a sensitive value of a training row that is known but for that value?"
         ),
         reading=(
             "An area of 0.5, and as many hits as false alarms, are chance. What counts is how many training rows are "
@@ -162,12 +162,12 @@ AUDITORS: dict[str, Words] = {
     ),
     "robustness": Words(
         asked=(
-            "When does the model break? A sample of the rows is damaged in stated ways, more and more, and the answers are "
-            "compared with those to the same rows as they are; then an attacker who knows the model tries to turn them."
+            "When does the model break? A sample of the rows is damaged in stated ways, more and more, and the answers "
+            "are compared with those to the same rows as they are; then an attacker who knows the model tries to turn them."
         ),
         reading=(
-            "A curve that rises early means that small damages suffice to cost accuracy. Decisions can change without a "
-            "loss, where as many become right as become wrong. A share of decisions that an attack turns is a lower "
+            "A curve that rises early means that small damages suffice to cost accuracy. Decisions can change without "
+            "a loss, where as many become right as become wrong. A share of decisions that an attack turns is a lower "
             "bound: another attack may turn more."
         ),
         does_not_show=(

@@ -132,7 +132,7 @@ def test_a_regression_has_neither_classes_nor_a_threshold():
             declare(schema, **declared)
     with pytest.raises(InputError, match="task binary: the model's schema is of a regression"):
         declare(schema, task="binary")
-    module, output, notes = recognise(Returns(lambda rows: rows[:, 0].sigmoid()), ROWS, declared="value")
+    _, output, notes = recognise(Returns(lambda rows: rows[:, 0].sigmoid()), ROWS, declared="value")
     assert (output, notes) == ("value", [])
 
 
