@@ -3,6 +3,7 @@
 # make slow      the exhaustive tests                     make reports  regenerate the gallery in reports/
 # make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which
 # make lock      pin again what pyproject.toml asks for   make clean    remove what these made
+# make screenshots  the pictures of docs/, from the gallery
 # make bench     speed beside Fairlearn, in benchmarks/results     make coverage  how often intervals and searches hold
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo test check slow fuzz reports lock clean bench coverage
+.PHONY: install demo test check slow fuzz reports screenshots lock clean bench coverage
 
 install: .venv/installed
 
@@ -58,6 +59,9 @@ reports: install
 	  mkdir -p reports/$$name; \
 	  for file in $(REPORT); do cp reports/demo/$$name/$$file reports/$$name; done; \
 	done
+
+screenshots: install
+	$(BIN)/python docs/screenshots.py
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock

@@ -150,9 +150,9 @@ def test_numbers_names_and_order_follow_the_language() -> None:
         "Female（sex）的入选率比 Male 低 19.9 个百分点"
         "（95% 置信区间 18.8 至 21.0，n = 16,281；限值：不超过 10.0 个百分点）：不通过。"
     )
-    assert say(text) == said
+    assert say(text, "Female", "Male") == said
     counted = text.replace("(sex)", "(sex, n = 5,421)").replace("Male (", "Male (n = 10,860) (")
-    assert say(counted) == said.replace("（sex）", "（sex，n = 5,421）").replace("Male ", "Male（n = 10,860）")
+    assert say(counted, "Female", "Male") == said.replace("（sex）", "（sex，n = 5,421）").replace("Male ", "Male（n = 10,860）")
     assert say("22 November 2026") == "2026年11月22日"
     assert say("occupation", "occupation") == "occupation"
     assert say("a plugin's own words") is None
