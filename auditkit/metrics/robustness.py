@@ -152,7 +152,8 @@ def share_line(name: str, strengths: Sequence[float], chosen: Sequence[NDArray[n
 def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: float, source: str) -> Measurement:
     """Return `robustness.odd_input_confidence`: the mean probability of the likeliest class, for each kind of input.
 
-    `confidences` holds, for each kind, the largest probability of each of its rows. The only input of its kind has an exact value.
+    `confidences` holds, for each kind, the largest probability of each of its rows. The only input of its kind has an
+    exact value.
     """
     several = [kind for kind, values in confidences.items() if len(values) > 1]
     each = simultaneous_level(level, max(len(several), 1))

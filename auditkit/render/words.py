@@ -163,7 +163,8 @@ AUDITORS: dict[str, Words] = {
     "robustness": Words(
         asked=(
             "When does the model break? A sample of the rows is damaged in stated ways, more and more, and the answers "
-            "are compared with those to the same rows as they are; then an attacker who knows the model tries to turn them."
+            "are compared with those to the same rows as they are; then an attacker who knows the model tries to turn "
+            "them."
         ),
         reading=(
             "A curve that rises early means that small damages suffice to cost accuracy. Decisions can change without "
