@@ -1,4 +1,4 @@
-"""Train a network on review sentences, and audit it: `python examples/reviews.py [FOLDER] [ARCHITECTURE]`.
+"""Train a network on review sentences, and audit it: `python examples/reviews.py [FOLDER] [gru|lstm|transformer]`.
 
 The data: 14,313 sentences from movie and Amazon reviews, each rated by 20 people from -4 to 4 (Hutto & Gilbert,
 ICWSM 2014; shipped with vaderSentiment, MIT). The label is whether the mean rating is positive; the 135 sentences rated
@@ -20,7 +20,7 @@ DATA = Path(__file__).parent / "data" / "reviews.csv.gz"
 
 def main(
     folder: Path = Path("reports/reviews"),
-    architecture: str = "transformer",
+    architecture: str = "gru",
     *,
     row_count: int | None = None,
     epsilon: float | None = None,

@@ -174,7 +174,7 @@ def recurrent(
     output_width: int,
     embedding_width: int = 48,
     hidden: int = 64,
-    dropout: float = 0.3,
+    dropout: float = 0.5,
 ) -> TextClassifier:
     """Return a recurrent network of LSTM or GRU cells: token ids (rows, length) -> (rows, output_width) logits.
 
