@@ -1,4 +1,7 @@
-"""The pictures of the documentation, from the gallery: `make screenshots`. Each stays under 150 kB."""
+"""The pictures of the documentation, from the gallery: `make screenshots`. Each stays under 150 kB.
+
+The signs of the pull-request comment need a font of emoji (Debian: fonts-noto-color-emoji).
+"""
 
 from __future__ import annotations
 
