@@ -152,7 +152,9 @@ def test_numbers_names_and_order_follow_the_language() -> None:
     )
     assert say(text, "Female", "Male") == said
     counted = text.replace("(sex)", "(sex, n = 5,421)").replace("Male (", "Male (n = 10,860) (")
-    assert say(counted, "Female", "Male") == said.replace("（sex）", "（sex，n = 5,421）").replace("Male ", "Male（n = 10,860）")
+    assert say(counted, "Female", "Male") == said.replace("（sex）", "（sex，n = 5,421）").replace(
+        "Male ", "Male（n = 10,860）"
+    )
     assert say("22 November 2026") == "2026年11月22日"
     assert say("occupation", "occupation") == "occupation"
     assert say("a plugin's own words") is None
