@@ -80,6 +80,7 @@ def conclude(report: Report, page: Path) -> None:
     for finding in worst[:3]:
         _sentence(console, finding.verdict, finding.message)
     _waivers(console, report)
+    _not_run(console, report)
     console.print(Text(f"Report: {page}"), soft_wrap=True)
 
 
@@ -91,6 +92,7 @@ def conclude_gate(report: Report) -> None:
         if finding.verdict not in ("pass", "waived"):
             _sentence(console, finding.verdict, finding.message)
     _waivers(console, report)
+    _not_run(console, report)
 
 
 def _waivers(console: Console, report: Report) -> None:
@@ -110,9 +112,13 @@ def _headline(console: Console, report: Report) -> None:
     for outcome in report.outcomes:
         if outcome.error is not None:
             _sentence(console, "error", f"The {outcome.auditor} auditor failed: {outcome.error}")
-        elif outcome.reason is not None:
-            name = outcome.auditor.replace("_", " ").capitalize()
-            _sentence(console, "not_run", f"{name} did not run: {outcome.reason}.")
+
+
+def _not_run(console: Console, report: Report) -> None:
+    """Print in one sentence which auditors did not run, and why."""
+    words = [f"{o.auditor.replace('_', ' ')} ({o.reason})" for o in report.outcomes if o.reason is not None]
+    if words:
+        _sentence(console, "not_run", f"Not run: {', '.join(words)}.")
 
 
 def _sentence(console: Console, verdict: str, message: str) -> None:

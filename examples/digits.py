@@ -50,7 +50,7 @@ def main(folder: Path = Path("reports/digits"), *, row_count: int = 5000, epsilo
     )
     if code != 0:
         return code
-    command = ["run", model, "--dataset", test, "--out", str(folder)]
+    command = ["run", model, "--dataset", test, "--show-rows", "--out", str(folder)]  # the images are public
     return call(command if epsilon is None else [*command, "--train-dataset", train, "--epsilon", str(epsilon)])
 
 

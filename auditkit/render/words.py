@@ -92,8 +92,8 @@ AUDITORS: dict[str, Words] = {
     ),
     "explainability": Words(
         asked=(
-            "Which columns of the data do the model's outputs rest on, and how much of that falls on sensitive "
-            "columns? Attributions are summed over everything that a column was encoded into, and averaged over a "
+            "What do the model's outputs rest on (columns, words, regions of an image), and how much of that falls on "
+            "sensitive columns? Attributions are summed over everything that a column was encoded into, and averaged over a "
             "random sample of rows."
         ),
         reading=(

@@ -108,6 +108,7 @@ def test_the_action_annotates_summarises_and_fails(folder: Path) -> None:
         "junit.xml",
         "summary.md",
         "results.sarif",
+        "manifest.json",
     }
     assert not (folder / "x").exists(), "an input was run as code"
 
