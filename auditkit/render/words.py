@@ -93,8 +93,8 @@ AUDITORS: dict[str, Words] = {
     "explainability": Words(
         asked=(
             "What do the model's outputs rest on (columns, words, regions of an image), and how much of that falls on "
-            "sensitive columns? Attributions are summed over everything that a column was encoded into, and averaged over a "
-            "random sample of rows."
+            "sensitive columns? Attributions are summed over everything that a column was encoded into, and averaged "
+            "over a random sample of rows."
         ),
         reading=(
             "A share is a column's part of the sum of the absolute attributions. The completeness error says how "

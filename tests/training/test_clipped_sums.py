@@ -13,14 +13,10 @@ from torch import nn
 from auditkit.training import chunked, fit, per_row
 from auditkit.training.clipping import Way, summed_by
 
-
 # Opacus's modes are passed over where they would be wrong; test_clipping.py holds that they are.
 WRONG = {("ghost", "twice"), ("ghost", "images"), ("ghost", "tokens"), ("hooks", "tokens")}
 RIGHT = [
-    (way, name)
-    for way in ("bookkeeping", "chunked", "ghost", "hooks")
-    for name in NETWORKS
-    if (way, name) not in WRONG
+    (way, name) for way in ("bookkeeping", "chunked", "ghost", "hooks") for name in NETWORKS if (way, name) not in WRONG
 ]
 
 
