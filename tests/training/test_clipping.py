@@ -252,7 +252,7 @@ def test_every_way_trains_to_the_same_weights() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # torch.export's own
-@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "lstm", "gru", "transformer"])
 def test_an_exported_program_is_clipped_in_chunks_and_opacus_is_not_believed(name: str) -> None:
     """A program has no layers: Opacus hooks nothing in it, and would clip by norms that miss gradients."""
     module, data = make(name), batch(name)

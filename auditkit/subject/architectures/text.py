@@ -61,7 +61,7 @@ class LSTMCells(nn.Module):
     def forward(self, tokens: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         """Return the states (rows, length, hidden)."""
         inputs = self.from_input(tokens)
-        state = cell = tokens.new_zeros(len(tokens), self.hidden)
+        state = cell = tokens.new_zeros(tokens.shape[0], self.hidden)
         states = []
         for arriving in inputs.unbind(dim=1):
             gates = arriving + self.from_state(state)
@@ -85,7 +85,7 @@ class GRUCells(nn.Module):
     def forward(self, tokens: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         """Return the states (rows, length, hidden)."""
         inputs = self.from_input(tokens)
-        state = tokens.new_zeros(len(tokens), self.hidden)
+        state = tokens.new_zeros(tokens.shape[0], self.hidden)
         states = []
         for arriving in inputs.unbind(dim=1):
             reset_in, update_in, new_in = arriving.chunk(3, dim=1)
@@ -156,7 +156,7 @@ class Blocks(nn.Module):
         """Return the states (rows, length, width)."""
         places = torch.arange(tokens.shape[1], device=tokens.device)
         # One row of places for each text, not an expanded view: Opacus clips embeddings by row.
-        tokens = tokens + self.positions(places.repeat(len(tokens), 1))
+        tokens = tokens + self.positions(places.repeat(tokens.shape[0], 1))
         for layer in self.layers:
             tokens = layer(tokens, real)
         normed: torch.Tensor = self.norm(tokens)
