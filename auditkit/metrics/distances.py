@@ -196,9 +196,9 @@ def _gap_replicates(
     min_group: int,
 ) -> tuple[float, ...]:
     """Return the gap without each block of rows, the rows of each group dealt by themselves."""
-    if sum(map(len, groups.values())) > MAXIMUM_ROWS:
-        return ()
     blocks = block_count(min(map(len, groups.values())), min_group)
+    if not blocks or sum(map(len, groups.values())) > MAXIMUM_ROWS:
+        return ()
     dealt = {key: deal(len(rows), blocks) for key, rows in groups.items()}
 
     def gap(block: int) -> float | None:

@@ -48,7 +48,7 @@ def deal(row_count: int, blocks: int, groups: Codes | None = None) -> Codes:
         sizes = np.bincount(groups)
         place = np.arange(row_count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     dealt = np.empty(row_count, dtype=np.int64)
-    dealt[order] = place % max(blocks, 1)
+    dealt[order] = place % blocks
     return dealt
 
 
@@ -58,6 +58,8 @@ def replicates(statistic: Callable[[NDArray[np.intp]], float | None], row_count:
     `statistic` takes the places of the rows that it is computed on.
     """
     blocks = block_count(row_count)
+    if not blocks:
+        return ()  # before the rows are dealt, which takes memory
     dealt = deal(row_count, blocks)
     return rounded([statistic(np.flatnonzero(dealt != block)) for block in range(blocks)])
 
@@ -76,11 +78,13 @@ def with_rate_replicates(
     each group. What is no rate stays as it is.
     """
     tables = {}
-    for code, key in enumerate(names):
-        rows = np.flatnonzero(groups == code)
-        blocks = block_count(len(rows), min_group)
-        cells = (deal(len(rows), blocks) * 2 + labels[rows]) * 2 + predictions[rows]
-        tables[group_name(key)] = np.bincount(cells, minlength=max(blocks, 1) * 4).reshape(-1, 2, 2)[:blocks]
+    for code, size in enumerate(np.bincount(groups, minlength=len(names))):
+        table = np.zeros((0, 2, 2), dtype=np.int64)
+        if blocks := block_count(int(size), min_group):
+            rows = np.flatnonzero(groups == code)
+            cells = (deal(len(rows), blocks) * 2 + labels[rows]) * 2 + predictions[rows]
+            table = np.bincount(cells, minlength=blocks * 4).reshape(blocks, 2, 2)
+        tables[group_name(names[code])] = table
     found = []
     for measurement in measurements:
         rate = measurement.id.partition(".")[2]
