@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from auditkit.auditors import installed
+from auditkit.auditors import ONE_LABEL, installed
 from auditkit.errors import AuditkitError, ModelFileError
 from auditkit.evidence.measurement import Record
 from auditkit.subject.data import Data, naming, read_data
@@ -219,8 +219,11 @@ def _abilities(
         if "labels" in requires:
             if schema is None or schema.target is None:
                 asked.append("the label's column must be named: --target")
-            elif columns is not None and schema.target not in columns:
-                missing.append(f"the data has no column {schema.target!r}")
+            else:
+                absent = [name for name in schema.targets if columns is not None and name not in columns]
+                missing += [f"the data has no column {name!r}" for name in absent]
+        if schema is not None and schema.task == "multilabel" and not getattr(kind, "several_labels", False):
+            missing.append(ONE_LABEL)
         if "scores" in requires and schema is not None and schema.task == "regression":
             missing.append("a regression predicts numbers, and there are no classes to score")
         if "sensitive" in requires:

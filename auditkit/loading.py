@@ -15,6 +15,7 @@ from auditkit.subject.data import Data, data_from_frame, read_data
 from auditkit.subject.decisions import Decisions, decision_schema
 from auditkit.subject.model import Model
 from auditkit.subject.opening import Declared, model_for
+from auditkit.subject.schema import target_names
 from auditkit.subject.subject import Subject, load_subject
 from auditkit.subject.where import columns_named
 
@@ -79,11 +80,13 @@ def load(
         decisions = Decisions(prediction=prediction, score=score, threshold=declared.threshold)
         given = declared.schema
         named += [*decisions.columns, *(sensitive or (given.sensitive if given else ())), *([target] if target else [])]
-        named += [given.target] if given and given.target else []
+        named += [part for name in (prediction, score, target) if name for part in target_names(name, ())]
+        named += given.targets if given else []
         named += columns_named(where)
         schema = decision_schema(
             rows, target=target, sensitive=sensitive, classes=declared.classes, task=declared.task, given=given
         )
+        decisions = dataclasses.replace(decisions, several_labels=schema.task == "multilabel")
     else:
         if prediction is not None or score is not None:
             raise InputError("prediction and score are columns of recorded decisions; leave them, or the model, out.")
@@ -93,7 +96,7 @@ def load(
         schema = opened.schema
         named += [column for feature in schema.features for column in feature.reads]
         named += [*(schema.sensitive if sensitive is None else sensitive), *columns_named(where)]
-        named += [schema.target] if schema.target else []
+        named += schema.targets
     training = None if training_data is None else _read(training_data, encoding, None)
     progress(0.5, "checking the data")
     subject = load_subject(

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from auditkit.auditors import Auditor, installed
+from auditkit.auditors import ONE_LABEL, Auditor, installed
 from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.gate import judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
@@ -109,7 +109,7 @@ def audit(
         prediction: without a model, the column of what was decided: classes, yes or no, probabilities, or scores
             with a `threshold`.
         score: without a model, the column of the scores behind the decisions.
-        target: the label's column; default: the one the model's schema names.
+        target: the label's column, or several labels' columns as "a,b,c"; default: the one the model's schema names.
         sensitive: columns whose groups are compared; default: those the model's schema names.
         schema: how columns become the model's input; default: the model file's, else the columns as they are.
         architecture: of a file of weights alone: one of auditkit's by name, or your own `package.module:factory`.
@@ -118,7 +118,7 @@ def audit(
         trust_pickle: `sha256:...` of a pickled module whose code may be run.
         output: what the model returns: "logits", "probabilities" or "score"; default: the schema's, else recognised.
         threshold: from which probability, or score, on a row counts as positive; default: the model's, or 0.5.
-        task: "binary", "multiclass" or "regression"; default: the schema's, else told from the target.
+        task: "binary", "multiclass", "multilabel" or "regression"; default: the schema's, else told from the target.
         classes: the classes in the order of the outputs, in a binary task the positive one last; default: sorted.
         bins: how continuous sensitive columns are cut into groups: `{"age": "25,45,65"}` or `{"age": "quantiles:4"}`.
         where: audit the rows for which this holds, such as `age >= 18 and region in ('north', 'south')`.
@@ -288,6 +288,8 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> O
         return outcome(None, reason="left out of this run")
     if isinstance(auditor, Unloadable):
         return outcome(None, error=auditor.reason)
+    if subject.schema.task == "multilabel" and not getattr(auditor, "several_labels", False):
+        return outcome(None, reason=ONE_LABEL)
     for requirement in getattr(auditor, "requires", ()):
         if missing := _missing(subject, requirement):
             return outcome(None, reason=missing)

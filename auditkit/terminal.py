@@ -135,7 +135,8 @@ def trained(model: Model, record: dict[str, Any]) -> None:
     )
     privacy = f", epsilon {record['epsilon']:.2f}" if "epsilon" in record else ""
     console.print(f"Trained {model.name} on {rows}: {model.parameter_count:,} parameters{privacy}.", soft_wrap=True)
-    what = f"{len(model.schema.classes)} classes" if model.schema.classes else "a number"
+    kind = "labels" if model.schema.task == "multilabel" else "classes"
+    what = f"{len(model.schema.classes)} {kind}" if model.schema.classes else "a number"
     console.print(f"Predicts: {model.schema.target}, {what} (task {model.schema.task})", soft_wrap=True, markup=False)
     console.print(f"Model: {model.path}", soft_wrap=True)
 

@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 Requirement = Literal["labels", "scores", "sensitive", "training", "model"]
 """What an auditor can ask of a subject; where it is absent the auditor is `not_run`, with that reason."""
 
+ONE_LABEL = "this auditor reads one label a row, and these rows have several (task multilabel)"
+"""Why an auditor that does not declare `several_labels` is `not_run` on a multi-label model."""
+
 
 @runtime_checkable
 class Auditor(Protocol):
     """What an auditor looks like; nothing inherits from it.
 
     A class may declare `requires` (see Requirement) and `measures`, the ids that it can emit: a policy that
-    names another id of this auditor is then refused before the run. A method `check(subject)` may refuse settings that
-    do not fit the subject, by InputError, before any auditor starts.
+    names another id of this auditor is then refused before the run. Only one whose `several_labels` is true is given a
+    multi-label subject, whose labels and predictions have a column a label. A method `check(subject)` may refuse
+    settings that do not fit the subject, by InputError, before any auditor starts.
     """
 
     def audit(self, subject: Subject) -> Evidence:

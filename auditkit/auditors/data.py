@@ -24,6 +24,7 @@ from auditkit.auditors.data_shares import (
     missing_rates,
     shares_against,
 )
+from auditkit.auditors.several_labels import label_base_rates
 from auditkit.errors import InputError, closest
 from auditkit.evidence.counts import suppression_note, tally
 from auditkit.evidence.measurement import (
@@ -38,6 +39,7 @@ from auditkit.evidence.measurement import (
 )
 from auditkit.evidence.sentences import number
 from auditkit.metrics.estimates import Breakdown
+from auditkit.metrics.one_against_rest import LABEL
 from auditkit.metrics.rates import rate_measurement
 from auditkit.subject.pixels import holds_images
 from auditkit.subject.rows import missing_rows, row_hashes
@@ -54,6 +56,7 @@ class DataChecks:
     population: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     requires: ClassVar = ("labels",)
+    several_labels: ClassVar = True
     measures: ClassVar = (
         "data.row_count",
         "data.duplicate_rate",
@@ -112,7 +115,11 @@ class DataChecks:
         subject.progress(3 / steps, "rows shared with training")
         measurements += missing_by_group(subject, missing)
         regression = subject.schema.task == "regression"
-        measurements.append(mean_label(subject, Breakdown()) if regression else class_shares(subject))
+        several = subject.schema.task == "multilabel"
+        if several:
+            measurements.append(label_base_rates(subject, ()))
+        else:
+            measurements.append(mean_label(subject, Breakdown()) if regression else class_shares(subject))
         notes: list[str] = []
         exhibits: list[Exhibit] = [_glance(subject, columns, repeated, shared, constants)]
         if any(mask.any() for mask in missing.values()):
@@ -134,6 +141,9 @@ class DataChecks:
                     rate_measurement(counts, "base_rate", prefix="data", level=level, min_group=subject.min_group)
                 )
                 exhibits.append(_chart(f"Labels {subject.schema.classes[-1]} by {column}", "base_rate", (column,)))
+            elif several:
+                measurements.append(label_base_rates(subject, (column,)))
+                exhibits.append(_chart(f"Labels by {column}", "base_rate", (column, LABEL)))
             elif regression:
                 measurements.append(mean_label(subject, Breakdown((column,), names, codes, subject.min_group)))
                 exhibits.append(_chart(f"Mean {subject.schema.target} by {column}", "mean_label", (column,)))

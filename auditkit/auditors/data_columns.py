@@ -17,6 +17,7 @@ from auditkit.evidence.measurement import (
 )
 from auditkit.metrics.drift import Drift, categorical_drift, drift_interval, holm, numeric_drift
 from auditkit.metrics.estimates import Estimate, interval_of
+from auditkit.metrics.one_against_rest import LABEL
 from auditkit.metrics.ranking import roc_auc_interval
 from auditkit.metrics.single_columns import binned_codes, single_column_auc, single_column_r2
 from auditkit.subject.data import Data
@@ -33,7 +34,7 @@ def examined_columns(subject: Subject, columns: Sequence[str]) -> list[str]:
     if subject.schema.kind != "table":
         return []
     decided = subject.decisions.columns if subject.decisions is not None else ()
-    names = [name for name in columns if name != subject.schema.target and name not in decided]
+    names = [name for name in columns if name not in subject.schema.targets and name not in decided]
     return [name for name in names if not holds_images(subject.data.frame[name])]
 
 
@@ -44,42 +45,52 @@ def _sample(count: int, seed: int) -> NDArray[np.int64] | slice:
 
 
 def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
-    """Return how well each column alone predicts the label, most telling first: ROC AUC, in a regression R2."""
+    """Return how well each column alone predicts the label, most telling first: ROC AUC, in a regression R2.
+
+    Of several labels, how well it predicts each: by `column` and `label`.
+    """
     rows = _sample(len(subject.labels), subject.seed)
     frame, labels = subject.data.frame.iloc[rows], subject.labels[rows]
     regression = subject.schema.task == "regression"
-    level, together = subject.conf_level, simultaneous_level(subject.conf_level, len(columns))
+    several = subject.schema.task == "multilabel"
+    aims = list(zip(subject.schema.classes, labels.T, strict=True)) if several else [("", labels)]
+    family = len(columns) * len(aims)
+    level, together = subject.conf_level, simultaneous_level(subject.conf_level, family)
+    what = "columns and labels" if several else "columns"
     slices = []
     for name in columns:
         values = column_values(frame, name)
         assert values is not None
         codes = values[0].astype(np.int64) + 1 if isinstance(values, tuple) else binned_codes(values)
-        if regression:
-            found = single_column_r2(codes, labels, (level, together), seed=subject.seed)
-        else:
-            area = single_column_auc(codes, labels.astype(np.int64), len(subject.schema.classes), seed=subject.seed)
-            found = (
-                Estimate(reason="a class has fewer than 2 rows")
-                if area is None
-                else Estimate(area.value, tuple(roc_auc_interval(area, each) for each in (level, together)))
+        for label, aim in aims:
+            if regression:
+                found = single_column_r2(codes, aim, (level, together), seed=subject.seed)
+            else:
+                area = single_column_auc(
+                    codes, aim.astype(np.int64), 2 if several else len(subject.schema.classes), seed=subject.seed
+                )
+                found = (
+                    Estimate(reason="a class has fewer than 2 rows")
+                    if area is None
+                    else Estimate(area.value, tuple(roc_auc_interval(area, each) for each in (level, together)))
+                )
+            alone, wide = found.bounds or (None, None)
+            slices.append(
+                Slice(
+                    name=f"{name} & {label}" if label else name,
+                    value=found.value,
+                    count=len(labels),
+                    interval=interval_of(alone, level),
+                    simultaneous_interval=interval_of(wide, level, f", Sidak over {family} {what}"),
+                    reason=found.reason,
+                )
             )
-        alone, wide = found.bounds or (None, None)
-        slices.append(
-            Slice(
-                name=name,
-                value=found.value,
-                count=len(labels),
-                interval=interval_of(alone, level),
-                simultaneous_interval=interval_of(wide, level, f", Sidak over {len(columns)} columns"),
-                reason=found.reason,
-            )
-        )
     slices.sort(key=lambda part: -(part.value or 0))
     shares = "ROC AUC of the class shares that the column's values have in the other half of the rows"
     ranks = "R2 of the labels' ranks, predicted by their mean at the column's values in the other half of the rows"
     return Measurement(
         id="data.single_column_r2" if regression else "data.single_column_roc_auc",
-        by=("column",),
+        by=("column", LABEL) if several else ("column",),
         unit="number",
         better="neither",
         count=len(labels),
@@ -93,8 +104,7 @@ def drifts_of(subject: Subject, columns: Sequence[str]) -> dict[str, Drift]:
     training: Data | None = subject.training
     if training is None or not columns:
         return {}
-    target = [subject.schema.target] if subject.schema.target is not None else []
-    names = [name for name in (*columns, *target) if name in training.frame.columns]
+    names = [name for name in (*columns, *subject.schema.targets) if name in training.frame.columns]
     theirs = training.frame.iloc[_sample(len(training.frame), subject.seed)]
     mine = subject.data.frame.iloc[_sample(len(subject.labels), subject.seed)]
     return {name: _drift(column_values(theirs, name), column_values(mine, name)) for name in names}

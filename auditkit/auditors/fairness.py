@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.predicted_numbers import fairness_of_numbers
+from auditkit.auditors.several_labels import fairness_of_labels
 from auditkit.errors import InputError, closest
 from auditkit.evidence.counts import Counts, crossings, suppression_note, tally
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
@@ -48,6 +49,7 @@ class Fairness:
     legitimate: tuple[str, ...] = ()
 
     requires: ClassVar = ("labels", "sensitive")
+    several_labels: ClassVar = True
     measures: ClassVar = tuple(
         f"fairness.{name}"
         for name in (
@@ -76,9 +78,11 @@ class Fairness:
             raise InputError(f"reference_group names two groups of one column: {', '.join(self.reference_group)}.")
 
     def check(self, subject: Subject) -> None:
-        """Refuse reference groups and legitimate columns that are not there, or that a regression has no use for."""
+        """Refuse reference groups and legitimate columns that are not there, or that the task has no use for."""
         if subject.schema.task == "regression" and (self.reference_group or self.legitimate):
             raise InputError("reference_group and legitimate compare selections, and a regression selects nobody.")
+        if subject.schema.task == "multilabel" and (self.reference_group or self.legitimate):
+            raise InputError("reference_group and legitimate compare one label, and a multilabel task has several.")
         self._reference(subject)
         self._check_legitimate(subject)
 
@@ -86,6 +90,8 @@ class Fairness:
         """Count once over all sensitive columns, and read every breakdown off the table."""
         if subject.schema.task == "regression":
             return fairness_of_numbers(subject, self.intersections)
+        if subject.schema.task == "multilabel":
+            return fairness_of_labels(subject, self.intersections)
         reference = self._reference(subject)
         finest = confusion_counts(subject, subject.sensitive)
         breakdowns = crossings(subject.sensitive, self.intersections)

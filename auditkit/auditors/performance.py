@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from auditkit.auditors.predicted_numbers import performance_of_numbers
+from auditkit.auditors.several_labels import performance_of_labels
 from auditkit.errors import InputError
 from auditkit.evidence.counts import crossings, suppression_note
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
@@ -17,6 +18,7 @@ from auditkit.metrics import scores
 from auditkit.metrics.estimates import Breakdown
 from auditkit.metrics.quality import QUALITIES, quality_measurement
 from auditkit.metrics.regression import NUMBERS
+from auditkit.metrics.several_labels import WHOLE_ROWS
 from auditkit.subject.subject import Subject
 
 
@@ -30,7 +32,8 @@ class Performance:
     intersections: int = 2
 
     requires: ClassVar = ("labels",)
-    measures: ClassVar = tuple(f"performance.{name}" for name in (*QUALITIES, *NUMBERS))
+    several_labels: ClassVar = True
+    measures: ClassVar = tuple(f"performance.{name}" for name in (*QUALITIES, *NUMBERS, *WHOLE_ROWS))
 
     def __post_init__(self) -> None:
         """Refuse a depth under 1."""
@@ -41,6 +44,8 @@ class Performance:
         """Measure overall, and by the sensitive columns and their intersections."""
         if subject.schema.task == "regression":
             return performance_of_numbers(subject, self.intersections)
+        if subject.schema.task == "multilabel":
+            return performance_of_labels(subject, self.intersections)
         labels, predictions = subject.labels, subject.predictions
         possible, probabilities, notes = _possible(subject)
         notes += subject.scored_note

@@ -24,7 +24,7 @@ def performance_of_numbers(subject: Subject, intersections: int) -> Evidence:
     exhibits: list[Exhibit] = [_how_far_off(subject), *_labels_by_prediction(subject)]
     measurements = [regression_measurement(name, labels, predictions, Breakdown(), level=level) for name in NUMBERS]
     notes = [f"Predictions and errors are in the unit of {subject.schema.target}; an error is prediction minus label."]
-    for breakdown, by in _breakdowns(subject, intersections, notes):
+    for breakdown, by in breakdowns_of(subject, intersections, notes):
         measurements += [regression_measurement(name, labels, predictions, breakdown, level=level) for name in NUMBERS]
         if len(breakdown.columns) == 1:
             exhibits.append(_chart("Mean absolute error", "performance.mean_absolute_error", breakdown))
@@ -49,7 +49,7 @@ def fairness_of_numbers(subject: Subject, intersections: int) -> Evidence:
     ]
     measurements: list[Measurement] = []
     exhibits: list[Exhibit] = []
-    for breakdown, by in _breakdowns(subject, intersections, notes):
+    for breakdown, by in breakdowns_of(subject, intersections, notes):
         for name in GAPS:
             measurements.append(
                 regression_measurement(name, labels, predictions, breakdown, level=level, prefix="fairness")
@@ -74,7 +74,7 @@ def fairness_of_numbers(subject: Subject, intersections: int) -> Evidence:
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 
-def _breakdowns(subject: Subject, intersections: int, notes: list[str]) -> Iterator[tuple[Breakdown, str]]:
+def breakdowns_of(subject: Subject, intersections: int, notes: list[str]) -> Iterator[tuple[Breakdown, str]]:
     """Yield every breakdown and how it is called; say in `notes` which groups are too small to show."""
     breakdowns = crossings(subject.sensitive, intersections)
     for done, columns in enumerate(breakdowns, 1):

@@ -33,7 +33,7 @@ def train(
             "--dataset", "--images", help="The training rows: a file, or a folder of images.", show_default=False
         ),
     ],
-    target: Annotated[str, typer.Option(help="The label's column.", show_default=False)],
+    target: Annotated[str, typer.Option(help="The label's column; several labels: a,b,c.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The model file to write (.pt).", show_default=False)],
     sensitive: Annotated[
         list[str] | None,

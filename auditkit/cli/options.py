@@ -90,10 +90,11 @@ class Output(StrEnum):
 
 
 class Task(StrEnum):
-    """What a model predicts: one of two classes, one of several, or a number."""
+    """What a model predicts: one of two classes, one of several, several labels at once, or a number."""
 
     binary = "binary"
     multiclass = "multiclass"
+    multilabel = "multilabel"
     regression = "regression"
 
 
@@ -132,7 +133,9 @@ Dataset = Annotated[
         "--dataset", help="The rows: CSV, JSONL, Parquet, Arrow, npz, image folder or pattern.", show_default=False
     ),
 ]
-Target = Annotated[str | None, typer.Option(help="The label's column.", show_default="the model's")]
+Target = Annotated[
+    str | None, typer.Option(help="The label's column; several labels: a,b,c.", show_default="the model's")
+]
 Sensitive = Annotated[
     list[str] | None,
     typer.Option(metavar="COLUMN", help="Compare the groups of this column; repeatable.", show_default="the model's"),

@@ -29,11 +29,12 @@ class Cache:
     others: Sequence[Path] = ()
 
     def load(
-        self, key: str, *, row_count: int, class_count: int, threshold: float = 0.5
+        self, key: str, *, row_count: int, class_count: int, threshold: float = 0.5, several_labels: bool = False
     ) -> tuple[Predictions, Path] | None:
         """Return the predictions kept under a key and their file, or None; a file that does not fit is passed over.
 
-        Without classes they are the numbers of a regression. `threshold` decides between two classes.
+        Without classes they are the numbers of a regression. `threshold` decides between two classes, or on each of
+        `several_labels`.
         """
         for folder in (*([self.folder] if self.folder else []), *self.others):
             path = folder / f"{key}.npz"
@@ -47,7 +48,7 @@ class Cache:
             if whole and not class_count and bool(np.isfinite(probabilities).all()):
                 return Predictions(labels=probabilities[:, 0], class_probabilities=None, notes=said), path
             if whole and class_count and bool(((probabilities >= 0) & (probabilities <= 1)).all()):
-                labels = decided(probabilities, threshold)
+                labels = decided(probabilities, threshold, several_labels=several_labels)
                 return Predictions(labels=labels, class_probabilities=probabilities, notes=said), path
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from auditkit.subject.inference import target_classes
 from auditkit.subject.outputs import check_task
 from auditkit.subject.predict import Predictions, code_type
 from auditkit.subject.rows import missing_rows
-from auditkit.subject.schema import Schema, task_of
+from auditkit.subject.schema import Schema, target_names
 from auditkit.subject.values import FALSE_WORDS, TRUE_WORDS, numbers
 
 
@@ -27,12 +27,13 @@ class Decisions:
     In a regression `prediction` holds numbers in the target's unit. Else it holds each row's class, or a word for yes
     or no, or the positive class's probability, or, with a `threshold`, a score that is positive from the threshold on.
     `score` holds what orders the rows; where all of it lies from 0 to 1 it is taken for the positive class's
-    probability. Either may be None, not both.
+    probability. Either may be None, not both. With `several_labels` each names one column a label, joined by commas.
     """
 
     prediction: str | None
     score: str | None = None
     threshold: float | None = None
+    several_labels: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a record of nothing."""
@@ -44,7 +45,12 @@ class Decisions:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that hold the decisions."""
-        return tuple(name for name in (self.prediction, self.score) if name is not None)
+        return tuple(name for _, name in self._named())
+
+    def _named(self) -> Iterator[tuple[str, str]]:
+        for option, given in (("prediction", self.prediction), ("score", self.score)):
+            if given is not None:
+                yield from ((option, name) for name in (target_names(given, ()) if self.several_labels else (given,)))
 
     def present(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
         """Return which rows have all of it: bool, (rows,).
@@ -53,9 +59,7 @@ class Decisions:
             InputError: a column is not there.
         """
         present = np.ones(len(frame), dtype=bool)
-        for option, name in (("prediction", self.prediction), ("score", self.score)):
-            if name is None:
-                continue
+        for option, name in self._named():
             if name not in frame.columns:
                 known = [str(column) for column in frame.columns]
                 raise InputError(f"{option} column {name!r} is not in the data{closest(name, known)}.")
@@ -69,6 +73,8 @@ class Decisions:
             DatasetError: a value is none of what the column may hold (the row is named).
             InputError: scores, or a threshold, for more than two classes.
         """
+        if self.several_labels:
+            return self._read_labels(frame, schema)
         if schema.task == "regression":
             if self.prediction is None or self.score is not None or self.threshold is not None:
                 raise InputError("a regression has neither scores nor a threshold; pass --prediction alone.")
@@ -95,6 +101,27 @@ class Decisions:
             return Predictions(labels=labels, class_probabilities=probabilities, ranking=ranking, notes=notes)
         scores = numbers(frame, self.prediction)
         return self._by_threshold(frame, self.prediction, scores, score, positive)
+
+    def _read_labels(self, frame: pd.DataFrame, schema: Schema) -> Predictions:
+        """Read each label's columns as the decisions of a binary task of its own."""
+        count = len(schema.classes)
+        given = {}
+        for option, columns in (("prediction", self.prediction), ("score", self.score)):
+            names = (None,) * count if columns is None else target_names(columns, ())
+            if len(names) != count:
+                raise InputError(f"{option} must name a column for each of the {count} labels, got {columns!r}.")
+            given[option] = names
+        found = []
+        for label, prediction, score in zip(schema.classes, given["prediction"], given["score"], strict=True):
+            alone = Schema(features=(), target=label, task="binary", classes=("0", "1"), output="decisions")
+            one = Decisions(prediction=prediction, score=score, threshold=self.threshold)
+            found.append(one.read(frame, alone))
+        probabilities = [part.class_probabilities[:, 1] for part in found if part.class_probabilities is not None]
+        return Predictions(
+            labels=np.column_stack([part.labels for part in found]),
+            class_probabilities=np.column_stack(probabilities) if len(probabilities) == count else None,
+            notes=tuple(note for part in found for note in part.notes),
+        )
 
     def _by_threshold(
         self,
@@ -171,16 +198,16 @@ def decision_schema(
         raise InputError("a regression has no classes; leave --classes out.")
     with naming(rows):
         if classes is None and task is None and given and given.target == target:
-            classes = given.classes
+            told, classes = given.task, given.classes
         else:
-            classes = target_classes(rows.frame, target, classes, task)
-    if task is not None and task != task_of(classes):
+            told, classes = target_classes(rows.frame, target, classes, task)
+    if task is not None and task != told:
         raise InputError(f"task {task}: {target} has {len(classes)} classes ({', '.join(classes[:5])}).")
     try:
         return Schema(
             features=(),
-            target=target,
-            task=task_of(classes),
+            target=",".join(classes) if told == "multilabel" else target,
+            task=told,
             classes=tuple(classes),
             sensitive=tuple(dict.fromkeys(sensitive if sensitive is not None else given.sensitive if given else ())),
             bins=given.bins if given else {},

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from auditkit.errors import DatasetError, InputError, SchemaError, closest
 from auditkit.subject.data import Data, factorize, naming
 from auditkit.subject.pixels import holds_images, pixels, shape_of_images
-from auditkit.subject.schema import Feature, Schema, Task, task_of
+from auditkit.subject.schema import Feature, Schema, Task, target_names, task_of
 from auditkit.subject.tokens import choose_length, learn_vocabulary
 from auditkit.subject.values import FALSE_WORDS, MISSING_NUMBERS, TRUE_WORDS, day, is_typed, number, numbers
 
@@ -53,8 +53,9 @@ def infer_whole(
             if name not in columns:
                 raise InputError(f"{option}: {data.name} has no column {name!r}{closest(name, columns)}.")
     features = []
+    targets = target_names(target, columns)
     for name in columns:
-        if name == target or name in drop:
+        if name in targets or name in drop:
             continue
         reason = _unusable(data, name)
         if reason is None:
@@ -109,8 +110,9 @@ def infer_schema(
     """
     columns = [str(column) for column in frame.columns]
     text_names = () if text is None else (text,)
+    targets = target_names(target, columns)
     for role, names in (
-        ("target", [target]),
+        ("target", targets),
         ("sensitive", sensitive),
         ("text", text_names),
         ("feature", features or ()),
@@ -118,9 +120,12 @@ def infer_schema(
         for name in names:
             if name not in columns:
                 raise DatasetError(f"has no {role} column {name!r}{closest(name, columns)}.")
-    names = [column for column in columns if column != target] if features is None else list(dict.fromkeys(features))
-    if target in names:
-        raise DatasetError(f"the target {target!r} is among the features; leave it out.")
+    names = (
+        [column for column in columns if column not in targets] if features is None else list(dict.fromkeys(features))
+    )
+    for label in targets:
+        if label in names:
+            raise DatasetError(f"the target {label!r} is among the features; leave it out.")
     if not names:
         raise DatasetError(f"has no column but the target {target!r}: there is nothing to learn from.")
     found = _infer_target(frame, target, task or infer_task(frame, target)[0])
@@ -131,16 +136,22 @@ def infer_schema(
         inferred = (_infer_image(frame, arrays[:1] or names, image, of_arrays=bool(arrays)),)
     else:
         inferred = tuple(_infer_feature(frame, name) for name in names)
-    return Schema(features=inferred, target=target, sensitive=tuple(dict.fromkeys(sensitive)), **found)
+    return Schema(**{"features": inferred, "target": target, "sensitive": tuple(dict.fromkeys(sensitive)), **found})
 
 
 def infer_task(frame: pd.DataFrame, target: str) -> tuple[Task, str]:
     """Return the task that a target column sets, and a sentence on how that was told where it is a regression.
 
     Numbers that are not all whole, or more than 100 different ones, are predicted as numbers; all else are classes.
+    Several columns, joined by commas, are the labels of a multi-label task.
     """
-    if target not in frame.columns:
-        raise DatasetError(f"has no target column {target!r}{closest(target, list(frame.columns))}.")
+    columns = [str(column) for column in frame.columns]
+    targets = target_names(target, columns)
+    for name in targets:
+        if name not in columns:
+            raise DatasetError(f"has no target column {name!r}{closest(name, columns)}.")
+    if len(targets) > 1:
+        return "multilabel", ""
     if is_typed(frame[target]) and not pd.api.types.is_bool_dtype(frame[target].dtype):
         values = numbers(frame, target)
         present = np.unique(values[~np.isnan(values)]).tolist()
@@ -162,6 +173,11 @@ def _infer_target(frame: pd.DataFrame, target: str, task: Task) -> dict[str, Any
     Raises:
         DatasetError: the column is not what the task asks for.
     """
+    if task == "multilabel":
+        labels = label_columns(frame, target)
+        return {"task": task, "target": ",".join(labels), "classes": labels}
+    if target not in frame.columns:
+        raise DatasetError(f"target {target!r} names several columns, which is task multilabel, and task is {task}.")
     if task == "regression":
         values = numbers(frame, target)
         mean, scale, present_count = _standardisation(values, target)
@@ -173,6 +189,23 @@ def _infer_target(frame: pd.DataFrame, target: str, task: Task) -> dict[str, Any
     if task != task_of(classes):
         raise DatasetError(f"target {target!r} has {len(classes):,} classes, and task is {task}.")
     return {"task": task, "classes": classes}
+
+
+def label_columns(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
+    """Return the label columns that the target of a multi-label task names, joined by commas.
+
+    Raises:
+        DatasetError: fewer than two, one that is named twice or not there, or a value that is neither 0 nor 1.
+    """
+    columns = [str(column) for column in frame.columns]
+    labels = target_names(target, columns)
+    if len(labels) < 2 or len(set(labels)) != len(labels):
+        raise DatasetError(f"a multilabel task needs at least two different label columns, got {target!r}; pass a,b.")
+    for name in labels:
+        if name not in columns:
+            raise DatasetError(f"has no target column {name!r}{closest(name, columns)}.")
+        numbers(frame, name, boolean=True)
+    return labels
 
 
 def infer_classes(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
@@ -195,12 +228,25 @@ def infer_classes(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
 
 def target_classes(
     frame: pd.DataFrame, target: str, classes: Sequence[str] | None, task: str | None
-) -> tuple[str, ...]:
-    """Return the stated classes, else those of the target column; none for a regression, stated or told."""
-    if classes:
-        return tuple(classes)
-    regression = (task or infer_task(frame, target)[0]) == "regression"
-    return () if regression else infer_classes(frame, target)
+) -> tuple[Task, tuple[str, ...]]:
+    """Return the task, and the stated classes, else those of the target column; of a multi-label task, its labels.
+
+    Raises:
+        DatasetError: the target is not what the task asks for.
+        InputError: classes are stated for several labels, or other ones than the task has.
+    """
+    several = len(target_names(target, [str(column) for column in frame.columns])) > 1
+    told = task or ("" if classes and not several else infer_task(frame, target)[0])
+    if several and told != "multilabel":
+        raise InputError(f"target {target!r} names several columns, which is task multilabel, and task is {told}.")
+    if told == "multilabel":
+        if classes:
+            raise InputError("a multilabel task has no classes but its label columns; leave --classes out.")
+        return "multilabel", label_columns(frame, target)
+    if told == "regression":
+        return "regression", ()
+    found = tuple(classes) if classes else infer_classes(frame, target)
+    return task_of(found), found
 
 
 def numeric_schema(
@@ -210,10 +256,12 @@ def numeric_schema(
     classes: Sequence[str],
     sensitive: Sequence[str] = (),
     output: Literal["logits", "probabilities", "value"] = "logits",
+    task: Task | None = None,
 ) -> Schema:
     """Return the schema of a network that reads these numeric columns as they are, in this order.
 
-    Without classes its output is a value: the target in its own unit.
+    Without classes its output is a value: the target in its own unit. `task` follows from the classes, unless they are
+    the columns of a multi-label task.
 
     Raises:
         SchemaError: no columns, one class, or a name that occurs twice or in two roles.
@@ -221,8 +269,8 @@ def numeric_schema(
     try:
         return Schema(
             features=tuple(Feature(name=name, kind="numeric") for name in columns),
-            target=target,
-            task=task_of(classes),
+            target=",".join(classes) if task == "multilabel" else target,
+            task=task or task_of(classes),
             classes=tuple(classes),
             sensitive=tuple(sensitive),
             output=output if classes else "value",

@@ -18,7 +18,7 @@ from auditkit.subject.inference import numeric_schema, target_classes
 from auditkit.subject.model import Card, Model, model_from_module
 from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.outputs import PROBED_ROWS, check_task, declare, recognise
-from auditkit.subject.schema import Schema
+from auditkit.subject.schema import Schema, target_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ def model_for(
             classes=declared.classes,
         )
     if target is not None and target != schema.target:
-        schema = schema.model_copy(update={"target": target})
+        schema = _with_target(schema, target)
     opened = dataclasses.replace(opened, schema=schema)
     if opened.kind == "auditkit":
         return opened
@@ -101,13 +101,23 @@ def model_for(
         spread = np.linspace(0, len(rows.frame) - 1, min(len(rows.frame), PROBED_ROWS)).astype(np.int64)
         probe = schema.encode(rows.frame.iloc[spread])
     stated = declared.output or (schema.output if not notes or schema.task == "regression" else None)
-    module, output, found = recognise(opened.module, probe, declared=stated)
+    module, output, found = recognise(opened.module, probe, declared=stated, several_labels=schema.task == "multilabel")
     return dataclasses.replace(
         opened,
         module=module,
         schema=schema.model_copy(update={"output": output}),
         notes=(*opened.notes, *notes, *found),
     )
+
+
+def _with_target(schema: Schema, target: str) -> Schema:
+    """Return a schema with another target; of several labels as many columns, in the order of the outputs."""
+    if schema.task != "multilabel":
+        return schema.model_copy(update={"target": target})
+    names = target_names(target, ())
+    if len(names) != len(schema.classes):
+        raise InputError(f"target must name {len(schema.classes)} label columns, as the model has, got {target!r}.")
+    return schema.model_copy(update={"target": ",".join(names), "classes": names})
 
 
 def pack_model(path: str | Path, out: str | Path, *, declared: Declared) -> Model:
@@ -153,10 +163,14 @@ def plain_schema(
         raise InputError(
             "target must name the label's column: the model has no schema that does; pass --target COLUMN."
         )
-    if target not in columns:
-        raise InputError(f"target {target!r} is not a column of the data{closest(target, columns)}.")
+    targets = target_names(target, columns)
+    for name in targets:
+        if name not in columns:
+            raise InputError(f"target {name!r} is not a column of the data{closest(name, columns)}.")
     check_task(task)
-    features = [column for column in columns if column != target and column not in sensitive]
+    features = [column for column in columns if column not in targets and column not in sensitive]
     with naming(rows):
-        known = target_classes(rows.frame, target, classes, task)
-    return numeric_schema(features, target=target, classes=known, sensitive=tuple(sensitive), output="logits")
+        told, known = target_classes(rows.frame, target, classes, task)
+    return numeric_schema(
+        features, target=target, classes=known, sensitive=tuple(sensitive), output="logits", task=told
+    )

@@ -58,6 +58,14 @@ def declare(
             scores without a threshold, or either of these for a regression.
     """
     check_task(task)
+    if schema.task != "regression" and output not in (None, "logits", "probabilities", "score"):
+        raise InputError(f"output must be logits, probabilities or score, got {output!r}.")
+    if "multilabel" in (task, schema.task):
+        if task not in (None, schema.task):
+            raise InputError(f"task {task}: the model's schema is of a {schema.task} task; pass --schema with another.")
+        if classes is not None:
+            raise InputError("a multilabel task has no classes but its label columns; leave --classes out.")
+        return _declared(schema, output, threshold, {})
     if "regression" in (task, schema.task):
         if task not in (None, schema.task):
             classes_of = (
@@ -69,15 +77,16 @@ def declare(
                 "a regression has neither classes nor a threshold; leave --output, --classes and --threshold out."
             )
         return schema
-    if output not in (None, "logits", "probabilities", "score"):
-        raise InputError(f"output must be logits, probabilities or score, got {output!r}.")
     named = tuple(classes) if classes is not None else schema.classes
     if len(named) < 2 or len(set(named)) != len(named):
         raise InputError(f"classes must name at least two different classes, got {','.join(named)!r}.")
     found = task_of(named)
     if task is not None and task != found:
         raise InputError(f"task {task}: there are {len(named)} classes ({', '.join(named[:5])}); pass --classes a,b,c.")
-    changed: dict[str, Any] = {"classes": named, "task": found}
+    return _declared(schema, output, threshold, {"classes": named, "task": found})
+
+
+def _declared(schema: Schema, output: str | None, threshold: float | None, changed: dict[str, Any]) -> Schema:
     if output is not None:
         changed["output"] = output
     if threshold is not None or (output is not None and "score" in (output, schema.output)):
@@ -92,14 +101,16 @@ def declare(
 def check_task(task: str | None) -> None:
     """Raise InputError unless it is one of the tasks, or None."""
     if task is not None and task not in get_args(Task):
-        raise InputError(f"task must be binary, multiclass or regression, got {task!r}.")
+        raise InputError(f"task must be binary, multiclass, multilabel or regression, got {task!r}.")
 
 
-def recognise(module: nn.Module, inputs: NDArray[Any], *, declared: str | None) -> tuple[nn.Module, str, list[str]]:
+def recognise(
+    module: nn.Module, inputs: NDArray[Any], *, declared: str | None, several_labels: bool = False
+) -> tuple[nn.Module, str, list[str]]:
     """Return the module as one that returns one tensor, what its outputs are, and what a reader must know of that.
 
     The rows are passed through it twice, in eval mode. Outputs that are not declared are probabilities if
-    all lie from 0 to 1 and, of several, sum to 1 in each row; else logits. A module that cannot be run is
+    all lie from 0 to 1 and, of several classes, sum to 1 in each row; else logits. A module that cannot be run is
     returned as it is: predicting will say why.
     """
     rows = torch.from_numpy(np.ascontiguousarray(inputs))
@@ -132,10 +143,11 @@ def recognise(module: nn.Module, inputs: NDArray[Any], *, declared: str | None) 
     if declared == "value":
         return module, declared, notes
     alike = bool(((values >= 0) & (values <= 1)).all())
-    if values.shape[1] > 1:
+    sums = values.shape[1] > 1 and not several_labels
+    if sums:
         alike = alike and bool(((values.sum(dim=1) - 1).abs() < 1e-3).all())
     if declared is None:
-        what = "from 0 to 1" if values.shape[1] == 1 else "from 0 to 1 and sum to 1 in each row"
+        what = "from 0 to 1 and sum to 1 in each row" if sums else "from 0 to 1"
         word = "probabilities" if alike else "logits"
         notes.append(
             f"The outputs were recognised as {word}: over {len(rows):,} rows spread over the data they "

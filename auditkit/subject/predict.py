@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import special
 from torch import nn
 
 from auditkit.errors import InputError, ModelFileError, NotRun
@@ -33,8 +34,9 @@ class Predictions:
     """What a model, or a record of decisions, says about each row.
 
     `labels` is integer, (rows,): the predicted class; of a model the most probable one, in a binary task the positive
-    one from the schema's threshold (0.5) on. In a regression it is floating: the predicted number, in the target's
-    own unit. `class_probabilities` is floating, (rows, classes), or None where only decisions are known;
+    one from the schema's threshold (0.5) on. In a multi-label task it is 0 or 1, (rows, labels), by the same threshold.
+    In a regression it is floating: the predicted number, in the target's own unit. `class_probabilities` is floating,
+    (rows, classes), of several labels (rows, labels), each by itself, or None where only decisions are known;
     `ranking`, (rows,), are scores that order the rows without being probabilities. `notes` says what happened on the
     way (a smaller batch, a threshold).
     """
@@ -116,7 +118,7 @@ def predict_rows(
 ) -> Predictions:
     """Return the predictions of a module for rows that are encoded a part at a time by `encode`.
 
-    `schema.output` says what the module returns: logits (softmax is taken; sigmoid of a single column),
+    `schema.output` says what the module returns: logits (softmax is taken; sigmoid of a single column or of labels),
     probabilities, a score in a single column, positive from `schema.threshold` on, or a regression's standardised
     value. Else a single column is the positive class of a binary task.
     The module runs in eval mode under inference_mode, and is given back in the mode and on the device it came with.
@@ -184,12 +186,19 @@ def predict_rows(
         scores = probabilities[:, 0]
         positive = (scores >= schema.decision_threshold).astype(code_type(row_count))
         return Predictions(labels=positive, class_probabilities=None, ranking=scores, notes=tuple(notes))
-    labels = decided(probabilities, schema.decision_threshold)
+    labels = decided(probabilities, schema.decision_threshold, several_labels=schema.task == "multilabel")
     return Predictions(labels=labels, class_probabilities=probabilities, notes=tuple(notes))
 
 
-def decided(probabilities: NDArray[np.float64], threshold: float = 0.5) -> NDArray[np.int64]:
-    """Return the predicted class of each row: with two classes 1 from `threshold` on, else the likeliest."""
+def decided(
+    probabilities: NDArray[np.float64], threshold: float = 0.5, *, several_labels: bool = False
+) -> NDArray[np.int64]:
+    """Return the predicted class of each row: with two classes 1 from `threshold` on, else the likeliest.
+
+    With `several_labels`, (rows, labels): each 1 from `threshold` on.
+    """
+    if several_labels:
+        return (probabilities >= threshold).astype(code_type(len(probabilities)))
     chosen = probabilities[:, 1] >= threshold if probabilities.shape[1] == 2 else probabilities.argmax(axis=1)
     return chosen.astype(code_type(len(probabilities)))
 
@@ -242,10 +251,12 @@ def _probabilities(outputs: NDArray[np.float64], schema: Schema) -> NDArray[np.f
         if width != 1:
             raise ModelFileError(f"model: returns {width} columns of outputs, and a {output} is a single one.")
         return outputs * schema.target_scale + schema.target_mean  # of a score, by 1 and 0
-    if width != class_count and not (width == 1 and class_count == 2):
-        raise ModelFileError(f"model: returns {width} columns of outputs, but the schema names {class_count} classes.")
+    several = schema.task == "multilabel"
+    if width != class_count and (several or width != 1 or class_count != 2):
+        what = "labels" if several else "classes"
+        raise ModelFileError(f"model: returns {width} columns of outputs, but the schema names {class_count} {what}.")
     if output == "probabilities":
-        sums = outputs.sum(axis=1) if width > 1 else np.ones(len(outputs))
+        sums = outputs.sum(axis=1) if width > 1 and not several else np.ones(len(outputs))
         if ((outputs < -1e-6) | (outputs > 1 + 1e-6)).any() or (np.abs(sums - 1) > 1e-3).any():
             raise ModelFileError(
                 f"model: its outputs are declared probabilities, but lie from {outputs.min():.3g} to "
@@ -253,6 +264,9 @@ def _probabilities(outputs: NDArray[np.float64], schema: Schema) -> NDArray[np.f
             )
         outputs = outputs.clip(0, 1)
         return np.column_stack([1 - outputs, outputs]) if width == 1 else outputs
+    if several:
+        sigmoid: NDArray[np.float64] = special.expit(outputs)
+        return sigmoid
     logits = np.column_stack([np.zeros(len(outputs)), outputs]) if width == 1 else outputs
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     softmax: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)

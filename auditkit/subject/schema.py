@@ -22,9 +22,12 @@ from auditkit.subject.tokens import FIRST_WORD, MAXIMUM_LENGTH, encode_text, tok
 from auditkit.subject.values import numbers
 
 Output = Literal["logits", "probabilities", "score", "value", "decisions"]
-Task = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "multilabel", "regression"]
 Labels = NDArray[Any]
-"""Class codes, (rows,), -1 where there is no label; in a regression numbers (float64), NaN where there is none."""
+"""Class codes, (rows,), -1 where there is no label; in a regression numbers (float64), NaN where there is none.
+
+In a multi-label task 0 or 1, (rows, labels), -1 where a label is missing.
+"""
 
 
 class Feature(Record):
@@ -91,8 +94,11 @@ class Schema(Record):
     In a binary task the last class is the positive one. `output` says what the network returns per row: logits or
     probabilities, one column a class (in a binary task also a single column for the positive class); or that there
     is no network, and hence no feature, but a record of its decisions. In a regression there are no classes, and the
-    network returns a `value` in a single column: the prediction is value * `target_scale` + `target_mean`. With a
-    `threshold` a row of a binary task is predicted positive from this probability, or score, on (else 0.5). `bins` cuts
+    network returns a `value` in a single column: the prediction is value * `target_scale` + `target_mean`. In a
+    multi-label task the classes are the columns of the labels, each 0 or 1, and `target` is their names joined by
+    commas; the network returns one column a label, in their order, each with a probability of its own. With a
+    `threshold` a row of a binary task, or a label, is predicted positive from this probability, or score, on (else
+    0.5). `bins` cuts
     continuous sensitive columns into groups: by edges, `"25,45,65"`, or `"quantiles:4"`. `immutable` names features
     that nobody can change; sensitive ones are taken to be so.
     """
@@ -123,11 +129,17 @@ class Schema(Record):
         for name in self.immutable:
             if name not in names:
                 raise ValueError(f"the immutable column {name!r} is no feature{closest(name, names)}")
-        if self.target in names:
-            raise ValueError(f"the target {self.target!r} is among the features")
+        for target in self.targets:
+            if target in names:
+                raise ValueError(f"the target {target!r} is among the features")
         if len(self.classes) == 1:
             raise ValueError("classes: at least 2, or none in a regression, got 1")
-        if self.task != task_of(self.classes):
+        if self.task == "multilabel":
+            if len(self.classes) < 2 or self.target != ",".join(self.classes):
+                raise ValueError("the target of a multilabel task is its label columns, at least 2, joined by commas")
+            if self.output == "score":
+                raise ValueError("a score decides between two classes, and a multilabel task has several labels")
+        elif self.task != task_of(self.classes):
             raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
         if self.output != "decisions" and (self.output == "value") != (self.task == "regression"):
             raise ValueError(f"the output of a regression, and of no other task, is a value, got {self.output!r}")
@@ -136,7 +148,7 @@ class Schema(Record):
         if self.output == "score" and self.threshold is None:
             raise ValueError("a score needs a threshold")
         if self.threshold is not None and self.output != "score":
-            if self.task != "binary" or self.output == "decisions":
+            if self.task not in ("binary", "multilabel") or self.output == "decisions":
                 raise ValueError("a threshold decides between two classes, by a model's probability or score")
             if not 0 < self.threshold < 1:
                 raise ValueError(
@@ -157,8 +169,15 @@ class Schema(Record):
         return float(special.logit(score)) if self.output == "logits" else score
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns of the labels: one, in a multi-label task several, without a target none."""
+        if self.task == "multilabel":
+            return self.classes
+        return () if self.target is None else (self.target,)
+
+    @property
     def decision_threshold(self) -> float:
-        """From which probability, or score, on a row of a binary task is predicted positive."""
+        """From which probability, or score, on a row of a binary task, or a label, is predicted positive."""
         return 0.5 if self.threshold is None else self.threshold
 
     @property
@@ -253,7 +272,8 @@ class Schema(Record):
     def encode_labels(self, frame: pd.DataFrame) -> Labels:
         """Return the class codes of the target column: int64, (rows,), -1 where the label is missing.
 
-        In a regression the target in its own unit: float64, (rows,), NaN where it is missing.
+        In a regression the target in its own unit: float64, (rows,), NaN where it is missing. In a multi-label task
+        0 or 1 for each label: int64, (rows, labels), -1 where it is missing.
 
         Raises:
             DatasetError: the schema names no target, the column is missing, or a label is none of the classes, or no
@@ -261,8 +281,12 @@ class Schema(Record):
         """
         if self.target is None:
             raise DatasetError("the model's schema names no target column; pass --target COLUMN.")
-        if self.target not in frame.columns:
-            raise DatasetError(f"has no target column {self.target!r}{closest(self.target, list(frame.columns))}.")
+        for target in self.targets:
+            if target not in frame.columns:
+                raise DatasetError(f"has no target column {target!r}{closest(target, list(frame.columns))}.")
+        if self.task == "multilabel":
+            values = np.column_stack([numbers(frame, name, boolean=True) for name in self.classes])
+            return np.where(np.isnan(values), -1, values).astype(np.int64)
         if self.task == "regression":
             return numbers(frame, self.target)
         codes, words = factorize(frame[self.target])
@@ -331,12 +355,24 @@ def task_of(classes: Sequence[str]) -> Task:
     return "binary" if len(classes) == 2 else "multiclass" if classes else "regression"
 
 
+def target_names(target: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that a target names: itself, or, where it is none of the columns, its parts between commas.
+
+    >>> target_names("rain,snow", ["rain", "snow"]), target_names("rain,snow", ["rain,snow"])
+    (('rain', 'snow'), ('rain,snow',))
+    """
+    return (target,) if target in columns else tuple(part.strip() for part in target.split(","))
+
+
 def has_label(labels: Labels) -> NDArray[np.bool_]:
-    """Return which rows have a label.
+    """Return which rows have a label; of several labels, which have all of them.
 
     >>> has_label(np.array([0, -1, 2])).tolist(), has_label(np.array([-1.5, np.nan])).tolist()
     ([True, False, True], [True, False])
     """
+    if labels.ndim > 1:
+        every: NDArray[np.bool_] = np.all(labels >= 0, axis=1)
+        return every
     if np.issubdtype(labels.dtype, np.floating):
         return ~np.isnan(labels)
     known: NDArray[np.bool_] = labels >= 0

@@ -53,7 +53,8 @@ class Subject:
     """A model, or a record of its decisions, and the rows it is audited on.
 
     `opened` is the model, None for recorded `decisions`. `data` holds the audited rows, all with a label; `labels`
-    their class codes, integer, (rows,), or the numbers of a regression, float64. `bins` gives the edges by which a
+    their class codes, integer, (rows,), of several labels 0 or 1, (rows, labels), or the numbers of a regression,
+    float64. `bins` gives the edges by which a
     continuous sensitive column is cut into groups. `training` holds the rows that a retraining may use, None if there
     are none. `notes` says what was dropped, sampled or unseen; `row_count_read` and `training_row_count_read` count the
     rows before that. `selection` says in JSON how the rows were chosen. With `top_k` so many rows of the highest scores
@@ -131,6 +132,7 @@ class Subject:
                 row_count=len(self.labels),
                 class_count=len(self.schema.classes),
                 threshold=self.schema.decision_threshold,
+                several_labels=self.schema.task == "multilabel",
             )
         if kept is not None:
             predictions, path = kept
@@ -303,7 +305,8 @@ def load_subject(
     ]
     if model is not None and schema.threshold is not None and top_k is None:
         what = "a score" if schema.output == "score" else "a probability"
-        notes.append(f"Predicted {schema.classes[-1]} from {what} of {schema.threshold:g} on.")
+        which = "each label" if schema.task == "multilabel" else schema.classes[-1]
+        notes.append(f"Predicted {which} from {what} of {schema.threshold:g} on.")
     if top_k is not None and (schema.task != "binary" or not 1 <= top_k < len(labels)):
         two = "needs two classes" if schema.task != "binary" else f"must be from 1 to {len(labels) - 1:,} rows"
         raise InputError(f"top_k {two}, got {top_k:,} for {len(labels):,} rows of {len(schema.classes)} classes.")
@@ -369,7 +372,8 @@ def _labelled(schema: Schema, data: Data) -> tuple[Data, Labels, list[str]]:
     with naming(data):
         schema.check_columns(data.frame)
         kind = np.float64 if schema.task == "regression" else code_type(len(data.frame))
-        labels: Labels = np.empty(len(data.frame), dtype=kind)
+        shape = (len(data.frame), len(schema.classes)) if schema.task == "multilabel" else len(data.frame)
+        labels: Labels = np.empty(shape, dtype=kind)
         for start, part in _parts(data.frame):
             labels[start : start + len(part)] = schema.encode_labels(part)
         known = has_label(labels)

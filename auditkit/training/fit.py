@@ -172,15 +172,18 @@ def tensor_of(inputs: NDArray[Any], device: torch.device) -> torch.Tensor:
 
 
 def targets_of(labels: Labels, device: torch.device) -> torch.Tensor:
-    """Return labels as a loss takes them: class codes as int64, the numbers of a regression as float32."""
-    kind = np.float32 if np.issubdtype(labels.dtype, np.floating) else np.int64
+    """Return labels as a loss takes them: class codes as int64, numbers of a regression and several labels float32."""
+    kind = np.float32 if np.issubdtype(labels.dtype, np.floating) or labels.ndim > 1 else np.int64
     return torch.as_tensor(np.ascontiguousarray(labels, dtype=kind), device=device)
 
 
 def row_losses(outputs: torch.Tensor, targets: torch.Tensor, output: Output) -> torch.Tensor:
-    """Return each row's loss, (rows,): the cross-entropy, or of a `value` the squared error."""
+    """Return each row's loss, (rows,): the cross-entropy (mean over labels), of a `value` the squared error."""
     if output == "value":
         return (outputs.float().reshape(-1) - targets) ** 2
+    if targets.ndim > 1:
+        logits = outputs.float() if output == "logits" else outputs.float().logit(eps=1e-7)
+        return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
     return functional.cross_entropy(class_logits(outputs, output), targets, reduction="none")
 
 
@@ -202,14 +205,14 @@ def class_logits(outputs: torch.Tensor, output: Output) -> torch.Tensor:
 def stratified_mask(labels: Labels, *, share: float, seed: int) -> NDArray[np.bool_]:
     """Return a mask (rows,) that holds out `share` of each class, rounded down, drawn by `seed`.
 
-    Numbers of a regression are one class.
+    Numbers of a regression are one class, and so are rows of several labels.
 
     Raises:
         DatasetError: no class has enough rows to give one away.
     """
     generator = np.random.default_rng(seed)
     mask = np.zeros(len(labels), dtype=bool)
-    codes = np.zeros(len(labels)) if np.issubdtype(labels.dtype, np.floating) else labels
+    codes = np.zeros(len(labels)) if np.issubdtype(labels.dtype, np.floating) or labels.ndim > 1 else labels
     for code in np.unique(codes):
         rows = generator.permutation(np.flatnonzero(codes == code))
         mask[rows[: math.floor(share * len(rows))]] = True
@@ -280,7 +283,7 @@ def require_rows(inputs: NDArray[Any], labels: Labels) -> None:
 def require_classes(module: nn.Module, inputs: NDArray[Any], labels: Labels, device: torch.device) -> None:
     """Raise unless the module, already on `device`, returns a row of class scores that covers every label.
 
-    In a regression it must return one number a row.
+    In a regression it must return one number a row, of several labels one for each.
     """
     module.eval()
     with torch.inference_mode():
@@ -300,6 +303,13 @@ def require_classes(module: nn.Module, inputs: NDArray[Any], labels: Labels, dev
     if np.issubdtype(labels.dtype, np.floating):
         if outputs.numel() != len(outputs):
             raise ModelFileError(f"the module must return one number for each row, got {outputs.shape[1]}.")
+        return
+    if labels.ndim > 1:
+        if outputs.shape != labels[:2].shape:
+            raise ModelFileError(
+                f"the module must return one number for each of {labels.shape[1]} labels, got {tuple(outputs.shape)} "
+                f"for {len(outputs)} rows."
+            )
         return
     class_count = 2 if outputs.ndim == 1 or outputs.shape[1] == 1 else outputs.shape[1]
     outside = np.flatnonzero(labels >= class_count)

@@ -16,7 +16,7 @@ from auditkit.subject.model import Card, Model
 from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.pixels import holds_images
 from auditkit.subject.predict import choose_device
-from auditkit.subject.schema import Schema, Task, has_label
+from auditkit.subject.schema import Schema, Task, has_label, target_names
 from auditkit.training.fit import fit
 from auditkit.training.private import fit_private
 
@@ -60,7 +60,7 @@ def train(
 
     Args:
         data: the training rows; rows without a label are left out and counted.
-        target: the column of the label, or of the number to be predicted.
+        target: the column of the label, or of the number to be predicted; several labels as "a,b,c".
         sensitive: columns whose groups an audit will compare.
         drop: columns that are not features, such as an id or a sampling weight.
         immutable: features that nobody can change.
@@ -70,7 +70,7 @@ def train(
         text: the column whose texts are the only feature.
         image: channels, height and width of the image whose pixels all feature columns are. Not needed where the data
             are a folder of images, or an .npz file of them.
-        task: "binary", "multiclass" or "regression"; None tells it from the target (`infer_task`).
+        task: "binary", "multiclass", "multilabel" or "regression"; None tells it from the target (`infer_task`).
         epochs: passes over the rows; None takes the trainer's default.
         epsilon: privacy budget; None trains without privacy.
         seed: seeds weights, batches and validation split (not the noise of DP-SGD).
@@ -96,7 +96,7 @@ def train(
                 raise InputError(f"{option}: {data.name} has no column {name!r}{closest(name, columns)}.")
     progress(0.0, "inferring the schema")
     images = image is not None or any(holds_images(data.frame[column]) for column in columns)
-    left_out = {target, *drop, *(sensitive if images else ())}
+    left_out = {*target_names(target, columns), *drop, *(sensitive if images else ())}
     with naming(data):
         schema = infer_schema(
             data.frame,

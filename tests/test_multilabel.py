@@ -1,0 +1,190 @@
+"""A multi-label model from training to report: own and foreign networks, recorded decisions, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn import metrics as sklearn_metrics
+
+import auditkit
+from auditkit.errors import InputError
+from auditkit.render.html import render_html
+from auditkit.render.translation import names_of, untranslated
+from auditkit.subject.cache import Cache
+from auditkit.subject.data import data_from_frame
+from auditkit.subject.schema import Schema
+from auditkit.training.train import train
+
+LABELS = ["rain", "snow"]
+ONLY = ["data", "performance", "fairness", "weak_spots"]
+
+
+def weather(rows=1200, seed=0):
+    draws = np.random.default_rng(seed)
+    x, z = draws.normal(size=(2, rows))
+    return pd.DataFrame(
+        {
+            "x": x,
+            "z": z,
+            "place": draws.choice(["hill", "vale"], rows),
+            "rain": (x + draws.normal(size=rows) > 0).astype(int),
+            "snow": np.where(x - z + draws.normal(size=rows) > 1, "yes", "no"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("multilabel") / "model.pt"
+    model, record = train(
+        data_from_frame(weather()),
+        target="rain,snow",
+        sensitive=["place"],
+        out=path,
+        epochs=30,
+        arguments={"hidden": [8]},
+    )
+    assert record["row_count"] == 1200
+    return model
+
+
+def found(report):
+    return {(m.id, m.by): m for outcome in report.outcomes for m in outcome.measurements}
+
+
+def truth(frame):
+    return np.column_stack([frame["rain"], frame["snow"] == "yes"]).astype(int)
+
+
+def test_a_trained_model_is_audited_label_by_label(trained):
+    frame = weather(seed=1)
+    report = auditkit.audit(trained, frame, only=ONLY)
+    assert trained.schema.task == "multilabel"
+    assert (trained.schema.target, trained.schema.classes) == ("rain,snow", ("rain", "snow"))
+    with torch.inference_mode():
+        logits = trained.module(torch.from_numpy(trained.schema.encode(frame))).double().numpy()
+    labels, chosen = truth(frame), logits >= 0
+    measured = found(report)
+    auc = sklearn_metrics.roc_auc_score(labels, logits, average=None)
+    assert auc.min() > 0.7
+    assert [part.value for part in measured["performance.roc_auc", ("label",)].slices] == pytest.approx(auc)
+    assert measured["performance.roc_auc", ()].value == pytest.approx(auc.mean())
+    assert measured["performance.exact_match_rate", ()].value == sklearn_metrics.accuracy_score(labels, chosen)
+    assert measured["data.base_rate", ("label",)].slices[1].value == labels[:, 1].mean()
+    assert {part.name for part in measured["fairness.selection_rate", ("place", "label")].slices} == {
+        f"{place} & {label}" for place in ("hill", "vale") for label in LABELS
+    }
+    assert ("fairness.demographic_parity_difference", ("place",)) in measured
+    outcomes = {outcome.auditor: outcome for outcome in report.outcomes}
+    assert all(outcomes[name].error is None for name in ONLY)
+    assert "task multilabel" in outcomes["weak_spots"].reason
+
+
+def test_the_report_is_chinese_throughout_where_it_is_asked_for(trained):
+    report = auditkit.audit(trained, weather(seed=1), training_data=weather(), threshold=0.4)
+    assert untranslated(render_html(report), "zh", names_of(report)) == []
+    assert "完全匹配率" in render_html(report, "zh")
+
+
+def test_every_auditor_runs_or_says_why_not(trained):
+    report = auditkit.audit(trained, weather(rows=300, seed=2), training_data=weather(rows=300))
+    assert [outcome.auditor for outcome in report.outcomes if outcome.error] == []
+    assert {o.auditor for o in report.outcomes if o.reason is None} == {"data", "performance", "fairness", "proxies"}
+
+
+def test_rows_without_one_of_the_labels_are_left_out_and_counted(trained):
+    frame = weather(rows=300)
+    frame.loc[[3, 5], "snow"] = None
+    report = auditkit.audit(trained, frame, only=["performance"])
+    assert "2 of 300 rows have no label in column rain,snow and were left out." in report.subject.notes
+    assert report.subject.dataset.audited_row_count == 298
+
+
+def test_a_threshold_decides_on_every_label_and_predictions_are_kept(trained, tmp_path):
+    path = tmp_path / "rows.csv"
+    weather(rows=400).to_csv(path, index=False)
+    cache = Cache(folder=tmp_path)
+    first, again = (auditkit.audit(trained, path, only=["fairness"], threshold=0.3, cache=cache) for _ in range(2))
+    rates = [found(report)["fairness.selection_rate", ("place", "label")].slices for report in (first, again)]
+    assert rates[0] == rates[1]
+    assert any("No forward pass was made" in note for note in again.subject.notes)
+    usual = found(auditkit.audit(trained, path, only=["fairness"]))["fairness.selection_rate", ("place", "label")]
+    assert all(low.value > half.value for low, half in zip(rates[0], usual.slices, strict=True))
+
+
+@pytest.mark.parametrize("output", ["logits", "probabilities"])
+def test_a_network_of_others_has_a_sigmoid_for_each_label(output):
+    frame = weather(rows=400)[["x", "z", "rain", "snow"]]
+    layers = [torch.nn.Linear(2, 2)] + ([torch.nn.Sigmoid()] if output == "probabilities" else [])
+    module = torch.nn.Sequential(*layers)
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([[2.0, 0.0], [1.0, -1.0]]))
+        module[0].bias.copy_(torch.tensor([0.0, -1.0]))
+    report = auditkit.audit(module, frame, target="rain,snow", task="multilabel", only=["performance"])
+    assert report.subject.schema_["output"] == output
+    chosen = np.column_stack([2 * frame["x"] >= 0, frame["x"] - frame["z"] >= 1])
+    expected = sklearn_metrics.hamming_loss(truth(frame), chosen)
+    assert found(report)["performance.hamming_loss", ()].value == pytest.approx(expected)
+
+
+def test_recorded_decisions_name_a_column_for_each_label():
+    frame = weather(rows=400)
+    frame["rain_said"], frame["snow_said"] = np.where(frame["x"] > 0, "yes", "no"), (frame["x"] > 1).astype(int)
+    report = auditkit.audit(
+        None, frame, prediction="rain_said,snow_said", target="rain,snow", sensitive=["place"], only=ONLY
+    )
+    chosen = np.column_stack([frame["x"] > 0, frame["x"] > 1])
+    measured = found(report)
+    expected = sklearn_metrics.f1_score(truth(frame), chosen, average="macro")
+    assert measured["performance.f1_score", ()].value == pytest.approx(expected)
+    assert ("performance.roc_auc", ()) not in measured
+    columns = {
+        part.name.partition(" & ")[0] for part in measured["data.single_column_roc_auc", ("column", "label")].slices
+    }
+    assert columns == {"x", "z", "place"}
+    frame["rain_p"], frame["snow_p"] = 0.25, np.linspace(0, 1, 400)
+    scored = auditkit.audit(None, frame, prediction="rain_p,snow_p", target="rain,snow", only=["performance"])
+    assert found(scored)["performance.roc_auc", ("label",)].slices[0].value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"target": "rain,hail"}, "'hail' is not a column"),
+        ({"target": "rain,x"}, "column 'x' is boolean"),
+        ({"target": "rain,rain"}, "two different label columns"),
+        ({"target": "rain", "task": "multilabel"}, "at least two different label columns"),
+        ({"target": "rain,snow", "classes": ["a", "b"]}, "no classes but its label columns"),
+        ({"target": "rain,snow", "task": "binary"}, "task"),
+        ({"target": "rain,snow", "output": "score"}, "several labels|score"),
+        ({"target": "rain,snow", "top_k": 5}, "two classes"),
+    ],
+)
+def test_what_does_not_fit_is_refused(settings, match):
+    frame = weather(rows=100).drop(columns="place")
+    with pytest.raises(InputError, match=match):
+        auditkit.audit(torch.nn.Linear(2, 2), frame, only=["performance"], **settings)
+
+
+def test_settings_and_columns_that_do_not_fit_a_model_are_refused(trained):
+    frame = weather(rows=100)
+    with pytest.raises(InputError, match="a multilabel task has several"):
+        auditkit.audit(trained, frame, settings={"fairness": {"reference_group": ("place=hill",)}}, only=["fairness"])
+    with pytest.raises(InputError, match="must name 2 label columns"):
+        auditkit.audit(trained, frame, target="rain", only=["performance"])
+    with pytest.raises(InputError, match="for each of the 2 labels"):
+        auditkit.audit(None, frame, prediction="rain", target="rain,snow", only=["performance"])
+    with pytest.raises(ValueError, match="joined by commas"):
+        Schema.model_validate({**trained.schema.model_dump(), "target": "rain"})
+
+
+def test_several_labels_are_learnt_with_differential_privacy(tmp_path):
+    model, record = train(
+        data_from_frame(weather(rows=600)), target="rain,snow", out=tmp_path / "m.pt", epochs=3, epsilon=8.0,
+        drop=["place"], arguments={"hidden": [8]},
+    )  # fmt: skip
+    assert record["epsilon"] <= 8.0
+    measured = found(auditkit.audit(model, weather(seed=3), only=["performance"]))
+    assert measured["performance.roc_auc", ()].value > 0.6
