@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import re
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 
@@ -27,8 +30,23 @@ def render_pdf(report: Report, lang: str = "en") -> bytes:
     # It warns of each CSS property of the screen that paper does not know.
     logging.getLogger("weasyprint").setLevel(logging.ERROR)
     document = HTML(string=for_paper(render_html(report, lang)))
-    pdf: bytes = document.write_pdf(pdf_tags=True, pdf_identifier=report.run_id.encode())
+    with _dated(report):
+        pdf: bytes = document.write_pdf(pdf_tags=True, pdf_identifier=report.run_id.encode())
     return pdf
+
+
+@contextlib.contextmanager
+def _dated(report: Report) -> Iterator[None]:
+    """Let fontTools write the report's time into the fonts that it cuts down, and not today's."""
+    before = os.environ.get("SOURCE_DATE_EPOCH")
+    os.environ["SOURCE_DATE_EPOCH"] = str(int(report.created.timestamp()))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SOURCE_DATE_EPOCH"]
+        else:
+            os.environ["SOURCE_DATE_EPOCH"] = before
 
 
 def check_pdf() -> None:
