@@ -149,6 +149,7 @@ class _Words:
 
     def add(self, values: pa.Array) -> None:
         encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+        encoded.validate(full=True)  # a damaged file can hold codes of words that are not in its dictionary
         known = [self._code(word) for word in encoded.dictionary.to_pylist()]
         codes = encoded.indices.fill_null(len(known)).to_numpy(zero_copy_only=False)
         lookup = np.array([*known, -1], dtype=np.int64)

@@ -116,6 +116,17 @@ def test_damaged_columnar_files_are_refused_in_one_line(tmp_path, suffix, damage
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("code", [2, -1])
+def test_codes_of_words_that_a_dictionary_lacks_are_refused(tmp_path, code):
+    codes = pa.array([0, code], type=pa.int8())
+    column = pa.DictionaryArray.from_arrays(codes, pa.array(["a", "b"]), safe=False)
+    path = tmp_path / "data.arrow"
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, pa.schema([("x", column.type)])) as writer:
+        writer.write_batch(pa.record_batch([column], names=["x"]))
+    with pytest.raises(DatasetError, match=r"data\.arrow: damaged.*out of bounds"):
+        read_data(path)
+
+
 def test_json_lines(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1.50, "b": "x"}\n\n{"b": null, "c": true}\n{"a": " ? ", "c": false}\n')
