@@ -116,9 +116,13 @@ def _headline(console: Console, report: Report) -> None:
 
 def _not_run(console: Console, report: Report) -> None:
     """Print in one sentence which auditors did not run, and why."""
-    words = [f"{o.auditor.replace('_', ' ')} ({o.reason})" for o in report.outcomes if o.reason is not None]
-    if words:
-        _sentence(console, "not_run", f"Not run: {', '.join(words)}.")
+    names: dict[str, list[str]] = {}
+    for outcome in report.outcomes:
+        if outcome.reason is not None:
+            names.setdefault(outcome.reason, []).append(outcome.auditor.replace("_", " "))
+    if names:
+        words = "; ".join(f"{', '.join(those)} ({reason})" for reason, those in names.items())
+        _sentence(console, "not_run", f"Not run: {words}.")
 
 
 def _sentence(console: Console, verdict: str, message: str) -> None:
