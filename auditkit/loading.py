@@ -13,10 +13,11 @@ from auditkit.errors import InputError
 from auditkit.subject.cache import Cache
 from auditkit.subject.data import Data, data_from_frame, read_data
 from auditkit.subject.decisions import Decisions, decision_schema
+from auditkit.subject.load import load_subject
 from auditkit.subject.model import Model
 from auditkit.subject.opening import Declared, model_for
 from auditkit.subject.schema import target_names
-from auditkit.subject.subject import Subject, load_subject
+from auditkit.subject.subject import Subject
 from auditkit.subject.where import columns_named
 
 Progress = Callable[[str, float, str], None]

@@ -14,6 +14,7 @@ import auditkit
 ROOT = Path(auditkit.__file__).parent
 FLOORS = {
     "errors": 0,
+    "progress": 0,
     "evidence": 1,
     "metrics": 2,
     "subject": 3,

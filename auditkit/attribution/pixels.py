@@ -13,8 +13,8 @@ from torch import nn
 
 from auditkit.attribution.decision import Floats
 from auditkit.attribution.parts import Parts, batches, occlusion
+from auditkit.progress import Progress, silent
 
-Progress = Callable[[float, str], None]
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU)
 
 
@@ -53,7 +53,7 @@ def attribute_pixels(
     baseline: NDArray[np.float32],
     square: NDArray[np.int64],
     steps: int = 1,
-    progress: Progress = lambda fraction, what: None,
+    progress: Progress = silent,
 ) -> Floats:
     """Return the attributions of a named method to each pixel, summed over channels: (rows, H, W).
 

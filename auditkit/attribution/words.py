@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,8 @@ from torch import nn
 from auditkit.attribution.decision import Floats
 from auditkit.attribution.parts import Parts, batches, occlusion
 from auditkit.errors import NotRun
+from auditkit.progress import Progress, silent
 from auditkit.subject.tokens import FIRST_WORD, PADDING, UNKNOWN
-
-Progress = Callable[[float, str], None]
 
 
 def without_words(ids: NDArray[np.int64], deleted: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -28,9 +26,7 @@ def without_words(ids: NDArray[np.int64], deleted: NDArray[np.bool_]) -> NDArray
     return np.where(deleted & (ids >= FIRST_WORD), UNKNOWN, ids)
 
 
-def attribute_words(
-    method: str, parts: Parts, *, steps: int = 1, progress: Progress = lambda fraction, what: None
-) -> Floats:
+def attribute_words(method: str, parts: Parts, *, steps: int = 1, progress: Progress = silent) -> Floats:
     """Return the attributions of a named method to each token, 0 on padding: (rows, length).
 
     Layer integrated gradients start from the text of the same length whose every word is unknown, take `steps` steps,

@@ -26,6 +26,7 @@ from auditkit.metrics.attacks import (
     controls_table,
     split_control,
 )
+from auditkit.progress import part_of
 from auditkit.subject.bins import binned
 from auditkit.subject.data import factorize
 from auditkit.subject.model import Model
@@ -152,7 +153,7 @@ class Leakage:
                 seed=subject.seed,
                 device=subject.device,
                 output=output,
-                progress=lambda share, what: subject.progress(0.1 * share, f"how long to train: {what}"),
+                progress=part_of(subject.progress, 0, 0.1, "how long to train: "),
             )
             recipe = Recipe(record.best_epoch)
         shadows = train_shadows(
@@ -165,7 +166,7 @@ class Leakage:
             seed=subject.seed,
             device=subject.device,
             output=output,
-            progress=lambda share, what: subject.progress(0.1 + 0.8 * share, what),
+            progress=part_of(subject.progress, 0.1, 0.9),
         )
         return shadows, recipe, ""
 

@@ -21,6 +21,7 @@ from auditkit.auditors.private_models import GAPS, ORIGINAL, Runs, budgets_of, e
 from auditkit.auditors.private_numbers import MEASURED, exhibits_of_numbers, measurements_of_numbers
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence, Facts
+from auditkit.progress import part_of
 from auditkit.subject.predict import predict
 from auditkit.subject.subject import Subject
 from auditkit.training.accounting import Ledger
@@ -84,14 +85,12 @@ class Privacy:
             raise NotRun("the model gives scores that are no probabilities: there is no loss to train it by")
         ledgers: dict[str, list[Ledger]] = {}
         runs: Runs = {ORIGINAL: [subject.predictions]}
+        run_count = len(self.epsilon) * self.seeds
+        retrained = self.seeds / (self.seeds + bool(self.canaries))
+        retraining, testing = part_of(subject.progress, 0, retrained), part_of(subject.progress, retrained, 1)
         for index, (epsilon, seed) in enumerate(itertools.product(self.epsilon, range(self.seeds))):
             name = f"epsilon {epsilon:g}"
             module = subject.model.fresh(subject.seed + seed)
-
-            def progress(fraction: float, what: str, index: int = index, name: str = name) -> None:
-                share = self.seeds / (self.seeds + bool(self.canaries))
-                subject.progress(share * (index + fraction) / (len(self.epsilon) * self.seeds), f"{name}: {what}")
-
             ledger = fit_private(
                 module,
                 inputs,
@@ -103,7 +102,7 @@ class Privacy:
                 output=output,
                 clipping=self.clipping,
                 initial_weights="fresh, drawn by seed; never those that saw the data without privacy",
-                progress=progress,
+                progress=part_of(retraining, index / run_count, (index + 1) / run_count, f"{name}: "),
             )
             ledgers.setdefault(name, []).append(ledger)
             predictions = subject.selected(predict(module, subject.inputs, subject.schema, device=subject.device))
@@ -117,7 +116,6 @@ class Privacy:
         exhibits += [ledger_facts(name, parts[0]) for name, parts in ledgers.items()]
         exhibits += _own_ledger(subject)
         if self.canaries:
-            share = 1 / (self.seeds + 1)
             tested = {
                 name: attack_claim(
                     subject,
@@ -126,9 +124,7 @@ class Privacy:
                     output,
                     parts[0],
                     canary_count=self.canaries,
-                    progress=lambda done, what, index=index: subject.progress(  # type: ignore[misc]
-                        1 - share + share * (index + done) / len(self.epsilon), what
-                    ),
+                    progress=part_of(testing, index / len(ledgers), (index + 1) / len(ledgers)),
                 )
                 for index, (name, parts) in enumerate(ledgers.items())
             }

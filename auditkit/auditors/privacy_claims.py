@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from auditkit.evidence.measurement import Column, Facts, Measurement, Slice, Table
 from auditkit.metrics.membership import confidence
 from auditkit.metrics.privacy_audit import OneRun, one_run_lower_bound
+from auditkit.progress import Progress, part_of
 from auditkit.subject.predict import predict
 from auditkit.subject.subject import Subject
 from auditkit.training.accounting import Ledger
@@ -42,7 +42,7 @@ def attack_claim(
     claimed: Ledger,
     *,
     canary_count: int,
-    progress: Callable[[float, str], None],
+    progress: Progress,
 ) -> Tested:
     """Retrain once more as `claimed`, with canaries of both kinds in it, and return what their scores show.
 
@@ -79,7 +79,7 @@ def attack_claim(
         clipping="opacus" if claimed.clipping == "ghost" or claimed.clipping == "hooks" else claimed.clipping,
         canaries=canary_count,
         on_canaries=judge,
-        progress=lambda done, what: progress(done, f"testing the claim: {what}"),
+        progress=part_of(progress, 0, 1, "testing the claim: "),
     )
     if len(chosen):
         sure, before = (

@@ -10,6 +10,7 @@ from auditkit.evidence.intervals import simultaneous_level
 from auditkit.evidence.measurement import Evidence, Exhibit, Interval, Measurement, Slice, SliceChart
 from auditkit.metrics.proxies import MODEL, Proxies, find_proxies
 from auditkit.metrics.ranking import RocAuc, roc_auc_interval
+from auditkit.progress import part_of
 from auditkit.subject.columns import GroupedColumn, grouped_columns
 from auditkit.subject.subject import Subject
 
@@ -47,8 +48,8 @@ class ProxyColumns:
                 codes,
                 seed=subject.seed,
                 min_group=subject.min_group,
-                progress=lambda share, text, place=place: subject.progress(  # type: ignore[misc]
-                    (place + share) / len(subject.sensitive), text
+                progress=part_of(
+                    subject.progress, place / len(subject.sensitive), (place + 1) / len(subject.sensitive)
                 ),
             )
             measurements += _measurements(sensitive, others, found, subject)

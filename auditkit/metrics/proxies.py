@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from auditkit.metrics.ranking import RocAuc, macro_roc_auc, roc_auc
+from auditkit.progress import Progress, part_of, silent
 
 FITTED_ROWS, JUDGED_ROWS = 20_000, 20_000
 """How many rows at most the model learns from, and is judged on."""
@@ -52,7 +53,7 @@ def find_proxies(
     *,
     seed: int = 0,
     min_group: int = 10,
-    progress: Callable[[float, str], None] = lambda share, text: None,
+    progress: Progress = silent,
 ) -> Proxies | None:
     """Predict the group of each row from the other columns; None where fewer than two groups are large enough.
 
@@ -65,11 +66,9 @@ def find_proxies(
         groups: the group of each row, from 0.
         seed: draws the halves.
         min_group: the fewest rows of a group, in each half.
-        progress: called with the share of the work that is done.
+        progress: told how far the work is.
     """
-    alone = columns_alone(
-        columns, groups, seed=seed, min_group=min_group, progress=lambda share: progress(share / 2, "columns alone")
-    )
+    alone = columns_alone(columns, groups, seed=seed, min_group=min_group, progress=part_of(progress, 0, 0.5))
     if alone is None:
         return None
     split = _split(groups, seed, min_group)
@@ -87,7 +86,7 @@ def columns_alone(
     *,
     seed: int = 0,
     min_group: int = 10,
-    progress: Callable[[float], None] = lambda share: None,
+    progress: Progress = silent,
 ) -> tuple[RocAuc, ...] | None:
     """Return how well each column alone tells the groups, as in `find_proxies`; None where fewer than two are large."""
     split = _split(groups, seed, min_group)
@@ -97,7 +96,7 @@ def columns_alone(
     for done, codes in enumerate(columns):
         shares = _shares(codes[split.first], split.known, codes[split.second], split.group_count, int(codes.max()) + 1)
         alone.append(_area(split.truth, shares))
-        progress((done + 1) / len(columns))
+        progress((done + 1) / len(columns), "columns alone")
     return tuple(alone)
 
 

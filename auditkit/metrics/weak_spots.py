@@ -7,7 +7,7 @@ fall on rows at random, something is reported in at most 1 - `level` of searches
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from scipy import stats
 
 from auditkit.errors import InputError
 from auditkit.evidence.intervals import normal_quantile
+from auditkit.progress import Progress, silent
 
 CANDIDATES = 20
 """How many slices at most the first half proposes: the family of tests on the second."""
@@ -66,7 +67,7 @@ def search_weak_spots(
     *,
     seed: int = 0,
     min_group: int = 10,
-    progress: Callable[[float, str], None] = lambda share, text: None,
+    progress: Progress = silent,
 ) -> Search:
     """Search for the slices with the highest error rates.
 
@@ -80,7 +81,7 @@ def search_weak_spots(
         errors: whether the model errs, (rows,).
         seed: draws the halves.
         min_group: the fewest rows of a slice, in each half.
-        progress: called with the share of the work that is done.
+        progress: told how far the search is.
 
     Raises:
         InputError: columns and errors of different lengths.
@@ -132,7 +133,7 @@ def _propose(
     sizes: list[int],
     errors: Mask,
     min_group: int,
-    progress: Callable[[float, str], None],
+    progress: Progress,
 ) -> tuple[int, list[tuple[tuple[tuple[int, int], ...], int, int]]]:
     """Return how many slices were looked at, and those proposed: where, errors, rows."""
     if not errors.any() or not columns:

@@ -14,9 +14,8 @@ from scipy import special
 from torch import nn
 
 from auditkit.errors import InputError, ModelFileError, NotRun
+from auditkit.progress import Progress, silent
 from auditkit.subject.schema import Labels, Schema
-
-Progress = Callable[[float, str], None]
 
 ROWS_AT_ONCE = 2**16
 """How many rows are encoded at a time."""
@@ -92,7 +91,7 @@ def predict(
     *,
     device: torch.device,
     batch_size: int = 8192,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Predictions:
     """Return the predictions of a module for encoded rows, (rows, ...): see `predict_rows`."""
     return predict_rows(
@@ -114,7 +113,7 @@ def predict_rows(
     *,
     device: torch.device,
     batch_size: int = 8192,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Predictions:
     """Return the predictions of a module for rows that are encoded a part at a time by `encode`.
 
@@ -161,8 +160,7 @@ def predict_rows(
                 outputs[~finite] = 0  # counted, and refused below
                 probabilities[start : start + len(outputs)] = _probabilities(outputs, schema)
                 start += len(outputs)
-                if progress is not None:
-                    progress(start / row_count, f"{start:,} of {row_count:,} rows predicted")
+                progress(start / row_count, f"{start:,} of {row_count:,} rows predicted")
                 continue
             # Outside the handler, where the failed pass's tensors are no longer held by the exception.
             notes = [

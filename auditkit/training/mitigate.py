@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +25,7 @@ from torch import nn
 
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.metrics.tradeoff import Constraint, thresholds_per_group
+from auditkit.progress import Progress, silent
 from auditkit.subject.architectures import build
 from auditkit.subject.data import Data, factorize, naming
 from auditkit.subject.model import Card, Model
@@ -61,7 +61,7 @@ def mitigate(
     constraint: Constraint = "demographic_parity",
     seed: int = 0,
     device: str = "auto",
-    progress: Callable[[float, str], None] = lambda share, text: None,
+    progress: Progress = silent,
 ) -> Model:
     """Make a model like `model` with a smaller gap by the column `sensitive`, write it to `out`, and open it again.
 
@@ -74,7 +74,7 @@ def mitigate(
         constraint: `demographic_parity` (selection rates) or `equal_opportunity` (true positive rates).
         seed: seeds training, batches and the rows held out.
         device: "auto", "cpu" or "cuda".
-        progress: called with the fraction done and what is being done.
+        progress: told how far the training is.
 
     Raises:
         InputError: a model that auditkit cannot train, an unknown column, method or constraint; nothing was written.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from auditkit.errors import InputError, closest
+from auditkit.progress import Progress, silent
 from auditkit.subject.architectures import ARCHITECTURES, READS, build
 from auditkit.subject.data import Data, naming
 from auditkit.subject.inference import infer_schema
@@ -51,7 +52,7 @@ def train(
     epsilon: float | None = None,
     seed: int = 0,
     device: str = "auto",
-    progress: Callable[[float, str], None] = lambda fraction, what: None,
+    progress: Progress = silent,
 ) -> tuple[Model, dict[str, Any]]:
     """Train a network on `data`, write it to `out`, and return it as opened again, with its training record.
 
@@ -75,7 +76,7 @@ def train(
         epsilon: privacy budget; None trains without privacy.
         seed: seeds weights, batches and validation split (not the noise of DP-SGD).
         device: "auto", "cpu" or "cuda".
-        progress: called with the fraction done and what is being done.
+        progress: told how far the training is.
 
     Raises:
         InputError: the data, a column, or a setting cannot be used; nothing was written.

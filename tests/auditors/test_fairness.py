@@ -17,8 +17,8 @@ from auditkit.errors import InputError
 from auditkit.run import audit
 from auditkit.subject.data import data_from_frame
 from auditkit.subject.decisions import Decisions
+from auditkit.subject.load import load_subject
 from auditkit.subject.schema import Schema
-from auditkit.subject.subject import load_subject
 
 RATES = {
     "selection_rate": fairlearn.metrics.selection_rate,

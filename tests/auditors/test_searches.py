@@ -15,8 +15,9 @@ from auditkit.auditors.tradeoff import Tradeoff
 from auditkit.auditors.weak_spots import WeakSpots
 from auditkit.errors import InputError
 from auditkit.subject.data import data_from_frame, read_data
+from auditkit.subject.load import load_subject
 from auditkit.subject.model_file import open_model
-from auditkit.subject.subject import Subject, load_subject
+from auditkit.subject.subject import Subject
 
 AUDITORS = [WeakSpots(), ProxyColumns(), Tradeoff()]
 

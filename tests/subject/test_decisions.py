@@ -7,7 +7,7 @@ import pytest
 from auditkit.errors import DatasetError, InputError, NotRun
 from auditkit.subject.data import data_from_frame
 from auditkit.subject.decisions import Decisions, decision_schema
-from auditkit.subject.subject import load_subject
+from auditkit.subject.load import load_subject
 
 LABELS = ["no", "yes", "yes", "no"]
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from auditkit.errors import DatasetError, InputError
 from auditkit.subject.data import Data, data_from_frame, read_data
 from auditkit.subject.inference import numeric_schema
+from auditkit.subject.load import load_subject
 from auditkit.subject.model_file import open_model
-from auditkit.subject.subject import Subject, load_subject
+from auditkit.subject.subject import Subject
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from auditkit.errors import InputError
 from auditkit.evidence.report import read_report
 from auditkit.subject.architectures import build
 from auditkit.subject.data import read_data
+from auditkit.subject.load import load_subject
 from auditkit.subject.model import Model
 from auditkit.subject.model_file import open_model
-from auditkit.subject.subject import load_subject
 from auditkit.training.mitigate import METHODS, add_to_logit, mitigate
 
 
