@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from auditkit.evidence.report import Report, read_report
     from auditkit.inspection import inspect_model
     from auditkit.run import audit
+    from auditkit.subject.feature import Feature
     from auditkit.subject.model import Model
     from auditkit.subject.model_file import open_model
-    from auditkit.subject.schema import Feature, Schema, read_schema
+    from auditkit.subject.schema import Schema, read_schema
     from auditkit.subject.subject import Subject
 
 _HOMES = {
@@ -56,7 +57,8 @@ _HOMES = {
     "auditkit.run": ("audit",),
     "auditkit.subject.model": ("Model",),
     "auditkit.subject.model_file": ("open_model",),
-    "auditkit.subject.schema": ("Feature", "Schema", "read_schema"),
+    "auditkit.subject.feature": ("Feature",),
+    "auditkit.subject.schema": ("Schema", "read_schema"),
     "auditkit.subject.subject": ("Subject",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.attribution.decision import Explained, Floats, Inputs
-from auditkit.subject.schema import Feature
+from auditkit.subject.feature import Feature
 
 RARE = 0.01
 """A category held by a smaller share of the rows is no change that is offered."""

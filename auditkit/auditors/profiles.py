@@ -13,7 +13,7 @@ from auditkit.auditors.explained_parts import shown_rows
 from auditkit.auditors.explained_rows import sample_rows
 from auditkit.evidence.measurement import Column, Exhibit, Table
 from auditkit.subject.data import factorize
-from auditkit.subject.schema import Feature
+from auditkit.subject.feature import Feature
 from auditkit.subject.subject import Subject
 from auditkit.subject.values import numbers
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.perturbation.damage import SHARES, Damage
-from auditkit.subject.schema import Feature, Schema
+from auditkit.subject.feature import Feature
+from auditkit.subject.schema import Schema
 
 Rows = NDArray[np.float32]
 

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from auditkit.errors import DatasetError, InputError, SchemaError, closest
 from auditkit.subject.data import Data, factorize, naming
+from auditkit.subject.feature import Feature
 from auditkit.subject.pixels import holds_images, pixels, shape_of_images
-from auditkit.subject.schema import Feature, Schema, Task, target_names, task_of
+from auditkit.subject.schema import Schema, Task, target_names, task_of
 from auditkit.subject.tokens import choose_length, learn_vocabulary
 from auditkit.subject.values import FALSE_WORDS, MISSING_NUMBERS, TRUE_WORDS, day, is_typed, number, numbers
 

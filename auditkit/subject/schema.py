@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,15 +9,15 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, FiniteFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
 from scipy import special
 
 from auditkit.errors import DatasetError, SchemaError, closest
 from auditkit.evidence.measurement import Record
 from auditkit.subject.bins import check_rule
 from auditkit.subject.data import factorize, origin, shown
-from auditkit.subject.pixels import MAXIMUM_PIXELS, pixels
-from auditkit.subject.tokens import FIRST_WORD, MAXIMUM_LENGTH, encode_text, token_counts
+from auditkit.subject.feature import Feature
+from auditkit.subject.tokens import FIRST_WORD, token_counts
 from auditkit.subject.values import numbers
 
 Output = Literal["logits", "probabilities", "score", "value", "decisions"]
@@ -28,64 +27,6 @@ Labels = NDArray[Any]
 
 In a multi-label task 0 or 1, (rows, labels), -1 where a label is missing.
 """
-
-
-class Feature(Record):
-    """One column that the network reads, and how it becomes cells of the encoded row.
-
-    numeric: one cell, (x - mean) / scale, 0 where missing. boolean: one cell, 0 or 1, 0 where missing.
-    categorical: one cell a category, all 0 where the category is not listed. With `missing`, one more cell that
-    is 1 where the value is missing.
-
-    text: `length` token ids by the stated tokenizer, 0 behind the end, 1 for a word that `vocabulary` does not list,
-    then the words in its order. image: `shape` (channels, height, width) of (pixel - mean) / scale, from a column of
-    arrays, or from one column a pixel where `columns` names them (row by row, channels innermost).
-    """
-
-    name: str
-    kind: Literal["numeric", "categorical", "boolean", "date", "text", "image"]
-    mean: FiniteFloat = 0.0
-    scale: Annotated[FiniteFloat, Field(gt=0)] = 1.0
-    categories: tuple[str, ...] = ()
-    missing: bool = False
-    tokenizer: Literal["words"] | None = None
-    vocabulary: tuple[str, ...] = ()
-    length: Annotated[int, Field(ge=0, le=MAXIMUM_LENGTH)] = 0
-    shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    columns: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Feature:
-        if (self.kind == "categorical") != bool(self.categories):
-            raise ValueError(f"feature {self.name!r}: a categorical feature, and no other, lists its categories")
-        if len(set(self.categories)) != len(self.categories):
-            raise ValueError(f"feature {self.name!r}: a category is listed twice")
-        is_text = bool(self.tokenizer), bool(self.vocabulary), bool(self.length)
-        if is_text != (self.kind == "text",) * 3:
-            raise ValueError(f"feature {self.name!r}: a text, and no other, has a tokenizer, a vocabulary and a length")
-        if len(set(self.vocabulary)) != len(self.vocabulary):
-            raise ValueError(f"feature {self.name!r}: a word is listed twice")
-        if (self.kind == "image") != (self.shape is not None) or (self.columns and self.kind != "image"):
-            raise ValueError(f"feature {self.name!r}: an image, and no other, has a shape, and may have pixel columns")
-        if self.kind in ("text", "image") and self.missing:
-            raise ValueError(f"feature {self.name!r}: a {self.kind} has no cell for a missing value")
-        if self.shape is not None and math.prod(self.shape) > MAXIMUM_PIXELS:
-            raise ValueError(f"feature {self.name!r}: an image may have at most {MAXIMUM_PIXELS:,} pixels")
-        if self.columns and (len(self.columns) != self.width or len(set(self.columns)) != self.width):
-            raise ValueError(f"feature {self.name!r}: must name each of its {self.width} pixels' columns once")
-        return self
-
-    @property
-    def width(self) -> int:
-        """The number of cells in the encoded row."""
-        if self.shape is not None:
-            return math.prod(self.shape)
-        return self.length or max(len(self.categories), 1) + self.missing
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The columns of the data that it is made from: its own, or one for each pixel."""
-        return self.columns or (self.name,)
 
 
 class Schema(Record):
@@ -239,34 +180,11 @@ class Schema(Record):
                 row, column and value are named).
         """
         self.check_columns(frame)
-        first = self.features[0]
-        if first.kind == "text":
-            return encode_text(frame[first.name], first.vocabulary, first.length)
-        if first.shape is not None:
-            raw = pixels(frame, first.name, first.columns, first.shape)
-            scaled_images: NDArray[np.float32] = (raw - np.float32(first.mean)) / np.float32(first.scale)
-            return scaled_images
+        if self.kind != "table":
+            return self.features[0].encode(frame)
         encoded = np.zeros((len(frame), self.input_width), dtype=np.float32)
         for feature, cells in zip(self.features, self.column_slices().values(), strict=True):
-            block = encoded[:, cells]
-            if feature.kind == "categorical":
-                codes, missing = _categories(frame[feature.name], feature)
-                known = codes >= 0
-                block[known, codes[known]] = 1
-            else:
-                values = _numbers_of(frame, feature)
-                missing = np.isnan(values)
-                with np.errstate(over="ignore"):
-                    scaled = ((values - feature.mean) / feature.scale).astype(np.float32)
-                overflow = np.isinf(scaled)
-                if overflow.any():
-                    row = int(overflow.argmax())
-                    raise DatasetError(
-                        f"column {feature.name!r}, {origin(frame, row)}: {values[row]:g} is too large for float32."
-                    )
-                block[:, 0] = np.where(missing, 0, scaled)
-            if feature.missing:
-                block[missing, -1] = 1
+            feature.write(frame, encoded[:, cells])
         return encoded
 
     def encode_labels(self, frame: pd.DataFrame) -> Labels:
@@ -316,23 +234,8 @@ class Schema(Record):
         the vocabulary.
         """
         self.check_columns(frame)
-        counts = {}
-        for feature in self.features:
-            if feature.kind == "image":
-                continue
-            if feature.kind == "text":
-                missing = np.zeros(len(frame), dtype=bool)
-                unseen = (self.encode(frame) < FIRST_WORD).all(axis=1)
-            elif feature.kind == "categorical":
-                codes, missing = _categories(frame[feature.name], feature)
-                unseen = (codes < 0) & ~missing
-            else:
-                missing = np.isnan(_numbers_of(frame, feature))
-                unseen = np.zeros_like(missing)
-            count = int((unseen if feature.missing else unseen | missing).sum())
-            if count:
-                counts[feature.name] = count
-        return counts
+        counts = {feature.name: int(feature.unseen(frame).sum()) for feature in self.features}
+        return {name: count for name, count in counts.items() if count}
 
     def cut_count(self, frame: pd.DataFrame) -> int:
         """Return the rows whose text has more tokens than the model reads; 0 where the rows are no texts."""
@@ -400,15 +303,3 @@ def read_schema(path: str | Path) -> Schema:
             known = Feature.model_fields if len(first["loc"]) > 1 else Schema.model_fields
             raise SchemaError(f"schema {path}: {where}: unknown key{closest(str(first['loc'][-1]), known)}.") from error
         raise SchemaError(f"schema {path}: {where}: {first['msg'].removeprefix('Value error, ')}.") from error
-
-
-def _numbers_of(frame: pd.DataFrame, feature: Feature) -> NDArray[np.float64]:
-    return numbers(frame, feature.name, boolean=feature.kind == "boolean", date=feature.kind == "date")
-
-
-def _categories(column: pd.Series[Any], feature: Feature) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the codes of a column's values among the feature's categories (-1: none of them), and what is missing."""
-    codes, words = factorize(column)
-    position = {category: code for code, category in enumerate(feature.categories)}
-    lookup = np.array([*(position.get(word, -1) for word in words), -1], dtype=np.int64)
-    return lookup[codes], codes < 0

@@ -13,7 +13,8 @@ from auditkit.attribution.decision import Decided
 from auditkit.attribution.parts import Parts
 from auditkit.errors import NotRun
 from auditkit.subject.architectures import build
-from auditkit.subject.schema import Feature, Schema
+from auditkit.subject.feature import Feature
+from auditkit.subject.schema import Schema
 
 CPU = torch.device("cpu")
 TEXT = Feature(name="t", kind="text", tokenizer="words", vocabulary=tuple("abcdef"), length=5)

@@ -7,7 +7,7 @@ import torch
 
 from auditkit.attribution.decision import Explained
 from auditkit.attribution.recourse import Options, find_recourse, options_of
-from auditkit.subject.schema import Feature
+from auditkit.subject.feature import Feature
 
 COLUMNS = {f"c{place}": slice(place, place + 1) for place in range(4)}
 

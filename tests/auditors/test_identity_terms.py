@@ -12,7 +12,8 @@ from torch import nn
 
 from auditkit import Report, audit
 from auditkit.errors import InputError
-from auditkit.subject.schema import Feature, Schema
+from auditkit.subject.feature import Feature
+from auditkit.subject.schema import Schema
 
 VOCABULARY = ("he", "she", "his", "her", "jack", "french", "korean", "film", "was", "good", "bad", "told", "me", "it")
 TERMS = {"faith": {"source": "here", "groups": {"a": ["good"], "b": ["bad"]}, "templates": ["it was {}", "{} film"]}}

@@ -22,8 +22,9 @@ from auditkit.evidence.measurement import Curve, Measurement
 from auditkit.evidence.policy import parse_policy
 from auditkit.render.html import render_html
 from auditkit.subject.data import data_from_frame
+from auditkit.subject.feature import Feature
 from auditkit.subject.inference import numeric_schema
-from auditkit.subject.schema import Feature, Schema
+from auditkit.subject.schema import Schema
 from auditkit.training.train import train
 
 ONLY = ["robustness"]

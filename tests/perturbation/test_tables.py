@@ -9,8 +9,9 @@ from scipy import stats
 
 from auditkit.perturbation.damage import Damage
 from auditkit.perturbation.tables import TABLE_DAMAGES, numbers_of, table_damages
+from auditkit.subject.feature import Feature
 from auditkit.subject.inference import infer_schema
-from auditkit.subject.schema import Feature, Schema
+from auditkit.subject.schema import Schema
 
 
 def people(count: int, *, seed: int = 0, missing: bool = True) -> pd.DataFrame:

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from auditkit.errors import DatasetError, SchemaError
 from auditkit.subject.data import data_from_frame
+from auditkit.subject.feature import Feature
 from auditkit.subject.inference import infer_classes, infer_schema, numeric_schema
-from auditkit.subject.schema import Feature, Schema
+from auditkit.subject.schema import Schema
 
 CENSUS = Schema(
     features=(

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditkit.errors import DatasetError, InputError
+from auditkit.subject.feature import Feature
 from auditkit.subject.inference import infer_schema
 from auditkit.subject.pixels import image_shape
-from auditkit.subject.schema import Feature, Schema
+from auditkit.subject.schema import Schema
 from auditkit.subject.tokens import choose_length, encode_text, learn_vocabulary, words
 
 TEXTS = pd.DataFrame(
