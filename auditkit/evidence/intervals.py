@@ -279,29 +279,38 @@ def paired_difference_interval(
     return np.maximum(first - second - half, -1), np.minimum(first - second + half, 1)
 
 
-def mean_interval(mean: ArrayLike, variance: ArrayLike, count: ArrayLike, level: float) -> Bounds:
-    """Return Student's t interval of a mean, from the sample's mean, variance (of n - 1) and count, at least 2."""
+def mean_interval(
+    mean: ArrayLike, variance: ArrayLike, count: ArrayLike, level: float, freedom: ArrayLike | None = None
+) -> Bounds:
+    """Return Student's t interval of a mean, from the sample's mean, variance (of n - 1) and count, at least 2.
+
+    `freedom` stands for count - 1 degrees of freedom, where the variance is known less well.
+    """
     n = np.asarray(count, dtype=np.float64)
     if (n < 2).any():
         raise InputError("count must be at least 2 for the interval of a mean; one value has no spread.")
     centre = np.asarray(mean, dtype=np.float64)
-    half = special.stdtrit(n - 1, (1 + level) / 2) * np.sqrt(np.asarray(variance, dtype=np.float64) / n)
+    quantile = special.stdtrit(n - 1 if freedom is None else np.asarray(freedom, dtype=np.float64), (1 + level) / 2)
+    half = quantile * np.sqrt(np.asarray(variance, dtype=np.float64) / n)
     return np.asarray(centre - half), np.asarray(centre + half)
 
 
 def skewed_mean_interval(
-    mean: float, variance: float, skewness: float, count: int, level: float
+    mean: float, variance: float, skewness: float, count: int, level: float, *, kurtosis: float = 3.0
 ) -> tuple[float, float]:
-    """Return an interval of a mean that allows for skewness: Student's t, joined with Hall's.
+    """Return an interval of a mean that allows for skewness and heavy tails: Student's t, joined with Hall's.
 
     Hall's cubic transformation (1992, equation 2.6) takes the skewness out of the t statistic, exactly where t alone
-    covers too little; joining the two keeps the side on which it would be the shorter. `variance` is above 0.
+    covers too little; joining the two keeps the side on which it would be the shorter. Student's t has as many degrees
+    of freedom as the sample's variance does by the `kurtosis` of the values (Satterthwaite 1946): count - 1 for the
+    3 of normal ones, few where few values make up the variance. `variance` is above 0.
     """
-    low, high = (float(bound) for bound in mean_interval(mean, variance, count, level))
+    freedom = min(count - 1, 2 * count * (count - 1) / (kurtosis * (count - 1) - (count - 3)))
+    low, high = (float(bound) for bound in mean_interval(mean, variance, count, level, freedom))
     slant = skewness / np.sqrt(count)
     if abs(slant) < 1e-6:  # the transformation is the identity in the limit, and 0 / 0 at it
         return low, high
-    quantile, error = float(special.stdtrit(count - 1, (1 + level) / 2)), np.sqrt(variance / count)
+    quantile, error = float(special.stdtrit(freedom, (1 + level) / 2)), np.sqrt(variance / count)
 
     def original(transformed: float) -> float:
         return float(3 / slant * (np.cbrt(1 + slant * (transformed - slant / 6)) - 1))

@@ -19,10 +19,10 @@ from auditkit.evidence.intervals import (
     paired_difference_interval,
     proportion_interval,
     simultaneous_level,
-    skewed_mean_interval,
 )
 from auditkit.evidence.measurement import Interval, Line, Measurement, Slice
 from auditkit.metrics.estimates import Breakdown, Estimate, measure
+from auditkit.metrics.regression import mean_estimate
 
 Errors = NDArray[Any]
 """Whether each row is answered wrong, bool, or how far off its number is, float64: (rows,)."""
@@ -51,13 +51,11 @@ def _added_distance(before: Errors, after: Errors, levels: Sequence[float]) -> E
     added = (after - before)[np.isfinite(after) & np.isfinite(before)]
     if not len(added):
         return Estimate(reason="no row has an answer")
-    value = float(added.mean())
     if len(added) < 2:
-        return Estimate(value, (None,) * len(levels))
-    variance = float(added.var(ddof=1))
-    skewness = float(((added - value) ** 3).mean()) / variance**1.5 if variance > 0 else 0.0
-    bounds = [skewed_mean_interval(value, variance, skewness, len(added), level) for level in levels]
-    return Estimate(value, tuple((low, high, "Student's t joined with Hall's, paired") for low, high in bounds))
+        return Estimate(float(added.mean()), (None,) * len(levels))
+    found = mean_estimate(added, levels)
+    bounds = tuple(None if bound is None else (bound[0], bound[1], f"{bound[2]}, paired") for bound in found.bounds)
+    return Estimate(found.value, bounds)
 
 
 def flip_rate(before: NDArray[Any], after: NDArray[Any], levels: Sequence[float]) -> Estimate:

@@ -295,6 +295,20 @@ class TestMeans:
         mirrored = intervals.skewed_mean_interval(-1.0, 1.0, -2.0, 30, 0.95)
         assert mirrored == pytest.approx((-high, -low))
 
+    def test_the_interval_of_a_skewed_mean_by_hand(self):
+        # Hall's g(t) = t + s t^2 / 3 + s^2 t^3 / 27 + s / 6, with s the skewness over the root of the count, maps the
+        # ends' t statistics to Student's quantiles; the shorter side is Student's own.
+        _, high = intervals.skewed_mean_interval(1.0, 4.0, 2.0, 25, 0.95)
+        statistic, s = (1.0 - high) / 0.4, 2.0 / 5
+        transformed = statistic + s * statistic**2 / 3 + s**2 * statistic**3 / 27 + s / 6
+        assert transformed == pytest.approx(scipy.stats.t.ppf(0.025, 24))
+
+    def test_heavy_tails_leave_few_degrees_of_freedom(self):
+        # Var(s^2) = sigma^4 (kurtosis / n - (n - 3) / (n (n - 1))) is 2 sigma^4 / freedom.
+        for kurtosis, freedom in ((1.8, 19), (3.0, 19), (10.0, 2 / (10 / 20 - 17 / (20 * 19)))):
+            low, high = intervals.skewed_mean_interval(0.0, 20.0, 0.0, 20, 0.95, kurtosis=kurtosis)
+            assert (low, high) == pytest.approx((-scipy.stats.t.ppf(0.975, freedom), scipy.stats.t.ppf(0.975, freedom)))
+
     def test_coverage_of_the_mean_of_an_exponential(self):
         draws = np.random.default_rng(5).exponential(size=(4000, 20))
         third = ((draws - draws.mean(axis=1, keepdims=True)) ** 3).mean(axis=1)

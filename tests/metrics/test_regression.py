@@ -28,6 +28,11 @@ ERRORS = {
     "t": lambda rng, shape: rng.standard_t(4.5, shape),
     "exponential": lambda rng, shape: rng.exponential(size=shape) - 1,
 }
+HEAVY = {
+    "lognormal": lambda rng, shape: rng.lognormal(size=shape) - np.exp(0.5),
+    "t of 3": lambda rng, shape: rng.standard_t(3, shape),
+}
+SIZES = ("mean_absolute_error", "root_mean_squared_error", "r2")
 
 
 def groups(count: int, rows: int) -> Breakdown:
@@ -124,13 +129,14 @@ def test_what_is_undefined_says_why() -> None:
 def covered(name: str, kind: str, rows: int, repetitions: int) -> float:
     """Return how often the interval of a number holds its true value, for predictions with errors of a kind."""
     rng = np.random.default_rng(1)
-    many = ERRORS[kind](rng, 10**6)
+    draw = {**ERRORS, **HEAVY}[kind]
+    many = draw(rng, 10**6)
     mean, size, square = many.mean(), np.abs(many).mean(), (many**2).mean()
     truth = {"mean_error": mean, "mean_absolute_error": size, "root_mean_squared_error": square**0.5}
     truth |= {"mean_prediction": mean, "mean_label": 0.0, "r2": 1 - square / (1 + square)}
     hits = 0
     for _ in range(repetitions):
-        predictions, errors = rng.normal(size=rows), ERRORS[kind](rng, rows)
+        predictions, errors = rng.normal(size=rows), draw(rng, rows)
         # Labels are what was predicted plus an error, so that R2 is not negative.
         labels = predictions - errors
         if name in ("mean_prediction", "mean_label"):
@@ -146,6 +152,20 @@ def covered(name: str, kind: str, rows: int, repetitions: int) -> float:
 def test_intervals_cover_as_often_as_they_say(name: str, kind: str) -> None:
     # A quarter of a percent below 93 %: three standard errors of so many repetitions.
     assert covered(name, kind, NUMBERS[name].fewest_rows, 1000) >= 0.93 - 0.024
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("kind", HEAVY)
+def test_intervals_cover_heavy_tails_in_200_rows(name: str, kind: str) -> None:
+    assert covered(name, kind, 200, 3000) >= 0.93 - 0.014
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("kind", HEAVY)
+def test_intervals_cover_heavy_tails_in_more_rows(name: str, kind: str) -> None:
+    found = [covered(name, kind, rows, 6000) for rows in (200, 500, 2000)]
+    assert min(found) >= 0.93 - 0.006, found
 
 
 @pytest.mark.slow
