@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.perturbation.damage import SHARES, Damage
+from auditkit.perturbation.damage import Damage
 from auditkit.subject.feature import Feature
 from auditkit.subject.schema import Schema
 
@@ -106,14 +106,13 @@ def _noise(rows: Rows, numbers: Numbers, seed: int) -> Damage:
         return damaged
 
     return Damage(
-        name="numeric_noise",
-        title="Noise on numbers",
-        means="Gaussian noise is added to every number, in standard deviations of its column.",
-        axis="noise, in standard deviations",
+        "numeric_noise",
+        "Noise on numbers",
+        "Gaussian noise is added to every number, in standard deviations of its column.",
+        "noise, in standard deviations",
+        at,
         unit="number",
         strengths=(0.05, 0.1, 0.2, 0.5, 1.0),
-        stated=0.1,
-        at=at,
     )
 
 
@@ -131,14 +130,11 @@ def _missing(schema: Schema, rows: Rows, seed: int) -> Damage:
         return damaged
 
     return Damage(
-        name="missing_values",
-        title="Missing values",
-        means="A share of all values is missing at random; the model reads them as it reads missing values.",
-        axis="share of the values",
-        unit="rate",
-        strengths=SHARES,
-        stated=0.1,
-        at=at,
+        "missing_values",
+        "Missing values",
+        "A share of all values is missing at random; the model reads them as it reads missing values.",
+        "share of the values",
+        at,
     )
 
 
@@ -167,14 +163,11 @@ def _swapped(swaps: list[tuple[Feature, slice]], rows: Rows, source: Rows, seed:
         return damaged
 
     return Damage(
-        name="swapped_categories",
-        title="Swapped categories",
-        means="A share of the categories is exchanged for others of the same column, drawn as often as they occur.",
-        axis="share of the categories",
-        unit="rate",
-        strengths=SHARES,
-        stated=0.1,
-        at=at,
+        "swapped_categories",
+        "Swapped categories",
+        "A share of the categories is exchanged for others of the same column, drawn as often as they occur.",
+        "share of the categories",
+        at,
     )
 
 
@@ -189,14 +182,11 @@ def _unseen(schema: Schema, rows: Rows, seed: int) -> Damage:
         return damaged
 
     return Damage(
-        name="unseen_categories",
-        title="Unseen categories",
-        means="A share of the categories is replaced by a word that the model has never seen.",
-        axis="share of the categories",
-        unit="rate",
-        strengths=SHARES,
-        stated=0.1,
-        at=at,
+        "unseen_categories",
+        "Unseen categories",
+        "A share of the categories is replaced by a word that the model has never seen.",
+        "share of the categories",
+        at,
     )
 
 
@@ -221,14 +211,14 @@ def _unit_slip(rows: Rows, numbers: Numbers, seed: int) -> Damage:
         return damaged
 
     return Damage(
-        name="unit_slip",
-        title="Slips of the unit",
-        means="In each row one number is too large by a power of ten, as if it had been entered in another unit.",
-        axis="power of ten",
+        "unit_slip",
+        "Slips of the unit",
+        "In each row one number is too large by a power of ten, as if it had been entered in another unit.",
+        "power of ten",
+        at,
         unit="number",
         strengths=(1.0, 2.0, 3.0),
         stated=1.0,
-        at=at,
     )
 
 
@@ -247,12 +237,12 @@ def _out_of_range(rows: Rows, numbers: Numbers, seed: int) -> Damage:
         return damaged
 
     return Damage(
-        name="out_of_range",
-        title="Numbers out of range",
-        means="In each row one number lies beyond the range of its column, by so many standard deviations.",
-        axis="standard deviations beyond the range",
+        "out_of_range",
+        "Numbers out of range",
+        "In each row one number lies beyond the range of its column, by so many standard deviations.",
+        "standard deviations beyond the range",
+        at,
         unit="number",
         strengths=(0.5, 1.0, 3.0, 10.0),
         stated=1.0,
-        at=at,
     )

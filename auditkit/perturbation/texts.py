@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.perturbation.damage import SHARES, Damage
+from auditkit.perturbation.damage import Damage
 from auditkit.subject.tokens import words
 
 TEXT_DAMAGES = ("typing_errors", "dropped_words", "capitals")
@@ -32,45 +32,31 @@ def text_damages(texts: Sequence[str | None], encode: Encode, *, seed: int) -> l
             ]
         )
 
-    def dropped(strength: float) -> NDArray[np.int64]:
-        return encode(
-            [
-                " ".join(word for word, draw in zip(row, chance, strict=True) if draw >= strength)
-                for row, chance in zip(rows, draws, strict=True)
-            ]
-        )
-
+    nothing = [[""] * len(row) for row in rows]
     raised = [[word.upper() for word in row] for row in rows]
     return [
         Damage(
-            name="typing_errors",
-            title="Typing errors",
-            means="A share of the words has two letters exchanged, one left out, or one doubled.",
-            axis="share of the words",
-            unit="rate",
-            strengths=SHARES,
-            stated=0.1,
-            at=lambda strength: replaced(strength, misspelt),
+            "typing_errors",
+            "Typing errors",
+            "A share of the words has two letters exchanged, one left out, or one doubled.",
+            "share of the words",
+            lambda strength: replaced(strength, misspelt),
         ),
         Damage(
-            name="dropped_words",
-            title="Words left out",
-            means="A share of the words is left out at random.",
-            axis="share of the words",
-            unit="rate",
-            strengths=SHARES,
-            stated=0.1,
-            at=dropped,
+            "dropped_words",
+            "Words left out",
+            "A share of the words is left out at random.",
+            "share of the words",
+            lambda strength: replaced(strength, nothing),
         ),
         Damage(
-            name="capitals",
-            title="Words in capitals",
-            means="A share of the words is written in capitals.",
-            axis="share of the words",
-            unit="rate",
+            "capitals",
+            "Words in capitals",
+            "A share of the words is written in capitals.",
+            "share of the words",
+            lambda strength: replaced(strength, raised),
             strengths=(0.5, 1.0),
             stated=1.0,
-            at=lambda strength: replaced(strength, raised),
         ),
     ]
 
