@@ -175,6 +175,22 @@ def test_objects_that_rows_share_are_factorized_like_texts_of_their_own(values):
         assert told == expected * (len(tried) // 20_000)
 
 
+@pytest.mark.parametrize("values", [["a", "b ", " b", "", "?", None, "None", "é" * 30], ["only"], [None]])
+@pytest.mark.parametrize("dtype", ["str", "string[pyarrow]", "string[python]"])
+def test_columns_of_arrow_texts_are_factorized_like_their_texts(values, dtype):
+    """Most texts are those of a sample; rare ones, which it misses, and missing values are told apart as well."""
+    chosen = [values[place] for place in np.random.default_rng(0).integers(0, len(values), 20_001)]
+    rare = ["rare" if row == 12_345 else "rarer" if row == 12_347 else value for row, value in enumerate(chosen)]
+    many = [f"{row}" for row in range(20_001)]
+    for texts in (chosen, rare, many, [None, *many], [*chosen, *many]):
+        column = pd.Series(texts, dtype=dtype)
+        sliced = pd.concat([column, pd.Series(["cut off"], dtype=dtype), column], ignore_index=True)[1:20_001]
+        for tried, expected in ((column, texts), (sliced, texts[1:20_001])):
+            codes, words = factorize(tried)
+            told = [words[code] if code >= 0 else None for code in codes]
+            assert told == [None if text in ("", "?", None) else text.strip() for text in expected]
+
+
 def texts_one_by_one(values):
     """Return the texts of values by a naive loop, None where missing."""
     texts = ["" if value is None or value is pd.NA or value != value else str(value).strip() for value in values]
