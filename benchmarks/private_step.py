@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +36,7 @@ from auditkit.training.chunked import COMPILED_FROM
 from auditkit.training.clipping import require_agreement, summed_by
 from auditkit.training.fit import autocast_on
 from auditkit.training.per_row import ClippedSum, clip_and_sum, looped_gradients, trainable
-from auditkit.training.private import poisson_sample, private_step
+from auditkit.training.private import as_one_vector, poisson_sample, private_step
 
 ROUNDS = 7
 BATCHES = (256, 1024)
@@ -102,16 +102,18 @@ def plain_step(module: nn.Module) -> Callable[[torch.Tensor, torch.Tensor], None
     return step
 
 
-def noisy_step(module: nn.Module, clipped_sum: ClippedSum, batch: int) -> Callable[..., None]:
-    return private_step(
-        trainable(module),
-        torch.optim.SGD(module.parameters(), lr=0.01),
-        clipped_sum,
-        noise_multiplier=1.0,
-        max_grad_norm=1.0,
-        expected_batch_size=batch,
-        generator=torch.Generator(next(module.parameters()).device).manual_seed(0),
-    )
+@contextmanager
+def noisy_step(module: nn.Module, clipped_sum: ClippedSum, batch: int) -> Iterator[Callable[..., None]]:
+    with as_one_vector(trainable(module)) as vector:
+        yield private_step(
+            vector,
+            torch.optim.SGD([vector], lr=0.01),
+            clipped_sum,
+            noise_multiplier=1.0,
+            max_grad_norm=1.0,
+            expected_batch_size=batch,
+            generator=torch.Generator(vector.device).manual_seed(0),
+        )
 
 
 def clock(device: torch.device) -> float:
@@ -143,7 +145,8 @@ def ratios(name: str, batch: int, ways: tuple[str, ...], device: torch.device) -
             with summed(way, module) as clipped_sum:
                 require_agreement(clipped_sum, *few, gradients)
                 waited = time.perf_counter() - started
-                private = best(device, partial(noisy_step(module, clipped_sum, batch), *data), times)
+                with noisy_step(module, clipped_sum, batch) as step:
+                    private = best(device, partial(step, *data), times)
         except Exception as error:  # noqa: BLE001  # a mode that cannot take a network says why
             found[way] = f"fails: {type(error).__name__}: {str(error).splitlines()[0][:90]}"
             continue
@@ -180,8 +183,8 @@ def peak(name: str, way: str, batch: int) -> float:
 
     if way == "plain":
         return measured(plain_step(module))
-    with summed(way, module) as clipped_sum:
-        return measured(noisy_step(module, clipped_sum, batch))
+    with summed(way, module) as clipped_sum, noisy_step(module, clipped_sum, batch) as step:
+        return measured(step)
 
 
 def memory(name: str, way: str, batch: int) -> float:
@@ -207,8 +210,7 @@ def adult_epoch(device: torch.device) -> dict[str, Any]:
         for picked in torch.randperm(count, device=device).tensor_split(round(1 / rate)):
             plain(inputs[picked], labels[picked])
 
-    with summed("bookkeeping", module) as clipped_sum:
-        step = noisy_step(module, clipped_sum, batch)
+    with summed("bookkeeping", module) as clipped_sum, noisy_step(module, clipped_sum, batch) as step:
 
         def private_epoch() -> None:
             for _ in range(round(1 / rate)):

@@ -11,7 +11,8 @@ import copy
 import hashlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from auditkit.training.accounting import (
     plan_noise,
     prv_epsilon,
     rdp_epsilon,
+    require_tuning_runs,
 )
 from auditkit.training.canaries import Canaries
 from auditkit.training.checkpoint import CHECKPOINTS, Checkpoint
@@ -132,8 +134,7 @@ def fit_private(
         raise InputError(f"batch_size must be at most the {row_count} rows, got {batch_size}; pass a smaller one.")
     if physical_batch_size is not None:
         require_positive_int("physical_batch_size", physical_batch_size)
-    if tuning_runs < 0:
-        raise InputError(f"tuning_runs must be at least 0, got {tuning_runs}; pass --tuning-runs 0 for none.")
+    require_tuning_runs(tuning_runs)
     if checkpoint is not None and seed is not None:
         raise InputError(f"seed must be None where a training can be resumed, got {seed}; leave one of them out.")
     sample_rate = batch_size / row_count
@@ -141,36 +142,44 @@ def fit_private(
     refuse_unsupported_layers(module)
 
     noise_multiplier = plan_noise(epsilon, delta, sample_rate, steps)
-    # Dropout and noise come from streams of their own, unlike those of weights made with the same seed.
+    fixed = (float(epsilon), delta, max_grad_norm, epochs, batch_size, learning_rate)
+    settings = f"{fixed} {output} {trained_part(module)}"
+    # Dropout and noise come from streams of their own, unlike those of weights made with the same seed. So do those of
+    # other settings: two noises that are multiples of each other would cancel, whatever the accountant says.
     entropy = int.from_bytes(os.urandom(16)) if seed is None else seed
-    dropout_seed, noise_seed = (int(word) for word in np.random.SeedSequence(entropy).generate_state(2, np.uint64))
+    settings_hash = int.from_bytes(hashlib.sha256(f"{settings} {canaries}".encode()).digest())
+    streams = np.random.SeedSequence([entropy, settings_hash]).generate_state(3, np.uint64)
+    dropout_seed, noise_seed, canary_seed = (int(word >> np.uint64(1)) for word in streams)
     with trained_on(module, device, dropout_seed):
         require_classes(module, inputs, labels, device)
         all_inputs = tensor_of(inputs, device)
         all_labels = targets_of(labels, device)
         generator = torch.Generator(device).manual_seed(noise_seed)
         module.train()
-        adam = torch.optim.Adam(trainable(module), lr=learning_rate)
-        file, taken, lost = None, 0, 0
-        if checkpoint is not None:
-            settings = (epsilon, delta, max_grad_norm, epochs, batch_size, learning_rate, output, trained_part(module))
-            digest = hashlib.sha256(all_inputs.cpu().numpy().tobytes() + all_labels.cpu().numpy().tobytes()).hexdigest()
-            file = Checkpoint(checkpoint, f"{settings} {digest} {noise_multiplier}")
-            taken, lost = file.load(module, adam) or (0, 0)
-        chunk = math.ceil(steps / CHECKPOINTS)
         planted = None
         if canaries:
             planted = Canaries(
                 canaries,
                 trainable(module),
                 max_grad_norm=max_grad_norm,
-                seed=int(np.random.SeedSequence(entropy).generate_state(3, np.uint64)[2] >> 1),
+                seed=canary_seed,
             )
-        with clipper_for(
-            module, all_inputs, all_labels, output=output, clipping=clipping, row_passes=epochs * row_count
-        ) as clipper:
+        with (
+            as_one_vector(trainable(module)) as vector,
+            clipper_for(
+                module, all_inputs, all_labels, output=output, clipping=clipping, row_passes=epochs * row_count
+            ) as clipper,
+        ):
+            adam = torch.optim.Adam([vector], lr=learning_rate)
+            file, taken, lost = None, 0, 0
+            if checkpoint is not None:
+                rows_read = all_inputs.cpu().numpy().tobytes() + all_labels.cpu().numpy().tobytes()
+                digest = hashlib.sha256(rows_read).hexdigest()
+                file = Checkpoint(checkpoint, f"{settings} {digest} {noise_multiplier}")
+                taken, lost = file.load(module, adam) or (0, 0)
+            chunk = math.ceil(steps / CHECKPOINTS)
             take_step = private_step(
-                trainable(module),
+                vector,
                 adam,
                 clipper.clipped_sum,
                 noise_multiplier=noise_multiplier,
@@ -245,8 +254,29 @@ def trained_part(module: nn.Module) -> str:
     return f"{count:,} of {total:,} parameters ({named}); the others stay as they began"
 
 
+@contextmanager
+def as_one_vector(parameters: list[nn.Parameter]) -> Iterator[nn.Parameter]:
+    """Hold parameters as parts of one vector, which an optimizer steps at once; afterwards each is a tensor of its own.
+
+    Raises:
+        NotRun: they are numbers of more than one type.
+    """
+    if len(kinds := {str(parameter.dtype) for parameter in parameters}) > 1:
+        raise NotRun(f"the parameters are of the types {', '.join(sorted(kinds))}: cast the network to one of them.")
+    vector = nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in parameters]))
+    start = 0
+    for parameter in parameters:
+        parameter.data = vector.detach()[start : start + parameter.numel()].view_as(parameter)
+        start += parameter.numel()
+    try:
+        yield vector
+    finally:
+        for parameter in parameters:
+            parameter.data = parameter.data.clone()
+
+
 def private_step(
-    parameters: list[nn.Parameter],
+    vector: nn.Parameter,
     optimizer: torch.optim.Optimizer,
     clipped_sum: ClippedSum,
     *,
@@ -259,38 +289,35 @@ def private_step(
 ) -> Callable[[torch.Tensor, torch.Tensor], None]:
     """Return a function that takes one DP-SGD step on a batch (inputs, labels), which may be empty.
 
-    Noise and the division by the expected batch are Opacus's, which sees all gradients as one vector.
+    `vector` holds all parameters that are trained (`as_one_vector`), and `optimizer` steps it. Noise and the division
+    by the expected batch are Opacus's.
     """
-    sizes = [parameter.numel() for parameter in parameters]
-    vector = nn.Parameter(parameters[0].new_zeros(sum(sizes)))
     noisy = DPOptimizerFastGradientClipping(
-        torch.optim.SGD([vector]),
+        optimizer,
         noise_multiplier=noise_multiplier,
         max_grad_norm=max_grad_norm,
         expected_batch_size=expected_batch_size,
         generator=generator,
     )
+    total, addend = torch.zeros_like(vector), torch.zeros_like(vector)
 
     def step(inputs: torch.Tensor, labels: torch.Tensor) -> None:
         # An empty batch gets its noise all the same: that it is absent would tell that nothing was drawn.
-        total = torch.zeros_like(vector)
+        total.zero_()
         most = physical_batch_size or max(1, len(labels))
         for start in range(0, len(labels), most):
             sums = clipped_sum(inputs[start : start + most], labels[start : start + most], max_grad_norm)
-            total += torch.cat([part.flatten() for part in sums])
+            total.add_(torch.cat([part.flatten() for part in sums], out=addend))
         if canaries is not None:
             canaries.add([total])
-        vector.summed_grad = total  # type: ignore[attr-defined]
+        vector.summed_grad = total.view_as(vector)  # type: ignore[attr-defined]  # Opacus marks it as used
         noisy.add_noise()
         noisy.scale_grad()
         assert vector.grad is not None  # Opacus has put the noisy mean there
         if canaries is not None:
             canaries.observe([vector.grad])
-        for parameter, part in zip(parameters, vector.grad.split(sizes), strict=True):  # type: ignore[no-untyped-call]
-            parameter.grad = part.view_as(parameter)
         optimizer.step()
-        for parameter in parameters:
-            parameter.grad = None
+        vector.grad = None
 
     return step
 

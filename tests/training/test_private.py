@@ -20,7 +20,7 @@ from auditkit.training import private
 from auditkit.training.accounting import Ledger, default_delta, prv_epsilon
 from auditkit.training.clipping import Way, summed_by
 from auditkit.training.per_row import ClippedSum, looped_gradients
-from auditkit.training.private import fit_private, poisson_sample, private_step
+from auditkit.training.private import as_one_vector, fit_private, poisson_sample, private_step
 
 CPU = torch.device("cpu")
 Step = Callable[[torch.Tensor, torch.Tensor], None]
@@ -85,11 +85,13 @@ def one_step(
     """Return what plain descent at learning rate 1 added to the weights."""
     before = weights(module)
     module.train()
-    descent = torch.optim.SGD(module.parameters(), lr=1.0)
-    with summed_by(way, module, output="logits") as clipped_sum:
+    with (
+        as_one_vector(list(module.parameters())) as vector,
+        summed_by(way, module, output="logits") as clipped_sum,
+    ):
         step = private_step(
-            list(module.parameters()),
-            descent,
+            vector,
+            torch.optim.SGD([vector], lr=1.0),
             clipped_sum,
             noise_multiplier=sigma,
             max_grad_norm=clip,
@@ -171,6 +173,27 @@ def test_batches_are_poisson() -> None:
     assert poisson_sample(5, 1.0, generator).tolist() == [0, 1, 2, 3, 4]
 
 
+def test_parameters_in_one_vector_stay_the_modules_own() -> None:
+    """Steps of the vector are steps of the network, frozen parts apart; afterwards no tensor shares its memory."""
+    module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    module[0].requires_grad_(False)
+    before = weights(module)
+    with as_one_vector([p for p in module.parameters() if p.requires_grad]) as vector:
+        assert torch.equal(weights(module), before)
+        assert vector.numel() == 10
+        with torch.no_grad():
+            vector += 1
+    assert (weights(module) - before).tolist() == pytest.approx([0.0] * 16 + [1.0] * 10, abs=1e-6)
+    assert len({p.untyped_storage().data_ptr() for p in module.parameters()}) == 4
+    assert module[1].bias.untyped_storage().nbytes() == 8
+
+
+def test_parameters_of_two_types_are_named() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2).double())
+    with pytest.raises(NotRun, match=r"torch\.float32, torch\.float64"), as_one_vector(list(module.parameters())):
+        pass
+
+
 # The whole run
 
 
@@ -179,17 +202,13 @@ def watched(monkeypatch: pytest.MonkeyPatch, *, learning_rate: float) -> Iterato
     """Run fit_private by plain descent, and note each batch's size and what its step added to the weights."""
     taken: list[tuple[int, torch.Tensor]] = []
 
-    def spy(
-        parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, clipped_sum: ClippedSum, **settings: Any
-    ) -> Step:
-        descent = torch.optim.SGD(parameters, lr=learning_rate)
-        step = private_step(parameters, descent, clipped_sum, **settings)
+    def spy(vector: nn.Parameter, optimizer: torch.optim.Optimizer, clipped_sum: ClippedSum, **settings: Any) -> Step:
+        step = private_step(vector, torch.optim.SGD([vector], lr=learning_rate), clipped_sum, **settings)
 
         def noted(inputs: torch.Tensor, labels: torch.Tensor) -> None:
-            before = nn.utils.parameters_to_vector(parameters).detach().clone()
+            before = vector.detach().clone()
             step(inputs, labels)
-            after = nn.utils.parameters_to_vector(parameters).detach()
-            taken.append((len(labels), after - before))
+            taken.append((len(labels), vector.detach() - before))
 
         return noted
 
@@ -314,6 +333,26 @@ def test_a_seed_repeats_the_run_and_none_does_not() -> None:
     assert hidden.seed is None
     assert hidden.seed_statement == "drawn from the operating system and not recorded"
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_runs_of_one_seed_with_other_settings_share_no_noise() -> None:
+    """Two noises that are multiples of each other cancel: their budgets would not add up, but be lost."""
+    generator = np.random.default_rng(0)
+    inputs, labels = generator.normal(size=(300, 50)).astype(np.float32), generator.integers(0, 10, 300)
+
+    def walk(**settings: Any) -> NDArray[np.float32]:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            module = nn.Sequential(nn.Linear(50, 10), Scale(0.0))
+        start = weights(module)
+        fit_private(module, inputs, labels, epochs=2, seed=5, device=CPU, **settings)
+        moved: NDArray[np.float32] = (weights(module) - start).numpy()
+        return moved
+
+    walks = np.stack([walk(epsilon=1.0), walk(epsilon=8.0), walk(epsilon=1.0, canaries=10), walk(epsilon=1.0)])
+    likeness = np.corrcoef(walks)
+    assert likeness[0, 3] == pytest.approx(1)
+    assert np.abs(likeness[np.triu_indices(3, 1)]).max() < 0.25  # 510 independent steps: 0.04 in standard deviation
 
 
 @pytest.mark.parametrize("make", [lambda: mlp(2), Twice])
