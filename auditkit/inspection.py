@@ -64,7 +64,8 @@ class Inspection(Record):
     """Everything that `auditkit inspect` says.
 
     `opens` says whether an audit would open the file as it is called here; else `problems` says why not, with the
-    remedy. Costs need a data set; their seconds are for one CPU core and right to a factor of a few.
+    remedy. Costs are of what is able to run on a data set; their seconds are for one CPU core and right to a factor of
+    a few.
     """
 
     path: str
@@ -123,6 +124,8 @@ def inspect_model(
         )
     operations = None if network is None or schema is None else _operations(network, schema)
     row_count = None if data is None else len(data.frame)
+    abilities = tuple(_abilities(found, network, schema, data, problems))
+    able = frozenset(ability.auditor for ability in abilities if ability.able)
     return Inspection(
         path=found.path,
         kind=found.kind,
@@ -142,8 +145,8 @@ def inspect_model(
         training={} if found.card is None else found.card.training,
         ledger=None if found.card is None else found.card.ledger,
         row_count=row_count,
-        abilities=tuple(_abilities(found, network, schema, data, problems)),
-        costs=() if row_count is None else tuple(_costs(found, row_count, operations)),
+        abilities=abilities,
+        costs=() if row_count is None else tuple(_costs(found, row_count, operations, able)),
     )
 
 
@@ -249,7 +252,9 @@ def _retraining(found: ModelFile, network: nn.Module | None) -> Iterator[str]:
             return
 
 
-def _costs(found: ModelFile, row_count: int, operations: int | None) -> Iterator[Cost]:
+def _costs(found: ModelFile, row_count: int, operations: int | None, able: frozenset[str]) -> Iterator[Cost]:
+    if not able:
+        return
     per_row = operations or (2 * found.weights.count if found.weights is not None else None)
 
     def cost(part: str, passes: int) -> Cost:
@@ -257,7 +262,11 @@ def _costs(found: ModelFile, row_count: int, operations: int | None) -> Iterator
         return Cost(part=part, row_passes=passes, seconds=seconds)
 
     yield cost("predictions", row_count)
-    defaults = {name: _defaults(point) for name, point in installed().items() if point.value.startswith("auditkit.")}
+    defaults = {
+        name: _defaults(point)
+        for name, point in installed().items()
+        if name in able and point.value.startswith("auditkit.")
+    }
     if "explainability" in defaults:
         explained = min(int(defaults["explainability"].get("rows", row_count)), row_count)
         yield cost("explainability", explained * EXPLAINED)

@@ -57,6 +57,7 @@ def test_missing_columns_are_told(loans: Loans, tmp_path: Path) -> None:
     assert not abilities["performance"].able
     assert "the data has no column 'approved'" in abilities["performance"].reason
     assert "the data has no sensitive column 'group'" in abilities["fairness"].reason
+    assert found.costs == ()
 
 
 def net(width: int = 3) -> torch.nn.Module:

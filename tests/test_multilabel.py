@@ -50,6 +50,15 @@ def trained(tmp_path_factory):
     return model
 
 
+def test_inspect_estimates_the_cost_of_what_can_run_alone(trained, tmp_path):
+    weather().to_csv(tmp_path / "rows.csv", index=False)
+    found = auditkit.inspect_model(trained.path, dataset=tmp_path / "rows.csv")
+    able = {ability.auditor for ability in found.abilities if ability.able}
+    assert "performance" in able
+    assert "explainability" not in able
+    assert [cost.part for cost in found.costs] == ["predictions"]
+
+
 def found(report):
     return {(m.id, m.by): m for outcome in report.outcomes for m in outcome.measurements}
 
@@ -147,6 +156,19 @@ def test_recorded_decisions_name_a_column_for_each_label():
     frame["rain_p"], frame["snow_p"] = 0.25, np.linspace(0, 1, 400)
     scored = auditkit.audit(None, frame, prediction="rain_p,snow_p", target="rain,snow", only=["performance"])
     assert found(scored)["performance.roc_auc", ("label",)].slices[0].value == 0.5
+
+
+def test_a_column_that_gives_one_label_away_is_warned_of():
+    frame = weather(rows=400)
+    frame["said"], frame["gauge"] = frame["rain"], frame["rain"]
+    frame["said_too"] = frame["snow"]
+    report = auditkit.audit(None, frame, prediction="said,said_too", target="rain,snow", only=["data"])
+    warned = [
+        (finding.by, finding.slice)
+        for finding in report.findings
+        if finding.measurement == "data.single_column_roc_auc" and finding.verdict == "warn"
+    ]
+    assert warned == [(("column", "label"), "gauge & rain")]
 
 
 @pytest.mark.parametrize(
