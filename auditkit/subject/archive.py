@@ -29,6 +29,10 @@ from auditkit.subject.pickles import (
 MAXIMUM_PICKLE_BYTES = 16 * 2**20
 MAXIMUM_MEMBERS = 50_000
 END_OF_DIRECTORY_BYTES = 22
+CARD = "auditkit_card"
+"""What auditkit's card is called in a file: a key, a word of a safetensors header, or a JSON file of an export."""
+
+CARD_MEMBER = f"{CARD}.json"
 LEGACY = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 """How files of torch before 1.6, and of `_use_new_zipfile_serialization=False`, begin."""
 
@@ -46,7 +50,7 @@ class Contents:
     """What a file holds: `content` as torch.save was given it, with a StoredTensor in place of each tensor.
 
     For a program `content` is None, `program` its kind and `what` a noun phrase about it. `metadata` are the words
-    of a safetensors header.
+    of a safetensors header, or the card that auditkit put into a torch.export archive.
     """
 
     form: Form
@@ -79,7 +83,8 @@ def read_contents(file: BinaryIO) -> Contents:
         if start.startswith(b"\x80"):
             raise Program("pickle", "a pickle (of pickle.dump or joblib), whose code runs when it is opened")
     except Program as program:
-        return Contents("program", program=program.kind, what=str(program))
+        metadata = _card_beside(file, size) if program.kind == "torch.export" else {}
+        return Contents("program", program=program.kind, what=str(program), metadata=metadata)
     zlib = len(start) > 1 and start[0] == 0x78 and (start[0] * 256 + start[1]) % 31 == 0
     for magic, name in {**COMPRESSED, b"x": "zlib" if zlib else ""}.items():
         if name and start.startswith(magic):
@@ -186,6 +191,21 @@ def _refuse_programs(names: set[str]) -> None:
         raise Program("torch.export", "a torch.export archive, which can run its author's code when it is opened")
     if any(name.startswith(".data/extern_modules") for name in names):
         raise Program("torch.package", "a torch.package archive, which holds Python source")
+
+
+def _card_beside(file: BinaryIO, size: int) -> dict[str, str]:
+    """Return the card of an exported program, which is plain JSON; nothing if it has none."""
+    with open_zip(file, size) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        member = members.get(f"{folder_of(archive)}extra/{CARD_MEMBER}")
+        if member is None:
+            return {}
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size > MAXIMUM_PICKLE_BYTES:
+            raise Refused("is damaged: its card is no text")
+        try:
+            return {CARD: archive.read(member).decode()}
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+            raise Refused("is damaged: its card is no text") from error
 
 
 def _read_legacy(file: BinaryIO, size: int) -> Any:

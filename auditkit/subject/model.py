@@ -15,7 +15,9 @@ from torch import nn
 from auditkit.errors import ModelFileError, NotRun
 from auditkit.evidence.measurement import Record
 from auditkit.subject.factory import build_network, is_code
+from auditkit.subject.fresh_weights import DrawingRules, draw_weights, drawing_rules
 from auditkit.subject.outputs import FirstOutput
+from auditkit.subject.program import program_in
 from auditkit.subject.schema import Schema
 from auditkit.subject.weights import check_finite
 
@@ -26,8 +28,9 @@ Kind = Literal["auditkit", "weights", "module", "pickled module", "torch.export"
 class Card(Record):
     """The words of a model file: what its weights are, and how they came about.
 
-    `architecture` and `arguments` are those of `auditkit.subject.factory.build_network`. `training` says what the
-    weights were fitted to (path, sha256, row_count, seed, epochs, ...); `ledger` is the privacy ledger, if any.
+    `architecture` and `arguments` are those of `auditkit.subject.factory.build_network`; of an exported program, which
+    carries its own graph, `architecture` is "torch.export". `training` says what the weights were fitted to (path,
+    sha256, row_count, seed, epochs, ...); `ledger` is the privacy ledger, if any.
     """
 
     card_version: Literal[1] = 1
@@ -46,8 +49,9 @@ class Model:
     """A network ready to be audited: in eval mode, on the CPU, with the schema of its inputs and outputs.
 
     `kind` is how it came, `trust` what opening it could have run. `card` is the file's, or made of what the user
-    said about foreign weights; it is None for a module from memory and for programs. `path` and `sha256` are None
-    for a module from memory. `notes` says what a reader of the report must know about how the file was read.
+    said about foreign weights; it is None for a module from memory, and for programs that auditkit did not write.
+    `path` and `sha256` are None for a module from memory. `notes` says what a reader of the report must know about
+    how the file was read.
     """
 
     name: str
@@ -68,10 +72,12 @@ class Model:
     @property
     def architecture(self) -> str | None:
         """What the network is called: as its card says, or its class; None for a program."""
+        if self.is_program:
+            return None
         if self.card is not None:
             return self.card.architecture
         inner = self.module.network if isinstance(self.module, FirstOutput) else self.module
-        return None if self.is_program else type(inner).__qualname__
+        return type(inner).__qualname__
 
     @property
     def is_program(self) -> bool:
@@ -88,23 +94,42 @@ class Model:
         recorded = self.card.training.get("sha256") if self.card else None
         return recorded == sha256 if recorded and sha256 else None
 
+    @property
+    def drawing_rules(self) -> DrawingRules | None:
+        """How `fresh` draws the weights of an exported program, whose file does not say it; None for other models.
+
+        Raises:
+            NotRun: as `fresh`.
+        """
+        exported = program_in(self.module)
+        return None if exported is None else drawing_rules(exported)
+
     def fresh(self, seed: int) -> nn.Module:
         """Return a network of the same architecture with fresh weights drawn from `seed`, in training mode.
 
         A model with a card is built anew from it. A module from memory is copied, and every submodule that owns
-        parameters is reset by its own `reset_parameters`; plain buffers are kept as they are. Torch's global
-        generator is left as it was.
+        parameters is reset by its own `reset_parameters`; plain buffers are kept as they are. So they are in the copy
+        of an exported program, whose parameters are drawn by the operators that read them. Torch's global generator
+        is left as it was.
 
         Raises:
-            NotRun: it is a program, a submodule owns parameters and cannot reset them, or a factory returns the
-                audited weights again, so that the copy would keep trained weights.
+            NotRun: it is a TorchScript program, or an exported one that keeps statistics of rows; a submodule owns
+                parameters and cannot reset them, or a factory returns the audited weights again, so that the copy
+                would keep trained weights.
         """
-        if self.is_program:
+        if self.kind == "TorchScript":
             raise NotRun(
-                f"fresh weights cannot be drawn: a {self.kind} program has no architecture to build anew; audit its "
-                "weights with --architecture package.module:factory"
+                "fresh weights cannot be drawn: a TorchScript program has no architecture to build anew; audit its "
+                "weights with --architecture package.module:factory, or export it with torch.export"
             )
         with seeded(seed):
+            if self.kind == "torch.export":
+                module = copy.deepcopy(self.module)
+                exported = program_in(module)
+                assert exported is not None
+                draw_weights(exported)
+                _check_fresh(module, self)
+                return module.requires_grad_(True)
             if self.card is not None:
                 module = build_network(self.card.architecture, self.card.arguments).train()
                 if isinstance(self.module, FirstOutput):

@@ -22,15 +22,13 @@ from torch import nn
 
 from auditkit.errors import ModelFileError
 from auditkit.subject.architectures import READS
-from auditkit.subject.archive import Contents, read_contents
+from auditkit.subject.archive import CARD, CARD_MEMBER, Contents, read_contents
 from auditkit.subject.factory import build_network, is_code
 from auditkit.subject.model import Card, Kind, Model, first_line, seeded
 from auditkit.subject.pickles import ProgramKind, Refused
-from auditkit.subject.program import TRUST_OPTIONS, open_program, refusal
+from auditkit.subject.program import TRUST_OPTIONS, open_program, program_in, refusal, save_program
 from auditkit.subject.schema import Schema
 from auditkit.subject.weights import Weights, check_finite, check_fit, common_prefix, find_weights, shapes_of
-
-CARD = "auditkit_card"
 
 TRUSTED = "trusted by its hash: its author's code was run"
 
@@ -38,7 +36,8 @@ TRUSTED = "trusted by its hash: its author's code was run"
 def save_model(path: str | Path, module: nn.Module, card: Card) -> None:
     """Write the weights of a module and its card as a native model file, whole or not at all.
 
-    A path that ends in `.safetensors` gives that format, any other the format of torch.save.
+    A path that ends in `.safetensors` gives that format, any other the format of torch.save. A module that is an
+    exported program becomes a torch.export archive, with the card in it.
 
     Raises:
         ModelFileError: the weights do not fit the card's architecture or are not finite, or the file cannot be
@@ -46,13 +45,17 @@ def save_model(path: str | Path, module: nn.Module, card: Card) -> None:
     """
     name = f"model {path}"
     state = {key: value.detach().to("cpu").contiguous().clone() for key, value in module.state_dict().items()}
-    _check_card(name, card, shapes_of(module))
+    exported = program_in(module)
+    if exported is None:
+        _check_card(name, card, shapes_of(module))
     check_finite(name, state)
     target = Path(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with open(beside, "xb") as file:
-            if target.suffix == ".safetensors":
+            if exported is not None:
+                save_program(file, exported, {CARD_MEMBER: card.model_dump_json()})
+            elif target.suffix == ".safetensors":
                 file.write(safetensors.torch.save(state, metadata={CARD: card.model_dump_json()}))
             else:
                 torch.save({CARD: card.model_dump_json(), "state_dict": state}, file)
@@ -72,7 +75,7 @@ def save_model(path: str | Path, module: nn.Module, card: Card) -> None:
 class ModelFile:
     """What a model file is, told without running anything of it.
 
-    `weights` is None for a program, `card` for everything but a native file.
+    `weights` is None for a program, `card` for everything that auditkit did not write.
     """
 
     path: str
@@ -158,17 +161,16 @@ def _read(name: str, path: str | Path, file: BufferedReader) -> ModelFile:
         contents = read_contents(file)
     except Refused as error:
         raise ModelFileError(f"{name}: {error}.") from error
-    card, weights = None, None
+    text = contents.metadata.get(CARD)
+    if text is None and isinstance(contents.content, dict):
+        text = contents.content.get(CARD)
+        if text is not None and set(contents.content) != {CARD, "state_dict"}:
+            raise ModelFileError(f"{name}: damaged: must hold a card and a state_dict, and nothing else.")
+    if not isinstance(text, str | None):
+        raise ModelFileError(f"{name}: damaged: its card is no text.")
+    card = None if text is None else _read_card(name, text)
+    weights = None
     if contents.program is None:
-        text = contents.metadata.get(CARD)
-        if text is None and isinstance(contents.content, dict):
-            text = contents.content.get(CARD)
-            if text is not None and set(contents.content) != {CARD, "state_dict"}:
-                raise ModelFileError(f"{name}: damaged: must hold a card and a state_dict, and nothing else.")
-        if isinstance(text, str):
-            card = _read_card(name, text)
-        elif text is not None:
-            raise ModelFileError(f"{name}: damaged: its card is no text.")
         weights = find_weights(contents.content)
         if weights is None:
             what = "a card, and a state_dict that is" if card else "plain values, but"
@@ -355,17 +357,22 @@ def _open_trusted(
         found = replace(found, weights=weights)
         card, notes = card_of(found)
         return _open_weights(name, found, card, lambda: unpickled, [note, *notes], TRUSTED)
-    if schema is None:
+    if found.card is not None:
+        card, notes = _card_of(name, found, found.card.architecture, None, schema)
+        known = card.schema_
+    elif schema is not None:
+        card, notes, known = None, [], schema if isinstance(schema, Schema) else schema()
+    else:
         raise ModelFileError(f"{name}: has no schema of its inputs and outputs; pass --schema schema.json.")
     check_finite(name, opened.module.state_dict())
     return Model(
-        name=Path(found.path).stem,
+        name=(card.name if card else "") or Path(found.path).stem,
         module=opened.module.eval(),
-        schema=schema if isinstance(schema, Schema) else schema(),
-        card=None,
+        schema=known,
+        card=card,
         path=found.path,
         sha256=found.sha256,
         kind=kind,  # type: ignore[arg-type]  # what TRUST_OPTIONS lists is a Kind
         trust=TRUSTED,
-        notes=(note, *opened.notes),
+        notes=(note, *opened.notes, *notes),
     )

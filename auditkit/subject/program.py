@@ -6,9 +6,10 @@ import copy
 import io
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import nn
@@ -96,12 +97,17 @@ def _fixed_batch(program: torch.export.ExportedProgram) -> int | None:
 
 
 class ExportedNetwork(nn.Module):
-    """An exported program as a module that takes any number of rows, and that may be put into eval mode."""
+    """An exported program as a module that takes any number of rows, and that may be put into eval mode.
+
+    Its weights are those of `network`; `program`, which copies of the module share, is as it was opened.
+    """
 
     def __init__(self, program: torch.export.ExportedProgram, batch: int | None) -> None:
         super().__init__()
+        self.program = program
         self.network = program.module()
         self.batch = batch
+        _tie(self.network)
 
     def train(self, mode: bool = True) -> ExportedNetwork:
         """Do nothing: a program was exported in one mode and stays in it."""
@@ -111,6 +117,7 @@ class ExportedNetwork(nn.Module):
         """Copy the program, without what torch then says about deprecated parts of its own."""
         copied = ExportedNetwork.__new__(ExportedNetwork)
         nn.Module.__init__(copied)
+        copied.program = self.program
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             copied.network = copy.deepcopy(self.network, memo)
@@ -126,3 +133,35 @@ class ExportedNetwork(nn.Module):
             filled = torch.cat([part, part[-1:].expand(self.batch - len(part), *part.shape[1:])])
             outputs.append(self.network(filled)[: len(part)])
         return torch.cat(outputs)
+
+
+def _tie(network: nn.Module) -> None:
+    """Make parameters that share their numbers one parameter again, as they were before the export."""
+    known: dict[tuple[Any, ...], nn.Parameter] = {}
+    for name, parameter in list(network.named_parameters(remove_duplicate=False)):
+        place = (parameter.data_ptr(), parameter.shape, parameter.stride()) if parameter.numel() else (name,)
+        owner, _, short = name.rpartition(".")
+        setattr(network.get_submodule(owner), short, known.setdefault(place, parameter))
+
+
+def program_in(module: nn.Module) -> ExportedNetwork | None:
+    """Return the exported program that a module is or wraps, None if there is none."""
+    return next((part for part in module.modules() if isinstance(part, ExportedNetwork)), None)
+
+
+def save_program(file: IO[bytes], network: ExportedNetwork, words: Mapping[str, str]) -> None:
+    """Write a program with the weights that its module has now, and words as files of the archive.
+
+    The inputs that it was exported with are left out: they may be rows of somebody's data.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about what is deprecated inside of torch
+        copied = io.BytesIO()
+        torch.export.save(network.program, copied)
+        program = torch.export.load(copied)
+        program.example_inputs = None
+        now = network.network.state_dict()
+        with torch.no_grad():
+            for name, value in program.state_dict.items():
+                value.copy_(now[name])
+        torch.export.save(program, file, extra_files=dict(words))
