@@ -128,6 +128,14 @@ def require_noise(noise_multiplier: float) -> None:
         )
 
 
+def require_tuning_runs(tuning_runs: int) -> None:
+    """Raise InputError for a count of earlier runs that is none."""
+    if isinstance(tuning_runs, bool) or not isinstance(tuning_runs, int) or tuning_runs < 0:
+        raise InputError(
+            f"tuning_runs must be a whole number of at least 0, got {tuning_runs}; pass --tuning-runs 0 for none."
+        )
+
+
 def rdp_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
     """Return the RDP accountant's upper bound on epsilon (Mironov et al. 2019, arXiv:1908.10530)."""
     require_noise(noise_multiplier)
@@ -157,11 +165,14 @@ def prv_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: 
 def composed_epsilon(ledgers: Sequence[Ledger], delta: float) -> float:
     """Return the RDP accountant's upper bound on epsilon of several trainings on the same rows together.
 
-    Renyi losses add up, whatever each training's noise and steps (Mironov 2017), also where one was chosen by
-    looking at another.
+    The earlier runs that they declare are among them: once, each as costly as the dearest of these trainings. Renyi
+    losses add up, whatever each training's noise and steps (Mironov 2017), also where one was chosen by looking at
+    another.
     """
+    dearest = max(ledgers, key=lambda ledger: ledger.epsilon_rdp)
+    runs = [*ledgers, *[dearest] * max(ledger.tuning_runs for ledger in ledgers)]
     accountant = RDPAccountant()
-    accountant.history = [(ledger.noise_multiplier, ledger.sample_rate, ledger.steps) for ledger in ledgers]
+    accountant.history = [(run.noise_multiplier, run.sample_rate, run.steps) for run in runs]
     with _quiet_accountant():
         return float(accountant.get_epsilon(delta=delta))
 
