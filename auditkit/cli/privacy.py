@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,9 @@ from auditkit.cli.options import (
     ModelFile,
     Quiet,
     SchemaFile,
+    Sensitive,
+    Target,
+    TuningRuns,
 )
 from auditkit.errors import InputError
 
@@ -29,9 +33,7 @@ def retrain(
         list[float], typer.Option(help="Privacy budget, one model each; repeatable.", show_default=False)
     ],
     delta: Annotated[str, typer.Option(metavar="NUMBER|auto", help="auto: the smaller of 1e-5 and 1/(10 n).")] = "auto",
-    tuning_runs: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Earlier runs on these rows that led to these settings.")
-    ] = 0,
+    tuning_runs: TuningRuns = 0,
     public_init: Annotated[
         Path | None,
         typer.Option(help="Start from this model, whose weights saw public data only.", show_default="fresh weights"),
@@ -66,6 +68,16 @@ def retrain(
     architecture: Architecture = None,
     architecture_args: ArchitectureArgs = None,
     schema: SchemaFile = None,
+    target: Target = None,
+    sensitive: Sensitive = None,
+    trust_model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="sha256:HASH",
+            help="Run the code of this torch.export file; repeatable, for --public-init.",
+            show_default="refuse it",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the models go.", show_default="beside the model")
     ] = None,
@@ -82,20 +94,37 @@ def retrain(
     from auditkit.subject.data import read_data
     from auditkit.subject.factory import read_arguments
     from auditkit.subject.model_file import open_model
+    from auditkit.subject.opening import Declared, model_for
     from auditkit.subject.schema import read_schema
     from auditkit.training.retrain import retrain as retrain_model
 
-    opened = open_model(
+    data = read_data(train_dataset, encoding=encoding)
+    opened = model_for(
         model,
-        architecture=architecture,
-        arguments=None if architecture_args is None else read_arguments(architecture_args),
-        schema=None if schema is None else read_schema(schema),
+        lambda: data,
+        target=target,
+        sensitive=sensitive,
+        declared=Declared(
+            architecture=architecture,
+            arguments=None if architecture_args is None else read_arguments(architecture_args),
+            schema=None if schema is None else read_schema(schema),
+            trust_model=_trust(model, trust_model),
+        ),
     )
-    public = None if public_init is None else open_model(public_init, architecture=architecture)
+    if sensitive:
+        opened = replace(opened, schema=opened.schema.model_copy(update={"sensitive": tuple(sensitive)}))
+    public = None
+    if public_init is not None:
+        public = open_model(
+            public_init,
+            architecture=architecture,
+            schema=lambda: opened.schema,
+            trust_model=_trust(public_init, trust_model),
+        )
     with output_folder(out or model.parent) as place, terminal.progress(silent=quiet) as progress:
         done = retrain_model(
             opened,
-            read_data(train_dataset, encoding=encoding),
+            data,
             out=place,
             epsilons=epsilon,
             delta=_delta(delta),
@@ -113,6 +142,16 @@ def retrain(
         )
     if not quiet:
         terminal.retrained(done)
+
+
+def _trust(path: Path, given: list[str] | None) -> str | None:
+    """Return the word that trusts this very file, where several are given, each for a file of its own."""
+    from auditkit.subject.model_file import read_model_file
+
+    if given is None or len(given) == 1:
+        return given[0] if given else None
+    hashed = f"sha256:{read_model_file(path).sha256}"
+    return hashed if hashed in given else given[0]
 
 
 def _delta(text: str) -> float | None:

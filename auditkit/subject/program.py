@@ -109,6 +109,17 @@ class ExportedNetwork(nn.Module):
         self.batch = batch
         _tie(self.network)
 
+    @property
+    def training_notes(self) -> tuple[str, ...]:
+        """What must be said of a training of this program."""
+        notes = ["The program was trained as it was exported: without dropout, if the network had any."]
+        if self.batch is not None and self.batch > 1:
+            notes.append(
+                f"The program takes exactly {self.batch:,} rows at once: the gradient of each row was taken from a "
+                f"batch of its copies, which takes as long as {self.batch:,} rows."
+            )
+        return tuple(notes)
+
     def train(self, mode: bool = True) -> ExportedNetwork:
         """Do nothing: a program was exported in one mode and stays in it."""
         return self

@@ -16,6 +16,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from auditkit.subject.program import program_in
 from auditkit.training.fit import Output
 from auditkit.training.per_row import ClippedSum, clip_and_sum, loss_of_rows
 
@@ -39,7 +40,9 @@ ChunkSum = Callable[[dict[str, torch.Tensor], torch.Tensor, torch.Tensor, torch.
 def in_chunks(module: nn.Module, *, output: Output, row_passes: int = 0) -> Iterator[ClippedSum]:
     """Yield the sum of clipped gradients by vmap; `row_passes` rows are to come in all, which decides on compiling."""
     weights = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    most = max(1, min(ROWS_AT_ONCE, CELLS_AT_ONCE // sum(p.numel() for p in weights.values())))
+    program = program_in(module)
+    copies = (program and program.batch) or 1  # a program of a fixed batch is given each row that often
+    most = max(1, min(ROWS_AT_ONCE // copies, CELLS_AT_ONCE // sum(p.numel() for p in weights.values())))
 
     def row_loss(values: dict[str, torch.Tensor], x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         losses = loss_of_rows(lambda rows: functional_call(module, values, (rows,)), x[None], target[None], output)

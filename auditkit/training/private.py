@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -25,10 +25,13 @@ from opacus.validators import ModuleValidator
 from torch import nn
 
 from auditkit.errors import InputError, NotRun
+from auditkit.subject.model import Model
+from auditkit.subject.program import program_in
 from auditkit.subject.schema import Labels
 from auditkit.training.accounting import (
     ALL_TRAINED,
     INITIAL_WEIGHTS,
+    NOT_COVERED,
     SEED_PUBLISHED,
     SEED_UNRECORDED,
     Ledger,
@@ -74,6 +77,7 @@ def fit_private(
     physical_batch_size: int | None = None,
     tuning_runs: int = 0,
     initial_weights: str = INITIAL_WEIGHTS,
+    not_covered: tuple[str, ...] = NOT_COVERED,
     checkpoint: Path | None = None,
     canaries: int = 0,
     on_canaries: Callable[[NDArray[np.float64], NDArray[np.bool_]], None] | None = None,
@@ -104,6 +108,7 @@ def fit_private(
             parts, with the same result. None takes it whole.
         tuning_runs: how many earlier runs on these rows, at most as costly as this one, led to its settings.
         initial_weights: what the ledger says of them.
+        not_covered: what the ledger says that its budget does not cover.
         checkpoint: a file that a killed training goes on from, removed at the end by whoever named it; `seed` must
             be None, since a resumed run draws fresh noise.
         canaries: how many to plant, to audit the claim; the weights are spoilt by them, and serve nothing else.
@@ -229,6 +234,7 @@ def fit_private(
         clipping_passed_over=clipper.passed_over,
         physical_batch_size=physical_batch_size,
         initial_weights=initial_weights,
+        not_covered=not_covered,
         trained_part=trained_part(module),
         lost_steps=lost,
         tuning_runs=tuning_runs,
@@ -244,9 +250,36 @@ def poisson_sample(row_count: int, sample_rate: float, generator: torch.Generato
     return (draws < sample_rate).nonzero().squeeze(1)
 
 
+class Disclosed(TypedDict):
+    """What a ledger says of where a training began, and of what its budget does not cover."""
+
+    initial_weights: str
+    not_covered: tuple[str, ...]
+
+
+def disclosed(model: Model, begun: str, *, drawn: bool = True) -> Disclosed:
+    """Return what the ledger of a training of this architecture says: more of a program than of a network.
+
+    `begun` says how the training began, and `drawn` whether with weights of `Model.fresh`.
+
+    Raises:
+        NotRun: fresh weights cannot be drawn.
+    """
+    rules = model.drawing_rules
+    if rules is None:
+        return {"initial_weights": begun, "not_covered": NOT_COVERED}
+    graph = f"{begun}; the graph is that of the archive sha256:{model.sha256}"
+    return {
+        "initial_weights": f"{graph}; {rules.statement}" if drawn else graph,
+        "not_covered": (*NOT_COVERED, rules.not_covered),
+    }
+
+
 def trained_part(module: nn.Module) -> str:
     """Return which parameters training changes, in words for the ledger."""
-    chosen = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    program = program_in(module)
+    named_parameters = module.named_parameters() if program is None else program.network.named_parameters()
+    chosen = {name: parameter for name, parameter in named_parameters if parameter.requires_grad}
     count, total = (sum(part.numel() for part in parts) for parts in (chosen.values(), module.parameters()))
     if count == total:
         return ALL_TRAINED
@@ -324,7 +357,12 @@ def private_step(
 
 def refuse_unsupported_layers(module: nn.Module) -> None:
     """Raise NotRun for the first layer whose training would break the guarantee, with its replacement."""
+    # A program has no layers, and `Model.fresh` has refused one that keeps statistics of rows.
+    program = program_in(module)
+    inside = set() if program is None else set(program.modules())
     for name, layer in module.named_modules():
+        if layer in inside:
+            continue
         kind = type(layer).__name__
         validator, fixer = (
             registry.get(type(layer)) for registry in (ModuleValidator.VALIDATORS, ModuleValidator.FIXERS)

@@ -13,15 +13,17 @@ from torch import nn
 
 from auditkit.errors import InputError, NotRun
 from auditkit.subject.data import Data, naming
-from auditkit.subject.model import Card, Model, seeded
+from auditkit.subject.model import Card, Model, first_line, seeded
 from auditkit.subject.model_file import read_model_file, save_model
+from auditkit.subject.outputs import FirstOutput
 from auditkit.subject.predict import choose_device
+from auditkit.subject.program import program_in
 from auditkit.subject.schema import has_label
 from auditkit.training.accounting import Ledger, composed_epsilon
 from auditkit.training.adapters import merge_adapters, train_only
 from auditkit.training.clipping import Clipping
 from auditkit.training.fit import Progress, silent
-from auditkit.training.private import fit_private, trained_part
+from auditkit.training.private import disclosed, fit_private, trained_part
 
 FRESH = "fresh, drawn from a seed of the operating system; never those that saw the data without privacy"
 
@@ -56,7 +58,8 @@ def retrain(
 ) -> Retrained:
     """Train the architecture of `model` on `data` by DP-SGD once per epsilon; write `NAME-eps3.pt` files to `out`.
 
-    The noise comes from a seed that nobody is told. A run that is killed goes on where it was when it is called
+    Of an exported program the same program is written, `NAME-eps3.pt2`, with other weights and without its sample
+    inputs. The noise comes from a seed that nobody is told. A run that is killed goes on where it was when it is called
     again with the same arguments: models that are finished are kept, and lost steps count as spent.
 
     Args:
@@ -67,7 +70,8 @@ def retrain(
         delta: as in `fit_private`.
         public: a model of the same architecture whose weights saw only public data, to start from.
         trainable: with `public`: patterns of the parameters that are trained; the others stay public.
-        lora_rank: with `public`: the rank of adapters that are trained in place of the weights of Linear layers.
+        lora_rank: with `public`: the rank of adapters that are trained in place of the weights of Linear layers; not
+            for a program, which has no layers.
         max_grad_norm: as in `fit_private`, like the settings that follow.
         epochs: the expected number of times that each row is drawn.
         batch_size: the expected size of a Poisson batch.
@@ -79,17 +83,24 @@ def retrain(
 
     Raises:
         InputError: no epsilon, the same one twice, a layer that DP-SGD cannot train (named, with its replacement), a
-            model without a card, public weights that are the model's own, or what `fit_private` refuses.
+            model without a card that is no exported program, a program whose fresh weights cannot be drawn, public
+            weights that are the model's own, or what `fit_private` refuses.
     """
     if not epsilons or len(set(epsilons)) < len(epsilons):
         raise InputError(f"epsilon must name each budget once, got {list(epsilons)}; pass --epsilon 1 --epsilon 3.")
-    if model.card is None:
+    program = program_in(model.module)
+    if model.card is None and program is None:
         raise InputError(
             f"model {model.name}: is a {model.kind}, which has no architecture to build anew; pass its weights with "
             "--architecture package.module:factory."
         )
-    if public is not None and (public.card is None or public.card.architecture != model.card.architecture):
-        raise InputError(f"public-init {public.name}: is not of the architecture {model.card.architecture}.")
+    if program is None and isinstance(model.module, FirstOutput):
+        raise InputError(f"model {model.name}: returns several things; pass an --architecture that returns one tensor.")
+    if program is not None and lora_rank is not None:
+        raise InputError("lora_rank: adapters go to Linear layers, and a program has none; leave --lora-rank out.")
+    if public is not None and not _same_architecture(public, model):
+        what = "the same exported graph" if program is not None else f"the architecture {model.architecture}"
+        raise InputError(f"public-init {public.name}: is not of {what}.")
     if public is not None and (public.sha256 == model.sha256 or _same_weights(public, model)):
         raise InputError("public-init: holds the model's own weights, which saw these rows without privacy.")
     if public is None and (trainable or lora_rank is not None):
@@ -109,14 +120,19 @@ def retrain(
         initial += (
             f"; with adapters of rank {lora_rank} in Linear layers, which begin at 0 and end merged into the weights"
         )
+    try:
+        said = disclosed(model, initial, drawn=public is None)
+    except NotRun as why:
+        raise InputError(f"model {model.name}: {why}.") from why
+    suffix = ".pt" if program is None else ".pt2"
     files: list[tuple[Path, Ledger]] = []
     notes = _notes(model, data, int((~known).sum()))
     for index, epsilon in enumerate(epsilons):
-        path = folder / f"{name}-eps{epsilon:g}.pt"
+        path = folder / f"{name}-eps{epsilon:g}{suffix}"
         unfinished = folder / f".{path.name}.checkpoint"
         module = _beginning(model, public, trainable, lora_rank)
         if path.exists() and not unfinished.exists():
-            settings = (epsilon, max_grad_norm, epochs, tuning_runs, initial, trained_part(module))
+            settings = (epsilon, max_grad_norm, epochs, tuning_runs, said["initial_weights"], trained_part(module))
             files.append((path, _finished(path, data, settings)))
             notes.append(f"{path} was finished by an earlier run with the same settings, and is kept.")
             continue
@@ -136,9 +152,9 @@ def retrain(
                 clipping=clipping,
                 physical_batch_size=physical_batch_size,
                 tuning_runs=tuning_runs,
-                initial_weights=initial,
                 checkpoint=unfinished,
                 progress=lambda share, what, index=index: progress((index + share) / len(epsilons), what),  # type: ignore[misc]
+                **said,
             )
         except NotRun as why:
             raise InputError(f"model {model.name}: {why}") from why
@@ -152,8 +168,8 @@ def retrain(
         }
         card = Card(
             schema=model.schema,
-            architecture=model.card.architecture,
-            arguments=model.card.arguments,
+            architecture=model.kind if model.card is None else model.card.architecture,
+            arguments={} if model.card is None else model.card.arguments,
             name=path.stem,
             training=training,
             ledger=ledger.model_dump(mode="json"),
@@ -169,7 +185,7 @@ def retrain(
 def weights_sha256(model: Model) -> str:
     """Return a hash of the names and values of a model's weights, whatever file they came in."""
     digest = hashlib.sha256()
-    for name, value in sorted(model.module.state_dict().items()):
+    for name, value in sorted(_weighted(model.module).state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
@@ -182,11 +198,27 @@ def _beginning(model: Model, public: Model | None, trainable: Sequence[str], lor
     except NotRun as why:
         raise InputError(f"model {model.name}: {why}") from why
     if public is not None:
-        module.load_state_dict(public.module.state_dict())
+        try:
+            _weighted(module).load_state_dict(_weighted(public.module).state_dict())
+        except RuntimeError as error:
+            raise InputError(f"public-init {public.name}: its weights do not fit: {first_line(error)}.") from error
     if trainable or lora_rank is not None:
         with seeded(seed):
-            train_only(module, trainable, rank=lora_rank)
+            train_only(_weighted(module), trainable, rank=lora_rank)
     return module
+
+
+def _weighted(module: nn.Module) -> nn.Module:
+    """Return the part of a network in which weights have the names that their author gave them."""
+    program = program_in(module)
+    return module if program is None else program.network
+
+
+def _same_architecture(one: Model, other: Model) -> bool:
+    programs = program_in(one.module), program_in(other.module)
+    if programs[0] is not None and programs[1] is not None:
+        return str(programs[0].network.graph) == str(programs[1].network.graph)
+    return one.card is not None and other.card is not None and one.card.architecture == other.card.architecture
 
 
 def _finished(path: Path, data: Data, settings: tuple[object, ...]) -> Ledger:
@@ -216,4 +248,5 @@ def _notes(model: Model, data: Data, dropped: int) -> list[str]:
         notes.append(
             "These are not the rows that the model was trained on: their sha256 differs from the one in its card."
         )
-    return notes
+    program = program_in(model.module)
+    return notes if program is None else [*notes, *program.training_notes]
