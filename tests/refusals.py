@@ -1,0 +1,50 @@
+"""Model files that must not open: what a refusal has to be, and how files are made that deserve one."""
+
+from __future__ import annotations
+
+import os
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from auditkit.errors import ModelFileError
+from auditkit.subject.model_file import open_model
+
+
+def refused(path: Path, match: str) -> str:
+    """Opening must be refused with one line that names the file, at once, and leave no trace."""
+    before = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
+    started = time.process_time()
+    with pytest.raises(ModelFileError, match=match) as caught:
+        open_model(path)
+    message = str(caught.value)
+    assert time.process_time() - started < 1
+    assert "\n" not in message
+    assert message.startswith(f"model {path}: ")
+    assert len(message) < 700 + 2 * len(str(path))
+    assert (sorted(os.listdir(path.parent)) if path.parent.is_dir() else []) == before
+    assert not TRACE.exists()
+    return message
+
+
+TRACE = Path(f"/tmp/auditkit-test-trace-{os.getpid()}")
+
+
+class Evil:
+    """Leaves a trace when it is unpickled."""
+
+    def __reduce__(self):
+        return (os.system, (f"touch {TRACE}",))
+
+
+def repacked(path: Path, change, *, compression: int = zipfile.ZIP_STORED) -> None:
+    """Write an archive again, its members passed through `change(name, content)` (None leaves one out)."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            changed = change(name, content)
+            if changed is not None:
+                archive.writestr(name, changed)
