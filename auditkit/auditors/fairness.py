@@ -102,10 +102,10 @@ class Fairness:
             rates = [
                 overall_rate(whole, rate, "fairness", level=subject.conf_level) for rate in RATES if rate != "accuracy"
             ]
-            evidence.measurements += with_rate_replicates(
-                rates, ((),), np.zeros_like(subject.labels), subject.labels, subject.predictions.labels
-            )
-            evidence.measurements += inequality.inequality_measurements(whole, level=subject.conf_level)
+            everyone = ((),), np.zeros_like(subject.labels), subject.labels, subject.predictions.labels
+            evidence.measurements += with_rate_replicates(rates, *everyone)
+            unequal = inequality.inequality_measurements(whole, level=subject.conf_level)
+            evidence.measurements += with_gap_replicates(unequal, *everyone)
         for done, columns in enumerate(breakdowns, 1):
             counts = finest.by(columns)
             if binary:
@@ -149,7 +149,8 @@ class Fairness:
         evidence.measurements += own
         evidence.measurements += with_gap_replicates(gaps, names, *decided, min_group)
         evidence.measurements += _score_gaps(subject, Breakdown(columns, names, codes, min_group))
-        evidence.measurements += inequality.inequality_measurements(counts, level=level, min_group=min_group)
+        unequal = inequality.inequality_measurements(counts, level=level, min_group=min_group)
+        evidence.measurements += with_gap_replicates(unequal, names, *decided, min_group)
         evidence.notes += left_out_notes(counts, min_group)
         by = " & ".join(columns)
         for rate, title in CHARTED.items():

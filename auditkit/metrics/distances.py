@@ -58,6 +58,7 @@ def distance_measurements(
     keys = list(groups)
     samples = [np.asarray(scores[rows], dtype=np.float64) for rows in groups.values()]
     measurements = []
+    replicated = _distance_replicates(samples, breakdown) if reason is None else {}
     slacks = _slacks(samples, level, seed) if reason is None else {}
     alike = _slacks(samples, level, seed, alike=True) if reason is None else {}
     for name, (distance, source) in DISTANCES.items():
@@ -92,11 +93,30 @@ def distance_measurements(
                 count=sum(map(len, samples)),
                 interval=interval,
                 compared=compared,
+                replicates=replicated.get(name, ()),
                 source=source,
                 reason=reason,
             )
         )
     return measurements
+
+
+def _distance_replicates(samples: list[Array], breakdown: Breakdown) -> dict[str, tuple[float, ...]]:
+    """Return both distances without each block of rows, from the shares of each group up to every score that occurs."""
+    blocks = block_count(min(map(len, samples)), breakdown.min_group)
+    if len(breakdown.columns) > 1 or not blocks or sum(map(len, samples)) > MAXIMUM_ROWS:
+        return {}
+    edges, places = np.unique(np.concatenate(samples), return_inverse=True)
+    cells = np.split(places, np.cumsum([len(sample) for sample in samples])[:-1])
+    dealt = [deal(len(sample), blocks) for sample in samples]
+    found: dict[str, list[float]] = {name: [] for name in DISTANCES}
+    for block in range(blocks):
+        kept = [cell[block_of != block] for cell, block_of in zip(cells, dealt, strict=True)]
+        shares = [np.cumsum(np.bincount(cell, minlength=len(edges)))[:-1] / len(cell) for cell in kept]
+        apart = [np.abs(shares[i] - shares[j]) for i in range(len(shares)) for j in range(i)]
+        found["score_kolmogorov_smirnov_distance"].append(max(float(gap.max(initial=0.0)) for gap in apart))
+        found["score_wasserstein_distance"].append(max(float(gap @ np.diff(edges)) for gap in apart))
+    return {name: rounded(values) for name, values in found.items()}
 
 
 def _slacks(samples: list[Array], level: float, seed: int, *, alike: bool = False) -> dict[str, Array]:

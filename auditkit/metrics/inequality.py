@@ -37,6 +37,24 @@ def index(name: str, benefits: Array, weights: Array) -> Array:
     return np.asarray(((weights * relative**2).sum(axis=-1) - 1) / 2)
 
 
+def index_parts(table: NDArray[np.int64]) -> dict[str, Array]:
+    """Return every index of tables (..., groups, labels, predictions): the total, the part between, the part within.
+
+    NaN where no row has a benefit.
+    """
+    rows = table.sum(axis=(-2, -1))
+    whole = table.sum(axis=-3) / rows.sum(axis=-1)[..., None, None]
+    shares = np.stack([whole[..., 1, 0], whole[..., 0, 0] + whole[..., 1, 1], whole[..., 0, 1]], axis=-1)
+    means = 1 + (table[..., 0, 1] - table[..., 1, 0]) / rows
+    parts = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for name in INDICES:
+            parts[name] = index(name, np.array([0.0, 1.0, 2.0]), shares)
+            parts[f"{name}_between"] = index(name, means, rows / rows.sum(axis=-1, keepdims=True))
+            parts[f"{name}_within"] = parts[name] - parts[f"{name}_between"]
+    return parts
+
+
 def inequality_measurements(
     counts: Counts, *, prefix: str = "fairness", level: float = 0.95, min_group: int = 10
 ) -> list[Measurement]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from auditkit.evidence.counts import group_name, suppressed
 from auditkit.evidence.measurement import Measurement
 from auditkit.metrics.disparity import GAPS
+from auditkit.metrics.inequality import INDICES, index_parts
 from auditkit.metrics.rates import RATES, successes_and_trials
 
 BLOCKS, FEWEST_BLOCKS = 20, 10
@@ -116,15 +117,16 @@ def with_gap_replicates(
     predictions: Codes,
     min_group: int = 10,
 ) -> list[Measurement]:
-    """Return gaps between groups (`gap_measurements`) with their replicates.
+    """Return gaps between groups (`gap_measurements`) or inequality indices with their replicates.
 
     `groups`, `labels` and `predictions` hold the codes of each row, the last two of 0 and 1; `names` is the key of
-    each group. Where a group that is compared has too few rows to be dealt into blocks, the replicates stay empty.
+    each group, () where all rows are one. Where a group that is compared has too few rows to be dealt into blocks, the
+    replicates stay empty.
     """
     sizes = np.bincount(groups, minlength=len(names))
     present = np.flatnonzero(sizes)
     shown = present[~suppressed(sizes[present], min_group, tuple(names[code] for code in present))]
-    blocks = block_count(int(sizes[shown].min()), min_group) if len(shown) > 1 and len(groups) <= MAXIMUM_ROWS else 0
+    blocks = block_count(int(sizes[shown].min()), min_group) if len(shown) and len(groups) <= MAXIMUM_ROWS else 0
     if not blocks:
         return measurements
     dealt = deal(len(groups), blocks, groups)
@@ -134,7 +136,12 @@ def with_gap_replicates(
 
 
 def _with_replicates(measurement: Measurement, blocks: NDArray[np.int64], min_group: int) -> Measurement:
-    gap, _, kind = measurement.id.partition(".")[2].rpartition("_")
+    name = measurement.id.partition(".")[2]
+    if measurement.value is not None and name.startswith(INDICES):
+        left = blocks.sum(axis=1, keepdims=True) - blocks
+        found = index_parts(left.swapaxes(0, 1))[name]
+        return measurement.model_copy(update={"replicates": rounded([v if np.isfinite(v) else None for v in found])})
+    gap, _, kind = name.rpartition("_")
     if measurement.value is None or gap not in GAPS or kind not in ("difference", "ratio"):
         return measurement
     values = []

@@ -13,8 +13,9 @@ from auditkit.evidence.measurement import Measurement
 from auditkit.evidence.regression import Earlier, regression
 from auditkit.metrics.attributions import ratio_replicates
 from auditkit.metrics.disparity import GAPS, gap_measurements
-from auditkit.metrics.distances import mean_gap_measurement
+from auditkit.metrics.distances import distance_measurements, mean_gap_measurement
 from auditkit.metrics.estimates import Breakdown
+from auditkit.metrics.inequality import INDICES, inequality_measurements
 from auditkit.metrics.quality import quality_measurement
 from auditkit.metrics.rates import overall_rate, rate_measurement
 from auditkit.metrics.replicates import block_count, deal, replicates, with_gap_replicates, with_rate_replicates
@@ -115,6 +116,21 @@ def calibration_gap(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray) 
     )
 
 
+def unequal(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> dict[str, Measurement]:
+    predictions = (scores > 0).astype(np.int64)
+    counts = tally(("g",), GROUPS, groups, labels, predictions, ("no", "yes"))
+    found = with_gap_replicates(
+        inequality_measurements(counts.by(())), ((),), np.zeros_like(groups), labels, predictions
+    )
+    found += with_gap_replicates(inequality_measurements(counts), GROUPS, groups, labels, predictions)
+    return {measurement.id.partition(".")[2]: measurement for measurement in found}
+
+
+def distances(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> dict[str, Measurement]:
+    found = distance_measurements(probabilities(scores)[:, 1].round(2), Breakdown(("g",), GROUPS, groups))
+    return {measurement.id.partition(".")[2]: measurement for measurement in found}
+
+
 def rate_of(name: str, groups: np.ndarray, labels: np.ndarray, scores: np.ndarray, by: bool = False) -> Measurement:
     predictions = (scores > 0).astype(np.int64)
     counts = tally(("g",), GROUPS, groups, labels, predictions, ("no", "yes"))
@@ -167,9 +183,45 @@ def test_a_gap_of_calibration_carries_the_gaps_without_the_block() -> None:
     assert found.replicates[7] == pytest.approx(without, rel=1e-6)
 
 
+def test_distances_and_inequality_carry_the_values_without_the_block() -> None:
+    groups, labels, scores, _ = paired_models(np.random.default_rng(11), 900)
+    of_each = np.empty(900, dtype=np.int64)
+    for code in (0, 1):
+        of_each[groups == code] = deal(int((groups == code).sum()), 20)
+    for measure in (unequal, distances):
+        for name, found in measure(groups, labels, scores).items():
+            dealt = deal(900, 20) if name in INDICES else deal(900, 20, groups)
+            blocks = of_each if measure is distances else dealt
+            for block in (0, 13):
+                kept = np.sort(np.flatnonzero(blocks != block))
+                without = measure(groups[kept], labels[kept], scores[kept])[name].value
+                assert found.replicates[block] == pytest.approx(without, rel=1e-6), name
+    for few in (95, 120):  # under ten blocks of ten rows in each group
+        part = distances(groups[:few], labels[:few], scores[:few])
+        assert part["score_wasserstein_distance"].replicates == ()
+    nobody = unequal(np.zeros(200, dtype=np.int64), np.ones(200, dtype=np.int64), np.full(200, -1.0))
+    assert nobody["theil_index"].value is None
+    lucky = np.where(np.arange(200) == 3, 1.0, -1.0)  # the one row with a benefit is in one of the blocks
+    one = unequal(np.zeros(200, dtype=np.int64), np.ones(200, dtype=np.int64), lucky)["theil_index"]
+    assert (one.value is None, one.replicates) == (False, ())
+
+
 @pytest.mark.parametrize(
     "what",
-    ["accuracy", "auc", "precision", "demographic_parity", "equal_opportunity", "calibration gap", "share"],
+    [
+        "accuracy",
+        "auc",
+        "precision",
+        "demographic_parity",
+        "equal_opportunity",
+        "calibration gap",
+        "share",
+        pytest.param("theil_index", marks=pytest.mark.slow),
+        pytest.param("generalized_entropy_index_within", marks=pytest.mark.slow),
+        pytest.param("theil_index_between", marks=pytest.mark.slow),
+        pytest.param("score_wasserstein_distance", marks=pytest.mark.slow),
+        pytest.param("score_kolmogorov_smirnov_distance", marks=pytest.mark.slow),
+    ],
 )
 def test_paired_intervals_cover_and_are_shorter(what: str) -> None:
     """Coverage of 95 % intervals of the worsening, over 120 samples of 800 rows; the truth from half a million rows."""
@@ -181,6 +233,10 @@ def test_paired_intervals_cover_and_are_shorter(what: str) -> None:
             return rate_of("positive_predictive_value", groups, labels, scores)
         if what == "calibration gap":
             return calibration_gap(groups, labels, scores)
+        if "index" in what:
+            return unequal(groups, labels, scores)[what]
+        if "distance" in what:
+            return distances(groups, labels, scores)[what]
         if what == "share":  # of attributions: here, of the scores' sizes in one group
             size = np.abs(scores)
             return ratio_measurement("completeness_error", size * groups, size, "test", 0.95)
@@ -207,7 +263,8 @@ def test_paired_intervals_cover_and_are_shorter(what: str) -> None:
         assert unpaired is not None
         covered += paired.low <= truth <= paired.high
         lengths.append((paired.high - paired.low) / (unpaired.high - unpaired.low))
-    # The jackknife overestimates the spread of sums of absolute values: of calibration it covers more than it says.
-    cautious = what == "calibration gap"
+    # The jackknife overestimates the spread of sums and maxima of absolute values, and of squares near 0: of these it
+    # covers more than it says.
+    cautious = what in ("calibration gap", "theil_index_between", "score_kolmogorov_smirnov_distance")
     assert 0.90 <= covered / 120 <= (1.0 if cautious else 0.99)
     assert np.median(lengths) < (0.85 if cautious else 0.75)
