@@ -278,7 +278,7 @@ def _x_axis(
 
 def _axis_label(label: str, unit: Unit) -> str:
     sign = ", points" if unit == "rate_difference" else ", %" if unit in _PERCENT_UNITS else ""
-    return _escape(shorten(label[:1].upper() + label[1:], 44) + sign)
+    return _escape(shorten(label, 44) + sign)
 
 
 def _tick(value: float, unit: Unit, marks: Sequence[float]) -> str:

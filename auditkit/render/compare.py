@@ -5,6 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from auditkit.evidence.comparison import Change, Comparison, Reading, VerdictChange
+from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Interval, Unit
 from auditkit.evidence.regression import DIFFERENCE_UNIT
 from auditkit.evidence.sentences import number
@@ -24,7 +25,7 @@ ORDER: tuple[Reading, ...] = (
 )
 """How changes are listed: what the data settle first."""
 
-QUIET = ("not settled", "same", "undefined")
+QUIET = ("appeared", "not settled", "same", "undefined")
 
 
 def render_compare(comparison: Comparison, lang: str = "en", names: frozenset[str] = frozenset()) -> str:
@@ -39,7 +40,8 @@ def render_compare(comparison: Comparison, lang: str = "en", names: frozenset[st
         headline=headline(comparison),
         loud=loud,
         quiet=quiet,
-        turned=turned(comparison),
+        turned=[one for one in turned(comparison) if not _newly_passes(one)],
+        newly_passing=[one for one in turned(comparison) if _newly_passes(one)],
         unturned_count=sum(one.before == one.after for one in comparison.verdicts),
         counts=[(name, sum(change.reading == name for change in changes)) for name in ORDER],
         value=_value,
@@ -51,8 +53,13 @@ def render_compare(comparison: Comparison, lang: str = "en", names: frozenset[st
 
 
 def turned(comparison: Comparison) -> list[VerdictChange]:
-    """Return the limits that came out differently, or were judged on one side only."""
-    return [one for one in comparison.verdicts if one.before != one.after]
+    """Return the limits that came out differently, or were judged on one side only; the worst of now first."""
+    different = [one for one in comparison.verdicts if one.before != one.after]
+    return sorted(different, key=lambda one: -RANK.get(one.after or "", -1))
+
+
+def _newly_passes(one: VerdictChange) -> bool:
+    return one.before in (None, "not_run") and one.after in ("pass", "not_run", None)
 
 
 def headline(comparison: Comparison) -> str:

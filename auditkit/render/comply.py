@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -119,6 +120,7 @@ def _html(report: Report, assessment: Assessment, beside: str) -> str:
         state_classes=STATE_CLASSES,
         sources=SOURCES,
         proofs=lambda one: proofs(one.items, beside),
+        short_hash=_short_hash,
         items_shown=ITEMS_SHOWN,
         words=words,
         ratio=shown_ratio,
@@ -126,6 +128,11 @@ def _html(report: Report, assessment: Assessment, beside: str) -> str:
         stated=_stated(assessment),
         unstated=_unstated(assessment),
     )
+
+
+def _short_hash(text: str) -> str:
+    """Cut a hash to what tells files apart; the page's record has it whole."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", text)
 
 
 def _stated(assessment: Assessment) -> list[tuple[str, str]]:

@@ -17,8 +17,9 @@ from auditkit.evidence.report import DatasetRecord, Outcome, Report
 from auditkit.evidence.sentences import bound_words, number, title
 from auditkit.evidence.waivers import Waiver
 from auditkit.render import charts
+from auditkit.render.next_steps import next_steps
 from auditkit.render.pictures import HEAT, INK, picture
-from auditkit.render.summary import WORDS, attention, headline, judged_limits, not_examined, tally
+from auditkit.render.summary import WORDS, attention, headline, judged_limits, not_examined, tally, worst_of_each_limit
 from auditkit.render.text import bounds, counted, shipped_name, shorten, unbroken, visible
 from auditkit.render.translation import names_of, translated
 from auditkit.render.words import words_of
@@ -45,15 +46,23 @@ def notebook_frame(report: Report) -> str:
 
 def _page(report: Report, *, contents: bool) -> str:
     word, explanation = headline(report)
+    findings = attention(report)
+    worst = worst_of_each_limit(findings)[:2]
+    names = names_of(report)
     template = _environment().get_template("card.html.jinja")
     return template.render(
+        headed=lambda text: _headed(text, names),
+        curve_figure=lambda curve: _curve_figure(curve, names),
         report=report,
         contents=contents,
         word=word,
         explanation=explanation,
         limits=judged_limits(report),
         tally=tally(report),
-        attention=attention(report),
+        attention=findings,
+        worst=worst,
+        selection=_selection(report) if any(" selected " in finding.message for finding in worst) else "",
+        steps=next_steps(report),
         passed=[finding for finding in report.findings if finding.verdict == "pass"],
         missing=not_examined(report),
         undefined_count=sum(
@@ -92,7 +101,6 @@ def _environment() -> Environment:
         "shorten": shorten,
         "slices_figure": _slices_figure,
         "slice_rows": _slice_rows,
-        "curve_figure": _curve_figure,
         "curve_tables": _curve_tables,
         "picture": lambda grid, palette: picture(grid, INK if palette == "ink" else HEAT),
         "shows_rows": lambda report: any(outcome.settings.get("show_rows") for outcome in report.outcomes),
@@ -167,8 +175,14 @@ def _slice_rows(outcome: Outcome, exhibit: SliceTable) -> SliceRows:
     return SliceRows(found, groups)
 
 
-def _curve_figure(curve: Curve) -> Markup:
-    return _svg(charts.curve_chart(curve))
+def _curve_figure(curve: Curve, names: frozenset[str]) -> Markup:
+    labels = {"x_label": _headed(curve.x_label, names), "y_label": _headed(curve.y_label, names)}
+    return _svg(charts.curve_chart(curve.model_copy(update=labels)))
+
+
+def _headed(text: str, names: frozenset[str]) -> str:
+    """Begin a heading with a capital, unless it is a name of the data's own."""
+    return text if names.issuperset(text.split(" & ")) else text[:1].upper() + text[1:]
 
 
 class CurveTable(NamedTuple):
@@ -229,6 +243,12 @@ def _waivers(report: Report) -> list[tuple[Waiver, str, int]]:
         expired = report.judged is not None and waiver.expires < report.judged
         rows.append((waiver, "expired" if expired else "in use" if count else "not needed", count))
     return rows
+
+
+def _selection(report: Report) -> str:
+    """What "selected" means in this report's sentences."""
+    notes = (note for outcome in report.outcomes for note in outcome.notes)
+    return next((note for note in notes if note.startswith("Selected means")), "")
 
 
 def _methods(report: Report) -> dict[str, list[str]]:

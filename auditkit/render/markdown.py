@@ -6,6 +6,7 @@ import re
 
 from auditkit.evidence.policy import Verdict
 from auditkit.evidence.report import Report
+from auditkit.render.next_steps import next_steps
 from auditkit.render.summary import WORDS, attention, headline, not_examined, tally
 from auditkit.render.text import counted, shipped_name, shorten, visible
 
@@ -40,6 +41,10 @@ def render_markdown(report: Report) -> str:
         if len(findings) > len(shown):
             lines.append(f"| | and {counted(len(findings) - len(shown), 'more finding')}, in report.html |")
         lines.append("")
+    lines += ["**What to do next**", ""]
+    for step in next_steps(report):
+        lines.append(f"1. **{escape(step.task)}** {escape(step.how)}{_code(step.command)}")
+    lines.append("")
     missing = not_examined(report)
     if missing:
         lines += ["**Not examined**", ""]
@@ -62,6 +67,10 @@ def escape(text: str) -> str:
     text = re.sub(r"([\\`*_\[\]|~])", r"\\\1", text)
     # A name must not be able to mention a person or an issue: a zero-width space keeps both from linking.
     return re.sub(r"([@#])(?=\w)", "\\1\u200b", text)
+
+
+def _code(command: str) -> str:
+    return f" `{' '.join(visible(command).split()).replace('`', '?')}`" if command else ""
 
 
 def _provenance(report: Report) -> str:

@@ -110,6 +110,14 @@ def attention(report: Report) -> list[Finding]:
     return required + [f for f in report.findings if f.verdict in ("error", "fail", "inconclusive", "warn", "waived")]
 
 
+def worst_of_each_limit(findings: list[Finding]) -> list[Finding]:
+    """Return the first finding of each limit, in their order."""
+    first: dict[Limit, Finding] = {}
+    for finding in findings:
+        first.setdefault(finding.limit, finding)
+    return list(first.values())
+
+
 def not_examined(report: Report) -> list[Missing]:
     """Return what was not examined: auditors that crashed or did not run, limits and numbers without a value."""
     missing = []

@@ -17,7 +17,8 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from auditkit.errors import InputError
-from auditkit.evidence.report import Report
+from auditkit.evidence.report import Outcome, Report
+from auditkit.evidence.sentences import title
 from auditkit.render.words import AUDITORS
 
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
@@ -202,7 +203,8 @@ def names_of(*reports: Report) -> frozenset[str]:
         subject = report.subject
         collect(subject.schema_)
         collect([subject.sensitive, report.run_id, report.policy.name, report.policy.source])
-        collect([outcome.auditor for outcome in report.outcomes if outcome.auditor not in AUDITORS])
+        collect([[limit.rationale, limit.clause] for limit in report.policy.limits])
+        collect([[outcome.error, *_foreign_words(outcome)] for outcome in report.outcomes])
         for record in (subject.model, subject.dataset, subject.training_dataset):
             collect([record.path if record else None, getattr(record, "name", None)])
         for outcome in report.outcomes:
@@ -212,6 +214,14 @@ def names_of(*reports: Report) -> frozenset[str]:
             for measurement in outcome.measurements:
                 collect([measurement.by, measurement.compared, [part.name for part in measurement.slices]])
     return frozenset(found - {""})
+
+
+def _foreign_words(outcome: Outcome) -> list[str]:
+    """The names of an auditor that auditkit does not ship, and of what it measures."""
+    if outcome.auditor in AUDITORS:
+        return []
+    ids = [*(m.id for m in outcome.measurements), *(finding.measurement for finding in outcome.findings)]
+    return [outcome.auditor, *map(title, ids)]
 
 
 def page_name(name: str, lang: str) -> str:

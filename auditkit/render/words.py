@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 
 class Words(NamedTuple):
-    """One auditor's plain words, a paragraph each; `does_not_show` is a list."""
+    """One auditor's plain words, a paragraph each; `does_not_show` is a list, `remedy` is for a limit that broke."""
 
     asked: str
     reading: str
     does_not_show: tuple[str, ...]
+    remedy: str
 
 
 AUDITORS: dict[str, Words] = {
@@ -27,6 +28,10 @@ AUDITORS: dict[str, Words] = {
         does_not_show=(
             "How the model does on data that are collected elsewhere, later, or in another way than these.",
             "Whether the labels themselves are right: a model that repeats a wrong label counts as correct.",
+        ),
+        remedy=(
+            "Find out where the errors lie (Weak spots lists such rows), and train again with more or better rows of "
+            "that kind."
         ),
     ),
     "fairness": Words(
@@ -45,6 +50,11 @@ AUDITORS: dict[str, Words] = {
             "Gaps in groups that are not recorded, or too small to be shown.",
             "Whether the labels already carry the unequal treatment that they are used to measure.",
         ),
+        remedy=(
+            "Ask whether the difference has a reason that people can defend. If not, make it smaller: by better "
+            "training data, by other thresholds (Tradeoff says what they would cost), or by training again for a "
+            "smaller gap."
+        ),
     ),
     "weak_spots": Words(
         asked=(
@@ -60,6 +70,7 @@ AUDITORS: dict[str, Words] = {
             "Why the model fails there: too few rows to learn from, a label that is hard to tell, or a lost column.",
             "Weak spots of three columns or more, or too small to be confirmed.",
         ),
+        remedy="Look at rows of these slices for wrong labels, lost values or too few examples; then train again.",
     ),
     "proxies": Words(
         asked=(
@@ -73,6 +84,10 @@ AUDITORS: dict[str, Words] = {
         does_not_show=(
             "That the audited model uses a proxy: only that it could.",
             "What a better predictor than the quick one would find: read the value as a lower bound.",
+        ),
+        remedy=(
+            "Decide which of these columns the model needs. Leaving out the sensitive column alone does not blind the"
+            " model."
         ),
     ),
     "tradeoff": Words(
@@ -88,6 +103,9 @@ AUDITORS: dict[str, Words] = {
             "Whether a threshold for each group is lawful or right: it treats people by their group.",
             "What training again would achieve ('auditkit mitigate' does that).",
             "That equal rates are the right aim where the labels themselves are biased.",
+        ),
+        remedy=(
+            "Choose, and write down, how much accuracy a smaller gap is worth; then move thresholds, or train again."
         ),
     ),
     "explainability": Words(
@@ -107,6 +125,10 @@ AUDITORS: dict[str, Words] = {
             "That a sensitive column plays no part, when its own share is small: other columns can stand in for it.",
             "That anyone can make the change that would turn a decision: it is made on paper, in one or two columns.",
         ),
+        remedy=(
+            "Show nobody an explanation that fails its checks; try another method with --explain. Where a sensitive "
+            "column weighs too much, train without it, and audit again: other columns may stand in for it."
+        ),
     ),
     "identity_terms": Words(
         asked=(
@@ -124,6 +146,7 @@ AUDITORS: dict[str, Words] = {
             "How texts by people of a group are treated: only texts that name the group.",
             "Groups and terms that are not listed; --identity-terms adds more.",
         ),
+        remedy="Add training texts in which these terms are swapped, with the same label, and train again.",
     ),
     "leakage": Words(
         asked=(
@@ -142,6 +165,10 @@ AUDITORS: dict[str, Words] = {
             "bounds all attacks.",
             "Whether an attacker could rebuild whole rows, or guess columns that are not named as sensitive.",
         ),
+        remedy=(
+            "Train for fewer epochs, or with more rows, and audit again. Only training with differential privacy "
+            "bounds every attack."
+        ),
     ),
     "privacy": Words(
         asked=(
@@ -158,6 +185,10 @@ AUDITORS: dict[str, Words] = {
             "That the audited model is private: the guarantee belongs to the retrained one.",
             "Protection for a person with several rows, unless the ledger's unit says so.",
             "Hardening against side channels of floating-point noise and of the random number generator.",
+        ),
+        remedy=(
+            "Train with a smaller epsilon, or write down why this one will do. Where an attack shows more than a "
+            "guarantee allows, rely on no such guarantee until the fault is found."
         ),
     ),
     "robustness": Words(
@@ -176,6 +207,7 @@ AUDITORS: dict[str, Words] = {
             "How the model stands up to a stronger attack, or to training rows that were tampered with.",
             "Damages that keep to what is possible together: each value is changed by itself.",
         ),
+        remedy="Check inputs before they reach the model, and train on rows that are damaged in the same ways.",
     ),
     "data": Words(
         asked=(
@@ -184,6 +216,10 @@ AUDITORS: dict[str, Words] = {
         ),
         reading="What is found here limits what every other part of this report can claim.",
         does_not_show=("Whether the data resemble the people on whom the model will be used.",),
+        remedy=(
+            "Mend the data before believing other numbers: take out rows that the model was trained on, and columns "
+            "that were filled in after the label was known."
+        ),
     ),
 }
 """The auditors that auditkit ships; any other one is introduced by its name."""
@@ -201,6 +237,7 @@ OF_REGRESSIONS: dict[str, Words] = {
             "their intervals rather than by their values."
         ),
         does_not_show=AUDITORS["performance"].does_not_show,
+        remedy=AUDITORS["performance"].remedy,
     ),
     "fairness": Words(
         asked=(
@@ -213,6 +250,10 @@ OF_REGRESSIONS: dict[str, Words] = {
             "allows for the choice of the two most distant groups."
         ),
         does_not_show=AUDITORS["fairness"].does_not_show,
+        remedy=(
+            "Ask whether the difference has a reason that people can defend. If not, look for what causes it: labels "
+            "that carry it, columns that stand in for a group, too few rows of a group; then train again."
+        ),
     ),
 }
 
@@ -232,4 +273,5 @@ def plugin_words(auditor: str) -> Words:
         ),
         reading="Each measurement names its unit, its better direction and its source.",
         does_not_show=("auditkit has judged these numbers by the policy; it has not checked how they were computed.",),
+        remedy="What its numbers ask for is described where this auditor comes from.",
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import re
 import subprocess
 import sys
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import auditkit.render
 from auditkit.evidence.report import Report, read_report
+from auditkit.evidence.sentences import title
 from auditkit.render import RENDERERS
 from auditkit.render.html import notebook_frame, render_html
+from auditkit.render.summary import attention, judged_limits
 
 VOID = {"meta", "br", "img", "link", "hr", "input"}
 
@@ -59,6 +62,7 @@ def test_every_finding_is_said_and_every_section_is_there_in_order(report: Repor
     assert headings == [
         "What was audited",
         "Findings, worst first",
+        "What to do next",
         "Performance",
         "Fairness",
         "Explainability",
@@ -196,3 +200,22 @@ def test_marks_stand_out_from_what_they_are_drawn_on_in_light_and_in_dark() -> N
         assert contrast(colours["mark-deep"], colours["mark-light"]) >= 3
         for text in ("ink", "soft", "link"):
             assert min(contrast(colours[text], colours[ground]) for ground in ("card", "paper", "sunk")) >= 4.5
+
+
+def test_the_first_screen_says_the_worst_of_two_limits_and_what_selected_means(report: Report) -> None:
+    said = "Selected means predicted income = >50K."
+    limits = {finding.limit: finding for finding in reversed(attention(report))}
+    worst = sorted(limits.values(), key=attention(report).index)[:2]
+    outcomes = [o.model_copy(update={"notes": (said,)}) if o.auditor == "fairness" else o for o in report.outcomes]
+    top = render_html(report.model_copy(update={"outcomes": tuple(outcomes)})).partition("</header>")[0]
+    shown = re.findall(r'<a href="#findings">(.*?)</a>', top.partition("</ul>")[0])
+    assert [html.unescape(one).replace("\xa0", " ") for one in shown] == [finding.message for finding in worst]
+    assert (html.escape(said) in top) is any(" selected " in finding.message for finding in worst)
+
+
+def test_a_card_names_the_limits_that_its_verdict_comes_from(report: Report) -> None:
+    cards = re.findall(r'<section class="card".*?</section>', render_html(report), re.DOTALL)
+    for card, outcome in zip(cards, report.outcomes, strict=True):
+        judged = [one for one in judged_limits(report) if one.findings and one.findings[0] in outcome.findings]
+        named = re.findall(r'<a href="#findings"><span>(.*?)</span>', card)
+        assert named == [title(one.limit.measurement) for one in judged if one.verdict not in ("pass", "not_run")]

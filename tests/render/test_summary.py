@@ -8,7 +8,7 @@ from auditkit.evidence.judging import judge, unmeasured
 from auditkit.evidence.measurement import Interval, Measurement
 from auditkit.evidence.policy import Limit, Policy
 from auditkit.evidence.report import Outcome, Report
-from auditkit.render.summary import attention, headline, judged_limits, not_examined, tally
+from auditkit.render.summary import attention, headline, judged_limits, not_examined, tally, worst_of_each_limit
 
 Build = Callable[..., Report]
 
@@ -110,3 +110,9 @@ def test_a_limit_without_any_finding_is_listed_as_not_examined(build_report: Bui
     policy = Policy(name="p", source="p.toml", sha256="0" * 64, limits=(limit(),))
     report = build_report(policy=policy, outcomes=())
     assert [item.why for item in not_examined(report)] == ["no auditor that ran makes this measurement"]
+
+
+def test_of_each_limit_the_worst_finding_leads(build_report: Build) -> None:
+    two = limit(clause="x")
+    report = with_limits(build_report, [(limit(), BROKEN), (limit(), measured(0.5)), (two, OPEN)])
+    assert [(f.limit, f.value) for f in worst_of_each_limit(attention(report))] == [(limit(), 0.5), (two, 0.1)]
