@@ -9,9 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from auditkit.evidence.intervals import newcombe, wilson
-from auditkit.evidence.judging import judge, overall, rows_to_settle
+from auditkit.evidence.judging import judge, overall, rows_to_settle, unmeasured
 from auditkit.evidence.measurement import Interval, Measurement, Slice
 from auditkit.evidence.policy import Limit
+from auditkit.evidence.regression import Earlier
 
 
 def interval(low: float, high: float) -> Interval:
@@ -161,3 +162,66 @@ def test_with_the_stated_rows_about_half_of_all_samples_settle_a_gap() -> None:
     trials = np.full(5_000, total // 2)
     _, highs = newcombe(first, trials, second, trials, 0.95)
     assert 0.4 < float(np.mean(highs <= bound)) < 0.6
+
+
+def test_a_limit_judges_what_it_names_and_nothing_else() -> None:
+    others = [measured(0.5, 0.9, id="performance.log_loss"), measured(0.5, 0.9, by=("race",))]
+    (finding,) = judge(limit(at_most=0.1), [*others, measured(0.01, 0.02)])
+    assert (finding.by, finding.verdict) == ((), "pass")
+    both = measured(0.01, 0.02, by=("race",), slices=(part("a", 0.5, 0.9),))
+    (whole,) = judge(limit(at_most=0.1, by=("race",)), [both])
+    assert (whole.slice, whole.verdict) == (None, "pass"), "a value of its own stands before those of the slices"
+
+
+def test_the_end_of_an_interval_that_touches_the_bound_is_within_it() -> None:
+    for low, high, verdict in ((0.0, 0.1, "pass"), (0.1, 0.1, "pass"), (0.1, 0.2, "inconclusive"), (0.11, 0.2, "fail")):
+        assert judge(limit(at_most=0.1), [measured(low, high)])[0].verdict == verdict
+        assert judge(limit(at_least=-0.1), [measured(-high, -low)])[0].verdict == verdict
+
+
+def test_the_value_decides_where_there_is_no_interval_or_the_limit_says_so() -> None:
+    for settings, number in (({"compare": "point"}, measured(0.0, 0.3)), ({}, measured(0.0, 0.3, interval=None))):
+        assert judge(limit(at_most=0.15, **settings), [number])[0].verdict == "pass"
+        assert judge(limit(at_most=0.14, **settings), [number])[0].verdict == "fail"
+        assert judge(limit(at_least=0.15, **settings), [number])[0].verdict == "pass"
+        assert judge(limit(at_least=0.16, **settings), [number])[0].verdict == "fail"
+
+
+def test_a_finding_says_which_of_two_bounds_it_is_about() -> None:
+    two = limit(at_most=0.1, warn_at=0.05)
+    ends = {"warns": (0.06, 0.08), "may warn": (0.04, 0.06), "may fail": (0.06, 0.11), "fails": (0.2, 0.3)}
+    said = {verdict: judge(two, [measured(*pair)])[0].message for verdict, pair in ends.items()}
+    assert [verdict for verdict, text in said.items() if "beyond the limit's warning bound" in text] == ["warns"]
+    assert [verdict for verdict, text in said.items() if "whether it warns" in text] == ["may warn"]
+    assert "would settle it if" in said["may fail"]
+
+
+def test_one_limit_without_a_measurement_is_an_error_whatever_the_others_say() -> None:
+    passed = judge(limit(at_most=0.1), [measured(0.01, 0.02)])
+    absent = unmeasured(limit(measurement="performance.log_loss", at_most=1), "none")
+    optional = unmeasured(limit(measurement="performance.log_loss", at_most=1, optional=True), "none")
+    assert overall([*passed, absent]) == "error"
+    assert overall([*passed, optional]) == "pass"
+    assert overall([optional]) == "not_run"
+
+
+def test_the_worst_group_is_chosen_by_verdict_before_value() -> None:
+    worst = limit(at_most=0.1, warn_at=0.05, by="*", groups="worst")
+    failed, open_, warned = part("fails", 0.101, 0.103), part("open", 0.02, 0.5), part("warns", 0.09, 0.099)
+    assert judge(worst, [sliced(open_, failed, warned)])[0].slice == "fails"
+    assert judge(worst, [sliced(warned, part("open", 0.0, 0.12))])[0].slice == "open"
+    assert judge(worst, [sliced(part("passes", 0.0, 0.01), warned)])[0].slice == "warns"
+
+
+def test_a_regression_without_a_baseline_is_not_judged() -> None:
+    now = measured(0.10, 0.12)
+    regressed = limit(regression_at_most=0.02)
+    (finding,) = judge(regressed, [now])
+    assert (finding.verdict, "there is no baseline" in finding.message) == ("not_run", True)
+    (held,) = judge(regressed, [now], Earlier((now,), same_rows=True, same_model=True))
+    assert (held.verdict, held.value) == ("pass", 0)
+
+
+def test_rows_to_settle_are_said_in_two_digits() -> None:
+    # 1,000 rows times (0.0434 / 0.02) squared, less the 1,000 that there are: 3,708.9.
+    assert rows_to_settle(0.08, 0.04, 0.1234, 0.10, 1000).startswith("about 3,700 more rows")
