@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from auditkit.errors import AuditkitError, InputError, NotRun
+    from auditkit.evidence.intervals import multinomial_bootstrap, proportion_interval
     from auditkit.evidence.measurement import (
         Column,
         Curve,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "auditkit.errors": ("AuditkitError", "InputError", "NotRun"),
+    "auditkit.evidence.intervals": ("multinomial_bootstrap", "proportion_interval"),
     "auditkit.evidence.measurement": (
         "Column",
         "Curve",

@@ -1,7 +1,8 @@
-"""A third-party package of auditors, really installed: one works, one crashes, one does not load."""
+"""A third-party package of auditors, really installed: two work, one crashes, one does not load."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -10,6 +11,12 @@ from pathlib import Path
 
 import pytest
 from loans import Loans
+from sklearn.metrics import cohen_kappa_score
+
+import auditkit
+from auditkit.subject.data import read_data
+from auditkit.subject.load import load_subject
+from auditkit.subject.model_file import open_model
 
 PLUGIN = Path(__file__).parent / "plugin"
 
@@ -35,13 +42,32 @@ def audit(loans: Loans, site: Path, out: Path, *flags: str) -> tuple[int, dict[s
 def test_a_plugin_audits_beside_the_others(loans: Loans, site: Path, tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text('[[limit]]\nmeasurement = "label_balance.rarest_class_share"\nat_least = 0.1\nrationale = "x"\n')
-    flags = ["--only", "label_balance", "--policy", str(policy)]
+    flags = ["--only", "label_balance", "--only", "agreement", "--policy", str(policy)]
     code, outcomes, _ = audit(loans, site, tmp_path / "out", *flags)
     assert code == 0
     outcome = outcomes["label_balance"]
     assert outcome["version"] == "1.2.3"
     assert outcome["settings"] == {"least_rows": 1}
     assert outcome["verdict"] == "pass"
+    (kappa,) = outcomes["agreement"]["measurements"]
+    subject = load_subject(open_model(loans.model), read_data(loans.test), device="cpu")
+    assert kappa["value"] == pytest.approx(cohen_kappa_score(subject.labels, subject.predictions.labels))
+    assert kappa["value"] - 0.1 < kappa["interval"]["low"] < kappa["value"] < kappa["interval"]["high"]
+
+
+def test_the_auditor_of_the_contributing_page_works_as_it_stands(
+    loans: Loans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (PLUGIN.parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (tmp_path / "my_package.py").write_text(page.partition("```python\n")[2].partition("```")[0], encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("my_package")
+    report = auditkit.audit(loans.model, loans.test, auditors=[module.Abstention(threshold=0.7)], device="cpu")
+    unsure = report.measurement("abstention.unsure_rate", ())
+    assert unsure is not None
+    assert 0 < unsure.interval.low < unsure.value < unsure.interval.high < 1
+    with pytest.raises(auditkit.InputError, match=r"between 0 and 1, got 2"):
+        module.Abstention(threshold=2)
 
 
 def test_a_crash_is_an_error_and_the_others_still_report(loans: Loans, site: Path, tmp_path: Path) -> None:

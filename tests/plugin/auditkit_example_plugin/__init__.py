@@ -1,11 +1,13 @@
-"""Third-party auditors: one that works, one that crashes."""
+"""Third-party auditors: two that work, one that crashes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from auditkit import Evidence, InputError, Measurement, Subject
+import numpy as np
+
+from auditkit import Evidence, InputError, Interval, Measurement, Subject, multinomial_bootstrap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,37 @@ class LabelBalance:
             source="a plugin",
         )
         return Evidence(measurements=[measurement])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Cohen's kappa: by how much decisions agree with labels beyond chance; 1 is ideal, 0 is chance."""
+
+    requires: ClassVar = ("labels",)
+    measures: ClassVar = ("agreement.cohen_kappa",)
+
+    def audit(self, subject: Subject) -> Evidence:
+        table = np.zeros((len(subject.schema.classes),) * 2, dtype=np.int64)
+        np.add.at(table, (subject.labels, subject.predictions.labels), 1)
+        low, high = multinomial_bootstrap(table, cohen_kappa, seed=subject.seed, level=subject.conf_level)
+        measurement = Measurement(
+            id="agreement.cohen_kappa",
+            value=float(cohen_kappa(table)),
+            unit="number",
+            better="higher",
+            count=int(table.sum()),
+            interval=Interval(low=float(low), high=float(high), level=subject.conf_level, method="bootstrap"),
+            source="Cohen 1960",
+        )
+        return Evidence(measurements=[measurement])
+
+
+def cohen_kappa(table: np.ndarray) -> np.ndarray:
+    """Return the kappa of tables of counts: (..., labels, decisions) to (...)."""
+    shares = table / table.sum(axis=(-2, -1), keepdims=True)
+    observed = np.trace(shares, axis1=-2, axis2=-1)
+    by_chance = (shares.sum(axis=-1) * shares.sum(axis=-2)).sum(axis=-1)
+    return (observed - by_chance) / (1 - by_chance)
 
 
 @dataclass(frozen=True, kw_only=True)
