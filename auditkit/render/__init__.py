@@ -43,7 +43,7 @@ def render(
 ) -> dict[str, str | bytes]:
     """Render a report in each of the named formats; return what the files hold, by name.
 
-    The page and the PDF are written in `lang`; `facts`, what people stated, go into the model card.
+    Page, PDF and summary are written in `lang`; `facts`, what people stated, go into the model card.
 
     Raises:
         InputError: an unknown format or language, or a PDF where WeasyPrint is missing.
@@ -51,6 +51,7 @@ def render(
     settings: dict[str, dict[str, Any]] = {
         "html": {"lang": lang},
         "pdf": {"lang": lang},
+        "markdown": {"lang": lang},
         "model-card": {"facts": facts},
     }
     files: dict[str, str | bytes] = {}
@@ -58,5 +59,6 @@ def render(
         if name not in RENDERERS:
             raise InputError(f"unknown format '{name}'{closest(name, RENDERERS)}; formats are {', '.join(RENDERERS)}.")
         file, renderer = RENDERERS[name]
-        files[page_name(file, lang)] = renderer(report, **settings.get(name, {}))
+        given = settings.get(name, {})
+        files[page_name(file, lang) if "lang" in given else file] = renderer(report, **given)
     return files

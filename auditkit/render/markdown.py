@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from auditkit.evidence.policy import Verdict
 from auditkit.evidence.report import Report
 from auditkit.render.next_steps import next_steps
 from auditkit.render.summary import WORDS, attention, headline, not_examined, tally
 from auditkit.render.text import counted, shipped_name, shorten, visible
+from auditkit.render.translation import names_of, speaker
 
 MARKS: dict[Verdict, str] = {
     "pass": "✅",
@@ -25,36 +27,41 @@ FINDINGS_SHOWN = 30
 """A comment lists at most this many findings, and says how many more there are."""
 
 
-def render_markdown(report: Report) -> str:
-    """Return `report` as GitHub-flavoured Markdown; text from outside is escaped."""
+def render_markdown(report: Report, lang: str = "en") -> str:
+    """Return `report` as GitHub-flavoured Markdown, in `lang`; text from outside is escaped."""
+    say = speaker(lang, names_of(report))
     word, explanation = headline(report)
     model = report.subject.model
-    subject = escape(shorten(model.name if model else "recorded decisions", 80))
-    lines = [f"## {MARKS[report.verdict]} {word}: audit of {subject}", "", escape(explanation), ""]
-    lines += [" · ".join(f"{MARKS[verdict]} {count} {WORDS[verdict].lower()}" for verdict, count in tally(report)), ""]
+    heading = f"{word}: audit of {shorten(model.name if model else 'recorded decisions', 80)}"
+    lines = [f"## {MARKS[report.verdict]} {escape(say(heading))}", "", escape(say(explanation)), ""]
+    counts = (f"{MARKS[verdict]} {count} {say(WORDS[verdict]).lower()}" for verdict, count in tally(report))
+    lines += [" · ".join(counts), ""]
     findings = attention(report)
     # What is waived always stands in the comment, however long the list.
     shown = [f for place, f in enumerate(findings) if place < FINDINGS_SHOWN or f.verdict == "waived"]
     if findings:
-        lines += ["| | Finding |", "|---|---|"]
-        lines += [f"| {MARKS[f.verdict]} {WORDS[f.verdict]} | {escape(shorten(f.message, 1000))} |" for f in shown]
+        lines += [f"| | {say('Finding')} |", "|---|---|"]
+        lines += [
+            f"| {MARKS[f.verdict]} {say(WORDS[f.verdict])} | {escape(shorten(say(f.message), 1000))} |" for f in shown
+        ]
         if len(findings) > len(shown):
-            lines.append(f"| | and {counted(len(findings) - len(shown), 'more finding')}, in report.html |")
+            more = say(f"and {counted(len(findings) - len(shown), 'more finding')}, in report.html")
+            lines.append(f"| | {more} |")
         lines.append("")
-    lines += ["**What to do next**", ""]
+    lines += [f"**{say('What to do next')}**", ""]
     for step in next_steps(report):
-        lines.append(f"1. **{escape(step.task)}** {escape(step.how)}{_code(step.command)}")
+        lines.append(f"1. **{escape(say(step.task))}** {escape(say(step.how))}{_code(step.command)}")
     lines.append("")
     missing = not_examined(report)
     if missing:
-        lines += ["**Not examined**", ""]
+        lines += [f"**{say('Not examined')}**", ""]
         for item in missing[:FINDINGS_SHOWN]:
-            what = "" if item.what == "Limit" else f"{escape(item.what)}: "
-            lines.append(f"- {MARKS[item.verdict]} {what}{escape(shorten(item.why, 400))}")
+            what = "" if item.what == "Limit" else f"**{escape(say(item.what))}** "
+            lines.append(f"- {MARKS[item.verdict]} {what}{escape(shorten(say(item.why), 400))}")
         if len(missing) > FINDINGS_SHOWN:
-            lines.append(f"- and {len(missing) - FINDINGS_SHOWN:,} more, in report.html")
+            lines.append(f"- {say(f'and {len(missing) - FINDINGS_SHOWN:,} more, in report.html')}")
         lines.append("")
-    return "\n".join([*lines, _provenance(report), ""])
+    return "\n".join([*lines, _provenance(report, say), ""])
 
 
 def escape(text: str) -> str:
@@ -73,18 +80,18 @@ def _code(command: str) -> str:
     return f" `{' '.join(visible(command).split()).replace('`', '?')}`" if command else ""
 
 
-def _provenance(report: Report) -> str:
+def _provenance(report: Report, say: Callable[[str], str]) -> str:
     subject, environment = report.subject, report.environment
     parts = [
         f"model sha256 {subject.model.sha256[:12]}" if subject.model and subject.model.sha256 else None,
-        f"data {escape(shorten(subject.dataset.path or 'in memory', 60))}, "
+        f"data {shorten(subject.dataset.path or 'in memory', 60)}, "
         f"{counted(subject.dataset.audited_row_count, 'row')}"
         + (f", sha256 {subject.dataset.sha256[:12]}" if subject.dataset.sha256 else ""),
         f"{shipped_name(report.policy)} shipped with auditkit"
         if report.policy.shipped
-        else f"policy {escape(shorten(report.policy.name, 60))}",
-        f"auditkit {escape(environment.auditkit)}",
+        else f"policy {shorten(report.policy.name, 60)}",
+        f"auditkit {environment.auditkit}",
         report.created.strftime("%Y-%m-%d %H:%M %Z").strip(),
-        f"run {escape(report.run_id)}",
+        f"run {report.run_id}",
     ]
-    return f"<sub>{' · '.join(part for part in parts if part)}</sub>"
+    return f"<sub>{' · '.join(escape(say(part)) for part in parts if part)}</sub>"

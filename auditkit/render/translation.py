@@ -124,7 +124,7 @@ class Translator:
         return _PLACEHOLDER.sub(lambda match: said[match[1]] or "", words)
 
     def _is_name(self, text: str) -> bool:
-        return text in self.names or text.endswith("…")
+        return text.endswith("…") or text in self.names or self.names.issuperset(text.split(" & "))
 
     def _join(self, sentences: list[str]) -> str | None:
         """Translate sentences in as long groups as the catalogue has entries for."""
@@ -203,7 +203,7 @@ def names_of(*reports: Report) -> frozenset[str]:
         subject = report.subject
         collect(subject.schema_)
         collect([subject.sensitive, report.run_id, report.policy.name, report.policy.source])
-        collect([[limit.rationale, limit.clause] for limit in report.policy.limits])
+        collect([[limit.rationale, limit.clause, limit.by] for limit in report.policy.limits])
         collect([[outcome.error, *_foreign_words(outcome)] for outcome in report.outcomes])
         for record in (subject.model, subject.dataset, subject.training_dataset):
             collect([record.path if record else None, getattr(record, "name", None)])
@@ -224,13 +224,21 @@ def _foreign_words(outcome: Outcome) -> list[str]:
     return [outcome.auditor, *map(title, ids)]
 
 
+def speaker(lang: str, names: frozenset[str] = frozenset()) -> Callable[[str], str]:
+    """Return a function that says a text in the language; what the catalogue lacks stays English."""
+    if lang == "en":
+        return lambda text: text
+    say = Translator(catalogue(lang), names).say
+    return lambda text: say(" ".join(text.split())) or text
+
+
 def page_name(name: str, lang: str) -> str:
-    """Return the name of a page or a PDF in a language: report.html, report.zh.html.
+    """Return the name of a page, a PDF or a summary in a language: report.html, report.zh.html.
 
     >>> page_name("report.html", "zh"), page_name("junit.xml", "zh")
     ('report.zh.html', 'junit.xml')
     """
-    return name if lang == "en" else re.sub(r"\.(html|pdf)$", rf".{lang}.\1", name)
+    return name if lang == "en" else re.sub(r"\.(html|pdf|md)$", rf".{lang}.\1", name)
 
 
 def translated(page: str, lang: str, names: frozenset[str] = frozenset()) -> str:

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable
+from datetime import date
 from importlib import resources
 from pathlib import Path
 
@@ -20,16 +21,21 @@ from auditkit.evidence.comparison import compare
 from auditkit.evidence.gate import Baseline, judge_report
 from auditkit.evidence.policy import Limit, Policy, default_policy, read_policy
 from auditkit.evidence.report import Report, read_report
+from auditkit.evidence.waivers import Waiver
 from auditkit.render import render
 from auditkit.render.compare import render_compare
 from auditkit.render.comply import render_comply
 from auditkit.render.html import render_html
 from auditkit.render.index import Run, Unreadable, render_index
+from auditkit.render.markdown import escape
+from auditkit.render.next_steps import next_steps
+from auditkit.render.summary import attention, headline
 from auditkit.render.translation import (
     LANGUAGES,
     Translator,
     catalogue,
     names_of,
+    speaker,
     translated,
     untranslated,
 )
@@ -200,3 +206,41 @@ def test_the_languages_of_the_command_line_are_those_of_the_catalogues() -> None
 def test_a_page_in_chinese_has_a_name_of_its_own() -> None:
     files = render(run("digits"), ["html", "junit"], lang="zh")
     assert list(files) == ["report.zh.html", "junit.xml"]
+
+
+def test_a_number_by_a_column_is_not_mistaken_for_the_name_of_a_column() -> None:
+    assert say("Accuracy by sex & race is 4.8 %", "sex", "race") == "准确率（按 sex & race）为 4.8%"
+    assert say("Accuracy by income is 4.8 %", "sex", "race") is None
+
+
+def test_what_people_wrote_of_waivers_and_of_limits_of_their_own_is_kept_within_the_chinese() -> None:
+    report = run("census")
+    limit = Limit(measurement="fairness.demographic_parity_difference", by="*", at_most=0.1, rationale="Our own. Yes?")
+    words = {"owner": "A. Ruiz", "approver": "Board", "statement": "Known; e.g. base rates."}
+    waivers = tuple(
+        Waiver(id=f"W-{day}", measurement=limit.measurement, by=(by,), expires=date(2026, 1, day), **words)
+        for day, by in ((10, "sex"), (2, "race"))
+    )
+    policy = Policy(name="own", source="own.toml", sha256="0" * 64, limits=(limit,))
+    judged = judge_report(report, policy, waivers=waivers, today=date(2026, 1, 5))
+    assert lacking(render_html(judged), judged) == ""
+    page = render_html(judged, "zh")
+    assert "豁免至 2026-01-10：Known; e.g. base rates" in page
+    assert "A. Ruiz 的豁免 W-2 已于 2026-01-02 到期：不通过。" in page
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_summary_is_chinese_throughout(name: str) -> None:
+    report = run(name)
+    ((file, text),) = render(report, ["markdown"], lang="zh").items()
+    assert file == "summary.zh.md"
+    assert isinstance(text, str)
+    said = speaker("zh", names_of(report))
+    for english in (headline(report)[1], *(f.message for f in attention(report)), *(s.how for s in next_steps(report))):
+        assert escape(said(english)) in text
+        assert said(english) != english
+    assert not re.search("What to do|Finding|Auditor|Not examined|Warning", text)
+
+
+def test_the_model_card_keeps_its_name_where_its_language_is_always_english() -> None:
+    assert list(render(run("census"), ["model-card", "junit"], lang="zh")) == ["model-card.md", "junit.xml"]
