@@ -1,8 +1,12 @@
-"""Whether a model gives away sensitive values of its training rows: attribute inference, a part of `leakage`."""
+"""Whether a model gives away sensitive values of its training rows: attribute inference, a part of `leakage`.
+
+Of a table, all but the sensitive column is known (Yeom et al. 2018). Of a text or an image, which an attacker who holds
+it could read himself, the model's answer and the label (Aalmoes, Duddu & Boutet 2022, arXiv:2211.10209).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -18,10 +22,10 @@ from auditkit.metrics.attribute_inference import (
     Guesses,
     attack_attribute,
 )
-from auditkit.metrics.membership import confidence
 from auditkit.metrics.proxies import MODEL
 from auditkit.subject.columns import grouped_columns
-from auditkit.subject.predict import predict
+from auditkit.subject.predict import Predictions, predict
+from auditkit.subject.schema import Labels, Schema
 from auditkit.subject.subject import Subject
 
 ADVANTAGE, CONTROL = "leakage.attribute_advantage", "leakage.attribute_control_advantage"
@@ -30,34 +34,36 @@ MEMORY = "leakage.attribute_memory"
 SOURCE = "attribute inference (Yeom et al. 2018, arXiv:1709.01604) against the same guess without the model"
 
 Mask = NDArray[np.bool_]
+Answers = NDArray[np.float64]
+Confidence = Callable[[Answers, Labels], NDArray[np.float64]]
+"""From answers, (..., rows, classes), and labels to log odds."""
 Group = tuple[str, tuple[tuple[str, ...], ...], NDArray[np.int64]]
 """A sensitive column, the names of its groups, and the group of every row."""
 
 
 def attribute_inference(
-    subject: Subject, columns: list[Group], labels: NDArray[np.int64], member: Mask, once: Mask
+    subject: Subject,
+    columns: list[Group],
+    answers: Answers,
+    confidence: Confidence,
+    labels: Labels,
+    member: Mask,
+    once: Mask,
 ) -> Evidence:
     """Guess each sensitive column of training rows, and of audited ones, without and with the model.
 
-    `labels`, `member` and `once` (rows that occur once) are of the training rows and, after them, the audited ones.
+    `answers`, `labels`, `member` and `once` (rows that occur once) are of the training rows and, after them, the
+    audited ones; `confidence` says how sure answers are of labels.
     """
     if not columns or subject.training is None:
         return Evidence()
-    if not subject.schema.classes:
-        return Evidence(
-            notes=["Sensitive columns were not guessed: that attack asks for probabilities, and a regression has none."]
-        )
-    if subject.schema.kind != "table":
-        return Evidence(
-            notes=[
-                "Sensitive columns were not guessed: what an attacker knows beside a text or an image is not recorded."
-            ]
-        )
     generator = np.random.default_rng(subject.seed)
     most = FITTED_ROWS + JUDGED_ROWS
     sides = [np.flatnonzero(side & once) for side in (member, ~member)]
     rows = np.concatenate([np.sort(generator.choice(side, min(most, len(side)), replace=False)) for side in sides])
-    read = [feature.name for feature in subject.schema.features]
+    given, classes = labels[rows], bool(subject.schema.classes)
+    table = subject.schema.kind == "table"
+    read = [feature.name for feature in subject.schema.features] if table else []
     frame = pd.concat([subject.training.frame[read], subject.data.frame[read]], ignore_index=True).iloc[rows]
     found: dict[str, Attacked] = {}
     names: dict[str, tuple[str, ...]] = {}
@@ -66,9 +72,11 @@ def attribute_inference(
         subject.progress(0.9 + 0.1 * place / len(columns), f"guessing {column}")
         known, _ = grouped_columns(frame, leave_out=(column,), quantiles=20)
         attacked = attack_attribute(
-            [*(part.codes for part in known), labels[rows]],
-            [*(part.ordered for part in known), False],
-            _answers(subject, frame, column, codes[rows], labels[rows]),
+            [*(part.codes for part in known), given],
+            [*(part.ordered for part in known), not classes],
+            _asked(subject, frame, column, codes[rows], given, confidence)
+            if column in frame
+            else np.column_stack([confidence(answers[rows], given), answers[rows]]),
             codes[rows],
             member[rows],
             seed=subject.seed,
@@ -80,9 +88,15 @@ def attribute_inference(
         found[column], names[column] = attacked, tuple(" & ".join(word) for word in words)
     if not found:
         return Evidence(notes=notes)
+    known_to_him = (
+        "knows everything of some training rows, and of the others all but that column, and may ask the model about "
+        "each possible value."
+        if table
+        else f"knows that column of some training rows, and of the others the label and what the model answers to the "
+        f"{subject.schema.kind}, but not the {subject.schema.kind} itself."
+    )
     notes.append(
-        "Guessing a sensitive column: the attacker knows everything of some training rows, and of the others all but "
-        f"that column, and may ask the model about each possible value. He learns by {MODEL}, from "
+        f"Guessing a sensitive column: the attacker {known_to_him} He learns by {MODEL}, from "
         f"{max(part.fitted_count for part in found.values()):,} training rows, with every group counting alike. "
         "Another attacker may find more. What the model helps with rows that it never saw is no memory of single "
         "persons; differential privacy does not prevent it."
@@ -94,28 +108,24 @@ def attribute_inference(
     return Evidence(measurements=measurements, exhibits=[_table(found, names)], notes=notes)
 
 
-def _answers(
-    subject: Subject, frame: pd.DataFrame, column: str, codes: NDArray[np.int64], labels: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return how sure the model is of each row's label with each possible value in the hidden column.
+def answers_of(schema: Schema, *parts: Predictions) -> Answers:
+    """Return what a model says: probabilities, (rows, classes), or a regression's standardised numbers, (rows, 1)."""
+    if schema.classes:
+        return np.concatenate([part.probabilities for part in parts]).astype(np.float64)
+    numbers: Answers = schema.standardised(np.concatenate([part.labels for part in parts]))[:, None]
+    return numbers
 
-    Where the model does not read the column, its probabilities for the row as it is.
-    """
 
-    def asked(rows: pd.DataFrame) -> NDArray[np.float64]:
-        encoded = subject.schema.encode(rows)
-        found: NDArray[Any] = predict(
-            subject.model.module, encoded, subject.schema, device=subject.device
-        ).probabilities.astype(np.float64)
-        return found
-
-    if column not in frame.columns:
-        probabilities = asked(frame)
-        return np.column_stack([confidence(probabilities, labels), probabilities])
+def _asked(
+    subject: Subject, frame: pd.DataFrame, column: str, codes: NDArray[np.int64], labels: Labels, confidence: Confidence
+) -> Answers:
+    """Return how sure the model is of each row's label with each possible value in the hidden column."""
     sure = []
     for code in np.unique(codes):
         value = frame[column].iloc[int(np.flatnonzero(codes == code)[0])]
-        sure.append(confidence(asked(frame.assign(**{column: value})), labels))
+        encoded = subject.schema.encode(frame.assign(**{column: value}))
+        said = predict(subject.model.module, encoded, subject.schema, device=subject.device)
+        sure.append(confidence(answers_of(subject.schema, said), labels))
     together = np.column_stack(sure)
     return np.column_stack([together, together - together.mean(axis=1, keepdims=True)])
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.auditors.attribute_inference import ADVANTAGE, CONTROL, MEMORY, attribute_inference
+from auditkit.auditors.attribute_inference import (
+    ADVANTAGE,
+    CONTROL,
+    MEMORY,
+    Confidence,
+    answers_of,
+    attribute_inference,
+)
 from auditkit.auditors.memorisation import COPIES, EXACT, EXCESS, copies_of_training_rows, sample_rows
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.counts import suppression_note
@@ -30,10 +37,10 @@ from auditkit.progress import part_of
 from auditkit.subject.bins import binned
 from auditkit.subject.data import factorize
 from auditkit.subject.model import Model
-from auditkit.subject.predict import Predictions, predict
-from auditkit.subject.schema import Labels, Schema
+from auditkit.subject.predict import predict
+from auditkit.subject.schema import Labels
 from auditkit.subject.subject import MISSING_GROUP, Subject
-from auditkit.training.fit import Output, fit
+from auditkit.training.fit import Output, fit, has_loss
 from auditkit.training.shadows import Recipe, Shadows, halves, train_shadows
 
 Breakdown = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], NDArray[np.int64]]
@@ -88,7 +95,7 @@ class Leakage:
                 f"{(~member).sum():,} audited rows; the audited rows must not be the training rows"
             )
         output = subject.schema.output
-        if output not in ("logits", "probabilities", "value"):
+        if not has_loss(output):
             raise NotRun("the model gives scores that are no probabilities, and the attacks need those of its classes")
         trained = predict(
             subject.model.module,
@@ -96,7 +103,7 @@ class Leakage:
             subject.schema,
             device=subject.device,
         )
-        said = _answers(subject.schema, trained, subject.predictions)
+        said = answers_of(subject.schema, trained, subject.predictions)
         shadows, recipe, reason = self._shadows(subject, inputs, labels, output)
         subject.progress(0.9, "attacking")
         confidence = _confidence(said, labels, unseen=once & ~member)
@@ -124,9 +131,9 @@ class Leakage:
         if shadows is not None and recipe is not None:
             exhibits.append(_how(shadows, recipe, subject))
         hidden_columns = [(by[0], names, codes) for by, names, codes in breakdowns[bool(subject.schema.classes) :]]
-        more = [attribute_inference(subject, hidden_columns, labels, member, once)]
-        if self.samples is not None:
-            more.append(copies_of_training_rows(subject, self.samples, training_inputs))
+        more = [attribute_inference(subject, hidden_columns, said, confidence, labels, member, once)]
+        if self.samples is not None and subject.training is not None:
+            more.append(copies_of_training_rows(subject, self.samples, subject.training.frame))
         for part in more:
             measurements += part.measurements
             exhibits += part.exhibits
@@ -171,17 +178,7 @@ class Leakage:
         return shadows, recipe, ""
 
 
-def _answers(schema: Schema, *parts: Predictions) -> NDArray[np.float64]:
-    """Return what the model says: probabilities, (rows, classes), or a regression's standardised numbers, (rows, 1)."""
-    if schema.classes:
-        return np.concatenate([part.probabilities for part in parts])
-    numbers: NDArray[np.float64] = schema.standardised(np.concatenate([part.labels for part in parts]))[:, None]
-    return numbers
-
-
-def _confidence(
-    said: NDArray[np.float64], labels: Labels, *, unseen: Mask
-) -> Callable[[NDArray[np.float64], Labels], NDArray[np.float64]]:
+def _confidence(said: NDArray[np.float64], labels: Labels, *, unseen: Mask) -> Confidence:
     """Return the function from answers, (..., rows, classes), and labels to the log odds that the attacks take."""
     if said.shape[1] > 1:
         return membership.confidence

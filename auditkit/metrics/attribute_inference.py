@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,7 @@ class Attacked(NamedTuple):
 
 
 def attack_attribute(
-    columns: Sequence[Codes],
+    columns: Sequence[NDArray[Any]],
     ordered: Sequence[bool],
     answers: NDArray[np.float64],
     groups: Codes,
@@ -97,7 +97,7 @@ def attack_attribute(
     from and to be judged on, of both kinds, are kept.
 
     Args:
-        columns: the codes of each other column's values, from 0, one array (rows,) for each column.
+        columns: the codes of each other column's values, from 0, or numbers, one array (rows,) for each column.
         ordered: whether a column's codes ascend with its values; others are taken as categories.
         answers: what the model says of each row, (rows, numbers).
         groups: the hidden column, codes from 0, (rows,).

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
 import torch
@@ -27,6 +27,11 @@ Progress = Callable[[float, str], None]
 
 EVALUATION_CELL_COUNT = 2**20
 """The validation rows go through the network in parts of about so many cells."""
+
+
+def has_loss(output: str) -> TypeGuard[Output]:
+    """Whether a network that returns this can be trained: not scores that are no probabilities, nor mere decisions."""
+    return output in get_args(Output)
 
 
 class FitRecord(Record):

@@ -100,21 +100,27 @@ def test_a_model_that_learned_its_rows_by_heart_is_found_out() -> None:
     assert any("Nothing but the word" in note for note in notes)
 
 
-def test_a_hidden_column_that_the_model_learned_by_heart_is_guessed(loans: Loans) -> None:
+@pytest.mark.parametrize("task", ["classes", "numbers"])
+def test_a_hidden_column_that_the_model_learned_by_heart_is_guessed(task: str) -> None:
     """Labels that depend on a coin hidden in the row: only memory can tell the coin, and only of training rows."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(1600, 6)).round(3), columns=list("abcdef"))
     frame["coin"] = rng.choice(["heads", "tails"], 1600)
-    frame["y"] = rng.integers(0, 2, 1600)
+    frame["y"] = rng.integers(0, 2, 1600) if task == "classes" else rng.normal(20, 5, 1600)
     schema = infer_schema(frame, target="y", sensitive=("coin",))
+    assert bool(schema.classes) == (task == "classes")
     train, test = frame.iloc[:800], frame.iloc[800:]
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(schema.input_width, 256), nn.ReLU(), nn.Linear(256, 2))
-    inputs, labels = torch.tensor(schema.encode(train)), torch.tensor(train["y"].to_numpy())
+    module = nn.Sequential(nn.Linear(schema.input_width, 256), nn.ReLU(), nn.Linear(256, 2 if schema.classes else 1))
+    inputs, labels = torch.tensor(schema.encode(train)), torch.tensor(schema.standardised(schema.encode_labels(train)))
     optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
     for _ in range(400):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(module(inputs), labels).backward()
+        if schema.classes:
+            loss = nn.functional.cross_entropy(module(inputs), labels)
+        else:
+            loss = nn.functional.mse_loss(module(inputs)[:, 0], labels.float())
+        loss.backward()
         optimizer.step()
     report = auditkit.audit(module, test, schema=schema, training_data=train, auditors=[Leakage(shadows=0)])
     memory = report.measurement("leakage.attribute_memory", ("column",))
@@ -129,6 +135,36 @@ def test_a_hidden_column_that_the_model_learned_by_heart_is_guessed(loans: Loans
     assert isinstance(table, auditkit.Table)
     assert [row[1] for row in table.rows] == ["all groups alike", "heads", "tails"]
     assert any("Another attacker may find more" in note for note in outcome_of(report).notes)
+
+
+class Corner(nn.Module):
+    """Answers by one pixel of an image, which no label depends on."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pixel = x[:, 0, 0, 0]
+        return torch.stack([-pixel, pixel], dim=1)
+
+
+def test_an_image_whose_answer_gives_the_sensitive_column_away_is_found_out_and_is_no_memory() -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 100, (900, 4, 4), dtype=np.uint8)
+    camera = rng.choice(["left", "right"], 900)
+    pictures[camera == "left", 0, 0] = 250
+    frame = pd.DataFrame({"image": list(pictures), "camera": camera, "label": rng.choice(["yes", "no"], 900)})
+    schema = infer_schema(frame, target="label", sensitive=("camera",), image=(1, 4, 4))
+    report = auditkit.audit(
+        Corner(), frame.iloc[:450], schema=schema, training_data=frame.iloc[450:], auditors=[Leakage(shadows=0)]
+    )
+    found = {}
+    for what in ("advantage", "control_advantage", "memory"):
+        measurement = report.measurement(f"leakage.attribute_{what}", ("column",))
+        assert measurement is not None
+        found[what] = measurement.slices[0]
+    assert found["advantage"].value == pytest.approx(0.5, abs=0.12)  # from a coin's guess to certainty
+    assert found["control_advantage"].value == pytest.approx(0.5, abs=0.12)
+    assert found["memory"].interval is not None
+    assert found["memory"].interval.low <= 0 <= found["memory"].interval.high
+    assert any("but not the image itself" in note for note in outcome_of(report).notes)
 
 
 def test_the_wrong_training_rows_are_said_and_show_nothing(loans: Loans) -> None:
@@ -172,3 +208,35 @@ def test_samples_of_a_generator_that_copies_are_found_out(loans: Loans, tmp_path
     fresh.iloc[:20].to_csv(honest, index=False)
     with pytest.raises(InputError, match="at least 100 rows"):
         auditkit.audit(loans.model, test, training_data=train, auditors=[Leakage(samples=str(honest))])
+
+
+class Mute(nn.Module):
+    """Answers alike whatever the text."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(x), 2)
+
+
+def test_copied_and_nearly_copied_texts_are_found_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    vocabulary = np.array([f"word{index}" for index in range(400)])
+
+    def texts(count: int) -> list[str]:
+        return [" ".join(rng.choice(vocabulary, 20)) for _ in range(count)]
+
+    frame = pd.DataFrame({"text": texts(800), "label": rng.choice(["yes", "no"], 800)})
+    train, test = frame.iloc[:400], frame.iloc[400:]
+    copied = train["text"].iloc[:100].str.upper().tolist()  # the case of letters hides no copy
+    nearly = [text.rsplit(" ", 2)[0] + " and more" for text in train["text"].iloc[100:200]]
+    path = tmp_path / "samples.csv"
+    pd.DataFrame({"text": [*copied, *nearly, *texts(200)]}).to_csv(path, index=False)
+    report = auditkit.audit(
+        Mute(),
+        test,
+        schema=infer_schema(train, target="label", text="text"),
+        training_data=train,
+        auditors=[Leakage(shadows=0, samples=str(path))],
+    )
+    found = [report.measurement(f"leakage.{id}") for id in ("exact_copy_share", "near_copy_share", "near_copy_excess")]
+    assert [part.value for part in found if part is not None] == pytest.approx([0.25, 0.5, 0.5], abs=0.02)
+    assert any("by their words and pairs of neighbouring words" in note for note in outcome_of(report).notes)
