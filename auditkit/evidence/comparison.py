@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat, NonNegativeInt
 
+from auditkit.evidence.gate import same_rows
 from auditkit.evidence.measurement import Better, Interval, Measurement, Record, Slice, Unit
 from auditkit.evidence.policy import Finding, Verdict
 from auditkit.evidence.regression import difference_interval, jackknife_interval
@@ -104,17 +105,15 @@ def compare(before: Report, after: Report) -> Comparison:
     independent. Each interval holds for its own difference, not for all of them at once, which the notes say.
     """
     old, new = _numbers(before), _numbers(after)
-    same_rows = _same(before.subject.dataset.rows_sha256, after.subject.dataset.rows_sha256)
-    changes = [
-        _change(key, old.get(key), new.get(key), paired=same_rows is True) for key in dict.fromkeys([*new, *old])
-    ]
+    paired = same_rows(before, after)
+    changes = [_change(key, old.get(key), new.get(key), paired=paired) for key in dict.fromkeys([*new, *old])]
     first, second = _compared(before), _compared(after)
     same_data = _same(first.dataset_sha256, second.dataset_sha256)
     notes = [
         "Each interval of a difference holds for that difference alone: of twenty that did not change, about one "
         "shows a change at 95 %.",
     ]
-    if same_rows:
+    if paired:
         notes.append(
             "Both runs audited the very same rows: intervals are those of pairs where the reports hold replicates, and "
             "else as for independent runs, which is usually wider than need be."

@@ -106,9 +106,9 @@ def test_on_the_same_rows_the_interval_is_that_of_pairs() -> None:
     before = rate(700, 1000, replicates=tuple(0.70 + 0.002 * (n % 5) for n in range(20)))
     after = rate(715, 1000, replicates=tuple(0.7155 + 0.002 * (n % 5) for n in range(20)))
 
-    def on(rows: str, measurement: Measurement) -> Report:
+    def on(rows: str, measurement: Measurement, file: str | None = "f" * 64) -> Report:
         one = report(measurement)
-        data = one.subject.dataset.model_copy(update={"rows_sha256": rows})
+        data = one.subject.dataset.model_copy(update={"sha256": file, "rows_sha256": rows})
         return one.model_copy(update={"subject": one.subject.model_copy(update={"dataset": data})})
 
     paired = compare(on("a" * 64, before), on("a" * 64, after))
@@ -119,3 +119,8 @@ def test_on_the_same_rows_the_interval_is_that_of_pairs() -> None:
     assert interval.method.endswith("paired")
     assert any("very same rows" in note for note in paired.notes)
     assert any("not surely the same rows" in note for note in apart.notes)
+    # Two files of as many rows, sorted by their labels, agree in places and labels, and in nothing else.
+    for file in ("e" * 64, None):
+        other = compare(on("a" * 64, before), on("a" * 64, after, file))
+        assert other.changes[0].reading == "not settled"
+        assert not any("very same rows" in note for note in other.notes)
