@@ -20,8 +20,9 @@ def judge(limit: Limit, measurements: Iterable[Measurement], baseline: Earlier |
     """Judge one limit against the measurements that it chooses; one finding per number.
 
     A measurement with slices and no value of its own is judged slice by slice, on intervals that hold for all
-    slices together. `baseline` holds the measurements that a regression is judged against. Where the limit's
-    measurement was not made, the result is empty: `unmeasured` says so.
+    slices together. A value without an interval is judged by itself; but where the measurement gives a reason why it
+    has none, only by a limit that compares points. `baseline` holds the measurements that a regression is judged
+    against. Where the limit's measurement was not made, the result is empty: `unmeasured` says so.
     """
     findings = []
     for measurement in measurements:
@@ -86,6 +87,8 @@ def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None, ba
             f"cannot be turned into; run the audit with --conf-level {wanted:g}"
         )
         value, interval, before = None, None, None
+    if limit.compare == "interval" and interval is None and reason:
+        value, before = None, None
     if limit.min_count is not None and value is not None and number.count < limit.min_count:
         value, interval, before = None, None, None
         reason = f"it rests on {number.count:,} rows, and this limit judges from {limit.min_count:,} on"

@@ -14,7 +14,7 @@ DIFFERENCE_UNIT: dict[Unit, Unit] = {"rate": "rate_difference", "share": "rate_d
 
 @dataclass(frozen=True)
 class Regression:
-    """A value's worsening against the baseline, positive is worse; or None and the reason why."""
+    """A value's worsening against the baseline, positive is worse; or None, or no interval, and the reason why."""
 
     value: float | None = None
     interval: Interval | None = None
@@ -64,7 +64,7 @@ def regression(now: Measurement, earlier: Earlier, part: Slice | None = None) ->
     value = sign * (after.value - before.value)
     intervals = [judged_interval(one) for one in (after, before)]
     if intervals[0] is None or intervals[1] is None:
-        return Regression(value=value, baseline=before.value)
+        return Regression(value=value, baseline=before.value, reason=after.reason or before.reason)
     if intervals[0].level != intervals[1].level:
         levels = " and ".join(f"{one.level * 100:g} %" for one in intervals if one)
         return Regression(reason=f"its interval and the baseline's have different levels, {levels}")

@@ -25,7 +25,7 @@ Bound = tuple[float, float, str]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value over some rows with one interval for each level asked for, or the reason why there is none."""
+    """A value over some rows with one interval for each level asked for, or the reason why there is none of either."""
 
     value: float | None = None
     bounds: tuple[Bound | None, ...] = ()
@@ -90,6 +90,11 @@ def measure(
         source=source,
         reason=None if slices else too_small(breakdown.min_group),
     )
+
+
+def too_few(fewest: int) -> str:
+    """Return the reason for a value without an interval, which a limit on intervals does not judge."""
+    return f"fewer than {fewest} rows are too few for an interval"
 
 
 def absent(rows: Labels) -> str:

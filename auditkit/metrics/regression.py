@@ -12,7 +12,7 @@ from auditkit.errors import InputError
 from auditkit.evidence.intervals import skewed_mean_interval
 from auditkit.evidence.measurement import Better, Measurement
 from auditkit.metrics.distances import mean_gap_measurement
-from auditkit.metrics.estimates import Bound, Breakdown, Estimate, measure
+from auditkit.metrics.estimates import Bound, Breakdown, Estimate, measure, too_few
 
 Array = NDArray[np.float64]
 Statistic = Callable[[Array, Array, Sequence[float]], Estimate]
@@ -165,7 +165,7 @@ def _statistic(name: str) -> Statistic:
         if len(labels) >= number.fewest_rows:
             return number.statistic(labels, predictions, levels)
         found = number.statistic(labels, predictions, ())
-        return Estimate(found.value, (None,) * len(levels), found.reason)
+        return Estimate(found.value, (None,) * len(levels), found.reason or too_few(number.fewest_rows))
 
     return statistic
 

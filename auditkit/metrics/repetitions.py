@@ -62,4 +62,5 @@ def slice_of_runs(
             "high": interval.high if high is None else min(interval.high, high),
         }
         interval = interval.model_copy(update=ends)
-    return Slice(name=name, value=value, count=parts[0].count, interval=interval)
+    why = next((part.reason for part in parts if part.interval is None), None)
+    return Slice(name=name, value=value, count=parts[0].count, interval=interval, reason=why)

@@ -32,7 +32,7 @@ def block_count(row_count: int, min_group: int = 10) -> int:
     >>> block_count(1000), block_count(150), block_count(99), block_count(10**6)
     (20, 15, 0, 0)
     """
-    blocks = min(BLOCKS, row_count // min_group)
+    blocks = min(BLOCKS, row_count // max(min_group, 1))
     return blocks if blocks >= FEWEST_BLOCKS and row_count <= MAXIMUM_ROWS else 0
 
 

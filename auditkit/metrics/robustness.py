@@ -21,7 +21,7 @@ from auditkit.evidence.intervals import (
     simultaneous_level,
 )
 from auditkit.evidence.measurement import Interval, Line, Measurement, Slice
-from auditkit.metrics.estimates import Breakdown, Estimate, measure
+from auditkit.metrics.estimates import Breakdown, Estimate, measure, too_few
 from auditkit.metrics.regression import mean_estimate
 
 Errors = NDArray[Any]
@@ -52,7 +52,7 @@ def _added_distance(before: Errors, after: Errors, levels: Sequence[float]) -> E
     if not len(added):
         return Estimate(reason="no row has an answer")
     if len(added) < 2:
-        return Estimate(float(added.mean()), (None,) * len(levels))
+        return Estimate(float(added.mean()), (None,) * len(levels), too_few(2))
     found = mean_estimate(added, levels)
     bounds = tuple(None if bound is None else (bound[0], bound[1], f"{bound[2]}, paired") for bound in found.bounds)
     return Estimate(found.value, bounds)

@@ -16,7 +16,7 @@ from auditkit.evidence import intervals
 from auditkit.evidence.intervals import normal_quantile, proportion_interval, skewed_mean_interval
 from auditkit.evidence.measurement import Curve, Interval
 from auditkit.metrics import calibration, ranking
-from auditkit.metrics.estimates import Bound, Estimate, Labels, Probabilities, absent
+from auditkit.metrics.estimates import Bound, Estimate, Labels, Probabilities, absent, too_few
 
 
 def log_loss(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
@@ -33,7 +33,7 @@ def log_loss(labels: Labels, probabilities: Probabilities, levels: Sequence[floa
     losses = surprise[np.arange(len(labels)), labels]
     value = float(losses.mean())
     if len(losses) < 2:
-        return Estimate(value, (None,) * len(levels))
+        return Estimate(value, (None,) * len(levels), too_few(2))
     expected = float((clipped * surprise).sum(axis=1).mean())
     implied = float((clipped * (surprise - expected) ** 2).sum(axis=1).mean())
     seen = float(losses.var(ddof=1))
@@ -82,8 +82,10 @@ def brier_score(labels: Labels, probabilities: Probabilities, levels: Sequence[f
     else:
         errors = ((np.eye(classes)[labels] - probabilities) ** 2).sum(axis=1)
     value = float(errors.mean())
-    if not levels or len(labels) < 2:
-        return Estimate(value, (None,) * len(levels))
+    if not levels:
+        return Estimate(value)
+    if len(labels) < 2:
+        return Estimate(value, (None,) * len(levels), too_few(2))
     half = 2 if classes == 2 else 1
     # The score of each row for each label that it could have had.
     scores = ((probabilities**2).sum(axis=1)[:, None] - 2 * probabilities + 1) / half
@@ -125,7 +127,7 @@ def mean_score(labels: Labels, probabilities: Probabilities, levels: Sequence[fl
     _, values = calibration.confidence(labels, probabilities)
     value = float(values.mean())
     if len(values) < 2:
-        return Estimate(value, (None,) * len(levels))
+        return Estimate(value, (None,) * len(levels), too_few(2))
     third = float(((values - value) ** 3).mean())
     return Estimate(value, _mean_bounds(value, float(values.var(ddof=1)), third, len(values), levels, 0.0, 1.0))
 

@@ -225,3 +225,17 @@ def test_a_regression_without_a_baseline_is_not_judged() -> None:
 def test_rows_to_settle_are_said_in_two_digits() -> None:
     # 1,000 rows times (0.0434 / 0.02) squared, less the 1,000 that there are: 3,708.9.
     assert rows_to_settle(0.08, 0.04, 0.1234, 0.10, 1000).startswith("about 3,700 more rows")
+
+
+def test_a_value_on_too_few_rows_for_an_interval_is_not_judged_as_if_it_were_certain() -> None:
+    few = measured(0.0, 0.02, interval=None, reason="fewer than 20 rows are too few for an interval")
+    (finding,) = judge(limit(at_most=0.1), [few])
+    assert (finding.verdict, finding.value) == ("not_run", None)
+    assert finding.message == "Calibration error was not judged: fewer than 20 rows are too few for an interval."
+    assert judge(limit(at_most=0.1, compare="point"), [few])[0].verdict == "pass"
+    enough = measured(0.0, 0.02)
+    for now, then in ((few, enough), (enough, few)):
+        baseline = Earlier((then,))
+        (held,) = judge(limit(regression_at_most=0.1), [now], baseline)
+        assert (held.verdict, "too few for an interval" in held.message) == ("not_run", True)
+        assert judge(limit(regression_at_most=0.1, compare="point"), [now], baseline)[0].verdict == "pass"

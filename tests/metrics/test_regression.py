@@ -119,6 +119,7 @@ def test_what_is_undefined_says_why() -> None:
     assert one.reason is not None
     lonely = regression_measurement("mean_error", labels[:1], predictions[:1], ALL)
     assert (lonely.value, lonely.interval) == (-3.0, None)
+    assert lonely.reason == "fewer than 20 rows are too few for an interval"
     exact = regression_measurement("mean_absolute_error", predictions, predictions, ALL)
     assert (exact.value, exact.interval.low, exact.interval.high) == (0, 0, 0)
     for wrong in (np.array([1.0, np.nan]), np.array([1.0, np.inf]), np.ones(3), np.ones(0)):
