@@ -33,7 +33,7 @@ from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.predict import choose_device, predict
 from auditkit.subject.schema import Schema
 from auditkit.training.adversarial import debiased
-from auditkit.training.fit import fit, stratified_mask
+from auditkit.training.fit import fit, has_loss, stratified_mask
 
 Method = Literal["exponentiated_gradient", "adversarial", "threshold"]
 METHODS: tuple[Method, ...] = ("exponentiated_gradient", "adversarial", "threshold")
@@ -84,10 +84,11 @@ def mitigate(
     card = model.card
     if out.suffix != ".pt":
         raise InputError(f"out must end in .pt, got {out}; pass --out mitigated.pt.")
-    if card is None or card.architecture != "mlp" or model.schema.task != "binary":
+    trainable = model.schema.task == "binary" and has_loss(model.schema.output)
+    if card is None or card.architecture != "mlp" or not trainable:
         raise InputError(
-            f"model {model.name}: mitigation trains auditkit's own architecture mlp with two classes; "
-            "make such a model with 'auditkit train'."
+            f"model {model.name}: mitigation trains auditkit's own architecture mlp with two classes, and no "
+            "scores; make such a model with 'auditkit train'."
         )
     asked: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("method", method, METHODS),
@@ -141,7 +142,7 @@ def mitigate(
 
 
 @dataclass
-class _Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class _Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The network as scikit-learn's estimator: `fit` starts from the given weights and trains on weighted rows."""
 
     module: nn.Module
@@ -150,6 +151,8 @@ class _Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     device: torch.device
 
     def fit(self, X: Rows, y: Any, sample_weight: Any = None) -> _Network:
+        output = self.schema.output
+        assert has_loss(output), "mitigate refuses the others"
         self.module = copy.deepcopy(self.module)
         self.classes_ = np.array([0, 1])
         fit(
@@ -160,7 +163,7 @@ class _Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             epochs=EPOCHS_A_ROUND,
             seed=self.seed,
             device=self.device,
-            output=self.schema.output,  # type: ignore[arg-type]
+            output=output,
         )
         return self
 
@@ -192,6 +195,8 @@ def _adversarial(
     model: Model, inputs: Rows, labels: Labels, groups: Labels, constraint: Constraint, seed: int, device: torch.device
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return the best network of all epochs of two adversarial trainings, chosen on a quarter of the rows held out."""
+    output = model.schema.output
+    assert has_loss(output), "mitigate refuses the others"
     held_out = stratified_mask(labels, share=HELD_OUT_SHARE, seed=seed)
     stages = [
         stage
@@ -205,7 +210,7 @@ def _adversarial(
             epochs=ADVERSARIAL_EPOCHS,
             seed=seed,
             device=device,
-            output=model.schema.output,  # type: ignore[arg-type]
+            output=output,
             positive_only=constraint == "equal_opportunity",
         )
     ]

@@ -18,7 +18,7 @@ from auditkit.subject.model_file import open_model, save_model
 from auditkit.subject.pixels import holds_images
 from auditkit.subject.predict import choose_device
 from auditkit.subject.schema import Schema, Task, has_label, target_names
-from auditkit.training.fit import fit
+from auditkit.training.fit import fit, has_loss
 from auditkit.training.private import fit_private
 
 EPOCHS, PRIVATE_EPOCHS = 30, 20
@@ -115,7 +115,8 @@ def train(
         known = has_label(labels)
         inputs = schema.encode(data.frame)[known]
     labels = schema.standardised(labels[known])
-    output: Any = schema.output  # of an inferred schema, one that can be trained
+    output = schema.output
+    assert has_loss(output), "an inferred schema has an output that can be trained"
     given = dict(arguments or {}) | schema.network_arguments()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

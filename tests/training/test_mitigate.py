@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,10 @@ def test_what_cannot_be_done_is_refused(loans: Loans, tmp_path: Path, change: di
     with pytest.raises(InputError, match=match):
         mitigate(open_model(loans.model), read_data(loans.train), **settings)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_of_scores_is_refused(loans: Loans, tmp_path: Path) -> None:
+    model = open_model(loans.model)
+    scoring = replace(model, schema=model.schema.model_copy(update={"output": "score", "threshold": 0.5}))
+    with pytest.raises(InputError, match=r"two classes, and no scores; make such a model"):
+        mitigate(scoring, read_data(loans.train), sensitive="group", out=tmp_path / "made.pt", device="cpu")
