@@ -8,7 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 Better = Literal["lower", "higher", "neither"]
 """The direction in which a measurement improves; `neither` where the number only describes."""
@@ -26,6 +35,19 @@ class Record(BaseModel):
     """A frozen piece of the report: unknown keys are refused, NaN and Infinity cannot enter."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """Return where the first problem of a record lies, "" for the record as a whole, and what it is.
+
+    >>> try:
+    ...     Interval(low=2, high=1, level=0.95, method="Wilson")
+    ... except ValidationError as error:
+    ...     first_problem(error)
+    ('', 'interval: low 2.0 is above high 1.0')
+    """
+    first = error.errors()[0]
+    return ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
 
 
 class Interval(Record):

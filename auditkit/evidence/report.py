@@ -11,7 +11,7 @@ from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError, comput
 
 from auditkit.errors import InputError
 from auditkit.evidence.judging import RANK, overall
-from auditkit.evidence.measurement import Exhibit, Measurement, Record
+from auditkit.evidence.measurement import Exhibit, Measurement, Record, first_problem
 from auditkit.evidence.policy import Finding, Policy, Verdict
 from auditkit.evidence.waivers import Waiver
 
@@ -163,7 +163,7 @@ class Report(Record):
         used = {finding.waiver for finding in self.findings}
         return [waiver for waiver in self.waivers if waiver.id not in used]
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # as above
     @property
     def verdict(self) -> Verdict:
         """The verdict of the whole: error > fail > inconclusive > warn > pass; not_run if nothing was judged."""
@@ -171,7 +171,7 @@ class Report(Record):
             return "error"
         return overall(finding for outcome in self.outcomes for finding in outcome.findings)
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # as above
     @property
     def exit_code(self) -> int:
         """0 pass (warnings included), 1 a limit failed, 3 incomplete (inconclusive under strict), 5 nothing judged."""
@@ -226,9 +226,8 @@ def read_report(path: str | Path) -> Report:
     try:
         report = Report.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"results {path}: {where}: {first['msg']}.") from error
+        where, problem = first_problem(error)
+        raise InputError(f"results {path}: {where + ': ' if where else ''}{problem}.") from error
     derived = report.verdict, report.exit_code
     if stated != derived:
         raise InputError(

@@ -18,10 +18,7 @@ from numpy.typing import NDArray
 
 from auditkit.errors import DatasetError, closest
 from auditkit.subject import array_files, columnar_files, text_files
-from auditkit.subject.texts import MISSING_WORDS, check_header, shown
-
-__all__ = ["MISSING_WORDS", "Data", "data_from_frame", "factorize", "naming", "origin", "read_data", "shown"]
-
+from auditkit.subject.texts import MISSING_WORDS, check_header
 
 SHARED_FROM = 10_000
 """From this many rows on it pays to look whether rows share their objects."""

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from auditkit.errors import DatasetError, InputError, closest
-from auditkit.subject.data import Data, factorize, naming, origin, shown
+from auditkit.evidence.measurement import first_problem
+from auditkit.subject.data import Data, factorize, naming, origin
 from auditkit.subject.inference import target_classes
 from auditkit.subject.outputs import check_task
 from auditkit.subject.predict import Predictions, code_type
 from auditkit.subject.rows import missing_rows
 from auditkit.subject.schema import Schema, target_names
+from auditkit.subject.texts import shown
 from auditkit.subject.values import FALSE_WORDS, TRUE_WORDS, numbers
 
 
@@ -214,7 +216,7 @@ def decision_schema(
             output="decisions",
         )
     except ValidationError as error:
-        raise InputError(f"classes: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from error
+        raise InputError(f"classes: {first_problem(error)[1]}.") from error
 
 
 def _read_scores(

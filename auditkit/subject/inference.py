@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from auditkit.errors import DatasetError, InputError, SchemaError, closest
+from auditkit.evidence.measurement import first_problem
 from auditkit.subject.data import Data, factorize, naming
 from auditkit.subject.feature import Feature
 from auditkit.subject.pixels import holds_images, pixels, shape_of_images
@@ -277,11 +278,8 @@ def numeric_schema(
             output=output if classes else "value",
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SchemaError(
-            f"schema: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}."
-        ) from error
+        where, problem = first_problem(error)
+        raise SchemaError(f"schema: {where + ': ' if where else ''}{problem}.") from error
 
 
 def _infer_text(frame: pd.DataFrame, name: str) -> Feature:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from auditkit.errors import InputError
+from auditkit.evidence.measurement import first_problem
 from auditkit.subject.schema import Schema, Task, task_of
 
 PROBED_ROWS = 1024
@@ -95,7 +96,7 @@ def _declared(schema: Schema, output: str | None, threshold: float | None, chang
         return Schema.model_validate({**schema.model_dump(), **changed})
     except ValidationError as error:
         option = "output" if threshold is None else "threshold"
-        raise InputError(f"{option}: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from error
+        raise InputError(f"{option}: {first_problem(error)[1]}.") from error
 
 
 def check_task(task: str | None) -> None:

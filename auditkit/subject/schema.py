@@ -13,10 +13,11 @@ from pydantic import Field, FiniteFloat, ValidationError, model_validator
 from scipy import special
 
 from auditkit.errors import DatasetError, SchemaError, closest
-from auditkit.evidence.measurement import Record
+from auditkit.evidence.measurement import Record, first_problem
 from auditkit.subject.bins import check_rule
-from auditkit.subject.data import factorize, origin, shown
+from auditkit.subject.data import factorize, origin
 from auditkit.subject.feature import Feature
+from auditkit.subject.texts import shown
 from auditkit.subject.tokens import FIRST_WORD, token_counts
 from auditkit.subject.values import numbers
 
@@ -297,9 +298,9 @@ def read_schema(path: str | Path) -> Schema:
     try:
         return Schema.model_validate_json(text)
     except ValidationError as error:
+        where, problem = first_problem(error)
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its text"
         if first["type"] == "extra_forbidden":
             known = Feature.model_fields if len(first["loc"]) > 1 else Schema.model_fields
-            raise SchemaError(f"schema {path}: {where}: unknown key{closest(str(first['loc'][-1]), known)}.") from error
-        raise SchemaError(f"schema {path}: {where}: {first['msg'].removeprefix('Value error, ')}.") from error
+            problem = f"unknown key{closest(str(first['loc'][-1]), known)}"
+        raise SchemaError(f"schema {path}: {where or 'its text'}: {problem}.") from error

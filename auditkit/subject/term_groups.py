@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 
 from auditkit.errors import InputError
-from auditkit.evidence.measurement import Record
+from auditkit.evidence.measurement import Record, first_problem
 from auditkit.subject.tokens import cased_words
 
 SLOT = "{}"
@@ -125,8 +125,6 @@ def check_term_groups(document: Mapping[str, Any]) -> dict[str, TermGroups]:
         try:
             checked[attribute] = TermGroups.model_validate(table)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            message = f"{place}: {first['msg']}" if place else first["msg"]
-            raise InputError(f"identity terms [{attribute}]: {message.removeprefix('Value error, ')}.") from error
+            place, problem = first_problem(error)
+            raise InputError(f"identity terms [{attribute}]: {place + ': ' if place else ''}{problem}.") from error
     return checked

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from auditkit.errors import DatasetError
-from auditkit.subject.data import factorize, origin, shown
+from auditkit.subject.data import factorize, origin
+from auditkit.subject.texts import shown
 
 TRUE_WORDS = frozenset({"1", "true", "t", "yes", "y"})
 FALSE_WORDS = frozenset({"0", "false", "f", "no", "n"})
