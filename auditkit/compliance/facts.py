@@ -9,6 +9,8 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from pydantic import Field
+
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Record
 
@@ -23,8 +25,8 @@ class Facts(Record):
 
     source: str | None = None
     sha256: str | None = None
-    answers: dict[str, str] = {}  # noqa: RUF012  # a pydantic field: copied for each instance
-    lists: dict[str, tuple[str, ...]] = {}  # noqa: RUF012
+    answers: dict[str, str] = Field(default_factory=dict)
+    lists: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     def answer(self, key: str) -> str | None:
         """Return the answer to `key`, or None where nobody gave one."""

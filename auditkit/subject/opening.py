@@ -51,9 +51,8 @@ def model_for(
     Raises:
         InputError: the file cannot be opened, or what is said about it contradicts itself or the data.
     """
-    for option, value in (("architecture", declared.architecture), ("trust-model", declared.trust_model),
-                          ("trust-pickle", declared.trust_pickle)):  # fmt: skip
-        if value is not None and not isinstance(model, str | Path):
+    for option in ("architecture", "trust_model", "trust_pickle"):
+        if getattr(declared, option) is not None and not isinstance(model, str | Path):
             raise InputError(f"{option} is for model files, and the model is an object in memory; leave it out.")
     notes: list[str] = []
 

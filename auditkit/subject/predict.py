@@ -222,8 +222,8 @@ def highest(predictions: Predictions, count: int, seed: int) -> Predictions:
 
 
 def code_type(row_count: int) -> type[np.int64]:
-    """Return the integer type of codes of so many rows (typed as int64: int32 behaves alike and takes half)."""
-    return np.int32 if row_count > LARGE_ROW_COUNT else np.int64  # type: ignore[return-value]
+    """Return the integer type of codes of so many rows: int64, or int32, which takes half of the memory."""
+    return np.int32 if row_count > LARGE_ROW_COUNT else np.int64  # type: ignore[return-value]  # int32 behaves alike
 
 
 def _forward(module: nn.Module, batch: NDArray[Any], device: torch.device) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,11 +76,11 @@ def column_values(frame: pd.DataFrame, name: str) -> NDArray[np.float64] | tuple
     return codes, words
 
 
-def _is_number(column: pd.Series[object]) -> bool:  # type: ignore[type-var]  # of whatever the frame holds
+def _is_number(column: pd.Series[Any]) -> bool:
     return is_typed(column) or pd.api.types.is_datetime64_any_dtype(column.dtype)
 
 
-def _as_numbers(column: pd.Series[object]) -> NDArray[np.float64]:  # type: ignore[type-var]
+def _as_numbers(column: pd.Series[Any]) -> NDArray[np.float64]:
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return days(column)
     return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
