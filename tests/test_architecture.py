@@ -14,6 +14,7 @@ import auditkit
 ROOT = Path(auditkit.__file__).parent
 FLOORS = {
     "errors": 0,
+    "output": 1,
     "progress": 0,
     "evidence": 1,
     "metrics": 2,
@@ -28,7 +29,6 @@ FLOORS = {
     "recording": 6,
     "run": 7,
     "inspection": 6,
-    "output": 6,
     "replay": 8,
     "terminal": 8,
     "demo": 8,

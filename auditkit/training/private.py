@@ -133,7 +133,7 @@ def fit_private(
             f"delta must be above 0 and below 1/n = {1 / row_count:.2g} for {row_count} rows, got {delta:g}; "
             f"pass a delta of {default_delta(row_count):.2g}."
         )
-    batch_size = min(1024, max(1, row_count // 4)) if batch_size is None else batch_size
+    batch_size = default_batch_size(row_count) if batch_size is None else batch_size
     require_positive_int("batch_size", batch_size)
     if batch_size > row_count:
         raise InputError(f"batch_size must be at most the {row_count} rows, got {batch_size}; pass a smaller one.")
@@ -242,6 +242,11 @@ def fit_private(
         opacus=version("opacus"),
         torch=torch.__version__,
     )
+
+
+def default_batch_size(row_count: int) -> int:
+    """Return the expected size of a Poisson batch: the smaller of 1,024 and n/4."""
+    return min(1024, max(1, row_count // 4))
 
 
 def poisson_sample(row_count: int, sample_rate: float, generator: torch.Generator) -> torch.Tensor:

@@ -12,6 +12,8 @@ from typing import Any
 from torch import nn
 
 from auditkit.errors import InputError, NotRun
+from auditkit.output import output_folder
+from auditkit.progress import Progress, part_of, silent
 from auditkit.subject.data import Data, naming
 from auditkit.subject.model import Card, Model, first_line, seeded
 from auditkit.subject.model_file import read_model_file, save_model
@@ -19,11 +21,10 @@ from auditkit.subject.outputs import FirstOutput
 from auditkit.subject.predict import choose_device
 from auditkit.subject.program import program_in
 from auditkit.subject.schema import has_label
-from auditkit.training.accounting import Ledger, composed_epsilon
+from auditkit.training.accounting import Ledger, composed_epsilon, default_delta
 from auditkit.training.adapters import merge_adapters, train_only
 from auditkit.training.clipping import Clipping
-from auditkit.training.fit import Progress, silent
-from auditkit.training.private import disclosed, fit_private, trained_part
+from auditkit.training.private import default_batch_size, disclosed, fit_private, trained_part
 
 FRESH = "fresh, drawn from a seed of the operating system; never those that saw the data without privacy"
 
@@ -65,7 +66,7 @@ def retrain(
     Args:
         model: the model whose architecture and schema are taken, but not its weights.
         data: the training rows; rows without a label are left out.
-        out: the folder to write to.
+        out: the folder to write to; made where there is none, and taken away again if nothing could be trained.
         epsilons: the budgets, one model each.
         delta: as in `fit_private`.
         public: a model of the same architecture whose weights saw only public data, to start from.
@@ -114,7 +115,7 @@ def retrain(
         known = has_label(labels)
         inputs = model.schema.encode(data.frame)[known]
     labels = model.schema.standardised(labels[known])
-    folder, name = Path(out), (Path(model.path).name.partition(".")[0] if model.path else model.name)
+    name = Path(model.path).name.partition(".")[0] if model.path else model.name
     initial = FRESH if public is None else f"declared public by whoever ran this: {public.path}, sha256:{public.sha256}"
     if lora_rank is not None:
         initial += (
@@ -127,57 +128,67 @@ def retrain(
     suffix = ".pt" if program is None else ".pt2"
     files: list[tuple[Path, Ledger]] = []
     notes = _notes(model, data, int((~known).sum()))
-    for index, epsilon in enumerate(epsilons):
-        path = folder / f"{name}-eps{epsilon:g}{suffix}"
-        unfinished = folder / f".{path.name}.checkpoint"
-        module = _beginning(model, public, trainable, lora_rank)
-        if path.exists() and not unfinished.exists():
-            settings = (epsilon, max_grad_norm, epochs, tuning_runs, said["initial_weights"], trained_part(module))
-            files.append((path, _finished(path, data, settings)))
-            notes.append(f"{path} was finished by an earlier run with the same settings, and is kept.")
-            continue
-        try:
-            ledger = fit_private(
-                module,
-                inputs,
-                labels,
-                epsilon=epsilon,
-                delta=delta,
-                max_grad_norm=max_grad_norm,
-                epochs=epochs,
-                batch_size=batch_size,
-                seed=None,
-                device=choose_device(device),
-                output=output,
-                clipping=clipping,
-                physical_batch_size=physical_batch_size,
-                tuning_runs=tuning_runs,
-                checkpoint=unfinished,
-                progress=lambda share, what, index=index: progress((index + share) / len(epsilons), what),  # type: ignore[misc]
-                **said,
+    with output_folder(out) as folder:
+        for index, epsilon in enumerate(epsilons):
+            path = folder / f"{name}-eps{epsilon:g}{suffix}"
+            unfinished = folder / f".{path.name}.checkpoint"
+            module = _beginning(model, public, trainable, lora_rank)
+            if path.exists() and not unfinished.exists():
+                settings = {
+                    "target_epsilon": epsilon,
+                    "delta": delta,
+                    "expected_batch_size": batch_size,
+                    "max_grad_norm": max_grad_norm,
+                    "epochs": epochs,
+                    "tuning_runs": tuning_runs,
+                    "initial_weights": said["initial_weights"],
+                    "trained_part": trained_part(module),
+                }
+                files.append((path, _finished(path, model, data, settings)))
+                notes.append(f"{path} was finished by an earlier run with the same settings, and is kept.")
+                continue
+            try:
+                ledger = fit_private(
+                    module,
+                    inputs,
+                    labels,
+                    epsilon=epsilon,
+                    delta=delta,
+                    max_grad_norm=max_grad_norm,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    seed=None,
+                    device=choose_device(device),
+                    output=output,
+                    clipping=clipping,
+                    physical_batch_size=physical_batch_size,
+                    tuning_runs=tuning_runs,
+                    checkpoint=unfinished,
+                    progress=part_of(progress, index / len(epsilons), (index + 1) / len(epsilons)),
+                    **said,
+                )
+            except NotRun as why:
+                raise InputError(f"model {model.name}: {why}") from why
+            training: dict[str, Any] = {
+                "path": data.path,
+                "sha256": data.sha256,
+                "row_count": len(labels),
+                "dropped_row_count": int((~known).sum()),
+                "epochs": ledger.epochs,
+                "epsilon": ledger.epsilon,
+            }
+            card = Card(
+                schema=model.schema,
+                architecture=model.kind if model.card is None else model.card.architecture,
+                arguments={} if model.card is None else model.card.arguments,
+                name=path.stem,
+                training=training,
+                ledger=ledger.model_dump(mode="json"),
             )
-        except NotRun as why:
-            raise InputError(f"model {model.name}: {why}") from why
-        training: dict[str, Any] = {
-            "path": data.path,
-            "sha256": data.sha256,
-            "row_count": len(labels),
-            "dropped_row_count": int((~known).sum()),
-            "epochs": ledger.epochs,
-            "epsilon": ledger.epsilon,
-        }
-        card = Card(
-            schema=model.schema,
-            architecture=model.kind if model.card is None else model.card.architecture,
-            arguments={} if model.card is None else model.card.arguments,
-            name=path.stem,
-            training=training,
-            ledger=ledger.model_dump(mode="json"),
-        )
-        merge_adapters(module)
-        save_model(path, module, card)
-        unfinished.unlink(missing_ok=True)
-        files.append((path, ledger))
+            merge_adapters(module)
+            save_model(path, module, card)
+            unfinished.unlink(missing_ok=True)
+            files.append((path, ledger))
     together = composed_epsilon([ledger for _, ledger in files], files[0][1].delta)
     return Retrained(tuple(files), together, tuple(notes))
 
@@ -217,11 +228,11 @@ def _weighted(module: nn.Module) -> nn.Module:
 def _same_architecture(one: Model, other: Model) -> bool:
     programs = program_in(one.module), program_in(other.module)
     if programs[0] is not None and programs[1] is not None:
-        return str(programs[0].network.graph) == str(programs[1].network.graph)
+        return str(programs[0].program.graph) == str(programs[1].program.graph)
     return one.card is not None and other.card is not None and one.card.architecture == other.card.architecture
 
 
-def _finished(path: Path, data: Data, settings: tuple[object, ...]) -> Ledger:
+def _finished(path: Path, model: Model, data: Data, settings: dict[str, Any]) -> Ledger:
     """Return the ledger of a file that an earlier run finished.
 
     Raises:
@@ -230,8 +241,15 @@ def _finished(path: Path, data: Data, settings: tuple[object, ...]) -> Ledger:
     card = read_model_file(path).card
     if card is not None and card.ledger is not None and data.sha256 and card.training.get("sha256") == data.sha256:
         ledger = Ledger.model_validate(card.ledger)
-        made = (ledger.target_epsilon, ledger.max_grad_norm, ledger.epochs, ledger.tuning_runs)
-        if (*made, ledger.initial_weights, ledger.trained_part) == settings:
+        by_default = {
+            "delta": default_delta(ledger.row_count),
+            "expected_batch_size": default_batch_size(ledger.row_count),
+        }
+        wanted = {name: by_default[name] if value is None else value for name, value in settings.items()}
+        same_model = model.card is None or (
+            (card.architecture, card.arguments) == (model.card.architecture, model.card.arguments)
+        )
+        if same_model and all(getattr(ledger, name) == value for name, value in wanted.items()):
             return ledger
     raise InputError(f"out {path}: is there already, and is not of this retraining; remove it, or pass --out DIR.")
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from auditkit.cli import call
 from auditkit.errors import InputError
+from auditkit.output import output_folder
 from auditkit.subject.data import read_data
 from auditkit.subject.model import Model, model_from_module
 from auditkit.subject.model_file import open_model, save_model
@@ -144,8 +145,32 @@ def test_finished_models_are_kept_and_others_are_not_overwritten(model: Model, l
     assert both.files[0][0].read_bytes() == first
     assert any("is kept" in note for note in both.notes)
     assert both.epsilon_together > max(ledger.epsilon for _, ledger in both.files)
+    tuned = quick(model, loans, tmp_path / "tuned", epsilons=(3.0, 8.0), tuning_runs=2)
+    assert tuned.epsilon_together > both.epsilon_together + 5
     with pytest.raises(InputError, match="is there already"):
         quick(model, loans, tmp_path, tuning_runs=3)
+
+
+def test_a_finished_model_of_other_settings_is_not_taken_for_this_one(
+    model: Model, loans: Loans, tmp_path: Path
+) -> None:
+    quick(model, loans, tmp_path)
+    for settings in ({"delta": 1e-6}, {"batch_size": 100}, {"epochs": 6}, {"max_grad_norm": 1.0}):
+        with pytest.raises(InputError, match="is there already, and is not of this retraining"):
+            quick(model, loans, tmp_path, **settings)
+    assert any("is kept" in note for note in quick(model, loans, tmp_path, delta=1e-5, batch_size=375).notes)
+
+
+def test_the_folder_is_made_and_nothing_half_written_stays(model: Model, loans: Loans, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "deeper"
+    for settings in ({"delta": 0.01}, {"epsilons": (-1.0,)}, {"batch_size": 10**6}):
+        with pytest.raises(InputError):
+            quick(model, loans, out, **settings)
+        assert list(tmp_path.iterdir()) == []
+    ((path, _),) = quick(model, loans, out).files
+    assert list(out.iterdir()) == [path]
+    with output_folder(out), pytest.raises(InputError, match="another run is writing there"):
+        quick(model, loans, out)
 
 
 def test_public_weights_are_declared_and_the_models_own_refused(model: Model, loans: Loans, tmp_path: Path) -> None:
