@@ -107,7 +107,8 @@ def inspect_model(
     found = read_model_file(path)
     data = None if dataset is None else read_data(dataset, encoding=encoding)
     schema = schema or (found.card.schema_ if found.card is not None else None)
-    named = architecture or (found.card.architecture if found.card is not None else None)
+    known = found.card if found.contents.program is None else None  # a program carries its own graph
+    named = architecture or (known.architecture if known is not None else None)
     given = dict(arguments or (found.card.arguments if found.card is not None else {}))
     problems = list(_problems(found, architecture, schema, data))
     network = None
@@ -244,8 +245,8 @@ def _abilities(
 
 
 def _retraining(found: ModelFile, network: nn.Module | None) -> Iterator[str]:
-    if found.kind in ("torch.export", "TorchScript"):
-        yield f"a {found.kind} program has no architecture to train anew"
+    if found.kind == "TorchScript":
+        yield "a TorchScript program has no architecture to train anew"
     elif network is not None:
         for error in ModuleValidator.validate(network.train(), strict=False):
             yield "Opacus cannot train it: " + str(error).strip().splitlines()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -155,6 +156,10 @@ def retrained(done: Retrained) -> None:
         tuned = f"; with {ledger.tuning_runs} tuning runs {ledger.epsilon_with_tuning:.2f}"
         tuning = tuned if ledger.tuning_runs else ""
         console.print(f"Epsilon {ledger.epsilon:.2f} at delta {ledger.delta:.2g}{tuning}{lost}: {path}", markup=False)
+        if path.suffix == ".pt2":
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            console.print(f"  a program: auditkit run {path} --trust-model sha256:{digest}", markup=False)
     if len(done.files) > 1:
         console.print(f"Whoever is given all {len(done.files)} models: epsilon {done.epsilon_together:.2f} together.")
     console.print("One row is protected. Not covered by the budget:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,13 @@ def test_programs_are_told_and_not_run(tmp_path: Path) -> None:
     abilities = {ability.auditor: ability for ability in found.abilities}
     assert abilities["explainability"].able
     assert "methods that hook its layers are left out" in abilities["explainability"].reason
-    assert "a torch.export program has no architecture to train anew" in abilities["privacy"].reason
+    assert "the training rows must be passed" in abilities["privacy"].reason
+    assert abilities["privacy"].able
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
+    abilities = {ability.auditor: ability for ability in inspect_model(path).abilities}
+    assert "a TorchScript program has no architecture to train anew" in abilities["privacy"].reason
     assert not abilities["privacy"].able
 
 

@@ -23,8 +23,8 @@ NAMED = 6
 """How many names a sentence lists."""
 
 VIEWS = {
-    "alias", "chunk", "clone", "contiguous", "detach", "expand", "flatten", "_to_copy", "permute", "reshape", "select",
-    "slice", "split", "split_with_sizes", "squeeze", "t", "to", "transpose", "unbind", "unflatten", "unsqueeze",
+    "alias", "chunk", "clone", "contiguous", "detach", "expand", "flatten", "_to_copy", "permute", "repeat", "reshape",
+    "select", "slice", "split", "split_with_sizes", "squeeze", "t", "to", "transpose", "unbind", "unflatten", "unsqueeze",
     "_unsafe_view", "view",
 }  # fmt: skip
 """Operators behind which a parameter, or the result of a product, is still itself."""
@@ -32,18 +32,13 @@ VIEWS = {
 LAYERS = {"linear", "conv1d", "conv2d", "conv3d", "convolution", "bilinear",
           "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}  # fmt: skip
 NORMS = {"layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "instance_norm", "rms_norm",
-         "_fused_rms_norm"}  # fmt: skip
+         "_fused_rms_norm", "_native_batch_norm_legit"}  # fmt: skip
 PRODUCTS = {"matmul": ("self", "other"), "mm": ("self", "mat2"), "bmm": ("self", "mat2"), "addmm": ("mat1", "mat2"),
             "baddbmm": ("batch1", "batch2")}  # fmt: skip
 """Operators that multiply matrices, by the names of the two."""
 
 RECURRENT = re.compile(r"(.*?)(?:weight|bias)_(?:ih|hh|hr)(_l\d+(?:_reverse)?)?")
 """How torch.nn names the parameters of LSTM, GRU and RNN, and of their cells."""
-
-STATISTICS = (
-    "which keeps statistics of the rows that trained the model: replace BatchNorm with GroupNorm or LayerNorm where "
-    "the model is made, and export it again"
-)
 
 ATTENTION = re.compile(r"(.*?)(in_proj_weight|[qkv]_proj_weight|in_proj_bias|out_proj\.bias)")
 """How torch.nn.MultiheadAttention names the parameters that it does not draw as a Linear layer's."""
@@ -171,20 +166,28 @@ def _uses(node: fx.Node) -> Iterator[Use]:
 
 def _refuse_memory(module: fx.GraphModule, nodes: Mapping[str, fx.Node]) -> None:
     """Raise NotRun for a program that remembers rows in something else than its parameters."""
+    by_others: str | None = None
     for part in module.modules():
         for node in part.graph.nodes if isinstance(part, fx.GraphModule) else ():
             operator = _operator(node)
-            if "batch_norm" in operator or _argument(node, "running_mean") is not None:
-                raise NotRun(f"fresh weights cannot be drawn: the program calls {operator}, {STATISTICS}")
+            # InstanceNorm becomes a batch_norm of one row, whose channels are those of all rows.
+            in_batch = "batch_norm" in operator and _shape(_argument(node, "input"))[:1] != (1,)
+            if in_batch or _argument(node, "running_mean") is not None:
+                by_others = operator
     for name, node in nodes.items():
         for use in _uses(node):
             if name.endswith(("running_mean", "running_var")):
-                raise NotRun(f"fresh weights cannot be drawn: the program reads {name}, {STATISTICS}")
+                by_others = by_others or name
             if use.argument.alias_info is not None and use.argument.alias_info.is_write:
                 raise NotRun(
                     f"fresh weights cannot be drawn: {use.operator} writes into {name} when the program runs, which "
                     "could carry rows past the noise; export the model in eval mode"
                 )
+    if by_others is not None:
+        raise NotRun(
+            f"fresh weights cannot be drawn: the program normalises rows by statistics of others ({by_others}); "
+            "replace BatchNorm with GroupNorm or LayerNorm where the model is made, and export it again"
+        )
 
 
 def _rule_by_name(name: str, parameters: Mapping[str, torch.Tensor]) -> Rule | None:
@@ -210,7 +213,7 @@ def _rule_of(use: Use) -> Rule | None:
         return _uniform(_fan_in(use.node))
     if operator in NORMS and argument in ("weight", "bias"):
         return Rule("constant", float(argument == "weight"))
-    if operator in ("embedding", "embedding_bag") and argument == "weight":
+    if operator.lstrip("_").startswith("embedding") and argument == "weight":
         padding = _argument(use.node, "padding_idx")
         return Rule("normal", 1, zero_row=padding if isinstance(padding, int) and padding >= 0 else None)
     if operator in PRODUCTS:
