@@ -13,15 +13,19 @@ import torch
 from sklearn import metrics as oracle
 
 import auditkit
+from auditkit.auditors import privacy_claims
 from auditkit.auditors.data import DataChecks
 from auditkit.auditors.fairness import Fairness
 from auditkit.auditors.performance import Performance
+from auditkit.auditors.privacy import Privacy
 from auditkit.auditors.weak_spots import WeakSpots
 from auditkit.cli import call
 from auditkit.demo.census import write_census
 from auditkit.errors import InputError
 from auditkit.evidence.report import Outcome, Report, read_report
 from auditkit.subject.model_file import open_model
+from auditkit.training.accounting import Ledger
+from auditkit.training.private import fit_private
 
 
 @dataclass(frozen=True)
@@ -239,6 +243,33 @@ def test_a_column_that_gives_the_number_away_is_found_on_any_scale() -> None:
     assert means is not None
     expected = frame.groupby("g")["y"].mean()
     assert {part.name: part.value for part in means.slices} == pytest.approx(expected.to_dict())
+
+
+@pytest.mark.parametrize("learned_by_heart", [False, True])
+def test_a_claim_about_a_regression_is_tested_from_the_last_weights(
+    hours: Hours, monkeypatch: pytest.MonkeyPatch, learned_by_heart: bool
+) -> None:
+    """Canaries are rows with a number three deviations off; a training that only claims to be private shows them."""
+
+    def by_heart(module: torch.nn.Module, inputs: object, labels: object, **settings: object) -> Ledger:
+        ledger = fit_private(module, inputs, labels, **settings)  # type: ignore[arg-type]
+        rows, numbers = torch.as_tensor(inputs), torch.as_tensor(labels).float()
+        optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+        for _ in range(300):
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(module(rows)[:, 0], numbers).backward()
+            optimizer.step()
+        return ledger
+
+    if learned_by_heart:
+        monkeypatch.setattr(privacy_claims, "fit_private", by_heart)
+    report = auditkit.audit(
+        hours.model, hours.test, training_data=hours.train, auditors=[Privacy(epsilon=(0.5,), canaries=75)]
+    )
+    bounds = report.measurement("privacy.black_box_audited_epsilon", ("retraining",))
+    assert bounds is not None
+    assert bounds.count == 75
+    assert ((bounds.slices[0].value or 0) > 0.5) == learned_by_heart
 
 
 def test_inspecting_retraining_and_mitigating(hours: Hours, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,16 +17,18 @@ from auditkit.auditors.privacy_claims import (
     claims_table,
     ledger_facts,
 )
-from auditkit.auditors.private_models import GAPS, ORIGINAL, Runs, budgets_of, exhibits_of, measurements_of
+from auditkit.auditors.private_models import MEASURED_GAPS, ORIGINAL, Runs, budgets_of, exhibits_of, measurements_of
 from auditkit.auditors.private_numbers import MEASURED, exhibits_of_numbers, measurements_of_numbers
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence, Facts
 from auditkit.progress import part_of
 from auditkit.subject.predict import predict
+from auditkit.subject.program import program_in
 from auditkit.subject.subject import Subject
-from auditkit.training.accounting import Ledger
+from auditkit.training.accounting import Ledger, require_tuning_runs
 from auditkit.training.clipping import Clipping, require_clipping
-from auditkit.training.private import fit_private
+from auditkit.training.fit import has_loss
+from auditkit.training.private import disclosed, fit_private
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,8 @@ class Privacy:
     `delta` of None takes the one that the ledger states; it must lie below 1 / training rows. With `seeds` of three
     or more each retraining is repeated, and the intervals cover the luck of training too. To test the claim, each
     retraining is made once more with that many `canaries` in it; 0 leaves the claim untested. `clipping` of auto takes
-    the fastest way that is right for the network.
+    the fastest way that is right for the network. `tuning_runs` is how many earlier private runs on these rows, at
+    most as costly as the dearest here, led to these settings.
     """
 
     epsilon: tuple[float, ...] = (3.0,)
@@ -44,6 +47,7 @@ class Privacy:
     seeds: int = 1
     canaries: int = 0
     clipping: Clipping = "auto"
+    tuning_runs: int = 0
 
     requires: ClassVar = ("model", "training", "labels")
     measures: ClassVar = (
@@ -55,7 +59,8 @@ class Privacy:
         AUDITED,
         BLACK_BOX,
         EXCESS,
-        *(f"privacy.{name}" for name in (*GAPS, *MEASURED)),
+        *MEASURED_GAPS,
+        *(f"privacy.{name}" for name in MEASURED),
     )
 
     def __post_init__(self) -> None:
@@ -73,6 +78,7 @@ class Privacy:
             raise InputError(f"seeds must be from 1 to 100, got {self.seeds}; pass --seeds 3.")
         if self.canaries and self.canaries not in range(10, 10_001):
             raise InputError(f"canaries must be 0 or from 10 to 10,000, got {self.canaries}; pass --canaries 1000.")
+        require_tuning_runs(self.tuning_runs)
 
     def audit(self, subject: Subject) -> Evidence:
         """Retrain at each epsilon, predict the audited rows, and set the results side by side."""
@@ -81,8 +87,9 @@ class Privacy:
             raise NotRun("no training data; pass --train-dataset FILE")
         labels = subject.schema.standardised(labels)
         output = subject.schema.output
-        if output not in ("logits", "probabilities", "value"):
+        if not has_loss(output):
             raise NotRun("the model gives scores that are no probabilities: there is no loss to train it by")
+        said = disclosed(subject.model, "fresh, drawn by seed; never those that saw the data without privacy")
         ledgers: dict[str, list[Ledger]] = {}
         runs: Runs = {ORIGINAL: [subject.predictions]}
         run_count = len(self.epsilon) * self.seeds
@@ -101,37 +108,39 @@ class Privacy:
                 device=subject.device,
                 output=output,
                 clipping=self.clipping,
-                initial_weights="fresh, drawn by seed; never those that saw the data without privacy",
+                tuning_runs=self.tuning_runs,
                 progress=part_of(retraining, index / run_count, (index + 1) / run_count, f"{name}: "),
+                **said,
             )
             ledgers.setdefault(name, []).append(ledger)
             predictions = subject.selected(predict(module, subject.inputs, subject.schema, device=subject.device))
             runs.setdefault(name, []).append(predictions)
+        tested = {
+            name: attack_claim(
+                subject,
+                inputs,
+                labels,
+                output,
+                parts[0],
+                canary_count=self.canaries,
+                bound_count=2 * len(ledgers),
+                progress=part_of(testing, index / len(ledgers), (index + 1) / len(ledgers)),
+            )
+            for index, (name, parts) in enumerate(ledgers.items() if self.canaries else ())
+        }
         targets = {name: parts[0].target_epsilon for name, parts in ledgers.items()}
         regression = output == "value"
         worth = measurements_of_numbers(subject, runs) if regression else measurements_of(subject, runs)
         picture = exhibits_of_numbers if regression else exhibits_of
-        measurements = [*budgets_of(ledgers), *worth]
+        all_runs = [*itertools.chain(*ledgers.values()), *(part.ledger for part in tested.values())]
+        budgets = budgets_of(ledgers, all_runs)
         exhibits = picture(subject, runs, targets, worth)
-        exhibits += [ledger_facts(name, parts[0]) for name, parts in ledgers.items()]
+        exhibits += [ledger_facts(name, parts[0], all_runs) for name, parts in ledgers.items()]
         exhibits += _own_ledger(subject)
-        if self.canaries:
-            tested = {
-                name: attack_claim(
-                    subject,
-                    inputs,
-                    labels,
-                    output,
-                    parts[0],
-                    canary_count=self.canaries,
-                    progress=part_of(testing, index / len(ledgers), (index + 1) / len(ledgers)),
-                )
-                for index, (name, parts) in enumerate(ledgers.items())
-            }
-            measurements += claim_measurements(tested)
+        if tested:
             exhibits.append(claims_table(tested, subject.conf_level))
         return Evidence(
-            measurements=measurements,
+            measurements=[*budgets, *worth, *(claim_measurements(tested) if tested else ())],
             exhibits=exhibits,
             notes=_notes(subject, len(labels), self.seeds, bool(self.canaries)),
         )
@@ -163,7 +172,8 @@ def _notes(subject: Subject, training_row_count: int, seeds: int, tested: bool) 
         + ("once, " if seeds == 1 else "")
         + luck,
         "Each ledger is of one model. Whoever is given several of them, or their numbers, learns more: "
-        "epsilon_of_all_runs bounds all retrainings of this report together.",
+        "epsilon_of_all_runs bounds all trainings of this report together, with canaries and without, and the earlier "
+        "runs that were declared.",
         "The budget covers the retrained weights only. The original model and this report were made from the same data "
         "without privacy.",
         "The planted directions test the noise, the sampling and the count of steps of the training as it runs here, "
@@ -172,6 +182,9 @@ def _notes(subject: Subject, training_row_count: int, seeds: int, tested: bool) 
         if tested
         else "The claim is computed, and was not tested by attack; pass --canaries 1000 to test it.",
     ]
+    program = program_in(subject.model.module)
+    if program is not None:
+        notes += program.training_notes
     if subject.training is not None and subject.model.was_trained_on(subject.training.sha256) is False:
         notes.append(
             "The training data given here is not the data that the model was trained on: its sha256 differs from the "

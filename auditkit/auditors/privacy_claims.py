@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.auditors.private_models import runs_in_words
 from auditkit.evidence.measurement import Column, Facts, Measurement, Slice, Table
 from auditkit.metrics.membership import confidence
 from auditkit.metrics.privacy_audit import OneRun, one_run_lower_bound
 from auditkit.progress import Progress, part_of
-from auditkit.subject.predict import predict
+from auditkit.subject.predict import Predictions, predict
+from auditkit.subject.schema import Labels
 from auditkit.subject.subject import Subject
-from auditkit.training.accounting import Ledger
+from auditkit.training.accounting import Ledger, composed_epsilon
 from auditkit.training.fit import Output
 from auditkit.training.private import fit_private
 
@@ -23,13 +26,15 @@ BLACK_BOX = "privacy.black_box_audited_epsilon"
 STEINKE = "Steinke, Nasr & Jagielski 2023 (arXiv:2305.08846), canaries in one run"
 MISLABELLED_SHARE = 0.05
 """At most this share of the training rows become black-box canaries, so that the model still learns."""
+WRONG_BY = 3.0
+"""How many standard deviations the wrong label of a regression's canary lies from the right one."""
 FEWEST_CANARIES = 10
 
 
 class Tested(NamedTuple):
-    """What two attacks on one training show, which hold together at the level: the second may lack rows."""
+    """The ledger of a training with canaries in it, and what two attacks on it show: the second may lack rows."""
 
-    claim: float
+    ledger: Ledger
     white_box: OneRun
     black_box: OneRun | None
 
@@ -37,33 +42,33 @@ class Tested(NamedTuple):
 def attack_claim(
     subject: Subject,
     inputs: NDArray[Any],
-    labels: NDArray[np.int64],
+    labels: Labels,
     output: Output,
     claimed: Ledger,
     *,
     canary_count: int,
+    bound_count: int,
     progress: Progress,
 ) -> Tested:
     """Retrain once more as `claimed`, with canaries of both kinds in it, and return what their scores show.
 
     White-box canaries are directions that an attacker looks for in every step. Black-box canaries are training rows
     with a wrong label: a fair coin puts each in or leaves the row out, and an attacker who sees the last weights
-    alone asks how much surer of the wrong label they are than the audited model.
+    alone asks how much nearer to the wrong label they are than the audited model. This bound and the others of
+    `bound_count` hold together at the level.
     """
-    level = 1 - (1 - subject.conf_level) / 2
+    level = 1 - (1 - subject.conf_level) / bound_count
     found: list[OneRun] = []
 
     def judge(scores: NDArray[np.float64], included: NDArray[np.bool_]) -> None:
         found.append(one_run_lower_bound(scores, included, delta=claimed.delta, level=level))
 
     generator = np.random.default_rng(subject.seed)
-    classes = len(subject.schema.classes)
-    count = min(canary_count, int(MISLABELLED_SHARE * len(labels))) if classes else 0
+    count = min(canary_count, int(MISLABELLED_SHARE * len(labels)))
     chosen = generator.choice(len(labels), size=count if count >= FEWEST_CANARIES else 0, replace=False)
     included = generator.random(len(chosen)) < 0.5
     given = labels.copy()
-    if len(chosen):
-        given[chosen] = (labels[chosen] + generator.integers(1, classes, len(chosen))) % classes
+    given[chosen] = mislabelled(labels[chosen], len(subject.schema.classes), generator)
     kept = np.ones(len(labels), dtype=bool)
     kept[chosen[~included]] = False
     module = subject.model.fresh(subject.seed)
@@ -82,22 +87,36 @@ def attack_claim(
         progress=part_of(progress, 0, 1, "testing the claim: "),
     )
     if len(chosen):
-        sure, before = (
-            confidence(
-                predict(network, inputs[chosen], subject.schema, device=subject.device).probabilities, given[chosen]
-            )
+        after, before = (
+            _nearness(predict(network, inputs[chosen], subject.schema, device=subject.device), given[chosen], subject)
             for network in (module, subject.model.module)
         )
-        judge(sure - before, included)
-    return Tested(ledger.epsilon, found[0], found[1] if len(found) > 1 else None)
+        judge(after - before, included)
+    return Tested(ledger, found[0], found[1] if len(found) > 1 else None)
+
+
+def mislabelled(labels: Labels, class_count: int, generator: np.random.Generator) -> Labels:
+    """Return a wrong label for each row: another class, or a standardised number moved up or down by `WRONG_BY`."""
+    if not class_count:
+        moved: Labels = labels + WRONG_BY * generator.choice([-1.0, 1.0], len(labels))
+        return moved
+    return (labels + generator.integers(1, class_count, len(labels))) % class_count
+
+
+def _nearness(said: Predictions, given: Labels, subject: Subject) -> NDArray[np.float64]:
+    """Return how near predictions lie to labels, (rows,): log odds, or of a regression minus the squared error."""
+    if subject.schema.classes:
+        return confidence(said.probabilities, given)
+    nearness: NDArray[np.float64] = -((subject.schema.standardised(said.labels) - given) ** 2)
+    return nearness
 
 
 def claim_measurements(tested: dict[str, Tested]) -> list[Measurement]:
     """Return the lower bounds on epsilon, and by how much the largest exceeds its claim."""
     count = next(iter(tested.values())).white_box.canary_count
-    few = f"no labels were made wrong: that takes classes, and {FEWEST_CANARIES} rows in {MISLABELLED_SHARE:.0%}"
+    few = f"no labels were made wrong: that takes {FEWEST_CANARIES} rows in {MISLABELLED_SHARE:.0%}"
     runs = {name: (part.white_box, part.black_box) for name, part in tested.items()}
-    excess = [run.bound - tested[name].claim for name, pair in runs.items() for run in pair if run]
+    excess = [run.bound - tested[name].ledger.epsilon for name, pair in runs.items() for run in pair if run]
     return [
         Measurement(
             id=AUDITED,
@@ -141,15 +160,16 @@ def claims_table(tested: dict[str, Tested], level: float) -> Table:
         for attacker, run in (("every step", part.white_box), ("the last weights alone", part.black_box)):
             if run is None:
                 continue
-            verdict = "the claim is false" if run.bound > part.claim else "no contradiction"
+            claim = part.ledger.epsilon
+            verdict = "the claim is false" if run.bound > claim else "no contradiction"
             guesses = f"{run.correct_count:,} of {run.guess_count:,}"
-            rows.append((name, attacker, part.claim, run.bound, run.ceiling, guesses, verdict))
+            rows.append((name, attacker, claim, run.bound, run.ceiling, guesses, verdict))
     return Table(
         title="Is the claim true? An attack on the retraining",
         note=(
             f"Each retraining was made once more with canaries, each in it by a fair coin, and an attacker guessed "
             f"which. One attacker sees every step, and looks for planted directions. The other sees the last weights "
-            f"alone, and looks for training rows with a wrong label; it usually proves nothing. The two lower bounds "
+            f"alone, and looks for training rows with a wrong label; it usually proves nothing. All lower bounds "
             f"hold together at {level * 100:g} %. The ceiling is the bound if every guess had been right. A bound "
             f"above the claim proves a fault; one below it proves no privacy."
         ),
@@ -175,8 +195,17 @@ CLIPPING = {
 """How rows were clipped, in words; each way was first tried against a loop over rows."""
 
 
-def ledger_facts(name: str, ledger: Ledger) -> Facts:
-    """Return the ledger as statements a reader can check, with what the budget does not cover."""
+def ledger_facts(name: str, ledger: Ledger, all_runs: Sequence[Ledger] = ()) -> Facts:
+    """Return the ledger as statements a reader can check, with what the budget does not cover.
+
+    `all_runs` are the trainings on the same rows that whoever chose this one may have looked at, it among them.
+    """
+    together = (
+        f"epsilon {composed_epsilon(all_runs, ledger.delta):.4g} for {runs_in_words(all_runs)}, whichever is chosen "
+        "(RDP accountant)"
+        if len(all_runs) > 1
+        else ""
+    )
     rows = (
         (
             "Guarantee",
@@ -202,6 +231,7 @@ def ledger_facts(name: str, ledger: Ledger) -> Facts:
             f"{ledger.tuning_runs} earlier runs declared: epsilon {ledger.epsilon_with_tuning:.4g} with them "
             "(RDP accountant)",
         ),
+        *((("All trainings together", together),) if together else ()),
         ("Initial weights", ledger.initial_weights),
         ("Trained", ledger.trained_part),
         ("Noise seed", ledger.seed_statement),

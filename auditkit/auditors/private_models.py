@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from auditkit.evidence.counts import tally
-from auditkit.evidence.measurement import Column, Curve, Exhibit, Line, Measurement, Slice, SliceChart, Table
-from auditkit.metrics.disparity import gap_measurements
+from auditkit.evidence.measurement import (
+    Column,
+    Curve,
+    Exhibit,
+    Line,
+    Measurement,
+    Slice,
+    SliceChart,
+    SliceTable,
+    Table,
+    Unit,
+)
+from auditkit.metrics.disparity import GAPS, gap_measurements
+from auditkit.metrics.estimates import Breakdown
 from auditkit.metrics.quality import quality_measurement
 from auditkit.metrics.rates import rate_measurement
 from auditkit.metrics.repetitions import slice_of_runs
@@ -21,12 +34,14 @@ Runs = dict[str, list[Predictions]]
 """What each model says of the audited rows: the original once, each epsilon once a seed."""
 
 ORIGINAL = "original"
-GAPS = ("demographic_parity_difference", "equalized_odds_difference")
+PICTURED = ("demographic_parity_difference", "equalized_odds_difference")
+"""The gaps that have a picture over epsilon; the table has all."""
+MEASURED_GAPS = tuple(f"privacy.{gap}_difference" for gap in GAPS)
 NIST = "NIST SP 800-226"
 
 
-def budgets_of(ledgers: dict[str, list[Ledger]]) -> list[Measurement]:
-    """Return the budget of each retraining, and of all of them together."""
+def budgets_of(ledgers: dict[str, list[Ledger]], all_runs: list[Ledger]) -> list[Measurement]:
+    """Return the budget of each retraining, and of all trainings on these rows together."""
     first = next(iter(ledgers.values()))[0]
     epsilon = Measurement(
         id="privacy.epsilon",
@@ -39,25 +54,31 @@ def budgets_of(ledgers: dict[str, list[Ledger]]) -> list[Measurement]:
         ),
         source=f"{NIST}; Opacus {first.accountant} accountant",
     )
-    released = [ledger for part in ledgers.values() for ledger in part]
     together = Measurement(
         id="privacy.epsilon_of_all_runs",
         unit="epsilon",
         better="lower",
         count=first.row_count,
-        value=composed_epsilon(released, first.delta),
-        source=f"{NIST}: the budget over all {len(released)} retrainings together; Opacus rdp accountant",
+        value=composed_epsilon(all_runs, first.delta),
+        source=f"{NIST}: the budget over {runs_in_words(all_runs)} together; Opacus rdp accountant",
     )
     return [epsilon, together]
+
+
+def runs_in_words(ledgers: Sequence[Ledger]) -> str:
+    """Return how many trainings on the same rows a report made, and how many were declared to have come before."""
+    declared = max(ledger.tuning_runs for ledger in ledgers)
+    before = f" and {declared:,} earlier ones" if declared else ""
+    return f"{len(ledgers):,} trainings of this report{before}"
 
 
 def measurements_of(subject: Subject, runs: Runs) -> list[Measurement]:
     """Return what each model is worth: over all rows, within groups, and in gaps between them."""
     level, min_group = subject.conf_level, subject.min_group
 
-    def measured(name: str, given: NDArray[Any]) -> Measurement:
+    def measured(name: str, given: NDArray[Any], groups: Breakdown | None = None) -> Measurement:
         classes = len(subject.schema.classes)
-        return quality_measurement(name, subject.labels, given, class_count=classes, level=level)
+        return quality_measurement(name, subject.labels, given, groups, class_count=classes, level=level)
 
     accuracy = side_by_side(
         "privacy.accuracy",
@@ -77,16 +98,20 @@ def measurements_of(subject: Subject, runs: Runs) -> list[Measurement]:
                 counts = tally((column,), names, codes, subject.labels, part.labels, subject.schema.classes)
                 rates = rate_measurement(counts, "accuracy", prefix="privacy", level=level, min_group=min_group)
                 found.setdefault(name, []).append(rates)
-                if subject.schema.task == "binary":
-                    pairs = gap_measurements(counts, prefix="privacy", level=level, min_group=min_group)
-                    gaps.setdefault(name, []).append({pair.id.partition(".")[2]: pair for pair in pairs})
+                chosen = GAPS if subject.schema.task == "binary" else ("accuracy",)
+                pairs = gap_measurements(counts, gaps=chosen, prefix="privacy", level=level, min_group=min_group)
+                gaps.setdefault(name, []).append({pair.id: pair for pair in pairs})
         measurements.append(by_group("privacy.accuracy", column, found))
-        for gap in GAPS if gaps else ():
-            measurements.append(
-                side_by_side(
-                    f"privacy.{gap}", {name: [part[gap] for part in parts] for name, parts in gaps.items()}, (column,)
-                )
-            )
+        groups = Breakdown((column,), names, codes, min_group)
+        in_groups = {
+            name: [measured("calibration_error", part.probabilities, groups) for part in parts]
+            for name, parts in runs.items()
+        }
+        measurements.append(by_group("privacy.calibration_error", column, in_groups))
+        for id in gaps[ORIGINAL][0]:
+            if id in MEASURED_GAPS:
+                several = {name: [part[id] for part in parts] for name, parts in gaps.items()}
+                measurements.append(side_by_side(id, several, (column,)))
     return measurements
 
 
@@ -160,8 +185,16 @@ def exhibits_of(
     for metric in ("accuracy", "calibration_error") if len(targets) > 1 else ():
         exhibits.append(frontier(metric, by[metric, ("retraining",)], targets))
     for column in subject.sensitive:
-        exhibits.append(who_pays("accuracy", by["accuracy", ("retraining", column)], column, list(runs)))
-        for gap in GAPS if len(targets) > 1 else ():
+        for metric in ("accuracy", "calibration_error"):
+            exhibits.append(who_pays(metric, by[metric, ("retraining", column)], column, list(runs)))
+        exhibits.append(
+            SliceTable(
+                title=f"Gaps between groups under each model: {column}",
+                measurements=tuple(id for id in MEASURED_GAPS if (id.partition(".")[2], ("retraining", column)) in by),
+                by=("retraining", column),
+            )
+        )
+        for gap in PICTURED if len(targets) > 1 else ():
             if (gap, ("retraining", column)) in by:
                 exhibits.append(frontier(f"{gap}, {column}", by[gap, ("retraining", column)], targets))
     return exhibits
@@ -211,6 +244,7 @@ def who_pays(metric: str, measured: Measurement, column: str, models: list[str])
         group = parts[0].name.removeprefix(f"{ORIGINAL} & ")
         rows.append((group, float(parts[0].count), *values, *losses))
     of_rates = measured.unit == "rate"
+    change: Unit = "number" if measured.unit == "number" else "rate_difference"
     return Table(
         title=f"Who pays for privacy: {metric.replace('_', ' ')} by {column}",
         note="The change is private minus original"
@@ -219,10 +253,7 @@ def who_pays(metric: str, measured: Measurement, column: str, models: list[str])
             Column(name=column),
             Column(name="rows", unit="rows"),
             *(Column(name=name, unit=measured.unit) for name in models),
-            *(
-                Column(name=f"change at {name}", unit="rate_difference" if of_rates else "number")
-                for name in models[1:]
-            ),
+            *(Column(name=f"change at {name}", unit=change) for name in models[1:]),
         ),
         rows=tuple(rows),
     )

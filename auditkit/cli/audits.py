@@ -42,6 +42,7 @@ from auditkit.cli.options import (
     Threshold,
     TrustModel,
     TrustPickle,
+    TuningRuns,
     WaiversFile,
     Where,
 )
@@ -87,6 +88,7 @@ def run(
         ),
     ] = None,
     clipping: ClippingOption = Clipping.auto,
+    tuning_runs: TuningRuns = 0,
     shadows: Annotated[
         int | None,
         typer.Option(
@@ -168,6 +170,7 @@ def run(
     from auditkit.output import output_folder, write_files
     from auditkit.render import render
     from auditkit.render.pdf import check_pdf
+    from auditkit.render.translation import page_name
     from auditkit.run import audit, new_run_id
     from auditkit.subject.bins import parse_bins
     from auditkit.subject.cache import cache_of
@@ -179,7 +182,7 @@ def run(
         if given and train_dataset is None:
             raise InputError(f"{option} needs the training rows; pass --train-dataset FILE.")
     key = None if sign is None else read_private_key(sign)
-    pages = [*(["html"] if lang != Language.en else []), *(["pdf"] if pdf else [])]
+    pages = [*(["html", "markdown"] if lang != Language.en else []), *(["pdf"] if pdf else [])]
     if pdf:
         check_pdf()
     run_id = new_run_id()
@@ -192,12 +195,14 @@ def run(
     settings["explainability"] = {"method": explain, "immutable": tuple(immutable or ()), "show_rows": show_rows}
     attack = {"shadows": shadows, "budget": budget, "samples": None if samples is None else str(samples)}
     settings["leakage"] = {name: value for name, value in attack.items() if value is not None}
-    if epsilon:
-        settings["privacy"] = {"epsilon": tuple(epsilon)}
-    private = {"seeds": seeds, "canaries": canaries, "clipping": None if clipping == "auto" else clipping.value}
-    private = {name: value for name, value in private.items() if value is not None}
-    if private:
-        settings["privacy"] = {**settings.get("privacy", {}), **private}
+    private = {
+        "epsilon": tuple(epsilon) if epsilon else None,
+        "seeds": seeds,
+        "canaries": canaries,
+        "clipping": None if clipping == "auto" else clipping.value,
+        "tuning_runs": tuning_runs or None,
+    }
+    settings["privacy"] = {name: value for name, value in private.items() if value is not None}
     if identity_terms is not None:
         settings["identity_terms"] = {"terms": read_term_groups(identity_terms)}
     if population is not None:
@@ -247,7 +252,7 @@ def run(
     if json_:
         sys.stdout.write(report.to_json())
     elif not quiet:
-        terminal.conclude(report, folder / "report.html")
+        terminal.conclude(report, folder / page_name("report.html", lang))
     raise typer.Exit(report.exit_code)
 
 

@@ -90,7 +90,6 @@ def retrain(
     Killed, it goes on when called again with the same options; steps that were lost count as spent.
     """
     from auditkit import terminal
-    from auditkit.output import output_folder
     from auditkit.subject.data import read_data
     from auditkit.subject.factory import read_arguments
     from auditkit.subject.model_file import open_model
@@ -121,11 +120,11 @@ def retrain(
             schema=lambda: opened.schema,
             trust_model=_trust(public_init, trust_model),
         )
-    with output_folder(out or model.parent) as place, terminal.progress(silent=quiet) as progress:
+    with terminal.progress(silent=quiet) as progress:
         done = retrain_model(
             opened,
             data,
-            out=place,
+            out=out or model.parent,
             epsilons=epsilon,
             delta=_delta(delta),
             public=public,

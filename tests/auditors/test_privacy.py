@@ -143,6 +143,10 @@ def test_the_claim_is_tested_by_canaries_and_judged(loans: Loans) -> None:
     assert excess is not None
     assert excess.value == pytest.approx(max(bounds) - (claim.value or 0), abs=0.02)  # a little fewer rows are in it
     assert excess.value < 0
+    assert claim.value is not None
+    together = report.measurement("privacy.epsilon_of_all_runs")
+    assert together is not None
+    assert (together.value or 0) > 1.3 * claim.value, "the training with canaries costs as much as the one without"
     outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
     table = next(part for part in outcome.exhibits if part.title.startswith("Is the claim true?"))
     assert isinstance(table, auditkit.Table)
@@ -151,6 +155,28 @@ def test_the_claim_is_tested_by_canaries_and_judged(loans: Loans) -> None:
     assert all(isinstance(row[4], float) and row[4] > 1 for row in table.rows)  # the ceiling
     judged = [finding for finding in report.findings if finding.measurement == "privacy.audited_epsilon_excess"]
     assert [finding.verdict for finding in judged] == ["pass"]
+
+
+def test_declared_runs_are_part_of_every_budget(loans: Loans) -> None:
+    report = auditkit.audit(
+        loans.model,
+        loans.test,
+        training_data=loans.train,
+        auditors=[Privacy(epsilon=(1.0, 2.0), tuning_runs=3)],
+        limit=200,
+    )
+    outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
+    ledger = next(part for part in outcome.exhibits if part.title == "Privacy ledger, epsilon 1")
+    assert isinstance(ledger, auditkit.Facts)
+    stated = dict(ledger.rows)
+    assert stated["Tuning"].startswith("3 earlier runs declared: epsilon ")
+    together = report.measurement("privacy.epsilon_of_all_runs")
+    assert together is not None
+    assert stated["All trainings together"] == (
+        f"epsilon {together.value:.4g} for 2 trainings of this report and 3 earlier ones, whichever is chosen "
+        "(RDP accountant)"
+    )
+    assert (together.value or 0) > 4, "three earlier runs, each as costly as the one at epsilon 2"
 
 
 def test_a_training_that_learns_rows_by_heart_is_caught_from_its_last_weights(
@@ -207,24 +233,37 @@ def test_a_release_whose_claim_was_not_tested_is_incomplete(loans: Loans) -> Non
     assert finding.verdict == "not_run"
 
 
-def test_an_archive_of_one_batch_size_is_attacked_by_loss_alone_and_not_retrained(loans: Loans, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore")  # torch.export's and torch.jit's own
+def test_programs_are_retrained_attacked_and_tested_but_for_torchscript(loans: Loans, tmp_path: Path) -> None:
     model = open_model(loans.model)
-    path = tmp_path / "static.pt2"
-    torch.export.save(torch.export.export(model.module, (torch.zeros(5, model.schema.input_width),)), path)
-    trust = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    report = auditkit.audit(
-        path,
-        loans.test,
-        training_data=loans.train,
-        schema=model.schema,
-        trust_model=trust,
-        auditors=[Privacy(), Leakage()],
-        limit=200,
-    )
-    privacy, leakage = (
-        next(part for part in report.outcomes if part.auditor == name) for name in ("privacy", "leakage")
-    )
-    assert "fresh weights cannot be drawn: a torch.export program" in (privacy.reason or "")
+    zeros = torch.zeros(5, model.schema.input_width)
+    archive, script = tmp_path / "model.pt2", tmp_path / "script.pt"
+    rows = ({0: torch.export.Dim("rows", min=2)},)
+    torch.export.save(torch.export.export(model.module, (zeros,), dynamic_shapes=rows), archive)
+    torch.jit.save(torch.jit.trace(model.module, (zeros,)), script)
+    found = {}
+    for path in (archive, script):
+        report = auditkit.audit(
+            path,
+            loans.test,
+            training_data=loans.train,
+            schema=model.schema,
+            trust_model=f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}",
+            auditors=[Privacy(canaries=20), Leakage(shadows=2)],
+            limit=200,
+        )
+        found[path] = {part.auditor: part for part in report.outcomes}
+    privacy, leakage = found[archive]["privacy"], found[archive]["leakage"]
+    assert (privacy.reason, privacy.error, leakage.error) == (None, None, None)
+    assert {"privacy.epsilon", "privacy.audited_epsilon"} <= {part.id for part in privacy.measurements}
+    (ledger,) = [part for part in privacy.exhibits if isinstance(part, auditkit.Facts)]
+    stated = [words for _, words in ledger.rows]
+    assert any("drawn as torch.nn draws the layer whose operator reads them" in words for words in stated)
+    assert any("the exported graph" in words for words in stated)
+    assert any("without dropout" in note for note in privacy.notes)
+    assert any(part.title == "How the shadow models were made" for part in leakage.exhibits)
+    privacy, leakage = found[script]["privacy"], found[script]["leakage"]
+    assert "fresh weights cannot be drawn: a TorchScript program" in (privacy.reason or "")
     assert any("only the LOSS attack was made" in note for note in leakage.notes)
 
 
@@ -238,6 +277,7 @@ def test_an_archive_of_one_batch_size_is_attacked_by_loss_alone_and_not_retraine
         ({"epsilon": (3.0, 3.0)}, "twice"),
         ({"seeds": 0}, "seeds must be"),
         ({"canaries": 5}, "canaries must be"),
+        ({"tuning_runs": -1}, "tuning_runs must be"),
     ],
 )
 def test_settings_are_validated(settings: dict[str, object], words: str) -> None:

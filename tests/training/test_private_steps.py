@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from scipy.stats import binom
 from torch import nn
 
 from auditkit.errors import NotRun
-from auditkit.training import private
+from auditkit.training import chunked, private
 from auditkit.training.clipping import Way, summed_by
 from auditkit.training.per_row import ClippedSum, looped_gradients
 from auditkit.training.private import as_one_vector, fit_private, poisson_sample, private_step
@@ -58,9 +58,7 @@ def one_step(
     return weights(module) - before
 
 
-@EACH
-def test_mean_clipping_would_be_caught(way: Way) -> None:
-    """Planted bug: clipping the batch's mean lets one row's gradient through whole."""
+def check_that_one_row_moves_a_step_by_no_more_than_its_share(way: Way) -> None:
     inputs = torch.cat([torch.zeros(31, 4), torch.full((1, 4), 1e3)])
     labels = torch.zeros(32, dtype=torch.int64)
     layer = nn.Linear(4, 3)
@@ -69,7 +67,31 @@ def test_mean_clipping_would_be_caught(way: Way) -> None:
     assert looped_gradients(module, inputs, labels, "logits")[0][-1].norm() > 100
     without = one_step(copy.deepcopy(module), inputs[:-1], labels[:-1], clip=0.1, sigma=0, batch=32, way=way)
     with_it = one_step(copy.deepcopy(module), inputs, labels, clip=0.1, sigma=0, batch=32, way=way)
-    assert (with_it - without).norm() <= 0.1 / 32 * (1 + 1e-3)  # float32 rounds the weights
+    assert (with_it - without).norm() <= 0.1 / 32 * (1 + 1e-3), "a row beyond its bound"  # float32 rounds the weights
+
+
+@EACH
+def test_one_row_moves_a_step_by_no_more_than_its_share(way: Way) -> None:
+    check_that_one_row_moves_a_step_by_no_more_than_its_share(way)
+
+
+def clip_the_mean(
+    gradients: Sequence[torch.Tensor], max_grad_norm: torch.Tensor, counted: torch.Tensor
+) -> list[torch.Tensor]:
+    sums = [part.sum(0) for part in gradients]
+    norm = torch.stack([part.norm() for part in sums]).norm() / len(counted)
+    return [part * (max_grad_norm / norm).clamp(max=1) for part in sums]
+
+
+def test_clipping_the_mean_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted bug: the batch's mean is clipped, not each row's gradient; a training finds that out by itself too."""
+    monkeypatch.setattr(chunked, "clip_and_sum", clip_the_mean)
+    with pytest.raises(AssertionError, match="a row beyond its bound"):
+        check_that_one_row_moves_a_step_by_no_more_than_its_share("chunked")
+    inputs = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+    labels = (inputs[:, 0] > 0).astype(np.int64)
+    with pytest.raises(NotRun, match=r"chunked: the sum over 8 rows is .* away from a loop over them"):
+        fit_private(mlp(2), inputs, labels, epsilon=3, epochs=1, clipping="chunked", device=CPU)
 
 
 @EACH
