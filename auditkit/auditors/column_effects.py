@@ -10,9 +10,8 @@ from auditkit.attribution import effects
 from auditkit.attribution.columns import Attributed
 from auditkit.attribution.shapley import shapley_interactions
 from auditkit.auditors.explained_rows import sliced
-from auditkit.auditors.trust import RATIO_METHOD
-from auditkit.evidence.measurement import Curve, Exhibit, Interval, Line, Measurement, Slice, SliceChart
-from auditkit.metrics.attributions import ratio_of_means
+from auditkit.evidence.measurement import Curve, Exhibit, Line, Measurement, SliceChart
+from auditkit.metrics.attributions import largest_first, ratio_slices
 from auditkit.subject.subject import Subject
 
 CURVE_COUNT = 4
@@ -62,23 +61,9 @@ def interactions(subject: Subject, given: Attributed) -> tuple[list[Measurement]
     rows = np.random.default_rng([subject.seed, 3]).permutation(len(given.size))[:INTERACTION_ROWS]
     found = np.abs(shapley_interactions(given.explained.take(rows), top.tolist()))
     names = [f"{given.columns[one]} x {given.columns[other]}" for one, other in combinations(top, 2)]
-    level, total = subject.conf_level, given.size[rows].sum(axis=1)
-    value, low, high = ratio_of_means(found, total, level=level)
-    _, wide_low, wide_high = ratio_of_means(found, total, level=level, family_size=len(names))
-    family = f"{RATIO_METHOD}, Bonferroni over {len(names)} pairs"
-    slices = [
-        Slice(
-            name=names[pair],
-            value=float(value[pair]),
-            count=len(rows),
-            interval=Interval(low=float(low[pair]), high=float(high[pair]), level=level, method=RATIO_METHOD),
-            simultaneous_interval=Interval(
-                low=float(wide_low[pair]), high=float(wide_high[pair]), level=level, method=family
-            ),
-        )
-        for pair in np.argsort(-value, kind="stable")
-    ]
-    measurement = sliced("interaction_ratio", ("pair",), slices, len(rows), "ratio", INTERACTIONS)
+    total = given.size[rows].sum(axis=1)
+    slices = ratio_slices(names, found, total, level=subject.conf_level, what="pairs", most=np.inf)
+    measurement = sliced("interaction_ratio", ("pair",), largest_first(slices), len(rows), "ratio", INTERACTIONS)
     chart = SliceChart(
         title="Pairs of columns that work together",
         note=f"Of the {len(top)} columns that weigh most: how far two columns together move the decision by more, or "

@@ -14,10 +14,10 @@ from auditkit.auditors.adverse_decisions import adverse_decisions
 from auditkit.auditors.column_effects import direction_curves, interactions
 from auditkit.auditors.column_trust import by_layer, trust_checks
 from auditkit.auditors.explained_parts import sample_notes, settings
-from auditkit.auditors.explained_rows import groups_of, sample_rows, share_interval, sliced
+from auditkit.auditors.explained_rows import groups_of, sample_rows, sliced
 from auditkit.auditors.profiles import profiles
 from auditkit.auditors.proxy_shares import sensitive_shares
-from auditkit.auditors.trust import RATIO_METHOD, checks_table, failed_checks, stamped, trust_notes
+from auditkit.auditors.trust import checks_table, failed_checks, stamped, trust_notes
 from auditkit.evidence.measurement import (
     Column,
     Evidence,
@@ -26,7 +26,7 @@ from auditkit.evidence.measurement import (
     SliceChart,
     Table,
 )
-from auditkit.metrics.attributions import ratio_of_means
+from auditkit.metrics.attributions import largest_first, ratio_interval, ratio_of_means, ratio_slices
 from auditkit.subject.subject import Subject
 
 FEWEST_ROWS, COLUMNS_SHOWN, GROUPS_SHOWN = 30, 8, 8
@@ -101,22 +101,8 @@ def explain_columns(
 
 def shares(given: Attributed, *, level: float) -> Measurement:
     """Return `explainability.attribution_share`: the mean absolute attribution of each column over that of all."""
-    size, columns = given.size, given.columns
-    value, low, high = ratio_of_means(size, size.sum(axis=1), level=level)
-    _, wide_low, wide_high = ratio_of_means(size, size.sum(axis=1), level=level, family_size=len(columns))
-    slices = [
-        Slice(
-            name=columns[index],
-            value=float(value[index]),
-            count=len(size),
-            interval=share_interval(low[index], high[index], level, RATIO_METHOD),
-            simultaneous_interval=share_interval(
-                wide_low[index], wide_high[index], level, f"{RATIO_METHOD}, Bonferroni over {len(columns)} columns"
-            ),
-        )
-        for index in np.argsort(-value, kind="stable")
-    ]
-    return sliced("attribution_share", ("column",), slices, len(size), "share", given.source)
+    slices = ratio_slices(given.columns, given.size, given.size.sum(axis=1), level=level, what="columns")
+    return sliced("attribution_share", ("column",), largest_first(slices), len(given.size), "share", given.source)
 
 
 def group_shares(subject: Subject, given: Attributed, column: str) -> tuple[Measurement, Table]:
@@ -149,7 +135,7 @@ def _shares_by(
                 name=f"{columns[index]} & {name}",
                 value=float(value[index]),
                 count=len(part),
-                interval=share_interval(low[index], high[index], level, RATIO_METHOD),
+                interval=ratio_interval(low[index], high[index], level),
             )
             for index in range(len(columns))
         ]

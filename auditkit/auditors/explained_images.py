@@ -22,21 +22,20 @@ from auditkit.auditors.explained_parts import (
     shown_rows,
     trust_checks,
 )
-from auditkit.auditors.trust import RATIO_METHOD, checks_table, failed_checks, stamp, trust_notes
+from auditkit.auditors.explained_rows import sliced
+from auditkit.auditors.trust import checks_table, failed_checks, stamp, trust_notes
 from auditkit.evidence.measurement import (
     Evidence,
     Exhibit,
     Grid,
     HeatMaps,
-    Interval,
     Measurement,
     Panel,
-    Slice,
     SliceChart,
     grid_of,
 )
 from auditkit.evidence.sentences import number, span
-from auditkit.metrics.attributions import ratio_of_means
+from auditkit.metrics.attributions import ratio_slices
 from auditkit.subject.subject import Subject
 
 SIDE = 56
@@ -160,32 +159,8 @@ def _first(regions: Measurement) -> str:
 def _region_shares(size: Floats, source: str, *, level: float) -> Measurement:
     """Return `explainability.region_attribution_share`: the absolute attribution in each ninth of the image."""
     by_region = sum_over(size, squares(size.shape[1], size.shape[2], 3))
-    value, low, high = ratio_of_means(by_region, by_region.sum(axis=1), level=level)
-    _, wide_low, wide_high = ratio_of_means(by_region, by_region.sum(axis=1), level=level, family_size=len(REGIONS))
-    slices = tuple(
-        Slice(
-            name=name,
-            value=float(value[place]),
-            count=len(size),
-            interval=Interval(low=float(low[place]), high=float(min(high[place], 1)), level=level, method=RATIO_METHOD),
-            simultaneous_interval=Interval(
-                low=float(wide_low[place]),
-                high=float(min(wide_high[place], 1)),
-                level=level,
-                method=f"{RATIO_METHOD}, Bonferroni over {len(REGIONS)} regions",
-            ),
-        )
-        for place, name in enumerate(REGIONS)
-    )
-    return Measurement(
-        id="explainability.region_attribution_share",
-        by=("region",),
-        unit="share",
-        better="neither",
-        count=len(size),
-        slices=slices,
-        source=source,
-    )
+    slices = ratio_slices(REGIONS, by_region, by_region.sum(axis=1), level=level, what="regions")
+    return sliced("region_attribution_share", ("region",), slices, len(size), "share", source)
 
 
 def _class_maps(

@@ -65,8 +65,3 @@ def rate_slices(hits: Mapping[str, NDArray[np.bool_]], level: float) -> list[Sli
             )
         )
     return slices
-
-
-def share_interval(low: float, high: float, level: float, method: str) -> Interval:
-    """Return the interval of a share, which cannot pass 1."""
-    return Interval(low=float(low), high=float(min(high, 1.0)), level=level, method=method)

@@ -25,10 +25,10 @@ from auditkit.auditors.explained_parts import (
     trust_checks,
 )
 from auditkit.auditors.term_attributions import phrases, term_directions, term_shares, words
-from auditkit.auditors.trust import RATIO_METHOD, checks_table, failed_checks, stamp, trust_notes
-from auditkit.evidence.measurement import Column, Evidence, Exhibit, Interval, Measurement, SliceChart, Table
+from auditkit.auditors.trust import checks_table, failed_checks, stamp, trust_notes
+from auditkit.evidence.measurement import Column, Evidence, Exhibit, Measurement, SliceChart, Table
 from auditkit.evidence.sentences import number, span
-from auditkit.metrics.attributions import ratio_of_means
+from auditkit.metrics.attributions import ratio_interval, ratio_of_means
 from auditkit.subject.subject import Subject
 from auditkit.subject.tokens import FIRST_WORD, PADDING, UNKNOWN
 
@@ -173,7 +173,7 @@ def _unknown_rate(ids: NDArray[np.int64], *, level: float) -> Measurement:
         unit="rate",
         better="lower",
         count=len(ids),
-        interval=Interval(low=float(low[0]), high=float(min(high[0], 1)), level=level, method=RATIO_METHOD),
+        interval=ratio_interval(low[0], high[0], level),
         source="in-house: what the model cannot see, no explanation can show",
     )
 

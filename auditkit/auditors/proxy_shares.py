@@ -9,11 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from auditkit.attribution.columns import Attributed
-from auditkit.auditors.explained_rows import share_interval, sliced
-from auditkit.auditors.trust import RATIO_METHOD
+from auditkit.auditors.explained_rows import sliced
 from auditkit.evidence.intervals import simultaneous_level
 from auditkit.evidence.measurement import Column, Evidence, Exhibit, Interval, Measurement, Slice, Table
-from auditkit.metrics.attributions import ratio_of_means, ratio_replicates
+from auditkit.metrics.attributions import ratio_interval, ratio_of_means, ratio_replicates
 from auditkit.metrics.proxies import FITTED_ROWS, JUDGED_ROWS, columns_alone
 from auditkit.metrics.ranking import roc_auc_interval
 from auditkit.subject.bins import binned
@@ -140,4 +139,4 @@ def _share(given: Attributed, chosen: set[str], what: str, level: float) -> tupl
         return 0.0, Interval(low=0.0, high=0.0, level=level, method=f"exact: no {what} is an input"), ()
     part, whole = size[:, places].sum(axis=1), size.sum(axis=1)
     point, low, high = ratio_of_means(part[:, None], whole, level=level)
-    return float(point[0]), share_interval(low[0], high[0], level, RATIO_METHOD), ratio_replicates(part, whole)
+    return float(point[0]), ratio_interval(low[0], high[0], level), ratio_replicates(part, whole)

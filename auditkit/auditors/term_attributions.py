@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from auditkit.attribution.decision import Floats
-from auditkit.auditors.trust import RATIO_METHOD
 from auditkit.evidence.intervals import mean_interval, simultaneous_level
 from auditkit.evidence.measurement import Interval, Measurement, Slice
-from auditkit.metrics.attributions import ratio_of_means
+from auditkit.metrics.attributions import largest_first, ratio_slices
 from auditkit.subject.subject import Subject
 from auditkit.subject.tokens import FIRST_WORD, PADDING
 
@@ -86,23 +85,15 @@ def term_directions(terms: Terms, source: str, *, level: float) -> Measurement:
     for place, name in enumerate(terms.names):
         held = terms.sums.data[terms.sums.indptr[place] : terms.sums.indptr[place + 1]]
         mean, variance = held.mean(), held.var(ddof=1)
-        low, high = (float(end) for end in mean_interval(mean, variance, len(held), level))
-        wide_low, wide_high = (float(end) for end in mean_interval(mean, variance, len(held), together))
-        slices.append(
-            Slice(
-                name=name,
-                value=float(mean),
-                count=len(held),
-                interval=Interval(low=low, high=high, level=level, method="Student's t over texts"),
-                simultaneous_interval=Interval(
-                    low=wide_low,
-                    high=wide_high,
-                    level=level,
-                    method=f"Student's t over texts, Sidak over {len(terms.names):,} {terms.what}s",
-                ),
-            )
+        ends = [
+            tuple(float(end) for end in mean_interval(mean, variance, len(held), each)) for each in (level, together)
+        ]
+        alone, wide = (
+            Interval(low=low, high=high, level=level, method=f"Student's t over texts{family}")
+            for (low, high), family in zip(ends, ("", f", Sidak over {len(terms.names):,} {terms.what}s"), strict=True)
         )
-    slices.sort(key=lambda part: -(part.value or 0.0))
+        slices.append(Slice(name=name, value=float(mean), count=len(held), interval=alone, simultaneous_interval=wide))
+    slices = largest_first(slices)
     shown = slices if len(slices) <= 2 * SHOWN else slices[:SHOWN] + slices[-SHOWN:]
     return Measurement(
         id=f"explainability.{terms.what}_attribution",
@@ -121,27 +112,15 @@ def term_shares(terms: Terms, source: str, *, level: float, name: str = "word_at
     chosen = np.argsort(-_per_column(terms.sizes), kind="stable")[:SHOWN]
     slices: list[Slice] = []
     if len(chosen):
-        columns, total = terms.sizes[:, chosen].toarray(), _per_row(terms.sizes) + terms.rest
-        value, low, high = ratio_of_means(columns, total, level=level)
-        # The words were chosen among all: the intervals that allow for it hold for every one of them.
-        _, wide_low, wide_high = ratio_of_means(columns, total, level=level, family_size=len(terms.names))
-        for place, index in enumerate(chosen):
-            slices.append(
-                Slice(
-                    name=terms.names[index],
-                    value=float(value[place]),
-                    count=int(terms.counts[index]),
-                    interval=Interval(
-                        low=float(low[place]), high=float(min(high[place], 1)), level=level, method=RATIO_METHOD
-                    ),
-                    simultaneous_interval=Interval(
-                        low=float(wide_low[place]),
-                        high=float(min(wide_high[place], 1)),
-                        level=level,
-                        method=f"{RATIO_METHOD}, Bonferroni over {len(terms.names):,} {terms.what}s",
-                    ),
-                )
-            )
+        slices = ratio_slices(
+            [terms.names[index] for index in chosen],
+            terms.sizes[:, chosen].toarray(),
+            _per_row(terms.sizes) + terms.rest,
+            level=level,
+            what=f"{terms.what}s",
+            chosen_from=len(terms.names),
+            counts=terms.counts[chosen].tolist(),
+        )
     return Measurement(
         id=f"explainability.{name}",
         by=(terms.what,),

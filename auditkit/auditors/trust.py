@@ -10,11 +10,8 @@ import numpy as np
 from auditkit.attribution.decision import Floats
 from auditkit.evidence.intervals import mean_interval
 from auditkit.evidence.measurement import Column, Exhibit, Interval, Measurement, Table
-from auditkit.metrics.attributions import ratio_of_means, ratio_replicates
+from auditkit.metrics.attributions import ratio_interval, ratio_of_means, ratio_replicates
 from auditkit.metrics.replicates import replicates
-
-RATIO_METHOD = "delta method for a ratio of means"
-GRADIENTS = "Sundararajan et al. 2017, arXiv:1703.01365"
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def ratio_measurement(name: str, numerators: Floats, denominators: Floats, sourc
         unit="ratio",
         better="lower",
         count=len(numerators),
-        interval=Interval(low=float(low[0]), high=float(high[0]), level=level, method=RATIO_METHOD),
+        interval=ratio_interval(low[0], high[0], level, most=np.inf),
         replicates=ratio_replicates(numerators, denominators),
         source=source,
     )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from auditkit.evidence.measurement import Interval, Slice
 from auditkit.metrics.replicates import replicates
 
 Floats = NDArray[np.float64]
+
+RATIO_METHOD = "delta method for a ratio of means"
 
 
 def sum_by_column(attributions: Floats, cells: dict[str, slice]) -> Floats:
@@ -62,3 +67,52 @@ def ratio_of_means(
     z = norm.ppf(1 - (1 - level) / (2 * family_size))
     half = z * spread / (np.sqrt(len(residuals)) * total)
     return value, np.maximum(value - half, 0.0), value + half
+
+
+def ratio_interval(low: float, high: float, level: float, *, family: str = "", most: float = 1.0) -> Interval:
+    """Return the ends that `ratio_of_means` gives as an interval of a ratio that cannot pass `most`."""
+    return Interval(low=float(low), high=float(min(high, most)), level=level, method=RATIO_METHOD + family)
+
+
+def ratio_slices(
+    names: Sequence[str],
+    numerators: Floats,
+    denominators: Floats,
+    *,
+    level: float,
+    what: str,
+    chosen_from: int | None = None,
+    counts: Sequence[int] | None = None,
+    most: float = 1.0,
+) -> list[Slice]:
+    """Return the ratio of means of each column, (rows, columns), with an interval for it and one for all at once.
+
+    Args:
+        names: what each column is called.
+        numerators: (rows, columns), not negative.
+        denominators: (rows,), not negative, with a positive mean.
+        level: confidence level in (0, 1).
+        what: what the columns are, in the plural.
+        chosen_from: of how many columns these were chosen; the intervals at once hold for all of them.
+        counts: on how many rows each column rests; default: all.
+        most: what no ratio can pass.
+    """
+    size = chosen_from or len(names)
+    value, low, high = ratio_of_means(numerators, denominators, level=level)
+    _, wide_low, wide_high = ratio_of_means(numerators, denominators, level=level, family_size=size)
+    family = f", Bonferroni over {size:,} {what}"
+    return [
+        Slice(
+            name=name,
+            value=float(value[place]),
+            count=len(denominators) if counts is None else int(counts[place]),
+            interval=ratio_interval(low[place], high[place], level, most=most),
+            simultaneous_interval=ratio_interval(wide_low[place], wide_high[place], level, family=family, most=most),
+        )
+        for place, name in enumerate(names)
+    ]
+
+
+def largest_first(slices: Sequence[Slice]) -> list[Slice]:
+    """Return slices by their value, the largest first."""
+    return sorted(slices, key=lambda part: -(part.value or 0.0))
