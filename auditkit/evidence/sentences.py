@@ -19,6 +19,9 @@ COMPARISONS = {
 }
 
 
+TITLES = {"weak_spots.row_share": "Share of rows in weak spots"}
+"""The words of ids that say too little where they stand alone."""
+
 ABBREVIATIONS = {name.lower(): name for name in ("ROC", "AUC", "RMSE", "MAE")}
 
 
@@ -28,6 +31,8 @@ def title(measurement_id: str) -> str:
     >>> title("leakage.true_positive_rate_at_0_1_percent")
     'True positive rate at 0.1 percent'
     """
+    if measurement_id in TITLES:
+        return TITLES[measurement_id]
     words = re.sub(r"(\d)_(\d)", r"\1.\2", measurement_id.partition(".")[2]).replace("_", " ")
     words = " ".join(ABBREVIATIONS.get(word, word) for word in words.split())
     return words[:1].upper() + words[1:]

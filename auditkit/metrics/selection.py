@@ -247,7 +247,7 @@ def impact_exhibit(
             row.impact_ratio,
             f"{interval.low:.3f} to {interval.high:.3f}" if interval else None,
             _against_four_fifths(row.impact_ratio, interval),
-            p_values.get(row.category),
+            _shown_p(p_values.get(row.category)),
         ]
         if above:
             other = above[row.category]
@@ -271,6 +271,10 @@ def impact_exhibit(
         columns=tuple(columns),
         rows=tuple(rows),
     )
+
+
+def _shown_p(p_value: float | None) -> str | float | None:
+    return "< 0.0001" if p_value is not None and p_value < 1e-4 else p_value
 
 
 def _against_four_fifths(value: float | None, interval: Interval | None) -> str | None:

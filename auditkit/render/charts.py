@@ -210,8 +210,7 @@ def _slice_row(
         f"<g><title>{_escape(said)}</title>",
         f'<line class="axis" x1="{x(marks[0])}" x2="{x(marks[-1])}" y1="{middle}" y2="{middle}"/>',
         # The inner picture cuts off a name that is wider than its place, whatever the letters.
-        f'<svg class="name" x="{_LEFT}%" y="{text - 15}" width="62%" height="20"><text x="0" y="15">'
-        f"{_escape(shorten(part.name, 30))}</text></svg>",
+        f'<svg class="name" x="{_LEFT}%" y="{text - 15}" width="62%" height="20">{_names(part.name)}</svg>',
         f'<text class="value" x="{_RIGHT}%" y="{text}" text-anchor="end">'
         f'<tspan class="count">n = {part.count:,}\u2003</tspan>{number(value, unit)}</text>',
     ]
@@ -235,6 +234,17 @@ def _slice_row(
     if not bars:
         pieces.append(f'<circle class="dot" cx="{x(value)}" cy="{middle}" r="5"/>')
     return "".join([*pieces, "</g>"])
+
+
+def _names(name: str) -> str:
+    """The name as far as it fits under a picture of half the page, and as far as it fits under a wide one."""
+    short, long = shorten(name, 30), shorten(name, 54)
+    if short == long:
+        return f'<text x="0" y="15">{_escape(short)}</text>'
+    return (
+        f'<text class="short-name" x="0" y="15">{_escape(short)}</text>'
+        f'<text class="whole-name" x="0" y="15">{_escape(long)}</text>'
+    )
 
 
 def _ends(part: Slice) -> Iterable[float]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import html as standard_html
 import json
 from functools import cache
-from importlib import resources
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from auditkit.evidence.measurement import Curve, Line, Measurement, Slice, SliceChart, SliceTable, Unit
@@ -19,8 +18,9 @@ from auditkit.evidence.waivers import Waiver
 from auditkit.render import charts
 from auditkit.render.next_steps import next_steps
 from auditkit.render.pictures import HEAT, INK, picture
-from auditkit.render.summary import WORDS, attention, headline, judged_limits, not_examined, tally, worst_of_each_limit
-from auditkit.render.text import bounds, counted, shipped_name, shorten, unbroken, visible
+from auditkit.render.summary import attention, headline, judged_limits, not_examined, tally, worst_of_each_limit
+from auditkit.render.templates import page_environment, stylesheet
+from auditkit.render.text import counted, shipped_name
 from auditkit.render.translation import names_of, translated
 from auditkit.render.words import words_of
 
@@ -71,34 +71,18 @@ def _page(report: Report, *, contents: bool) -> str:
         waivers=_waivers(report),
         methods=_methods(report),
         units=_units(report),
-        css=Markup(_file("card.css")),  # noqa: S704  # our own file
+        css=stylesheet("card.css"),
         strip=_strip,
     )
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FunctionLoader(_file),
-        autoescape=True,
-        extensions=["jinja2.ext.do"],
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
+    environment = page_environment()
     environment.globals |= {
         "words_of": words_of,
-        "verdict_words": WORDS,
         "directions": DIRECTIONS,
-        "number": number,
-        "unbroken": unbroken,
-        "title": title,
-        "bounds": bounds,
         "bound_words": bound_words,
-        "counted": counted,
-        "shorten": shorten,
         "slices_figure": _slices_figure,
         "slice_rows": _slice_rows,
         "curve_tables": _curve_tables,
@@ -113,13 +97,8 @@ def _environment() -> Environment:
         "shipped_name": shipped_name,
         "plain": _plain,
         "conditions": _conditions,
-        "day": lambda moment: f"{moment.day} {moment:%B %Y}",
     }
     return environment
-
-
-def _file(name: str) -> str:
-    return resources.files("auditkit.render").joinpath(name).read_text(encoding="utf-8")
 
 
 def _svg(text: str) -> Markup:
@@ -181,8 +160,8 @@ def _curve_figure(curve: Curve, names: frozenset[str]) -> Markup:
 
 
 def _headed(text: str, names: frozenset[str]) -> str:
-    """Begin a heading with a capital, unless it is a name of the data's own."""
-    return text if names.issuperset(text.split(" & ")) else text[:1].upper() + text[1:]
+    """Begin a heading with a capital, unless it is a name of the data's own, or a symbol such as n."""
+    return text if len(text) == 1 or names.issuperset(text.split(" & ")) else text[:1].upper() + text[1:]
 
 
 class CurveTable(NamedTuple):

@@ -8,11 +8,11 @@ import os
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib import resources
 
 from auditkit.errors import InputError
 from auditkit.evidence.report import Report
 from auditkit.render.html import render_html
+from auditkit.render.templates import packaged
 
 _LINES = "polyline.line { stroke-width: 7; } .identity { stroke-width: 4; }"
 """WeasyPrint lacks `vector-effect`: the strokes of a stretched plot shrink with it, to about a quarter."""
@@ -87,7 +87,7 @@ def for_paper(page: str) -> str:
 @cache
 def _styles() -> tuple[str, str, str]:
     """The rules of card.css for glyphs, charts, and charts in Chinese, in the colours of a light page."""
-    css = _file("card.css")
+    css = packaged("card.css")
     colours = dict(re.findall(r"--([\w-]+): ([^;]+);", css.partition("}")[0]))
     glyphs = "".join(re.findall(r"(?m)^\.(?:glyph|solid|cut|open)[ .,].*$", css))
     charts = css.partition("/* Charts */")[2].partition("@media")[0]
@@ -99,8 +99,4 @@ def _styles() -> tuple[str, str, str]:
 
 @cache
 def _shapes() -> dict[str, str]:
-    return dict(re.findall(r'<symbol id="shape-([\w-]+)"[^>]*>(.*?)</symbol>', _file("shapes.svg"), re.DOTALL))
-
-
-def _file(name: str) -> str:
-    return resources.files("auditkit.render").joinpath(name).read_text(encoding="utf-8")
+    return dict(re.findall(r'<symbol id="shape-([\w-]+)"[^>]*>(.*?)</symbol>', packaged("shapes.svg"), re.DOTALL))

@@ -62,6 +62,14 @@ def test_small_categories_are_named_and_hidden_ones_counted():
     assert "Not shown: 2 categories (12 rows)." in table.note
 
 
+def test_a_p_value_too_small_to_read_is_bounded():
+    counts = counts_of(A=(3, 1000), B=(280, 900))
+    ratio, fisher = selection.impact_ratio_measurement(counts), selection.fisher_measurement(counts)
+    rows = selection.impact_exhibit(counts, None, {"impact_ratio": ratio, "fisher_exact_p": fisher}).rows
+    assert [row[8] for row in rows] == ["< 0.0001", None]
+    assert fisher.slices[0].value < 1e-4
+
+
 def naive_fisher(a, n, b, m):
     total = a + b
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from auditkit.evidence.measurement import Curve, Interval, Line, Measurement, Slice
 from auditkit.evidence.policy import Limit
 from auditkit.render.charts import ROWS_SHOWN, curve_chart, drawn_slices, slices_chart, strip, ticks, undrawn
+from auditkit.render.text import shorten
 
 
 def measurement(*slices: Slice, unit: str = "rate") -> Measurement:
@@ -180,3 +181,10 @@ def test_zeros_can_be_left_out_and_are_counted() -> None:
     assert [one.name for one in drawn_slices(some, zeros=False)] == ["b"]
     assert undrawn(some, zeros=False) == ["2 of 3 values are zero, and not drawn; the table lists all."]
     assert undrawn(some) == []
+
+
+def test_a_long_name_is_there_in_both_lengths_and_a_short_one_once() -> None:
+    long = "marital_status = Married-civ-spouse and sex = F"
+    chart = slices_chart(measurement(part(long, 0.2), part("Male", 0.1)), heading="h")
+    texts = re.findall(r'<text[^>]* y="15">(.*?)</text>', chart)
+    assert texts == [shorten(long, 30), long, "Male"]
