@@ -17,6 +17,7 @@ from scipy import stats
 
 from auditkit.errors import InputError
 from auditkit.evidence.intervals import normal_quantile
+from auditkit.metrics.drift import holm
 from auditkit.progress import Progress, silent
 
 CANDIDATES = 20
@@ -104,24 +105,10 @@ def search_weak_spots(
         # Given the rows of the slice, errors that fall at random are hypergeometric: exact at any count.
         p_value = float(stats.hypergeom.sf(here - 1, total, wrong, rows)) if rows >= min_group else 1.0
         spots.append(WeakSpot(where, found_errors, found_rows, here, rows, p_value))
-    corrected = holm([spot.p_value for spot in spots])
+    corrected = holm(np.array([spot.p_value for spot in spots])).tolist()
     spots = [spot._replace(p_value=p) for spot, p in zip(spots, corrected, strict=True)]
     spots.sort(key=lambda spot: -spot.error_count / max(spot.row_count, 1))
     return Search(slice_count, tuple(spots), wrong, total, second)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected for their number (Holm 1979): each under a holds all of them to a together.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    corrected = [1.0] * len(p_values)
-    highest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, p_values[place] * (len(p_values) - rank)))
-        corrected[place] = highest
-    return corrected
 
 
 _Slices = dict[tuple[int, ...], tuple[NDArray[np.int64], NDArray[np.int64]]]

@@ -53,3 +53,4 @@ def test_the_interval_holds_its_level(kind):
 def test_holm_agrees_with_statsmodels(values):
     p_values = np.array(values)
     np.testing.assert_allclose(holm(p_values), multipletests(p_values, method="holm")[1])
+    assert holm(np.array([])).tolist() == []

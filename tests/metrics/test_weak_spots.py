@@ -10,7 +10,7 @@ from statsmodels.stats.multitest import multipletests
 
 from auditkit.errors import InputError
 from auditkit.evidence.intervals import wilson
-from auditkit.metrics.weak_spots import CANDIDATES, OVERLAP, holm, search_weak_spots
+from auditkit.metrics.weak_spots import CANDIDATES, OVERLAP, search_weak_spots
 
 
 def table(seed: int, row_count: int = 2000) -> tuple[list[NDArray[np.int64]], np.random.Generator]:
@@ -77,12 +77,6 @@ def test_counts_and_p_values_are_those_of_a_loop_over_rows() -> None:
     assert search.error_count == errors[second].sum()
     corrected = multipletests(raw, method="holm")[1]
     assert [spot.p_value for spot in search.proposed] == pytest.approx(corrected)
-
-
-def test_holm_is_that_of_statsmodels() -> None:
-    p_values = np.random.default_rng(0).random(30) ** 3
-    assert holm(p_values.tolist()) == pytest.approx(multipletests(p_values, method="holm")[1])
-    assert holm([]) == []
 
 
 def test_proposals_are_few_bad_enough_and_no_near_duplicates() -> None:
