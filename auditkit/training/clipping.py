@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from auditkit.errors import InputError, NotRun
+from auditkit.subject.program import program_in
 from auditkit.training.bookkeeping import book_kept
 from auditkit.training.chunked import in_chunks
 from auditkit.training.fit import Output
@@ -98,7 +99,13 @@ def clipper_for(
 def summed_by(
     way: Way, module: nn.Module, *, output: Output, row_passes: int = 0
 ) -> AbstractContextManager[ClippedSum]:
-    """Return the context of one way, as it is."""
+    """Return the context of one way, as it is.
+
+    Raises:
+        NotRun: the way hooks layers, and an exported program has none.
+    """
+    if way != "chunked" and program_in(module) is not None:
+        raise NotRun("an exported program has no layers")
     if way == "bookkeeping":
         return book_kept(module, output=output)
     if way == "chunked":
