@@ -5,12 +5,21 @@ import pytest
 from fairlearn.metrics import MetricFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as oracle
 
 from auditkit.errors import InputError
+from auditkit.evidence.intervals import skewed_mean_interval
 from auditkit.evidence.measurement import Measurement
 from auditkit.metrics.estimates import Breakdown
-from auditkit.metrics.regression import GAPS, NUMBERS, regression_gap, regression_measurement
+from auditkit.metrics.regression import (
+    GAPS,
+    METHOD,
+    NUMBERS,
+    mean_estimate,
+    regression_gap,
+    regression_measurement,
+)
 
 ALL = Breakdown()
 ORACLES = {
@@ -212,3 +221,17 @@ def test_a_real_gap_is_found() -> None:
     assert gap.compared == ("a", "c")
     assert gap.interval is not None
     assert 1 < gap.interval.low < 2 < gap.interval.high < 3
+
+
+def test_an_interval_is_made_of_the_moments_of_the_values() -> None:
+    values = np.random.default_rng(3).lognormal(size=60)
+    spread, third = values.var(ddof=1), float(stats.skew(values) * (59 / 60) ** 1.5)
+    kurtosis = float(stats.kurtosis(values, fisher=False))
+    low, high = skewed_mean_interval(float(values.mean()), spread, third, 60, 0.9, kurtosis=kurtosis)
+    assert mean_estimate(values, (0.9,)).bounds[0] == pytest.approx((low, high, METHOD))
+    unseen = (values.max() - values.mean()) / 60
+    assert mean_estimate(values, (0.9,), sizes=True).bounds[0] == pytest.approx((low, high + unseen, METHOD))
+    wide = mean_estimate(values[:5], (0.99,), sizes=True).bounds[0]
+    assert wide is not None
+    assert wide[0] == 0, "no size lies below 0"
+    assert mean_estimate(np.full(5, -1.0), (0.9,), sizes=True).bounds[0] == (-1, -1, METHOD)
