@@ -13,7 +13,6 @@ from auditkit.training import private
 from auditkit.training.accounting import Ledger
 from auditkit.training.private import fit_private
 
-
 CANARIES = 500
 """So many find each fault by each of six seeds, where a correct training shows at most 0.1; 200 miss one in six."""
 
