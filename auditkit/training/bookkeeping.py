@@ -57,7 +57,7 @@ def _linear(layer: nn.Linear, runs: Runs) -> dict[str, Part]:
         square = torch.linalg.vector_norm(back, dim=1).square()
         both = square * torch.linalg.vector_norm(row, dim=1).square()
         return {
-            "weight": (both, lambda factors: (back * factors[:, None]).T @ row),
+            "weight": (both, lambda factors: (back.T * factors) @ row),
             "bias": (square, lambda factors: factors @ back),
         }
     taken = _joined([x.reshape(len(x), -1, layer.in_features) for x, _ in runs])
@@ -173,8 +173,8 @@ def require_known_layers(module: nn.Module) -> None:
 class _Tap:
     """Stands in a layer's `forward` for one training, and takes down its runs during each pass."""
 
-    def __init__(self, name: str, layer: nn.Module, anchor: torch.Tensor) -> None:
-        self.name, self.layer, self.forward, self.anchor = name, layer, layer.forward, anchor
+    def __init__(self, name: str, layer: nn.Module) -> None:
+        self.name, self.layer, self.forward = name, layer, layer.forward
         self.own = {key: p for key, p in layer.named_parameters(recurse=False) if p.requires_grad}
         self.start(0)
 
@@ -183,6 +183,7 @@ class _Tap:
         self.inputs: list[torch.Tensor] = []
         self.versions: list[int] = []
         self.given: list[torch.Tensor | None] = []
+        self.leaves: list[torch.Tensor] = []
         self.waiting = 0
         self.parts: dict[str, Part] = {}
 
@@ -197,17 +198,22 @@ class _Tap:
                 parameter.requires_grad = True
         if not torch.is_grad_enabled():
             return out
-        if not out.requires_grad:
-            out = _Anchored.apply(out, self.anchor)  # type: ignore[no-untyped-call]
-        out.register_hook(functools.partial(self.receive, len(self.inputs)))  # type: ignore[no-untyped-call]
+        if not out.requires_grad:  # nothing before this layer is trained: the backward pass is to come so far
+            leaf = out.requires_grad_()
+            # The same memory, and neither leaf nor view: what follows may change it in place, and may free it.
+            out = torch.ops.aten._unsafe_view(leaf, leaf.shape)
+            leaf.data = leaf.new_empty(()).expand_as(leaf)
+            self.leaves.append(leaf)
+        assert out.grad_fn is not None
+        out.grad_fn.register_prehook(functools.partial(self.receive, len(self.inputs)))
         self.inputs.append(x)
         self.versions.append(x._version)
         self.given.append(None)
         self.waiting += 1
         return out
 
-    def receive(self, run: int, gradient: torch.Tensor) -> None:
-        self.given[run] = gradient
+    def receive(self, run: int, gradients: tuple[torch.Tensor | None, ...]) -> None:
+        self.given[run] = gradients[0]
         self.waiting -= 1
         if self.waiting == 0:  # nothing more can come: what was taken down goes as soon as it can
             self.finish()
@@ -223,18 +229,6 @@ class _Tap:
             self.parts = KNOWN[type(self.layer)](self.layer, runs)
 
 
-class _Anchored(torch.autograd.Function):
-    """A layer's output as it is, and a reason for the backward pass to come so far; the output need not be kept."""
-
-    @staticmethod
-    def forward(ctx: Any, out: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
-        return out.view_as(out)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:
-        return None, gradient.new_zeros(())
-
-
 def _wide(values: torch.Tensor) -> torch.Tensor:
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
@@ -248,9 +242,8 @@ def book_kept(module: nn.Module, *, output: Output) -> Iterator[ClippedSum]:
     """
     require_known_layers(module)
     parameters = {p: name for name, p in module.named_parameters() if p.requires_grad}
-    anchor = torch.zeros((), device=next(iter(parameters)).device, requires_grad=True)
     taps = [
-        _Tap(name or "(root)", layer, anchor)
+        _Tap(name or "(root)", layer)
         for name, layer in module.named_modules()
         if any(p.requires_grad for p in layer.parameters(recurse=False))
     ]
@@ -259,7 +252,8 @@ def book_kept(module: nn.Module, *, output: Output) -> Iterator[ClippedSum]:
         for tap in taps:
             tap.start(len(targets))
         loss = loss_of_rows(module, inputs, targets, output).sum()
-        _, *found = torch.autograd.grad(loss, [anchor, *parameters], allow_unused=True)
+        leaves = [leaf for tap in taps for leaf in tap.leaves]
+        found = torch.autograd.grad(loss, [*leaves, *parameters], allow_unused=True)[len(leaves) :]
         for name, gradient in zip(parameters.values(), found, strict=True):
             if gradient is not None:
                 raise NotRun(f"{name} is used outside the layer that owns it")
@@ -275,7 +269,7 @@ def book_kept(module: nn.Module, *, output: Output) -> Iterator[ClippedSum]:
                         square, weighted[parameter] = tap.parts[key]
                         squares.append(square)
                 tap.start(0)
-            factors = clipping_factors(torch.stack(squares).sum(0).sqrt(), max_grad_norm)
+            factors = clipping_factors(_total(squares).sqrt(), max_grad_norm)
             return [weighted[p](factors) if p in weighted else torch.zeros_like(p) for p in parameters]
 
     for tap in taps:

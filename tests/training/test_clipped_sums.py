@@ -37,6 +37,14 @@ def test_one_row_is_a_batch_too(name: str, way: Way) -> None:
     assert distance(sum_by(way, module, data, 0.05), exact_sum(module, data, 0.05)) < 1e-6
 
 
+def test_the_first_layers_output_may_be_changed_in_place() -> None:
+    """Nothing before that layer is trained, so book-keeping makes its output the start of the graph."""
+    data = batch("mlp")
+    inner = [nn.Linear(4, 5), nn.ReLU(inplace=True), nn.Linear(5, 4), nn.ReLU(inplace=True)]
+    module = nn.Sequential(*inner, make("mlp"))
+    assert distance(sum_by("bookkeeping", module, data, 0.05), exact_sum(module, data, 0.05)) < 1e-6
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_rows_in_another_order_give_the_same_sum(name: str) -> None:
     module, (inputs, labels) = make(name), batch(name)
