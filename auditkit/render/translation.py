@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from auditkit.errors import InputError
 from auditkit.evidence.report import Outcome, Report
 from auditkit.evidence.sentences import title
+from auditkit.render.text import visible
 from auditkit.render.words import AUDITORS
 
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
@@ -191,7 +192,7 @@ def names_of(*reports: Report) -> frozenset[str]:
 
     def collect(value: Any) -> None:
         if isinstance(value, str):
-            found.add(" ".join(value.split()))
+            found.add(" ".join(visible(value).split()))
         elif isinstance(value, dict):
             for part in value.values():
                 collect(part)

@@ -244,3 +244,33 @@ def test_the_summary_is_chinese_throughout(name: str) -> None:
 
 def test_the_model_card_keeps_its_name_where_its_language_is_always_english() -> None:
     assert list(render(run("census"), ["model-card", "junit"], lang="zh")) == ["model-card.md", "junit.xml"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Only rows with age >= 20 are audited: 1,425 of 1,500; 75 were left out.",
+        "Training data: 20 of 1,425 rows have no label in column repaid and were left out.",
+        "The outputs were recognised as logits: over 512 rows spread over the data they do not all lie from 0 to 1. "
+        "Declare them with --output.",
+        "Not run: there is no model, only a record of its decisions; pass a model file.",
+        "Epsilon was not measured: the model gives scores that are no probabilities: there is no loss to train it by",
+        "Accuracy by race was not judged: fewer than two groups have at least 10 rows and can be shown.",
+        "Unknown category: 3 rows, outside the ratios. Not shown: 2 categories (12 rows).",
+        "5 of 8 shadow models were trained, in 120 seconds: more would have exceeded the budget. More shadows make the "
+        "attacks stronger.",
+    ],
+)
+def test_what_rarely_happens_is_said_in_chinese_too(text: str) -> None:
+    said = say(text, "race")
+    assert said is not None
+    assert not re.search("[a-z]{3,} [a-z]{3,}", said)
+
+
+def test_a_name_that_hides_its_letters_is_known_as_it_is_shown() -> None:
+    report = run("census")
+    (outcome,) = (one for one in report.outcomes if one.auditor == "performance")
+    m = next(one for one in outcome.measurements if one.slices)
+    part = m.slices[0].model_copy(update={"name": "a\u202eb (c)"})
+    changed = outcome.model_copy(update={"measurements": (m.model_copy(update={"slices": (part,)}),)})
+    assert "a\ufffdb (c)" in names_of(report.model_copy(update={"outcomes": (changed,)}))
