@@ -25,7 +25,7 @@ from auditkit.progress import part_of
 from auditkit.subject.predict import predict
 from auditkit.subject.program import program_in
 from auditkit.subject.subject import Subject
-from auditkit.training.accounting import Ledger, require_tuning_runs
+from auditkit.training.accounting import Ledger, require_epsilon, require_tuning_runs
 from auditkit.training.clipping import Clipping, require_clipping
 from auditkit.training.fit import has_loss
 from auditkit.training.private import disclosed, fit_private
@@ -68,8 +68,7 @@ class Privacy:
         if not self.epsilon:
             raise InputError("epsilon must name at least one value; pass --epsilon 3.")
         for value in self.epsilon:
-            if not 0 < value < float("inf"):
-                raise InputError(f"epsilon must be above 0 and finite, got {value}; pass --epsilon 3.")
+            require_epsilon(value)
         for smaller, larger in itertools.pairwise(sorted(self.epsilon)):
             if smaller == larger:
                 raise InputError(f"epsilon {smaller} is given twice; name each value once.")

@@ -128,6 +128,12 @@ def require_noise(noise_multiplier: float) -> None:
         )
 
 
+def require_epsilon(epsilon: float) -> None:
+    """Raise InputError for a budget that no mechanism can have, or that is none."""
+    if not (math.isfinite(epsilon) and epsilon > 0):
+        raise InputError(f"epsilon must be finite and above 0, got {epsilon}; pass --epsilon 3.")
+
+
 def require_tuning_runs(tuning_runs: int) -> None:
     """Raise InputError for a count of earlier runs that is none."""
     if isinstance(tuning_runs, bool) or not isinstance(tuning_runs, int) or tuning_runs < 0:

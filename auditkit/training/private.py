@@ -25,6 +25,7 @@ from opacus.validators import ModuleValidator
 from torch import nn
 
 from auditkit.errors import InputError, NotRun
+from auditkit.progress import Progress, silent
 from auditkit.subject.model import Model
 from auditkit.subject.program import program_in
 from auditkit.subject.schema import Labels
@@ -39,6 +40,7 @@ from auditkit.training.accounting import (
     plan_noise,
     prv_epsilon,
     rdp_epsilon,
+    require_epsilon,
     require_tuning_runs,
 )
 from auditkit.training.canaries import Canaries
@@ -46,12 +48,10 @@ from auditkit.training.checkpoint import CHECKPOINTS, Checkpoint
 from auditkit.training.clipping import Clipping, clipper_for, require_clipping
 from auditkit.training.fit import (
     Output,
-    Progress,
     require_classes,
     require_positive,
     require_positive_int,
     require_rows,
-    silent,
     targets_of,
     tensor_of,
     trained_on,
@@ -121,7 +121,7 @@ def fit_private(
         NotRun: a layer that DP-SGD cannot train, named with its replacement, or no way to clip that is right.
     """
     require_clipping(clipping)
-    require_positive("epsilon", epsilon)
+    require_epsilon(epsilon)
     require_positive("max_grad_norm", max_grad_norm)
     require_positive("learning_rate", learning_rate)
     require_positive_int("epochs", epochs)
