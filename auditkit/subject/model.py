@@ -197,5 +197,6 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
+    """Return what an error says on its first line, without its full stop; where it says nothing, its name."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from auditkit.errors import ModelFileError
+from auditkit.evidence.measurement import first_problem
 from auditkit.subject.architectures import READS
 from auditkit.subject.archive import CARD, CARD_MEMBER, Contents, read_contents
 from auditkit.subject.factory import build_network, is_code
@@ -184,11 +185,8 @@ def _read_card(name: str, text: str) -> Card:
     try:
         return Card.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its text"
-        raise ModelFileError(
-            f"{name}: its card is not valid: {where}: {first['msg'].removeprefix('Value error, ')}."
-        ) from error
+        where, problem = first_problem(error)
+        raise ModelFileError(f"{name}: its card is not valid: {where or 'its text'}: {problem}.") from error
 
 
 def _card_of(
@@ -355,13 +353,15 @@ def _open_trusted(
         for key in weights.place:
             unpickled = unpickled[key]
         found = replace(found, weights=weights)
-        card, notes = card_of(found)
-        return _open_weights(name, found, card, lambda: unpickled, [note, *notes], TRUSTED)
+        made, notes = card_of(found)
+        return _open_weights(name, found, made, lambda: unpickled, [note, *notes], TRUSTED)
+    card: Card | None = None
+    notes = []
     if found.card is not None:
         card, notes = _card_of(name, found, found.card.architecture, None, schema)
         known = card.schema_
     elif schema is not None:
-        card, notes, known = None, [], schema if isinstance(schema, Schema) else schema()
+        known = schema if isinstance(schema, Schema) else schema()
     else:
         raise ModelFileError(f"{name}: has no schema of its inputs and outputs; pass --schema schema.json.")
     check_finite(name, opened.module.state_dict())
