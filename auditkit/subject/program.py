@@ -55,7 +55,7 @@ def open_program(kind: ProgramKind, content: bytes) -> Opened:
                 return _open_export(content)
             if kind == "TorchScript":
                 check_torchscript(content)
-                return Opened(torch.jit.load(io.BytesIO(content), map_location="cpu"))  # type: ignore[no-untyped-call]
+                return Opened(torch.jit.load(io.BytesIO(content), map_location="cpu"))
             return Opened(_unpickle(content))
     except Refused:
         raise

@@ -95,7 +95,7 @@ def _compiled(chunk_sum: ChunkSum, arguments: tuple[Any, ...]) -> ChunkSum:
     return compiled
 
 
-class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types no __init_subclass__
+class _Count(TorchDispatchMode):
     """Counts the operations that run inside it."""
 
     operations: int = 0
@@ -106,7 +106,7 @@ class _Count(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types
 
 
 def _is_small(module: nn.Module, row: torch.Tensor) -> bool:
-    count = _Count()  # type: ignore[no-untyped-call]
+    count = _Count()  # type: ignore[no-untyped-call]  # the constructor is TorchDispatchMode's
     with count, torch.no_grad():
         module(row)
     return count.operations <= LARGEST_COMPILED

@@ -57,7 +57,7 @@ def by_opacus(module: nn.Module, *, output: Output, mode: Literal["ghost", "hook
         wrapped.zero_grad()
         losses = loss_of_rows(wrapped, inputs, targets, output)
         if mode == "ghost":  # norms out of a first backward pass, the sum out of a second
-            losses.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
+            losses.sum().backward(retain_graph=True)
             wrapped.max_grad_norm = max_grad_norm
             factors = wrapped.get_clipping_coef()
             for parameter in parameters:
@@ -67,7 +67,7 @@ def by_opacus(module: nn.Module, *, output: Output, mode: Literal["ghost", "hook
             wrapped.enable_hooks()
             sums = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         else:
-            losses.sum().backward()  # type: ignore[no-untyped-call]
+            losses.sum().backward()
             sums = clip_and_sum([_row_gradients(p, len(targets)) for p in parameters], max_grad_norm)
         for parameter in parameters:
             parameter.grad = None
@@ -91,5 +91,5 @@ def by_opacus(module: nn.Module, *, output: Output, mode: Literal["ghost", "hook
 
 
 def _row_gradients(parameter: nn.Parameter, row_count: int) -> torch.Tensor:
-    found: torch.Tensor | None = parameter.grad_sample  # type: ignore[attr-defined]
+    found: torch.Tensor | None = parameter.grad_sample  # type: ignore[attr-defined]  # set by the hooks
     return parameter.new_zeros((row_count, *parameter.shape)) if found is None else found
