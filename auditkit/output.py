@@ -79,9 +79,10 @@ def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> None:
         for beside_path, place in staged:
             beside_path.replace(place)
     except OSError as error:
+        raise InputError(f"output folder {folder}: {error.strerror or error}; pass --out DIR.") from error
+    finally:
         for beside_path, _ in staged:
             beside_path.unlink(missing_ok=True)
-        raise InputError(f"output folder {folder}: {error.strerror or error}; pass --out DIR.") from error
 
 
 def write_new(path: Path, text: str) -> None:

@@ -39,6 +39,9 @@ class Unloadable:
     reason: str
 
 
+ANYTHING = (Exception, SystemExit)
+"""What the code of a plugin may raise, and must not read as a pass: `sys.exit(0)` would end the whole audit as one."""
+
 REPEATABLE = [
     "prediction",
     "score",
@@ -230,7 +233,10 @@ def _choose(
         names = {point.value: name for name, point in points.items()}
         for auditor in auditors:
             kind = type(auditor)
-            chosen[names.get(f"{kind.__module__}:{kind.__qualname__}", kind.__name__.lower())] = auditor
+            name = names.get(f"{kind.__module__}:{kind.__qualname__}", kind.__name__.lower())
+            if chosen.get(name) is not None:
+                raise InputError(f"auditors: two are named '{name}'; pass one of them at a time.")
+            chosen[name] = auditor
         return chosen
     for name, point in points.items():
         if name in skip or (only and name not in only):
@@ -238,8 +244,8 @@ def _choose(
             continue
         try:
             kind = point.load()
-        except Exception as error:  # noqa: BLE001  # a plugin's import may raise anything; it must not read as a pass
-            chosen[name] = Unloadable(f"{point.value} does not load: {type(error).__name__}: {error}")
+        except ANYTHING as error:
+            chosen[name] = Unloadable(f"{point.value} does not load: {_said(error)}")
             continue
         chosen[name] = kind(**settings.get(name, {}))
     return chosen
@@ -261,7 +267,7 @@ def measures_of(name: str) -> tuple[str, ...] | None:
     """Return the measurement ids that the installed auditor `name` declares; None if it declares none."""
     try:
         kind = installed()[name].load()
-    except Exception:  # noqa: BLE001  # as above: what does not load declares nothing
+    except ANYTHING:  # what does not load declares nothing
         return None
     return getattr(kind, "measures", None)
 
@@ -269,11 +275,14 @@ def measures_of(name: str) -> tuple[str, ...] | None:
 def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> Outcome:
     declared = measures_of(name) if auditor is None else getattr(auditor, "measures", None)
 
+    settings = dataclasses.asdict(auditor) if dataclasses.is_dataclass(auditor) else {}
+    settings = json.loads(json.dumps(settings, default=str))
+
     def outcome(evidence: Evidence | None, *, error: str | None = None, reason: str | None = None) -> Outcome:
         return Outcome(
             auditor=name,
             version=_version_of(auditor),
-            settings=dataclasses.asdict(auditor) if dataclasses.is_dataclass(auditor) else {},
+            settings=settings,
             measures=None if declared is None else tuple(declared),
             seconds=round(time.perf_counter() - started, 3),
             error=error,
@@ -295,13 +304,29 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> O
             return outcome(None, reason=missing)
     subject.progress(0.0, "")
     try:
-        result = outcome(auditor.audit(subject))
+        result = outcome(_evidence_of(name, auditor.audit(subject)))
+        Outcome.model_validate_json(result.model_dump_json(exclude={"verdict"}))  # else the report could not be read
     except NotRun as why:
-        result = outcome(None, reason=str(why))
-    except Exception as error:  # noqa: BLE001  # whatever an auditor raises, the others still report, and this is no pass
+        result = outcome(None, reason=str(why) or "it gave no reason")
+    except ANYTHING as error:  # the others still report
         result = outcome(None, error=_place(error))
     subject.progress(1.0, "")
     return result
+
+
+def _evidence_of(name: str, returned: object) -> Evidence:
+    """Return what an auditor returned if it is evidence, and of its own: what is neither must not read as a pass."""
+    if not isinstance(returned, Evidence):
+        raise TypeError(f"it returned {type(returned).__name__}, and must return Evidence")
+    evidence = Evidence(
+        measurements=tuple(returned.measurements), exhibits=tuple(returned.exhibits), notes=tuple(returned.notes)
+    )
+    if not (evidence.measurements or evidence.exhibits or evidence.notes):
+        raise ValueError("it returned no evidence; an auditor that does not apply raises NotRun with the reason")
+    for measurement in evidence.measurements:
+        if measurement.id.partition(".")[0] != name:
+            raise ValueError(f"it returned '{measurement.id}', and its own measurements are named '{name}.*'")
+    return evidence
 
 
 def _missing(subject: Subject, requirement: str) -> str | None:
@@ -319,10 +344,14 @@ def _missing(subject: Subject, requirement: str) -> str | None:
     return reason if absent else None
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno}, in {last.name})"
+    return f"{_said(error)} ({Path(last.filename).name}, line {last.lineno}, in {last.name})"
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _version_of(auditor: object) -> str:
@@ -349,8 +378,8 @@ def describe_auditors() -> list[Description]:
     for name, point in installed().items():
         try:
             kind = point.load()
-        except Exception as error:  # noqa: BLE001  # a plugin's import may raise anything
-            described.append(Description(name, f"does not load: {type(error).__name__}: {error}", {}, ()))
+        except ANYTHING as error:
+            described.append(Description(name, f"does not load: {_said(error)}", {}, ()))
             continue
         fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
         defaults = {field.name: field.default for field in fields}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
+from auditkit.errors import InputError
+
 if TYPE_CHECKING:
     from auditkit.evidence.measurement import Evidence
     from auditkit.subject.subject import Subject
@@ -43,8 +45,17 @@ class DeclaredAuditor(Auditor, Protocol):
 
 
 def installed() -> dict[str, EntryPoint]:
-    """Return the installed auditors by name, not yet loaded: auditkit's own first, then plugins by name."""
-    found = {point.name: point for point in entry_points(group="auditkit.auditors")}
+    """Return the installed auditors by name, not yet loaded: auditkit's own first, then plugins by name.
+
+    Raises:
+        InputError: two packages install an auditor of one name, of which one would take the other's place unseen.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group="auditkit.auditors"):
+        if point.name in found:
+            packages = " and ".join(one.dist.name if one.dist else one.value for one in (found[point.name], point))
+            raise InputError(f"{packages} both install an auditor named '{point.name}'; uninstall one of them.")
+        found[point.name] = point
     own = [name for name, point in found.items() if point.value.startswith("auditkit.")]
     order = [
         "data",

@@ -5,9 +5,14 @@ Each file of this folder holds the commands of one errand; `options.py` the opti
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import signal
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -45,7 +50,7 @@ for command in (
     app.command()(command)
 app.add_typer(schemas.schema, name="schema")
 
-USAGE, INCOMPLETE = 2, 3
+USAGE, INCOMPLETE, INTERRUPTED, BROKEN_PIPE = 2, 3, 130, 141
 
 
 def _version(shown: bool) -> None:
@@ -67,26 +72,75 @@ def _main(
 def call(arguments: list[str]) -> int:
     """Run one command line and return its exit code; never raises."""
     try:
+        if unreadable := [one for one in arguments if one.encode("utf-8", "ignore").decode() != one]:
+            raise InputError(f"the argument {unreadable[0]!r} is not UTF-8 text; rename the file.")
         code = app(arguments or ["--help"], prog_name="auditkit", standalone_mode=False)
+        if code == INTERRUPTED:  # so typer answers Ctrl-C, without a word
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except typer.TyperException as error:
-        return _fail(f"{error.format_message().rstrip('.')}; see 'auditkit --help'.", USAGE)
+        called = getattr(getattr(error, "ctx", None), "command_path", "auditkit")
+        return _fail(
+            f"{error.format_message().replace('Value error, ', '').rstrip('.')}; see '{called} --help'.", USAGE
+        )
     except InputError as error:
         return _fail(str(error), USAGE)
     except AuditkitError as error:
         return _fail(str(error), INCOMPLETE)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; nothing was written.", 130)
-    except Exception as error:  # noqa: BLE001  # Python's own exit code for this is 1, which here means "a limit failed"
-        traceback.print_exc()
-        return _fail(f"auditkit itself failed: {type(error).__name__}: {error}", INCOMPLETE)
+        return _fail("interrupted.", INTERRUPTED)
+    except BrokenPipeError:  # of `auditkit ... | head`: silent, as other programs are, and never 0
+        return BROKEN_PIPE
+    except OSError as error:  # a full disk behind standard output, a file that was taken away
+        return _fail(f"{error}.", INCOMPLETE)
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # how Rich ends at a broken pipe: by 1
+            return BROKEN_PIPE
+        # Typer ends no process here. It is code of the user's own, and may say 0.
+        return _fail(f"code that the audit ran ended the process: sys.exit({error.code!r}).", INCOMPLETE)
+    except BaseException as error:  # noqa: BLE001  # Python's exit code for it is 1, which here means "a limit failed"
+        return _fail(f"auditkit itself failed: {type(error).__name__}: {error}", INCOMPLETE, traceback.format_exc())
 
 
-def _fail(message: str, code: int) -> int:
-    print(f"auditkit: {' '.join(message.split())}", file=sys.stderr)
+def _fail(message: str, code: int, before: str = "") -> int:
+    with contextlib.suppress(OSError, ValueError):  # where standard error is closed, the exit code says it alone
+        sys.stderr.write(f"{before}auditkit: {' '.join(message.split())}\n")
     return code
 
 
 def main() -> None:
     """Run the command line of this process, and exit with its code."""
-    sys.exit(call(sys.argv[1:]))
+    signal.signal(signal.SIGTERM, _interrupt)
+    os._exit = _exit_of(os.getpid(), os._exit)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the shell's `>&-`
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # for as long as the process
+        elif isinstance(stream, io.TextIOWrapper):  # a terminal that knows no ✔ gets a question mark
+            stream.reconfigure(errors="replace")
+    code = call(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
+        lost = isinstance(error, BrokenPipeError)
+        code = code or (BROKEN_PIPE if lost else _fail(f"standard output: {error}.", INCOMPLETE))
+    except ValueError:  # closed by code that the audit ran
+        pass
+    sys.exit(code)
+
+
+def _exit_of(process: int, leave: Callable[[int], NoReturn]) -> Callable[[int], NoReturn]:
+    """Return an `os._exit` that unwinds this process, so that a plugin's is no silent 0, and ends a child as it did."""
+
+    def leave_or_unwind(code: int) -> NoReturn:
+        if os.getpid() == process:
+            raise SystemExit(code)
+        leave(code)
+
+    return leave_or_unwind
+
+
+def _interrupt(*_: object) -> None:
+    """End as Ctrl-C does: what is half written is taken away."""
+    raise KeyboardInterrupt

@@ -57,7 +57,8 @@ def read_npz(name: str, path: Path) -> pd.DataFrame:
             titles = names.get(f"{stem}_names", np.array([f"{stem}_{place}" for place in range(array.shape[1])]))
             if titles.shape != (array.shape[1],):
                 raise DatasetError(f"{name}: {stem}_names must name {array.shape[1]} columns, got {titles.shape}.")
-            columns |= {str(title): _values(name, key, array[:, place]) for place, title in enumerate(titles)}
+            named = _values(name, f"{stem}_names", titles)
+            columns |= {str(title): _values(name, key, array[:, place]) for place, title in enumerate(named)}
         elif key == "features":
             columns[IMAGE] = _cells(list(array))
         else:
@@ -127,6 +128,9 @@ def _values(name: str, key: str, array: NDArray[Any]) -> NDArray[Any]:
         return array
     if array.dtype.kind in "US":
         texts = array.astype(str) if array.dtype.kind == "U" else np.char.decode(array, "utf-8")
+        numbers = np.ascontiguousarray(texts).view(np.uint32) if texts.itemsize else np.zeros(0, np.uint32)
+        if np.any((numbers > 0x10FFFF) | ((numbers >= 0xD800) & (numbers < 0xE000))):
+            raise DatasetError(f"{name}: array {key!r} is damaged: it holds what is no character.")
         return texts.astype(object)
     if array.dtype.kind == "M":
         return array.astype("datetime64[us]")

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from auditkit.errors import DatasetError
-from auditkit.subject.texts import TextColumn, check_header, shown
+from auditkit.subject.texts import TextColumn, check_header, is_broken, shown
 
 ROWS_AT_ONCE = 65_536
 GZIP = b"\x1f\x8b"
@@ -128,6 +128,8 @@ def _json_object(name: str, number: int, line: str) -> dict[str, object]:
         raise DatasetError(f"{name}: line {number}: not a JSON object: {error}.") from error
     if not isinstance(value, dict):
         raise DatasetError(f"{name}: line {number}: must be a JSON object, such as {{'age': 39}}.")
+    if "\\u" in line and is_broken(json.dumps(value, ensure_ascii=False)):
+        raise DatasetError(f"{name}: line {number}: holds half of a character, a surrogate without its other half.")
     return value
 
 

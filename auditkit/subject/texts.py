@@ -47,6 +47,15 @@ class TextColumn:
         return self._words.setdefault(None if stripped in MISSING_WORDS else stripped, len(self._words))
 
 
+def is_broken(text: str) -> bool:
+    r"""Whether a text holds half of a character, a surrogate without its other half: no file can hold it.
+
+    >>> is_broken("\ud800"), is_broken("\U0001f389")
+    (True, False)
+    """
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def check_header(name: str, header: Sequence[str]) -> None:
     """Raise DatasetError where columns have no names, or two have the same; `name` is how messages call the data."""
     if not header:
@@ -59,6 +68,8 @@ def check_header(name: str, header: Sequence[str]) -> None:
                 f"{name}: column {position} has no name; name it, or write the file without its index "
                 "(in pandas: to_csv(path, index=False))."
             )
+        if is_broken(column):
+            raise DatasetError(f"{name}: the name of column {position}, {shown(column)}, holds half of a character.")
     twice = [column for column, count in collections.Counter(header).items() if count > 1]
     if twice:
         raise DatasetError(f"{name}: two columns are called {shown(twice[0])}; rename or remove one.")

@@ -195,3 +195,22 @@ def texts_one_by_one(values):
     """Return the texts of values by a naive loop, None where missing."""
     texts = ["" if value is None or value is pd.NA or value != value else str(value).strip() for value in values]
     return [{"": None, "1.0": "1"}.get(text, text) for text in texts]
+
+
+@pytest.mark.parametrize("line", ['{"group": "\\ud800", "y": 1}', '{"a\\udfff": 1}'])
+def test_half_a_character_is_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{{"party": "\\ud83c\\udf89"}}\n{line}\n')
+    with pytest.raises(DatasetError, match="line 2: holds half of a character"):
+        read_data(path)
+    path.write_text('{"party": "\\ud83c\\udf89"}\n')
+    assert read_data(path).frame["party"].tolist() == ["🎉"]
+
+
+@pytest.mark.parametrize("number", [0xD800, 0x7FFFFFFF])
+def test_an_array_of_what_is_no_character_is_refused(tmp_path: Path, number: int) -> None:
+    words = np.array(["north", "south"])
+    words.view(np.uint32)[0] = number
+    np.savez(tmp_path / "rows.npz", group=words)
+    with pytest.raises(DatasetError, match="array 'group' is damaged: it holds what is no character"):
+        read_data(tmp_path / "rows.npz")

@@ -1,0 +1,223 @@
+"""What the process does when code it runs, or the world around it, ends it: never an exit code that reads as a pass."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loans import Loans
+
+import auditkit
+from auditkit.auditors import installed
+from auditkit.cli import call
+from auditkit.run import describe_auditors
+
+POLICY = '[[limit]]\nmeasurement = "performance.accuracy"\nat_least = 0.0\nrationale = "Holds whatever the data."\n'
+
+PLUGIN = """
+import os, sys
+from dataclasses import dataclass
+if os.environ["WAY"] == "import": sys.exit(0)
+
+@dataclass(frozen=True)
+class Ending:
+    def __post_init__(self):
+        if os.environ["WAY"] == "settings": sys.exit(0)
+    def check(self, subject):
+        if os.environ["WAY"] == "check": sys.exit(0)
+    def audit(self, subject):
+        if os.environ["WAY"] == "audit": os._exit(0)
+"""
+
+
+def install(folder: Path, name: str, package: str = "ending") -> Path:
+    """Install a package whose auditor `name` ends the process."""
+    metadata = folder / f"{package}-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[auditkit.auditors]\n{name} = {package}:Ending\n")
+    (folder / f"{package}.py").write_text(PLUGIN)
+    return folder
+
+
+def command(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "auditkit", *map(str, arguments)],
+        env={**os.environ, **environment},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(loans: Loans, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("audited") / "results.json"
+    path.write_text(auditkit.audit(loans.model, loans.test, only=["performance"], limit=200).to_json())
+    return path
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.toml"
+    path.write_text(POLICY)
+    return path
+
+
+def test_a_plugin_that_ends_the_process_is_no_pass(loans: Loans, policy: Path, tmp_path: Path) -> None:
+    site = install(tmp_path / "site", "ending")
+    flags = ["--only", "performance", "--only", "ending", "--policy", policy, "--out", tmp_path / "out"]
+    process = command("run", loans.model, "--dataset", loans.test, *flags, PYTHONPATH=str(site), WAY="audit")
+    printed, _ = process.communicate(timeout=100)
+    assert process.returncode == 3
+    assert "The ending auditor failed: SystemExit: 0" in printed
+    report = auditkit.read_report(tmp_path / "out/results.json")
+    assert report.verdict == "error"
+    assert report.measurement("performance.accuracy") is not None
+
+
+@pytest.mark.parametrize("way", ["settings", "check"])
+def test_a_plugin_that_exits_before_it_audits_is_no_pass(
+    loans: Loans,
+    policy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    way: str,
+) -> None:
+    monkeypatch.syspath_prepend(str(install(tmp_path / "site", "ending", package=f"exits_at_{way}")))
+    monkeypatch.setenv("WAY", way)
+    flags = ["--only", "ending", "--policy", str(policy), "--out", str(tmp_path / "out")]
+    assert call(["run", str(loans.model), "--dataset", str(loans.test), *flags]) == 3
+    assert capsys.readouterr().err == "auditkit: code that the audit ran ended the process: sys.exit(0).\n"
+    assert not (tmp_path / "out/results.json").exists()
+
+
+def test_a_plugin_whose_import_exits_does_not_load(
+    loans: Loans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(install(tmp_path / "site", "ending", package="exits_at_import")))
+    monkeypatch.setenv("WAY", "import")
+    assert describe_auditors()[-1].summary == "does not load: SystemExit: 0"
+    assert auditkit.audit(loans.model, loans.test, only=["ending"], limit=200).verdict == "error"
+
+
+def test_two_packages_cannot_install_one_auditor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(install(tmp_path / "site", "fairness", package="rosy")))
+    with pytest.raises(auditkit.InputError, match="both install an auditor named 'fairness'"):
+        installed()
+
+
+def test_an_error_output_that_is_closed_still_gives_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open(os.devnull, "w") as closed:
+        monkeypatch.setattr(sys, "stderr", closed)
+    assert call(["gate", "absent.json"]) == 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Odd:
+    """Returns what it is told to."""
+
+    returns: Callable[[], object] = field(repr=False)
+
+    def audit(self, subject: auditkit.Subject) -> Any:
+        return self.returns()
+
+
+def measured(id: str = "odd.value", value: float = 0.5) -> auditkit.Measurement:
+    return auditkit.Measurement(id=id, value=value, unit="number", better="neither", count=1, source="here")
+
+
+def leave() -> None:
+    raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("returns", "said"),
+    [
+        (lambda: None, "it returned NoneType, and must return Evidence"),
+        (auditkit.Evidence, "it returned no evidence"),
+        (lambda: auditkit.Evidence(measurements=[measured("fairness.selection_rate")]), "'odd.*'"),
+        (lambda: auditkit.Evidence(measurements=["text"]), "AttributeError"),
+        (lambda: auditkit.Evidence(exhibits=["text"]), "exhibits.0"),
+        (lambda: auditkit.Evidence(notes=["\ud800"]), "surrogates not allowed"),
+        (lambda: auditkit.Evidence(measurements=[measured().model_copy(update={"value": float("nan")})]), "None needs"),
+        (leave, "SystemExit: 0"),
+    ],
+)
+def test_what_an_auditor_returns_is_checked(loans: Loans, returns: Callable[[], object], said: str) -> None:
+    report = auditkit.audit(loans.model, loans.test, auditors=[Odd(returns=returns)], limit=200)
+    outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "odd")
+    assert outcome.error is not None
+    assert said in outcome.error
+    assert "\n" not in outcome.error
+    assert report.exit_code == 3
+    assert '"odd"' in report.to_json()
+
+
+def test_two_auditors_of_one_name_are_refused(loans: Loans) -> None:
+    with pytest.raises(auditkit.InputError, match="two are named 'odd'"):
+        auditkit.audit(loans.model, loans.test, auditors=[Odd(returns=leave), Odd(returns=leave)])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+def test_sigterm_ends_a_command_with_a_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    process = command("gate", tmp_path / "pipe")
+    handle = os.open(tmp_path / "pipe", os.O_WRONLY)  # waits until the command reads
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=20) == ("", "auditkit: interrupted.\n")
+    assert process.returncode == 130
+    os.close(handle)
+
+
+def test_an_interrupted_write_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from auditkit.output import write_files
+
+    def interrupt(handle: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_files(tmp_path, {"results.json": "{}"})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_broken_pipe_is_silent_and_no_verdict(results: Path, policy: Path, form: str) -> None:
+    process = command("gate", results, "--policy", policy, "--format", form)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    with process.stderr:
+        assert process.stderr.read() == ""
+    assert process.wait(timeout=20) == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the full device of Linux")
+def test_an_output_that_is_full_is_no_pass(results: Path, policy: Path) -> None:
+    line = f"{sys.executable} -m auditkit gate {results} --policy {policy} --format json > /dev/full"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 3
+    assert "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_output_that_knows_ascii_only_gets_the_verdict(results: Path, policy: Path) -> None:
+    process = command("gate", results, "--policy", policy, PYTHONIOENCODING="ascii")
+    printed, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, "")
+    assert "? PASS" in printed
+
+
+def test_a_name_that_is_no_text_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["gate", os.fsdecode(b"r\xff.json")]) == 2
+    assert "is not UTF-8 text; rename the file" in capsys.readouterr().err
