@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from auditkit.evidence.measurement import Interval, Slice
+from auditkit.metrics.regression import mean_estimate
 from auditkit.metrics.replicates import replicates
 
 Floats = NDArray[np.float64]
@@ -44,7 +44,8 @@ def ratio_of_means(
 ) -> tuple[Floats, Floats, Floats]:
     """Return mean(numerators) / mean(denominators) per column, with its delta-method interval.
 
-    For R = mean(a) / mean(t), var(R) is approximately var(a - R t) / (n mean(t)^2) (Cochran 1977, eq. 6.13).
+    For R = mean(a) / mean(t), var(R) is approximately var(a - R t) / (n mean(t)^2) (Cochran 1977, eq. 6.13): R moves
+    like the mean of each row's influence on it, whose interval allows for skewness and heavy tails (`mean_estimate`).
     `family_size` > 1 widens the intervals so that that many hold at once (Bonferroni).
 
     Args:
@@ -62,11 +63,13 @@ def ratio_of_means(
     """
     total = denominators.mean()
     value = numerators.mean(axis=0) / total
-    residuals = numerators - value * denominators[:, None]
-    spread = residuals.std(axis=0, ddof=1) if len(residuals) > 1 else np.full(len(value), np.inf)
-    z = norm.ppf(1 - (1 - level) / (2 * family_size))
-    half = z * spread / (np.sqrt(len(residuals)) * total)
-    return value, np.maximum(value - half, 0.0), value + half
+    if len(denominators) < 2:
+        return value, np.zeros(len(value)), np.full(len(value), np.inf)
+    influence = value + (numerators - value * denominators[:, None]) / total
+    each = 1 - (1 - level) / family_size
+    bounds = [bound for column in influence.T for bound in mean_estimate(column, (each,)).bounds if bound]
+    low, high = np.array([bound[:2] for bound in bounds]).reshape(len(value), 2).T
+    return value, np.clip(low, 0.0, value), np.maximum(high, value)
 
 
 def ratio_interval(low: float, high: float, level: float, *, family: str = "", most: float = 1.0) -> Interval:
