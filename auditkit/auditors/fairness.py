@@ -241,6 +241,9 @@ def _selected_means(subject: Subject) -> str:
     schema = subject.schema
     if subject.top_k is not None:
         return f"Selected means being among the {subject.top_k:,} rows of the highest scores for {schema.classes[-1]}."
+    if subject.decisions is not None:
+        columns = ", ".join(subject.decisions.columns)
+        return f"Selected means decided for {schema.target} = {schema.classes[-1]}, by column {columns}."
     how = ""
     if subject.opened is not None:
         what = "a score" if schema.output == "score" else "a probability"
