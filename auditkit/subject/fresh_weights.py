@@ -24,8 +24,8 @@ NAMED = 6
 
 VIEWS = {
     "alias", "chunk", "clone", "contiguous", "detach", "expand", "flatten", "_to_copy", "permute", "repeat", "reshape",
-    "select", "slice", "split", "split_with_sizes", "squeeze", "t", "to", "transpose", "unbind", "unflatten", "unsqueeze",
-    "_unsafe_view", "view",
+    "select", "slice", "split", "split_with_sizes", "squeeze", "t", "to", "transpose", "unbind", "unflatten",
+    "_unsafe_view", "unsqueeze", "view",
 }  # fmt: skip
 """Operators behind which a parameter, or the result of a product, is still itself."""
 
@@ -211,6 +211,8 @@ def _rule_of(use: Use) -> Rule | None:
     operator, argument, shape = use.operator, use.argument.name, use.shape
     if operator in LAYERS and argument in ("weight", "bias"):
         return _uniform(_fan_in(use.node))
+    if operator == "_trilinear" and argument == "i2":  # what Bilinear becomes
+        return _uniform(_fan_in(use.node))
     if operator in NORMS and argument in ("weight", "bias"):
         return Rule("constant", float(argument == "weight"))
     if operator.lstrip("_").startswith("embedding") and argument == "weight":
@@ -240,6 +242,8 @@ def _fan_in(node: fx.Node) -> int | None:
     if operator in LAYERS:
         shape = _shape(_argument(node, "weight"))
         return shape[1] if operator == "bilinear" else math.prod(shape[1:])
+    if operator == "_trilinear":
+        return _shape(_argument(node, "i2"))[1]
     if operator in PRODUCTS:
         return _contracted(_shape(_argument(node, PRODUCTS[operator][1])))
     return None

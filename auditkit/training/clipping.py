@@ -93,7 +93,9 @@ def clipper_for(
                 continue
             yield Clipper(way, clipped_sum, tuple(passed_over))
             return
-    raise NotRun(f"gradients cannot be clipped row by row ({'; '.join(passed_over)})")
+    # Fused GRU and RNN layers write in place, which vmap cannot follow; decomposed they are plain operators.
+    remedy = "" if program_in(module) is None else "; export it anew with program.run_decompositions()"
+    raise NotRun(f"gradients cannot be clipped row by row ({'; '.join(passed_over)}){remedy}")
 
 
 def summed_by(

@@ -226,6 +226,26 @@ def test_the_command_line_from_a_bare_archive_to_an_audit(tmp_path: Path, capsys
     assert not torch.equal(one.network.get_parameter("output.weight"), other.network.get_parameter("output.weight"))
 
 
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.output = nn.GRU(1, 3, batch_first=True), nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.output(self.cells(x[:, :, None])[0].mean(1))
+        return out
+
+
+def test_a_fused_gru_is_refused_with_the_remedy_which_helps(tmp_path: Path) -> None:
+    data, schema = small_data("mlp")
+    path = write(Recurrent(), torch.zeros(3, 3), tmp_path / "gru.pt2")
+    with pytest.raises(InputError, match=r"row by row .* export it anew with program\.run_decompositions\(\)"):
+        quick(opened(path, schema), data, tmp_path)
+    torch.export.save(torch.export.load(path).run_decompositions(), path)
+    ((_, ledger),) = quick(opened(path, schema), data, tmp_path).files
+    assert ledger.clipping == "chunked"
+
+
 def test_refusals_are_one_line(tmp_path: Path) -> None:
     data, schema = small_data("mlp")
     zeros = torch.zeros(3, 3)
