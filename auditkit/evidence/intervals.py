@@ -83,7 +83,15 @@ def needs_exact(successes: ArrayLike, trials: ArrayLike, level: float) -> NDArra
 
 
 def proportion_interval(successes: ArrayLike, trials: ArrayLike, level: float) -> Bounds:
-    """Return the interval of a rate: Wilson's, or Clopper-Pearson's where `needs_exact`."""
+    """Return the interval of a rate: Wilson's, or Clopper-Pearson's where `needs_exact`.
+
+    Raises:
+        InputError: no trials, successes that are not from 0 to `trials`, or a `level` outside (0, 1).
+
+    >>> low, high = proportion_interval(2, 50, 0.95)  # so few that the interval is exact
+    >>> round(float(low), 4), round(float(high), 4)
+    (0.0049, 0.1371)
+    """
     exact = needs_exact(successes, trials, level)
     bounds = zip(clopper_pearson(successes, trials, level), wilson(successes, trials, level), strict=True)
     low, high = (np.where(exact, conservative, score) for conservative, score in bounds)
@@ -329,8 +337,17 @@ def multinomial_bootstrap(
     """Return the percentile bootstrap interval of any statistic of a table of counts.
 
     Resampling rows is drawing a multinomial over the cells, at a cost that does not depend on the number of rows.
-    `statistic` maps (replicates, *table.shape) to (replicates, ...); replicates where it is NaN are left out.
-    Not for the largest gap among groups, nor for rare cells: there it covers too little.
+    `statistic` maps (replicates, *table.shape) to (replicates, ...); replicates where it is NaN are left out. It is
+    for a statistic without a formula for its interval, such as one of a plugin's own; not for the largest gap among
+    groups, nor for rare cells: there it covers too little.
+
+    Raises:
+        InputError: a table that counts no rows.
+
+    >>> right = lambda tables: tables[:, 0] / tables.sum(axis=1)
+    >>> low, high = multinomial_bootstrap(np.array([80, 20]), right)
+    >>> round(float(low), 2), round(float(high), 2)
+    (0.72, 0.88)
     """
     rows = int(table.sum())
     if rows == 0:
