@@ -207,9 +207,11 @@ def _of_roles(item: Item, clause: Clause, impact: ImpactTables | None) -> bool:
 
 
 def _pattern_words(pattern: str) -> str:
-    return (
-        f"{pattern.partition('.')[0]} (any)" if pattern.endswith(".*") else title(pattern).replace("*", "any").lower()
-    )
+    """Name what a pattern asks for: one measurement, or any of an auditor's, or any of a kind of them."""
+    if not pattern.endswith("*"):
+        return title(pattern.replace("*", "any"))
+    auditor, _, kind = pattern.removesuffix("*").partition(".")
+    return " ".join(["anything on", *kind.split("_"), auditor.replace("_", " ")]).replace("  ", " ")
 
 
 def _why_not(report: Report, pattern: str) -> str:
