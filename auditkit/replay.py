@@ -11,7 +11,8 @@ from auditkit.errors import InputError
 from auditkit.evidence.comparison import Departure, departures
 from auditkit.evidence.report import DatasetRecord, ModelRecord, Report
 from auditkit.loading import Progress
-from auditkit.run import audit
+from auditkit.run import REPEATABLE, audit
+from auditkit.subject.factory import is_code
 from auditkit.subject.schema import Schema
 
 TOLERANCE = 1e-6
@@ -27,6 +28,7 @@ def replay(
     model: str | Path | None,
     dataset: str | Path,
     training_data: str | Path | None = None,
+    architecture: str | None = None,
     trust_model: str | None = None,
     trust_pickle: str | None = None,
     device: str = "auto",
@@ -36,11 +38,12 @@ def replay(
     """Make the audit of `recorded` again; return the new report, and every number that is not within `tolerance`.
 
     Auditors run with their recorded settings and seed; those that were left out, or are new since, are left out.
-    Predictions kept from earlier runs are not used. Verdicts follow from the numbers and the policy, and are not
-    compared.
+    Code that the record names is run only where the caller names it too, by `architecture`. Predictions kept from
+    earlier runs are not used. Verdicts follow from the numbers and the policy, and are not compared.
 
     Raises:
-        InputError: a file is not the one that was audited, or an auditor of the record is not installed.
+        InputError: a file is not the one that was audited, an auditor of the record is not installed, or the record
+            names code that the caller did not.
     """
     subject = recorded.subject
     if (model is None) != (subject.model is None):
@@ -60,7 +63,13 @@ def replay(
     absent = [name for name in ran if name not in installed()]
     if absent:
         raise InputError(f"the auditor '{absent[0]}' of the record is not installed here.")
-    asked = dict(recorded.asked)
+    asked = {name: value for name, value in recorded.asked.items() if name in (*REPEATABLE, "schema")}
+    named = str(asked.get("architecture") or "")
+    if is_code(named) and architecture != named:
+        raise InputError(
+            f"the record names the architecture {named[:80]!r}, which is code that is not auditkit's; only if that "
+            "code is your own, name it yourself with --architecture."
+        )
     schema = Schema.model_validate(subject.schema_) if asked.pop("schema", None) else None
     try:
         again = audit(

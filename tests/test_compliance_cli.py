@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from loans import Loans
@@ -109,6 +111,24 @@ def test_a_replay_of_other_files_is_refused(loans: Loans, run: Path, capsys: Sai
     assert "not the file that was audited" in capsys.readouterr().err
     assert call(["replay", str(run), "--dataset", str(loans.test)]) == 2
     assert "pass --model FILE" in capsys.readouterr().err
+
+
+def test_a_replay_runs_no_code_that_the_record_names(loans: Loans, run: Path, tmp_path: Path, capsys: Said) -> None:
+    path, touched = run / "results.json", tmp_path / "touched"
+    weights = tmp_path / "weights.pt"
+    torch.save({"weight": torch.zeros(2)}, weights)
+    document = json.loads(path.read_text())
+    document["asked"] = {"architecture": "os:mkdir", "architecture_args": {"path": str(touched)}, "schema": "given"}
+    document["subject"]["model"]["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    path.write_text(json.dumps(document))
+    command = ["replay", str(run), "--model", str(weights), "--dataset", str(loans.test)]
+    assert call(command) == 2
+    assert (
+        "the record names the architecture 'os:mkdir', which is code that is not auditkit's" in capsys.readouterr().err
+    )
+    assert not touched.exists()
+    assert call([*command, "--architecture", "os:mkdir"]) == 2
+    assert touched.exists(), "the user named the code"
 
 
 def test_comply_writes_three_files_for_each_framework(run: Path, tmp_path: Path, capsys: Said) -> None:
