@@ -105,13 +105,11 @@ class Attack:
 
     def shuffled(self, seed: int) -> Measurement:
         """Return what the main attack reaches with shuffled memberships: chance, or the statistics are wrong."""
-        control = membership.shuffled_control(
-            self.member, self.scores[self.main], tuple(RATES.values()), repetitions=SHUFFLES, seed=seed
-        )
-        low, high = np.quantile(control.auc, [(1 - self.level) / 2, (1 + self.level) / 2])
+        areas = membership.shuffled_areas(self.member, self.scores[self.main], repetitions=SHUFFLES, seed=seed)
+        low, high = np.quantile(areas, [(1 - self.level) / 2, (1 + self.level) / 2])
         return self.measurement(
             SHUFFLED,
-            value=float(control.auc.mean()),
+            value=float(areas.mean()),
             better="neither",
             interval=Interval(low=low, high=high, level=self.level, method=f"quantiles of {SHUFFLES} shuffles"),
             source="memberships shuffled: 0.5 is right",

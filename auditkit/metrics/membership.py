@@ -186,25 +186,10 @@ def roc_points(member: Mask, scores: Array, false_positive_rates: Array) -> Arra
     return rates
 
 
-class Shuffled(NamedTuple):
-    """What an attack reaches where there is nothing to find: (shuffles,) each."""
-
-    auc: Array
-    true_positive_rates: Array  # (false positive rates, shuffles)
-
-
-def shuffled_control(
-    member: Mask, scores: Array, false_positive_rates: tuple[float, ...], *, repetitions: int, seed: int
-) -> Shuffled:
-    """Return the area under the ROC curve and the true positive rates with the memberships shuffled by `seed`."""
+def shuffled_areas(member: Mask, scores: Array, *, repetitions: int, seed: int) -> Array:
+    """Return the area under the ROC curve with the memberships shuffled by `seed`, (repetitions,): near 0.5 each."""
     generator = np.random.default_rng(seed)
-    areas = np.empty(repetitions)
-    rates = np.empty((len(false_positive_rates), repetitions))
-    for repetition in range(repetitions):
-        shuffled = generator.permutation(member)
-        areas[repetition] = roc_auc(shuffled, scores).value
-        rates[:, repetition] = roc_points(shuffled, scores, np.array(false_positive_rates))
-    return Shuffled(areas, rates)
+    return np.array([roc_auc(generator.permutation(member), scores).value for _ in range(repetitions)])
 
 
 def unique_rows(inputs: NDArray[np.generic], labels: NDArray[np.int64]) -> Mask:
