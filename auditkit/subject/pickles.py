@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 MAXIMUM_WORDS = 150_000
-MAXIMUM_NESTING = 32
 
 ITEM_BYTES = {
     "float64": 8,
