@@ -86,12 +86,16 @@ def conclude(report: Report, page: Path) -> None:
 
 
 def conclude_gate(report: Report) -> None:
-    """Print the verdict, every finding that did not pass, and what is waived."""
+    """Print the verdict, every finding that did not pass, in one sentence what no limit met, and what is waived."""
     console = Console(highlight=False)
     _headline(console, report)
+    optional = [f for f in report.findings if f.verdict == "not_run" and f.limit.optional and f.slice is None]
     for finding in report.findings:
-        if finding.verdict not in ("pass", "waived"):
+        if finding.verdict not in ("pass", "waived") and finding not in optional:
             _sentence(console, finding.verdict, finding.message)
+    if optional:
+        names = dict.fromkeys(finding.measurement for finding in optional)
+        _sentence(console, "not_run", f"Not measured, as the policy allows: {', '.join(names)}.")
     _waivers(console, report)
     _not_run(console, report)
 

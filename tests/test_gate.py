@@ -93,6 +93,31 @@ def test_the_gate_writes_nothing_unless_asked(audited: Path, capsys: pytest.Capt
     assert "south (group, n = " in out
 
 
+def test_a_run_is_named_by_its_folder_as_well(audited: Path, tmp_path: Path) -> None:
+    folder = audited / "main"
+    by_file, by_folder = (tmp_path / "file", tmp_path / "folder")
+    for results, out in ((folder / "results.json", by_file), (folder, by_folder)):
+        assert call(["gate", str(results), "--baseline", str(results), "--out", str(out), "--quiet"]) in (0, 1)
+        assert call(["render", str(results), "--to", "junit", "--out", str(out)]) == 0
+        assert call(["comply", str(results), "--framework", "nist-ai-rmf", "--out", str(out / "comply")]) == 0
+    assert (by_folder / "junit.xml").read_bytes() == (by_file / "junit.xml").read_bytes()
+    table = "comply/comply-nist-ai-rmf.csv"
+    assert (by_folder / table).read_bytes() == (by_file / table).read_bytes()
+
+
+def test_what_the_policy_lets_go_unmeasured_is_one_line(audited: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert call(["gate", str(audited / "main")]) in (0, 1)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "easured" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("– Not measured, as the policy allows: ")
+    assert "privacy.epsilon" in lines[0]
+    required = audited / "required.toml"
+    required.write_text(POLICY + '[[limit]]\nmeasurement = "privacy.epsilon"\nat_most = 3\nrationale = "r"\n', "utf-8")
+    assert call(["gate", str(audited / "main"), "--policy", str(required)]) == 3
+    assert "– Epsilon was not measured: left out of this run" in capsys.readouterr().out
+
+
 def test_out_gets_the_judged_report_and_the_formats(audited: Path, tmp_path: Path) -> None:
     flags = ["--out", str(tmp_path / "out"), "--to", "sarif, gitlab", "--quiet"]
     assert gate(audited, *flags, "--baseline", str(audited / "main/results.json")) == 1

@@ -111,7 +111,7 @@ def _fail(message: str, code: int, before: str = "") -> int:
 def main() -> None:
     """Run the command line of this process, and exit with its code."""
     signal.signal(signal.SIGTERM, _interrupt)
-    os._exit = _exit_of(os.getpid(), os._exit)
+    _unwind_exits()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # the shell's `>&-`
@@ -130,15 +130,16 @@ def main() -> None:
     sys.exit(code)
 
 
-def _exit_of(process: int, leave: Callable[[int], NoReturn]) -> Callable[[int], NoReturn]:
-    """Return an `os._exit` that unwinds this process, so that a plugin's is no silent 0, and ends a child as it did."""
+def _unwind_exits() -> None:
+    """Let `os._exit` unwind this process, so that a plugin's is no silent 0, and end a child as it does."""
+    process, leave = os.getpid(), os._exit
 
-    def leave_or_unwind(code: int) -> NoReturn:
+    def leave_or_unwind(status: int) -> NoReturn:
         if os.getpid() == process:
-            raise SystemExit(code)
-        leave(code)
+            raise SystemExit(status)
+        leave(status)
 
-    return leave_or_unwind
+    os._exit = leave_or_unwind
 
 
 def _interrupt(*_: object) -> None:

@@ -72,10 +72,15 @@ def run(
     baseline: BaselineFile = None,
     waivers: WaiversFile = None,
     train_dataset: Annotated[
-        Path | None, typer.Option(help="The training rows: turns on the retraining with privacy.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="The training rows: also attack the model, and retrain it with differential privacy (minutes).",
+            show_default=False,
+        ),
     ] = None,
     epsilon: Annotated[
-        list[float] | None, typer.Option(help="Privacy budget of a retraining; repeatable.", show_default="3")
+        list[float] | None,
+        typer.Option(metavar="EPSILON", help="Privacy budget of a retraining; repeatable.", show_default="3"),
     ] = None,
     seeds: Annotated[
         int | None,
@@ -163,7 +168,7 @@ def run(
     quiet: Quiet = False,
     json_: JsonFlag = False,
 ) -> None:
-    """Audit a model, or decisions already made; write results.json, report.html, junit.xml and summary.md."""
+    """Audit a model, or decisions already made. Writes results.json, report.html, junit.xml and summary.md."""
     from auditkit import terminal
     from auditkit.auditors.data_shares import read_population
     from auditkit.evidence.integrity import SIGNATURE, read_private_key, sealed
@@ -263,7 +268,7 @@ def demo(
     device: DeviceOption = Device.auto,
     seed: Seed = 0,
 ) -> None:
-    """Train on the embedded census data, audit the model, and say where the report is."""
+    """Train on the embedded census data, and audit the model."""
     from auditkit import terminal
     from auditkit.cli import call
     from auditkit.demo.census import IMMUTABLE, SENSITIVE, SOURCE, TARGET, write_census
@@ -290,7 +295,7 @@ def demo(
 
 
 def auditors() -> None:
-    """List the installed auditors, their settings and what they measure."""
+    """List the auditors, their settings and what they measure."""
     from auditkit import terminal
     from auditkit.run import describe_auditors
 

@@ -10,7 +10,18 @@ from urllib.parse import quote
 
 import typer
 
-from auditkit.cli.options import Dataset, Device, DeviceOption, Lang, Language, Quiet, TrustModel, TrustPickle
+from auditkit.cli.options import (
+    Dataset,
+    Device,
+    DeviceOption,
+    Lang,
+    Language,
+    Quiet,
+    Results,
+    TrustModel,
+    TrustPickle,
+    results_of,
+)
 from auditkit.errors import InputError
 
 DEPARTURES_SHOWN = 20
@@ -18,11 +29,17 @@ DEPARTURES_SHOWN = 20
 
 def comply(
     results: Annotated[
-        Path | None, typer.Argument(help="A results.json; not needed with --init-facts.", show_default=False)
+        Path | None,
+        typer.Argument(
+            callback=results_of,
+            help="A results.json, or the folder of its run; not needed with --init-facts.",
+            show_default=False,
+        ),
     ] = None,
     framework: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="NAME",
             help="eu-ai-act, nist-ai-rmf, iso-42001, nyc-ll144, nist-800-226, ai-verify or china-genai; repeatable.",
             show_default=False,
         ),
@@ -39,7 +56,7 @@ def comply(
         Path | None, typer.Option(metavar="FILE", help="Write a commented facts.toml to fill, and end.")
     ] = None,
 ) -> None:
-    """Write tables of clause and evidence, as HTML, Markdown and CSV; they never say that a law is complied with."""
+    """Write tables of clause and evidence. HTML, Markdown and CSV; they never say that a law is complied with."""
     from auditkit.compliance.assess import assess
     from auditkit.compliance.facts import Facts, facts_template, read_facts
     from auditkit.compliance.framework import FRAMEWORKS, load_framework
@@ -52,7 +69,7 @@ def comply(
         typer.echo(f"{init_facts}: fill what you can answer for, then pass --facts {init_facts}")
         return
     if results is None:
-        raise InputError("which report? Pass a results.json.")
+        raise InputError("which report? Pass a results.json, or the folder of its run.")
     if not framework:
         raise InputError(f"--framework must name one of {', '.join(FRAMEWORKS)}.")
     report, stated = read_report(results), Facts() if facts is None else read_facts(facts)
@@ -75,7 +92,7 @@ def verify(
         Path | None, typer.Option(help="The signer's ed25519 public key (PEM).", show_default=False)
     ] = None,
 ) -> None:
-    """Check a folder against its manifest.json: any edited, missing or added file gives exit code 1."""
+    """Check a folder against its manifest.json. Any edited, missing or added file gives exit code 1."""
     from auditkit.evidence.integrity import verify as verify_folder
 
     found = verify_folder(folder, public_key=public_key)
@@ -99,7 +116,7 @@ def seal(
         Path | None, typer.Option(metavar="KEY", help="An ed25519 private key (PEM) to sign with.", show_default=False)
     ] = None,
 ) -> None:
-    """Seal a folder again with what was added to it since the run, and sign it; edited files are refused."""
+    """Seal a folder again with what was added since the run. With --sign, signed; edited files are refused."""
     from auditkit.evidence.integrity import SIGNATURE, read_private_key, reseal
     from auditkit.output import output_folder, write_files
 
@@ -114,32 +131,41 @@ def seal(
 
 
 def replay(
-    folder: Annotated[Path, typer.Argument(help="The folder of a run, or its results.json.", show_default=False)],
+    results: Results,
     dataset: Dataset,
     model: Annotated[Path | None, typer.Option(help="The model that was audited.", show_default=False)] = None,
     train_dataset: Annotated[
         Path | None, typer.Option(help="The training rows, if the run had them.", show_default=False)
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(help="Numbers agree within this, times the larger of 1 and their size.")
+        float, typer.Option(metavar="NUMBER", help="Numbers agree within this, times the larger of 1 and their size.")
     ] = 1e-6,
+    architecture: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:NAME",
+            help="Your own code that the record names: no file may name it alone.",
+            show_default=False,
+        ),
+    ] = None,
     trust_model: TrustModel = None,
     trust_pickle: TrustPickle = None,
     device: DeviceOption = Device.auto,
     quiet: Quiet = False,
 ) -> None:
-    """Make a recorded audit again, with its settings and seed; exit code 1 where a number comes out otherwise."""
+    """Make a recorded audit again, with its settings and seed. Exit code 1 where a number comes out otherwise."""
     from auditkit import terminal
     from auditkit.evidence.report import read_report
     from auditkit.replay import replay as replay_report
 
-    recorded = read_report(folder / "results.json" if folder.is_dir() else folder)
+    recorded = read_report(results)
     with terminal.progress(silent=quiet) as progress:
         again, departed = replay_report(
             recorded,
             model=model,
             dataset=dataset,
             training_data=train_dataset,
+            architecture=architecture,
             trust_model=trust_model,
             trust_pickle=trust_pickle,
             device=device,
@@ -162,23 +188,22 @@ def replay(
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(help="The earlier results.json, or the folder of its run.")],
-    after: Annotated[Path, typer.Argument(help="The later one.")],
+    before: Results,
+    after: Results,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where compare.html and compare.json go.")] = Path(
         "reports/compare"
     ),
     lang: Lang = Language.en,
     json_: Annotated[bool, typer.Option("--json", help="Print compare.json and write nothing.")] = False,
 ) -> None:
-    """Tell two reports apart, number by number: differences with intervals, and verdicts that turned."""
+    """Tell two reports apart, number by number. Writes differences with intervals, and verdicts that turned."""
     from auditkit.evidence.comparison import compare as compare_reports
     from auditkit.evidence.report import read_report
     from auditkit.output import output_folder, write_files
     from auditkit.render.compare import headline, render_compare
     from auditkit.render.translation import names_of, page_name
 
-    paths = [path / "results.json" if path.is_dir() else path for path in (before, after)]
-    reports = [read_report(path) for path in paths]
+    reports = [read_report(path) for path in (before, after)]
     comparison = compare_reports(*reports)
     if json_:
         sys.stdout.write(comparison.to_json())
@@ -195,7 +220,7 @@ def index(
     folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("reports"),
     lang: Lang = Language.en,
 ) -> None:
-    """Write index.html over a folder of runs: the history of each measurement of each model."""
+    """Write index.html over a folder of runs. It shows the history of each measurement of each model."""
     from auditkit.evidence.report import read_report
     from auditkit.output import output_folder, write_files
     from auditkit.render.index import Run, Unreadable, render_index

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from auditkit.cli.options import BaselineFile, PolicyFile, Quiet, Strict, WaiversFile
+from auditkit.cli.options import BaselineFile, PolicyFile, Quiet, Results, Strict, WaiversFile
 from auditkit.errors import InputError
 
 
@@ -23,7 +23,7 @@ class Format(StrEnum):
 
 
 def gate(
-    results: Annotated[Path, typer.Argument(help="A results.json.", show_default=False)],
+    results: Results,
     policy: PolicyFile = None,
     baseline: BaselineFile = None,
     waivers: WaiversFile = None,
@@ -42,7 +42,7 @@ def gate(
     strict: Strict = False,
     quiet: Quiet = False,
 ) -> None:
-    """Judge a results.json by a policy: one exit code, in under a second."""
+    """Judge a results.json by a policy: one exit code. Needs neither the model, nor the data, nor torch."""
     from auditkit.evidence.gate import check_policy_fits, judge_report, read_baseline
     from auditkit.evidence.policy import default_policy, read_policy
     from auditkit.evidence.report import read_report

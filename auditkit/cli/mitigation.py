@@ -48,7 +48,7 @@ def mitigate(
     encoding: Encoding = "utf-8",
     quiet: Quiet = False,
 ) -> None:
-    """Make a model with a smaller gap between groups, pack it, and audit it beside the original."""
+    """Make a model with a smaller gap between groups. Packs it, and audits it beside the original."""
     from auditkit import terminal
     from auditkit.output import output_folder, write_files
     from auditkit.render import render

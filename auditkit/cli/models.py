@@ -33,7 +33,9 @@ def train(
             "--dataset", "--images", help="The training rows: a file, or a folder of images.", show_default=False
         ),
     ],
-    target: Annotated[str, typer.Option(help="The label's column; several labels: a,b,c.", show_default=False)],
+    target: Annotated[
+        str, typer.Option(metavar="COLUMN", help="The label's column; several labels: a,b,c.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(help="The model file to write (.pt).", show_default=False)],
     sensitive: Annotated[
         list[str] | None,
@@ -58,22 +60,26 @@ def train(
     architecture: Annotated[
         str | None,
         typer.Option(
-            help="mlp, cnn, lstm, gru or transformer.", show_default="mlp, for images cnn, for texts transformer"
+            metavar="NAME",
+            help="mlp, cnn, lstm, gru or transformer.",
+            show_default="mlp, for images cnn, for texts transformer",
         ),
     ] = None,
     task: TrainedTask = None,
     epsilon: Annotated[
-        float | None, typer.Option(help="Train with differential privacy at this budget.", show_default="without")
+        float | None,
+        typer.Option(metavar="EPSILON", help="Train with differential privacy at this budget.", show_default="without"),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the rows at most.", show_default="the trainer's")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Passes over the rows at most.", show_default="the trainer's"),
     ] = None,
     device: DeviceOption = Device.auto,
     seed: Seed = 0,
     encoding: Encoding = "utf-8",
     quiet: Quiet = False,
 ) -> None:
-    """Train a network on a table, images or texts, and pack it with its schema, ready for 'auditkit run'."""
+    """Train a network on a table, images or texts. Packs it with its schema, ready for 'auditkit run'."""
     from auditkit import terminal
     from auditkit.output import output_folder
     from auditkit.subject.data import read_data
@@ -114,7 +120,7 @@ def pack(
     trust_pickle: TrustPickle = None,
     quiet: Quiet = False,
 ) -> None:
-    """Pack weights with their architecture and schema into one file, which 'auditkit run' needs no further word for."""
+    """Pack weights, architecture and schema into one file. 'auditkit run' needs no further word for it."""
     from auditkit.output import output_folder
     from auditkit.subject.factory import read_arguments
     from auditkit.subject.opening import Declared, pack_model
@@ -148,7 +154,7 @@ def inspect(
     encoding: Encoding = "utf-8",
     json_: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Tell what a model file is and what an audit could do with it; nothing of the file is run."""
+    """Tell what a model file is and what an audit could do with it. Nothing of the file is run."""
     from auditkit import terminal
     from auditkit.inspection import inspect_model
     from auditkit.subject.factory import read_arguments

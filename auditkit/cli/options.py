@@ -17,6 +17,14 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+def results_of(path: Path | None) -> Path | None:
+    """Return the results.json of a run's folder, or the path as it is."""
+    return path / "results.json" if path is not None and path.is_dir() else path
+
+
+Results = Annotated[
+    Path, typer.Argument(callback=results_of, help="A results.json, or the folder of its run.", show_default=False)
+]
 ModelOrNone = Annotated[
     Path | None,
     typer.Argument(help="A model file; without one, --prediction names what it decided.", show_default=False),
@@ -137,7 +145,8 @@ Dataset = Annotated[
     ),
 ]
 Target = Annotated[
-    str | None, typer.Option(help="The label's column; several labels: a,b,c.", show_default="the model's")
+    str | None,
+    typer.Option(metavar="COLUMN", help="The label's column; several labels: a,b,c.", show_default="the model's"),
 ]
 Sensitive = Annotated[
     list[str] | None,
@@ -148,7 +157,7 @@ Immutable = Annotated[
     typer.Option(
         metavar="COLUMN",
         help="A feature that nobody can change, as sensitive ones are taken to be; repeatable.",
-        show_default="the model's",
+        show_default=False,
     ),
 ]
 Out = Annotated[
@@ -165,7 +174,12 @@ PolicyFile = Annotated[
 ]
 BaselineFile = Annotated[
     Path | None,
-    typer.Option("--baseline", help="A results.json that regressions are judged against.", show_default=False),
+    typer.Option(
+        "--baseline",
+        callback=results_of,
+        help="A results.json, or its folder, that regressions are judged against.",
+        show_default=False,
+    ),
 ]
 WaiversFile = Annotated[
     Path | None,
@@ -173,8 +187,8 @@ WaiversFile = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where the verdict is inconclusive.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where the model runs.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seeds every random choice.")]
-Encoding = Annotated[str, typer.Option(help="Encoding of text files.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Seeds every random choice.")]
+Encoding = Annotated[str, typer.Option(metavar="NAME", help="Encoding of text files.")]
 
 
 class Language(StrEnum):

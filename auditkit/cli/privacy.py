@@ -30,7 +30,8 @@ def retrain(
     model: ModelFile,
     train_dataset: Annotated[Path, typer.Option(help="The training rows.", show_default=False)],
     epsilon: Annotated[
-        list[float], typer.Option(help="Privacy budget, one model each; repeatable.", show_default=False)
+        list[float],
+        typer.Option(metavar="EPSILON", help="Privacy budget, one model each; repeatable.", show_default=False),
     ],
     delta: Annotated[str, typer.Option(metavar="NUMBER|auto", help="auto: the smaller of 1e-5 and 1/(10 n).")] = "auto",
     tuning_runs: TuningRuns = 0,
@@ -55,14 +56,18 @@ def retrain(
             show_default="none",
         ),
     ] = None,
-    max_grad_norm: Annotated[float, typer.Option(help="The norm that each row's gradient is clipped to.")] = 10.0,
-    epochs: Annotated[int, typer.Option(min=1, help="How often each row is drawn, in expectation.")] = 20,
+    max_grad_norm: Annotated[
+        float, typer.Option(metavar="NORM", help="The norm that each row's gradient is clipped to.")
+    ] = 10.0,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="How often each row is drawn, in expectation.")] = 20,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Expected rows of a batch.", show_default="1024, at most n/4")
+        int | None, typer.Option(min=1, metavar="N", help="Expected rows of a batch.", show_default="1024, at most n/4")
     ] = None,
     physical_batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Rows that go through the network at once.", show_default="the whole batch"),
+        typer.Option(
+            min=1, metavar="N", help="Rows that go through the network at once.", show_default="the whole batch"
+        ),
     ] = None,
     clipping: ClippingOption = Clipping.auto,
     architecture: Architecture = None,
@@ -85,7 +90,7 @@ def retrain(
     encoding: Encoding = "utf-8",
     quiet: Quiet = False,
 ) -> None:
-    """Train a model of the same architecture with differential privacy, and pack it with its privacy ledger.
+    """Train the same architecture with differential privacy. Packs the model with its privacy ledger.
 
     Killed, it goes on when called again with the same options; steps that were lost count as spent.
     """

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from auditkit.cli.options import Language
+from auditkit.cli.options import Language, Results
 
 
 def render(
-    results: Annotated[Path, typer.Argument(help="A results.json.", show_default=False)],
+    results: Results,
     to: Annotated[
         str,
         typer.Option(
@@ -33,7 +33,7 @@ def render(
         typer.Option(help="What only people can state (facts.toml), for the model card.", show_default=False),
     ] = None,
 ) -> None:
-    """Write reports from a results.json again; needs neither the model nor torch."""
+    """Write reports from a results.json again. Needs neither the model nor torch."""
     from auditkit import render as renderers
     from auditkit.compliance.facts import read_facts
     from auditkit.evidence.report import read_report

@@ -15,7 +15,7 @@ schema = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @schema.callback(invoke_without_command=True)
 def _results(context: typer.Context) -> None:
-    """Print the JSON Schema of results.json; 'schema infer' writes that of a data set."""
+    """Print the JSON Schema of results.json. 'schema infer' writes that of a data set."""
     if context.invoked_subcommand is None:
         from auditkit.evidence.report import results_schema
 
@@ -25,7 +25,9 @@ def _results(context: typer.Context) -> None:
 @schema.command()
 def infer(
     dataset: Annotated[Path, typer.Argument(help="The rows a model is trained on.", show_default=False)],
-    target: Annotated[str | None, typer.Option(help="The label's column.", show_default="the last column")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The label's column.", show_default="the last column")
+    ] = None,
     sensitive: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN", help="A column whose groups audits compare; repeatable.", show_default=False),
@@ -39,7 +41,7 @@ def infer(
     task: TrainedTask = None,
     encoding: Encoding = "utf-8",
 ) -> None:
-    """Decide what each column is, once; print the schema as JSON, to be edited and passed with --schema."""
+    """Decide what each column is, once. Prints the schema as JSON, to be edited and passed with --schema."""
     from auditkit.subject.bins import parse_bins
     from auditkit.subject.data import read_data
     from auditkit.subject.inference import infer_whole
