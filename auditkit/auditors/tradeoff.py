@@ -238,7 +238,10 @@ def _thresholds(column: str, names: Sequence[str], rows: _Rows, choices: Sequenc
     sizes = np.bincount(rows.groups, minlength=len(names))
     return Table(
         title=f"Thresholds that leave no gap by {column}",
-        note="The score from which on a row is selected, chosen on the other half of the rows.",
+        note=(
+            "The score from which on a row is selected, chosen on the other half of the rows. 'With chance 0.4': of the "
+            "rows between the two scores, four in ten are selected, by lot."
+        ),
         columns=(
             Column(name=column),
             Column(name="rows judged", unit="rows"),
