@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeGuard, get_args
 
@@ -17,13 +17,11 @@ from torch.nn import functional
 
 from auditkit.errors import DatasetError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
+from auditkit.progress import Progress, silent
 from auditkit.subject.schema import Labels
 
 Output = Literal["logits", "probabilities", "value"]
 """What a module returns: unnormalised logits, probabilities, or the standardised number of a regression."""
-
-Progress = Callable[[float, str], None]
-"""Called with the finished share (0 to 1) and a few words on what is running."""
 
 EVALUATION_CELL_COUNT = 2**20
 """The validation rows go through the network in parts of about so many cells."""
@@ -57,10 +55,6 @@ class FitRecord(Record):
     validation_share: FiniteFloat
     patience: int
     precision: Literal["float32", "bfloat16 autocast"]
-
-
-def silent(share: float, message: str) -> None:
-    """Ignore progress."""
 
 
 def fit(
@@ -131,7 +125,7 @@ def fit(
                     losses = row_losses(module(all_inputs[rows]), all_labels[rows], output)
                     loss = (losses * all_weights[rows]).mean()
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 total += loss.detach() * len(rows)
             training_losses.append(total.item() / len(training))
@@ -338,6 +332,7 @@ def require_positive_int(name: str, value: int) -> None:
 
 
 def autocast_on(device: torch.device) -> torch.autocast:
+    """Return the context in which a network computes in bfloat16 on a GPU, and as it is on a CPU."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
@@ -354,7 +349,7 @@ def _mean_loss(
     total = torch.zeros((), device=device)
     with torch.inference_mode(), autocast_on(device):
         at_once = max(1, EVALUATION_CELL_COUNT // inputs[0].numel())
-        for chunk in rows.split(at_once):  # type: ignore[no-untyped-call]
+        for chunk in rows.split(at_once):
             losses = row_losses(module(inputs[chunk]), labels[chunk], output)
             total += (losses * weights[chunk]).sum()
     return total.item() / len(rows)

@@ -19,16 +19,15 @@ from torch import nn
 from torch.func import functional_call, stack_module_state
 
 from auditkit.errors import InputError
+from auditkit.progress import Progress, part_of, silent
 from auditkit.subject.schema import Labels
 from auditkit.training.fit import (
     Output,
-    Progress,
     class_logits,
     require_positive,
     require_positive_int,
     require_rows,
     row_losses,
-    silent,
     targets_of,
     tensor_of,
     trained_on,
@@ -121,13 +120,10 @@ def train_shadows(
         if budget_seconds is not None and done and seconds * (1 + len(modules) / done) > budget_seconds:
             break
         rows = [torch.as_tensor(np.flatnonzero(inside[done + index])) for index in range(len(modules))]
-
-        def report(share: float, done: int = done, count: int = len(modules)) -> None:
-            progress((done + share * count) / model_count, f"shadow models {done + 1} to {done + count}")
-
+        last = done + len(modules)
+        told = part_of(progress, done / model_count, last / model_count, f"shadow models {done + 1} to {last}, ")
         train = train_ensemble if batched else train_each
-        arguments = (modules, all_inputs, all_labels, rows, recipe, seed + done, device, output)
-        train(*arguments, report)
+        train(modules, all_inputs, all_labels, rows, recipe, seed + done, device, output, told)
         scored += [_score(module, all_inputs, output, device) for module in modules]
         seconds = time.perf_counter() - started
     return Shadows(np.stack(scored), inside[: len(scored)], seconds, batched)
@@ -161,7 +157,7 @@ def train_ensemble(
     seed: int,
     device: torch.device,
     output: Output,
-    report: Callable[[float], None],
+    progress: Progress,
 ) -> None:
     """Train networks of one architecture side by side, in place, each on its own `rows`, of about one length."""
     with trained_on(modules[0], device, seed):
@@ -183,7 +179,7 @@ def train_ensemble(
                 modules
             )
 
-        _descend(list(parameters.values()), loss_of, rows, recipe, seed, device, report)
+        _descend(list(parameters.values()), loss_of, rows, recipe, seed, device, progress)
         for index, module in enumerate(modules):
             module.load_state_dict({name: value[index].detach() for name, value in parameters.items()})
 
@@ -197,7 +193,7 @@ def train_each(
     seed: int,
     device: torch.device,
     output: Output,
-    report: Callable[[float], None],
+    progress: Progress,
 ) -> None:
     """Train networks one after the other, in place, each on its own `rows`."""
     for index, (module, own) in enumerate(zip(modules, rows, strict=True)):
@@ -205,12 +201,10 @@ def train_each(
         def loss_of(batch: torch.Tensor, module: nn.Module = module) -> torch.Tensor:
             return row_losses(module(inputs[batch[0]]), labels[batch[0]], output).mean()
 
-        def share(done: float, index: int = index) -> None:
-            report((index + done) / len(modules))
-
         with trained_on(module, device, seed + index):
             module.train()
-            _descend(list(module.parameters()), loss_of, [own], recipe, seed + index, device, share)
+            own_part = part_of(progress, index / len(modules), (index + 1) / len(modules))
+            _descend(list(module.parameters()), loss_of, [own], recipe, seed + index, device, own_part)
 
 
 def _descend(
@@ -220,7 +214,7 @@ def _descend(
     recipe: Recipe,
     seed: int,
     device: torch.device,
-    report: Callable[[float], None],
+    progress: Progress,
 ) -> None:
     """Lower the loss of batches, (networks, rows), drawn by `seed` from the rows of each network."""
     optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
@@ -231,16 +225,16 @@ def _descend(
         for batch in order.to(device).tensor_split(max(1, length // recipe.batch_size), dim=1):
             loss = loss_of(batch)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
-        report((epoch + 1) / recipe.epochs)
+        progress((epoch + 1) / recipe.epochs, f"epoch {epoch + 1} of {recipe.epochs}")
 
 
 def _score(module: nn.Module, inputs: torch.Tensor, output: Output, device: torch.device) -> NDArray[np.float64]:
     module.to(device).eval()
     parts = []
     with torch.inference_mode():
-        for chunk in inputs.split(max(1, SCORED_AT_ONCE // inputs[0].numel())):  # type: ignore[no-untyped-call]
+        for chunk in inputs.split(max(1, SCORED_AT_ONCE // inputs[0].numel())):
             outputs = module(chunk)
             scores = (
                 outputs.reshape(-1, 1) if output == "value" else class_logits(outputs, output).double().softmax(dim=1)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from auditkit.errors import DatasetError, InputError
+from auditkit.progress import silent
 from auditkit.training.shadows import Recipe, can_be_batched, halves, train_each, train_ensemble, train_shadows
 
 CPU = torch.device("cpu")
@@ -56,7 +57,7 @@ def test_an_ensemble_trains_each_network_as_it_would_alone(rows: tuple[np.ndarra
     parts = [torch.arange(100), torch.arange(100, 200)]
     together, alone = [fresh(0), fresh(1)], [fresh(0), fresh(1)]
     for train, modules in ((train_ensemble, together), (train_each, alone)):
-        train(modules, inputs, labels, parts, recipe, 0, CPU, "logits", lambda share: None)
+        train(modules, inputs, labels, parts, recipe, 0, CPU, "logits", silent)
     for one, other in zip(together, alone, strict=True):
         assert not any(parameter.grad is not None for parameter in one.parameters())
         for name, value in one.state_dict().items():
