@@ -34,8 +34,6 @@ from auditkit.metrics.attacks import (
     split_control,
 )
 from auditkit.progress import part_of
-from auditkit.subject.bins import binned
-from auditkit.subject.data import factorize
 from auditkit.subject.model import Model
 from auditkit.subject.predict import predict
 from auditkit.subject.schema import Labels
@@ -209,12 +207,7 @@ def _breakdowns(subject: Subject, labels: Labels, notes: list[str]) -> list[Brea
         if subject.training is None or column not in subject.training.frame.columns:
             notes.append(f"The training data have no column {column}: who is exposed is not compared by it.")
             continue
-        parts = []
-        for frame in (subject.training.frame, subject.data.frame):
-            if column in subject.bins:
-                parts.append(binned(frame, column, subject.bins[column]))
-            else:
-                parts.append(factorize(frame[column]))
+        parts = [subject.coded(frame, column) for frame in (subject.training.frame, subject.data.frame)]
         texts = [
             np.array([*words, MISSING_GROUP], dtype=object)[np.asarray(codes, dtype=np.int64)] for codes, words in parts
         ]

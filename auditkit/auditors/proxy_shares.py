@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from auditkit.attribution.columns import Attributed
 from auditkit.auditors.explained_rows import sliced
@@ -15,9 +13,7 @@ from auditkit.evidence.measurement import Column, Evidence, Exhibit, Interval, M
 from auditkit.metrics.attributions import ratio_interval, ratio_of_means, ratio_replicates
 from auditkit.metrics.proxies import FITTED_ROWS, JUDGED_ROWS, columns_alone
 from auditkit.metrics.ranking import roc_auc_interval
-from auditkit.subject.bins import binned
 from auditkit.subject.columns import grouped_columns
-from auditkit.subject.data import factorize
 from auditkit.subject.subject import Subject
 
 PROXY_AREA = 0.7
@@ -93,7 +89,8 @@ def _proxies(subject: Subject, sensitive: str, columns: list[str]) -> list[Proxy
     if len(frame) > most:
         frame = frame.iloc[np.sort(np.random.default_rng(subject.seed).choice(len(frame), size=most, replace=False))]
     others, _ = grouped_columns(frame[[name for name in columns if name not in subject.sensitive]], quantiles=20)
-    groups = _groups(subject, frame, sensitive)
+    codes, words = subject.coded(frame, sensitive)
+    groups = np.where(codes < 0, len(words), codes).astype(np.int64)
     areas = columns_alone([other.codes for other in others], groups, seed=subject.seed, min_group=subject.min_group)
     each = simultaneous_level(subject.conf_level, max(len(others), 1))
     return [
@@ -101,12 +98,6 @@ def _proxies(subject: Subject, sensitive: str, columns: list[str]) -> list[Proxy
         for other, area in zip(others, areas or (), strict=False)
         if roc_auc_interval(area, each)[0] > PROXY_AREA
     ]
-
-
-def _groups(subject: Subject, frame: pd.DataFrame, column: str) -> NDArray[np.int64]:
-    edges = subject.bins.get(column)
-    codes, words = factorize(frame[column]) if edges is None else binned(frame, column, edges)
-    return np.where(codes < 0, len(words), codes).astype(np.int64)
 
 
 def _slice(given: Attributed, name: str, chosen: set[str], level: float) -> Slice:

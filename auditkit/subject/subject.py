@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -182,12 +183,13 @@ class Subject:
 
     @functools.cached_property
     def _factorized(self) -> dict[str, tuple[NDArray[np.int64], list[str]]]:
-        return {
-            column: binned(self.data.frame, column, self.bins[column])
-            if column in self.bins
-            else factorize(self.data.frame[column])
-            for column in self.sensitive
-        }
+        return {column: self.coded(self.data.frame, column) for column in self.sensitive}
+
+    def coded(self, frame: pd.DataFrame, column: str) -> tuple[NDArray[np.int64], list[str]]:
+        """Return a column of any rows as codes, (rows,), -1 where missing, into its texts, or the ranges of `bins`."""
+        if column in self.bins:
+            return binned(frame, column, self.bins[column])
+        return factorize(frame[column])
 
     def group_codes(self, columns: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], ...], NDArray[np.int64]]:
         """Return the groups that columns divide the audited rows into, and each row's group.
