@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from auditkit.auditors import ONE_LABEL, Auditor, installed
+from auditkit.auditors import ONE_LABEL, Auditor, Requirement, installed
 from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.gate import judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
@@ -329,8 +329,8 @@ def _evidence_of(name: str, returned: object) -> Evidence:
     return evidence
 
 
-def _missing(subject: Subject, requirement: str) -> str | None:
-    reasons = {
+def _missing(subject: Subject, requirement: Requirement) -> str | None:
+    reasons: dict[Requirement, tuple[bool, str]] = {
         "labels": (subject.schema.target is None, "the data has no labels; pass --target COLUMN"),
         "scores": (
             subject.schema.task == "regression",

@@ -7,7 +7,7 @@ entry point's name is the auditor's name.
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from auditkit.errors import InputError
 
@@ -35,13 +35,6 @@ class Auditor(Protocol):
     def audit(self, subject: Subject) -> Evidence:
         """Examine the subject; raise NotRun with the reason where the check does not apply."""
         ...
-
-
-class DeclaredAuditor(Auditor, Protocol):
-    """An auditor that declares what it needs and what it measures."""
-
-    requires: ClassVar[tuple[Requirement, ...]]
-    measures: ClassVar[tuple[str, ...]]
 
 
 def installed() -> dict[str, EntryPoint]:
