@@ -187,6 +187,9 @@ def exhibits_of(
     for column in subject.sensitive:
         for metric in ("accuracy", "calibration_error"):
             exhibits.append(who_pays(metric, by[metric, ("retraining", column)], column, list(runs)))
+        for gap in PICTURED if len(targets) > 1 else ():
+            if (gap, ("retraining", column)) in by:
+                exhibits.append(frontier(f"{gap}, {column}", by[gap, ("retraining", column)], targets))
         exhibits.append(
             SliceTable(
                 title=f"Gaps between groups under each model: {column}",
@@ -194,9 +197,6 @@ def exhibits_of(
                 by=("retraining", column),
             )
         )
-        for gap in PICTURED if len(targets) > 1 else ():
-            if (gap, ("retraining", column)) in by:
-                exhibits.append(frontier(f"{gap}, {column}", by[gap, ("retraining", column)], targets))
     return exhibits
 
 
