@@ -76,6 +76,8 @@ def test_a_trained_model_is_audited_label_by_label(trained):
         logits = trained.module(torch.from_numpy(trained.schema.encode(frame))).double().numpy()
     labels, chosen = truth(frame), logits >= 0
     measured = found(report)
+    gap = measured["fairness.demographic_parity_difference", ("place",)]
+    assert len(gap.replicates) >= 10, "what a baseline on the same rows is compared with in pairs"
     auc = sklearn_metrics.roc_auc_score(labels, logits, average=None)
     assert auc.min() > 0.7
     assert [part.value for part in measured["performance.roc_auc", ("label",)].slices] == pytest.approx(auc)

@@ -214,7 +214,16 @@ class _Parts:
         by, columns = " & ".join(counts.columns), counts.columns
         own = one_against_rest.rate_measurements(counts, level=level, min_group=min_group)
         own.append(rate_measurement(counts, "accuracy", level=level, min_group=min_group))
-        gaps = one_against_rest.gap_measurements(counts, level=level, min_group=min_group)
+        labels, decisions = self.subject.labels, self.subject.predictions.labels
+        names, codes = self.subject.group_codes(columns)
+        gaps = one_against_rest.gap_measurements(
+            counts,
+            level=level,
+            min_group=min_group,
+            replicated=lambda found, code: with_gap_replicates(
+                found, names, codes, labels == code, decisions == code, min_group
+            ),
+        )
         self.measurements += own + gaps
         self.measurements += gap_measurements(counts, gaps=("accuracy",), level=level, min_group=min_group)
         self.exhibits.append(SliceChart(title=f"Accuracy by {by}", measurement="fairness.accuracy", by=columns))

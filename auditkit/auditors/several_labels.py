@@ -11,6 +11,7 @@ from auditkit.metrics import one_against_rest
 from auditkit.metrics.estimates import Breakdown
 from auditkit.metrics.one_against_rest import LABEL
 from auditkit.metrics.quality import QUALITIES
+from auditkit.metrics.replicates import with_gap_replicates
 from auditkit.metrics.several_labels import WHOLE_ROWS, label_measurement, mean_measurement, row_measurements
 from auditkit.subject.subject import Subject
 
@@ -78,7 +79,12 @@ def fairness_of_labels(subject: Subject, intersections: int) -> Evidence:
         columns = breakdown.columns
         counts = [part.by(columns) for part in finest]
         own = one_against_rest.rate_measurements(counts, level=level, min_group=min_group)
-        gaps = one_against_rest.gap_measurements(counts, level=level, min_group=min_group)
+
+        def replicated(found: list[Measurement], label: int, columns: tuple[str, ...] = columns) -> list[Measurement]:
+            decided = subject.labels[:, label], subject.predictions.labels[:, label]
+            return with_gap_replicates(found, *subject.group_codes(columns), *decided, min_group)
+
+        gaps = one_against_rest.gap_measurements(counts, level=level, min_group=min_group, replicated=replicated)
         measurements += own + gaps
         if len(columns) == 1:
             exhibits.append(

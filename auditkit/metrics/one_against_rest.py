@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -45,14 +45,20 @@ def rate_measurements(
 
 
 def gap_measurements(
-    counts: Counts | Sequence[Counts], *, prefix: str = "fairness", level: float = 0.95, min_group: int = 10
+    counts: Counts | Sequence[Counts],
+    *,
+    prefix: str = "fairness",
+    level: float = 0.95,
+    min_group: int = 10,
+    replicated: Callable[[list[Measurement], int], list[Measurement]] = lambda gaps, code: gaps,
 ) -> list[Measurement]:
     """Return each gap twice: a slice for each class (by the columns and `class`), and the mean over the classes.
 
     `counts` as in `rate_measurements`; of several labels the gap in accuracy is among them.
 
     The mean is over the classes in which the gap is defined; its interval is between the means of the limits that
-    hold for all of these classes at once.
+    hold for all of these classes at once. `replicated` returns the gaps of a class, by its code, with their replicates
+    (`with_gap_replicates`); those of the mean are the means.
     """
     parts, axis, several = _parts(counts)
     first_part, against = parts[0], "each label by itself" if axis == LABEL else "each class against the rest"
@@ -64,6 +70,7 @@ def gap_measurements(
         for at in (level, each)
     )
     measurements = []
+    alone = [replicated(gaps_of, code) for code, gaps_of in enumerate(alone)]
     for place, first in enumerate(alone[0]):
         slices = []
         for part, own, wide in zip(parts, alone, together, strict=True):
@@ -75,6 +82,7 @@ def gap_measurements(
                     count=found.count,
                     interval=found.interval,
                     simultaneous_interval=_at(held.interval, level, f", Sidak over {len(parts)} {several}"),
+                    replicates=found.replicates,
                     reason=found.reason,
                 )
             )
@@ -91,6 +99,8 @@ def gap_measurements(
             measurements.append(_measurement(first, first_part.columns, first_part, source, reason=reason))
             continue
         low, high = (float(np.mean([end for _, end in ends])) for ends in _ends(known))
+        blocks = [found.replicates for found in slices if found.value is not None]
+        paired = len({len(replicates) for replicates in blocks}) == 1
         method = f"means of limits that hold for all {several}: {known[0][1].method}"
         measurements.append(
             _measurement(
@@ -100,6 +110,7 @@ def gap_measurements(
                 f"{first.source}, mean over {len(known)} of {len(parts)} {mean_of}",
                 value=float(np.mean([value for value, _ in known])),
                 interval=Interval(low=low, high=high, level=level, method=method),
+                replicates=tuple(float(value) for value in np.mean(blocks, axis=0)) if paired else (),
             )
         )
     return measurements
@@ -130,6 +141,7 @@ def _measurement(
     *,
     value: float | None = None,
     interval: Interval | None = None,
+    replicates: tuple[float, ...] = (),
     slices: tuple[Slice, ...] = (),
     reason: str | None = None,
 ) -> Measurement:
@@ -141,6 +153,7 @@ def _measurement(
         better=like.better,
         count=int(counts.sizes.sum()),
         interval=interval,
+        replicates=replicates,
         slices=slices,
         source=source,
         reason=reason,

@@ -9,6 +9,7 @@ standard error of the difference (the delete-a-group jackknife: Kott 2001; Shao 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,15 +114,15 @@ def with_gap_replicates(
     measurements: list[Measurement],
     names: tuple[tuple[str, ...], ...],
     groups: Codes,
-    labels: Codes,
-    predictions: Codes,
+    labels: NDArray[Any],
+    predictions: NDArray[Any],
     min_group: int = 10,
 ) -> list[Measurement]:
     """Return gaps between groups (`gap_measurements`) or inequality indices with their replicates.
 
-    `groups`, `labels` and `predictions` hold the codes of each row, the last two of 0 and 1; `names` is the key of
-    each group, () where all rows are one. Where a group that is compared has too few rows to be dealt into blocks, the
-    replicates stay empty.
+    `groups`, `labels` and `predictions` hold the codes of each row, the last two of 0 and 1 or bool; `names` is the key
+    of each group, () where all rows are one. Where a group that is compared has too few rows to be dealt into blocks,
+    the replicates stay empty.
     """
     sizes = np.bincount(groups, minlength=len(names))
     present = np.flatnonzero(sizes)

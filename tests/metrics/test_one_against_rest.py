@@ -9,6 +9,7 @@ from fairlearn.metrics import MetricFrame
 
 from auditkit.evidence.counts import tally
 from auditkit.metrics import one_against_rest
+from auditkit.metrics.replicates import block_count, deal, with_gap_replicates
 
 CLASSES = ("blue", "green", "red")
 ORACLES = {
@@ -97,3 +98,22 @@ def test_a_class_that_no_group_has_is_left_out_of_the_mean():
     macro = found["fairness.equal_opportunity_difference", ("g",)]
     assert macro.value == pytest.approx((parts[0].value + parts[1].value) / 2)
     assert "mean over 2 of 3 classes" in macro.source
+
+
+def test_gaps_carry_the_values_without_the_block_and_their_mean():
+    codes, labels, decisions = sample(rows=900)
+
+    def replicated(found, code):
+        return with_gap_replicates(found, (("a",), ("b",), ("c",)), codes, labels == code, decisions == code)
+
+    blocks = block_count(int(np.bincount(codes).min()))
+    kept = deal(900, blocks, codes) != 4
+    whole = one_against_rest.gap_measurements(counts_of(codes, labels, decisions), replicated=replicated)
+    without = one_against_rest.gap_measurements(counts_of(codes[kept], labels[kept], decisions[kept]))
+    for found, expected in zip(whole, without, strict=True):
+        parts = zip(found.slices, expected.slices, strict=True) if found.slices else [(found, expected)]
+        for part, value in parts:
+            assert len(part.replicates) == blocks
+            assert part.replicates[4] == pytest.approx(value.value, rel=1e-6)
+    plain = one_against_rest.gap_measurements(counts_of(codes, labels, decisions))
+    assert {measurement.replicates for measurement in plain} == {()}
