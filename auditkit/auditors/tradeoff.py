@@ -239,8 +239,8 @@ def _thresholds(column: str, names: Sequence[str], rows: _Rows, choices: Sequenc
     return Table(
         title=f"Thresholds that leave no gap by {column}",
         note=(
-            "The score from which on a row is selected, chosen on the other half of the rows. 'With chance 0.4': of the "
-            "rows between the two scores, four in ten are selected, by lot."
+            "The score from which on a row is selected, chosen on the other half of the rows. Rows between two scores "
+            "are selected by lot, with the chance beside them."
         ),
         columns=(
             Column(name=column),
