@@ -59,7 +59,8 @@ def test_archives_that_readers_could_read_differently(model_file):
     content = model_file.read_bytes()
     for changed in (b"PK\x03\x04junk" + content, content + b"junk", content + content):
         model_file.write_bytes(changed)
-        refused(model_file, "bytes before or behind")
+        # zipfile of Python 3.13 finds bytes before the archive itself, where torch wrote a zip64 directory.
+        refused(model_file, "bytes before or behind|Corrupt zip64 end of central directory")
     model_file.write_bytes(content)
     with zipfile.ZipFile(model_file, "a") as archive:
         archive.comment = b"hello"
