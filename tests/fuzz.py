@@ -2,8 +2,9 @@
 
     python tests/fuzz.py --seconds 600 --seed 0
 
-Every case damages one file (a model, a data set, a policy or a schema), runs the command line on it, and looks at the
-exit code, at standard error and at the report. A case is told by its number: `--first N --cases 1` runs it again.
+Every case damages one file (a model, a data set, a policy, a schema or a results.json), runs the command line on it,
+and looks at the exit code, at standard error and at the report. A case is told by its number: `--first N --cases 1`
+runs it again.
 The cases run in a worker process, which is replaced where one of them kills it or hangs.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -22,7 +24,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,7 @@ def write_files(folder: Path) -> None:
     import safetensors.torch
     import torch
 
+    from auditkit.cli import call
     from auditkit.subject.architectures import build
     from auditkit.subject.inference import infer_schema
     from auditkit.subject.model import Card
@@ -91,6 +94,9 @@ def write_files(folder: Path) -> None:
     (folder / "schema.json").write_text(schema.model_dump_json(indent=1), encoding="utf-8")
     (folder / "arguments.json").write_text(json.dumps(arguments), encoding="utf-8")
     (folder / "policy.toml").write_text(POLICY, encoding="utf-8")
+    flags = ["--policy", str(folder / "policy.toml"), "--only", "performance", "--only", "fairness", "--quiet"]
+    call(["run", str(folder / "model.pt"), "--dataset", str(folder / "data.csv"), "--out", str(folder / "run"), *flags])
+    (folder / "run" / "results.json").rename(folder / "results.json")
 
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -100,7 +106,14 @@ KINDS: dict[str, tuple[str, ...]] = {
     "data": ("data.csv", "data.csv", "data.parquet", "data.jsonl"),
     "policy": ("policy.toml",),
     "schema": ("schema.json",),
+    "results": ("results.json",),
 }
+
+ODD_VALUES = (
+    None, True, -1, 0, 10**400, 1e308, "", "x", "\ud800", "\x1b]0;x\x07", "<script>alert(1)</script>", "=1|' /C x'!A",
+    "0001-01-01T00:00:00+14:00", [], {}, [[]], {"a": None}, ["a", 1, None],
+)  # fmt: skip
+"""What may stand in a JSON file in place of anything else."""
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:
@@ -123,6 +136,34 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(changed)
 
 
+def damaged_json(content: bytes, rng: np.random.Generator) -> bytes:
+    """Return JSON text in which a few values are others, are gone, or stand in another's place."""
+    document = json.loads(content)
+    for _ in range(int(rng.choice([1, 1, 2, 4]))):
+        places = [
+            (part, key)
+            for part in _containers(document)
+            for key in (part if isinstance(part, dict) else range(len(part)))
+        ]
+        part, key = places[int(rng.integers(len(places)))]
+        way = int(rng.integers(4))
+        if way == 0:
+            del part[key]
+        elif way == 1:
+            other, place = places[int(rng.integers(len(places)))]
+            part[key] = copy.deepcopy(other[place])
+        else:
+            part[key] = copy.deepcopy(ODD_VALUES[int(rng.integers(len(ODD_VALUES)))])
+    return json.dumps(document).encode()
+
+
+def _containers(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        yield value
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _containers(item)
+
+
 def damage_inside(path: Path, rng: np.random.Generator) -> bytes:
     """Damage one member of a zip archive, and write the archive again with checksums that fit."""
     with zipfile.ZipFile(path) as archive:
@@ -142,8 +183,12 @@ def command_of(number: int, honest: Path, work: Path) -> tuple[list[str], str]:
     kind = list(KINDS)[number % len(KINDS)]
     name = str(rng.choice(KINDS[kind]))
     inside = kind in ("model", "weights") and zipfile.is_zipfile(honest / name) and rng.random() < 0.5
-    content = damage_inside(honest / name, rng) if inside else damaged((honest / name).read_bytes(), rng)
+    way = damaged_json if name.endswith(".json") and rng.random() < 0.8 else damaged
+    content = damage_inside(honest / name, rng) if inside else way((honest / name).read_bytes(), rng)
     (work / name).write_bytes(content)
+    if kind == "results":
+        command = ["gate", str(work / name), "--policy", str(honest / "policy.toml"), "--out", str(work / "out")]
+        return [*command, "--to", "html,junit,markdown,sarif,gitlab,model-card,cyclonedx", "--quiet"], f"{kind} {name}"
     files = {"model": honest / "model.pt", "data": honest / "data.csv", "policy": honest / "policy.toml"}
     flags: list[str] = []
     if kind in files:
@@ -173,9 +218,9 @@ def complaint(code: int, output: str, results: Path, *, policy_damaged: bool) ->
         return None if len(lines) == 1 else f"{len(lines)} lines for bad input: {output[:300]!r}"
     report: dict[str, Any] = json.loads(results.read_text("utf-8"))
     crashed = [outcome["error"] for outcome in report["outcomes"] if outcome["error"]]
-    if crashed:
+    if crashed and not policy_damaged:
         return f"an auditor crashed: {crashed[0]}"
-    # A policy may well be damaged into one that fails, and then says so.
+    # A policy, or numbers, may well be damaged into ones that fail, and then say so.
     if code == 1 and not (policy_damaged and report["verdict"] == "fail"):
         return "exit 1"
     return None
@@ -211,7 +256,10 @@ def work_through(first: int, seconds: float, cases: int, honest: Path, log: Path
                 with contextlib.redirect_stderr(output), contextlib.redirect_stdout(io.StringIO()):
                     code = call(command)
                 wrong = complaint(
-                    code, output.getvalue(), work / "out/results.json", policy_damaged=what.startswith("policy")
+                    code,
+                    output.getvalue(),
+                    work / "out/results.json",
+                    policy_damaged=what.startswith(("policy", "results")),
                 )
             except Hang:
                 code, wrong = -1, f"took more than {CASE_SECONDS} s of processor time"

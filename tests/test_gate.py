@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -291,3 +292,26 @@ def test_a_finding_cannot_be_waived_by_hand(audited: Path, tmp_path: Path, capsy
     (tmp_path / "results.json").write_text(json.dumps(document))
     assert call(["gate", str(tmp_path / "results.json")]) == 2
     assert "no waiver of the report that held on its day says so" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: "[" * 200_000, "recursion"),
+        (lambda text: text.replace('"threads": ', '"threads": ' + "9" * 5000), "digits"),
+        (lambda text: text.replace('"auditor": "performance"', '"auditor": "\\ud800"'), "surrogates not allowed"),
+        (lambda text: text.replace('"outcomes": [', '"outcomes": [], "outcomes": ['), "names a key twice"),
+        (lambda text: text.replace('"features": [', '"features": 5, "was": ['), "features must be a list"),
+    ],
+    ids=["deep", "digits", "surrogate", "key twice", "features"],
+)
+def test_a_hostile_record_gives_one_line(
+    audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[str], str], words: str
+) -> None:
+    text = (audited / "main/results.json").read_text()
+    assert change(text) != text
+    (tmp_path / "results.json").write_text(change(text))
+    assert call(["gate", str(tmp_path / "results.json")]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1

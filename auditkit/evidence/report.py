@@ -7,7 +7,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError, computed_field
+from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError, computed_field, model_validator
 
 from auditkit.errors import InputError
 from auditkit.evidence.judging import RANK, overall
@@ -59,6 +59,15 @@ class SubjectRecord(Record):
     schema_: dict[str, Any] = Field(alias="schema", serialization_alias="schema")
 
     model_config = Record.model_config | {"populate_by_name": True, "serialize_by_alias": True}
+
+    @model_validator(mode="after")
+    def _readable(self) -> SubjectRecord:
+        features, classes = (self.schema_.get(name) or [] for name in ("features", "classes"))
+        if not isinstance(features, list | tuple) or not all(isinstance(feature, dict) for feature in features):
+            raise ValueError("its features must be a list of objects")
+        if not isinstance(classes, list | tuple):
+            raise ValueError("its classes must be a list")
+        return self
 
 
 class Environment(Record):
@@ -211,10 +220,13 @@ def read_report(path: str | Path) -> Report:
             its own findings contradict, or a waived finding without its waiver.
     """
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        document = json.loads(text, object_pairs_hook=_unique)
+        if "\\ud" in text.lower():  # half of a character, which no report could be written with
+            json.dumps(document, ensure_ascii=False).encode()
     except OSError as error:
         raise InputError(f"results {path}: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"results {path}: not JSON text: {error}.") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if version != SCHEMA_VERSION:
@@ -242,3 +254,11 @@ def read_report(path: str | Path) -> Report:
                 "on its day says so: the file was edited."
             )
     return report
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON; a key that stands twice would be read in one way here and in another elsewhere."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object names a key twice")
+    return found
