@@ -180,7 +180,7 @@ def fit_private(
             if checkpoint is not None:
                 rows_read = all_inputs.cpu().numpy().tobytes() + all_labels.cpu().numpy().tobytes()
                 digest = hashlib.sha256(rows_read).hexdigest()
-                file = Checkpoint(checkpoint, f"{settings} {digest} {noise_multiplier}")
+                file = Checkpoint(checkpoint, f"{settings} {digest} {noise_multiplier} {initial_weights}")
                 taken, lost = file.load(module, adam) or (0, 0)
             chunk = math.ceil(steps / CHECKPOINTS)
             take_step = private_step(

@@ -133,6 +133,11 @@ def test_a_checkpoint_of_other_settings_is_refused(model: Model, loans: Loans, t
         quick(model, loans, tmp_path, progress=kill_at(0.5))
     with pytest.raises(InputError, match="other data or settings"):
         quick(model, loans, tmp_path, max_grad_norm=1.0)
+    assert model.card is not None
+    public = tmp_path.with_name("public.pt")
+    save_model(public, model.fresh(5), model.card)
+    with pytest.raises(InputError, match="other data or settings"):  # its ledger would call fresh weights public
+        quick(model, loans, tmp_path, public=open_model(public))
     (checkpoint,) = tmp_path.iterdir()
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     with pytest.raises(InputError, match="cannot be read"):
