@@ -220,6 +220,7 @@ def test_a_regression_without_a_baseline_is_not_judged() -> None:
     assert (finding.verdict, "there is no baseline" in finding.message) == ("not_run", True)
     (held,) = judge(regressed, [now], Earlier((now,), same_rows=True, same_model=True))
     assert (held.verdict, held.value) == ("pass", 0)
+    assert "Calibration error is as good as in the baseline (11.0 % after 11.0 %)" in held.message
 
 
 def test_rows_to_settle_are_said_in_two_digits() -> None:

@@ -11,7 +11,7 @@ from auditkit.evidence.intervals import newcombe, wilson
 from auditkit.evidence.judging import judge, overall
 from auditkit.evidence.measurement import Better, Interval, Measurement, Slice
 from auditkit.evidence.policy import Limit
-from auditkit.evidence.regression import Earlier, regression, student_quantile
+from auditkit.evidence.regression import Earlier, jackknife_interval, regression, student_quantile
 
 
 def rate(successes: int, trials: int, *, better: Better = "higher", **more: object) -> Measurement:
@@ -70,6 +70,14 @@ def test_on_the_same_rows_the_interval_is_the_jackknifes() -> None:
         unpaired = regression(now, earlier).interval
         assert unpaired is not None
         assert unpaired.method.endswith("unpaired")
+
+
+def test_the_method_says_over_how_many_groups_it_holds() -> None:
+    values = [0.1 * (n % 4) for n in range(20)]
+    alone, together = (jackknife_interval(0.0, values, 0.95, family) for family in (1, 3))
+    assert alone.method == "jackknife over 20 blocks of rows, paired"
+    assert together.method == "jackknife over 20 blocks of rows, Sidak over 3 groups, paired"
+    assert (together.level, together.high > alone.high) == (0.95, True)
 
 
 def test_the_same_model_on_the_same_rows_is_exactly_as_good() -> None:
