@@ -18,6 +18,7 @@ from auditkit.subject.factory import build_network, is_code
 from auditkit.subject.fresh_weights import DrawingRules, draw_weights, drawing_rules
 from auditkit.subject.outputs import FirstOutput
 from auditkit.subject.program import program_in
+from auditkit.subject.program_layers import restore_layers
 from auditkit.subject.schema import Schema
 from auditkit.subject.weights import check_finite
 
@@ -128,6 +129,8 @@ class Model:
                 exported = program_in(module)
                 assert exported is not None
                 draw_weights(exported)
+                if exported.batch is None:  # else a layer sees fewer rows than the training gives it
+                    restore_layers(exported.network)
                 _check_fresh(module, self)
                 return module.requires_grad_(True)
             if self.card is not None:

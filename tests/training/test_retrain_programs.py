@@ -88,7 +88,7 @@ def test_every_architecture_is_retrained_and_opens_with_its_ledger(
     )
     ((path, ledger),) = quick(original, data, tmp_path).files
     assert path == tmp_path / "net-eps1.pt2"
-    assert ledger.clipping == "chunked"
+    assert (ledger.clipping, ledger.clipping_passed_over) == ("bookkeeping", ())
     assert ledger.epsilon <= 1
     assert "layer whose operator reads them" in ledger.initial_weights
     assert original.sha256 is not None
@@ -282,7 +282,7 @@ def test_a_card_that_is_damaged_or_of_no_program_is_refused(tmp_path: Path) -> N
 
 
 def test_the_loans_archive_costs_what_the_native_model_costs(loans: Loans, tmp_path: Path) -> None:
-    """The same data, budget and steps: the ledgers agree but for the ways of clipping and drawing."""
+    """The same data, budget, steps and way of clipping: the ledgers agree but for what was drawn and kept."""
     native = open_model(loans.model)
     path = write(native.module, torch.zeros(3, native.schema.input_width), tmp_path / "loans.pt2")
     from auditkit.subject.data import read_data
@@ -291,4 +291,4 @@ def test_the_loans_archive_costs_what_the_native_model_costs(loans: Loans, tmp_p
     ((_, one),) = quick(native, data, tmp_path).files
     ((_, other),) = quick(opened(path, native.schema), data, tmp_path).files
     differing = {name for name, value in one if getattr(other, name) != value}
-    assert differing == {"clipping", "clipping_passed_over", "initial_weights", "not_covered"}
+    assert differing == {"initial_weights", "not_covered"}
