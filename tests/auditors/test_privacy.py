@@ -54,9 +54,15 @@ def test_original_and_private_models_stand_side_by_side(report: auditkit.Report)
         assert part.value == pytest.approx((accuracy["original"].value or 0) - (accuracy[name].value or 0))
         assert part.interval is not None
         assert part.interval.low <= (part.value or 0) <= part.interval.high
-    for gap in ("demographic_parity_difference", "equalized_odds_difference"):
-        for column in ("group", "region"):
-            assert list(slices(report, f"privacy.{gap}", ("retraining", column))) == list(accuracy)
+    outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
+    tables = {part.by: part.measurements for part in outcome.exhibits if isinstance(part, auditkit.SliceTable)}
+    for column in ("group", "region"):
+        for gap in ("demographic_parity", "equalized_odds", "equal_opportunity", "predictive_parity", "accuracy"):
+            assert list(slices(report, f"privacy.{gap}_difference", ("retraining", column))) == list(accuracy)
+            assert f"privacy.{gap}_difference" in tables["retraining", column]
+    south = slices(report, "privacy.calibration_error", ("retraining", "group"))["epsilon 8 & south"]
+    assert south.interval is not None
+    assert 0 < (south.value or 0) < 0.5
 
 
 def test_the_ledger_states_what_it_must_and_what_it_does_not_cover(report: auditkit.Report) -> None:
