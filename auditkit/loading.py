@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from auditkit.errors import InputError
+from auditkit.progress import AuditProgress
 from auditkit.subject.cache import Cache
 from auditkit.subject.data import Data, data_from_frame, read_data
 from auditkit.subject.decisions import Decisions, decision_schema
@@ -20,15 +21,12 @@ from auditkit.subject.schema import target_names
 from auditkit.subject.subject import Subject
 from auditkit.subject.where import columns_named
 
-Progress = Callable[[str, float, str], None]
-"""Called with the auditor's name, the fraction done (0 to 1) and what is being done."""
-
 
 @dataclasses.dataclass
 class Stage:
     """Passes progress on under the name of the part that is running."""
 
-    report: Progress
+    report: AuditProgress
     name: str = "subject"
 
     def __call__(self, fraction: float, what: str) -> None:

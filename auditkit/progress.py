@@ -7,6 +7,9 @@ from collections.abc import Callable
 Progress = Callable[[float, str], None]
 """Called with the share of the work that is done, 0 to 1, and a few words on what is being done."""
 
+AuditProgress = Callable[[str, float, str], None]
+"""Called with the auditor's name, the share of its work that is done, and what is being done."""
+
 
 def silent(share: float, what: str) -> None:
     """Tell nobody: what work does that nobody watches."""

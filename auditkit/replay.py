@@ -10,7 +10,7 @@ from auditkit.auditors import installed
 from auditkit.errors import InputError
 from auditkit.evidence.comparison import Departure, departures
 from auditkit.evidence.report import DatasetRecord, ModelRecord, Report
-from auditkit.loading import Progress
+from auditkit.progress import AuditProgress
 from auditkit.run import REPEATABLE, audit
 from auditkit.subject.factory import is_code
 from auditkit.subject.schema import Schema
@@ -33,7 +33,7 @@ def replay(
     trust_pickle: str | None = None,
     device: str = "auto",
     tolerance: float = TOLERANCE,
-    progress: Progress = lambda auditor, fraction, what: None,
+    progress: AuditProgress = lambda auditor, fraction, what: None,
 ) -> tuple[Report, list[Departure]]:
     """Make the audit of `recorded` again; return the new report, and every number that is not within `tolerance`.
 

@@ -23,7 +23,8 @@ from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.policy import Policy, check_measurements_exist, default_policy, read_policy
 from auditkit.evidence.report import Outcome, Report
 from auditkit.evidence.waivers import read_waivers
-from auditkit.loading import Progress, Stage, load
+from auditkit.loading import Stage, load
+from auditkit.progress import AuditProgress
 from auditkit.recording import environment, subject_record
 from auditkit.subject.cache import Cache
 from auditkit.subject.model import Model
@@ -99,7 +100,7 @@ def audit(
     encoding: str = "utf-8",
     run_id: str | None = None,
     cache: Cache | None = None,
-    progress: Progress = lambda auditor, fraction, what: None,
+    progress: AuditProgress = lambda auditor, fraction, what: None,
 ) -> Report:
     """Audit a model on a data set, and return the Report.
 

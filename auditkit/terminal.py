@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from auditkit.evidence.sentences import number, span, title
+from auditkit.progress import AuditProgress
 from auditkit.render.summary import headline
+from auditkit.render.text import one_line
 
 if TYPE_CHECKING:
     from auditkit.evidence.report import Report
@@ -43,8 +45,25 @@ VERDICTS = {
 }
 
 
+class _OneLine(RenderHook):
+    """Keeps text from outside on its line: what it holds of control characters is not sent to the terminal."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        for one in renderables:
+            text = one.renderable if isinstance(one, Padding) else one
+            if isinstance(text, Text):
+                text.plain = one_line(text.plain)
+        return renderables
+
+
+def _console(*, soft_wrap: bool = False) -> Console:
+    console = Console(highlight=False, soft_wrap=soft_wrap)
+    console.push_render_hook(_OneLine())
+    return console
+
+
 @contextmanager
-def progress(*, silent: bool) -> Iterator[Callable[[str, float, str], None]]:
+def progress(*, silent: bool) -> Iterator[AuditProgress]:
     """Give a function that shows how far each part is; it does nothing unless standard error is a terminal."""
     if silent or not sys.stderr.isatty():
         yield lambda name, fraction, what: None
@@ -69,7 +88,7 @@ def progress(*, silent: bool) -> Iterator[Callable[[str, float, str], None]]:
 
 def conclude(report: Report, page: Path) -> None:
     """Print the verdict, the three worst findings as sentences, what is waived, and where the report is."""
-    console = Console(highlight=False)
+    console = _console()
     _headline(console, report)
     model = report.subject.model
     if model is not None and model.trust.startswith("trusted"):
@@ -87,7 +106,7 @@ def conclude(report: Report, page: Path) -> None:
 
 def conclude_gate(report: Report) -> None:
     """Print the verdict, every finding that did not pass, in one sentence what no limit met, and what is waived."""
-    console = Console(highlight=False)
+    console = _console()
     _headline(console, report)
     optional = [f for f in report.findings if f.verdict == "not_run" and f.limit.optional and f.slice is None]
     for finding in report.findings:
@@ -138,7 +157,7 @@ def _sentence(console: Console, verdict: str, message: str) -> None:
 
 def trained(model: Model, record: dict[str, Any]) -> None:
     """Print what was trained, and the command that audits it."""
-    console = Console(highlight=False)
+    console = _console()
     rows = f"{record['row_count']:,} rows" + (
         f" ({record['dropped_row_count']:,} without a label left out)" if record["dropped_row_count"] else ""
     )
@@ -152,7 +171,7 @@ def trained(model: Model, record: dict[str, Any]) -> None:
 
 def retrained(done: Retrained) -> None:
     """Print each private model with its guarantee, and what they give away together."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console(soft_wrap=True)
     for note in done.notes:
         console.print(Text(f"! {note}", "red"))
     for path, ledger in done.files:
@@ -173,7 +192,7 @@ def retrained(done: Retrained) -> None:
 
 def inspected(found: Inspection) -> None:
     """Print what a model file is, and what an audit could do with it and would cost."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console(soft_wrap=True)
     console.print(Text.assemble((found.path, "bold"), f"  {found.kind}, {found.byte_count:,} bytes"))
     console.print(f"  trust         {found.trust}", markup=False)
     console.print(f"  sha256        {found.sha256}")
@@ -215,7 +234,7 @@ def inspected(found: Inspection) -> None:
 
 def list_auditors(descriptions: Sequence[Description]) -> None:
     """Print the installed auditors with their settings and measurements."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console(soft_wrap=True)
     for description in descriptions:
         console.print(Text.assemble((description.name, "bold"), f"  {description.summary}"))
         for name, default in description.settings.items():
@@ -226,7 +245,7 @@ def list_auditors(descriptions: Sequence[Description]) -> None:
 
 def mitigated(model: Model, original: Report, made: Report, *, sensitive: str, folder: Path) -> None:
     """Print the mitigated model beside the original, number by number, and where their reports are."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console(soft_wrap=True)
     assert model.card is not None
     record = model.card.training
     if "packed" in record:

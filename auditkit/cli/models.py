@@ -11,8 +11,10 @@ from auditkit.cli.options import (
     Architecture,
     ArchitectureArgs,
     Classes,
+    Compared,
     Device,
     DeviceOption,
+    Drop,
     Encoding,
     Immutable,
     ModelFile,
@@ -37,14 +39,8 @@ def train(
         str, typer.Option(metavar="COLUMN", help="The label's column; several labels: a,b,c.", show_default=False)
     ],
     out: Annotated[Path, typer.Option(help="The model file to write (.pt).", show_default=False)],
-    sensitive: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="A column whose groups audits compare; repeatable.", show_default=False),
-    ] = None,
-    drop: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="Not a feature: an id, a weight; repeatable.", show_default=False),
-    ] = None,
+    sensitive: Compared = None,
+    drop: Drop = None,
     immutable: Immutable = None,
     text: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The texts that are the only feature.", show_default=False)

@@ -152,6 +152,14 @@ Sensitive = Annotated[
     list[str] | None,
     typer.Option(metavar="COLUMN", help="Compare the groups of this column; repeatable.", show_default="the model's"),
 ]
+Compared = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="A column whose groups audits compare; repeatable.", show_default=False),
+]
+Drop = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="Not a feature: an id, a weight; repeatable.", show_default=False),
+]
 Immutable = Annotated[
     list[str] | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from auditkit.cli.options import BinsOption, Encoding, Immutable, TrainedTask
+from auditkit.cli.options import BinsOption, Compared, Drop, Encoding, Immutable, TrainedTask
 
 schema = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -28,14 +28,8 @@ def infer(
     target: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The label's column.", show_default="the last column")
     ] = None,
-    sensitive: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="A column whose groups audits compare; repeatable.", show_default=False),
-    ] = None,
-    drop: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="Not a feature: an id, a weight; repeatable.", show_default=False),
-    ] = None,
+    sensitive: Compared = None,
+    drop: Drop = None,
     immutable: Immutable = None,
     bins: BinsOption = None,
     task: TrainedTask = None,
