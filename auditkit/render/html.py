@@ -27,6 +27,9 @@ from auditkit.render.words import words_of
 CURVE_ROWS = 20
 """A table of a curve's points lists at most about this many; all are in results.json."""
 
+OWN_BREAKDOWNS = {"class", "column", "input", "label", "retraining", "slice"}
+"""Breakdowns that auditors name; where the data have no such column, they are words and not names."""
+
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "neither": "describes only"}
 
 
@@ -48,7 +51,7 @@ def _page(report: Report, *, contents: bool) -> str:
     word, explanation = headline(report)
     findings = attention(report)
     worst = worst_of_each_limit(findings)[:2]
-    names = names_of(report)
+    names = names_of(report) - (OWN_BREAKDOWNS - _columns(report))
     template = _environment().get_template("card.html.jinja")
     return template.render(
         headed=lambda text: _headed(text, names),
@@ -157,6 +160,12 @@ def _slice_rows(outcome: Outcome, exhibit: SliceTable) -> SliceRows:
 def _curve_figure(curve: Curve, names: frozenset[str]) -> Markup:
     labels = {"x_label": _headed(curve.x_label, names), "y_label": _headed(curve.y_label, names)}
     return _svg(charts.curve_chart(curve.model_copy(update=labels)))
+
+
+def _columns(report: Report) -> set[str]:
+    schema = report.subject.schema_
+    features = (feature.get("name") for feature in schema.get("features") or () if isinstance(feature, dict))
+    return {str(name) for name in (*features, schema.get("target"), *report.subject.sensitive)}
 
 
 def _headed(text: str, names: frozenset[str]) -> str:

@@ -11,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import auditkit.render
-from auditkit.evidence.report import Report, read_report
+from auditkit.evidence.measurement import Column, Measurement, Slice, Table
+from auditkit.evidence.report import Outcome, Report, SubjectRecord, read_report
 from auditkit.evidence.sentences import title
 from auditkit.render import RENDERERS
 from auditkit.render.html import notebook_frame, render_html
@@ -219,3 +220,23 @@ def test_a_card_names_the_limits_that_its_verdict_comes_from(report: Report) -> 
         judged = [one for one in judged_limits(report) if one.findings and one.findings[0] in outcome.findings]
         named = re.findall(r'<a href="#findings"><span>(.*?)</span>', card)
         assert named == [title(one.limit.measurement) for one in judged if one.verdict not in ("pass", "not_run")]
+
+
+def test_a_heading_begins_with_a_capital_unless_it_is_a_name_of_the_data(report: Report) -> None:
+    columns = tuple(Column(name=name) for name in ("column", "distance by", "n", "group a", "sex", "sex & group a"))
+    table = Table(title="Mixed", columns=columns, rows=(tuple("abcdef"),))
+    m = measured("a.b", ("group a",))
+    outcome = Outcome(auditor="toy", version="1", measurements=(m,), exhibits=(table,))
+    subject = report.subject.model_copy(update={"sensitive": ("sex",)})
+
+    def headings(subject: SubjectRecord) -> list[str]:
+        page = render_html(report.model_copy(update={"outcomes": (outcome,), "subject": subject}))
+        return re.findall('<th scope="col">(.*?)</th>', page.partition(">Mixed<")[2])[:6]
+
+    assert headings(subject) == ["Column", "Distance by", "n", "group a", "sex", "sex &amp; group a"]
+    assert headings(subject.model_copy(update={"schema_": {"target": "column"}}))[0] == "column"
+
+
+def measured(id: str, by: tuple[str, ...]) -> Measurement:
+    slices = (Slice(name="x", value=0.5, count=10),)
+    return Measurement(id=id, by=by, unit="rate", better="lower", count=10, slices=slices, source="s")
