@@ -315,3 +315,27 @@ def test_a_hostile_record_gives_one_line(
     said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
+
+
+def test_no_name_of_a_group_reaches_the_terminal_as_a_command(
+    audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (audited / "main/results.json").read_text()
+    rates = [
+        measurement
+        for outcome in json.loads(text)["outcomes"]
+        for measurement in outcome["measurements"]
+        if measurement["id"] == "fairness.selection_rate" and len(measurement["by"]) == 1
+    ]
+    hostile = "\\u001b[2J\\n::error::x\\r\\u202e"
+    for part in rates[0]["slices"]:
+        text = text.replace(json.dumps(part["name"]), f'"{part["name"]}{hostile}"')
+    (tmp_path / "results.json").write_text(text)
+    (tmp_path / "policy.toml").write_text(
+        '[[limit]]\nmeasurement = "fairness.selection_rate"\nby = "*"\nat_most = 0.001\nrationale = "Fails."\n'
+    )
+    assert call(["gate", str(tmp_path / "results.json"), "--policy", str(tmp_path / "policy.toml")]) == 1
+    said = capsys.readouterr().out
+    assert "[2J ::error::x" in said
+    assert not [line for line in said.splitlines() if line.startswith("::")]
+    assert not set("\x1b\r\u202e") & set(said)

@@ -102,8 +102,10 @@ def call(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int, before: str = "") -> int:
+    from auditkit.render.text import one_line
+
     with contextlib.suppress(OSError, ValueError):  # where standard error is closed, the exit code says it alone
-        sys.stderr.write(f"{before}auditkit: {' '.join(message.split())}\n")
+        sys.stderr.write(f"{before}auditkit: {one_line(' '.join(message.split()))}\n")
     return code
 
 

@@ -94,10 +94,11 @@ def verify(
 ) -> None:
     """Check a folder against its manifest.json. Any edited, missing or added file gives exit code 1."""
     from auditkit.evidence.integrity import verify as verify_folder
+    from auditkit.render.text import one_line
 
     found = verify_folder(folder, public_key=public_key)
     for problem in found.problems:
-        typer.echo(f"{problem.fault}: {problem.name}: {problem.detail}")
+        typer.echo(one_line(f"{problem.fault}: {problem.name}: {problem.detail}"))
     if found.problems:
         typer.echo(f"{folder} is not as it was sealed.")
         raise typer.Exit(1)
@@ -156,6 +157,7 @@ def replay(
     """Make a recorded audit again, with its settings and seed. Exit code 1 where a number comes out otherwise."""
     from auditkit import terminal
     from auditkit.evidence.report import read_report
+    from auditkit.render.text import one_line
     from auditkit.replay import replay as replay_report
 
     recorded = read_report(results)
@@ -174,11 +176,11 @@ def replay(
         )
     if not quiet:
         for one in departed[:DEPARTURES_SHOWN]:
-            typer.echo(f"{one.where}: recorded {one.recorded}, now {one.recomputed}")
+            typer.echo(one_line(f"{one.where}: recorded {one.recorded}, now {one.recomputed}"))
         if len(departed) > DEPARTURES_SHOWN:
             typer.echo(f"and {len(departed) - DEPARTURES_SHOWN:,} more")
         for line in recorded.environment.differences(again.environment):
-            typer.echo(f"Not as it was: {line}")
+            typer.echo(one_line(f"Not as it was: {line}"))
         total = sum(len(m.slices) + (m.value is not None) for o in recorded.outcomes for m in o.measurements)
         agree = (
             "every number agrees" if not departed else f"{len(departed):,} depart{'s' if len(departed) == 1 else ''}"
@@ -201,6 +203,7 @@ def compare(
     from auditkit.evidence.report import read_report
     from auditkit.output import output_folder, write_files
     from auditkit.render.compare import headline, render_compare
+    from auditkit.render.text import one_line
     from auditkit.render.translation import names_of, page_name
 
     reports = [read_report(path) for path in (before, after)]
@@ -212,7 +215,7 @@ def compare(
     page = render_compare(comparison, lang, names_of(*reports))
     with output_folder(out) as place:
         write_files(place, {name: page, "compare.json": comparison.to_json()})
-    typer.echo(headline(comparison))
+    typer.echo(one_line(headline(comparison)))
     typer.echo(f"Comparison: {out / name}")
 
 

@@ -25,6 +25,17 @@ def visible(text: str) -> str:
     return _UNSAFE.sub("\ufffd", text)
 
 
+def one_line(text: str) -> str:
+    r"""Make text from outside one line of a terminal or a log, as long as it was.
+
+    No name in the data can then clear a screen, or begin a line of its own, which hosts such as GitHub may obey.
+
+    >>> one_line("a\x1b[2Jb\n::error::c")
+    'a�[2Jb ::error::c'
+    """
+    return re.sub(r"\s", " ", visible(text))
+
+
 def shorten(text: str, width: int) -> str:
     """Cut `text` to `width` columns, wide characters counting as two, with an ellipsis where something was cut.
 
