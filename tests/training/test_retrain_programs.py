@@ -71,7 +71,7 @@ def quick(model: Model, data: Data, out: Path, **more: Any) -> Retrained:
     return retrain(model, data, out=out, **{"epsilons": (1.0,), "epochs": 1, **more})
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "lstm")) for name in SMALL])
 def test_every_architecture_is_retrained_and_opens_with_its_ledger(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
