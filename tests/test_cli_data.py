@@ -27,6 +27,18 @@ def decisions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_a_run_in_chinese_names_the_page_that_was_asked_for(
+    decisions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["run", "--dataset", str(decisions), "--target", "repaid", "--prediction", "approved"]
+    out = tmp_path / "a"
+    assert call([*base, "--only", "performance", "--lang", "zh", "--out", str(out)]) in (0, 1)
+    assert capsys.readouterr().out.rstrip().endswith(f"Report: {out / 'report.zh.html'}")
+    written = {path.name for path in out.iterdir() if path.is_file()}
+    assert {"report.html", "report.zh.html", "summary.md", "summary.zh.md", "results.json"} <= written
+    assert "下一步" in (out / "summary.zh.md").read_text()
+
+
 def test_decisions_are_audited_without_a_model(decisions: Path, tmp_path: Path) -> None:
     base = ["run", "--dataset", str(decisions), "--target", "repaid", "--sensitive", "age", "--bins", "age=30,60"]
     assert call([*base, "--prediction", "approved", "--quiet", "--out", str(tmp_path / "a")]) in (0, 1)
