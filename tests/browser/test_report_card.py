@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -10,12 +9,12 @@ from typing import Any, Literal
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
+from sample import build_report
 
 from auditkit.render.html import notebook_frame, render_html
 
 pytestmark = pytest.mark.browser
 
-SAMPLE = runpy.run_path(str(Path(__file__).parents[1] / "render" / "sample.py"))
 WIDTHS = (320, 390, 768, 1280)
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
@@ -42,7 +41,7 @@ OVERLAPPING = """() => [...document.querySelectorAll('svg.chart')].flatMap(chart
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("card") / "report.html"
-    path.write_text(render_html(SAMPLE["build_report"]()), encoding="utf-8")
+    path.write_text(render_html(build_report()), encoding="utf-8")
     return path
 
 
@@ -74,7 +73,7 @@ def watched(request: pytest.FixtureRequest, browser: Browser, card: Path) -> Ite
 @pytest.fixture(params=[(390, "dark"), (1280, "light")], ids=str)
 def chinese(request: pytest.FixtureRequest, browser: Browser, tmp_path: Path) -> Iterator[Watched]:
     path = tmp_path / "report.zh.html"
-    path.write_text(render_html(SAMPLE["build_report"](), "zh"), encoding="utf-8")
+    path.write_text(render_html(build_report(), "zh"), encoding="utf-8")
     yield from opened(browser, path, *request.param)
 
 
@@ -159,7 +158,7 @@ def test_it_stays_small(card: Path) -> None:
 
 def test_the_frame_of_a_notebook_shows_the_card(browser: Browser, tmp_path: Path) -> None:
     notebook = tmp_path / "notebook.html"
-    notebook.write_text(f"<!doctype html>{notebook_frame(SAMPLE['build_report']())}", encoding="utf-8")
+    notebook.write_text(f"<!doctype html>{notebook_frame(build_report())}", encoding="utf-8")
     page = browser.new_page()
     page.goto(notebook.as_uri())
     assert page.frame_locator("iframe").locator("h1").inner_text() == "Incomplete"

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
+from sample import build_report
+from sample_outcomes import HOSTILE
 
 from auditkit.compliance.assess import assess
 from auditkit.compliance.facts import Facts
@@ -22,14 +24,13 @@ from auditkit.render.index import Run, Unreadable, render_index
 pytestmark = pytest.mark.browser
 
 CARD = runpy.run_path(str(Path(__file__).with_name("test_report_card.py")))
-SAMPLE = CARD["SAMPLE"]
 CENSUS = Path(__file__).parents[2] / "reports/census/results.json"
 
 
 @pytest.fixture(scope="module")
 def sheets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    census, sample = read_report(CENSUS), SAMPLE["build_report"]()
-    facts = Facts(source="facts.toml", sha256="0" * 64, answers={"owner": SAMPLE["HOSTILE"]["long"] * 3})
+    census, sample = read_report(CENSUS), build_report()
+    facts = Facts(source="facts.toml", sha256="0" * 64, answers={"owner": HOSTILE["long"] * 3})
     made = {
         "comply-eu-ai-act.html": render_comply(sample, assess(sample, load_framework("eu-ai-act"), facts)),
         "comply-nyc-ll144.html": render_comply(census, assess(census, load_framework("nyc-ll144"))),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import runpy
-from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from sample import build_report
 
 from auditkit.compliance.assess import Assessment, assess
 from auditkit.compliance.facts import Facts, facts_template, known_facts, read_facts
@@ -18,8 +17,6 @@ from auditkit.evidence.policy import default_policy
 from auditkit.evidence.report import Outcome, Report, read_report
 
 ROOT = Path(__file__).parents[2]
-SAMPLE = runpy.run_path(str(Path(__file__).parents[1] / "render" / "sample.py"))
-build_report: Callable[..., Report] = SAMPLE["build_report"]
 EVERY_FACT = Facts(answers=dict.fromkeys(known_facts(), "said"))
 
 

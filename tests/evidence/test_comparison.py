@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import runpy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from sample import build_report
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from auditkit.evidence.comparison import Change, compare, departures
@@ -16,9 +15,7 @@ from auditkit.evidence.intervals import wilson
 from auditkit.evidence.measurement import Interval, Measurement, Slice
 from auditkit.evidence.report import Outcome, Report
 
-SAMPLE = runpy.run_path(str(Path(__file__).parents[1] / "render" / "sample.py"))
 Build = Callable[..., Report]
-build_report: Build = SAMPLE["build_report"]
 
 
 def rate(successes: int, count: int, level: float = 0.95, **changes: Any) -> Measurement:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import runpy
 from datetime import date
 from pathlib import Path
 
 import pytest
+from sample import build_report
 
 from auditkit.errors import InputError, PolicyError
 from auditkit.evidence.gate import Baseline, check_policy_fits, judge_report, read_baseline, same_rows
@@ -15,7 +15,6 @@ from auditkit.evidence.policy import PROFILES, default_policy, parse_policy, pro
 from auditkit.evidence.report import Report, read_report
 from auditkit.evidence.waivers import parse_waivers
 
-SAMPLE = runpy.run_path(str(Path(__file__).parents[1] / "render/sample.py"))
 ABSENT = '[[limit]]\nmeasurement = "spelling.error_rate"\nat_most = 1\nrationale = "r"\n'
 REGRESSION = '[[limit]]\nmeasurement = "performance.accuracy"\nregression_at_most = 0.01\nrationale = "r"\n'
 WAIVER = """[[waiver]]
@@ -32,7 +31,7 @@ expires = 2026-12-31
 @pytest.fixture
 def report() -> Report:
     """The sample without the auditor that crashed."""
-    whole: Report = SAMPLE["build_report"]()
+    whole: Report = build_report()
     return whole.model_copy(update={"outcomes": tuple(one for one in whole.outcomes if one.error is None)})
 
 

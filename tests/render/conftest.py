@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from sample import build_report
+from sample_outcomes import HOSTILE
 
 from auditkit.evidence.report import Report
 
-SAMPLE = runpy.run_path(str(Path(__file__).with_name("sample.py")))
+
+@pytest.fixture(name="build_report")
+def _build_report() -> Callable[..., Report]:
+    return build_report
 
 
 @pytest.fixture
-def build_report() -> Callable[..., Report]:
-    return SAMPLE["build_report"]
-
-
-@pytest.fixture
-def report(build_report: Callable[..., Report]) -> Report:
+def report() -> Report:
     return build_report()
 
 
 @pytest.fixture
 def hostile() -> dict[str, Any]:
-    return SAMPLE["HOSTILE"]
+    return HOSTILE
