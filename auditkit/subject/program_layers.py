@@ -29,7 +29,7 @@ def _convolution(kind: type[nn.Module]) -> Callable[[torch.Tensor, Settings], nn
 
 def _embedding(weight: torch.Tensor, settings: Settings) -> nn.Module:
     padding = settings["padding_idx"]
-    return nn.Embedding(*weight.shape, padding_idx=padding if padding >= 0 else None)
+    return nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=padding if padding >= 0 else None)
 
 
 LAYERS: dict[Any, Callable[[torch.Tensor, Settings], nn.Module]] = {

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from clipped import batch, make
+from programs import exported
 from scipy.stats import ks_2samp
 from torch import nn
 from torch.nn import functional
@@ -16,18 +17,9 @@ from torch.nn import functional
 from auditkit.errors import NotRun
 from auditkit.subject.archive import CARD_MEMBER
 from auditkit.subject.fresh_weights import draw_weights, drawing_rules
-from auditkit.subject.program import ExportedNetwork, save_program
+from auditkit.subject.program import save_program
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch.export's own
-
-
-def exported(module: nn.Module, inputs: torch.Tensor, *, decomposed: bool = False) -> ExportedNetwork:
-    """A program that was written and read again."""
-    rows = torch.export.Dim("rows", min=2)
-    program = torch.export.export(module.eval(), (inputs,), dynamic_shapes=({0: rows},))
-    file = io.BytesIO()
-    torch.export.save(program.run_decompositions() if decomposed else program, file)
-    return ExportedNetwork(torch.export.load(file), None)
 
 
 class Zoo(nn.Module):

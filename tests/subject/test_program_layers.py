@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 import torch
 from clipped import batch, distance, exact_sum, make
+from programs import exported
 from torch import nn
 
-from auditkit.subject.program import ExportedNetwork
 from auditkit.subject.program_layers import LAYERS, restore_layers
 from auditkit.training.clipping import clipper_for
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch.export's own
-
-
-def exported(module: nn.Module, inputs: torch.Tensor) -> ExportedNetwork:
-    program = torch.export.export(module.eval(), (inputs,), dynamic_shapes=({0: torch.export.Dim("rows", min=2)},))
-    file = io.BytesIO()
-    torch.export.save(program, file)
-    return ExportedNetwork(torch.export.load(file), None)
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "gru", "transformer", "twice", "images"])
