@@ -49,8 +49,9 @@ class NotRun(AuditkitError):
 def closest(name: str, candidates: Iterable[str]) -> str:
     """Return `" (did you mean 'x'?)"` for the candidate nearest to `name`, or an empty string.
 
-    >>> closest("incom", ["age", "income"])
-    " (did you mean 'income'?)"
+    >>> closest("incom", ["age", "income"]), closest("income", ["AGE", "INCOME"])
+    (" (did you mean 'income'?)", " (did you mean 'INCOME'?)")
     """
-    matches = difflib.get_close_matches(name, list(candidates), n=1)
-    return f" (did you mean '{matches[0]}'?)" if matches else ""
+    folded = {candidate.casefold(): candidate for candidate in candidates}
+    matches = difflib.get_close_matches(name.casefold(), list(folded), n=1)
+    return f" (did you mean '{folded[matches[0]]}'?)" if matches else ""

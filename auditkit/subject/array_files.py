@@ -39,7 +39,9 @@ def read_npz(name: str, path: Path) -> pd.DataFrame:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError, RuntimeError) as error:
-        raise DatasetError(f"{name}: damaged, or no .npz file: {error}.") from error
+        raise DatasetError(
+            f"{name}: damaged, or no .npz file: {error}; of a spreadsheet save the sheet as CSV."
+        ) from error
     except (ValueError, KeyError, OverflowError, SyntaxError, TypeError) as error:
         raise DatasetError(
             f"{name}: holds more than plain arrays ({str(error).splitlines()[0] if str(error) else 'damaged'}); "

@@ -220,9 +220,13 @@ def infer_classes(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
         raise DatasetError(f"has no target column {target!r}{closest(target, list(frame.columns))}.")
     _, classes = factorize(frame[target])
     if not 2 <= len(classes) <= MAXIMUM_CATEGORIES:
+        remedy = (
+            "if it is a number to be predicted, pass --task regression"
+            if len(classes) > 1
+            else "name both, such as --classes no,yes, or give rows of both"
+        )
         raise DatasetError(
-            f"target {target!r} must have from 2 to {MAXIMUM_CATEGORIES:,} classes, got {len(classes):,}; "
-            "if it is a number to be predicted, pass --task regression."
+            f"target {target!r} must have from 2 to {MAXIMUM_CATEGORIES:,} classes, got {len(classes):,}; {remedy}."
         )
     numeric = all(math.isfinite(number(name)) for name in classes)
     return tuple(sorted(classes, key=float) if numeric else classes)

@@ -61,7 +61,10 @@ def check_header(name: str, header: Sequence[str]) -> None:
     if not header:
         raise DatasetError(f"{name}: has no columns.")
     if len(header) == 1 and any(separator in header[0] for separator in ";\t|"):
-        raise DatasetError(f"{name}: the header {shown(header[0])} has no comma; auditkit reads comma-separated text.")
+        raise DatasetError(
+            f"{name}: the header {shown(header[0])} has no comma; auditkit reads comma-separated text, with points in "
+            "numbers: in pandas, read_csv(path, sep=';', decimal=',').to_csv(new_path, index=False)."
+        )
     for position, column in enumerate(header, start=1):
         if not column:
             raise DatasetError(
