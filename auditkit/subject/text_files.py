@@ -10,6 +10,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -20,6 +21,10 @@ from auditkit.errors import DatasetError
 from auditkit.subject.texts import TextColumn, check_header, is_broken, shown
 
 ROWS_AT_ONCE = 65_536
+BYTES_AT_ONCE = 2**20
+MAXIMUM_LINE = 2**26
+"""The most characters of a line: a few bytes of gzip can hold a line of any length."""
+
 GZIP = b"\x1f\x8b"
 
 
@@ -180,7 +185,11 @@ def _text(name: str, path: Path, encoding: str) -> Iterator[Iterator[str]]:
 
 
 def _lines(name: str, file: TextIO) -> Iterator[str]:
-    for line in file:
+    for line in iter(partial(file.readline, MAXIMUM_LINE + 1), ""):
+        if len(line) > MAXIMUM_LINE:
+            raise DatasetError(
+                f"{name}: a line has more than {MAXIMUM_LINE:,} characters; a data file has one row a line."
+            )
         if "\0" in line:
             raise DatasetError(
                 f"{name}: not a text file: it holds NUL bytes; auditkit reads CSV, JSON Lines, Parquet, Arrow and npz."
@@ -190,11 +199,18 @@ def _lines(name: str, file: TextIO) -> Iterator[str]:
 
 def _undecodable(path: Path, codec: str) -> str:
     """Return where the first byte is that the codec does not know, which a decoder of parts cannot tell."""
-    raw = path.read_bytes()
+    decoder, done, waiting = codecs.getincrementaldecoder(codec)(), 0, 0
     try:
-        (gzip.decompress(raw) if raw.startswith(GZIP) else raw).decode(codec)
+        with path.open("rb") as raw:
+            plain = gzip.GzipFile(fileobj=raw) if raw.read(2) == GZIP else raw
+            raw.seek(0)
+            # Part by part: what is compressed may be larger than the memory.
+            while part := plain.read(BYTES_AT_ONCE):
+                decoder.decode(part)
+                done, waiting = done + len(part), len(decoder.getstate()[0])
+            decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
-        return f" at byte {error.start:,}"
-    except (UnicodeError, OSError):
+        return f" at byte {done - waiting + error.start:,}"
+    except (UnicodeError, OSError, EOFError, zlib.error):
         pass
     return ""

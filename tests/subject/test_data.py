@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import re
 import time
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -214,3 +215,22 @@ def test_an_array_of_what_is_no_character_is_refused(tmp_path: Path, number: int
     np.savez(tmp_path / "rows.npz", group=words)
     with pytest.raises(DatasetError, match="array 'group' is damaged: it holds what is no character"):
         read_data(tmp_path / "rows.npz")
+
+
+@pytest.mark.parametrize("before", [1, 2**20, 2**20 + 1])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_the_byte_that_is_no_text_is_found_part_by_part(
+    tmp_path: Path, before: int, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(pack(b"a\n" + b"x\n" * ((before - 1) // 2) + b"x" * ((before - 1) % 2) + "é".encode() + b"\xff\n"))
+    with pytest.raises(DatasetError, match=f"not utf-8 text at byte {2 + before - 1 + 2:,};"):
+        read_data(path)
+
+
+def test_a_line_without_end_is_refused_before_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auditkit.subject.text_files.MAXIMUM_LINE", 1_000)
+    path = tmp_path / "rows.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n" + b"1," * 10**6))
+    with pytest.raises(DatasetError, match="a line has more than 1,000 characters"):
+        read_data(path)
