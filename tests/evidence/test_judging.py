@@ -203,6 +203,7 @@ def test_one_limit_without_a_measurement_is_an_error_whatever_the_others_say() -
     assert overall([*passed, absent]) == "error"
     assert overall([*passed, optional]) == "pass"
     assert overall([optional]) == "not_run"
+    assert [unmeasured(limit(at_most=1, by=by), "none").by for by in ("*", ("race",))] == [(), ("race",)]
 
 
 def test_the_worst_group_is_chosen_by_verdict_before_value() -> None:
