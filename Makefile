@@ -4,6 +4,7 @@
 # make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which
 # make lock      pin again what pyproject.toml asks for   make clean    remove what these made
 # make screenshots  the pictures of docs/, from the gallery
+# make versions  demo and tests of the installed package: PYTHON=python3.13, RESOLUTION=lowest-direct
 # make bench     speed beside Fairlearn, in benchmarks/results     make coverage  how often intervals and searches hold
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo test check slow fuzz reports screenshots lock clean bench coverage
+.PHONY: install demo test check slow fuzz reports screenshots versions lock clean bench coverage
 
 install: .venv/installed
 
@@ -63,13 +64,24 @@ reports: install
 screenshots: install
 	$(BIN)/python docs/screenshots.py
 
+RESOLUTION ?= highest
+
+# The package as users get it: built and installed, with what pip would choose or the lowest versions allowed.
+versions:
+	rm -rf .venv-versions && $(PYTHON) -m venv .venv-versions
+	.venv-versions/bin/python -m pip install --quiet uv
+	.venv-versions/bin/uv pip install --quiet --python .venv-versions/bin/python --resolution $(RESOLUTION) ".[dev]"
+	.venv-versions/bin/uv pip check --python .venv-versions/bin/python
+	.venv-versions/bin/auditkit demo --out .venv-versions/demo
+	OMP_NUM_THREADS=1 .venv-versions/bin/pytest tests -m "not slow" -n 2 --quiet
+
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet "torch==2.13.0"
-	.venv-lock/bin/python -m pip install --quiet ".[dev]" hatchling editables
+	.venv-lock/bin/python -m pip install --quiet ".[dev]"
 	sed -n '/^#/p' requirements.lock > requirements.lock.new
-	.venv-lock/bin/python -m pip freeze --exclude auditkit | sed 's/+cpu$$//' >> requirements.lock.new
+	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude auditkit | sed 's/+cpu$$//' >> requirements.lock.new
 	mv requirements.lock.new requirements.lock && rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock reports/demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lock .venv-versions reports/demo .mypy_cache .pytest_cache .ruff_cache
