@@ -20,6 +20,7 @@ from typing import Any
 import joblib
 import pytest
 import torch
+from refusals import TRACE, Evil
 from torch import nn
 
 import auditkit
@@ -28,7 +29,6 @@ from auditkit.subject.inference import numeric_schema
 from auditkit.subject.model_file import open_model, read_model_file
 from auditkit.subject.schema import Schema
 
-TRACE = Path(f"/tmp/auditkit-hostile-trace-{os.getpid()}")
 WATCHED = ("os.system", "subprocess.Popen", "os.posix_spawn", "os.fork", "os.exec", "socket.connect", "ctypes.dlopen")
 happened: list[str] = []
 watching = False
@@ -40,13 +40,6 @@ def watch(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(watch)
-
-
-class Evil:
-    """Leaves a trace when it is unpickled."""
-
-    def __reduce__(self):
-        return (os.system, (f"touch {TRACE}",))
 
 
 @pytest.fixture(scope="module")
