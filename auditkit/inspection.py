@@ -249,7 +249,7 @@ def _retraining(found: ModelFile, network: nn.Module | None) -> Iterator[str]:
         yield "a TorchScript program has no architecture to train anew"
     elif network is not None:
         for error in ModuleValidator.validate(network.train(), strict=False):
-            yield "Opacus cannot train it: " + str(error).strip().splitlines()[0]
+            yield "Opacus cannot train it: " + str(error).strip().partition(". ")[0]
             return
 
 

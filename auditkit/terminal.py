@@ -57,7 +57,7 @@ class _OneLine(RenderHook):
 
 
 def _console(*, soft_wrap: bool = False) -> Console:
-    console = Console(highlight=False, soft_wrap=soft_wrap)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
     console.push_render_hook(_OneLine())
     return console
 
@@ -69,11 +69,11 @@ def progress(*, silent: bool) -> Iterator[AuditProgress]:
         yield lambda name, fraction, what: None
         return
     columns = (
-        TextColumn("{task.description:<14}"),
+        TextColumn("{task.description:<14}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[what]}", style="bright_black"),
+        TextColumn("{task.fields[what]}", style="bright_black", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), transient=False) as bars:
         tasks: dict[str, TaskID] = {}
@@ -143,7 +143,7 @@ def _not_run(console: Console, report: Report) -> None:
     names: dict[str, list[str]] = {}
     for outcome in report.outcomes:
         if outcome.reason is not None:
-            names.setdefault(outcome.reason, []).append(outcome.auditor.replace("_", " "))
+            names.setdefault(outcome.reason.rstrip("."), []).append(outcome.auditor.replace("_", " "))
     if names:
         words = "; ".join(f"{', '.join(those)} ({reason})" for reason, those in names.items())
         _sentence(console, "not_run", f"Not run: {words}.")
@@ -222,9 +222,12 @@ def inspected(found: Inspection) -> None:
         console.print(f"  privacy       epsilon {found.ledger.get('epsilon')}, delta {found.ledger.get('delta')}")
     for problem in found.problems:
         console.print(Text.assemble(("✘ ", "red"), problem))
+    alike: dict[tuple[bool, str], list[str]] = {}
     for ability in found.abilities:
-        mark, colour = ("✔", "green") if ability.able else ("✘", "red")
-        console.print(Text.assemble((f"{mark} ", colour), (ability.auditor, "bold"), f"  {ability.reason}".rstrip()))
+        alike.setdefault((ability.able, ability.reason), []).append(ability.auditor)
+    for (able, reason), names in alike.items():
+        mark, colour = ("✔", "green") if able else ("✘", "red")
+        console.print(Text.assemble((f"{mark} ", colour), (", ".join(names), "bold"), f"  {reason}".rstrip()))
     if found.costs:
         console.print(f"On {found.row_count:,} rows an audit would take, roughly and on one CPU core:")
     for cost in found.costs:

@@ -166,6 +166,9 @@ def plain_schema(
     for name in targets:
         if name not in columns:
             raise InputError(f"target {name!r} is not a column of the data{closest(name, columns)}.")
+    for name in sensitive:
+        if name not in columns:
+            raise InputError(f"sensitive column {name!r} is not in {rows.name}{closest(name, columns)}.")
     check_task(task)
     features = [column for column in columns if column not in targets and column not in sensitive]
     with naming(rows):

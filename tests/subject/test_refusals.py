@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from auditkit.errors import DatasetError
+from auditkit.errors import DatasetError, InputError, ModelFileError
+from auditkit.subject.architectures import build
 from auditkit.subject.data import read_data
 from auditkit.subject.inference import infer_classes
+from auditkit.subject.opening import plain_schema
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,16 @@ def test_a_target_that_is_none_is_told_its_own_remedy(labels: str, target: str, 
     (tmp_path / "rows.csv").write_text("age,approved\n" + rows, encoding="utf-8")
     with pytest.raises(DatasetError, match=remedy):
         infer_classes(read_data(tmp_path / "rows.csv").frame, target)
+
+
+def test_a_sensitive_column_that_is_none_is_told_before_any_other_column_is_read(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("age,gender,approved\n1,f,no\n2,m,yes\n", encoding="utf-8")
+    rows = read_data(tmp_path / "rows.csv")
+    with pytest.raises(InputError, match=r"sensitive column 'genders' is not in .*did you mean 'gender'"):
+        plain_schema(rows, "approved", ["genders"], None, None)
+    assert plain_schema(rows, "approved", ["gender"], None, None).sensitive == ("gender",)
+
+
+def test_code_of_the_users_own_is_named_with_a_colon() -> None:
+    with pytest.raises(ModelFileError, match=r"'my_package.Net' is unknown; .* as module:factory, with a colon"):
+        build("my_package.Net", {})

@@ -34,7 +34,10 @@ def build(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     """
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        raise ModelFileError(f"architecture {name!r} is unknown{closest(name, ARCHITECTURES)}; known: {known}.")
+        raise ModelFileError(
+            f"architecture {name!r} is unknown{closest(name, ARCHITECTURES)}; known: {known}; name code of your own "
+            "as module:factory, with a colon."
+        )
     factory = ARCHITECTURES[name]
     try:
         inspect.signature(factory).bind(**arguments)
