@@ -367,3 +367,17 @@ def test_two_runs_cannot_share_a_folder(loans: Loans, tmp_path: Path, capsys: py
     with output_folder(tmp_path / "out"):
         assert run(loans, tmp_path / "out") == 2
     assert "another run" in capsys.readouterr().err
+
+
+def test_brackets_in_names_are_no_markup(loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "[bold]a[" / "b] :smile:.pt"
+    model.parent.mkdir()
+    model.write_bytes(loans.model.read_bytes())
+    assert call(["inspect", str(model)]) == 0
+    assert str(model) in capsys.readouterr().out
+    out = tmp_path / "[" / "red]"
+    assert (
+        call(["train", "--dataset", str(loans.train), "--target", "approved", "--epochs", "1", "--out", f"{out}.pt"])
+        == 0
+    )
+    assert f"Model: {out}.pt" in capsys.readouterr().out
