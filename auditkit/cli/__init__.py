@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from auditkit.cli import audits, compliance, gate, mitigation, models, privacy, reports, schemas
+from auditkit.cli.sections import in_sections
 from auditkit.errors import AuditkitError, InputError
 
 app = typer.Typer(
@@ -27,8 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command(cls=in_sections(audits.RUN_SECTIONS))(audits.run)
 for command in (
-    audits.run,
     audits.demo,
     audits.auditors,
     models.train,

@@ -48,6 +48,18 @@ from auditkit.cli.options import (
 )
 from auditkit.errors import InputError
 
+RUN_SECTIONS = {
+    "dataset": "Rows",
+    "schema": "Model",
+    "policy": "Verdict",
+    "only": "What is examined",
+    "train_dataset": "Privacy",
+    "out": "Report",
+    "device": "Machine",
+    "help": "Help",
+}
+"""The headings in the help of `run`, by the option that each begins at."""
+
 
 def run(
     dataset: Dataset,
@@ -58,7 +70,11 @@ def run(
     sensitive: Sensitive = None,
     bins: BinsOption = None,
     where: Where = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Audit a seeded sample of N rows.", show_default="all rows")
+    ] = None,
     population: Population = None,
+    encoding: Encoding = "utf-8",
     schema: SchemaFile = None,
     architecture: Architecture = None,
     architecture_args: ArchitectureArgs = None,
@@ -71,6 +87,47 @@ def run(
     policy: PolicyFile = None,
     baseline: BaselineFile = None,
     waivers: WaiversFile = None,
+    strict: Strict = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AUDITOR", help="Run this auditor alone; repeatable.", show_default=False),
+    ] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(metavar="AUDITOR", help="Leave this auditor out; repeatable.", show_default=False),
+    ] = None,
+    intersections: Annotated[int, typer.Option(metavar="DEPTH", help="Cross up to this many sensitive columns.")] = 2,
+    reference_group: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=GROUP",
+            help="Measure each group's difference from this one; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    legitimate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Compare groups within the values of this column too; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="K", help="Select the K rows of the highest scores.", show_default="a threshold"),
+    ] = None,
+    conf_level: Annotated[float, typer.Option(metavar="LEVEL", help="The level of every interval.")] = 0.95,
+    explain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD",
+            help="How the model is explained: shapley, deep_lift, occlusion, ...",
+            show_default="by kind of model",
+        ),
+    ] = None,
+    immutable: Immutable = None,
+    identity_terms: IdentityTermsOption = None,
     train_dataset: Annotated[
         Path | None,
         typer.Option(
@@ -108,65 +165,20 @@ def run(
         Path | None,
         typer.Option(help="Rows of a generator trained on the training rows: are they copies?", show_default=False),
     ] = None,
-    intersections: Annotated[int, typer.Option(metavar="DEPTH", help="Cross up to this many sensitive columns.")] = 2,
-    reference_group: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=GROUP",
-            help="Measure each group's difference from this one; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    legitimate: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Compare groups within the values of this column too; repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="K", help="Select the K rows of the highest scores.", show_default="a threshold"),
-    ] = None,
-    conf_level: Annotated[float, typer.Option(metavar="LEVEL", help="The level of every interval.")] = 0.95,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(metavar="AUDITOR", help="Run this auditor alone; repeatable.", show_default=False),
-    ] = None,
-    skip: Annotated[
-        list[str] | None,
-        typer.Option(metavar="AUDITOR", help="Leave this auditor out; repeatable.", show_default=False),
-    ] = None,
     out: Out = None,
-    device: DeviceOption = Device.auto,
-    seed: Seed = 0,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Audit a seeded sample of N rows.", show_default="all rows")
-    ] = None,
-    encoding: Encoding = "utf-8",
-    identity_terms: IdentityTermsOption = None,
-    explain: Annotated[
-        str | None,
-        typer.Option(
-            metavar="METHOD",
-            help="How the model is explained: shapley, deep_lift, occlusion, ...",
-            show_default="by kind of model",
-        ),
-    ] = None,
-    immutable: Immutable = None,
     show_rows: Annotated[
         bool, typer.Option("--show-rows", help="Show single rows, texts or images of the data in the report.")
     ] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf too; needs auditkit[pdf].")] = False,
+    lang: Lang = Language.en,
     sign: Annotated[
         Path | None,
         typer.Option(metavar="KEY", help="Sign the manifest with this ed25519 private key (PEM).", show_default=False),
     ] = None,
-    pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf too; needs auditkit[pdf].")] = False,
-    lang: Lang = Language.en,
-    strict: Strict = False,
-    quiet: Quiet = False,
     json_: JsonFlag = False,
+    quiet: Quiet = False,
+    device: DeviceOption = Device.auto,
+    seed: Seed = 0,
 ) -> None:
     """Audit a model, or decisions already made. Writes results.json, report.html, junit.xml and summary.md."""
     from auditkit import terminal
