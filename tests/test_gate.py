@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -301,9 +302,11 @@ def test_a_finding_cannot_be_waived_by_hand(audited: Path, tmp_path: Path, capsy
         (lambda text: text.replace('"threads": ', '"threads": ' + "9" * 5000), "digits"),
         (lambda text: text.replace('"auditor": "performance"', '"auditor": "\\ud800"'), "surrogates not allowed"),
         (lambda text: text.replace('"outcomes": [', '"outcomes": [], "outcomes": ['), "names a key twice"),
+        (lambda text: re.sub(r'"created": "[0-9-]+', '"created": "0001-01-01', text, count=1), "created: Input should"),
+        (lambda text: re.sub(r'("created": "[^"]+?)(?:Z|\+00:00)"', r'\1"', text, count=1), "created: Input should"),
         (lambda text: text.replace('"features": [', '"features": 5, "was": ['), "features must be a list"),
     ],
-    ids=["deep", "digits", "surrogate", "key twice", "features"],
+    ids=["deep", "digits", "surrogate", "key twice", "year 1", "no zone", "features"],
 )
 def test_a_hostile_record_gives_one_line(
     audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[str], str], words: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError, computed_field, model_validator
+from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, ValidationError, computed_field, model_validator
 
 from auditkit.errors import InputError
 from auditkit.evidence.judging import RANK, overall
@@ -16,6 +16,9 @@ from auditkit.evidence.policy import Finding, Policy, Verdict
 from auditkit.evidence.waivers import Waiver
 
 SCHEMA_VERSION = 1
+
+Instant = Annotated[AwareDatetime, Field(ge=datetime(1980, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC))]
+"""A time with its zone, in the years that files, PDFs and every zone's calendar can state."""
 
 
 class FileRecord(Record):
@@ -134,7 +137,7 @@ class BaselineRecord(FileRecord):
     """
 
     run_id: str
-    created: datetime
+    created: Instant
     model: ModelRecord | None
     dataset: DatasetRecord
     same_rows: bool
@@ -149,7 +152,7 @@ class Report(Record):
 
     schema_version: Literal[1] = 1
     run_id: str
-    created: datetime
+    created: Instant
     strict: bool = False
     asked: dict[str, Any] = Field(default_factory=dict)
     subject: SubjectRecord
