@@ -141,7 +141,7 @@ class Privacy:
         return Evidence(
             measurements=[*budgets, *worth, *(claim_measurements(tested) if tested else ())],
             exhibits=exhibits,
-            notes=_notes(subject, len(labels), self.seeds, bool(self.canaries)),
+            notes=_notes(subject, len(labels), self.seeds, tested=bool(self.canaries), several=len(all_runs) > 1),
         )
 
 
@@ -159,7 +159,7 @@ def _own_ledger(subject: Subject) -> list[Facts]:
         ) from error
 
 
-def _notes(subject: Subject, training_row_count: int, seeds: int, tested: bool) -> list[str]:
+def _notes(subject: Subject, training_row_count: int, seeds: int, *, tested: bool, several: bool) -> list[str]:
     luck = f"with seed {subject.seed}: the intervals cover the audited rows, not the luck of the training run."
     if seeds > 1:
         luck = (
@@ -170,9 +170,6 @@ def _notes(subject: Subject, training_row_count: int, seeds: int, tested: bool) 
         f"Each private model was trained from fresh weights on {training_row_count:,} rows, "
         + ("once, " if seeds == 1 else "")
         + luck,
-        "Each ledger is of one model. Whoever is given several of them, or their numbers, learns more: "
-        "epsilon_of_all_runs bounds all trainings of this report together, with canaries and without, and the earlier "
-        "runs that were declared.",
         "The budget covers the retrained weights only. The original model and this report were made from the same data "
         "without privacy.",
         "The planted directions test the noise, the sampling and the count of steps of the training as it runs here, "
@@ -181,6 +178,12 @@ def _notes(subject: Subject, training_row_count: int, seeds: int, tested: bool) 
         if tested
         else "The claim is computed, and was not tested by attack; pass --canaries 1000 to test it.",
     ]
+    if several:
+        notes.append(
+            "Each ledger is of one model. Whoever is given several of them, or their numbers, learns more: the line "
+            "“All trainings together” of the ledger bounds all trainings of this report, with canaries and without, "
+            "and the earlier runs that were declared."
+        )
     program = program_in(subject.model.module)
     if program is not None:
         notes += program.training_notes

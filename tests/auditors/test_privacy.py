@@ -138,6 +138,10 @@ def test_the_frontier_repeats_each_training_and_shows_its_luck(loans: Loans) -> 
     assert curves[0].lines[0].x == (1.0, 8.0)
     assert curves[0].lines[0].low is not None
     assert any("luck of training" in note for note in outcome.notes)
+    assert any("“All trainings together”" in note for note in outcome.notes)
+    facts = [part for part in outcome.exhibits if isinstance(part, auditkit.Facts)]
+    assert all("All trainings together" in dict(part.rows) for part in facts)
+    assert len(facts) == 2
 
 
 def test_the_claim_is_tested_by_canaries_and_judged(loans: Loans) -> None:
