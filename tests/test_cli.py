@@ -297,7 +297,7 @@ BAD_INPUT: dict[str, tuple[Breaker, list[str]]] = {
     "epsilon without data": (flags("--epsilon", "3"), ["--train-dataset"]),
     "epsilon of zero": (
         lambda loans, tmp: flags("--train-dataset", str(loans.train), "--epsilon", "0")(loans, tmp),
-        ["epsilon must be above 0"],
+        ["epsilon must be finite and above 0"],
     ),
     "intersections of zero": (flags("--intersections", "0"), ["intersections must be at least 1"]),
     "limit of zero": (flags("--limit", "0"), ["--limit"]),
