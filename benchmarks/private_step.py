@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,9 @@ from auditkit.training.fit import autocast_on
 from auditkit.training.per_row import ClippedSum, clip_and_sum, looped_gradients, trainable
 from auditkit.training.private import as_one_vector, poisson_sample, private_step
 
-ROUNDS = 7
+MOST_ROUNDS = 60
+SECONDS_OF_ROUNDS = 4.0
+"""Both steps of a comparison take turns for so long, at least twice, so that a busy moment meets both."""
 BATCHES = (256, 1024)
 TEXT = {"vocabulary_size": 3000, "length": 64, "output_width": 2, "dropout": 0.0}
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -130,11 +133,10 @@ def seconds(device: torch.device, call: Callable[[], Any]) -> float:
 
 
 def ratios(name: str, batch: int, ways: tuple[str, ...], device: torch.device) -> dict[str, Any]:
-    """Time the plain step and every way's in turn, round by round; the shortest time of each counts."""
+    """Time every way's step in turns with the plain one; the shortest time of each counts."""
     data = rows(name, batch, device)
     plain = partial(plain_step(network(name, device)), *data)
-    times = max(1, int(0.02 / seconds(device, plain)))
-    shortest = best(device, plain, times)
+    shortest = [shortest_of(device, plain)[0]]
     found: dict[str, Any] = {}
     for way in ways:
         module = network(name, device)
@@ -146,22 +148,29 @@ def ratios(name: str, batch: int, ways: tuple[str, ...], device: torch.device) -
                 require_agreement(clipped_sum, *few, gradients)
                 waited = time.perf_counter() - started
                 with noisy_step(module, clipped_sum, batch) as step:
-                    private = best(device, partial(step, *data), times)
+                    usual, private = shortest_of(device, plain, partial(step, *data))
         except Exception as error:  # noqa: BLE001  # a mode that cannot take a network says why
             found[way] = f"fails: {type(error).__name__}: {str(error).splitlines()[0][:90]}"
             continue
-        beside = best(device, plain, times)  # again, since what else the machine does changes
-        shortest = min(shortest, beside)
-        found[way] = round(private / beside, 2)
+        shortest.append(usual)
+        found[way] = round(private / usual, 2)
         if way == "compiled":
             found["seconds_to_compile"] = round(waited)
-    rate = {} if device.type == "cpu" else {"plain_rows_a_second": round(batch / shortest)}
-    return {"plain_ms": round(1000 * shortest, 3), **rate, **found}
+    rate = {} if device.type == "cpu" else {"plain_rows_a_second": round(batch / min(shortest))}
+    return {"plain_ms": round(1000 * min(shortest), 3), **rate, **found}
 
 
-def best(device: torch.device, call: Callable[[], Any], times: int) -> float:
-    rounds = ROUNDS if seconds(device, call) < 0.3 else 2
-    return min(seconds(device, lambda: [call() for _ in range(times)]) for _ in range(rounds)) / times
+def shortest_of(device: torch.device, *calls: Callable[[], Any]) -> list[float]:
+    """Return the shortest seconds of one call of each, over rounds in which all take their turn."""
+    for call in calls:
+        call()
+    times = max(1, int(0.02 / seconds(device, calls[0])))
+    found: list[list[float]] = [[] for _ in calls]
+    began = time.perf_counter()
+    while len(found[0]) < 2 or (len(found[0]) < MOST_ROUNDS and time.perf_counter() - began < SECONDS_OF_ROUNDS):
+        for call, into in zip(calls, found, strict=True):
+            into.append(seconds(device, lambda call=call: [call() for _ in range(times)]) / times)  # type: ignore[misc]
+    return [min(values) for values in found]
 
 
 def peak(name: str, way: str, batch: int) -> float:
@@ -188,10 +197,11 @@ def peak(name: str, way: str, batch: int) -> float:
 
 
 def memory(name: str, way: str, batch: int) -> float:
+    """Return the median of three processes of their own: what an allocator rounds up differs by a tenth."""
     words = [sys.executable, __file__, "--peak", name, way, str(batch)]
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed goes back at once
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
-    return float(done.stdout) if done.returncode == 0 else float("nan")
+    runs = [subprocess.run(words, capture_output=True, text=True, check=False, env=environment) for _ in range(3)]
+    return median(float(done.stdout) if done.returncode == 0 else float("nan") for done in runs)
 
 
 def adult_epoch(device: torch.device) -> dict[str, Any]:
@@ -217,8 +227,7 @@ def adult_epoch(device: torch.device) -> dict[str, Any]:
                 picked = poisson_sample(count, rate, generator)
                 step(inputs[picked], labels[picked])
 
-        private = best(device, private_epoch, 1)
-    usual = best(device, plain_epoch, 1)
+        usual, private = shortest_of(device, plain_epoch, private_epoch)
     return {"rows": count, "batch": batch, "plain_ms": 1000 * usual, "ratio": round(private / usual, 2)}
 
 
@@ -229,12 +238,12 @@ def main() -> None:
     parser.add_argument("--jax", help="the Python of an environment with JAX")
     parser.add_argument("--ways", default=",".join(WAYS))
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     if arguments.peak:
         name, way, batch = arguments.peak
         print(peak(name, way, int(batch)))
         return
     device = torch.device(arguments.device)
-    torch.set_num_threads(1)
     ways = tuple(arguments.ways.split(","))
     table: dict[str, Any] = {}
     for name in NETWORKS:
@@ -243,7 +252,7 @@ def main() -> None:
         if device.type == "cpu" and Path("/proc/self/clear_refs").exists():
             usual = memory(name, "plain", 1024)
             found = {way: round(memory(name, way, 1024) / usual, 2) for way in possible if way != "compiled"}
-            table[name]["peak_memory_at_1024"] = {"plain_mib": round(usual), **found}
+            table[name]["peak_memory_at_1024"] = {"plain_mib": round(usual, 1), **found}
         print(name, json.dumps(table[name]), file=sys.stderr)
     if arguments.jax:
         script = Path(__file__).with_name("private_step_jax.py")

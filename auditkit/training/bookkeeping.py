@@ -56,8 +56,10 @@ def _linear(layer: nn.Linear, runs: Runs) -> dict[str, Part]:
         ((row, back),) = runs
         square = torch.linalg.vector_norm(back, dim=1).square()
         both = square * torch.linalg.vector_norm(row, dim=1).square()
+        # The smaller of the two is weighted, as what is copied.
+        narrow = back.shape[1] <= row.shape[1]
         return {
-            "weight": (both, lambda factors: (back.T * factors) @ row),
+            "weight": (both, lambda f: (back.T * f) @ row if narrow else back.T @ (row * f[:, None])),
             "bias": (square, lambda factors: factors @ back),
         }
     taken = _joined([x.reshape(len(x), -1, layer.in_features) for x, _ in runs])
@@ -201,7 +203,7 @@ class _Tap:
         if not out.requires_grad:  # nothing before this layer is trained: the backward pass is to come so far
             leaf = out.requires_grad_()
             # The same memory, and neither leaf nor view: what follows may change it in place, and may free it.
-            out = torch.ops.aten._unsafe_view(leaf, leaf.shape)
+            out = torch.ops.aten._unsafe_view.default(leaf, leaf.shape)
             leaf.data = leaf.new_empty(()).expand_as(leaf)
             self.leaves.append(leaf)
         assert out.grad_fn is not None

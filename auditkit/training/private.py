@@ -337,25 +337,26 @@ def private_step(
         expected_batch_size=expected_batch_size,
         generator=generator,
     )
-    total, addend = torch.zeros_like(vector), torch.zeros_like(vector)
 
     def step(inputs: torch.Tensor, labels: torch.Tensor) -> None:
-        # An empty batch gets its noise all the same: that it is absent would tell that nothing was drawn.
-        total.zero_()
+        total: torch.Tensor | None = None
         most = physical_batch_size or max(1, len(labels))
         for start in range(0, len(labels), most):
             sums = clipped_sum(inputs[start : start + most], labels[start : start + most], max_grad_norm)
-            total.add_(torch.cat([part.flatten() for part in sums], out=addend))
+            part = torch.cat([one.flatten() for one in sums])
+            total = part if total is None else total.add_(part)
+        if total is None:  # an empty batch gets its noise all the same: without, it would tell that nothing was drawn
+            total = torch.zeros_like(vector)
         if canaries is not None:
             canaries.add([total])
-        vector.summed_grad = total.view_as(vector)  # type: ignore[attr-defined]  # Opacus marks it as used
+        vector.summed_grad = total  # type: ignore[attr-defined]  # where Opacus looks for it
         noisy.add_noise()
         noisy.scale_grad()
         assert vector.grad is not None  # Opacus has put the noisy mean there
         if canaries is not None:
             canaries.observe([vector.grad])
         optimizer.step()
-        vector.grad = None
+        vector.grad = vector.summed_grad = None  # type: ignore[attr-defined]  # as above
 
     return step
 
