@@ -213,8 +213,10 @@ def adult_epoch(device: torch.device) -> dict[str, Any]:
     labels = torch.as_tensor(schema.encode_labels(training.frame), device=device)
     batch, generator = 1024, torch.Generator(device).manual_seed(0)
     rate, count = batch / len(labels), len(labels)
-    module = build("mlp", {"input_width": inputs.shape[1], "output_width": 2}).to(device).train()
-    plain = plain_step(module)
+    usual_network, module = (
+        build("mlp", {"input_width": inputs.shape[1], "output_width": 2}).to(device).train() for _ in range(2)
+    )
+    plain = plain_step(usual_network)
 
     def plain_epoch() -> None:
         for picked in torch.randperm(count, device=device).tensor_split(round(1 / rate)):
