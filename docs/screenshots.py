@@ -75,9 +75,10 @@ def small(png: bytes) -> bytes:
     """Return a picture in as many colours as fit under the largest size."""
     for colours in (256, 128, 64, 32):
         out = io.BytesIO()
-        Image.open(io.BytesIO(png)).convert("RGB").quantize(colours, dither=Image.Dither.NONE).save(
-            out, "PNG", optimize=True
-        )
+        # Covering the range of colours keeps the few points of a sign in its own.
+        picture = Image.open(io.BytesIO(png)).convert("RGB")
+        picture = picture.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        picture.save(out, "PNG", optimize=True)
         if out.tell() < LARGEST:
             break
     return out.getvalue()
