@@ -160,6 +160,11 @@ def ratios(name: str, batch: int, ways: tuple[str, ...], device: torch.device) -
     return {"plain_ms": round(1000 * min(shortest), 3), **rate, **found}
 
 
+def repeated(call: Callable[[], Any], times: int) -> None:
+    for _ in range(times):
+        call()
+
+
 def shortest_of(device: torch.device, *calls: Callable[[], Any]) -> list[float]:
     """Return the shortest seconds of one call of each, over rounds in which all take their turn."""
     for call in calls:
@@ -169,7 +174,7 @@ def shortest_of(device: torch.device, *calls: Callable[[], Any]) -> list[float]:
     began = time.perf_counter()
     while len(found[0]) < 2 or (len(found[0]) < MOST_ROUNDS and time.perf_counter() - began < SECONDS_OF_ROUNDS):
         for call, into in zip(calls, found, strict=True):
-            into.append(seconds(device, lambda call=call: [call() for _ in range(times)]) / times)  # type: ignore[misc]
+            into.append(seconds(device, partial(repeated, call, times)) / times)
     return [min(values) for values in found]
 
 
