@@ -59,7 +59,7 @@ def restore_layers(module: fx.GraphModule) -> None:
         if not path or "weight" not in nodes or nodes.keys() != owned.keys() or list(part.buffers()):
             continue
         calls = list(nodes["weight"].users)
-        if any(set(node.users) != set(calls) for node in nodes.values()):
+        if not calls or any(set(node.users) != set(calls) for node in nodes.values()):
             continue
         target = calls[0].target
         described = [_settings(call, nodes) for call in calls if call.target == target]

@@ -31,12 +31,12 @@ def test_books_of_restored_layers_give_what_a_loop_over_the_original_gives(name:
 
 
 class Odd(nn.Module):
-    """Weights that are read twice in different ways, in part, transposed, or beside a buffer."""
+    """Weights that are read twice in different ways, in part, transposed, beside a buffer, or never."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tied, self.doubled, self.turned, self.cut = (nn.Linear(4, 4) for _ in range(4))
-        self.buffered, self.unbiased = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.buffered, self.unbiased, self.unread = (nn.Linear(4, 4) for _ in range(3))
         self.buffered.register_buffer("scale", torch.rand(4))
         self.stride, self.own = nn.Conv1d(1, 2, 2), nn.Parameter(torch.rand(4, 4))
 
