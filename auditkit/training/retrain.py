@@ -87,25 +87,8 @@ def retrain(
             model without a card that is no exported program, a program whose fresh weights cannot be drawn, public
             weights that are the model's own, or what `fit_private` refuses.
     """
-    if not epsilons or len(set(epsilons)) < len(epsilons):
-        raise InputError(f"epsilon must name each budget once, got {list(epsilons)}; pass --epsilon 1 --epsilon 3.")
+    _require_retrainable(model, epsilons, public, trainable, lora_rank)
     program = program_in(model.module)
-    if model.card is None and program is None:
-        raise InputError(
-            f"model {model.name}: is a {model.kind}, which has no architecture to build anew; pass its weights with "
-            "--architecture package.module:factory."
-        )
-    if program is None and isinstance(model.module, FirstOutput):
-        raise InputError(f"model {model.name}: returns several things; pass an --architecture that returns one tensor.")
-    if program is not None and lora_rank is not None:
-        raise InputError("lora_rank: adapters go to Linear layers, and a program has none; leave --lora-rank out.")
-    if public is not None and not _same_architecture(public, model):
-        what = "the same exported graph" if program is not None else f"the architecture {model.architecture}"
-        raise InputError(f"public-init {public.name}: is not of {what}.")
-    if public is not None and (public.sha256 == model.sha256 or _same_weights(public, model)):
-        raise InputError("public-init: holds the model's own weights, which saw these rows without privacy.")
-    if public is None and (trainable or lora_rank is not None):
-        raise InputError("trainable and lora_rank leave weights as they began, so these must be public: --public-init.")
     output = model.schema.output
     if output not in ("logits", "probabilities", "value"):
         raise InputError(f"model {model.name}: returns a {output}, which there is no loss to train by.")
@@ -191,6 +174,31 @@ def retrain(
             files.append((path, ledger))
     together = composed_epsilon([ledger for _, ledger in files], files[0][1].delta)
     return Retrained(tuple(files), together, tuple(notes))
+
+
+def _require_retrainable(
+    model: Model, epsilons: Sequence[float], public: Model | None, trainable: Sequence[str], lora_rank: int | None
+) -> None:
+    """Raise InputError for what can be refused before any row is read."""
+    if not epsilons or len(set(epsilons)) < len(epsilons):
+        raise InputError(f"epsilon must name each budget once, got {list(epsilons)}; pass --epsilon 1 --epsilon 3.")
+    program = program_in(model.module)
+    if model.card is None and program is None:
+        raise InputError(
+            f"model {model.name}: is a {model.kind}, which has no architecture to build anew; pass its weights with "
+            "--architecture package.module:factory."
+        )
+    if program is None and isinstance(model.module, FirstOutput):
+        raise InputError(f"model {model.name}: returns several things; pass an --architecture that returns one tensor.")
+    if program is not None and lora_rank is not None:
+        raise InputError("lora_rank: adapters go to Linear layers, and a program has none; leave --lora-rank out.")
+    if public is not None and not _same_architecture(public, model):
+        what = "the same exported graph" if program is not None else f"the architecture {model.architecture}"
+        raise InputError(f"public-init {public.name}: is not of {what}.")
+    if public is not None and (public.sha256 == model.sha256 or _same_weights(public, model)):
+        raise InputError("public-init: holds the model's own weights, which saw these rows without privacy.")
+    if public is None and (trainable or lora_rank is not None):
+        raise InputError("trainable and lora_rank leave weights as they began, so these must be public: --public-init.")
 
 
 def weights_sha256(model: Model) -> str:
