@@ -47,7 +47,7 @@ bench: install
 	cd benchmarks && for part in metric_frame bootstrap growth stream explain private_step; do OMP_NUM_THREADS=1 ../$(BIN)/python $$part.py || exit 1; done
 
 coverage: install
-	$(BIN)/python -m pytest -m slow --quiet --timeout 3600 tests/evidence tests/metrics
+	$(BIN)/python -m pytest -m slow --quiet --timeout 3600 tests/evidence tests/stats tests/tasks tests/auditors
 
 REPORT := results.json report.html junit.xml summary.md manifest.json
 

@@ -12,8 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from auditkit.engine.audit import audit
+    from auditkit.engine.inspect import inspect_model
+    from auditkit.engine.subject import Subject
     from auditkit.errors import AuditkitError, InputError, NotRun
-    from auditkit.evidence.intervals import multinomial_bootstrap, proportion_interval
     from auditkit.evidence.measurement import (
         Column,
         Curve,
@@ -29,17 +31,15 @@ if TYPE_CHECKING:
     )
     from auditkit.evidence.policy import Finding, Limit, Policy, default_policy, read_policy
     from auditkit.evidence.report import Report, read_report
-    from auditkit.inspection import inspect_model
-    from auditkit.run import audit
-    from auditkit.subject.feature import Feature
-    from auditkit.subject.model import Model
-    from auditkit.subject.model_file import open_model
-    from auditkit.subject.schema import Schema, read_schema
-    from auditkit.subject.subject import Subject
+    from auditkit.models.formats.native import open_model
+    from auditkit.models.model import Model
+    from auditkit.schema.schema import Schema, read_schema
+    from auditkit.schema.table import Feature
+    from auditkit.stats.intervals import multinomial_bootstrap, proportion_interval
 
 _HOMES = {
     "auditkit.errors": ("AuditkitError", "InputError", "NotRun"),
-    "auditkit.evidence.intervals": ("multinomial_bootstrap", "proportion_interval"),
+    "auditkit.stats.intervals": ("multinomial_bootstrap", "proportion_interval"),
     "auditkit.evidence.measurement": (
         "Column",
         "Curve",
@@ -55,13 +55,13 @@ _HOMES = {
     ),
     "auditkit.evidence.policy": ("Finding", "Limit", "Policy", "default_policy", "read_policy"),
     "auditkit.evidence.report": ("Report", "read_report"),
-    "auditkit.inspection": ("inspect_model",),
-    "auditkit.run": ("audit",),
-    "auditkit.subject.model": ("Model",),
-    "auditkit.subject.model_file": ("open_model",),
-    "auditkit.subject.feature": ("Feature",),
-    "auditkit.subject.schema": ("Schema", "read_schema"),
-    "auditkit.subject.subject": ("Subject",),
+    "auditkit.engine.inspect": ("inspect_model",),
+    "auditkit.engine.audit": ("audit",),
+    "auditkit.models.model": ("Model",),
+    "auditkit.models.formats.native": ("open_model",),
+    "auditkit.schema.table": ("Feature",),
+    "auditkit.schema.schema": ("Schema", "read_schema"),
+    "auditkit.engine.subject": ("Subject",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

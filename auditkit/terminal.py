@@ -14,17 +14,17 @@ from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from auditkit.evidence.sentences import number, span, title
+from auditkit.evidence.messages import number, span, title
 from auditkit.progress import AuditProgress
 from auditkit.render.summary import headline
 from auditkit.render.text import one_line
 
 if TYPE_CHECKING:
+    from auditkit.engine.audit import Description
+    from auditkit.engine.inspect import Inspection
     from auditkit.evidence.report import Report
-    from auditkit.inspection import Inspection
-    from auditkit.run import Description
-    from auditkit.subject.model import Model
-    from auditkit.training.retrain import Retrained
+    from auditkit.models.model import Model
+    from auditkit.training.dp.retrain import Retrained
 
 EXIT_CODES = {
     0: "nothing failed",

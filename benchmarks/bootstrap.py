@@ -12,8 +12,8 @@ import numpy as np
 from common import best_of, resampled, write
 from numpy.typing import NDArray
 
-from auditkit.evidence.counts import Counts, tally
-from auditkit.evidence.intervals import multinomial_bootstrap
+from auditkit.stats.counts import Counts, tally
+from auditkit.stats.intervals import multinomial_bootstrap
 
 REPLICATES = 10_000
 

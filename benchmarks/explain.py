@@ -24,12 +24,12 @@ from captum.attr import IntegratedGradients, KernelShap
 from common import best_of, write
 
 from auditkit import audit
-from auditkit.attribution.checks import maximum_sensitivity
-from auditkit.attribution.decision import Explained
-from auditkit.attribution.gradients import integrated_gradients
-from auditkit.attribution.shapley import exact_shapley, kernel_shap
+from auditkit.auditors.explainability.checks import maximum_sensitivity
+from auditkit.auditors.explainability.gradients import integrated_gradients
+from auditkit.auditors.explainability.shapley import exact_shapley, kernel_shap
+from auditkit.auditors.explainability.target_function import Explained
+from auditkit.data.dataset import read_data
 from auditkit.demo.census import SENSITIVE, TARGET, write_census
-from auditkit.subject.data import read_data
 from auditkit.training.train import train
 
 STEPS, ROWS = 50, 2000

@@ -9,10 +9,10 @@ import matplotlib as mpl
 import numpy as np
 from common import RESULTS, best_of, write
 
-from auditkit.evidence.counts import Counts, tally
-from auditkit.evidence.intervals import multinomial_bootstrap
-from auditkit.metrics.disparity import gap_measurements
-from auditkit.metrics.rates import rate_measurement
+from auditkit.stats.counts import Counts, tally
+from auditkit.stats.gaps import gap_measurements
+from auditkit.stats.intervals import multinomial_bootstrap
+from auditkit.stats.rates import rate_measurement
 
 mpl.use("svg")
 mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "auditkit"}

@@ -22,11 +22,11 @@ from fairlearn.metrics import MetricFrame
 from fairlearn.metrics._annotated_metric_function import AnnotatedMetricFunction
 from sklearn.metrics import accuracy_score
 
-from auditkit.evidence.counts import Counts, tally
-from auditkit.metrics.rates import rate_measurement, successes_and_trials
-from auditkit.subject.data import Data
-from auditkit.subject.inference import numeric_schema
-from auditkit.subject.subject import Subject
+from auditkit.data.dataset import Data
+from auditkit.engine.subject import Subject
+from auditkit.schema.infer import numeric_schema
+from auditkit.stats.counts import Counts, tally
+from auditkit.stats.rates import rate_measurement, successes_and_trials
 
 ROWS = 1_000_000
 

@@ -49,9 +49,9 @@ def call():
     return found
 """,
     "auditkit": """
-from auditkit.evidence.counts import tally
-from auditkit.metrics.rates import successes_and_trials
-from auditkit.subject.data import factorize
+from auditkit.stats.counts import tally
+from auditkit.stats.rates import successes_and_trials
+from auditkit.data.dataset import factorize
 frame = rows.assign(race=rows["race"].astype(str).astype(object))
 def call():
     codes, words = factorize(frame["race"])

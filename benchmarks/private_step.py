@@ -29,15 +29,15 @@ from opacus.grad_sample import GradSampleModuleExpandedWeights
 from torch import nn
 from torch.nn import functional
 
+from auditkit.data.dataset import read_data
 from auditkit.demo.census import SENSITIVE, TARGET, write_census
-from auditkit.subject.architectures import build
-from auditkit.subject.data import read_data
-from auditkit.subject.inference import infer_schema
-from auditkit.training.chunked import COMPILED_FROM
-from auditkit.training.clipping import require_agreement, summed_by
+from auditkit.models.architectures import build
+from auditkit.schema.infer import infer_schema
+from auditkit.training.dp.clip_chunked import COMPILED_FROM
+from auditkit.training.dp.clipping import require_agreement, summed_by
+from auditkit.training.dp.dp_sgd import as_one_vector, poisson_sample, private_step
+from auditkit.training.dp.per_example import ClippedSum, clip_and_sum, looped_gradients, trainable
 from auditkit.training.fit import autocast_on
-from auditkit.training.per_row import ClippedSum, clip_and_sum, looped_gradients, trainable
-from auditkit.training.private import as_one_vector, poisson_sample, private_step
 
 MOST_ROUNDS = 60
 SECONDS_OF_ROUNDS = 4.0

@@ -19,13 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from common import SENSITIVE, people, write
 
-from auditkit.evidence.counts import Counts, tally
+from auditkit.stats.counts import Counts, tally
 
 CHUNK = 2**20
 READ = """
 import json, sys, time
 from pathlib import Path
-from auditkit.subject.stream import tally_parquet
+from auditkit.data.stream import tally_parquet
 def peak():  # of this process alone: ru_maxrss starts from the parent's
     return next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM"))
 before = peak()

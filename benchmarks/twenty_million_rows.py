@@ -56,10 +56,10 @@ def write(path: Path, rows: int, *, model: bool) -> None:
 
 
 def write_model(path: Path) -> None:
-    from auditkit.subject.architectures import build
-    from auditkit.subject.inference import numeric_schema
-    from auditkit.subject.model import Card
-    from auditkit.subject.model_file import save_model
+    from auditkit.models.architectures import build
+    from auditkit.models.formats.native import save_model
+    from auditkit.models.model import Card
+    from auditkit.schema.infer import numeric_schema
 
     schema = numeric_schema([f"x{place}" for place in range(4)], target="label", classes=["no", "yes"])
     arguments = {"input_width": 4, "output_width": 2, "hidden": [16]}

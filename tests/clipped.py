@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from auditkit.subject.architectures import build
-from auditkit.training.clipping import Way, summed_by
+from auditkit.models.architectures import build
+from auditkit.training.dp.clipping import Way, summed_by
 from auditkit.training.fit import Output
 
 Batch = tuple[torch.Tensor, torch.Tensor]

@@ -58,10 +58,10 @@ def write_files(folder: Path) -> None:
     import torch
 
     from auditkit.cli import call
-    from auditkit.subject.architectures import build
-    from auditkit.subject.inference import infer_schema
-    from auditkit.subject.model import Card
-    from auditkit.subject.model_file import save_model
+    from auditkit.models.architectures import build
+    from auditkit.models.formats.native import save_model
+    from auditkit.models.model import Card
+    from auditkit.schema.infer import infer_schema
 
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
@@ -236,10 +236,10 @@ def hang(*_: object) -> None:
 
 def work_through(first: int, seconds: float, cases: int, honest: Path, log: Path) -> None:
     """Run cases one after the other, and write what each did to the log."""
-    import auditkit.run  # seconds, which are not those of a case
+    import auditkit.engine.audit  # seconds, which are not those of a case
     from auditkit.cli import call
 
-    assert auditkit.run
+    assert auditkit.engine.audit
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     signal.signal(signal.SIGPROF, hang)
     ends = time.monotonic() + seconds

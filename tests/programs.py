@@ -7,7 +7,7 @@ import io
 import torch
 from torch import nn
 
-from auditkit.subject.program import ExportedNetwork
+from auditkit.models.formats.exported import ExportedNetwork
 
 
 def exported(module: nn.Module, inputs: torch.Tensor, *, decomposed: bool = False) -> ExportedNetwork:

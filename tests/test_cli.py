@@ -362,7 +362,7 @@ def test_a_private_model_carries_its_ledger(loans: Loans, tmp_path: Path) -> Non
 
 
 def test_two_runs_cannot_share_a_folder(loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from auditkit.output import output_folder
+    from auditkit.run_folder import output_folder
 
     with output_folder(tmp_path / "out"):
         assert run(loans, tmp_path / "out") == 2

@@ -12,7 +12,7 @@ from loans import Loans
 
 from auditkit.cli import call
 from auditkit.evidence.report import read_report
-from auditkit.subject.schema import read_schema
+from auditkit.schema.schema import read_schema
 
 
 @pytest.fixture(scope="module")

@@ -242,7 +242,7 @@ def test_profiles_by_name_and_as_a_start(audited: Path, tmp_path: Path, name: st
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_profiles_name_only_what_an_installed_auditor_measures(name: str) -> None:
-    from auditkit.run import describe_auditors
+    from auditkit.engine.audit import describe_auditors
 
     check_measurements_exist(profile(name), [id for auditor in describe_auditors() for id in auditor.measures])
 

@@ -13,8 +13,8 @@ import torch
 from loans import Loans
 
 from auditkit.cli import call
-from auditkit.inspection import inspect_model
-from auditkit.subject.model_file import open_model
+from auditkit.engine.inspect import inspect_model
+from auditkit.models.formats.native import open_model
 
 
 def test_a_native_file_is_told_whole(loans: Loans, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,12 @@ import torch
 from sklearn import metrics as sklearn_metrics
 
 import auditkit
+from auditkit.data.dataset import data_from_frame
 from auditkit.errors import InputError
+from auditkit.models.cache import Cache
 from auditkit.render.html import render_html
 from auditkit.render.translation import names_of, untranslated
-from auditkit.subject.cache import Cache
-from auditkit.subject.data import data_from_frame
-from auditkit.subject.schema import Schema
+from auditkit.schema.schema import Schema
 from auditkit.training.train import train
 
 LABELS = ["rain", "snow"]

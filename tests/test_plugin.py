@@ -14,9 +14,9 @@ from loans import Loans
 from sklearn.metrics import cohen_kappa_score
 
 import auditkit
-from auditkit.subject.data import read_data
-from auditkit.subject.load import load_subject
-from auditkit.subject.model_file import open_model
+from auditkit.data.dataset import read_data
+from auditkit.engine.load import load_subject
+from auditkit.models.formats.native import open_model
 
 PLUGIN = Path(__file__).parent / "plugin"
 

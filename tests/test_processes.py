@@ -15,9 +15,9 @@ import pytest
 from loans import Loans
 
 import auditkit
-from auditkit.auditors import installed
 from auditkit.cli import call
-from auditkit.run import describe_auditors
+from auditkit.engine.audit import describe_auditors
+from auditkit.engine.auditor import installed
 
 POLICY = '[[limit]]\nmeasurement = "performance.accuracy"\nat_least = 0.0\nrationale = "Holds whatever the data."\n'
 
@@ -179,7 +179,7 @@ def test_sigterm_ends_a_command_with_a_line(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_write_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from auditkit.output import write_files
+    from auditkit.run_folder import write_files
 
     def interrupt(handle: int) -> None:
         raise KeyboardInterrupt

@@ -13,19 +13,19 @@ import torch
 from sklearn import metrics as oracle
 
 import auditkit
-from auditkit.auditors import privacy_claims
-from auditkit.auditors.data import DataChecks
-from auditkit.auditors.fairness import Fairness
-from auditkit.auditors.performance import Performance
-from auditkit.auditors.privacy import Privacy
-from auditkit.auditors.weak_spots import WeakSpots
+from auditkit.auditors.data_quality.auditor import DataChecks
+from auditkit.auditors.fairness.auditor import Fairness
+from auditkit.auditors.performance.auditor import Performance
+from auditkit.auditors.privacy import canary_audit
+from auditkit.auditors.privacy.auditor import Privacy
+from auditkit.auditors.weak_spots.auditor import WeakSpots
 from auditkit.cli import call
 from auditkit.demo.census import write_census
 from auditkit.errors import InputError
 from auditkit.evidence.report import Outcome, Report, read_report
-from auditkit.subject.model_file import open_model
-from auditkit.training.accounting import Ledger
-from auditkit.training.private import fit_private
+from auditkit.models.formats.native import open_model
+from auditkit.training.dp.accounting import Ledger
+from auditkit.training.dp.dp_sgd import fit_private
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def test_a_claim_about_a_regression_is_tested_from_the_last_weights(
         return ledger
 
     if learned_by_heart:
-        monkeypatch.setattr(privacy_claims, "fit_private", by_heart)
+        monkeypatch.setattr(canary_audit, "fit_private", by_heart)
     report = auditkit.audit(
         hours.model, hours.test, training_data=hours.train, auditors=[Privacy(epsilon=(0.5,), canaries=75)]
     )

@@ -70,7 +70,7 @@ def test_the_report_shows_itself_in_a_notebook() -> None:
 
 
 def test_rows_are_predicted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from auditkit.subject import subject
+    from auditkit.engine import subject
 
     calls = []
     original = subject.predict_rows

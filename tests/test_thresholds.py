@@ -10,16 +10,16 @@ import torch
 from loans import Loans
 
 import auditkit
+from auditkit.auditors.robustness.adversarial import margin_function
 from auditkit.cli import call
+from auditkit.data.dataset import read_data
+from auditkit.engine.replay import replay
 from auditkit.errors import InputError
 from auditkit.evidence.report import Report, read_report
-from auditkit.perturbation.gradient import margin_function
-from auditkit.replay import replay
-from auditkit.subject.data import read_data
-from auditkit.subject.inference import numeric_schema
-from auditkit.subject.model_file import open_model
-from auditkit.subject.outputs import declare
-from auditkit.subject.predict import predict
+from auditkit.models.formats.native import open_model
+from auditkit.models.predict import predict
+from auditkit.schema.infer import numeric_schema
+from auditkit.schema.outputs import declare
 
 AUDITORS = ("performance", "fairness", "tradeoff", "explainability")
 

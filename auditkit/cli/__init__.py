@@ -1,4 +1,6 @@
-"""The command line: parse, call, exit code. Heavy imports stand inside the commands, so that --help is instant.
+"""The command line: parse, call, exit code.
+
+Heavy imports stand inside the commands, so that --help is instant.
 
 Each file of this folder holds the commands of one errand; `options.py` the options that several share.
 """

@@ -182,18 +182,18 @@ def run(
 ) -> None:
     """Audit a model, or decisions already made. Writes results.json, report.html, junit.xml and summary.md."""
     from auditkit import terminal
-    from auditkit.auditors.data_shares import read_population
+    from auditkit.auditors.data_quality.representation import read_population
+    from auditkit.auditors.fairness.term_groups import read_term_groups
+    from auditkit.data.bins import parse_bins
+    from auditkit.engine.audit import audit, new_run_id
     from auditkit.evidence.integrity import SIGNATURE, read_private_key, sealed
-    from auditkit.output import output_folder, write_files
+    from auditkit.models.cache import cache_of
+    from auditkit.models.factory import read_arguments
     from auditkit.render import render
     from auditkit.render.pdf import check_pdf
     from auditkit.render.translation import page_name
-    from auditkit.run import audit, new_run_id
-    from auditkit.subject.bins import parse_bins
-    from auditkit.subject.cache import cache_of
-    from auditkit.subject.factory import read_arguments
-    from auditkit.subject.schema import read_schema
-    from auditkit.subject.term_groups import read_term_groups
+    from auditkit.run_folder import output_folder, write_files
+    from auditkit.schema.schema import read_schema
 
     for option, given in (("--epsilon", epsilon), ("--samples", samples)):
         if given and train_dataset is None:
@@ -284,7 +284,7 @@ def demo(
     from auditkit import terminal
     from auditkit.cli import call
     from auditkit.demo.census import IMMUTABLE, SENSITIVE, SOURCE, TARGET, write_census
-    from auditkit.output import output_folder
+    from auditkit.run_folder import output_folder
 
     with output_folder(out) as place:
         training, test = write_census(place)
@@ -309,6 +309,6 @@ def demo(
 def auditors() -> None:
     """List the auditors, their settings and what they measure."""
     from auditkit import terminal
-    from auditkit.run import describe_auditors
+    from auditkit.engine.audit import describe_auditors
 
     terminal.list_auditors(describe_auditors())

@@ -61,8 +61,8 @@ def comply(
     from auditkit.compliance.facts import Facts, facts_template, read_facts
     from auditkit.compliance.framework import FRAMEWORKS, load_framework
     from auditkit.evidence.report import read_report
-    from auditkit.output import output_folder, write_files, write_new
     from auditkit.render.comply import render_comply, summary
+    from auditkit.run_folder import output_folder, write_files, write_new
 
     if init_facts is not None:
         write_new(init_facts, facts_template())
@@ -119,7 +119,7 @@ def seal(
 ) -> None:
     """Seal a folder again with what was added since the run. With --sign, signed; edited files are refused."""
     from auditkit.evidence.integrity import SIGNATURE, read_private_key, reseal
-    from auditkit.output import output_folder, write_files
+    from auditkit.run_folder import output_folder, write_files
 
     key = None if sign is None else read_private_key(sign)
     files = reseal(folder, key=key)
@@ -156,9 +156,9 @@ def replay(
 ) -> None:
     """Make a recorded audit again, with its settings and seed. Exit code 1 where a number comes out otherwise."""
     from auditkit import terminal
+    from auditkit.engine.replay import replay as replay_report
     from auditkit.evidence.report import read_report
     from auditkit.render.text import one_line
-    from auditkit.replay import replay as replay_report
 
     recorded = read_report(results)
     with terminal.progress(silent=quiet) as progress:
@@ -201,10 +201,10 @@ def compare(
     """Tell two reports apart, number by number. Writes differences with intervals, and verdicts that turned."""
     from auditkit.evidence.comparison import compare as compare_reports
     from auditkit.evidence.report import read_report
-    from auditkit.output import output_folder, write_files
     from auditkit.render.compare import headline, render_compare
     from auditkit.render.text import one_line
     from auditkit.render.translation import names_of, page_name
+    from auditkit.run_folder import output_folder, write_files
 
     reports = [read_report(path) for path in (before, after)]
     comparison = compare_reports(*reports)
@@ -225,9 +225,9 @@ def index(
 ) -> None:
     """Write index.html over a folder of runs. It shows the history of each measurement of each model."""
     from auditkit.evidence.report import read_report
-    from auditkit.output import output_folder, write_files
     from auditkit.render.index import Run, Unreadable, render_index
     from auditkit.render.translation import page_name
+    from auditkit.run_folder import output_folder, write_files
 
     runs, unreadable = [], []
     for path in sorted(folder.rglob("results.json")):

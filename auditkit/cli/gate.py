@@ -60,8 +60,8 @@ def gate(
     )
     if out is not None:
         from auditkit.evidence.integrity import sealed
-        from auditkit.output import output_folder, write_files
         from auditkit.render import render
+        from auditkit.run_folder import output_folder, write_files
 
         if (out / "results.json").resolve() == results.resolve():
             raise InputError(f"--out {out} would overwrite {results}, the record of the audit; name another folder.")

@@ -50,11 +50,11 @@ def mitigate(
 ) -> None:
     """Make a model with a smaller gap between groups. Packs it, and audits it beside the original."""
     from auditkit import terminal
-    from auditkit.output import output_folder, write_files
+    from auditkit.data.dataset import read_data
+    from auditkit.engine.audit import audit
+    from auditkit.models.formats.native import open_model
     from auditkit.render import render
-    from auditkit.run import audit
-    from auditkit.subject.data import read_data
-    from auditkit.subject.model_file import open_model
+    from auditkit.run_folder import output_folder, write_files
     from auditkit.training.mitigate import mitigate as make
 
     if out.resolve() == model.resolve():

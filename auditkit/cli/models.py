@@ -77,9 +77,9 @@ def train(
 ) -> None:
     """Train a network on a table, images or texts. Packs it with its schema, ready for 'auditkit run'."""
     from auditkit import terminal
-    from auditkit.output import output_folder
-    from auditkit.subject.data import read_data
-    from auditkit.subject.pixels import image_shape
+    from auditkit.data.dataset import read_data
+    from auditkit.data.image import image_shape
+    from auditkit.run_folder import output_folder
     from auditkit.training.train import train as train_model
 
     with output_folder(out.parent), terminal.progress(silent=quiet) as progress:
@@ -117,10 +117,10 @@ def pack(
     quiet: Quiet = False,
 ) -> None:
     """Pack weights, architecture and schema into one file. 'auditkit run' needs no further word for it."""
-    from auditkit.output import output_folder
-    from auditkit.subject.factory import read_arguments
-    from auditkit.subject.opening import Declared, pack_model
-    from auditkit.subject.schema import read_schema
+    from auditkit.models.factory import read_arguments
+    from auditkit.models.open import Declared, pack_model
+    from auditkit.run_folder import output_folder
+    from auditkit.schema.schema import read_schema
 
     declared = Declared(
         schema=None if schema is None else read_schema(schema),
@@ -152,9 +152,9 @@ def inspect(
 ) -> None:
     """Tell what a model file is and what an audit could do with it. Nothing of the file is run."""
     from auditkit import terminal
-    from auditkit.inspection import inspect_model
-    from auditkit.subject.factory import read_arguments
-    from auditkit.subject.schema import read_schema
+    from auditkit.engine.inspect import inspect_model
+    from auditkit.models.factory import read_arguments
+    from auditkit.schema.schema import read_schema
 
     found = inspect_model(
         model,

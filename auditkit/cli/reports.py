@@ -37,7 +37,7 @@ def render(
     from auditkit import render as renderers
     from auditkit.compliance.facts import read_facts
     from auditkit.evidence.report import read_report
-    from auditkit.output import output_folder, write_files
+    from auditkit.run_folder import output_folder, write_files
 
     stated = None if facts is None else read_facts(facts)
     formats = [name.strip() for name in to.split(",")]
@@ -57,7 +57,7 @@ def init(
 ) -> None:
     """Write a commented policy to start from."""
     from auditkit.evidence.policy import profile_text
-    from auditkit.output import write_new
+    from auditkit.run_folder import write_new
 
     text = re.sub(r'(?m)^name = ".*"$', lambda _: f"name = {json.dumps(path.stem)}", profile_text(profile), count=1)
     write_new(path, text)

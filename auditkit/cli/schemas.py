@@ -36,9 +36,9 @@ def infer(
     encoding: Encoding = "utf-8",
 ) -> None:
     """Decide what each column is, once. Prints the schema as JSON, to be edited and passed with --schema."""
-    from auditkit.subject.bins import parse_bins
-    from auditkit.subject.data import read_data
-    from auditkit.subject.inference import infer_whole
+    from auditkit.data.bins import parse_bins
+    from auditkit.data.dataset import read_data
+    from auditkit.schema.infer import infer_whole
 
     found, notes = infer_whole(
         read_data(dataset, encoding=encoding),

@@ -11,9 +11,9 @@ from auditkit.compliance.impact import ImpactTables, impact_tables
 from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Facts as FactsExhibit
 from auditkit.evidence.measurement import Interval, Measurement, Record, Unit
+from auditkit.evidence.messages import title
 from auditkit.evidence.policy import Finding, Verdict
 from auditkit.evidence.report import Report
-from auditkit.evidence.sentences import title
 
 State = Literal["evidenced", "partial", "human input required", "not applicable"]
 """`evidenced`: the run holds all that this clause is mapped to, and people stated the rest. `partial`: some of it.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from auditkit.auditors.fairness.local_law_144 import ImpactRow, ImpactTable, impact_table
 from auditkit.compliance.facts import Facts
 from auditkit.compliance.framework import Role
 from auditkit.errors import InputError, closest
-from auditkit.evidence.impact import ImpactRow, ImpactTable, impact_table
 from auditkit.evidence.measurement import Measurement
 from auditkit.evidence.report import Report
 

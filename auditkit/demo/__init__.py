@@ -1,0 +1,1 @@
+"""The embedded example data: the 1994 census (Adult)."""

@@ -8,10 +8,10 @@ from typing import Literal
 
 from pydantic import FiniteFloat, NonNegativeInt
 
+from auditkit.evidence.baseline import difference_interval, jackknife_interval
 from auditkit.evidence.gate import same_rows
 from auditkit.evidence.measurement import Better, Interval, Measurement, Record, Slice, Unit
 from auditkit.evidence.policy import Finding, Verdict
-from auditkit.evidence.regression import difference_interval, jackknife_interval
 from auditkit.evidence.report import Report
 
 Reading = Literal["better", "worse", "changed", "not settled", "same", "undefined", "appeared", "disappeared"]

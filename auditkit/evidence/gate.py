@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from auditkit.errors import InputError
+from auditkit.evidence.baseline import Earlier
 from auditkit.evidence.judging import judge, unmeasured
 from auditkit.evidence.policy import Finding, Policy, check_measurements_exist
-from auditkit.evidence.regression import Earlier
 from auditkit.evidence.report import BaselineRecord, Outcome, Report, read_report
 from auditkit.evidence.waivers import Waiver, waive
 

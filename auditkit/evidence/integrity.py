@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 UNSEALED = ".predictions"
-"""The folder of predictions kept for the next run (auditkit.subject.cache): no part of a report, never sealed."""
+"""The folder of predictions kept for the next run (auditkit.models.cache): no part of a report, never sealed."""
 
 Fault = Literal["edited", "missing", "extra"]
 

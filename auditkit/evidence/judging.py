@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
+from auditkit.evidence.baseline import DIFFERENCE_UNIT, Earlier, Regression, judged_interval, regression
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
+from auditkit.evidence.messages import regression_sentence, sentence
 from auditkit.evidence.policy import Finding, Limit, Verdict
-from auditkit.evidence.regression import DIFFERENCE_UNIT, Earlier, Regression, judged_interval, regression
-from auditkit.evidence.sentences import regression_sentence, sentence
 
 RANK: dict[str, int] = {"error": 6, "fail": 5, "inconclusive": 4, "warn": 3, "not_run": 2, "waived": 1, "pass": 0}
 """How findings are ordered for a reader, worst first."""

@@ -96,7 +96,7 @@ class Measurement(Record):
     the lowest and the one with the highest value, and `compared_counts` their numbers of rows. `count` is the number
     of rows that the value rests on, of all groups.
     `replicates` are the values with one block of rows left out each, where they were computed: two models' on the
-    same rows are pairs (auditkit.metrics.replicates).
+    same rows are pairs (auditkit.stats.jackknife).
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9_]+\.[a-z0-9_]+$")]

@@ -12,7 +12,7 @@ from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
 from auditkit.errors import PolicyError, closest
 from auditkit.evidence.measurement import Interval, Record
-from auditkit.evidence.tables import parse_tables, read_text
+from auditkit.evidence.toml_tables import parse_tables, read_text
 
 Verdict = Literal["pass", "warn", "fail", "inconclusive", "waived", "not_run", "error"]
 

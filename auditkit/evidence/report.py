@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, ValidationError, computed_field, model_validator
 
+from auditkit import plugins
 from auditkit.errors import InputError
 from auditkit.evidence.judging import RANK, overall
 from auditkit.evidence.measurement import Exhibit, Measurement, Record, first_problem
@@ -203,10 +204,8 @@ class Report(Record):
         return self.model_dump_json(indent=2) + "\n"
 
     def _repr_html_(self) -> str:
-        # The one import of a higher floor: a notebook asks the report itself for its picture.
-        from auditkit.render.html import notebook_frame
-
-        return notebook_frame(self)
+        page: str = plugins.load("renderers", "notebook")(self)
+        return page
 
 
 def results_schema() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import Field
 from auditkit.errors import PolicyError
 from auditkit.evidence.measurement import Record
 from auditkit.evidence.policy import Finding, Verdict
-from auditkit.evidence.tables import parse_tables, read_text
+from auditkit.evidence.toml_tables import parse_tables, read_text
 
 Text = Annotated[str, Field(min_length=1)]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from auditkit.evidence.baseline import DIFFERENCE_UNIT
 from auditkit.evidence.comparison import Change, Comparison, Reading, VerdictChange
 from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Interval, Unit
-from auditkit.evidence.regression import DIFFERENCE_UNIT
-from auditkit.evidence.sentences import number
+from auditkit.evidence.messages import number
 from auditkit.render.sheet import render_sheet
 from auditkit.render.text import bounds, counted
 from auditkit.render.translation import translated

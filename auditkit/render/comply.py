@@ -12,8 +12,8 @@ from auditkit.compliance.assess import STATES, Assessed, Assessment, Item, State
 from auditkit.compliance.facts import words
 from auditkit.compliance.framework import SOURCES
 from auditkit.compliance.impact import PlacedTable, shown_ratio
+from auditkit.evidence.messages import number, span, title
 from auditkit.evidence.report import Report
-from auditkit.evidence.sentences import number, span, title
 from auditkit.render.markdown import escape
 from auditkit.render.sheet import render_sheet
 from auditkit.render.summary import WORDS

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from auditkit.evidence.messages import title
 from auditkit.evidence.policy import Finding, Verdict
 from auditkit.evidence.report import Report
-from auditkit.evidence.sentences import title
 from auditkit.render.summary import WORDS, attention, headline
 from auditkit.render.text import shorten, visible
 

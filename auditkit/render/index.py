@@ -9,8 +9,8 @@ from datetime import datetime
 from markupsafe import Markup
 
 from auditkit.evidence.measurement import Interval, Measurement, Unit
+from auditkit.evidence.messages import number, title
 from auditkit.evidence.report import Report
-from auditkit.evidence.sentences import number, title
 from auditkit.render.sheet import render_sheet
 from auditkit.render.text import bounds, counted
 from auditkit.render.translation import names_of, translated

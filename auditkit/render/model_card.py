@@ -7,8 +7,8 @@ from typing import Any
 
 from auditkit.compliance.facts import Facts, words
 from auditkit.evidence.measurement import Measurement
+from auditkit.evidence.messages import number, span, title
 from auditkit.evidence.report import Report
-from auditkit.evidence.sentences import number, span, title
 from auditkit.render.markdown import escape
 from auditkit.render.summary import attention, headline, not_examined
 from auditkit.render.text import counted, shorten, visible

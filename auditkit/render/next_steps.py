@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import NamedTuple
 
+from auditkit.evidence.messages import title
 from auditkit.evidence.policy import Verdict
 from auditkit.evidence.report import Outcome, Report
-from auditkit.evidence.sentences import title
 from auditkit.render.summary import judged_limits
 from auditkit.render.text import counted, shipped_name
 from auditkit.render.words import words_of

@@ -9,9 +9,9 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
+from auditkit.evidence.messages import title
 from auditkit.evidence.policy import Finding, Limit, Verdict
 from auditkit.evidence.report import Report
-from auditkit.evidence.sentences import title
 from auditkit.render.junit import case_name
 from auditkit.render.summary import attention, headline
 from auditkit.render.text import shorten, visible

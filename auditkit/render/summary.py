@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from auditkit.evidence.judging import RANK, overall
+from auditkit.evidence.messages import title
 from auditkit.evidence.policy import Finding, Limit, Verdict
 from auditkit.evidence.report import Report
-from auditkit.evidence.sentences import title
 from auditkit.render.text import counted, shorten
 
 WORDS: dict[Verdict | None, str] = {

@@ -7,7 +7,7 @@ from importlib import resources
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from auditkit.evidence.sentences import number, title
+from auditkit.evidence.messages import number, title
 from auditkit.render.summary import WORDS
 from auditkit.render.text import bounds, counted, shorten, unbroken, visible
 

@@ -6,8 +6,8 @@ import re
 import unicodedata
 
 from auditkit.evidence.measurement import Interval, Unit
+from auditkit.evidence.messages import span
 from auditkit.evidence.policy import SHIPPED, Policy
-from auditkit.evidence.sentences import span
 
 # Control characters (XML 1.0 forbids them), marks that reverse the text after them (a group's name must not be
 # able to rewrite the sentence that it stands in), lone surrogates and non-characters.

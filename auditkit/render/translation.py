@@ -17,8 +17,8 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from auditkit.errors import InputError
+from auditkit.evidence.messages import title
 from auditkit.evidence.report import Outcome, Report
-from auditkit.evidence.sentences import title
 from auditkit.render.text import visible
 from auditkit.render.words import AUDITORS
 

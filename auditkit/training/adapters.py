@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from auditkit.errors import InputError
-from auditkit.subject.architectures.text import RecurrentLinear
+from auditkit.models.architectures.text import RecurrentLinear
 
 
 class LowRank(nn.Module):

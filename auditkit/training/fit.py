@@ -18,7 +18,7 @@ from torch.nn import functional
 from auditkit.errors import DatasetError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
 from auditkit.progress import Progress, silent
-from auditkit.subject.schema import Labels
+from auditkit.schema.schema import Labels
 
 Output = Literal["logits", "probabilities", "value"]
 """What a module returns: unnormalised logits, probabilities, or the standardised number of a regression."""

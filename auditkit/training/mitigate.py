@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
 
+from auditkit.data.dataset import Data, factorize, naming
 from auditkit.errors import DatasetError, InputError, closest
-from auditkit.metrics.tradeoff import Constraint, thresholds_per_group
+from auditkit.models.architectures import build
+from auditkit.models.formats.native import open_model, save_model
+from auditkit.models.model import Card, Model
+from auditkit.models.predict import choose_device, predict
 from auditkit.progress import Progress, silent
-from auditkit.subject.architectures import build
-from auditkit.subject.data import Data, factorize, naming
-from auditkit.subject.model import Card, Model
-from auditkit.subject.model_file import open_model, save_model
-from auditkit.subject.predict import choose_device, predict
-from auditkit.subject.schema import Schema
+from auditkit.schema.schema import Schema
+from auditkit.stats.thresholds import Constraint, thresholds_per_group
 from auditkit.training.adversarial import debiased
 from auditkit.training.fit import fit, has_loss, stratified_mask
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 
+from auditkit.data.dataset import Data, naming
+from auditkit.data.image import holds_images
 from auditkit.errors import InputError, closest
+from auditkit.models.architectures import ARCHITECTURES, READS, build
+from auditkit.models.formats.native import open_model, save_model
+from auditkit.models.model import Card, Model
+from auditkit.models.predict import choose_device
 from auditkit.progress import Progress, silent
-from auditkit.subject.architectures import ARCHITECTURES, READS, build
-from auditkit.subject.data import Data, naming
-from auditkit.subject.inference import infer_schema
-from auditkit.subject.model import Card, Model
-from auditkit.subject.model_file import open_model, save_model
-from auditkit.subject.pixels import holds_images
-from auditkit.subject.predict import choose_device
-from auditkit.subject.schema import Schema, Task, has_label, target_names
+from auditkit.schema.infer import infer_schema
+from auditkit.schema.schema import Schema, Task, has_label, target_names
+from auditkit.training.dp.dp_sgd import fit_private
 from auditkit.training.fit import fit, has_loss
-from auditkit.training.private import fit_private
 
 EPOCHS, PRIVATE_EPOCHS = 30, 20
 """The most passes over the rows, without privacy (early stopping takes fewer) and with it (all are taken)."""

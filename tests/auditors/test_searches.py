@@ -10,14 +10,14 @@ import pytest
 from loans import Loans, write_loans
 
 import auditkit
-from auditkit.auditors.proxies import ProxyColumns
-from auditkit.auditors.tradeoff import Tradeoff
-from auditkit.auditors.weak_spots import WeakSpots
+from auditkit.auditors.fairness.proxies import ProxyColumns
+from auditkit.auditors.fairness.tradeoff import Tradeoff
+from auditkit.auditors.weak_spots.auditor import WeakSpots
+from auditkit.data.dataset import data_from_frame, read_data
+from auditkit.engine.load import load_subject
+from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
-from auditkit.subject.data import data_from_frame, read_data
-from auditkit.subject.load import load_subject
-from auditkit.subject.model_file import open_model
-from auditkit.subject.subject import Subject
+from auditkit.models.formats.native import open_model
 
 AUDITORS = [WeakSpots(), ProxyColumns(), Tradeoff()]
 

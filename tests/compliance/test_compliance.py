@@ -42,7 +42,7 @@ def test_every_framework_dates_itself_and_asks_only_what_facts_toml_offers(key: 
 
 
 def test_every_measurement_that_a_clause_names_is_one_that_an_auditor_makes() -> None:
-    from auditkit.run import describe_auditors
+    from auditkit.engine.audit import describe_auditors
 
     made = {id for one in describe_auditors() for id in one.measures}
     not_built = ("generation.",)

@@ -11,9 +11,9 @@ from sample import build_report
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from auditkit.evidence.comparison import Change, compare, departures
-from auditkit.evidence.intervals import wilson
 from auditkit.evidence.measurement import Interval, Measurement, Slice
 from auditkit.evidence.report import Outcome, Report
+from auditkit.stats.intervals import wilson
 
 Build = Callable[..., Report]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from auditkit.evidence.intervals import newcombe, wilson
+from auditkit.evidence.baseline import Earlier
 from auditkit.evidence.judging import judge, overall, rows_to_settle, unmeasured
 from auditkit.evidence.measurement import Interval, Measurement, Slice
 from auditkit.evidence.policy import Limit
-from auditkit.evidence.regression import Earlier
+from auditkit.stats.intervals import newcombe, wilson
 
 
 def interval(low: float, high: float) -> Interval:

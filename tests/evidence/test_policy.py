@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from auditkit.errors import PolicyError
-from auditkit.evidence.intervals import wilson
 from auditkit.evidence.judging import judge, overall, rows_to_settle, unmeasured
 from auditkit.evidence.measurement import Interval, Measurement, Slice
 from auditkit.evidence.policy import Limit, check_measurements_exist, default_policy, parse_policy
+from auditkit.stats.intervals import wilson
 
 
 def interval(low: float, high: float) -> Interval:

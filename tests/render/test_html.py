@@ -12,8 +12,8 @@ from pathlib import Path
 
 import auditkit.render
 from auditkit.evidence.measurement import Column, Measurement, Slice, Table
+from auditkit.evidence.messages import title
 from auditkit.evidence.report import Outcome, Report, SubjectRecord, read_report
-from auditkit.evidence.sentences import title
 from auditkit.render import RENDERERS
 from auditkit.render.html import notebook_frame, render_html
 from auditkit.render.summary import attention, judged_limits

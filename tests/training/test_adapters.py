@@ -13,13 +13,13 @@ from torch.nn import functional
 
 from auditkit.cli import call
 from auditkit.errors import InputError
-from auditkit.subject.architectures import build
-from auditkit.subject.model import Model
-from auditkit.subject.model_file import open_model, save_model
-from auditkit.training.accounting import ALL_TRAINED, Ledger
+from auditkit.models.architectures import build
+from auditkit.models.formats.native import open_model, save_model
+from auditkit.models.model import Model
 from auditkit.training.adapters import LowRank, merge_adapters, train_only
-from auditkit.training.clipping import Clipping, clipper_for
-from auditkit.training.private import trained_part
+from auditkit.training.dp.accounting import ALL_TRAINED, Ledger
+from auditkit.training.dp.clipping import Clipping, clipper_for
+from auditkit.training.dp.dp_sgd import trained_part
 
 TEXT = {"vocabulary_size": 12, "length": 5, "output_width": 3, "dropout": 0.0}
 MLP = {"input_width": 6, "output_width": 3, "hidden": [8, 7], "dropout": 0.0}

@@ -10,7 +10,7 @@ import torch
 from fairlearn.adversarial._pytorch_engine import PytorchEngine
 from torch import nn
 
-from auditkit.subject.architectures import build
+from auditkit.models.architectures import build
 from auditkit.training.adversarial import debiased, oppose
 
 CPU = torch.device("cpu")

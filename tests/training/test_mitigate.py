@@ -11,13 +11,13 @@ import torch
 from loans import Loans, write_loans
 
 from auditkit.cli import call
+from auditkit.data.dataset import read_data
+from auditkit.engine.load import load_subject
 from auditkit.errors import InputError
 from auditkit.evidence.report import read_report
-from auditkit.subject.architectures import build
-from auditkit.subject.data import read_data
-from auditkit.subject.load import load_subject
-from auditkit.subject.model import Model
-from auditkit.subject.model_file import open_model
+from auditkit.models.architectures import build
+from auditkit.models.formats.native import open_model
+from auditkit.models.model import Model
 from auditkit.training.mitigate import METHODS, add_to_logit, mitigate
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from planted import images, reviews
 
+from auditkit.data.dataset import data_from_frame
 from auditkit.errors import InputError, ModelFileError
-from auditkit.subject.data import data_from_frame
-from auditkit.subject.model import Card
-from auditkit.subject.model_file import open_model, save_model
-from auditkit.subject.predict import predict
+from auditkit.models.formats.native import open_model, save_model
+from auditkit.models.model import Card
+from auditkit.models.predict import predict
 from auditkit.training.train import train
 
 

@@ -1,0 +1,1 @@
+"""Whether the data can carry the audit: columns, duplicates, leaks, representation."""

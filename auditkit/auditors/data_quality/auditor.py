@@ -1,0 +1,237 @@
+"""Whether the data are fit to audit with: what is missing, repeated, shared with training, drifted, or tells all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from auditkit.auditors.data_quality.columns import (
+    ROWS_SAMPLED,
+    drift_measurement,
+    drift_table,
+    drifts_of,
+    examined_columns,
+    single_columns,
+)
+from auditkit.auditors.data_quality.representation import (
+    class_shares,
+    group_shares,
+    mean_label,
+    missing_by_group,
+    missing_rates,
+    shares_against,
+)
+from auditkit.data.image import holds_images
+from auditkit.data.rows import missing_rows, row_hashes
+from auditkit.engine.subject import Subject
+from auditkit.errors import InputError, closest
+from auditkit.evidence.measurement import (
+    Better,
+    Evidence,
+    Exhibit,
+    Facts,
+    Interval,
+    Measurement,
+    SliceChart,
+    Unit,
+)
+from auditkit.evidence.messages import number
+from auditkit.stats.counts import suppression_note, tally
+from auditkit.stats.estimates import Breakdown
+from auditkit.stats.rates import rate_measurement
+from auditkit.tasks.multiclass import LABEL
+from auditkit.tasks.multilabel_audit import label_base_rates
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataChecks:
+    """What is missing, repeated, constant, shared with training or drifted, and columns that give the label away.
+
+    `population` states, by sensitive column, the share of each group in the population that the data should resemble.
+    """
+
+    population: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    requires: ClassVar = ("labels",)
+    several_labels: ClassVar = True
+    measures: ClassVar = (
+        "data.row_count",
+        "data.duplicate_rate",
+        "data.shared_row_rate",
+        "data.constant_column_count",
+        "data.missing_rate",
+        "data.class_share",
+        "data.base_rate",
+        "data.group_share",
+        "data.group_share_difference",
+        "data.mean_label",
+        "data.single_column_roc_auc",
+        "data.single_column_r2",
+        "data.drift_distance",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are none."""
+        for column, shares in self.population.items():
+            total = sum(shares.values())
+            if len(shares) < 2 or not all(0 <= share <= 1 for share in shares.values()) or abs(total - 1) > 0.01:
+                raise InputError(
+                    f"population: the shares of {column!r} must be at least two, from 0 to 1, and sum to 1, "
+                    f"got {total:g} over {len(shares)}."
+                )
+
+    def check(self, subject: Subject) -> None:
+        """Refuse a population by a column that is not sensitive."""
+        unknown = [column for column in self.population if column not in subject.sensitive]
+        if unknown:
+            raise InputError(
+                f"population: {unknown[0]!r} is no sensitive column{closest(unknown[0], subject.sensitive)}."
+            )
+
+    def audit(self, subject: Subject) -> Evidence:
+        """Count over all rows, compare with the training data and the population where there are any."""
+        frame, level = subject.data.frame, subject.conf_level
+        steps = 6
+        columns = [str(column) for column in frame.columns]
+        missing = {name: missing_rows(frame, name) for name in columns}
+        subject.progress(1 / steps, "missing values")
+        constants = _constants(subject, columns)
+        hashes = row_hashes(frame, columns)
+        repeated = len(hashes) - len(np.unique(hashes))
+        del hashes
+        subject.progress(2 / steps, "repeated rows")
+        row_count = len(subject.labels)
+        shared = _shared(subject, columns)
+        measurements = [
+            _exact("data.row_count", row_count, "rows", "higher", row_count, level),
+            _exact("data.duplicate_rate", repeated / row_count, "rate", "lower", row_count, level),
+            shared,
+            _exact("data.constant_column_count", len(constants), "count", "lower", row_count, level),
+            missing_rates(missing, level),
+        ]
+        subject.progress(3 / steps, "rows shared with training")
+        measurements += missing_by_group(subject, missing)
+        regression = subject.schema.task == "regression"
+        several = subject.schema.task == "multilabel"
+        if several:
+            measurements.append(label_base_rates(subject, ()))
+        else:
+            measurements.append(mean_label(subject, Breakdown()) if regression else class_shares(subject))
+        notes: list[str] = []
+        exhibits: list[Exhibit] = [_glance(subject, columns, repeated, shared, constants)]
+        if any(mask.any() for mask in missing.values()):
+            chart = _chart("Missing values by column", "missing_rate", ("column",))
+            exhibits.append(chart.model_copy(update={"zeros": False}))
+        for column in subject.sensitive:
+            names, codes = subject.group_codes((column,))
+            sizes = np.bincount(codes, minlength=len(names))
+            measurements.append(group_shares(column, names, sizes, subject))
+            exhibits.append(_chart(f"Share of the rows by {column}", "group_share", (column,)))
+            if column in self.population:
+                measurements.append(shares_against(self.population[column], column, names, sizes, subject))
+                exhibits.append(
+                    _chart(f"Share by {column}, less that in the population", "group_share_difference", (column,))
+                )
+            if subject.schema.task == "binary":
+                counts = tally((column,), names, codes, subject.labels, subject.labels, subject.schema.classes)
+                measurements.append(
+                    rate_measurement(counts, "base_rate", prefix="data", level=level, min_group=subject.min_group)
+                )
+                exhibits.append(_chart(f"Labels {subject.schema.classes[-1]} by {column}", "base_rate", (column,)))
+            elif several:
+                measurements.append(label_base_rates(subject, (column,)))
+                exhibits.append(_chart(f"Labels by {column}", "base_rate", (column, LABEL)))
+            elif regression:
+                measurements.append(mean_label(subject, Breakdown((column,), names, codes, subject.min_group)))
+                exhibits.append(_chart(f"Mean {subject.schema.target} by {column}", "mean_label", (column,)))
+            hidden = suppression_note((column,), names, sizes, subject.min_group)
+            notes += [hidden] if hidden else []
+        subject.progress(4 / steps, "columns that give the label away")
+        examined = examined_columns(subject, columns)
+        if examined:
+            alone = single_columns(subject, examined)
+            measurements.append(alone)
+            title = "How well one column alone predicts the label"
+            exhibits.append(SliceChart(title=title, measurement=alone.id, by=alone.by))
+        else:
+            notes.append("Rows are images or texts: they are not examined column by column.")
+        subject.progress(5 / steps, "drift")
+        drifts = drifts_of(subject, examined)
+        measurements.append(drift_measurement(drifts, subject))
+        if drifts:
+            table, sentence = drift_table(drifts, level)
+            exhibits.append(table)
+            notes.append(sentence)
+        if examined and max(row_count, 0 if subject.training is None else len(subject.training.frame)) > ROWS_SAMPLED:
+            notes.append(
+                f"Single-column prediction and drift were measured on samples of {ROWS_SAMPLED:,} rows, "
+                f"drawn with seed {subject.seed}."
+            )
+        return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+
+
+def _exact(id: str, value: float, unit: Unit, better: Better, count: int, level: float) -> Measurement:
+    return Measurement(
+        id=id,
+        value=value,
+        unit=unit,
+        better=better,
+        count=count,
+        interval=Interval(low=value, high=value, level=level, method="exact: all of these rows were counted"),
+        source="a count over the audited rows",
+    )
+
+
+def _chart(title: str, name: str, by: tuple[str, ...]) -> SliceChart:
+    return SliceChart(title=title, measurement=f"data.{name}", by=by)
+
+
+def _constants(subject: Subject, columns: Sequence[str]) -> list[str]:
+    frame = subject.data.frame
+    constant = []
+    for name in columns:
+        column = frame[name]
+        # One different value is enough; most columns show it at once.
+        if not holds_images(column) and column.head(100).nunique() <= 1 and column.nunique() <= 1:
+            constant.append(name)
+    return constant
+
+
+def _shared(subject: Subject, columns: Sequence[str]) -> Measurement:
+    id, row_count, level = "data.shared_row_rate", len(subject.labels), subject.conf_level
+    card = subject.opened.card if subject.opened is not None else None
+    if card is not None and subject.data.sha256 and card.training.get("sha256") == subject.data.sha256:
+        measured = _exact(id, 1.0, "rate", "lower", row_count, level)
+        return measured.model_copy(update={"source": "the sha256 of the data is that of the model's training data"})
+    if subject.training is None:
+        reason = "no training data; pass --train-dataset FILE"
+        return Measurement(
+            id=id, unit="rate", better="lower", count=row_count, source="rows compared by value", reason=reason
+        )
+    common = [name for name in columns if name in subject.training.frame.columns]
+    theirs = np.unique(row_hashes(subject.training.frame, common))
+    mine = row_hashes(subject.data.frame, common)
+    places = np.minimum(np.searchsorted(theirs, mine), len(theirs) - 1)
+    found = int((theirs[places] == mine).sum())
+    measured = _exact(id, found / row_count, "rate", "lower", row_count, level)
+    return measured.model_copy(update={"source": f"rows with the same values in all {len(common)} common columns"})
+
+
+def _glance(
+    subject: Subject, columns: Sequence[str], repeated: int, shared: Measurement, constants: Sequence[str]
+) -> Facts:
+    row_count = len(subject.labels)
+    rows = [
+        ("Rows", f"{row_count:,} audited of {subject.row_count_read:,} read"),
+        ("Columns", f"{len(columns):,}"),
+        ("Rows that repeat an earlier one in every column", f"{repeated:,} ({number(repeated / row_count, 'rate')})"),
+        (
+            "Rows that also occur in the training data",
+            shared.reason or f"{round((shared.value or 0) * row_count):,} ({number(shared.value or 0, 'rate')})",
+        ),
+        ("Constant columns", ", ".join(constants) or "none"),
+    ]
+    return Facts(title="The data at a glance", rows=tuple(rows))

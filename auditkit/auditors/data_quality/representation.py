@@ -1,0 +1,209 @@
+"""Shares of the rows: values that are missing, classes, and groups beside a population that is stated."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.engine.subject import Subject
+from auditkit.errors import InputError
+from auditkit.evidence.measurement import (
+    Better,
+    Interval,
+    Measurement,
+    Slice,
+)
+from auditkit.stats.counts import group_name, suppressed
+from auditkit.stats.estimates import Breakdown
+from auditkit.stats.rates import rate_intervals, too_small
+from auditkit.tasks.regression import regression_measurement
+
+COLUMNS_PER_GROUP = 20
+"""Missing values are broken down by group for this many columns: those where most is missing."""
+
+PIXELS = 100
+"""Rows of more columns of one kind than this (the pixels of an image) are not examined column by column."""
+
+
+def read_population(path: str | Path) -> dict[str, dict[str, float]]:
+    """Read a reference population: TOML with a table for each sensitive column, the groups' shares in it.
+
+    Raises:
+        InputError: the file is missing, is not TOML, or holds something other than such tables.
+    """
+    try:
+        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"population {path}: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"population {path}: not valid TOML: {error}.") from error
+    for column, shares in document.items():
+        numeric = isinstance(shares, dict) and all(type(share) in (int, float) for share in shares.values())
+        if not numeric or not all(math.isfinite(share) for share in shares.values()):
+            raise InputError(f'population {path}: [{column}] must give each group its share, such as "F" = 0.51.')
+    return {column: {group: float(share) for group, share in shares.items()} for column, shares in document.items()}
+
+
+def missing_rates(missing: Mapping[str, NDArray[np.bool_]], level: float) -> Measurement:
+    """Return the share of missing values of each column."""
+    names = list(missing)
+    if len(names) > PIXELS:
+        names = [name for name in names if missing[name].any()][:PIXELS]
+    counts = np.array([int(missing[name].sum()) for name in names], dtype=np.int64)
+    rows = np.array([len(missing[name]) for name in names], dtype=np.int64)
+    return _sliced(
+        "data.missing_rate",
+        ("column",),
+        names,
+        counts,
+        rows,
+        level,
+        better="lower",
+        source="a count over the audited rows",
+        reason="nothing is missing in any column",
+    )
+
+
+def missing_by_group(subject: Subject, missing: Mapping[str, NDArray[np.bool_]]) -> list[Measurement]:
+    """Return the same by group, of the columns where most is missing."""
+    shown = sorted((name for name in missing if missing[name].any()), key=lambda name: -int(missing[name].sum()))
+    measurements = []
+    for column in subject.sensitive if shown else ():
+        names, codes = subject.group_codes((column,))
+        sizes = np.bincount(codes, minlength=len(names))
+        kept = np.flatnonzero(~suppressed(sizes, subject.min_group))
+        titles, counts, rows = [], [], []
+        for name in [name for name in shown if name != column][:COLUMNS_PER_GROUP]:
+            found = np.bincount(codes[missing[name]], minlength=len(names))
+            for group in kept:
+                titles.append(f"{name} & {group_name(names[group])}")
+                counts.append(found[group])
+                rows.append(sizes[group])
+        if titles:
+            measurements.append(
+                _sliced(
+                    "data.missing_rate",
+                    ("column", column),
+                    titles,
+                    np.array(counts),
+                    np.array(rows),
+                    subject.conf_level,
+                    better="lower",
+                    source="a count over the audited rows",
+                    reason="",
+                )
+            )
+    return measurements
+
+
+def mean_label(subject: Subject, breakdown: Breakdown) -> Measurement:
+    """Return the mean of the numbers that a regression predicts, over all rows or by group."""
+    labels, level = subject.labels, subject.conf_level
+    return regression_measurement("mean_label", labels, labels, breakdown, level=level, prefix="data")
+
+
+def class_shares(subject: Subject) -> Measurement:
+    """Return the share of each class among the labels."""
+    classes = subject.schema.classes
+    counts = np.bincount(subject.labels, minlength=len(classes))
+    rows = np.full(len(classes), len(subject.labels))
+    source = "a count over the audited rows"
+    return _sliced("data.class_share", ("class",), classes, counts, rows, subject.conf_level, source=source, reason="")
+
+
+def group_shares(
+    column: str, names: tuple[tuple[str, ...], ...], sizes: NDArray[np.int64], subject: Subject
+) -> Measurement:
+    """Return the share of each group among the rows."""
+    kept = np.flatnonzero(~suppressed(sizes, subject.min_group))
+    return _sliced(
+        "data.group_share",
+        (column,),
+        [group_name(names[group]) for group in kept],
+        sizes[kept],
+        np.full(len(kept), sizes.sum()),
+        subject.conf_level,
+        source="a count over the audited rows",
+        reason=too_small(subject.min_group),
+    )
+
+
+def shares_against(
+    shares: Mapping[str, float],
+    column: str,
+    names: tuple[tuple[str, ...], ...],
+    sizes: NDArray[np.int64],
+    subject: Subject,
+) -> Measurement:
+    """Return each group's share less its share in the stated population; a group that is absent counts no rows."""
+    found = {group_name(name): int(size) for name, size in zip(names, sizes, strict=True)}
+    rows = sum(found.values())
+    kept = {group_name(names[group]) for group in np.flatnonzero(~suppressed(sizes, subject.min_group))}
+    stated = [group for group in shares if group in kept or group not in found]
+    counts = np.array([found.get(group, 0) for group in stated], dtype=np.int64)
+    share = _sliced(
+        "data.group_share_difference",
+        (column,),
+        stated,
+        counts,
+        np.full(len(stated), rows),
+        subject.conf_level,
+        source="the stated reference population",
+        reason=too_small(subject.min_group),
+    )
+    slices = [
+        part.model_copy(
+            update={
+                "value": (part.value or 0.0) - shares[part.name],
+                "interval": _shifted(part.interval, shares[part.name]),
+                "simultaneous_interval": _shifted(part.simultaneous_interval, shares[part.name]),
+            }
+        )
+        for part in share.slices
+    ]
+    return share.model_copy(update={"unit": "rate_difference", "slices": tuple(slices)})
+
+
+def _shifted(interval: Interval | None, by: float) -> Interval | None:
+    if interval is None:
+        return None
+    return interval.model_copy(update={"low": interval.low - by, "high": interval.high - by})
+
+
+def _sliced(
+    id: str,
+    by: tuple[str, ...],
+    names: Sequence[str],
+    successes: NDArray[np.int64],
+    trials: NDArray[np.int64],
+    level: float,
+    *,
+    better: Better = "neither",
+    source: str,
+    reason: str,
+) -> Measurement:
+    """Return rates of parts of the rows as one measurement, each with its own and a simultaneous interval."""
+    slices = []
+    if len(names):
+        alone = rate_intervals(successes, trials, level)
+        together = rate_intervals(successes, trials, level, family_size=len(names))
+        for place, name in enumerate(names):
+            value, count = float(successes[place] / trials[place]), int(trials[place])
+            slices.append(
+                Slice(name=name, value=value, count=count, interval=alone[place], simultaneous_interval=together[place])
+            )
+    return Measurement(
+        id=id,
+        by=by,
+        unit="rate",
+        better=better,
+        count=int(trials.max()) if len(trials) else 0,
+        slices=tuple(slices),
+        source=source,
+        reason=None if slices else reason,
+    )

@@ -1,0 +1,1 @@
+"""What the model relies on: attributions, checks of them, effects, reasons and recourse."""

@@ -1,0 +1,153 @@
+"""What the model relies on: attributions to columns, pixels or words, with their trust checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from auditkit.auditors.explainability import checks
+from auditkit.auditors.explainability.gradients import has_gradient
+from auditkit.auditors.explainability.images import explain_images
+from auditkit.auditors.explainability.methods import check_kind, check_name, choose_method
+from auditkit.auditors.explainability.tables import explain_columns
+from auditkit.auditors.explainability.target_function import Decided, Explained
+from auditkit.auditors.explainability.texts import explain_texts
+from auditkit.engine.sampling import sample_rows
+from auditkit.engine.subject import Subject
+from auditkit.errors import InputError, NotRun, closest
+from auditkit.evidence.measurement import Evidence
+
+IMAGE_ROWS = 400
+"""At most so many images are explained: each costs some hundred times what a row of a table does."""
+
+OTHERS = 100
+"""So many rows are drawn for methods that average over baselines, and for the check that other baselines agree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explainability:
+    """Attributions of a seeded sample of `rows` rows, and their trust checks.
+
+    `method` is one of `explainability.methods.METHODS`; by default integrated gradients, complete within
+    `tolerance`, or Shapley values where the model has no gradient. Of images at most 400 are explained; texts and
+    images take 20, 60 or 180 steps. `immutable` adds columns to those that, by the schema, nobody can change.
+    `show_rows` puts single rows, texts and images of the audited data into the report: prototypes and the worst errors.
+    """
+
+    method: str | None = None
+    rows: int = 2000
+    tolerance: float = 0.005
+    immutable: tuple[str, ...] = ()
+    show_rows: bool = False
+
+    requires: ClassVar = ("model",)
+    measures: ClassVar = tuple(
+        f"explainability.{name}"
+        for name in (
+            "attribution_share",
+            "sensitive_attribution_share",
+            "proxy_attribution_share",
+            "interaction_ratio",
+            "completeness_error",
+            "infidelity",
+            "maximum_sensitivity",
+            "deletion_advantage",
+            "insertion_advantage",
+            "method_agreement",
+            "randomised_weights_correlation",
+            "failed_trust_checks",
+            "word_attribution",
+            "word_attribution_share",
+            "phrase_attribution",
+            "word_attention_share",
+            "unknown_word_rate",
+            "region_attribution_share",
+            "stability",
+            "principal_reason_rate",
+            "recourse_rate",
+            "recourse_cost",
+        )
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a method that is not offered, and a sample or a tolerance that means nothing."""
+        if self.method is not None:
+            check_name(self.method)
+        if self.rows < 2:
+            raise InputError(f"rows must be at least 2, got {self.rows}.")
+        if not 0 < self.tolerance < 1:
+            raise InputError(f"tolerance must lie between 0 and 1, got {self.tolerance}.")
+
+    def check(self, subject: Subject) -> None:
+        """Refuse a method that is not for this kind of input, and columns that the model does not read."""
+        if self.method is not None:
+            check_kind(self.method, subject.schema.kind)
+        columns = list(subject.schema.column_slices())
+        for name in self.immutable:
+            if name not in columns:
+                raise InputError(f"immutable: the model reads no column {name!r}{closest(name, columns)}.")
+
+    def audit(self, subject: Subject) -> Evidence:
+        """Attribute the decision of a seeded sample of rows to the columns, and check whether to believe it."""
+        kind = subject.schema.kind
+        rows = sample_rows(subject, min(self.rows, IMAGE_ROWS) if kind == "image" else self.rows)
+        module = subject.model.module
+        training = module.training
+        module.to(subject.device).eval()
+        try:
+            if kind == "text":
+                return explain_texts(subject, module, rows, asked=self.method, show_rows=self.show_rows)
+            if kind == "image":
+                return explain_images(subject, module, rows, asked=self.method, show_rows=self.show_rows)
+            return self._explain(subject, module, rows)
+        finally:
+            module.train(training)
+
+    def _explain(self, subject: Subject, module: torch.nn.Module, rows: NDArray[np.int64]) -> Evidence:
+        source = subject.inputs if subject.training_inputs is None else subject.training_inputs
+        others = np.random.default_rng(subject.seed).choice(len(source), size=min(OTHERS, len(source)), replace=False)
+
+        # A regression has no classes: no output is chosen by a row's prediction.
+        predicted = subject.predictions.labels[rows] if subject.schema.classes else np.zeros(len(rows))
+
+        def explained(network: torch.nn.Module) -> Explained:
+            return Explained(
+                decision=Decided(network, subject.schema),
+                inputs=subject.inputs[rows],
+                predicted=predicted.astype(np.int64),
+                baseline=source.mean(axis=0, dtype=np.float64).astype(np.float32),
+                columns=subject.schema.column_slices(),
+                device=subject.device,
+                others=source[np.sort(others)],
+            )
+
+        given = explained(module)
+        change = given.change()
+        if not np.isfinite(change).all():
+            raise ArithmeticError(
+                f"{int((~np.isfinite(change)).sum())} of {len(rows)} rows have a decision that is not finite"
+            )
+        if not change.any():
+            raise NotRun("the model's output does not change between the sampled rows and the baseline")
+        slopes = has_gradient(given)
+        method, notes = choose_method(
+            self.method, kind="table", module=module, has_gradient=slopes, column_count=len(given.columns)
+        )
+        randomised = [
+            (name, explained(network)) for name, network in checks.randomised_layers(module, seed=subject.seed)
+        ]
+        return explain_columns(
+            subject,
+            given,
+            randomised,
+            method=method,
+            notes=notes,
+            tolerance=self.tolerance,
+            with_gradient=slopes,
+            immutable={*self.immutable, *subject.schema.immutable, *subject.sensitive},
+            show_rows=self.show_rows,
+        )

@@ -1,0 +1,126 @@
+"""Does the explanation deserve belief? Each check is a function of the explained decision and its attributions.
+
+All work on attributions per column, (rows, columns); each returns one number a row, so that its mean has an interval.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from auditkit.auditors.explainability.target_function import Explained, Floats
+
+
+def infidelity(explained: Explained, attributions: Floats, *, perturbation_count: int, seed: int) -> Floats:
+    """Return the infidelity of each row, relative to how much the decision varies; ideal 0, 1 is no better than zeros.
+
+    For random sets of columns put back to the baseline: the squared difference between the sum of their attributions
+    and the change of the decision, over the squared change (Yeh et al. 2019, arXiv:1901.09392, eq. 1, with the scale
+    taken out so that it means the same for every model). The scale is that of all rows.
+    """
+    rng = np.random.default_rng(seed)
+    kept = rng.random((perturbation_count, attributions.shape[1])) < 0.5
+    lost = explained.values(explained.inputs)[:, None] - explained.coalition_values(kept)
+    claimed = attributions @ (~kept).T.astype(float)
+    scale = float((lost**2).mean())
+    return np.asarray(((claimed - lost) ** 2).mean(axis=1) / scale) if scale > 0 else np.zeros(len(lost))
+
+
+def maximum_sensitivity(
+    explained: Explained,
+    attribute: Callable[[Explained], Floats],
+    attributions: Floats,
+    *,
+    radius: float,
+    perturbation_count: int,
+    seed: int,
+) -> Floats:
+    """Return how far an attribution moves, relative to its length, under the worst of some small moves of its row.
+
+    Each move adds uniform noise within `radius` to every cell (Yeh et al. 2019, eq. 2); ideal 0.
+    """
+    rng = np.random.default_rng(seed)
+    worst = np.zeros(len(attributions))
+    length = np.linalg.norm(attributions, axis=1)
+    for _ in range(perturbation_count):
+        noise = rng.uniform(-radius, radius, explained.inputs.shape).astype(np.float32)
+        moved = replace(explained, inputs=explained.inputs + noise)
+        worst = np.maximum(worst, np.linalg.norm(attribute(moved) - attributions, axis=1))
+    return np.asarray(worst / np.maximum(length, 1e-12))
+
+
+def rank_correlation(first: Floats, second: Floats) -> Floats:
+    """Return Spearman's correlation of the absolute attributions of each row: (rows,), NaN where one is constant.
+
+    >>> rank_correlation(np.array([[1.0, 2.0, 3.0]]), np.array([[-10.0, 20.0, 30.0]])).round(6)
+    array([1.])
+    """
+    ranks = [rankdata(np.abs(part), axis=1) for part in (first, second)]
+    centred = [rank - rank.mean(axis=1, keepdims=True) for rank in ranks]
+    spread = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((centred[0] * centred[1]).sum(axis=1) / np.where(spread > 0, spread, np.nan))
+
+
+def deletion_advantage(explained: Explained, attributions: Floats, *, seed: int) -> Floats:
+    """Return how much faster the decision falls to the baseline's when the largest attributions are deleted first.
+
+    For each row the mean distance to the full decision over the deletion path, in the order of the attributions
+    towards the decision minus in a random order, over the mean absolute change of all rows. Above 0 the order tells
+    something; at or below 0 it is no better than chance (Samek et al. 2017, arXiv:1509.06321; Petsiuk et al. 2018).
+    """
+    return _advantage(explained, attributions, seed, insert=False)
+
+
+def insertion_advantage(explained: Explained, attributions: Floats, *, seed: int) -> Floats:
+    """Return how much faster the decision rises from the baseline's when the largest attributions are put in first.
+
+    As `deletion_advantage`, from the other end (Petsiuk et al. 2018, arXiv:1806.07421).
+    """
+    return _advantage(explained, attributions, seed, insert=True)
+
+
+def _advantage(explained: Explained, attributions: Floats, seed: int, *, insert: bool) -> Floats:
+    change = explained.change()
+    sign = np.sign(change)
+    guided = np.argsort(-(attributions * sign[:, None]), axis=1, kind="stable")
+    random = np.random.default_rng(seed).random(attributions.shape).argsort(axis=1)
+    paths = [_path(explained, order, insert=insert) for order in (guided, random)]
+    scale = float(np.abs(change).mean())
+    return np.asarray(sign * (paths[0] - paths[1]) / scale) if scale > 0 else np.zeros(len(change))
+
+
+def _path(explained: Explained, order: NDArray[np.int64], *, insert: bool) -> Floats:
+    """Return how far the decision has moved, on average, while columns are deleted, or put in, in `order`: (rows,)."""
+    position = order.argsort(axis=1)
+    start = explained.values(explained.inputs)
+    start = start - explained.change() if insert else start
+    moved = np.zeros(len(start))
+    count = order.shape[1]
+    for done in range(1, count):
+        keep = explained.column_masks(position < done if insert else position >= done)
+        moved += explained.values(np.where(keep, explained.inputs, explained.baseline)) - start
+    return np.asarray((moved if insert else -moved) / max(count - 1, 1))
+
+
+def randomised_layers(module: torch.nn.Module, *, seed: int) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Yield copies of a module whose layers are randomised one after another, from the output backwards.
+
+    Adebayo et al. 2018 (arXiv:1810.03292): an explanation that stays the same while the weights it is said to explain
+    are replaced does not explain them. Each weight tensor is permuted, which keeps its distribution.
+    """
+    randomised = copy.deepcopy(module)
+    generator = torch.Generator().manual_seed(seed)
+    layers = [(name, part) for name, part in randomised.named_modules() if list(part.parameters(recurse=False))]
+    for name, part in reversed(layers):
+        with torch.no_grad():
+            for parameter in part.parameters(recurse=False):
+                order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
+                parameter.copy_(parameter.flatten()[order].reshape(parameter.shape))
+        yield name or type(part).__name__, copy.deepcopy(randomised)

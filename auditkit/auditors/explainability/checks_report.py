@@ -1,0 +1,141 @@
+"""Whether an explanation deserves belief: trust checks as measurements, their table, and the stamp on failures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of_means, ratio_replicates
+from auditkit.auditors.explainability.target_function import Floats
+from auditkit.evidence.measurement import Column, Exhibit, Interval, Measurement, Table
+from auditkit.stats.intervals import mean_interval
+from auditkit.stats.jackknife import replicates
+
+
+@dataclass(frozen=True)
+class Check:
+    """One trust check: the number, what it must be, and whether its interval shows that it is."""
+
+    measurement: Measurement
+    needs: str
+    holds: bool
+
+
+def mean_check(name: str, rows: Floats, better: str, bound: float, source: str, level: float) -> Check:
+    """Return the check that the mean over rows, (rows,), is `better` than `bound` with its whole interval."""
+    known = rows[np.isfinite(rows)]
+    higher = better == "higher"
+    needs = f"{'above' if higher else 'at most'} {bound:g}"
+    if len(known) < 2:
+        measurement = Measurement(
+            id=f"explainability.{name}",
+            unit="number",
+            better="higher" if higher else "lower",
+            count=len(known),
+            source=source,
+            reason="the attributions of every row are all alike",
+        )
+        return Check(measurement, needs, holds=False)
+    low, high = (float(end) for end in mean_interval(known.mean(), known.var(ddof=1), len(known), level))
+    measurement = Measurement(
+        id=f"explainability.{name}",
+        value=float(known.mean()),
+        unit="number",
+        better="higher" if higher else "lower",
+        count=len(known),
+        interval=Interval(low=low, high=high, level=level, method="Student's t over rows"),
+        replicates=replicates(lambda chosen: float(rows[chosen].mean()), len(rows)) if len(known) == len(rows) else (),
+        source=source,
+    )
+    return Check(measurement, needs, holds=low > bound if higher else high <= bound)
+
+
+def failed_checks(found: Sequence[Check], row_count: int, level: float) -> Measurement:
+    """Return `explainability.failed_trust_checks`: how many of the checks do not hold; ideal 0."""
+    failed = sum(not check.holds for check in found)
+    return Measurement(
+        id="explainability.failed_trust_checks",
+        value=float(failed),
+        unit="count",
+        better="lower",
+        count=row_count,
+        interval=Interval(low=failed, high=failed, level=level, method="exact: a count of checks"),
+        source=f"{len(found)} trust checks, each held to its bound",
+    )
+
+
+def checks_table(found: Sequence[Check]) -> Table:
+    """Return the checks with their values and bounds."""
+    rows = []
+    for check in found:
+        measurement = check.measurement
+        name = measurement.id.partition(".")[2].replace("_", " ").capitalize()
+        rows.append((name, measurement.value, check.needs, "holds" if check.holds else "fails", measurement.source))
+    return Table(
+        title="Does this explanation deserve belief?",
+        note="A check holds where its whole interval does; one that fails makes the explanation not trustworthy.",
+        columns=(
+            Column(name="check"),
+            Column(name="value", unit="number"),
+            Column(name="must be"),
+            Column(name="result"),
+            Column(name="source"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def ratio_measurement(name: str, numerators: Floats, denominators: Floats, source: str, level: float) -> Measurement:
+    """Return the mean of absolute numerators over the mean of denominators, (rows,) each; lower is better."""
+    value, low, high = ratio_of_means(numerators[:, None], denominators, level=level)
+    return Measurement(
+        id=f"explainability.{name}",
+        value=float(value[0]),
+        unit="ratio",
+        better="lower",
+        count=len(numerators),
+        interval=ratio_interval(low[0], high[0], level, most=np.inf),
+        replicates=ratio_replicates(numerators, denominators),
+        source=source,
+    )
+
+
+def completeness_check(missed: Floats, change: Floats, source: str, level: float) -> Check:
+    """Return the check that attributions sum to the change of the decision: `missed` is their sum minus it, (rows,)."""
+    measurement = ratio_measurement("completeness_error", np.abs(missed), np.abs(change), source, level)
+    return Check(measurement, "at most 0.05", (measurement.value or 0.0) <= 0.05)
+
+
+def stamp(found: Sequence[Check]) -> str:
+    """Return the sentence that stands wherever an explanation shows of which a check fails; nothing if all hold."""
+    failed = _failed(found)
+    return f"Not trustworthy: fails {', '.join(failed)}. " if failed else ""
+
+
+def stamped(exhibits: Sequence[Exhibit], found: Sequence[Check]) -> list[Exhibit]:
+    """Return exhibits of attributions with the stamp before their notes, if a check fails."""
+    return [exhibit.model_copy(update={"note": f"{stamp(found)}{exhibit.note}"}) for exhibit in exhibits]
+
+
+def trust_notes(found: Sequence[Check]) -> list[str]:
+    """Return the note that an explanation is not trustworthy, if so."""
+    failed = _failed(found)
+    return [f"The explanation is not trustworthy: it fails {', '.join(failed)}."] if failed else []
+
+
+def _failed(found: Sequence[Check]) -> list[str]:
+    return [check.measurement.id.partition(".")[2].replace("_", " ") for check in found if not check.holds]
+
+
+def layers_table(by_layer: Sequence[tuple[str, float]], row_count: int) -> Table:
+    """Return how much an explanation resembles itself while layers are shuffled one by one, from the output back."""
+    return Table(
+        title="The explanation while layers are shuffled",
+        note=f"Spearman's correlation with the explanation, the mean of {row_count} rows, after the weights of this "
+        "layer, and of all that come after it, are shuffled. It must fall: what stays the same does not explain "
+        "the weights.",
+        columns=(Column(name="layer"), Column(name="correlation", unit="number")),
+        rows=tuple(by_layer),
+    )

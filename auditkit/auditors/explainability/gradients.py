@@ -1,0 +1,104 @@
+"""Gradients along the way from a baseline, all steps of many rows in one batch; Captum is the tests' oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from auditkit.auditors.explainability.target_function import Explained, Floats, Inputs
+from auditkit.errors import NotRun
+
+POINTS_AT_ONCE = 32_768
+BASELINES, POINTS_A_BASELINE = 64, 4
+NO_GRADIENT = "the model's output has no gradient with respect to its inputs"
+
+
+def integrated_gradients(explained: Explained, *, steps: int) -> Floats:
+    """Return integrated gradients of the decision from the baseline: (rows, cells).
+
+    The path integral is a Gauss-Legendre sum of `steps` points (Sundararajan et al. 2017, arXiv:1703.01365, eq. 1).
+    A complete attribution sums over its cells to the change of the decision.
+
+    Raises:
+        NotRun: the decision has no gradient with respect to its inputs.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    return _weighted_slopes(explained, explained.baseline[None], (nodes + 1) / 2, weights / 2)
+
+
+def gradient_shap(explained: Explained, *, seed: int) -> Floats:
+    """Return expected gradients over baselines drawn from the other rows: (rows, cells).
+
+    From each drawn baseline a few points on the way to the row, one in each part of the way (Erion et al. 2021,
+    arXiv:1906.10670, eq. 2). The cells of a row sum to its decision less the mean decision of the baselines, up to the
+    error of the points.
+
+    Raises:
+        NotRun: the decision has no gradient with respect to its inputs.
+    """
+    baselines = drawn_baselines(explained, seed)
+    rng = np.random.default_rng([seed, 1])
+    parts = np.arange(POINTS_A_BASELINE) + rng.random((len(baselines), POINTS_A_BASELINE))
+    origins = np.repeat(baselines, POINTS_A_BASELINE, axis=0)
+    return _weighted_slopes(explained, origins, parts.ravel() / POINTS_A_BASELINE, np.full(parts.size, 1 / parts.size))
+
+
+def drawn_baselines(explained: Explained, seed: int) -> Inputs:
+    """Return the baselines that `gradient_shap` draws: (baselines, cells)."""
+    count = min(BASELINES, len(explained.others))
+    return explained.others[np.random.default_rng(seed).choice(len(explained.others), size=count, replace=False)]
+
+
+def has_gradient(explained: Explained) -> bool:
+    """Return whether the decision has a gradient, not 0 everywhere, between the baseline and the rows."""
+    try:
+        return bool(np.any(integrated_gradients(explained.take(np.arange(min(64, len(explained.inputs)))), steps=4)))
+    except NotRun:
+        return False
+
+
+def _weighted_slopes(explained: Explained, origins: Inputs, positions: Floats, weights: Floats) -> Floats:
+    """Return the weighted sum, over positions on the ways from origins to each row, of slope times way: (rows, cells).
+
+    `origins` are (positions, cells), or one row for all of them.
+    """
+    steps = len(positions)
+    where = torch.tensor(positions, dtype=torch.float32, device=explained.device)[:, None, None]
+    shares = torch.tensor(weights, dtype=torch.float32, device=explained.device)
+    starts = torch.from_numpy(np.ascontiguousarray(origins)).to(explained.device)[:, None]
+    at_once = max(1, POINTS_AT_ONCE // steps)
+    parts = []
+    for start in range(0, len(explained.inputs), at_once):
+        rows = torch.from_numpy(explained.inputs[start : start + at_once]).to(explained.device)
+        classes = torch.from_numpy(explained.predicted[start : start + at_once]).to(explained.device)
+        points = torch.lerp(starts, rows, where).reshape(-1, rows.shape[1]).requires_grad_()
+        outputs = explained.decision(points, classes.repeat(steps))
+        if not outputs.requires_grad:
+            raise NotRun(NO_GRADIENT)
+        (slopes,) = torch.autograd.grad(outputs.sum(), points, allow_unused=True)
+        if slopes is None:
+            raise NotRun(NO_GRADIENT)
+        slopes = slopes.reshape(steps, *rows.shape)
+        if len(starts) > 1:
+            slopes *= rows - starts
+        weighted = torch.tensordot(shares, slopes, dims=1)
+        parts.append((weighted if len(starts) > 1 else weighted * (rows - starts[0])).double().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def enough_steps(explained: Explained, *, tolerance: float, most_steps: int = 512) -> int:
+    """Return the number of steps, doubled from 16, until integrated gradients are complete within `tolerance`.
+
+    The error is the mean of |sum of attributions - change| over the mean of |change|, of up to 256 of the rows. At
+    `most_steps` it ends: the completeness error is measured and shown.
+    """
+    trial = np.linspace(0, len(explained.inputs) - 1, min(256, len(explained.inputs))).round()
+    part = explained.take(trial.astype(np.int64))
+    moved = part.change()
+    steps = 16
+    while steps < most_steps:
+        missed = integrated_gradients(part, steps=steps).sum(axis=1) - moved
+        if float(np.abs(missed).mean()) <= tolerance * max(float(np.abs(moved).mean()), 1e-12):
+            break
+        steps *= 2
+    return steps

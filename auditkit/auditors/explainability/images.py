@@ -1,0 +1,231 @@
+"""A network over images explained: where it looks, as heat maps a class, and whether to believe it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
+from auditkit.auditors.explainability.methods import METHODS, choose_method
+from auditkit.auditors.explainability.methods_image import attribute_pixels, squares, sum_over, without_squares
+from auditkit.auditors.explainability.segments import Parts
+from auditkit.auditors.explainability.segments_report import (
+    change_of,
+    checked_rows,
+    enough_steps,
+    sample_notes,
+    settings,
+    shown_rows,
+    trust_checks,
+)
+from auditkit.auditors.explainability.statistics import ratio_slices
+from auditkit.auditors.explainability.target_function import Decided, Floats
+from auditkit.engine.sampling import sliced
+from auditkit.engine.subject import Subject
+from auditkit.evidence.measurement import (
+    Evidence,
+    Exhibit,
+    Grid,
+    HeatMaps,
+    Measurement,
+    Panel,
+    SliceChart,
+    grid_of,
+)
+from auditkit.evidence.messages import number, span
+
+SIDE = 56
+"""A heat map has at most so many cells a side; larger images are averaged over blocks."""
+
+SQUARES = 7
+REGIONS = ("top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right")
+PANELS = 20
+ROWS_SHOWN = 10
+MOVE = 0.02
+"""The sensitivity of an explanation is that to noise of at most so many standard deviations of a pixel."""
+
+BASELINES = 10
+
+
+def explain_images(
+    subject: Subject, module: nn.Module, rows: NDArray[np.int64], *, asked: str | None, show_rows: bool
+) -> Evidence:
+    """Return the evidence about the pixels of the images in `rows`, by the method `asked` for, or the default."""
+    images = subject.inputs[rows]
+    source = subject.inputs if subject.training_inputs is None else subject.training_inputs
+    baseline = source.mean(axis=0, dtype=np.float64).astype(np.float32)
+    height, width = images.shape[2:]
+    square = squares(height, width, min(SQUARES, height, width))
+    square_count = int(square.max()) + 1
+    parts = Parts(
+        decision=Decided(module, subject.schema),
+        inputs=images,
+        predicted=subject.predictions.labels[rows].astype(np.int64),
+        counts=np.full(len(rows), square_count),
+        width=square_count,
+        delete=without_squares(baseline, square),
+        device=subject.device,
+    )
+    change = change_of(parts, "the mean image stands for the sampled images")
+    method, notes = choose_method(asked, kind="image", module=module, has_gradient=_has_gradient(parts))
+    few = checked_rows(len(rows), seed=subject.seed)
+    steps = 1
+    if method == "integrated_gradients":
+        steps = enough_steps(
+            lambda count: attribute_pixels(method, parts.take(few), baseline=baseline, square=square, steps=count),
+            change[few],
+        )
+
+    def by_square(name: str, part: Parts, origin: NDArray[np.float32] = baseline) -> Floats:
+        taken = max(steps, 20)  # another method than the chosen one, such as for comparison
+        return sum_over(attribute_pixels(name, part, baseline=origin, square=square, steps=taken), square)
+
+    def move(part: Parts, rng: np.random.Generator) -> Parts:
+        noise = rng.uniform(-MOVE, MOVE, part.inputs.shape).astype(np.float32)
+        return replace(part, inputs=part.inputs + noise)
+
+    def elsewhere(part: Parts) -> Floats:
+        drawn = np.random.default_rng(subject.seed).choice(len(source), size=min(BASELINES, len(source)), replace=False)
+        return np.asarray(np.mean([by_square(method, part, source[row]) for row in drawn], axis=0))
+
+    pixels = attribute_pixels(method, parts, baseline=baseline, square=square, steps=steps, progress=subject.progress)
+    found, layers = trust_checks(
+        subject,
+        method,
+        parts,
+        sum_over(pixels, square),
+        by_square,
+        move,
+        elsewhere if method == "integrated_gradients" else None,
+    )
+    size = np.abs(pixels)
+    regions = _region_shares(size, METHODS[method].source, level=subject.conf_level)
+    exhibits: list[Exhibit] = [
+        _class_maps(subject, images, size, parts.predicted, stamp(found)),
+        SliceChart(
+            title="Share of attribution by region",
+            note=f"{stamp(found)}{_first(regions)} Each image is cut into nine parts: a model that looks at a border "
+            "or a corner shows here.",
+            measurement=regions.id,
+            by=regions.by,
+        ),
+        checks_table(found),
+        layers,
+    ]
+    if show_rows:
+        exhibits.insert(1, _examples(subject, rows, images, pixels, stamp(found)))
+    in_steps = f", {steps} Gauss-Legendre steps" if steps > 1 else ""
+    data = "audited" if subject.training_inputs is None else "training"
+    facts = [
+        ("Method", f"{METHODS[method].title} on the pixels{in_steps}"),
+        ("Baseline", f"the mean image of the {data} data"),
+        ("Checks", f"on squares, {square_count} an image; a deleted square is that of the mean image"),
+    ]
+    exhibits.append(settings(subject, "images", len(rows), facts))
+    return Evidence(
+        measurements=[
+            regions,
+            *(check.measurement for check in found),
+            failed_checks(found, len(rows), subject.conf_level),
+        ],
+        exhibits=exhibits,
+        notes=[*notes, *trust_notes(found), *sample_notes(subject, "images", len(rows), show_rows=show_rows)],
+    )
+
+
+def _has_gradient(parts: Parts) -> bool:
+    """Return whether the decision has a gradient, not 0 everywhere, at the first images."""
+    rows = torch.from_numpy(parts.inputs[:16]).to(parts.device).requires_grad_()
+    decided = parts.decision(rows, torch.from_numpy(parts.predicted[:16]).to(parts.device))
+    if not decided.requires_grad:
+        return False
+    (slopes,) = torch.autograd.grad(decided.sum(), rows, allow_unused=True)
+    return slopes is not None and bool(slopes.any())
+
+
+def _first(regions: Measurement) -> str:
+    """Say which region weighs most."""
+    first = max(regions.slices, key=lambda part: part.value or 0.0)
+    evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
+    return (
+        f"The model looks most at the {first.name}: {number(first.value or 0.0, 'share')} of all attribution{evidence}."
+    )
+
+
+def _region_shares(size: Floats, source: str, *, level: float) -> Measurement:
+    """Return `explainability.region_attribution_share`: the absolute attribution in each ninth of the image."""
+    by_region = sum_over(size, squares(size.shape[1], size.shape[2], 3))
+    slices = ratio_slices(REGIONS, by_region, by_region.sum(axis=1), level=level, what="regions")
+    return sliced("region_attribution_share", ("region",), slices, len(size), "share", source)
+
+
+def _class_maps(
+    subject: Subject, images: NDArray[np.float32], size: Floats, predicted: NDArray[np.int64], stamped: str
+) -> HeatMaps:
+    panels: list[Panel] = []
+    for code, name in enumerate(subject.schema.classes):
+        members = np.flatnonzero(predicted == code)
+        if len(members) >= subject.min_group and len(panels) < PANELS:
+            panels.append(
+                Panel(
+                    name=f"predicted {name}",
+                    note=f"mean of {len(members):,} images",
+                    image=_grid(images[members].mean(axis=(0, 1))),
+                    heat=_grid(size[members].mean(axis=0)),
+                )
+            )
+    left_out = len(subject.schema.classes) - len(panels)
+    return HeatMaps(
+        title="Where the model looks, by predicted class",
+        note=f"{stamped}Left the mean image, right the mean absolute attribution of its pixels: the darker, the more."
+        + (f" {left_out} classes with under {subject.min_group} explained images are left out." if left_out else ""),
+        panels=tuple(panels),
+    )
+
+
+def _examples(
+    subject: Subject, rows: NDArray[np.int64], images: NDArray[np.float32], attributions: Floats, stamped: str
+) -> HeatMaps:
+    """Return the image nearest to its class's mean for each class, and the worst errors."""
+    classes = subject.schema.classes
+
+    def nearest(members: NDArray[np.int64]) -> NDArray[np.int64]:
+        distances = np.square(images[members] - images[members].mean(axis=0)).sum(axis=(1, 2, 3))
+        return members[distances.argmin(keepdims=True)] if len(members) else members
+
+    typical, worst, sureness = shown_rows(subject, rows, nearest, ROWS_SHOWN)
+    labels, predicted = subject.labels[rows], subject.predictions.labels[rows]
+    chosen = [(f"prototype of {name}", row) for name, row in typical[:PANELS]]
+    chosen += [(f"{classes[labels[row]]} read as {classes[predicted[row]]}", row) for row in worst]
+    panels = tuple(
+        Panel(
+            name=name,
+            note=f"at {sureness[row]:.0%}",
+            image=_grid(images[row].mean(axis=0)),
+            heat=_grid(np.abs(attributions[row])),
+        )
+        for name, row in chosen
+    )
+    return HeatMaps(
+        title="Single images: prototypes, then the worst errors",
+        note=f"{stamped}A prototype is the right image nearest to its class's mean; errors are the surest ones.",
+        panels=panels,
+    )
+
+
+def _grid(cells: NDArray[np.floating]) -> Grid:
+    """Return cells, (height, width), as a grid of at most SIDE a side."""
+    height, width = cells.shape
+    down, right = -(-height // SIDE), -(-width // SIDE)
+    small = np.array(
+        [
+            [cells[top : top + down, left : left + right].mean() for left in range(0, width, right)]
+            for top in range(0, height, down)
+        ],
+        dtype=np.float64,
+    )
+    return grid_of(small.tolist())

@@ -1,0 +1,148 @@
+"""The methods of attribution by name: what each reads of a model, and which models it would be silently wrong about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from auditkit.auditors.explainability.shapley import MOST_COLUMNS
+from auditkit.errors import InputError, NotRun, closest
+from auditkit.models.formats.exported import ExportedNetwork
+
+Kind = Literal["table", "image", "text"]
+Reads = Literal["outputs", "gradients", "layers"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method: its name in words, the kinds of input it is for, what it reads of a model, and its source.
+
+    `layer` is the kind of layer that it cannot do without. The attributions of a `complete` method sum to the change
+    of what is explained; a method that is no `explanation` is shown, and stamped so.
+    """
+
+    title: str
+    kinds: tuple[Kind, ...]
+    reads: Reads
+    source: str
+    layer: type[nn.Module] | None = None
+    complete: bool = False
+    explanation: bool = True
+
+
+METHODS: dict[str, Method] = {
+    "integrated_gradients": Method(
+        "integrated gradients",
+        ("table", "image"),
+        "gradients",
+        "Sundararajan et al. 2017, arXiv:1703.01365",
+        complete=True,
+    ),
+    "layer_integrated_gradients": Method(
+        "layer integrated gradients on the embeddings",
+        ("text",),
+        "layers",
+        "Sundararajan et al. 2017, arXiv:1703.01365",
+        layer=nn.Embedding,
+        complete=True,
+    ),
+    "deep_lift": Method("DeepLift", ("table",), "layers", "Shrikumar et al. 2017, arXiv:1704.02685", complete=True),
+    "gradient_shap": Method(
+        "gradient SHAP", ("table",), "gradients", "Erion et al. 2021, arXiv:1906.10670", complete=True
+    ),
+    "feature_ablation": Method("feature ablation", ("table",), "outputs", "Zeiler & Fergus 2014, arXiv:1311.2901"),
+    "permutation": Method("permutation", ("table",), "outputs", "Breiman 2001, 10.1023/A:1010933404324"),
+    "kernel_shap": Method("Kernel SHAP", ("table",), "outputs", "Lundberg & Lee 2017, arXiv:1705.07874", complete=True),
+    "shapley": Method("exact Shapley values", ("table",), "outputs", "Shapley 1953", complete=True),
+    "occlusion": Method("occlusion", ("image", "text"), "outputs", "Zeiler & Fergus 2014, arXiv:1311.2901"),
+    "saliency": Method("saliency", ("image",), "gradients", "Simonyan et al. 2014, arXiv:1312.6034"),
+    "grad_cam": Method("Grad-CAM", ("image",), "layers", "Selvaraju et al. 2017, arXiv:1610.02391", layer=nn.Conv2d),
+    "attention": Method(
+        "attention weights", ("text",), "layers", "Jain & Wallace 2019, arXiv:1902.10186", explanation=False
+    ),
+}
+"""The methods that `--explain` names."""
+
+DEFAULTS: dict[Kind, tuple[str, ...]] = {
+    "table": ("integrated_gradients", "shapley", "kernel_shap"),
+    "image": ("integrated_gradients", "occlusion"),
+    "text": ("layer_integrated_gradients", "occlusion"),
+}
+"""What is taken where nothing is asked: the first that is right for the model."""
+
+NOT_OFFERED: dict[str, str] = {
+    "guided_backprop": "it equals the raw gradient on TorchScript, and hardly depends on the weights it explains",
+    "deconvolution": "it equals the raw gradient on TorchScript, and hardly depends on the weights it explains",
+    "lrp": "it needs a rule for every kind of layer, and is right on few networks",
+    "input_x_gradient": "it is integrated_gradients with a single step, which is not complete",
+}
+"""Methods that Captum has and auditkit does not, and why."""
+
+
+def check_name(name: str) -> None:
+    """Raise InputError unless `name` is a method that is offered."""
+    if name in NOT_OFFERED:
+        raise InputError(f"method {name} is not offered: {NOT_OFFERED[name]}; choose one of {', '.join(METHODS)}.")
+    if name not in METHODS:
+        raise InputError(f"unknown method {name!r}{closest(name, METHODS)}; known are {', '.join(METHODS)}.")
+
+
+def check_kind(name: str, kind: Kind) -> None:
+    """Raise InputError where a method is not for this kind of input."""
+    if kind not in METHODS[name].kinds:
+        others = ", ".join(other for other, each in METHODS.items() if kind in each.kinds)
+        raise InputError(f"method {name} is not for a {kind}; choose one of {others}.")
+
+
+def is_program(module: nn.Module) -> bool:
+    """Return whether a module, or a part of it, is a compiled graph, whose layers cannot be hooked."""
+    return any(
+        isinstance(part, torch.jit.ScriptModule | torch.fx.GraphModule | ExportedNetwork) for part in module.modules()
+    )
+
+
+def refusal(name: str, *, module: nn.Module, has_gradient: bool = True, column_count: int = 0) -> str | None:
+    """Return why a method would fail, or be silently wrong, on a model; None where it is right.
+
+    DeepLift counts on hooks of every nonlinear layer. Where a layer cannot be hooked, in a compiled graph or in a
+    nonlinearity that is called as a function, it quietly returns something else. A compiled graph is refused here; the
+    other case shows only in the sum of the attributions, which `methods_table.deep_lift` checks.
+    """
+    method = METHODS[name]
+    if method.reads == "layers" and is_program(module):
+        return f"{method.title} hooks layers, and on a compiled program it would be silently wrong"
+    if method.layer is not None and not any(isinstance(part, method.layer) for part in module.modules()):
+        return f"{method.title} reads a torch.nn.{method.layer.__name__} layer, and the model has none"
+    if method.reads != "outputs" and not has_gradient:
+        return f"{method.title} needs gradients, and the model's output has no gradient with respect to its inputs"
+    if name == "shapley" and column_count > MOST_COLUMNS:
+        return f"exact Shapley values take at most {MOST_COLUMNS} columns, got {column_count}; kernel_shap takes more"
+    return None
+
+
+def choose_method(
+    asked: str | None, *, kind: Kind, module: nn.Module, has_gradient: bool = True, column_count: int = 0
+) -> tuple[str, Sequence[str]]:
+    """Return the name of the method that is taken, and notes: why not the usual one, where that is refused.
+
+    Raises:
+        InputError: the method that was asked for is not for this kind of input.
+        NotRun: the method that was asked for is refused, or every default is.
+    """
+    if asked is not None:
+        check_kind(asked, kind)
+    refused: list[str] = []
+    for name in DEFAULTS[kind] if asked is None else (asked,):
+        reason = refusal(name, module=module, has_gradient=has_gradient, column_count=column_count)
+        if reason is None:
+            return name, [f"{_capital(METHODS[name].title)} explain the model: {why}." for why in refused]
+        refused.append(reason)
+    raise NotRun("; ".join(refused))
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]

@@ -1,0 +1,99 @@
+"""Attributions to the words of texts: layer integrated gradients, occlusion, and attention, all (rows, length)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from captum.attr import LayerIntegratedGradients
+from numpy.typing import NDArray
+from torch import nn
+
+from auditkit.auditors.explainability.segments import Parts, batches, occlusion
+from auditkit.auditors.explainability.target_function import Floats
+from auditkit.errors import NotRun
+from auditkit.progress import Progress, silent
+from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN
+
+
+def without_words(ids: NDArray[np.int64], deleted: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return token ids with the unknown word in place of those `deleted`, (rows, length); padding stays.
+
+    >>> without_words(np.array([[5, 7, 0]]), np.array([[True, False, True]]))
+    array([[1, 7, 0]])
+    """
+    return np.where(deleted & (ids >= FIRST_WORD), UNKNOWN, ids)
+
+
+def attribute_words(method: str, parts: Parts, *, steps: int = 1, progress: Progress = silent) -> Floats:
+    """Return the attributions of a named method to each token, 0 on padding: (rows, length).
+
+    Layer integrated gradients start from the text of the same length whose every word is unknown, take `steps` steps,
+    and are summed over the embedding. Occlusion puts the unknown word in the place of each word alone. Attention is
+    what each token receives, the mean over tokens, heads and layers: shares of 1.
+    """
+    if method == "occlusion":
+        return occlusion(parts)
+    if method == "attention":
+        return _attention(parts)
+    attribution = LayerIntegratedGradients(parts.decision, embedding_of(parts.decision))
+    ids = parts.inputs
+    baselines = without_words(ids, np.ones(ids.shape, dtype=bool))
+    found = []
+    # An embedding holds some ten numbers a token.
+    for start, stop in batches(len(ids), cells=10 * ids.shape[1], steps=steps):
+        attributed: torch.Tensor = attribution.attribute(
+            torch.from_numpy(ids[start:stop]).to(parts.device),
+            baselines=torch.from_numpy(baselines[start:stop]).to(parts.device),
+            additional_forward_args=(torch.from_numpy(parts.predicted[start:stop]).to(parts.device),),
+            n_steps=steps,
+            method="gausslegendre",
+        )
+        found.append(attributed.detach().sum(dim=-1).double().cpu().numpy())
+        progress(stop / len(ids), f"{stop:,} of {len(ids):,} texts explained")
+    return np.where(ids == PADDING, 0.0, np.concatenate(found))
+
+
+def embedding_of(module: nn.Module) -> nn.Embedding:
+    """Return the layer that turns token ids into vectors, the first embedding of a network.
+
+    Raises:
+        NotRun: the network has none, so that gradients cannot reach the words.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Embedding):
+            return layer
+    raise NotRun("the model has no torch.nn.Embedding, where the attribution to words would begin")
+
+
+def _attention(parts: Parts) -> Floats:
+    """Return the mean attention that each token receives from the real tokens: (rows, length).
+
+    It is read where a softmax gives weights of tokens over tokens, (rows, heads, length, length).
+    """
+    length = parts.width
+    seen: list[torch.Tensor] = []
+
+    def keep(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        if output.ndim == 4 and output.shape[2:] == (length, length):
+            seen.append(output.detach())
+
+    hooks = [layer.register_forward_hook(keep) for layer in parts.decision.modules() if isinstance(layer, nn.Softmax)]
+    found = []
+    try:
+        with torch.no_grad():
+            for start, stop in batches(len(parts.inputs), cells=length * length, steps=1):
+                seen.clear()
+                ids = torch.from_numpy(parts.inputs[start:stop]).to(parts.device)
+                parts.decision(ids, torch.from_numpy(parts.predicted[start:stop]).to(parts.device))
+                if not seen:
+                    raise NotRun("the model has no softmax that weighs tokens against tokens")
+                real = (ids != PADDING).double()
+                weights = torch.stack([layer.double().mean(dim=1) for layer in seen]).mean(dim=0)
+                received = (weights * real[:, :, None]).sum(dim=1) / real.sum(dim=1, keepdim=True).clamp(min=1)
+                found.append((received * real).cpu().numpy())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return np.concatenate(found)

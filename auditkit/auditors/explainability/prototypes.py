@@ -1,0 +1,129 @@
+"""Local explanations of a table: of synthetic typical profiles, and of single rows only where that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from auditkit.auditors.explainability.methods_table import Attributed
+from auditkit.auditors.explainability.segments_report import shown_rows
+from auditkit.data.dataset import factorize
+from auditkit.data.values import numbers
+from auditkit.engine.sampling import sample_rows
+from auditkit.engine.subject import Subject
+from auditkit.evidence.measurement import Column, Exhibit, Table
+from auditkit.schema.table import Feature
+
+PROFILES, COLUMNS_SHOWN, ROWS_SHOWN = 10, 4, 5
+
+
+def profiles(subject: Subject, given: Attributed, *, show_rows: bool) -> list[Exhibit]:
+    """Return a table of typical profiles with what moved their decisions; with `show_rows` one of single rows too."""
+    exhibits = _typical(subject, given)
+    return [*exhibits, _single(subject, given)] if show_rows and subject.schema.classes else exhibits
+
+
+def _typical(subject: Subject, given: Attributed) -> list[Exhibit]:
+    """Return the profile of each predicted class: its medians and its most frequent values, no one's row."""
+    schema = subject.schema
+    rows = sample_rows(subject, len(given.size))
+    frame = subject.data.frame.iloc[rows]
+    predicted = given.explained.predicted
+    members = {f"predicted {name}": np.flatnonzero(predicted == code) for code, name in enumerate(schema.classes)}
+    members = members or {"all rows": np.arange(len(rows))}
+    large = {name: part for name, part in members.items() if len(part) >= max(subject.min_group, 2)}
+    large = dict(list(large.items())[:PROFILES])
+    if not large:
+        return []
+    typical = pd.DataFrame(
+        [
+            {feature.name: _typical_value(frame.iloc[part], feature) for feature in schema.features}
+            for part in large.values()
+        ]
+    ).astype(object)
+    firsts = np.array([predicted[part[0]] for part in large.values()], dtype=np.int64)
+    explained = replace(given.explained, inputs=schema.encode(typical), predicted=firsts)
+    values, attributions = explained.values(explained.inputs), given.local(explained)
+    table = [
+        (
+            name,
+            len(part),
+            ", ".join(f"{column} {_word(value)}" for column, value in typical.iloc[place].items()),
+            float(values[place]),
+            _movers(given, typical.iloc[place], attributions[place]),
+        )
+        for place, (name, part) in enumerate(large.items())
+    ]
+    return [
+        Table(
+            title="Typical profiles, and what moves their decisions",
+            note="Each profile is made up: the medians and the most frequent values of the rows with that prediction. "
+            "What moves the decision most, against the baseline, comes first.",
+            columns=(
+                Column(name="typical of"),
+                Column(name="rows", unit="rows"),
+                Column(name="profile"),
+                Column(name="decision", unit="number"),
+                Column(name="moved most by"),
+            ),
+            rows=tuple(table),
+        )
+    ]
+
+
+def _single(subject: Subject, given: Attributed) -> Table:
+    """Return the surest right row of each class and the worst errors, with what moved their decisions."""
+    rows = sample_rows(subject, len(given.size))
+    sureness = subject.predictions.probabilities[rows].max(axis=1)
+    right, worst, _ = shown_rows(
+        subject, rows, lambda members: members[np.argsort(-sureness[members], kind="stable")][:1], ROWS_SHOWN
+    )
+    chosen = [(f"surest {name}", row) for name, row in right[:PROFILES]] + [("worst error", row) for row in worst]
+    places = np.array([row for _, row in chosen], dtype=np.int64)
+    attributions = given.local(given.explained.take(places))
+    classes, predicted = subject.schema.classes, subject.predictions.labels
+    return Table(
+        title="Single rows, and what moved their decisions",
+        note="Shown because --show-rows asks: the surest right row of each class, and the surest errors.",
+        columns=(
+            Column(name="chosen as"),
+            Column(name="label"),
+            Column(name="predicted"),
+            Column(name="probability", unit="rate"),
+            Column(name="moved most by"),
+        ),
+        rows=tuple(
+            (
+                what,
+                classes[subject.labels[rows[row]]],
+                classes[predicted[rows[row]]],
+                float(sureness[row]),
+                _movers(given, subject.data.frame.iloc[rows[row]], attributions[place]),
+            )
+            for place, (what, row) in enumerate(chosen)
+        ),
+    )
+
+
+def _typical_value(frame: pd.DataFrame, feature: Feature) -> object:
+    if feature.kind == "numeric":
+        held = numbers(frame, feature.name)
+        return float(np.nanmedian(held)) if np.isfinite(held).any() else None
+    codes, words = factorize(frame[feature.name])
+    present = codes[codes >= 0]
+    return words[int(np.bincount(present).argmax())] if len(present) else None
+
+
+def _movers(given: Attributed, row: pd.Series[Any], attributions: np.ndarray) -> str:
+    """Say which columns moved one row's decision most, with their values and attributions."""
+    order = np.argsort(-np.abs(attributions), kind="stable")[:COLUMNS_SHOWN]
+    return ", ".join(
+        f"{given.columns[place]} {_word(row[given.columns[place]])} ({attributions[place]:+.2f})" for place in order
+    )
+
+
+def _word(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else "missing" if value is None else str(value)

@@ -1,0 +1,133 @@
+"""How much of a model's decisions rests on sensitive columns, and on the columns that stand in for them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from auditkit.auditors.explainability.methods_table import Attributed
+from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of_means, ratio_replicates
+from auditkit.data.groups import grouped_columns
+from auditkit.engine.sampling import sliced
+from auditkit.engine.subject import Subject
+from auditkit.evidence.measurement import Column, Evidence, Exhibit, Interval, Measurement, Slice, Table
+from auditkit.stats.intervals import simultaneous_level
+from auditkit.stats.proxies import FITTED_ROWS, JUDGED_ROWS, columns_alone
+from auditkit.stats.ranking import roc_auc_interval
+
+PROXY_AREA = 0.7
+"""A column whose area under the ROC curve for a group surely passes this, on held-out rows, is a proxy of it."""
+
+NO_SENSITIVE = "no column was named sensitive; pass --sensitive COLUMN"
+
+
+class Proxy(NamedTuple):
+    """A column that alone tells the groups of a sensitive one apart, and how well."""
+
+    column: str
+    area: float
+
+
+def sensitive_shares(subject: Subject, given: Attributed) -> Evidence:
+    """Return the shares of attribution on sensitive columns and on their proxies, and who stands in for whom.
+
+    Proxies are found among the training rows, or the audited ones where there are none.
+    """
+    sensitive, columns, level = subject.sensitive, given.columns, subject.conf_level
+    found = {name: _proxies(subject, name, columns) for name in sensitive}
+    all_proxies = {proxy.column for proxies in found.values() for proxy in proxies}
+    slices = [_slice(given, name, {proxy.column for proxy in proxies}, level) for name, proxies in found.items()]
+    reason = None if sensitive else NO_SENSITIVE
+    measurements = [
+        _total(given, "sensitive_attribution_share", set(sensitive), "sensitive column", level, reason),
+        _total(given, "proxy_attribution_share", all_proxies, "proxy of a sensitive column", level, reason),
+    ]
+    if not sensitive:
+        return Evidence(measurements=measurements)
+    measurements.append(
+        sliced("proxy_attribution_share", ("sensitive_column",), slices, len(given.size), "share", given.source)
+    )
+    share = dict(zip(columns, given.size.mean(axis=0) / given.size.mean(axis=0).sum(), strict=True))
+    notes = []
+    for name, proxies in found.items():
+        first = max(proxies, key=lambda proxy: share[proxy.column], default=None)
+        if first is not None and share[first.column] >= 0.05:
+            own = f"{share[name]:.0%}" if name in share else "none, since the model does not read it"
+            notes.append(
+                f"{first.column} carries {name}: alone it tells the groups apart with an area under the ROC curve of "
+                f"{first.area:.2f}, and it has {share[first.column]:.0%} of the attribution ({name} itself: {own})."
+            )
+    rows = [
+        (name, proxy.column, proxy.area, float(share[proxy.column]))
+        for name, proxies in found.items()
+        for proxy in sorted(proxies, key=lambda proxy: -share[proxy.column])
+    ]
+    data = "audited" if subject.training is None else "training"
+    exhibits: list[Exhibit] = [
+        Table(
+            title="Columns that stand in for sensitive ones, and what rests on them",
+            note=f"A column is a proxy where, alone, it tells the groups apart with an area under the ROC curve surely "
+            f"above {PROXY_AREA:g}, on held-out rows of the {data} data.",
+            columns=(
+                Column(name="sensitive"),
+                Column(name="proxy"),
+                Column(name="area under the ROC curve", unit="number"),
+                Column(name="share of attribution", unit="share"),
+            ),
+            rows=tuple(rows),
+        )
+    ]
+    return Evidence(measurements=measurements, exhibits=exhibits if rows else [], notes=notes)
+
+
+def _proxies(subject: Subject, sensitive: str, columns: list[str]) -> list[Proxy]:
+    """Return the proxies of a sensitive column among columns that are not sensitive themselves."""
+    training = subject.training
+    frame = subject.data.frame if training is None or sensitive not in training.frame else training.frame
+    most = FITTED_ROWS + JUDGED_ROWS
+    if len(frame) > most:
+        frame = frame.iloc[np.sort(np.random.default_rng(subject.seed).choice(len(frame), size=most, replace=False))]
+    others, _ = grouped_columns(frame[[name for name in columns if name not in subject.sensitive]], quantiles=20)
+    codes, words = subject.coded(frame, sensitive)
+    groups = np.where(codes < 0, len(words), codes).astype(np.int64)
+    areas = columns_alone([other.codes for other in others], groups, seed=subject.seed, min_group=subject.min_group)
+    each = simultaneous_level(subject.conf_level, max(len(others), 1))
+    return [
+        Proxy(other.name, area.value)
+        for other, area in zip(others, areas or (), strict=False)
+        if roc_auc_interval(area, each)[0] > PROXY_AREA
+    ]
+
+
+def _slice(given: Attributed, name: str, chosen: set[str], level: float) -> Slice:
+    value, interval, paired = _share(given, chosen, "proxy of this column", level)
+    return Slice(name=name, value=value, count=len(given.size), interval=interval, replicates=paired)
+
+
+def _total(given: Attributed, name: str, chosen: set[str], what: str, level: float, reason: str | None) -> Measurement:
+    value, interval, paired = (None, None, ()) if reason else _share(given, chosen, what, level)
+    return Measurement(
+        id=f"explainability.{name}",
+        value=value,
+        unit="share",
+        better="lower",
+        count=len(given.size),
+        interval=interval,
+        replicates=paired,
+        source=given.source,
+        reason=reason,
+    )
+
+
+def _share(given: Attributed, chosen: set[str], what: str, level: float) -> tuple[float, Interval, tuple[float, ...]]:
+    """Return the share of absolute attribution on some columns, its interval and its replicates.
+
+    It is exactly 0 where none of them is an input.
+    """
+    size, places = given.size, [place for place, name in enumerate(given.columns) if name in chosen]
+    if not places:
+        return 0.0, Interval(low=0.0, high=0.0, level=level, method=f"exact: no {what} is an input"), ()
+    part, whole = size[:, places].sum(axis=1), size.sum(axis=1)
+    point, low, high = ratio_of_means(part[:, None], whole, level=level)
+    return float(point[0]), ratio_interval(low[0], high[0], level), ratio_replicates(part, whole)

@@ -1,0 +1,163 @@
+"""Adverse decisions of a model over columns: their principal reasons, and what would turn them, for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from auditkit.auditors.explainability import effects
+from auditkit.auditors.explainability.methods_table import Attributed
+from auditkit.auditors.explainability.recourse import HIGHEST, LOWEST, Recourse, find_recourse, options_of
+from auditkit.engine.sampling import groups_of, rate_slices, sample_rows, sliced
+from auditkit.engine.subject import Subject
+from auditkit.evidence.measurement import Column, Exhibit, Facts, Interval, Measurement, Slice, SliceChart, Table
+from auditkit.stats.intervals import mean_interval, simultaneous_level
+
+RECOURSE_ROWS = 300
+REASONS = "12 CFR 1002.9(b)(2): up to four factors that cost most against the mean approved row, by"
+RECOURSE = "Ustun et al. 2019, arXiv:1809.06514: a change of one or two columns to values that occur"
+
+
+def adverse_decisions(
+    subject: Subject, given: Attributed, immutable: Collection[str]
+) -> tuple[list[Measurement], list[Exhibit]]:
+    """Return the principal reasons of adverse decisions, and the recourse against them in columns not `immutable`."""
+    explained = given.explained
+    threshold = subject.schema.output_at(subject.decision_threshold)
+    values = explained.values(explained.inputs)
+    adverse, approved = np.flatnonzero(values < threshold), np.flatnonzero(values >= threshold)
+    if len(adverse) < 2 or len(approved) < 2:
+        return [], []
+    positive, level = subject.schema.classes[-1], subject.conf_level
+    against = replace(
+        explained.take(adverse), baseline=explained.inputs[approved].mean(axis=0), others=explained.inputs[approved]
+    )
+    reasons = effects.principal_reasons(given.local(against))
+    slices = rate_slices(dict(zip(given.columns, reasons.T, strict=True)), level)
+    slices.sort(key=lambda part: -(part.value or 0.0))
+    rate = sliced(
+        "principal_reason_rate", ("column",), slices, len(adverse), "rate", f"{REASONS} {given.source.lower()}"
+    )
+    chart = SliceChart(
+        title=f"Principal reasons for not being predicted {positive}",
+        note="How often a column is among the four that cost an adverse decision most, against the mean approved row.",
+        measurement=rate.id,
+        by=rate.by,
+    )
+    chosen = np.random.default_rng(subject.seed).permutation(len(adverse))[:RECOURSE_ROWS]
+    changeable = [name for name in given.columns if name not in immutable]
+    more, exhibits = _recourse(subject, given, adverse[np.sort(chosen)], threshold, changeable)
+    return [rate, *more], [chart, *exhibits]
+
+
+def _recourse(
+    subject: Subject, given: Attributed, sample: np.ndarray, threshold: float, changeable: list[str]
+) -> tuple[list[Measurement], list[Exhibit]]:
+    """Return the recourse of a sample of adverse decisions, given by their positions among the explained rows."""
+    explained, schema, level = given.explained, subject.schema, subject.conf_level
+    if not changeable:
+        return [], []
+    source = subject.inputs if subject.training_inputs is None else subject.training_inputs
+    options = {
+        feature.name: options_of(feature, source[:, explained.columns[feature.name]])
+        for feature in schema.features
+        if feature.name in changeable
+    }
+    found = find_recourse(explained.take(sample), options, changeable, threshold=threshold)
+    overall = rate_slices({"all": found.found}, level)[0]
+    measurements = [
+        Measurement(
+            id="explainability.recourse_rate",
+            value=overall.value,
+            unit="rate",
+            better="higher",
+            count=overall.count,
+            interval=overall.interval,
+            source=RECOURSE,
+        )
+    ]
+    exhibits: list[Exhibit] = [_turning_columns(found, changeable), _settings(subject, changeable, len(sample))]
+    rows = sample_rows(subject, len(explained.inputs))[sample]
+    for column in subject.sensitive:
+        groups = dict(groups_of(subject, rows, column, least=subject.min_group))
+        rates = rate_slices({name: found.found[part] for name, part in groups.items()}, level)
+        costs = _cost_slices({name: found.cost[part] for name, part in groups.items()}, subject.min_group, level)
+        measurements += [
+            sliced("recourse_rate", (column,), rates, len(sample), "rate", RECOURSE),
+            sliced("recourse_cost", (column,), costs, int(found.found.sum()), "number", f"{RECOURSE}; cost"),
+        ]
+        exhibits += [
+            SliceChart(
+                title=f"Recourse by {column}",
+                note="The share of adverse decisions that a change of one or two changeable columns would turn.",
+                measurement="explainability.recourse_rate",
+                by=(column,),
+            ),
+            SliceChart(
+                title=f"Cost of recourse by {column}",
+                note="Of those who have a way: the mean cost of the cheapest change. A number costs the share of "
+                "people whose values lie between the old value and the new one; any other change costs 1.",
+                measurement="explainability.recourse_cost",
+                by=(column,),
+            ),
+        ]
+    return measurements, exhibits
+
+
+def _cost_slices(costs: dict[str, np.ndarray], least: int, level: float) -> list[Slice]:
+    known = {name: held[np.isfinite(held)] for name, held in costs.items()}
+    known = {name: held for name, held in known.items() if len(held) >= max(least, 2)}
+    slices = []
+    for name, held in known.items():
+        mean, variance = float(held.mean()), float(held.var(ddof=1))
+        ends = [
+            mean_interval(mean, variance, len(held), each) for each in (level, simultaneous_level(level, len(known)))
+        ]
+        alone, wide = (
+            Interval(low=float(low), high=float(high), level=level, method=f"Student's t over rows{family}")
+            for (low, high), family in zip(ends, ("", f", Sidak over {len(known)}"), strict=True)
+        )
+        slices.append(Slice(name=name, value=mean, count=len(held), interval=alone, simultaneous_interval=wide))
+    return slices
+
+
+def _turning_columns(found: Recourse, changeable: list[str]) -> Table:
+    """Return how often each column is part of the change that turns a decision, those that never are left out."""
+    turned = found.changed[found.found]
+    uses = [(turned == place).any(axis=1) for place in range(len(changeable))]
+    alone = (turned[:, 1] < 0) if len(turned) else np.zeros(0, dtype=bool)
+    rows = [
+        (name, float(use.mean()), float((use & alone).mean()))
+        for name, use in zip(changeable, uses, strict=True)
+        if use.any()
+    ]
+    rows.sort(key=lambda row: -row[1])
+    return Table(
+        title="What would turn an adverse decision",
+        note=f"Of {len(turned):,} adverse decisions that a change of one or two columns would turn: how often the "
+        "cheapest change is of this column, and of this column alone. Columns that depend on each other are changed "
+        "by themselves here.",
+        columns=(
+            Column(name="column"),
+            Column(name="part of the change", unit="share"),
+            Column(name="alone", unit="share"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _settings(subject: Subject, changeable: list[str], row_count: int) -> Facts:
+    fixed = [feature.name for feature in subject.schema.features if feature.name not in changeable]
+    return Facts(
+        title="How recourse was searched",
+        rows=(
+            ("Taken as unchangeable", ", ".join(fixed) or "none"),
+            ("Taken as changeable", ", ".join(changeable)),
+            ("Numbers", f"values that occur, from the {LOWEST:.0%} to the {HIGHEST:.0%} quantile"),
+            ("Other values", "those that at least 1 % of the rows hold"),
+            ("Rows", f"{row_count:,} adverse decisions of the explained rows, drawn with seed {subject.seed}"),
+            ("Not examined", "whether a person can make the change; name columns that nobody can with --immutable"),
+        ),
+    )

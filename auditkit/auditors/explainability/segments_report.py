@@ -1,0 +1,205 @@
+"""What explanations of texts and images share, such as trust checks; some of it serves tables too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from auditkit.auditors.explainability import checks
+from auditkit.auditors.explainability.checks_report import Check, completeness_check, layers_table, mean_check
+from auditkit.auditors.explainability.methods import METHODS, refusal
+from auditkit.auditors.explainability.segments import (
+    Parts,
+    agreement,
+    deletion_advantage,
+    infidelity,
+    maximum_sensitivity,
+    rank_correlations,
+)
+from auditkit.auditors.explainability.target_function import Floats
+from auditkit.engine.subject import Subject
+from auditkit.errors import NotRun
+from auditkit.evidence.measurement import Facts, Table
+from auditkit.schema.schema import Schema
+
+CHECKED_ROWS, FEWER_ROWS, FEWEST_ROWS = 200, 60, 30
+PERTURBATIONS = 10
+STEPS = (20, 60, 180)
+TOLERANCE = 0.01
+UNSIGNED = ("saliency",)
+"""Methods that say how much a part matters, and not which way."""
+
+UNSCALED = ("saliency", "grad_cam")
+"""Methods whose attributions are not in the unit of what is explained."""
+
+Attribute = Callable[[str, Parts], Floats]
+"""Returns the attributions of a named method to the parts of rows: (rows, parts)."""
+
+
+def enough_steps(attribute: Callable[[int], Floats], change: Floats) -> int:
+    """Return the first of the stated numbers of steps whose attributions, (rows, ...), sum to the change, (rows,).
+
+    Complete enough is a mean error of 1 % of the mean change; else the most steps are taken, and the check will say it.
+    """
+    for steps in STEPS:
+        missed = attribute(steps).reshape(len(change), -1).sum(axis=1) - change
+        if np.abs(missed).mean() <= TOLERANCE * np.abs(change).mean():
+            break
+    return steps
+
+
+def checked_rows(count: int, *, seed: int) -> NDArray[np.int64]:
+    """Return which of `count` explained rows the dearer trust checks take: a seeded sample of at most 200."""
+    chosen = np.random.default_rng([seed, 1]).choice(count, size=min(count, CHECKED_ROWS), replace=False)
+    return np.sort(chosen).astype(np.int64)
+
+
+def change_of(parts: Parts, what: str) -> Floats:
+    """Return how far the decision moves when all parts are deleted, (rows,).
+
+    Raises:
+        NotRun: it moves in no row.
+    """
+    change = parts.change()
+    if not change.any():
+        raise NotRun(f"the model's output does not change when {what}")
+    return change
+
+
+def trust_checks(
+    subject: Subject,
+    method: str,
+    parts: Parts,
+    attributions: Floats,
+    attribute: Attribute,
+    move: Callable[[Parts, np.random.Generator], Parts],
+    elsewhere: Callable[[Parts], Floats] | None = None,
+) -> tuple[list[Check], Table]:
+    """Run every trust check on attributions per part, and shuffle the network's layers one after another.
+
+    `move` returns the rows after a small random move, for the sensitivity; `elsewhere` the attributions from other
+    baselines, for the stability, where a method has any.
+    """
+    level, seed = subject.conf_level, subject.seed
+    few = checked_rows(len(attributions), seed=seed)
+    part, given = parts.take(few), attributions[few]
+    fewest = np.arange(min(FEWEST_ROWS, len(few)))
+    least, least_given = part.take(fewest), given[fewest]
+    rng = np.random.default_rng([seed, 2])
+    found = []
+    if METHODS[method].complete:
+        missed, change = attributions.sum(axis=1) - parts.change(), parts.change()
+        found.append(completeness_check(missed, change, METHODS[method].source, level))
+    found += [
+        mean_check(
+            "infidelity",
+            infidelity(part, given, perturbation_count=20, seed=seed, scaled=method in UNSCALED),
+            "lower",
+            0.25,
+            "Yeh et al. 2019, arXiv:1901.09392, scaled; random halves of the parts deleted",
+            level,
+        ),
+        mean_check(
+            "maximum_sensitivity",
+            maximum_sensitivity(
+                least_given, lambda: attribute(method, move(least, rng)), perturbation_count=PERTURBATIONS
+            ),
+            "lower",
+            0.5,
+            "Yeh et al. 2019, arXiv:1901.09392",
+            level,
+        ),
+        mean_check(
+            "deletion_advantage",
+            deletion_advantage(part, given, seed=seed, signed=method not in UNSIGNED),
+            "higher",
+            0.0,
+            "Samek et al. 2017, arXiv:1509.06321",
+            level,
+        ),
+    ]
+    second = _second_method(method, subject.schema, parts.decision.network)
+    if second is not None:
+        other = attribute(second, part)
+        alike = agreement(given, np.abs(other) if method in UNSIGNED else other)
+        source = f"cosine with {METHODS[second].title} ({METHODS[second].source})"
+        found.append(mean_check("method_agreement", alike, "higher", 0.6, source, level))
+    if elsewhere is not None:
+        fewer = np.arange(min(FEWER_ROWS, len(few)))
+        stability = agreement(given[fewer], elsewhere(part.take(fewer)))
+        source = "in-house: cosine with the same method and the mean over other baselines, drawn from the data"
+        found.append(mean_check("stability", stability, "higher", 0.6, source, level))
+    by_layer = []
+    for name, network in checks.randomised_layers(parts.decision.network, seed=seed):
+        shuffled = attribute(method, least.of_network(network))
+        by_layer.append((name, float(np.nan_to_num(rank_correlations(least_given, shuffled, least.counts)).mean())))
+    if by_layer:
+        correlations = rank_correlations(given, attribute(method, part.of_network(network)), part.counts)
+        source = "Adebayo et al. 2018, arXiv:1810.03292; all layers randomised; signed, over parts"
+        found.append(mean_check("randomised_weights_correlation", correlations, "lower", 0.8, source, level))
+    return found, layers_table(by_layer, len(fewest))
+
+
+def _second_method(method: str, schema: Schema, module: nn.Module) -> str | None:
+    """Return a method of another kind that is right for the model, to compare with."""
+    gradients = {"image": "integrated_gradients", "text": "layer_integrated_gradients"}.get(schema.kind)
+    if method != "occlusion":
+        return "occlusion"
+    return gradients if gradients and refusal(gradients, module=module) is None else None
+
+
+def explained_words(schema: Schema) -> str:
+    """Say what is explained of each row."""
+    what = "probability" if schema.output == "probabilities" else "logit"
+    if schema.task == "regression":
+        return f"the predicted {schema.target}"
+    if schema.task == "binary":
+        return f"the {what.replace('logit', 'log-odds')} of {schema.target} = {schema.classes[-1]}"
+    return f"the {what} of the predicted class"
+
+
+def settings(subject: Subject, what: str, count: int, facts: Sequence[tuple[str, str]]) -> Facts:
+    """Return how the attributions of `count` rows, of which there is a word in `what`, were made."""
+    sample = f"{count:,} of {len(subject.labels):,} {what}, drawn with seed {subject.seed}"
+    explained = explained_words(subject.schema)
+    return Facts(
+        title="How the attributions were made",
+        rows=(facts[0], ("Explained", explained), *facts[1:], ("Sample", sample)),
+    )
+
+
+def sample_notes(subject: Subject, what: str, count: int, *, show_rows: bool) -> list[str]:
+    """Say that a sample was explained, and that single rows are shown, where that is so."""
+    notes = []
+    if count < len(subject.labels):
+        notes.append(f"A seeded sample of {count:,} of {len(subject.labels):,} {what} was explained.")
+    if show_rows:
+        notes.append(f"Single {what} of the audited data are shown, as --show-rows asks.")
+    return notes
+
+
+def shown_rows(
+    subject: Subject,
+    rows: NDArray[np.int64],
+    prototypes: Callable[[NDArray[np.int64]], NDArray[Any]],
+    error_count: int,
+) -> tuple[list[tuple[str, int]], list[int], Floats]:
+    """Return the rows to show, as positions in `rows`: prototypes with their class, the worst errors, all sureness.
+
+    Of the rows of a class that are predicted right, `prototypes` chooses; the worst errors are the surest ones.
+    """
+    labels, predicted = subject.labels[rows], subject.predictions.labels[rows]
+    sureness = subject.predictions.probabilities[rows].max(axis=1)
+    right = predicted == labels
+    typical = [
+        (name, int(row))
+        for code, name in enumerate(subject.schema.classes)
+        for row in prototypes(np.flatnonzero(right & (labels == code)))
+    ]
+    wrong = np.flatnonzero(~right)
+    worst = wrong[np.argsort(-sureness[wrong], kind="stable")][:error_count]
+    return typical, [int(row) for row in worst], sureness

@@ -1,0 +1,154 @@
+"""A network over columns explained: what it relies on, for whom, in which direction, and whether to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamped, trust_notes
+from auditkit.auditors.explainability.effects_report import direction_curves, interactions
+from auditkit.auditors.explainability.methods import METHODS
+from auditkit.auditors.explainability.methods_table import Attributed, attribute_columns
+from auditkit.auditors.explainability.prototypes import profiles
+from auditkit.auditors.explainability.proxy_attributions import sensitive_shares
+from auditkit.auditors.explainability.recourse_report import adverse_decisions
+from auditkit.auditors.explainability.segments_report import sample_notes, settings
+from auditkit.auditors.explainability.statistics import largest_first, ratio_interval, ratio_of_means, ratio_slices
+from auditkit.auditors.explainability.table_checks import by_layer, trust_checks
+from auditkit.auditors.explainability.target_function import Explained, Floats
+from auditkit.engine.sampling import groups_of, sample_rows, sliced
+from auditkit.engine.subject import Subject
+from auditkit.evidence.measurement import (
+    Column,
+    Evidence,
+    Measurement,
+    Slice,
+    SliceChart,
+    Table,
+)
+
+FEWEST_ROWS, COLUMNS_SHOWN, GROUPS_SHOWN = 30, 8, 8
+
+
+def explain_columns(
+    subject: Subject,
+    explained: Explained,
+    randomised: Sequence[tuple[str, Explained]],
+    *,
+    method: str,
+    notes: Sequence[str],
+    tolerance: float,
+    with_gradient: bool,
+    immutable: Collection[str],
+    show_rows: bool,
+) -> Evidence:
+    """Return the evidence about the columns of `explained`, by the named method.
+
+    `randomised` holds, layer by layer from the output, the same decision with those layers' weights shuffled. `notes`
+    say how the method was chosen; `with_gradient` says whether the decision has a gradient. Recourse leaves `immutable`
+    columns alone.
+    """
+    level = subject.conf_level
+    given = attribute_columns(method, explained, tolerance=tolerance, seed=subject.seed)
+    subject.progress(0.3, "checking the attributions")
+    found = trust_checks(subject, given, randomised, with_gradient=with_gradient)
+    subject.progress(0.7, "effects and reasons")
+    sensitive = sensitive_shares(subject, given)
+    measurements = [
+        shares(given, level=level),
+        *sensitive.measurements,
+        *(check.measurement for check in found),
+        failed_checks(found, len(given.size), level),
+    ]
+    chart = SliceChart(
+        title="Share of attribution by column",
+        note="The mean absolute attribution of each column of the data, as a share of all columns.",
+        measurement="explainability.attribution_share",
+        by=("column",),
+    )
+    parts = [group_shares(subject, given, column) for column in subject.sensitive]
+    parts += [class_shares(subject, given)] if subject.schema.task == "multiclass" else []
+    measurements += [measurement for measurement, _ in parts]
+    exhibits = [
+        *stamped([chart, *sensitive.exhibits, *profiles(subject, given, show_rows=show_rows)], found),
+        checks_table(found),
+        *by_layer(given, randomised, seed=subject.seed),
+        *stamped([table for _, table in parts], found),
+    ]
+    exhibits += direction_curves(subject, given)
+    pairs, pictures = interactions(subject, given)
+    measurements += pairs
+    exhibits += pictures
+    if subject.schema.task == "binary":
+        more, pictures = adverse_decisions(subject, given, immutable)
+        measurements += more
+        exhibits += [*stamped(pictures[:1], found), *pictures[1:]]
+    inputs = [column for column in subject.sensitive if column in given.columns]
+    data = "audited" if subject.training is None else "training"
+    facts = [
+        ("Method", f"{METHODS[method].title}: {given.settings}"),
+        ("Baseline", f"the mean encoded row of the {data} data"),
+        ("Sensitive columns that are inputs", ", ".join(inputs) or "none"),
+    ]
+    exhibits.append(settings(subject, "rows", len(given.size), facts))
+    shown = show_rows and bool(subject.schema.classes)
+    sampled = sample_notes(subject, "rows", len(given.size), show_rows=shown)
+    said = [*notes, *trust_notes(found), *sensitive.notes, *sampled]
+    return Evidence(measurements=measurements, exhibits=exhibits, notes=said)
+
+
+def shares(given: Attributed, *, level: float) -> Measurement:
+    """Return `explainability.attribution_share`: the mean absolute attribution of each column over that of all."""
+    slices = ratio_slices(given.columns, given.size, given.size.sum(axis=1), level=level, what="columns")
+    return sliced("attribution_share", ("column",), largest_first(slices), len(given.size), "share", given.source)
+
+
+def group_shares(subject: Subject, given: Attributed, column: str) -> tuple[Measurement, Table]:
+    """Return the attribution shares of each group of a sensitive column, and a table of where they differ."""
+    rows = sample_rows(subject, len(given.size))
+    groups = dict(groups_of(subject, rows, column, least=max(subject.min_group, FEWEST_ROWS)))
+    return _shares_by(given, groups, column, f"Share of attribution by column and {column}", subject.conf_level)
+
+
+def class_shares(subject: Subject, given: Attributed) -> tuple[Measurement, Table]:
+    """Return the attribution shares among the rows of each predicted class, whose output is explained."""
+    predicted = given.explained.predicted
+    classes = {name: np.flatnonzero(predicted == code) for code, name in enumerate(subject.schema.classes)}
+    large = {name: rows for name, rows in classes.items() if len(rows) >= max(subject.min_group, FEWEST_ROWS)}
+    title = "Share of attribution by column and predicted class"
+    return _shares_by(given, large, "class", title, subject.conf_level)
+
+
+def _shares_by(
+    given: Attributed, groups: dict[str, NDArray[np.intp]], by: str, title: str, level: float
+) -> tuple[Measurement, Table]:
+    size, columns = given.size, given.columns
+    by_group: dict[str, Floats] = {}
+    slices = []
+    for name, part in groups.items():
+        value, low, high = ratio_of_means(size[part], size[part].sum(axis=1), level=level)
+        by_group[name] = value
+        slices += [
+            Slice(
+                name=f"{columns[index]} & {name}",
+                value=float(value[index]),
+                count=len(part),
+                interval=ratio_interval(low[index], high[index], level),
+            )
+            for index in range(len(columns))
+        ]
+    measurement = sliced("attribution_share", ("column", by), slices, len(size), "share", given.source)
+    spread = np.ptp(np.array(list(by_group.values())), axis=0) if by_group else np.zeros(len(columns))
+    order = np.argsort(-spread, kind="stable")[:COLUMNS_SHOWN]
+    shown = list(by_group)[:GROUPS_SHOWN]
+    left_out = len(by_group) - len(shown)
+    more = f" The first {GROUPS_SHOWN} are shown here, of {len(by_group)}." if left_out else ""
+    table = Table(
+        title=title,
+        note=f"Columns whose shares differ most come first; groups under {FEWEST_ROWS} rows are left out.{more}",
+        columns=(Column(name="column"), *(Column(name=name, unit="share") for name in shown)),
+        rows=tuple((columns[index], *(float(by_group[name][index]) for name in shown)) for index in order),
+    )
+    return measurement, table

@@ -1,0 +1,103 @@
+"""What is explained: one number a row, and the columns whose cells it is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from auditkit.schema.schema import Schema
+
+Inputs = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Decision = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Maps encoded rows (n, cells) and their predicted classes (n,) to one number a row (n,)."""
+
+ROWS_AT_ONCE = 65_536
+"""Rows of one forward pass: large enough to keep the cores busy, small enough for their caches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """A decision over a sample of rows: what every attribution method here is given.
+
+    `inputs` are encoded rows (rows, cells), `predicted` their predicted classes (rows,), `baseline` the encoded row
+    (cells,) that stands for "nothing known", and `columns` the cells of each column of the user's data. `others` are
+    rows (n, cells) that stand for it too: methods that average over baselines draw from them.
+    """
+
+    decision: Decision
+    inputs: Inputs
+    predicted: NDArray[np.int64]
+    baseline: Inputs
+    columns: Mapping[str, slice]
+    device: torch.device
+    others: Inputs
+
+    def values(self, inputs: Inputs, predicted: NDArray[np.int64] | None = None) -> Floats:
+        """Return the decision's value for encoded rows (n, cells) -> (n,), in batches."""
+        classes = self.predicted if predicted is None else predicted
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(inputs), ROWS_AT_ONCE):
+                rows = torch.from_numpy(inputs[start : start + ROWS_AT_ONCE]).to(self.device)
+                chosen = torch.from_numpy(classes[start : start + ROWS_AT_ONCE]).to(self.device)
+                parts.append(self.decision(rows, chosen).double().cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def change(self) -> Floats:
+        """Return how far the decision moves from the baseline to each row: (rows,)."""
+        return self.values(self.inputs) - self.values(np.broadcast_to(self.baseline, self.inputs.shape).copy())
+
+    def column_masks(self, coalitions: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Widen coalitions of columns (n, columns) to masks of cells (n, cells)."""
+        widths = [part.stop - part.start for part in self.columns.values()]
+        return np.repeat(coalitions, widths, axis=1)
+
+    def coalition_values(self, coalitions: NDArray[np.bool_]) -> Floats:
+        """Return the decision with only a coalition's columns known: (rows, coalitions).
+
+        The cells of the other columns are those of the baseline.
+        """
+        masks = self.column_masks(coalitions)
+        result = np.empty((len(self.inputs), len(coalitions)))
+        at_once = max(1, ROWS_AT_ONCE // len(coalitions))
+        for start in range(0, len(self.inputs), at_once):
+            rows = self.inputs[start : start + at_once]
+            mixed = np.where(masks[None], rows[:, None], self.baseline).reshape(-1, rows.shape[1])
+            classes = np.repeat(self.predicted[start : start + at_once], len(coalitions))
+            result[start : start + at_once] = self.values(mixed, classes).reshape(len(rows), -1)
+        return result
+
+    def take(self, rows: NDArray[np.int64]) -> Explained:
+        """Return the same decision over some of the rows."""
+        return replace(self, inputs=self.inputs[rows], predicted=self.predicted[rows])
+
+
+class Decided(nn.Module):
+    """The scalar that is explained, as a module of inputs (rows, cells) and predicted classes (rows,).
+
+    For a binary task the log-odds of the positive class (its probability where the model gives
+    probabilities); for several classes the output of each row's predicted class; in a regression the predicted
+    number, in the target's own unit. One value a row.
+    """
+
+    def __init__(self, network: nn.Module, schema: Schema) -> None:
+        super().__init__()
+        self.network = network
+        self.schema = schema
+
+    def forward(self, inputs: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+        """Return what is explained of each row, (rows,)."""
+        outputs: torch.Tensor = self.network(inputs).reshape(len(inputs), -1)
+        if self.schema.task == "regression":
+            return outputs[:, 0] * self.schema.target_scale + self.schema.target_mean
+        if outputs.shape[1] == 1:
+            return outputs[:, 0]
+        if self.schema.task == "binary":
+            return outputs[:, 1] if self.schema.output == "probabilities" else outputs[:, 1] - outputs[:, 0]
+        return outputs.gather(1, predicted[:, None])[:, 0]

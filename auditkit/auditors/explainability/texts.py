@@ -1,0 +1,225 @@
+"""A network over texts explained: which words drive it, in which direction, and whether to believe it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
+from auditkit.auditors.explainability.methods import METHODS, choose_method
+from auditkit.auditors.explainability.methods_text import attribute_words, embedding_of, without_words
+from auditkit.auditors.explainability.segments import Parts
+from auditkit.auditors.explainability.segments_report import (
+    change_of,
+    checked_rows,
+    enough_steps,
+    explained_words,
+    sample_notes,
+    settings,
+    shown_rows,
+    trust_checks,
+)
+from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of_means
+from auditkit.auditors.explainability.target_function import Decided, Floats
+from auditkit.auditors.explainability.term_attributions import phrases, term_directions, term_shares, words
+from auditkit.engine.subject import Subject
+from auditkit.evidence.measurement import Column, Evidence, Exhibit, Measurement, SliceChart, Table
+from auditkit.evidence.messages import number, span
+from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN
+
+ROWS_SHOWN = 5
+MOVE = 0.02
+"""The sensitivity of an explanation is that to moves of at most so many standard deviations of the embeddings."""
+
+ATTENTION = (
+    "Attention is shown as attention: which words the network reads most, not which of them decide. It is no "
+    "explanation, and no trust check is made (Jain & Wallace 2019, arXiv:1902.10186)."
+)
+
+
+def explain_texts(
+    subject: Subject, module: nn.Module, rows: NDArray[np.int64], *, asked: str | None, show_rows: bool
+) -> Evidence:
+    """Return the evidence about the words of the texts in `rows`, by the method `asked` for, or the default."""
+    ids = subject.inputs[rows].astype(np.int64)
+    parts = Parts(
+        decision=Decided(module, subject.schema),
+        inputs=ids,
+        predicted=subject.predictions.labels[rows].astype(np.int64),
+        counts=(ids != PADDING).sum(axis=1),
+        width=ids.shape[1],
+        delete=without_words,
+        device=subject.device,
+    )
+    change = change_of(parts, "every word is replaced by the unknown word")
+    method, notes = choose_method(asked, kind="text", module=module)
+    unknown = _unknown_rate(ids, level=subject.conf_level)
+    if not METHODS[method].explanation:
+        return _shown_attention(subject, parts, method, unknown)
+    few = checked_rows(len(rows), seed=subject.seed)
+    steps = 1
+    if method == "layer_integrated_gradients":
+        steps = enough_steps(lambda count: attribute_words(method, parts.take(few), steps=count), change[few])
+    attributions = attribute_words(method, parts, steps=steps, progress=subject.progress)
+
+    def attribute(name: str, part: Parts) -> Floats:
+        return attribute_words(name, part, steps=max(steps, 20))
+
+    found, layers = trust_checks(subject, method, parts, attributions, attribute, _moved)
+    source = METHODS[method].source
+    by_word = words(subject, ids, attributions)
+    share = term_shares(by_word, source, level=subject.conf_level)
+    measurements = [
+        share,
+        unknown,
+        *(check.measurement for check in found),
+        failed_checks(found, len(rows), subject.conf_level),
+    ]
+    exhibits: list[Exhibit] = [
+        SliceChart(
+            title="Share of attribution by word",
+            note=f"{stamp(found)}{_first(share)} The words that weigh most over all texts, whichever way.",
+            measurement=share.id,
+            by=share.by,
+        )
+    ]
+    if subject.schema.task == "binary":
+        directed = [term_directions(by_word, source, level=subject.conf_level)]
+        by_phrase = phrases(subject, ids, attributions)
+        if len(by_phrase.names):
+            directed.append(term_directions(by_phrase, source, level=subject.conf_level))
+        measurements = [*directed, *measurements]
+        exhibits = [*_direction_charts(subject, directed, stamp(found)), *exhibits]
+    exhibits += [checks_table(found), layers]
+    if show_rows:
+        exhibits.append(_examples(subject, rows, ids, attributions, stamp(found)))
+    in_steps = f", {steps} Gauss-Legendre steps" if steps > 1 else ""
+    facts = [
+        ("Method", f"{METHODS[method].title}{in_steps}"),
+        ("Baseline", "the same text with every word replaced by the unknown word"),
+        ("Words", f"those in at least {subject.min_group} explained texts: {len(by_word.names):,}"),
+    ]
+    exhibits.append(settings(subject, "texts", len(rows), facts))
+    return Evidence(
+        measurements=measurements,
+        exhibits=exhibits,
+        notes=[*notes, *trust_notes(found), *sample_notes(subject, "texts", len(rows), show_rows=show_rows)],
+    )
+
+
+def _moved(part: Parts, rng: np.random.Generator) -> Parts:
+    """Return the same texts, read by the network with a small move of each word's embedding."""
+    network = copy.deepcopy(part.decision.network)
+    weight = embedding_of(network).weight
+    reach = MOVE * float(weight.detach().std())
+    noise = rng.uniform(-reach, reach, tuple(weight.shape)).astype(np.float32)
+    noise[PADDING] = 0
+    with torch.no_grad():
+        weight += torch.from_numpy(noise).to(weight)
+    return part.of_network(network)
+
+
+def _shown_attention(subject: Subject, parts: Parts, method: str, unknown: Measurement) -> Evidence:
+    """Return the words that attention rests on, as what it is."""
+    received = attribute_words(method, parts, progress=subject.progress)
+    by_word = words(subject, parts.inputs, received)
+    share = term_shares(by_word, METHODS[method].source, level=subject.conf_level, name="word_attention_share")
+    chart = SliceChart(title="Attention by word", note=ATTENTION, measurement=share.id, by=share.by)
+    facts = [("Method", "the mean attention that a word receives, over words, heads and layers")]
+    return Evidence(
+        measurements=[share, unknown],
+        exhibits=[chart, settings(subject, "texts", len(received), facts)],
+        notes=[ATTENTION, *sample_notes(subject, "texts", len(received), show_rows=False)],
+    )
+
+
+def _first(share: Measurement) -> str:
+    """Say which word weighs most."""
+    if not share.slices:
+        return ""
+    first = share.slices[0]
+    evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
+    share_of_all = number(first.value or 0.0, "share")
+    return f"The word that weighs most is '{first.name}': {share_of_all} of all attribution{evidence}."
+
+
+def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped: str) -> list[Exhibit]:
+    schema = subject.schema
+    outcome = f"{schema.target} = {schema.classes[-1]}"
+    return [
+        SliceChart(
+            title=f"{measurement.by[0].capitalize()}s that speak for and against {outcome}",
+            note=f"{stamped}What a {measurement.by[0]} adds to {explained_words(schema)} of a text that holds it, on "
+            "average.",
+            measurement=measurement.id,
+            by=measurement.by,
+        )
+        for measurement in directed
+    ]
+
+
+def _unknown_rate(ids: NDArray[np.int64], *, level: float) -> Measurement:
+    """Return `explainability.unknown_word_rate`: the share of tokens that the vocabulary does not hold."""
+    unknown, tokens = (ids == UNKNOWN).sum(axis=1).astype(float), (ids != PADDING).sum(axis=1).astype(float)
+    value, low, high = ratio_of_means(unknown[:, None], tokens, level=level)
+    return Measurement(
+        id="explainability.unknown_word_rate",
+        value=float(value[0]),
+        unit="rate",
+        better="lower",
+        count=len(ids),
+        interval=ratio_interval(low[0], high[0], level),
+        source="in-house: what the model cannot see, no explanation can show",
+    )
+
+
+def _examples(
+    subject: Subject, rows: NDArray[np.int64], ids: NDArray[np.int64], attributions: Floats, stamped: str
+) -> Table:
+    """Return prototypes of each class and the worst errors, with the words that weighed most in them."""
+    sureness = subject.predictions.probabilities[rows].max(axis=1)
+
+    def surest(members: NDArray[np.int64]) -> NDArray[np.int64]:
+        return members[np.argsort(-sureness[members], kind="stable")][:ROWS_SHOWN]
+
+    typical, worst, _ = shown_rows(subject, rows, surest, ROWS_SHOWN)
+    chosen = [(f"surest {name}", row) for name, row in typical] + [("worst error", row) for row in worst]
+    feature, classes = subject.schema.features[0], subject.schema.classes
+    table = []
+    for what, row in chosen:
+        order = np.argsort(-np.abs(attributions[row]), kind="stable")[:4]
+        weights = [
+            f"{feature.vocabulary[ids[row, place] - FIRST_WORD] if ids[row, place] >= FIRST_WORD else '(unknown)'} "
+            f"{attributions[row, place]:+.2f}"
+            for place in order
+            if ids[row, place] != PADDING
+        ]
+        text = str(subject.data.frame[feature.name].iloc[rows[row]])
+        table.append(
+            (
+                what,
+                text if len(text) <= 200 else f"{text[:199]}…",
+                classes[subject.labels[rows[row]]],
+                classes[subject.predictions.labels[rows[row]]],
+                float(sureness[row]),
+                ", ".join(weights),
+            )
+        )
+    return Table(
+        title="Single texts, and the words that weighed most in them",
+        note=f"{stamped}Chosen by how sure the model is: right ones of each class, and the worst errors.",
+        columns=(
+            Column(name="chosen as"),
+            Column(name="text"),
+            Column(name="label"),
+            Column(name="predicted"),
+            Column(name="probability", unit="rate"),
+            Column(name="words"),
+        ),
+        rows=tuple(table),
+    )

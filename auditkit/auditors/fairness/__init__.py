@@ -1,0 +1,1 @@
+"""Whom the model treats differently: gaps between groups, proxies, trade-offs, identity terms."""

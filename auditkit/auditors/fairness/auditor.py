@@ -1,0 +1,308 @@
+"""Whom the model treats differently: rates per group and the gaps between groups, by Fairlearn's definitions."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.auditors.fairness import conditional, impact_ratio
+from auditkit.engine.subject import Subject
+from auditkit.errors import InputError, closest
+from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
+from auditkit.stats import distances, inequality, scores
+from auditkit.stats.counts import Counts, crossings, suppression_note, tally
+from auditkit.stats.estimates import Breakdown
+from auditkit.stats.gaps import GAPS, gap_measurements, left_out_notes
+from auditkit.stats.jackknife import with_gap_replicates, with_rate_replicates
+from auditkit.stats.rates import RATES, overall_rate, rate_measurement
+from auditkit.tasks import multiclass, regression
+from auditkit.tasks.multilabel_audit import fairness_of_labels
+from auditkit.tasks.regression_audit import fairness_of_numbers
+
+CHARTED = {
+    "selection_rate": "Selection rate",
+    "true_positive_rate": "True positive rate",
+    "false_positive_rate": "False positive rate",
+}
+REFERRED = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
+"""The rates whose difference from a reference group is measured, where one is named."""
+PER_GROUP = (*RATES, "impact_ratio", "fisher_exact_p", "scoring_rate", "scoring_impact_ratio")
+CONDITIONAL = ("demographic_disparity", "conditional_demographic_disparity")
+BETWEEN = tuple(f"{name}_{part}" for name in inequality.INDICES for part in ("within", "between"))
+MOST_CONDITIONS = 1_000
+"""Legitimate columns may have so many combinations of values; a continuous one has to be put into ranges first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fairness:
+    """Rates per group and gaps between groups, for each sensitive column and their intersections.
+
+    `intersections` is the largest number of sensitive columns that are crossed with each other. `reference_group`
+    names a group of a column as `COLUMN=GROUP`, one a column at most: differences from it are then measured too.
+    `legitimate` names columns within whose values the groups' disparity is taken once more.
+    """
+
+    intersections: int = 2
+    reference_group: tuple[str, ...] = ()
+    legitimate: tuple[str, ...] = ()
+
+    requires: ClassVar = ("labels", "sensitive")
+    several_labels: ClassVar = True
+    measures: ClassVar = tuple(
+        f"fairness.{name}"
+        for name in (
+            *PER_GROUP,
+            *(f"{gap}_{kind}" for gap in GAPS for kind in ("difference", "ratio")),
+            *(f"{rate}_difference_from_reference" for rate in REFERRED),
+            "calibration_error_difference",
+            *distances.DISTANCES,
+            *inequality.INDICES,
+            *BETWEEN,
+            *CONDITIONAL,
+            *regression.GAPS,
+            *(f"{name}_difference" for name in regression.GAPS),
+        )
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a depth under 1, and a reference group without its column."""
+        if self.intersections < 1:
+            raise InputError(f"intersections must be at least 1, got {self.intersections}; 1 means no crossing.")
+        columns = [named.partition("=")[0] for named in self.reference_group]
+        for named in self.reference_group:
+            if not named.partition("=")[2]:
+                raise InputError(f"reference_group must be COLUMN=GROUP, got {named!r}.")
+        if len(set(columns)) != len(columns):
+            raise InputError(f"reference_group names two groups of one column: {', '.join(self.reference_group)}.")
+
+    def check(self, subject: Subject) -> None:
+        """Refuse reference groups and legitimate columns that are not there, or that the task has no use for."""
+        if subject.schema.task == "regression" and (self.reference_group or self.legitimate):
+            raise InputError("reference_group and legitimate compare selections, and a regression selects nobody.")
+        if subject.schema.task == "multilabel" and (self.reference_group or self.legitimate):
+            raise InputError("reference_group and legitimate compare one label, and a multilabel task has several.")
+        self._reference(subject)
+        self._check_legitimate(subject)
+
+    def audit(self, subject: Subject) -> Evidence:
+        """Count once over all sensitive columns, and read every breakdown off the table."""
+        if subject.schema.task == "regression":
+            return fairness_of_numbers(subject, self.intersections)
+        if subject.schema.task == "multilabel":
+            return fairness_of_labels(subject, self.intersections)
+        reference = self._reference(subject)
+        finest = confusion_counts(subject, subject.sensitive)
+        breakdowns = crossings(subject.sensitive, self.intersections)
+        binary = len(subject.schema.classes) == 2
+        evidence = _Parts(subject, [], [], [_selected_means(subject), *subject.scored_note] if binary else [])
+        if binary:
+            whole = finest.by(())
+            rates = [
+                overall_rate(whole, rate, "fairness", level=subject.conf_level) for rate in RATES if rate != "accuracy"
+            ]
+            everyone = ((),), np.zeros_like(subject.labels), subject.labels, subject.predictions.labels
+            evidence.measurements += with_rate_replicates(rates, *everyone)
+            unequal = inequality.inequality_measurements(whole, level=subject.conf_level)
+            evidence.measurements += with_gap_replicates(unequal, *everyone)
+        for done, columns in enumerate(breakdowns, 1):
+            counts = finest.by(columns)
+            if binary:
+                key = tuple(reference[column] for column in columns) if set(columns) <= set(reference) else None
+                self._binary(evidence, counts, key)
+            else:
+                evidence.add_one_against_rest(counts)
+            hidden = suppression_note(columns, counts.groups, counts.sizes, subject.min_group)
+            evidence.notes += [hidden] if hidden else []
+            subject.progress(done / len(breakdowns), " & ".join(columns))
+        kinds = ("slices", "table", "slice_table")
+        evidence.exhibits.sort(key=lambda exhibit: kinds.index(exhibit.kind))
+        return Evidence(measurements=evidence.measurements, exhibits=evidence.exhibits, notes=evidence.notes)
+
+    def _binary(self, evidence: _Parts, counts: Counts, reference: tuple[str, ...] | None) -> None:
+        subject = evidence.subject
+        columns, level, min_group = counts.columns, subject.conf_level, subject.min_group
+        own = [rate_measurement(counts, rate, level=level, min_group=min_group) for rate in RATES]
+        own.append(impact_ratio.impact_ratio_measurement(counts, level=level, min_group=min_group))
+        own.append(impact_ratio.fisher_measurement(counts, reference=reference, min_group=min_group))
+        scoring = _scoring_counts(subject, columns)
+        if scoring is not None:
+            own.append(impact_ratio.scoring_rate_measurement(scoring, level=level, min_group=min_group))
+            own.append(impact_ratio.impact_ratio_measurement(scoring, of="scoring", level=level, min_group=min_group))
+        if reference is not None:
+            own += [
+                impact_ratio.reference_measurement(counts, rate, reference, level=level, min_group=min_group)
+                for rate in REFERRED
+            ]
+        if self.legitimate:
+            conditioned = confusion_counts(subject, (*columns, *self.legitimate))
+            own.append(conditional.disparity_measurement(counts, (), level=level, min_group=min_group))
+            own.append(
+                conditional.disparity_measurement(conditioned, self.legitimate, level=level, min_group=min_group)
+            )
+        gaps = gap_measurements(counts, gaps=GAPS, level=level, min_group=min_group)
+        names, codes = subject.group_codes(columns)
+        decided = codes, subject.labels, subject.predictions.labels
+        if len(columns) == 1:
+            own = with_rate_replicates(own, names, *decided, min_group)
+        evidence.measurements += own
+        evidence.measurements += with_gap_replicates(gaps, names, *decided, min_group)
+        evidence.measurements += _score_gaps(subject, Breakdown(columns, names, codes, min_group))
+        unequal = inequality.inequality_measurements(counts, level=level, min_group=min_group)
+        evidence.measurements += with_gap_replicates(unequal, names, *decided, min_group)
+        evidence.notes += left_out_notes(counts, min_group)
+        by = " & ".join(columns)
+        for rate, title in CHARTED.items():
+            if len(columns) == 1 or rate == "selection_rate":
+                evidence.exhibits.append(
+                    SliceChart(title=f"{title} by {by}", measurement=f"fairness.{rate}", by=columns)
+                )
+        first = not any(exhibit.kind == "table" for exhibit in evidence.exhibits)
+        measured = {measurement.id.partition(".")[2]: measurement for measurement in own}
+        evidence.exhibits.append(
+            impact_ratio.impact_exhibit(counts, scoring, measured, explained=first, min_group=min_group)
+        )
+        evidence.exhibits.append(
+            SliceTable(
+                title=f"All rates by {by}",
+                measurements=tuple(measurement.id for measurement in own),
+                by=columns,
+            )
+        )
+
+    def _reference(self, subject: Subject) -> dict[str, str]:
+        reference = dict(named.split("=", 1) for named in self.reference_group)
+        for column, group in reference.items():
+            if column not in subject.sensitive:
+                raise InputError(
+                    f"reference_group: {column!r} is not a sensitive column{closest(column, subject.sensitive)}."
+                )
+            known = [key[0] for key in subject.group_codes((column,))[0]]
+            if group not in known:
+                raise InputError(f"reference_group: column {column} has no group {group!r}{closest(group, known)}.")
+        return reference
+
+    def _check_legitimate(self, subject: Subject) -> None:
+        columns = [str(column) for column in subject.data.frame.columns]
+        for column in self.legitimate:
+            if column not in columns:
+                raise InputError(f"legitimate column {column!r} is not in the data{closest(column, columns)}.")
+            if column in subject.sensitive:
+                raise InputError(f"legitimate column {column!r} is sensitive; a gap cannot be explained by itself.")
+        if self.legitimate:
+            count = len(subject.group_codes(self.legitimate)[0])
+            if count > MOST_CONDITIONS:
+                raise InputError(
+                    f"the legitimate columns {', '.join(self.legitimate)} have {count:,} combinations of values, and "
+                    f"at most {MOST_CONDITIONS:,} are compared; put continuous columns into ranges first."
+                )
+
+
+@dataclass
+class _Parts:
+    """What is found out on the way."""
+
+    subject: Subject
+    measurements: list[Measurement]
+    exhibits: list[Exhibit]
+    notes: list[str]
+
+    def add_one_against_rest(self, counts: Counts) -> None:
+        """Measure a breakdown of more than two classes: each class against the rest, and their mean."""
+        level, min_group = self.subject.conf_level, self.subject.min_group
+        by, columns = " & ".join(counts.columns), counts.columns
+        own = multiclass.rate_measurements(counts, level=level, min_group=min_group)
+        own.append(rate_measurement(counts, "accuracy", level=level, min_group=min_group))
+        labels, decisions = self.subject.labels, self.subject.predictions.labels
+        names, codes = self.subject.group_codes(columns)
+        gaps = multiclass.gap_measurements(
+            counts,
+            level=level,
+            min_group=min_group,
+            replicated=lambda found, code: with_gap_replicates(
+                found, names, codes, labels == code, decisions == code, min_group
+            ),
+        )
+        self.measurements += own + gaps
+        self.measurements += gap_measurements(counts, gaps=("accuracy",), level=level, min_group=min_group)
+        self.exhibits.append(SliceChart(title=f"Accuracy by {by}", measurement="fairness.accuracy", by=columns))
+        if len(columns) == 1:
+            self.exhibits.append(
+                SliceChart(
+                    title=f"Gap in selection between the groups of {by}, by class",
+                    note="How differently often each class is predicted for the groups.",
+                    measurement="fairness.demographic_parity_difference",
+                    by=(*columns, multiclass.CLASS),
+                )
+            )
+        for title, part in (("Rates", own), ("Gaps", gaps)):
+            self.exhibits.append(
+                SliceTable(
+                    title=f"{title} of each class by {by}",
+                    measurements=tuple(dict.fromkeys(m.id for m in part if m.by != columns)),
+                    by=(*columns, multiclass.CLASS),
+                )
+            )
+
+
+def _selected_means(subject: Subject) -> str:
+    schema = subject.schema
+    if subject.top_k is not None:
+        return f"Selected means being among the {subject.top_k:,} rows of the highest scores for {schema.classes[-1]}."
+    if subject.decisions is not None:
+        columns = ", ".join(subject.decisions.columns)
+        return f"Selected means decided for {schema.target} = {schema.classes[-1]}, by column {columns}."
+    how = ""
+    if subject.opened is not None:
+        what = "a score" if schema.output == "score" else "a probability"
+        how = f", at {what} of at least {schema.decision_threshold:g}"
+    return f"Selected means predicted {schema.target} = {schema.classes[-1]}{how}."
+
+
+def _scores(subject: Subject) -> NDArray[np.float64] | None:
+    predictions = subject.predictions
+    if predictions.ranking is not None:
+        return predictions.ranking
+    return None if predictions.class_probabilities is None else predictions.class_probabilities[:, -1]
+
+
+def _scoring_counts(subject: Subject, columns: tuple[str, ...]) -> Counts | None:
+    """Count which rows of each group score above the median of all; None without scores."""
+    values = _scores(subject)
+    if values is None:
+        return None
+    names, codes = subject.group_codes(columns)
+    return tally(columns, names, codes, subject.labels, impact_ratio.above_median(values), subject.schema.classes)
+
+
+def _score_gaps(subject: Subject, breakdown: Breakdown) -> list[Measurement]:
+    """Measure how far apart the groups' scores and their calibration lie."""
+    values, level, rows = _scores(subject), subject.conf_level, subject.scored_rows
+    if breakdown.codes is not None:
+        breakdown = dataclasses.replace(breakdown, codes=breakdown.codes[rows])
+    measurements = []
+    if values is not None:
+        measurements += distances.distance_measurements(values[rows], breakdown, level=level, seed=subject.seed)
+    if subject.predictions.class_probabilities is not None:
+        measurements.append(
+            distances.mean_gap_measurement(
+                "calibration_error_difference",
+                scores.calibration_error,
+                subject.labels[rows],
+                subject.predictions.class_probabilities[rows],
+                breakdown,
+                unit="rate_difference",
+                source="highest minus lowest expected calibration error (Guo et al. 2017) of a group",
+                level=level,
+            )
+        )
+    return measurements
+
+
+def confusion_counts(subject: Subject, columns: tuple[str, ...]) -> Counts:
+    """Tally the subject's labels and predictions over the groups of `columns`."""
+    names, codes = subject.group_codes(columns)
+    return tally(columns, names, codes, subject.labels, subject.predictions.labels, subject.schema.classes)

@@ -1,0 +1,95 @@
+"""Demographic disparity, as it is and among rows that are alike in columns named legitimate."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.evidence.measurement import Interval, Measurement, Slice
+from auditkit.stats.counts import Counts, group_name, suppressed
+from auditkit.stats.intervals import mid_p, simultaneous_level
+from auditkit.stats.rates import too_small
+
+SOURCE = "Wachter, Mittelstadt & Russell 2021 (share among the not selected minus share among the selected)"
+
+
+def disparity_measurement(
+    counts: Counts, conditions: tuple[str, ...], *, prefix: str = "fairness", level: float = 0.95, min_group: int = 10
+) -> Measurement:
+    """Return each group's share of the rows not selected minus its share of those selected: 0 is ideal, in [-1, 1].
+
+    `counts` are over the sensitive columns and then the `conditions`. With conditions the disparity is taken within
+    each combination of their values and averaged, weighted by rows: `prefix.conditional_demographic_disparity`.
+    Combinations in which all rows, or none, are selected compare nobody and are left out; the source says how many
+    rows that is. Without conditions it is `prefix.demographic_disparity`. The interval adds the squares of the
+    distances to the mid-P limits of all shares (MOVER).
+    """
+    columns = counts.columns[: len(counts.columns) - len(conditions)]
+    own = counts.by(columns)
+    shown = np.flatnonzero(~suppressed(own.sizes, min_group, own.groups))
+    strata = sorted({key[len(columns) :] for key in counts.groups})
+    place = {key: position for position, key in enumerate(strata)}
+    position = {key: number for number, key in enumerate(own.groups)}
+    decided = np.zeros((len(own.groups), len(strata), 2), dtype=np.int64)  # not selected, selected
+    for key, table in zip(counts.groups, counts.table, strict=True):
+        decided[position[key[: len(columns)]], place[key[len(columns) :]]] += table.sum(axis=0)
+    totals = decided.sum(axis=0)
+    compared = (totals > 0).all(axis=1)
+    weights = totals[compared].sum(axis=1) / max(int(totals[compared].sum()), 1)
+    reason = too_small(min_group) if len(shown) < 2 else None
+    if reason is None and not compared.any():
+        reason = "all rows, or none, are selected" + (" in every combination of the conditions" if conditions else "")
+    slices = []
+    each = simultaneous_level(level, len(shown))
+    for group in shown if reason is None else ():
+        mine = decided[group][compared]
+        shares = mine / totals[compared]
+        value = float((weights * (shares[:, 0] - shares[:, 1])).sum())
+        alone, together = (_interval(value, mine, totals[compared], weights, at, level) for at in (level, each))
+        if len(shown) > 1:
+            method = f"{together.method}, Sidak over {len(shown)} groups"
+            together = together.model_copy(update={"method": method})
+        slices.append(
+            Slice(
+                name=group_name(own.groups[group]),
+                value=value,
+                count=int(mine.sum()),
+                interval=alone,
+                simultaneous_interval=together,
+            )
+        )
+    left_out = int(totals[~compared].sum())
+    given = (
+        f", given {' & '.join(conditions)} ({int(compared.sum())} of {len(strata)} combinations" if conditions else ""
+    )
+    given += f"; {left_out:,} rows in the others compare nobody)" if conditions else ""
+    return Measurement(
+        id=f"{prefix}.conditional_demographic_disparity" if conditions else f"{prefix}.demographic_disparity",
+        by=columns,
+        unit="rate_difference",
+        better="neither",
+        count=int(totals[compared].sum()),
+        slices=tuple(slices),
+        source=SOURCE + given,
+        reason=reason,
+    )
+
+
+def _interval(
+    value: float,
+    mine: NDArray[np.int64],
+    totals: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    at: float,
+    level: float,
+) -> Interval:
+    shares = mine / totals
+    low, high = mid_p(mine, totals, at)
+    down = weights * np.hypot(shares[:, 0] - low[:, 0], high[:, 1] - shares[:, 1])
+    up = weights * np.hypot(high[:, 0] - shares[:, 0], shares[:, 1] - low[:, 1])
+    return Interval(
+        low=max(value - float(np.linalg.norm(down)), -1.0),
+        high=min(value + float(np.linalg.norm(up)), 1.0),
+        level=level,
+        method="MOVER with mid-P limits of weight 0.6",
+    )

@@ -1,0 +1,299 @@
+"""How a text's score moves when the words that name a group of people in it are swapped for another group's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from auditkit.auditors.fairness.term_groups import SLOT, TermGroups, check_term_groups, shipped_term_groups
+from auditkit.engine.subject import Subject
+from auditkit.errors import InputError, NotRun
+from auditkit.evidence.measurement import (
+    Column,
+    Evidence,
+    Exhibit,
+    Facts,
+    Interval,
+    Measurement,
+    Slice,
+    SliceChart,
+    Table,
+)
+from auditkit.models.predict import predict
+from auditkit.schema.text import cased_words
+from auditkit.stats.intervals import proportion_interval, simultaneous_level
+from auditkit.stats.paired import differences_from_mean, paired_gap
+
+Floats = NDArray[np.float64]
+
+SOURCE = "Kiritchenko & Mohammad 2018, arXiv:1805.04508; Garg et al. 2019, arXiv:1809.10610"
+T_METHOD = "Student's t over {} that are scored once for each group"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The texts whose versions the model can tell apart: their positions, (texts,), and scores, (texts, groups).
+
+    `clusters`, (texts,), numbers what belongs together: an interval is over clusters.
+    """
+
+    positions: NDArray[np.int64]
+    scores: Floats
+    clusters: NDArray[np.int64]
+
+    def means(self) -> Floats:
+        """Return the mean scores of the texts that belong together: (clusters, groups)."""
+        found = [self.scores[self.clusters == cluster].mean(axis=0) for cluster in np.unique(self.clusters)]
+        return np.array(found).reshape(-1, self.scores.shape[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityTerms:
+    """Swaps names, genders and origins in templates and in at most `rows` audited texts, and measures the score.
+
+    `terms` adds attributes to those that auditkit ships, or replaces one of the same name; each is a table of a
+    `source`, `groups` with as many terms each, and `templates` (auditkit/auditors/fairness/term_groups.toml).
+    """
+
+    rows: int = 2000
+    terms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    requires: ClassVar = ("model",)
+    measures: ClassVar = tuple(
+        f"identity_terms.{name}"
+        for name in (
+            "template_score_difference",
+            "template_score_gap",
+            "sentence_score_difference",
+            "sentence_score_gap",
+            "decision_flip_rate",
+            "known_term_rate",
+        )
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a sample of nothing, and terms that do not match."""
+        if self.rows < 1:
+            raise InputError(f"rows must be at least 1, got {self.rows}.")
+        check_term_groups(self.terms)
+
+    def audit(self, subject: Subject) -> Evidence:
+        """Score every version of the templates and of the audited texts that hold a term."""
+        schema = subject.schema
+        if schema.kind != "text":
+            raise NotRun("the model reads no texts, whose words could be swapped")
+        if schema.task != "binary":
+            raise NotRun("it compares the score of a positive class, which only a model of two classes has")
+        _ = subject.predictions.probabilities  # a model without probabilities is not run, with that reason
+        chosen = np.random.default_rng(subject.seed).permutation(len(subject.labels))
+        texts = subject.data.frame[schema.features[0].name].iloc[chosen]
+        tokens = [cased_words(text) if isinstance(text, str) else [] for text in texts]
+        measurements: list[Measurement] = []
+        exhibits: list[Exhibit] = []
+        notes: list[str] = []
+        facts: list[tuple[str, str]] = []
+        for attribute, groups in check_term_groups({**shipped_term_groups(), **self.terms}).items():
+            filled = groups.filled()
+            templates = _scored(subject, groups, [text.tokens for text in filled], [text.cluster for text in filled])
+            holding = [text for text in tokens if groups.places(text[: schema.features[0].length])]
+            sentences = _scored(subject, groups, holding[: self.rows], range(len(holding[: self.rows])))
+            found = [
+                *_measured("template", attribute, groups, templates, subject, least=2),
+                *_measured("sentence", attribute, groups, sentences, subject, least=subject.min_group),
+                _flips(attribute, sentences, subject),
+                _known(attribute, groups, subject),
+            ]
+            measurements += found
+            exhibits += _charts(attribute, found)
+            if len(templates.scores):
+                exhibits.append(_templates_table(attribute, groups, [text.template for text in filled], templates))
+            facts.append((attribute.capitalize(), _said(groups, templates, sentences, len(holding))))
+            if len(holding) > self.rows:
+                notes.append(
+                    f"A seeded sample of {self.rows:,} of {len(holding):,} texts with terms of {attribute} is compared."
+                )
+        exhibits.append(
+            Facts(
+                title="Which texts were compared",
+                note="Only texts whose versions the model can tell apart: a term that its vocabulary does not hold is "
+                "read as an unknown word.",
+                rows=tuple(facts),
+            )
+        )
+        return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+
+
+def _scored(subject: Subject, groups: TermGroups, texts: Sequence[Sequence[str]], clusters: Sequence[int]) -> Scored:
+    """Score each version of texts, given as tokens, where the model sees a difference between them."""
+    schema, count = subject.schema, len(groups.groups)
+    rewritten = [" ".join(version) for text in texts for version in groups.versions(text)]
+    inputs = schema.encode(pd.DataFrame({schema.features[0].name: rewritten}, dtype=object))
+    by_text = inputs.reshape(len(texts), count, schema.features[0].length)
+    kept = np.flatnonzero((by_text != by_text[:, :1]).any(axis=(1, 2)))
+    if not len(kept):
+        return Scored(kept, np.zeros((0, count)), kept)
+    predictions = predict(
+        subject.model.module,
+        by_text[kept].reshape(len(kept) * count, -1),
+        schema,
+        device=subject.device,
+        progress=subject.progress,
+    )
+    return Scored(kept, predictions.scores.reshape(len(kept), count), np.asarray(clusters, dtype=np.int64)[kept])
+
+
+def _measured(
+    what: str, attribute: str, groups: TermGroups, scored: Scored, subject: Subject, *, least: int
+) -> list[Measurement]:
+    """Return by how much each group's score differs from the mean of all groups, and the largest gap of two groups."""
+    level, names = subject.conf_level, list(groups.groups)
+    units = scored.means()
+    over = "terms or templates" if what == "template" else "audited texts"
+    reason = None
+    if len(units) < max(least, 2):
+        reason = f"the model can tell the versions of only {len(units)} {over} apart"
+    slices: list[Slice] = []
+    interval = compared = None
+    value: float | None = None
+    if reason is None:
+        method = T_METHOD.format(over)
+        value_of, low, high = differences_from_mean(units, level)
+        _, wide_low, wide_high = differences_from_mean(units, simultaneous_level(level, len(names)))
+        slices = [
+            Slice(
+                name=name,
+                value=float(value_of[place]),
+                count=len(scored.scores),
+                interval=Interval(low=float(low[place]), high=float(high[place]), level=level, method=method),
+                simultaneous_interval=Interval(
+                    low=float(wide_low[place]),
+                    high=float(wide_high[place]),
+                    level=level,
+                    method=f"{method}, Sidak over {len(names)} groups",
+                ),
+            )
+            for place, name in enumerate(names)
+        ]
+        gap = paired_gap(units, level)
+        value = gap.value
+        pairs = len(names) * (len(names) - 1) // 2
+        family = f", Bonferroni over {pairs} pairs" if pairs > 1 else ""
+        interval = Interval(low=gap.low, high=gap.high, level=level, method=method + family)
+        compared = names[gap.lowest], names[gap.highest]
+    return [
+        Measurement(
+            id=f"identity_terms.{what}_score_gap",
+            by=(attribute,),
+            value=value,
+            unit="rate_difference",
+            better="lower",
+            count=len(scored.scores),
+            interval=interval,
+            compared=compared,
+            source=SOURCE,
+            reason=reason,
+        ),
+        Measurement(
+            id=f"identity_terms.{what}_score_difference",
+            by=(attribute,),
+            unit="rate_difference",
+            better="neither",
+            count=len(scored.scores),
+            slices=tuple(slices),
+            source=SOURCE,
+            reason=reason,
+        ),
+    ]
+
+
+def _flips(attribute: str, sentences: Scored, subject: Subject) -> Measurement:
+    """Return `identity_terms.decision_flip_rate`: how often some swap changes the decision on an audited text."""
+    count = len(sentences.scores)
+    enough = count >= max(subject.min_group, 1)
+    positive = sentences.scores >= subject.decision_threshold
+    flipped = int((positive != positive[:, :1]).any(axis=1).sum())
+    interval = None
+    if enough:
+        low, high = proportion_interval(flipped, count, subject.conf_level)
+        interval = Interval(
+            low=float(low), high=float(high), level=subject.conf_level, method="Wilson or Clopper-Pearson"
+        )
+    return Measurement(
+        id="identity_terms.decision_flip_rate",
+        by=(attribute,),
+        value=flipped / count if enough else None,
+        unit="rate",
+        better="lower",
+        count=count,
+        interval=interval,
+        source=SOURCE,
+        reason=None if enough else f"the model can tell the versions of only {count} audited texts apart",
+    )
+
+
+def _known(attribute: str, groups: TermGroups, subject: Subject) -> Measurement:
+    """Return `identity_terms.known_term_rate`: the share of each group's terms that the model's vocabulary holds."""
+    vocabulary = set(subject.schema.features[0].vocabulary)
+    slices = []
+    for name, terms in groups.groups.items():
+        listed = {term.lower() for term in terms}
+        rate = len(listed & vocabulary) / len(listed)
+        exact = Interval(low=rate, high=rate, level=subject.conf_level, method="exact: a count of terms")
+        slices.append(Slice(name=name, value=rate, count=len(listed), interval=exact, simultaneous_interval=exact))
+    return Measurement(
+        id="identity_terms.known_term_rate",
+        by=(attribute,),
+        unit="rate",
+        better="neither",
+        count=sum(part.count for part in slices),
+        slices=tuple(slices),
+        source="in-house: the model reads all terms that its vocabulary does not hold alike",
+    )
+
+
+CHARTS = {
+    "identity_terms.template_score_difference": (
+        "Made-up texts: the score by terms of {}, less the mean of all groups",
+        "The same templates with each group's terms. Zero is no difference.",
+    ),
+    "identity_terms.sentence_score_difference": (
+        "Audited texts: the score by terms of {}, less the mean of all groups",
+        "The same texts, rewritten with each group's terms. Zero is no difference.",
+    ),
+}
+
+
+def _charts(attribute: str, found: Sequence[Measurement]) -> list[Exhibit]:
+    charts: list[Exhibit] = []
+    for measurement in found:
+        if measurement.id in CHARTS and measurement.slices:
+            title, note = CHARTS[measurement.id]
+            charts.append(
+                SliceChart(title=title.format(attribute), note=note, measurement=measurement.id, by=measurement.by)
+            )
+    return charts
+
+
+def _templates_table(attribute: str, groups: TermGroups, templates: Sequence[str], scored: Scored) -> Table:
+    """Return the mean score of each template by group, over the terms that were put into it."""
+    rows: dict[str, list[Floats]] = {}
+    for position, scores in zip(scored.positions, scored.scores, strict=True):
+        rows.setdefault(templates[position], []).append(scores)
+    return Table(
+        title=f"Made-up texts by {attribute}",
+        note=f"The mean score of each template with each group's terms; {SLOT} stands for each term in turn.",
+        columns=(Column(name="template"), *(Column(name=name, unit="rate") for name in groups.groups)),
+        rows=tuple((template, *(float(mean) for mean in np.mean(scores, axis=0))) for template, scores in rows.items()),
+    )
+
+
+def _said(groups: TermGroups, templates: Scored, sentences: Scored, holding: int) -> str:
+    return (
+        f"{len(templates.scores):,} made-up texts; {len(sentences.scores):,} of {holding:,} audited texts that hold "
+        f"a term. Terms: {groups.source}."
+    )

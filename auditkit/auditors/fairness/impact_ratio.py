@@ -1,0 +1,290 @@
+"""Who is selected how often, against the group that is selected most: impact ratios, and Fisher's exact test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from auditkit.auditors.fairness.local_law_144 import ImpactTable, impact_table
+from auditkit.evidence.measurement import Column, Interval, Measurement, Slice, Table
+from auditkit.stats.counts import Counts, group_name, suppressed
+from auditkit.stats.intervals import newcombe, ratio_to_highest_interval
+from auditkit.stats.rates import point, rate, rate_measurement, successes_and_trials, too_small
+
+FOUR_FIFTHS = 0.8
+MISSING = "(missing)"
+PAIRS_METHOD = "Donner-Zou with mid-P limits of weight 0.6"
+Key = tuple[str, ...]
+
+
+def known_groups(counts: Counts, min_group: int) -> NDArray[np.intp]:
+    """Return the positions of the groups that are shown and whose category is known in every column."""
+    shown = ~suppressed(counts.sizes, min_group, counts.groups)
+    return np.flatnonzero(shown & np.array([MISSING not in key for key in counts.groups], dtype=bool))
+
+
+def impact_ratio_measurement(
+    counts: Counts,
+    *,
+    of: str = "selection",
+    prefix: str = "fairness",
+    level: float = 0.95,
+    min_group: int = 10,
+) -> Measurement:
+    """Return each group's selection rate over the highest group's, as `prefix.impact_ratio`: 1 is ideal.
+
+    As in New York City's Local Law 144 (6 RCNY 5-301) and the four-fifths rule (29 CFR 1607.4(D)); neither makes
+    a number a pass. Rows of an unknown category are no group. The intervals hold for all groups at once, the choice
+    of the highest included. With `of="scoring"` the table counts rows above the median score, not selected ones,
+    and the id is `prefix.scoring_impact_ratio`.
+    """
+    known = known_groups(counts, min_group)
+    successes, trials = successes_and_trials(counts.table[known], "selection_rate")
+    slices, reason = [], None
+    if len(known) < 2:
+        reason = too_small(min_group)
+    elif not successes.any():
+        reason = "no group has anyone selected, and 0 / 0 is no ratio"
+    else:
+        rates = [point(counts.table[group], "selection_rate") for group in known]
+        low, high = ratio_to_highest_interval(successes, trials, level)
+        family = f", studentised range over {len(known)} groups" if len(known) > 2 else ""
+        for position, group in enumerate(known):
+            value = rates[position] / max(rates)
+            interval = Interval(
+                low=min(float(low[position]), value),
+                high=max(float(high[position]), value),
+                level=level,
+                method=PAIRS_METHOD + family,
+            )
+            slices.append(
+                Slice(
+                    name=group_name(counts.groups[group]),
+                    value=value,
+                    count=int(trials[position]),
+                    interval=interval,
+                    simultaneous_interval=interval,
+                )
+            )
+    return Measurement(
+        id=f"{prefix}.impact_ratio" if of == "selection" else f"{prefix}.{of}_impact_ratio",
+        by=counts.columns,
+        unit="ratio",
+        better="higher",
+        count=int(trials.sum()),
+        slices=tuple(slices),
+        source=f"6 RCNY 5-301 ({of} rate over the highest)",
+        reason=reason,
+    )
+
+
+def scoring_rate_measurement(
+    counts: Counts, *, prefix: str = "fairness", level: float = 0.95, min_group: int = 10
+) -> Measurement:
+    """Return the share of each group whose score is strictly above the median of all rows (6 RCNY 5-301).
+
+    `counts` hold, as predictions, whether a row's score is above the median.
+    """
+    measurement = rate_measurement(counts, "selection_rate", prefix=prefix, level=level, min_group=min_group)
+    source = "6 RCNY 5-301: share of the group above the median score of all rows"
+    return measurement.model_copy(update={"id": f"{prefix}.scoring_rate", "source": source})
+
+
+def fisher_measurement(
+    counts: Counts, *, reference: Key | None = None, prefix: str = "fairness", min_group: int = 10
+) -> Measurement:
+    """Return Fisher's exact p (two-sided) of each group's selection against that of the reference group.
+
+    Without a `reference`, against the group with the highest rate. The p values are of one comparison each: they
+    allow neither for their number nor for the choice of the highest group.
+    """
+    known = known_groups(counts, min_group)
+    successes, trials = successes_and_trials(counts.table[known], "selection_rate")
+    keys = [counts.groups[group] for group in known]
+    slices: list[Slice] = []
+    reason = too_small(min_group) if len(known) < 2 else None
+    if reference is not None and reference not in keys:
+        reason = f"the reference group {group_name(reference)} is not among the groups that are shown"
+    if reason is None:
+        against = keys.index(reference) if reference is not None else int(np.argmax(successes / trials))
+        for position, key in enumerate(keys):
+            if position != against:
+                two = [[successes[place], trials[place] - successes[place]] for place in (position, against)]
+                p = float(stats.fisher_exact(np.array(two)).pvalue)
+                count = int(trials[position] + trials[against])
+                slices.append(Slice(name=group_name(key), value=min(p, 1.0), count=count))
+        source = f"scipy.stats.fisher_exact, two-sided, against {group_name(keys[against])}; not adjusted"
+    return Measurement(
+        id=f"{prefix}.fisher_exact_p",
+        by=counts.columns,
+        unit="number",
+        better="neither",
+        count=int(trials.sum()),
+        slices=tuple(slices),
+        source=source if reason is None else "scipy.stats.fisher_exact",
+        reason=reason,
+    )
+
+
+def reference_measurement(
+    counts: Counts, name: str, reference: Key, *, prefix: str = "fairness", level: float = 0.95, min_group: int = 10
+) -> Measurement:
+    """Return each group's rate minus the reference group's: `prefix.NAME_difference_from_reference`, ideal 0.
+
+    Newcombe's interval for each group, and one at Bonferroni's level over all groups but the reference.
+    """
+    definition = rate(name)
+    shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
+    successes, trials = successes_and_trials(counts.table[shown], name)
+    keys = [counts.groups[group] for group in shown]
+    enough = trials >= max(min_group, 1)
+    slices: list[Slice] = []
+    reason = None
+    if reference not in keys or not enough[keys.index(reference)]:
+        needed = f" with {definition.needed}" if definition.needed else ""
+        reason = f"the reference group {group_name(reference)} has fewer than {min_group} rows{needed}, or is not shown"
+    else:
+        against = keys.index(reference)
+        family = int(enough.sum()) - 1
+        base = point(counts.table[shown[against]], name)
+        for position, key in enumerate(keys):
+            if position == against:
+                continue
+            if not enough[position]:
+                why = f"fewer than {min_group} rows with {definition.needed} in this group"
+                slices.append(Slice(name=group_name(key), value=None, count=int(trials[position]), reason=why))
+                continue
+            ends = []
+            for each, among in ((level, 1), (1 - (1 - level) / family, family)):
+                low, high = newcombe(successes[position], trials[position], successes[against], trials[against], each)
+                method = "Newcombe with mid-P limits of weight 0.6" + (
+                    f", Bonferroni over {among} groups" if among > 1 else ""
+                )
+                ends.append(Interval(low=float(low), high=float(high), level=level, method=method))
+            slices.append(
+                Slice(
+                    name=group_name(key),
+                    value=point(counts.table[shown[position]], name) - base,
+                    count=int(trials[position] + trials[against]),
+                    interval=ends[0],
+                    simultaneous_interval=ends[1],
+                )
+            )
+        reason = None if slices else too_small(min_group)
+    return Measurement(
+        id=f"{prefix}.{name}_difference_from_reference",
+        by=counts.columns,
+        unit="rate_difference",
+        better="neither",
+        count=int(trials.sum()),
+        slices=tuple(slices),
+        source=f"{definition.source} minus that of {group_name(reference)}",
+        reason=reason,
+    )
+
+
+def _tabled(counts: Counts, min_group: int) -> ImpactTable:
+    shown = ~suppressed(counts.sizes, min_group, counts.groups)
+    selected = counts.table[:, :, 1].sum(axis=1)
+    return impact_table(
+        counts.columns,
+        [
+            (group_name(key), int(selected[group]) if shown[group] else None, int(counts.sizes[group]))
+            for group, key in enumerate(counts.groups)
+        ],
+        unknown=(MISSING,),
+    )
+
+
+def impact_exhibit(
+    selection: Counts,
+    scoring: Counts | None,
+    measured: Mapping[str, Measurement],
+    *,
+    explained: bool = True,
+    min_group: int = 10,
+) -> Table:
+    """Return the table that a Local Law 144 bias audit publishes for one breakdown, with intervals and Fisher's p.
+
+    `measured` are the measurements of this breakdown by the last part of their id. Groups that are hidden are
+    counted in one line; the unknown are counted below, and take no part. `explained` says in the note what
+    the columns mean.
+    """
+    table = _tabled(selection, min_group)
+    above = {row.category: row for row in _tabled(scoring, min_group).rows} if scoring is not None else {}
+    ratios = {part.name: part for part in measured["impact_ratio"].slices}
+    p_values = {part.name: part.value for part in measured["fisher_exact_p"].slices}
+    columns = [
+        Column(name=selection.columns[0] if len(selection.columns) == 1 else " & ".join(selection.columns)),
+        Column(name="n", unit="rows"),
+        Column(name="Share of rows", unit="rate"),
+        Column(name="Selected", unit="rows"),
+        Column(name="Selection rate", unit="rate"),
+        Column(name="Impact ratio", unit="ratio"),
+        Column(name="Interval (all at once)"),
+        Column(name="Against four fifths"),
+        Column(name="Fisher's exact p", unit="number"),
+    ]
+    if above:
+        columns += [Column(name="Scoring rate", unit="rate"), Column(name="Scoring impact ratio", unit="ratio")]
+    rows: list[tuple[str | float | None, ...]] = []
+    hidden_count = hidden_rows = 0
+    for row in table.rows:
+        if row.selected_count is None:
+            hidden_count, hidden_rows = hidden_count + 1, hidden_rows + row.applicant_count
+            continue
+        part = ratios.get(row.category)
+        interval = part.interval if part else None
+        values: list[str | float | None] = [
+            row.category,
+            row.applicant_count,
+            row.share,
+            row.selected_count,
+            row.rate,
+            row.impact_ratio,
+            f"{interval.low:.3f} to {interval.high:.3f}" if interval else None,
+            _against_four_fifths(row.impact_ratio, interval),
+            _shown_p(p_values.get(row.category)),
+        ]
+        if above:
+            other = above[row.category]
+            values += [other.rate, other.impact_ratio]
+        rows.append(tuple(values))
+    small = [row.category for row in table.rows if row.small and row.selected_count is not None]
+    note = ""
+    if explained:
+        note = (
+            "Each rate over the highest one, as in New York City's Local Law 144 (6 RCNY 5-301), which sets no limit; "
+            "four fifths is a rule of thumb (29 CFR 1607.4(D)). Fisher's p is for one comparison, "
+            f"{measured['fisher_exact_p'].source.partition('two-sided, ')[2].partition(';')[0] or 'not made'}. "
+        )
+        note += "Scoring rate: the share above the median score of all rows. " if above else ""
+    note += f"Unknown category: {table.unknown_count:,} rows, outside the ratios."
+    note += f" Under 2 % of the rows: {', '.join(small)}; these may be left out with a justification." if small else ""
+    note += f" Not shown: {hidden_count} categories ({hidden_rows:,} rows)." if hidden_count else ""
+    return Table(
+        title=f"Selection and impact ratios by {' & '.join(selection.columns)}",
+        note=note,
+        columns=tuple(columns),
+        rows=tuple(rows),
+    )
+
+
+def _shown_p(p_value: float | None) -> str | float | None:
+    return "< 0.0001" if p_value is not None and p_value < 1e-4 else p_value
+
+
+def _against_four_fifths(value: float | None, interval: Interval | None) -> str | None:
+    if value is None or interval is None:
+        return None
+    side = "below" if value < FOUR_FIFTHS else "not below"
+    settled = interval.high < FOUR_FIFTHS or interval.low >= FOUR_FIFTHS
+    return side if settled else f"{side} (not settled)"
+
+
+def above_median(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return 1 for each score strictly above the median of all, else 0: int64, (rows,)."""
+    return (scores > np.median(scores)).astype(np.int64)

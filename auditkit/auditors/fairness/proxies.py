@@ -1,0 +1,119 @@
+"""Which columns stand in for a sensitive one: how well the model's other inputs give each row's group away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from auditkit.data.groups import GroupedColumn, grouped_columns
+from auditkit.engine.subject import Subject
+from auditkit.errors import NotRun
+from auditkit.evidence.measurement import Evidence, Exhibit, Interval, Measurement, Slice, SliceChart
+from auditkit.progress import part_of
+from auditkit.stats.intervals import simultaneous_level
+from auditkit.stats.proxies import MODEL, Proxies, find_proxies
+from auditkit.stats.ranking import RocAuc, roc_auc_interval
+
+LISTED = 12
+"""How many columns a report lists: those that give the group away best."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyColumns:
+    """How well the model's other inputs predict each sensitive column, together and each alone."""
+
+    requires: ClassVar = ("sensitive",)
+    several_labels: ClassVar = True
+    measures: ClassVar = ("proxies.roc_auc", "proxies.column_roc_auc")
+
+    def audit(self, subject: Subject) -> Evidence:
+        """Predict every sensitive column from the features without it."""
+        frame = subject.data.frame
+        features = [feature.name for feature in subject.schema.features if feature.name in frame.columns]
+        columns, omitted = grouped_columns(frame[features], quantiles=20)
+        if not columns:
+            raise NotRun("the model reads no columns of the data whose values could be told apart")
+        measurements: list[Measurement] = []
+        exhibits: list[Exhibit] = []
+        notes = [
+            f"Columns together: {MODEL}, which learns on one random half of the rows and is judged on the other. "
+            "Columns alone: the shares of the groups at each value, counted and judged in the same way."
+        ]
+        for place, sensitive in enumerate(subject.sensitive):
+            others = [column for column in columns if column.name != sensitive]
+            _, codes = subject.group_codes((sensitive,))
+            found = find_proxies(
+                [column.codes for column in others],
+                [column.ordered for column in others],
+                codes,
+                seed=subject.seed,
+                min_group=subject.min_group,
+                progress=part_of(
+                    subject.progress, place / len(subject.sensitive), (place + 1) / len(subject.sensitive)
+                ),
+            )
+            measurements += _measurements(sensitive, others, found, subject)
+            if found is None:
+                continue
+            exhibits.append(
+                SliceChart(
+                    title=f"Columns that give {sensitive} away",
+                    note=f"Each column alone, the {min(LISTED, len(others))} best of {len(others)}: 0.5 is a coin, 1 "
+                    "is certainty.",
+                    measurement="proxies.column_roc_auc",
+                    by=(sensitive,),
+                )
+            )
+            notes.append(f"{sensitive}: learnt on {found.fitted_count:,} rows, judged on {found.judged_count:,}.")
+        if omitted:
+            notes.append(f"Left out, for too many different texts: {', '.join(omitted)}.")
+        return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+
+
+def _measurements(
+    sensitive: str, columns: list[GroupedColumn], found: Proxies | None, subject: Subject
+) -> list[Measurement]:
+    if found is None:
+        reason = f"fewer than two groups have at least {subject.min_group} rows in each half"
+        return [
+            Measurement(id=id, by=(sensitive,), unit="number", better="lower", count=0, source=MODEL, reason=reason)
+            for id in ProxyColumns.measures
+        ]
+    level = subject.conf_level
+    each = simultaneous_level(level, len(columns))
+    best = sorted(zip(columns, found.alone, strict=True), key=lambda pair: -pair[1].value)[:LISTED]
+    return [
+        Measurement(
+            id="proxies.roc_auc",
+            by=(sensitive,),
+            value=found.together.value,
+            unit="number",
+            better="lower",
+            count=found.judged_count,
+            interval=_interval(found.together, level, level),
+            source=f"{MODEL}, on held-out rows",
+        ),
+        Measurement(
+            id="proxies.column_roc_auc",
+            by=(sensitive,),
+            unit="number",
+            better="lower",
+            count=found.judged_count,
+            slices=tuple(
+                Slice(
+                    name=column.name,
+                    value=area.value,
+                    count=found.judged_count,
+                    interval=_interval(area, level, level),
+                    simultaneous_interval=_interval(area, each, level, f", Sidak over {len(columns)} columns"),
+                )
+                for column, area in best
+            ),
+            source="shares of the groups at each value, on held-out rows",
+        ),
+    ]
+
+
+def _interval(area: RocAuc, level: float, stated: float, family: str = "") -> Interval:
+    low, high, method = roc_auc_interval(area, level)
+    return Interval(low=low, high=high, level=stated, method=method + family)

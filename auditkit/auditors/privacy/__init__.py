@@ -1,0 +1,1 @@
+"""What the model gives away: membership and attribute attacks, copies, private retraining."""

@@ -1,0 +1,195 @@
+"""What a differentially private model would cost, and whom: retraining under DP-SGD, judged beside the original."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ValidationError
+
+from auditkit.auditors.privacy.canary_audit import (
+    AUDITED,
+    BLACK_BOX,
+    EXCESS,
+    attack_claim,
+    claim_measurements,
+    claims_table,
+    ledger_facts,
+)
+from auditkit.auditors.privacy.comparison import MEASURED_GAPS, ORIGINAL, Runs, budgets_of, exhibits_of, measurements_of
+from auditkit.auditors.privacy.comparison_regression import MEASURED, exhibits_of_numbers, measurements_of_numbers
+from auditkit.engine.subject import Subject
+from auditkit.errors import InputError, NotRun
+from auditkit.evidence.measurement import Evidence, Facts
+from auditkit.models.formats.exported import program_in
+from auditkit.models.predict import predict
+from auditkit.progress import part_of
+from auditkit.training.dp.accounting import Ledger, require_epsilon, require_tuning_runs
+from auditkit.training.dp.clipping import Clipping, require_clipping
+from auditkit.training.dp.dp_sgd import disclosed, fit_private
+from auditkit.training.fit import has_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Privacy:
+    """Retrain the same architecture from fresh weights with DP-SGD at each `epsilon`, and compare.
+
+    `delta` of None takes the one that the ledger states; it must lie below 1 / training rows. With `seeds` of three
+    or more each retraining is repeated, and the intervals cover the luck of training too. To test the claim, each
+    retraining is made once more with that many `canaries` in it; 0 leaves the claim untested. `clipping` of auto takes
+    the fastest way that is right for the network. `tuning_runs` is how many earlier private runs on these rows, at
+    most as costly as the dearest here, led to these settings.
+    """
+
+    epsilon: tuple[float, ...] = (3.0,)
+    delta: float | None = None
+    seeds: int = 1
+    canaries: int = 0
+    clipping: Clipping = "auto"
+    tuning_runs: int = 0
+
+    requires: ClassVar = ("model", "training", "labels")
+    measures: ClassVar = (
+        "privacy.epsilon",
+        "privacy.epsilon_of_all_runs",
+        "privacy.accuracy",
+        "privacy.accuracy_loss",
+        "privacy.calibration_error",
+        AUDITED,
+        BLACK_BOX,
+        EXCESS,
+        *MEASURED_GAPS,
+        *(f"privacy.{name}" for name in MEASURED),
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse an epsilon that no mechanism can have, and the same one twice."""
+        if not self.epsilon:
+            raise InputError("epsilon must name at least one value; pass --epsilon 3.")
+        for value in self.epsilon:
+            require_epsilon(value)
+        for smaller, larger in itertools.pairwise(sorted(self.epsilon)):
+            if smaller == larger:
+                raise InputError(f"epsilon {smaller} is given twice; name each value once.")
+        require_clipping(self.clipping)
+        if self.seeds not in range(1, 101):
+            raise InputError(f"seeds must be from 1 to 100, got {self.seeds}; pass --seeds 3.")
+        if self.canaries and self.canaries not in range(10, 10_001):
+            raise InputError(f"canaries must be 0 or from 10 to 10,000, got {self.canaries}; pass --canaries 1000.")
+        require_tuning_runs(self.tuning_runs)
+
+    def audit(self, subject: Subject) -> Evidence:
+        """Retrain at each epsilon, predict the audited rows, and set the results side by side."""
+        inputs, labels = subject.training_inputs, subject.training_labels
+        if inputs is None or labels is None:
+            raise NotRun("no training data; pass --train-dataset FILE")
+        labels = subject.schema.standardised(labels)
+        output = subject.schema.output
+        if not has_loss(output):
+            raise NotRun("the model gives scores that are no probabilities: there is no loss to train it by")
+        said = disclosed(subject.model, "fresh, drawn by seed; never those that saw the data without privacy")
+        ledgers: dict[str, list[Ledger]] = {}
+        runs: Runs = {ORIGINAL: [subject.predictions]}
+        run_count = len(self.epsilon) * self.seeds
+        retrained = self.seeds / (self.seeds + bool(self.canaries))
+        retraining, testing = part_of(subject.progress, 0, retrained), part_of(subject.progress, retrained, 1)
+        for index, (epsilon, seed) in enumerate(itertools.product(self.epsilon, range(self.seeds))):
+            name = f"epsilon {epsilon:g}"
+            module = subject.model.fresh(subject.seed + seed)
+            ledger = fit_private(
+                module,
+                inputs,
+                labels,
+                epsilon=epsilon,
+                delta=self.delta,
+                seed=subject.seed + seed,
+                device=subject.device,
+                output=output,
+                clipping=self.clipping,
+                tuning_runs=self.tuning_runs,
+                progress=part_of(retraining, index / run_count, (index + 1) / run_count, f"{name}: "),
+                **said,
+            )
+            ledgers.setdefault(name, []).append(ledger)
+            predictions = subject.selected(predict(module, subject.inputs, subject.schema, device=subject.device))
+            runs.setdefault(name, []).append(predictions)
+        tested = {
+            name: attack_claim(
+                subject,
+                inputs,
+                labels,
+                output,
+                parts[0],
+                canary_count=self.canaries,
+                bound_count=2 * len(ledgers),
+                progress=part_of(testing, index / len(ledgers), (index + 1) / len(ledgers)),
+            )
+            for index, (name, parts) in enumerate(ledgers.items() if self.canaries else ())
+        }
+        targets = {name: parts[0].target_epsilon for name, parts in ledgers.items()}
+        regression = output == "value"
+        worth = measurements_of_numbers(subject, runs) if regression else measurements_of(subject, runs)
+        picture = exhibits_of_numbers if regression else exhibits_of
+        all_runs = [*itertools.chain(*ledgers.values()), *(part.ledger for part in tested.values())]
+        budgets = budgets_of(ledgers, all_runs)
+        exhibits = picture(subject, runs, targets, worth)
+        exhibits += [ledger_facts(name, parts[0], all_runs) for name, parts in ledgers.items()]
+        exhibits += _own_ledger(subject)
+        if tested:
+            exhibits.append(claims_table(tested, subject.conf_level))
+        return Evidence(
+            measurements=[*budgets, *worth, *(claim_measurements(tested) if tested else ())],
+            exhibits=exhibits,
+            notes=_notes(subject, len(labels), self.seeds, tested=bool(self.canaries), several=len(all_runs) > 1),
+        )
+
+
+def _own_ledger(subject: Subject) -> list[Facts]:
+    """Return the ledger of an audited model that was trained with privacy, as its card states it."""
+    stated = subject.model.card.ledger if subject.model.card else None
+    if stated is None:
+        return []
+    try:
+        return [ledger_facts("the audited model", Ledger.model_validate(stated))]
+    except ValidationError as error:
+        raise InputError(
+            f"model {subject.model.name}: its card holds a privacy ledger that cannot be read "
+            f"({error.errors()[0]['msg']}); pack the model again."
+        ) from error
+
+
+def _notes(subject: Subject, training_row_count: int, seeds: int, *, tested: bool, several: bool) -> list[str]:
+    luck = f"with seed {subject.seed}: the intervals cover the audited rows, not the luck of the training run."
+    if seeds > 1:
+        luck = (
+            f"{seeds} times, with seeds {subject.seed} to {subject.seed + seeds - 1}: numbers are means over the runs, "
+            f"and the intervals cover the audited rows and the luck of training."
+        )
+    notes = [
+        f"Each private model was trained from fresh weights on {training_row_count:,} rows, "
+        + ("once, " if seeds == 1 else "")
+        + luck,
+        "The budget covers the retrained weights only. The original model and this report were made from the same data "
+        "without privacy.",
+        "The planted directions test the noise, the sampling and the count of steps of the training as it runs here, "
+        "behind the clipping of each row's gradient. The mislabelled rows pass through the clipping, and test it "
+        "weakly; auditkit's own tests test it against a loop over rows."
+        if tested
+        else "The claim is computed, and was not tested by attack; pass --canaries 1000 to test it.",
+    ]
+    if several:
+        notes.append(
+            "Each ledger is of one model. Whoever is given several of them, or their numbers, learns more: the line "
+            "“All trainings together” of the ledger bounds all trainings of this report, with canaries and without, "
+            "and the earlier runs that were declared."
+        )
+    program = program_in(subject.model.module)
+    if program is not None:
+        notes += program.training_notes
+    if subject.training is not None and subject.model.was_trained_on(subject.training.sha256) is False:
+        notes.append(
+            "The training data given here is not the data that the model was trained on: its sha256 differs from the "
+            "one in the model's card. The comparison with the original mixes two causes."
+        )
+    return notes

@@ -1,0 +1,241 @@
+"""What a private training claims, as its ledger states it, and what an attack by canaries says of that claim."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.auditors.privacy.comparison import runs_in_words
+from auditkit.auditors.privacy.epsilon_bounds import OneRun, one_run_lower_bound
+from auditkit.auditors.privacy.membership import confidence
+from auditkit.engine.subject import Subject
+from auditkit.evidence.measurement import Column, Facts, Measurement, Slice, Table
+from auditkit.models.predict import Predictions, predict
+from auditkit.progress import Progress, part_of
+from auditkit.schema.schema import Labels
+from auditkit.training.dp.accounting import Ledger, composed_epsilon
+from auditkit.training.dp.dp_sgd import fit_private
+from auditkit.training.fit import Output
+
+AUDITED, EXCESS = "privacy.audited_epsilon", "privacy.audited_epsilon_excess"
+BLACK_BOX = "privacy.black_box_audited_epsilon"
+
+STEINKE = "Steinke, Nasr & Jagielski 2023 (arXiv:2305.08846), canaries in one run"
+MISLABELLED_SHARE = 0.05
+"""At most this share of the training rows become black-box canaries, so that the model still learns."""
+WRONG_BY = 3.0
+"""How many standard deviations the wrong label of a regression's canary lies from the right one."""
+FEWEST_CANARIES = 10
+
+
+class Tested(NamedTuple):
+    """The ledger of a training with canaries in it, and what two attacks on it show: the second may lack rows."""
+
+    ledger: Ledger
+    white_box: OneRun
+    black_box: OneRun | None
+
+
+def attack_claim(
+    subject: Subject,
+    inputs: NDArray[Any],
+    labels: Labels,
+    output: Output,
+    claimed: Ledger,
+    *,
+    canary_count: int,
+    bound_count: int,
+    progress: Progress,
+) -> Tested:
+    """Retrain once more as `claimed`, with canaries of both kinds in it, and return what their scores show.
+
+    White-box canaries are directions that an attacker looks for in every step. Black-box canaries are training rows
+    with a wrong label: a fair coin puts each in or leaves the row out, and an attacker who sees the last weights
+    alone asks how much nearer to the wrong label they are than the audited model. This bound and the others of
+    `bound_count` hold together at the level.
+    """
+    level = 1 - (1 - subject.conf_level) / bound_count
+    found: list[OneRun] = []
+
+    def judge(scores: NDArray[np.float64], included: NDArray[np.bool_]) -> None:
+        found.append(one_run_lower_bound(scores, included, delta=claimed.delta, level=level))
+
+    generator = np.random.default_rng(subject.seed)
+    count = min(canary_count, int(MISLABELLED_SHARE * len(labels)))
+    chosen = generator.choice(len(labels), size=count if count >= FEWEST_CANARIES else 0, replace=False)
+    included = generator.random(len(chosen)) < 0.5
+    given = labels.copy()
+    given[chosen] = mislabelled(labels[chosen], len(subject.schema.classes), generator)
+    kept = np.ones(len(labels), dtype=bool)
+    kept[chosen[~included]] = False
+    module = subject.model.fresh(subject.seed)
+    ledger = fit_private(
+        module,
+        inputs[kept],
+        given[kept],
+        epsilon=claimed.target_epsilon,
+        delta=claimed.delta,
+        seed=subject.seed,
+        device=subject.device,
+        output=output,
+        clipping="opacus" if claimed.clipping == "ghost" or claimed.clipping == "hooks" else claimed.clipping,
+        canaries=canary_count,
+        on_canaries=judge,
+        progress=part_of(progress, 0, 1, "testing the claim: "),
+    )
+    if len(chosen):
+        after, before = (
+            _nearness(predict(network, inputs[chosen], subject.schema, device=subject.device), given[chosen], subject)
+            for network in (module, subject.model.module)
+        )
+        judge(after - before, included)
+    return Tested(ledger, found[0], found[1] if len(found) > 1 else None)
+
+
+def mislabelled(labels: Labels, class_count: int, generator: np.random.Generator) -> Labels:
+    """Return a wrong label for each row: another class, or a standardised number moved up or down by `WRONG_BY`."""
+    if not class_count:
+        moved: Labels = labels + WRONG_BY * generator.choice([-1.0, 1.0], len(labels))
+        return moved
+    return (labels + generator.integers(1, class_count, len(labels))) % class_count
+
+
+def _nearness(said: Predictions, given: Labels, subject: Subject) -> NDArray[np.float64]:
+    """Return how near predictions lie to labels, (rows,): log odds, or of a regression minus the squared error."""
+    if subject.schema.classes:
+        return confidence(said.probabilities, given)
+    nearness: NDArray[np.float64] = -((subject.schema.standardised(said.labels) - given) ** 2)
+    return nearness
+
+
+def claim_measurements(tested: dict[str, Tested]) -> list[Measurement]:
+    """Return the lower bounds on epsilon, and by how much the largest exceeds its claim."""
+    count = next(iter(tested.values())).white_box.canary_count
+    few = f"no labels were made wrong: that takes {FEWEST_CANARIES} rows in {MISLABELLED_SHARE:.0%}"
+    runs = {name: (part.white_box, part.black_box) for name, part in tested.items()}
+    excess = [run.bound - tested[name].ledger.epsilon for name, pair in runs.items() for run in pair if run]
+    return [
+        Measurement(
+            id=AUDITED,
+            by=("retraining",),
+            unit="epsilon",
+            better="neither",
+            count=count,
+            slices=tuple(_bound(name, white, few) for name, (white, _) in runs.items()),
+            source=f"{STEINKE}: white-box; a lower bound, which proves little while it lies under the claim",
+        ),
+        Measurement(
+            id=BLACK_BOX,
+            by=("retraining",),
+            unit="epsilon",
+            better="neither",
+            count=max(black.canary_count if black else 0 for _, black in runs.values()),
+            slices=tuple(_bound(name, black, few) for name, (_, black) in runs.items()),
+            source=f"{STEINKE}: black-box, mislabelled rows; a lower bound, which is usually 0",
+        ),
+        Measurement(
+            id=EXCESS,
+            unit="epsilon",
+            better="lower",
+            count=count,
+            value=max(excess),
+            source=f"{STEINKE}; the largest lower bound minus its claim: above 0 a claim is false",
+        ),
+    ]
+
+
+def _bound(name: str, run: OneRun | None, few: str) -> Slice:
+    if run is None:
+        return Slice(name=name, value=None, count=0, reason=few)
+    return Slice(name=name, value=run.bound, count=run.guess_count)
+
+
+def claims_table(tested: dict[str, Tested], level: float) -> Table:
+    """Return each claim beside what the two attacks prove, and the most that they could have proved."""
+    rows = []
+    for name, part in tested.items():
+        for attacker, run in (("every step", part.white_box), ("the last weights alone", part.black_box)):
+            if run is None:
+                continue
+            claim = part.ledger.epsilon
+            verdict = "the claim is false" if run.bound > claim else "no contradiction"
+            guesses = f"{run.correct_count:,} of {run.guess_count:,}"
+            rows.append((name, attacker, claim, run.bound, run.ceiling, guesses, verdict))
+    return Table(
+        title="Is the claim true? An attack on the retraining",
+        note=(
+            f"Each retraining was made once more with canaries, each in it by a fair coin, and an attacker guessed "
+            f"which. One attacker sees every step, and looks for planted directions. The other sees the last weights "
+            f"alone, and looks for training rows with a wrong label; it usually proves nothing. All lower bounds "
+            f"hold together at {level * 100:g} %. The ceiling is the bound if every guess had been right. A bound "
+            f"above the claim proves a fault; one below it proves no privacy."
+        ),
+        columns=(
+            Column(name="retraining"),
+            Column(name="the attacker sees"),
+            Column(name="claimed epsilon", unit="epsilon"),
+            Column(name="lower bound", unit="epsilon"),
+            Column(name="ceiling", unit="epsilon"),
+            Column(name="guessed right"),
+            Column(name="result"),
+        ),
+        rows=tuple(rows),
+    )
+
+
+CLIPPING = {
+    "bookkeeping": "book-keeping, out of one backward pass",
+    "chunked": "chunks, from the gradient of each row",
+    "ghost": "Opacus's ghost clipping, out of two backward passes",
+    "hooks": "Opacus's hooks, from the gradient of each row",
+}
+"""How rows were clipped, in words; each way was first tried against a loop over rows."""
+
+
+def ledger_facts(name: str, ledger: Ledger, all_runs: Sequence[Ledger] = ()) -> Facts:
+    """Return the ledger as statements a reader can check, with what the budget does not cover.
+
+    `all_runs` are the trainings on the same rows that whoever chose this one may have looked at, it among them.
+    """
+    together = (
+        f"epsilon {composed_epsilon(all_runs, ledger.delta):.4g} for {runs_in_words(all_runs)}, whichever is chosen "
+        "(RDP accountant)"
+        if len(all_runs) > 1
+        else ""
+    )
+    rows = (
+        (
+            "Guarantee",
+            f"({ledger.epsilon:.4g}, {ledger.delta:.2g})-differential privacy ({ledger.accountant.upper()} accountant)",
+        ),
+        ("Planned with", f"epsilon at most {ledger.target_epsilon:g}; RDP accountant {ledger.epsilon_rdp:.4g}"),
+        ("Mechanism", ledger.mechanism),
+        ("Trust model", ledger.trust_model),
+        ("Unit of privacy", ledger.unit_of_privacy),
+        ("Contribution bound", ledger.contribution_bound),
+        ("Neighbouring relation", ledger.neighbouring_relation),
+        ("Rows n", f"{ledger.row_count:,} (1/n = {1 / ledger.row_count:.2g})"),
+        ("Sampling", ledger.sampling),
+        ("Expected batch", f"{ledger.expected_batch_size:,} rows"),
+        ("Noise multiplier", f"{ledger.noise_multiplier:.4g}"),
+        ("Clipping norm", f"{ledger.max_grad_norm:g}"),
+        ("Clipping by", CLIPPING[ledger.clipping]),
+        *(("Clipping passed over", why) for why in ledger.clipping_passed_over),
+        ("Steps", f"{ledger.steps:,} ({ledger.epochs} epochs)"),
+        *((("Lost and paid for", f"{ledger.lost_steps:,} steps, by a kill"),) if ledger.lost_steps else ()),
+        (
+            "Tuning",
+            f"{ledger.tuning_runs} earlier runs declared: epsilon {ledger.epsilon_with_tuning:.4g} with them "
+            "(RDP accountant)",
+        ),
+        *((("All trainings together", together),) if together else ()),
+        ("Initial weights", ledger.initial_weights),
+        ("Trained", ledger.trained_part),
+        ("Noise seed", ledger.seed_statement),
+        ("Library", f"Opacus {ledger.opacus}, torch {ledger.torch}"),
+        *(("Not covered", statement) for statement in ledger.not_covered),
+    )
+    return Facts(title=f"Privacy ledger, {name}", rows=rows)

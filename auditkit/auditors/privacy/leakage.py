@@ -1,0 +1,277 @@
+"""What the audited model gives away about its training rows: membership, with shadow models, and sensitive values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.auditors.privacy import membership
+from auditkit.auditors.privacy.attribute_inference import (
+    ADVANTAGE,
+    CONTROL,
+    MEMORY,
+    Confidence,
+    answers_of,
+    attribute_inference,
+)
+from auditkit.auditors.privacy.membership_report import (
+    AUC,
+    EXPOSED,
+    RATES,
+    SHUFFLED,
+    SPLIT,
+    Attack,
+    attack_scores,
+    controls_table,
+    split_control,
+)
+from auditkit.auditors.privacy.memorisation import COPIES, EXACT, EXCESS, copies_of_training_rows, sample_rows
+from auditkit.auditors.privacy.shadow_models import Recipe, Shadows, halves, train_shadows
+from auditkit.engine.subject import MISSING_GROUP, Subject
+from auditkit.errors import InputError, NotRun
+from auditkit.evidence.measurement import Evidence, Exhibit, Facts, SliceChart
+from auditkit.models.model import Model
+from auditkit.models.predict import predict
+from auditkit.progress import part_of
+from auditkit.schema.schema import Labels
+from auditkit.stats.counts import suppression_note
+from auditkit.training.fit import Output, fit, has_loss
+
+Breakdown = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], NDArray[np.int64]]
+"""Columns, the names of their groups, and every row's group."""
+
+Mask = NDArray[np.bool_]
+
+FEWEST_ROWS = 100
+"""The fewest rows of each side that an attack is made on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leakage:
+    """Whether training rows can be told from audited ones (membership inference), and their sensitive values guessed.
+
+    `shadows` models of the same architecture are trained on halves of all rows, fewer if training them would take
+    over `budget` seconds; 0 leaves only the LOSS attack, which underestimates. `samples` is a file of rows that a
+    generator made which was trained on the same rows: copies of these are looked for among them.
+    """
+
+    shadows: int = 8
+    budget: float = 120.0
+    samples: str | None = None
+
+    requires: ClassVar = ("model", "training", "labels")
+    measures: ClassVar = (AUC, *RATES, EXPOSED, SPLIT, SHUFFLED, ADVANTAGE, CONTROL, MEMORY, EXACT, COPIES, EXCESS)
+
+    def __post_init__(self) -> None:
+        """Refuse an odd number of shadows, and a budget that is none."""
+        if self.shadows:
+            halves(2, self.shadows, 0)
+        if not 0 < self.budget < float("inf"):
+            raise InputError(f"budget must be above 0 seconds and finite, got {self.budget}; pass --budget 120.")
+
+    def check(self, subject: Subject) -> None:
+        """Refuse samples that cannot be read as the audited rows are."""
+        if self.samples is not None:
+            sample_rows(subject, self.samples)
+
+    def audit(self, subject: Subject) -> Evidence:
+        """Attack the model by each method, over all rows, by class and by sensitive column."""
+        training_inputs, training_labels = subject.training_inputs, subject.training_labels
+        if training_inputs is None or training_labels is None:
+            raise NotRun("no training data; pass --train-dataset FILE")
+        inputs = np.concatenate([training_inputs, subject.inputs])
+        labels = subject.schema.standardised(np.concatenate([training_labels, subject.labels]))
+        member = np.arange(len(labels)) < len(training_labels)
+        once = membership.unique_rows(inputs, labels)
+        if min(int((once & member).sum()), int((once & ~member).sum())) < FEWEST_ROWS:
+            raise NotRun(
+                f"fewer than {FEWEST_ROWS} rows that occur once are left on a side, of {member.sum():,} training and "
+                f"{(~member).sum():,} audited rows; the audited rows must not be the training rows"
+            )
+        output = subject.schema.output
+        if not has_loss(output):
+            raise NotRun("the model gives scores that are no probabilities, and the attacks need those of its classes")
+        trained = predict(
+            subject.model.module,
+            training_inputs,
+            subject.schema,
+            device=subject.device,
+        )
+        said = answers_of(subject.schema, trained, subject.predictions)
+        shadows, recipe, reason = self._shadows(subject, inputs, labels, output)
+        subject.progress(0.9, "attacking")
+        confidence = _confidence(said, labels, unseen=once & ~member)
+        target = confidence(said[once], labels[once])
+        references = None if shadows is None else confidence(shadows.probabilities[:, once], labels[once])
+        inside = None if shadows is None else shadows.inside[:, once]
+        attack = Attack(member[once], attack_scores(target, member[once], references, inside), subject.conf_level)
+        notes = _notes(subject, once, member, shadows, self.shadows, reason)
+        measurements = [*attack.measurements(), attack.exposed(), attack.shuffled(subject.seed)]
+        if references is not None and inside is not None and len(references) > 2:
+            split = split_control(attack, references, inside)
+            measurements.append(split)
+            if split.interval is not None and not split.interval.low <= 0.5 <= split.interval.high:
+                notes.append(
+                    "The control fails: on models that saw a random half of both, the attack still tells training rows "
+                    "from audited ones. The two sets differ by themselves, and these numbers mix that with memory."
+                )
+        exhibits: list[Exhibit] = [attack.curve(), controls_table(measurements, attack)]
+        breakdowns = _breakdowns(subject, labels, notes)
+        for by, names, codes in breakdowns:
+            measurements += attack.by_group(by, names, codes[once], subject.min_group)
+            hidden = suppression_note(by, names, attack.sizes(codes[once], len(names)), subject.min_group)
+            notes += [hidden] if hidden else []
+            exhibits.append(SliceChart(title=f"Who is exposed: attack by {by[0]}", measurement=AUC, by=by))
+        if shadows is not None and recipe is not None:
+            exhibits.append(_how(shadows, recipe, subject))
+        hidden_columns = [(by[0], names, codes) for by, names, codes in breakdowns[bool(subject.schema.classes) :]]
+        more = [attribute_inference(subject, hidden_columns, said, confidence, labels, member, once)]
+        if self.samples is not None and subject.training is not None:
+            more.append(copies_of_training_rows(subject, self.samples, subject.training.frame))
+        for part in more:
+            measurements += part.measurements
+            exhibits += part.exhibits
+            notes += part.notes
+        return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+
+    def _shadows(
+        self, subject: Subject, inputs: NDArray[Any], labels: Labels, output: Output
+    ) -> tuple[Shadows | None, Recipe | None, str]:
+        """Return the shadows and how they were trained, or the reason why there are none."""
+        if not self.shadows:
+            return None, None, "none were asked for"
+        try:
+            module = subject.model.fresh(subject.seed)
+        except NotRun as why:
+            return None, None, str(why)
+        recipe = recipe_of(subject.model)
+        if recipe is None:
+            half = np.random.default_rng(subject.seed).permutation(len(labels))[: len(labels) // 2]
+            record = fit(
+                module,
+                inputs[half],
+                labels[half],
+                seed=subject.seed,
+                device=subject.device,
+                output=output,
+                progress=part_of(subject.progress, 0, 0.1, "how long to train: "),
+            )
+            recipe = Recipe(record.best_epoch)
+        shadows = train_shadows(
+            subject.model.fresh,
+            inputs,
+            labels,
+            model_count=self.shadows,
+            recipe=recipe,
+            budget_seconds=self.budget,
+            seed=subject.seed,
+            device=subject.device,
+            output=output,
+            progress=part_of(subject.progress, 0.1, 0.9),
+        )
+        return shadows, recipe, ""
+
+
+def _confidence(said: NDArray[np.float64], labels: Labels, *, unseen: Mask) -> Confidence:
+    """Return the function from answers, (..., rows, classes), and labels to the log odds that the attacks take."""
+    if said.shape[1] > 1:
+        return membership.confidence
+    # The errors on rows that the model did not see say how far off it is usually.
+    deviation = float(np.sqrt(np.mean((said[unseen, 0] - labels[unseen]) ** 2))) or 1.0
+    return lambda given, known: membership.confidence_of_errors(given[..., 0] - known, deviation)
+
+
+def recipe_of(model: Model) -> Recipe | None:
+    """Return how the card says the model was trained, None if it does not say it all."""
+    said: Mapping[str, Any] = model.card.training if model.card else {}
+    epochs, batch_size = said.get("best_epoch"), said.get("batch_size")
+    learning_rate, weight_decay = said.get("learning_rate"), said.get("weight_decay")
+    if not (isinstance(epochs, int) and isinstance(batch_size, int) and 1 <= epochs <= 1000 and batch_size >= 1):
+        return None
+    if not (isinstance(learning_rate, float) and isinstance(weight_decay, float)):
+        return None
+    if not (0 < learning_rate < 10 and 0 <= weight_decay < 10):
+        return None
+    return Recipe(epochs, batch_size, learning_rate, weight_decay)
+
+
+def _breakdowns(subject: Subject, labels: Labels, notes: list[str]) -> list[Breakdown]:
+    """Return the class and every sensitive column that both data sets have: names, and codes of all rows."""
+    classes = tuple((name,) for name in subject.schema.classes)
+    found: list[Breakdown] = [(("class",), classes, labels)] if classes else []
+    for column in subject.sensitive:
+        if subject.training is None or column not in subject.training.frame.columns:
+            notes.append(f"The training data have no column {column}: who is exposed is not compared by it.")
+            continue
+        parts = [subject.coded(frame, column) for frame in (subject.training.frame, subject.data.frame)]
+        texts = [
+            np.array([*words, MISSING_GROUP], dtype=object)[np.asarray(codes, dtype=np.int64)] for codes, words in parts
+        ]
+        words, codes = np.unique(np.concatenate(texts).astype(str), return_inverse=True)
+        found.append(((column,), tuple((str(word),) for word in words), codes.astype(np.int64)))
+    return found
+
+
+def _how(shadows: Shadows, recipe: Recipe, subject: Subject) -> Facts:
+    count = len(shadows.inside)
+    way = "as one batched ensemble" if shadows.batched else "one after the other"
+    return Facts(
+        title="How the shadow models were made",
+        rows=(
+            ("Shadow models", f"{count}, of the audited architecture, with fresh weights, {way}"),
+            ("Each saw", f"a random half of all {shadows.inside.shape[1]:,} training and audited rows"),
+            (
+                "Recipe",
+                f"AdamW, {recipe.epochs:g} epochs, batches of {recipe.batch_size:g}, learning rate "
+                f"{recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}",
+            ),
+            ("Recipe from", "the model's card" if recipe_of(subject.model) else "auditkit's own trainer"),
+            ("Cost", f"{shadows.seconds:.0f} seconds"),
+        ),
+    )
+
+
+def _notes(subject: Subject, once: Mask, member: Mask, shadows: Shadows | None, asked: int, reason: str) -> list[str]:
+    repeated = int((~once).sum())
+    notes = [
+        f"{(once & member).sum():,} training rows are told from {(once & ~member).sum():,} audited ones. The "
+        f"{repeated:,} rows whose contents occur more than once in both sets together are left out of the attack.",
+        "Training rows that only served to stop the training count as members: that understates what is remembered.",
+    ]
+    if not subject.schema.classes:
+        notes.append(
+            "A regression gives no probabilities: the likelihood of a row is that of a normal error, as spread as the "
+            "model's errors on the audited rows; the LOSS attack takes the squared error."
+        )
+    card = subject.model.card
+    trained_on = None if subject.training is None else subject.model.was_trained_on(subject.training.sha256)
+    if trained_on is False:
+        notes.append(
+            "The training data given here is not the data that the model was trained on: its sha256 differs from the "
+            "one in the model's card. An attack on the wrong rows finds nothing, and that proves nothing."
+        )
+    elif trained_on is None:
+        notes.append(
+            "Nothing but the word of whoever runs this audit says that the training data are those of the model; an "
+            "attack on the wrong rows finds nothing, and that proves nothing."
+        )
+    if shadows is None:
+        notes.append(
+            f"No shadow models ({reason}): only the LOSS attack was made, which finds a fraction of what attacks with "
+            "shadow models find. A low number here is no evidence of privacy."
+        )
+    elif len(shadows.inside) < asked:
+        notes.append(
+            f"{len(shadows.inside)} of {asked} shadow models were trained, in {shadows.seconds:.0f} seconds: more "
+            "would have exceeded the budget. More shadows make the attacks stronger."
+        )
+    if card is not None and card.ledger is not None:
+        notes.append(
+            "The model was trained with differential privacy, the shadow models without: weaker references, which "
+            "understate what it gives away."
+        )
+    return notes

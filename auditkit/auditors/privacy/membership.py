@@ -1,0 +1,209 @@
+"""Membership inference: how well the rows that a model was trained on can be told from rows that it never saw.
+
+An attack gives each row a score, higher where it takes the row for a training row. `shadows` are models like the
+audited one, each trained on a random half of all rows: `inside`, boolean (models, rows), says which rows each saw.
+Confidences are log odds of the true label, as by `confidence`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from auditkit.errors import InputError
+from auditkit.stats.intervals import clopper_pearson
+from auditkit.stats.ranking import roc_auc
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FEWEST_FOR_LIRA = 4
+"""LiRA takes a standard deviation over the shadows that saw a row: two at least must have, and two must not."""
+
+OWN_VARIANCE_FROM = 64
+"""From so many shadows on, each row has a variance of its own; below, all rows share one (Carlini et al. 2022)."""
+
+SURE = 0.9
+"""An attacker is called sure of a claim that is right nine times in ten, if members and others are equally many."""
+
+
+def confidence(probabilities: Array, labels: NDArray[np.int64]) -> Array:
+    """Return the log odds of the true label, (..., rows), of class probabilities (..., rows, classes).
+
+    The complement is summed over the other classes, so that a probability close to 1 keeps its digits.
+
+    >>> confidence(np.array([[0.2, 0.8], [0.5, 0.5]]), np.array([1, 0])).round(3).tolist()
+    [1.386, 0.0]
+    """
+    tiny = np.finfo(np.float64).tiny
+    true = np.take_along_axis(probabilities, np.broadcast_to(labels[:, None], (*probabilities.shape[:-1], 1)), axis=-1)
+    others = probabilities.copy()
+    np.put_along_axis(others, np.broadcast_to(labels[:, None], true.shape), 0.0, axis=-1)
+    odds: Array = np.log(np.maximum(true[..., 0], tiny)) - np.log(np.maximum(others.sum(axis=-1), tiny))
+    return odds
+
+
+def confidence_of_errors(errors: Array, deviation: float) -> Array:
+    """Return the log odds of the likelihood of a regression's errors, (..., rows), for the attacks on probabilities.
+
+    The likelihood is that of a normal error of the given deviation, over its largest: 1 for no error. The loss is then
+    the squared error (Yeom et al. 2018), and ratios of likelihoods are those that minimising it assumes.
+
+    >>> confidence_of_errors(np.array([1.0, 2.0]), 1.0).round(3).tolist()
+    [0.433, -1.855]
+    """
+    losses = np.maximum((errors / deviation) ** 2 / 2, np.finfo(np.float64).tiny)
+    odds: Array = -losses - np.log(-np.expm1(-losses))
+    return odds
+
+
+def loss_scores(target: Array) -> Array:
+    """Return the negative cross-entropy of each row (Yeom et al. 2018): rows that are fitted well look like members."""
+    losses: Array = np.logaddexp(0.0, -target)
+    return -losses
+
+
+def lira_scores(target: Array, shadows: Array, inside: Mask, *, online: bool) -> Array:
+    """Return the likelihood ratio of a row's confidence under shadows that saw it and shadows that did not.
+
+    Normal distributions of log odds (Carlini et al. 2022, arXiv:2112.03570); offline only the shadows that did not
+    see the row are used, and the score says how far the target lies above them.
+
+    Raises:
+        InputError: a row that fewer than two shadows saw, or did not see.
+    """
+    out_mean, out_deviation = _normal(shadows, ~inside)
+    if not online:
+        return (target - out_mean) / out_deviation
+    in_mean, in_deviation = _normal(shadows, inside)
+    seen, unseen = (
+        np.asarray(stats.norm.logpdf(target, *normal))
+        for normal in ((in_mean, in_deviation), (out_mean, out_deviation))
+    )
+    ratio: Array = seen - unseen
+    return ratio
+
+
+def _normal(shadows: Array, chosen: Mask) -> tuple[Array, Array]:
+    count = chosen.sum(axis=0)
+    if count.min() < FEWEST_FOR_LIRA // 2:
+        raise InputError(
+            f"shadows: LiRA needs 2 that saw each row and 2 that did not, got {count.min()}; train more of them."
+        )
+    mean = np.where(chosen, shadows, 0.0).sum(axis=0) / count
+    squares = np.where(chosen, (shadows - mean) ** 2, 0.0).sum(axis=0)
+    variance = squares / (count - 1)
+    if len(shadows) < OWN_VARIANCE_FROM:
+        variance = np.full_like(mean, squares.sum() / (count - 1).sum())
+    return mean, np.sqrt(np.maximum(variance, 1e-12))
+
+
+def rmia_scores(target: Array, shadows: Array, inside: Mask, population: Mask, *, gamma: float = 1.0) -> Array:
+    """Return the share of the population that a row dominates: how much likelier than usual the model finds it.
+
+    Zarifzadeh, Liu & Shokri 2024 (arXiv:2312.03262), online: a row's probability under the target over its mean
+    under shadows, half of which saw it, against the same ratio of each row of the `population` (rows,), which the
+    target did not see. At a `gamma` of 1 no resolution is lost, and rows are ordered by that ratio.
+    """
+    likely = special.expit(shadows)
+    seen, unseen = (
+        np.where(part, likely, 0.0).sum(axis=0) / np.maximum(part.sum(axis=0), 1) for part in (inside, ~inside)
+    )
+    ratio = special.expit(target) / np.maximum((seen + unseen) / 2, np.finfo(np.float64).tiny)
+    others = np.sort(ratio[population])
+    share: Array = np.searchsorted(others, ratio / gamma, side="right") / len(others)
+    return share
+
+
+class Estimate(NamedTuple):
+    """A value with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def true_positive_rate_at(member: Mask, scores: Array, false_positive_rate: float, level: float) -> Estimate | None:
+    """Return the share of members that an attack names when it may name this share of the others; None if unknown.
+
+    The threshold is the highest score that leaves at most this share of non-members above it; members at the
+    threshold are not counted. None where this share is less than one non-member. The interval allows for the
+    threshold too: half of the error goes to the order statistics of the non-members that enclose their true
+    quantile, half to Clopper-Pearson's interval for the members.
+    """
+    others = np.sort(scores[~member])[::-1]
+    members = scores[member]
+    allowed = int(np.floor(false_positive_rate * len(others) + 1e-9))
+    if allowed < 1:
+        return None
+    error = (1 - level) / 2
+    fewest, most = (int(stats.binom.ppf(tail, len(others), false_positive_rate)) for tail in (error / 2, 1 - error / 2))
+    strict = int((members > others[fewest - 1]).sum()) if fewest else 0
+    lax = int((members >= others[most]).sum()) if most < len(others) else len(members)
+    value = float((members > others[allowed]).mean())
+    low = float(clopper_pearson(strict, len(members), 1 - error)[0])
+    high = float(clopper_pearson(lax, len(members), 1 - error)[1])
+    return Estimate(value, min(low, value), max(high, value))
+
+
+def exposed_share(member: Mask, scores: Array, level: float) -> Estimate:
+    """Return the largest share of members that an attack can name and be `SURE` of, at even odds of membership.
+
+    Thresholds are put at the non-members ranked 1st, 2nd, 4th, 8th, ... by score; a claim at rank k is wrong for
+    (k + 1)/(n + 1) of the n non-members in expectation. The interval holds for all thresholds at once
+    (Bonferroni), members and non-members counted.
+    """
+    others = np.sort(scores[~member])[::-1]
+    members = scores[member]
+    ranks = np.unique(np.minimum(2 ** np.arange(0, max(len(others).bit_length(), 1)), len(others)) - 1)
+    named = np.array([(members > others[rank]).sum() for rank in ranks])
+    each = 1 - (1 - level) / (2 * len(ranks))
+    true_low, true_high = clopper_pearson(named, np.full(len(ranks), len(members)), each)
+    tail = (1 - each) / 2
+    false_low, false_high = (
+        np.asarray(stats.beta.ppf(end, ranks + 1, len(others) - ranks)) for end in (tail, 1 - tail)
+    )
+    rate, false_rate = named / len(members), (ranks + 1) / (len(others) + 1)
+
+    def largest(share: Array, against: Array, shown: Array) -> float:
+        sure = share * (1 - SURE) >= against * SURE
+        return float(shown[sure].max()) if sure.any() else 0.0
+
+    value = largest(rate, false_rate, rate)
+    low, high = largest(true_low, false_high, true_low), largest(true_high, false_low, true_high)
+    return Estimate(value, min(low, value), max(high, value))
+
+
+def roc_points(member: Mask, scores: Array, false_positive_rates: Array) -> Array:
+    """Return the true positive rate at each false positive rate, by the thresholds of `true_positive_rate_at`."""
+    others = np.sort(scores[~member])[::-1]
+    members = np.sort(scores[member])
+    allowed = np.minimum(np.floor(false_positive_rates * len(others) + 1e-9).astype(int), len(others) - 1)
+    rates: Array = 1 - np.searchsorted(members, others[allowed], side="right") / len(members)
+    return rates
+
+
+def shuffled_areas(member: Mask, scores: Array, *, repetitions: int, seed: int) -> Array:
+    """Return the area under the ROC curve with the memberships shuffled by `seed`, (repetitions,): near 0.5 each."""
+    generator = np.random.default_rng(seed)
+    return np.array([roc_auc(generator.permutation(member), scores).value for _ in range(repetitions)])
+
+
+def unique_rows(inputs: NDArray[np.generic], labels: NDArray[np.int64]) -> Mask:
+    """Return which rows, (rows,), occur once among all of them, inputs and label together.
+
+    A row that occurs on both sides is a member and is none. To leave out all repeated rows, of both sides, keeps
+    the two sides exchangeable where membership means nothing.
+
+    >>> unique_rows(np.array([[1.0], [2.0], [1.0], [1.0]]), np.array([0, 0, 0, 1])).tolist()
+    [False, True, False, True]
+    """
+    flat = np.ascontiguousarray(inputs.reshape(len(inputs), -1))
+    keys = np.concatenate([flat.view(np.uint8).reshape(len(flat), -1), labels[:, None].view(np.uint8)], axis=1)
+    packed = np.ascontiguousarray(keys).view(np.dtype((np.void, keys.shape[1]))).ravel()
+    _, position, count = np.unique(packed, return_inverse=True, return_counts=True)
+    once: Mask = count[position] == 1
+    return once

@@ -1,0 +1,233 @@
+"""What membership inference attacks reach, as measurements: overall, side by side, within groups, and in controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.auditors.privacy import membership
+from auditkit.evidence.measurement import Column, Curve, Interval, Line, Measurement, Slice, Table
+from auditkit.stats.counts import suppressed
+from auditkit.stats.intervals import simultaneous_level
+from auditkit.stats.ranking import RocAuc, roc_auc, roc_auc_interval
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+AUC = "leakage.membership_auc"
+RATES = {"leakage.true_positive_rate_at_1_percent": 0.01, "leakage.true_positive_rate_at_0_1_percent": 0.001}
+SPLIT, SHUFFLED = "leakage.split_control_auc", "leakage.shuffled_control_auc"
+EXPOSED = "leakage.exposed_share"
+
+SOURCES = {
+    "RMIA": "RMIA, Zarifzadeh et al. 2024 (arXiv:2312.03262), gamma 1",
+    "LiRA online": "LiRA, Carlini et al. 2022 (arXiv:2112.03570)",
+    "LiRA offline": "LiRA, Carlini et al. 2022 (arXiv:2112.03570)",
+    "LOSS": "LOSS, Yeom et al. 2018 (arXiv:1709.01604)",
+}
+SHUFFLES = 100
+
+
+def attack_scores(target: Array, member: Mask, references: Array | None, inside: Mask | None) -> dict[str, Array]:
+    """Return the scores of every attack that can be made, the main one first."""
+    scores: dict[str, Array] = {}
+    if references is not None and inside is not None:
+        scores["RMIA"] = membership.rmia_scores(target, references, inside, ~member)
+        if len(references) >= membership.FEWEST_FOR_LIRA:
+            scores["LiRA online"] = membership.lira_scores(target, references, inside, online=True)
+            scores["LiRA offline"] = membership.lira_scores(target, references, inside, online=False)
+    scores["LOSS"] = membership.loss_scores(target)
+    return scores
+
+
+@dataclass(frozen=True, eq=False)
+class Attack:
+    """Who is a member, and what each attack says of it; the first attack is the main one, chosen beforehand."""
+
+    member: Mask
+    scores: dict[str, Array]
+    level: float
+
+    @property
+    def main(self) -> str:
+        """The attack that breakdowns, controls and the headline numbers are of."""
+        return next(iter(self.scores))
+
+    def measurements(self) -> list[Measurement]:
+        """Return the main attack's numbers, and those of all attacks side by side."""
+        found = []
+        for id in (AUC, *RATES):
+            value, interval, reason = self._measure(id, self.member, self.scores[self.main], self.level)
+            found.append(self.measurement(id, value=value, interval=interval, reason=reason))
+            found.append(
+                self._sliced(id, ("attack",), {name: (self.member, scores) for name, scores in self.scores.items()})
+            )
+        return found
+
+    def by_group(
+        self, by: tuple[str, ...], names: tuple[tuple[str, ...], ...], codes: NDArray[np.int64], min_group: int
+    ) -> list[Measurement]:
+        """Return the main attack's numbers within each group: members of the group against others of the group."""
+        hidden = suppressed(self.sizes(codes, len(names)), min_group, names)
+        scores = self.scores[self.main]
+        groups = {
+            " & ".join(name): (self.member[codes == code], scores[codes == code])
+            for code, name in enumerate(names)
+            if not hidden[code]
+        }
+        if not groups:
+            reason = f"fewer than two groups have at least {min_group} rows on each side"
+            return [
+                self.measurement(id, by=by, reason=reason) for id in (AUC, "leakage.true_positive_rate_at_1_percent")
+            ]
+        return [self._sliced(id, by, groups) for id in (AUC, "leakage.true_positive_rate_at_1_percent")]
+
+    def sizes(self, codes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """Return the rows of each group on the side where it has fewer."""
+        sides = (np.bincount(codes[side], minlength=count) for side in (self.member, ~self.member))
+        return np.minimum(*sides)
+
+    def exposed(self) -> Measurement:
+        """Return the share of training rows that the main attack can be sure of."""
+        share = membership.exposed_share(self.member, self.scores[self.main], self.level)
+        return self.measurement(
+            EXPOSED,
+            unit="share",
+            value=share.value,
+            interval=Interval(
+                low=share.low, high=share.high, level=self.level, method="Clopper-Pearson, Bonferroni over thresholds"
+            ),
+            source=f"{SOURCES[self.main]}; the largest share named with a precision of 90 % at even odds",
+        )
+
+    def shuffled(self, seed: int) -> Measurement:
+        """Return what the main attack reaches with shuffled memberships: chance, or the statistics are wrong."""
+        areas = membership.shuffled_areas(self.member, self.scores[self.main], repetitions=SHUFFLES, seed=seed)
+        low, high = np.quantile(areas, [(1 - self.level) / 2, (1 + self.level) / 2])
+        return self.measurement(
+            SHUFFLED,
+            value=float(areas.mean()),
+            better="neither",
+            interval=Interval(low=low, high=high, level=self.level, method=f"quantiles of {SHUFFLES} shuffles"),
+            source="memberships shuffled: 0.5 is right",
+        )
+
+    def curve(self) -> Curve:
+        """Return the ROC curve of every attack on logarithmic axes, from one false claim on."""
+        others = int((~self.member).sum())
+        across = np.unique(np.round(np.geomspace(1, others, 30))) / others
+        lines = [Line(name="chance", x=tuple(across), y=tuple(across))]
+        for name, scores in self.scores.items():
+            up = membership.roc_points(self.member, scores, across)
+            lines.append(Line(name=name, x=tuple(across[up > 0]), y=tuple(up[up > 0])))
+        return Curve(
+            title="How many training rows each attack finds",
+            note="Both axes are logarithmic: what counts is the left edge, where few audited rows are named wrongly.",
+            x_label="false positive rate",
+            y_label="true positive rate",
+            x_unit="rate",
+            y_unit="rate",
+            scale="log",
+            lines=tuple(lines),
+        )
+
+    def _sliced(self, id: str, by: tuple[str, ...], parts: dict[str, tuple[Mask, Array]]) -> Measurement:
+        each = simultaneous_level(self.level, len(parts))
+        slices = []
+        for name, (member, scores) in parts.items():
+            value, interval, reason = self._measure(id, member, scores, self.level)
+            together = self._measure(id, member, scores, each)[1]
+            if together is not None:
+                method = f"{together.method}, Sidak over {len(parts)} groups"
+                together = together.model_copy(update={"level": self.level, "method": method})
+            count = len(member)
+            slices.append(
+                Slice(
+                    name=name,
+                    value=value,
+                    count=count,
+                    interval=interval,
+                    simultaneous_interval=together,
+                    reason=reason,
+                )
+            )
+        source = "; ".join(dict.fromkeys(SOURCES[name] for name in (self.scores if by == ("attack",) else [self.main])))
+        return self.measurement(id, by=by, slices=tuple(slices), source=source)
+
+    def measurement(self, id: str, **more: Any) -> Measurement:
+        """Return a measurement of the main attack over all rows, but for what `more` says."""
+        fields: dict[str, Any] = {
+            "unit": "rate" if id in RATES else "number",
+            "better": "lower",
+            "count": len(self.member),
+            "source": SOURCES[self.main],
+        }
+        return Measurement(id=id, **{**fields, **more})
+
+    def _measure(
+        self, id: str, member: Mask, scores: Array, level: float
+    ) -> tuple[float | None, Interval | None, str | None]:
+        if id == AUC:
+            area = roc_auc(member, scores)
+            low, high, method = roc_auc_interval(area, level)
+            return area.value, Interval(low=low, high=high, level=level, method=method), None
+        rate = membership.true_positive_rate_at(member, scores, RATES[id], level)
+        if rate is None:
+            need = round(1 / RATES[id])
+            return None, None, f"{(~member).sum():,} audited rows cannot show a rate of one in {need:,}"
+        method = "Clopper-Pearson between order statistics"
+        return rate.value, Interval(low=rate.low, high=rate.high, level=level, method=method), None
+
+
+def split_control(attack: Attack, references: Array, inside: Mask) -> Measurement:
+    """Return how well RMIA tells training from audited rows on the shadows, which saw a random half of both."""
+    areas = []
+    for index in range(len(references)):
+        others = [other for other in range(len(references)) if other // 2 != index // 2]
+        scores = membership.rmia_scores(references[index], references[others], inside[others], ~attack.member)
+        areas.append(roc_auc(attack.member, scores))
+    mean = RocAuc(
+        float(np.mean([area.value for area in areas])),
+        float(np.mean([area.variance for area in areas])),
+        areas[0].smaller,
+        areas[0].larger,
+    )
+    low, high, method = roc_auc_interval(mean, attack.level)
+    return attack.measurement(
+        SPLIT,
+        value=mean.value,
+        better="neither",
+        interval=Interval(
+            low=low, high=high, level=attack.level, method=f"{method}, mean of {len(areas)} (conservative)"
+        ),
+        source="RMIA on each shadow, which saw a random half of both sets: 0.5 is right",
+    )
+
+
+def controls_table(measurements: list[Measurement], attack: Attack) -> Table:
+    """Return the main attack's area under the ROC curve beside those of its controls."""
+    rows: list[tuple[str | float | None, ...]] = []
+    for id, name, means in (
+        (AUC, "the audited model", "above 0.5: it remembers training rows"),
+        (SHUFFLED, "memberships shuffled", "0.5, or the statistic is wrong"),
+        (SPLIT, "shadows, which saw a random half of both", "0.5, or the two sets differ by themselves"),
+    ):
+        found = next((part for part in measurements if part.id == id and not part.by), None)
+        interval = found.interval if found else None
+        ends = (interval.low, interval.high) if interval else (None, None)
+        rows.append((name, found.value if found else None, *ends, means))
+    return Table(
+        title=f"Attack and controls ({attack.main})",
+        note="The area under the ROC curve: how often a training row is ranked above an audited one. 0.5 is chance.",
+        columns=(
+            Column(name="attacked"),
+            Column(name="area", unit="number"),
+            Column(name="low", unit="number"),
+            Column(name="high", unit="number"),
+            Column(name="what it should be"),
+        ),
+        rows=tuple(rows),
+    )

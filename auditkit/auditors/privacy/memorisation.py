@@ -1,0 +1,134 @@
+"""Whether rows that a generator made are copies of its training rows: a part of `leakage`, where samples are given."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import HashingVectorizer
+
+from auditkit.auditors.privacy.copy_detection import NEAR, memorisation
+from auditkit.data.dataset import naming, read_data
+from auditkit.engine.subject import Subject
+from auditkit.errors import InputError
+from auditkit.evidence.measurement import Column, Evidence, Measurement, Table
+from auditkit.schema.text import words
+
+EXACT, COPIES, EXCESS = "leakage.exact_copy_share", "leakage.near_copy_share", "leakage.near_copy_excess"
+
+FEWEST_ROWS = 100
+HASHED_TO = 512
+"""How many numbers stand for a text, whatever its words."""
+SOURCE = "distances to training rows and to unseen rows (Meehan et al. 2020, arXiv:2004.05675)"
+
+
+def sample_rows(subject: Subject, path: str) -> NDArray[np.float64]:
+    """Read samples and return them as rows that have distances, (rows, width).
+
+    Raises:
+        InputError: the file cannot be read, lacks a column that the model reads, or has under 100 rows.
+    """
+    data = read_data(path)
+    with naming(data):
+        subject.schema.check_columns(data.frame)
+        rows = _comparable(subject, data.frame)
+    if len(rows) < FEWEST_ROWS:
+        raise InputError(f"samples {path}: must be at least {FEWEST_ROWS} rows, got {len(rows)}.")
+    return rows
+
+
+def copies_of_training_rows(subject: Subject, path: str, training: pd.DataFrame) -> Evidence:
+    """Hold samples against the training rows, and against the audited rows, which the generator must not have seen."""
+    found = memorisation(
+        sample_rows(subject, path),
+        _comparable(subject, training),
+        _comparable(subject, subject.data.frame),
+        seed=subject.seed,
+        level=subject.conf_level,
+    )
+    shares = {EXACT: found.exact, COPIES: found.near, EXCESS: found.excess}
+    measurements = [
+        Measurement(
+            id=id,
+            value=share.value,
+            unit="rate_difference" if id == EXCESS else "share",
+            better="lower",
+            count=share.row_count,
+            interval=share.interval,
+            source=f"{SOURCE}: {what}",
+        )
+        for (id, share), what in zip(
+            shares.items(),
+            (
+                "samples that equal a training row",
+                f"samples less than {NEAR:g} times as far from a training row as from any unseen row",
+                "near copies of training rows minus near copies of unseen rows: 0 where nothing is remembered",
+            ),
+            strict=True,
+        )
+    ]
+    rows = [
+        (name, share.value, share.interval.low, share.interval.high, against.value, what)
+        for name, share, against, what in (
+            ("equal to a training row", found.exact, found.exact_control, "unseen rows that equal a training row"),
+            (
+                "much nearer to a training row than to any unseen row",
+                found.near,
+                found.near_control,
+                "samples much nearer to an unseen row than to any training row",
+            ),
+        )
+    ]
+    table = Table(
+        title="Copies of training rows among the samples",
+        note="Where the generator remembers nothing, both shares are as large as their controls.",
+        columns=(
+            Column(name="samples"),
+            Column(name="share", unit="share"),
+            Column(name="low", unit="share"),
+            Column(name="high", unit="share"),
+            Column(name="control", unit="share"),
+            Column(name="what the control is"),
+        ),
+        rows=tuple(rows),
+    )
+    by_what = (
+        "by their words and pairs of neighbouring words"
+        if subject.schema.kind == "text"
+        else "on the columns that the model reads and by its scales"
+    )
+    notes = [
+        f"{found.exact.row_count:,} samples of {path} are held against the training rows, {by_what}; for near copies "
+        f"{found.near.row_count:,} of them, against as many training rows as audited ones. "
+        "That the samples come from a generator which was trained on these training rows, and on none of the audited "
+        "ones, is the word of whoever runs this audit."
+    ]
+    return Evidence(measurements=measurements, exhibits=[table], notes=notes)
+
+
+def _comparable(subject: Subject, frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Return rows as the model reads them, but a text, whose codes have no distances, as a vector of its words."""
+    if subject.schema.kind == "text":
+        return word_vectors(frame[subject.schema.features[0].name])
+    encoded = subject.schema.encode(frame)
+    return np.ascontiguousarray(encoded.reshape(len(encoded), -1), dtype=np.float64)
+
+
+def word_vectors(texts: Iterable[object]) -> NDArray[np.float64]:
+    """Return the counts of words and of pairs of neighbouring words, hashed, as vectors of length 1, (texts, width).
+
+    >>> one, same, other, unlike = word_vectors(["A fine film.", "a fine  film", "a fine book", "no way"])
+    >>> float(one @ same).__round__(3), bool(one @ other > 0.3), bool(abs(one @ unlike) < 0.3)
+    (1.0, True, True)
+    """
+
+    def parts(text: str) -> list[str]:
+        alone = words(text)
+        return [*alone, *(" ".join(pair) for pair in itertools.pairwise(alone))]
+
+    hashing = HashingVectorizer(analyzer=parts, n_features=HASHED_TO)
+    found: NDArray[np.float64] = hashing.transform(text if isinstance(text, str) else "" for text in texts).toarray()
+    return found

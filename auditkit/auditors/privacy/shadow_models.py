@@ -1,0 +1,243 @@
+"""Shadow models: networks like the audited one, each trained on a known random half of the rows.
+
+They come in pairs, of which one sees a half and the other the rest, so that each row is seen by half of any even
+number of shadows. Networks of linear layers are trained several at a time, as one batched ensemble.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.func import functional_call, stack_module_state
+
+from auditkit.errors import InputError
+from auditkit.progress import Progress, part_of, silent
+from auditkit.schema.schema import Labels
+from auditkit.training.fit import (
+    Output,
+    class_logits,
+    require_positive,
+    require_positive_int,
+    require_rows,
+    row_losses,
+    targets_of,
+    tensor_of,
+    trained_on,
+)
+
+AT_ONCE = 8
+"""How many networks one batched ensemble holds."""
+
+BATCHED_LAYERS = (nn.Linear, nn.LayerNorm, nn.Embedding)
+"""Networks whose parameters all lie in these are faster as an ensemble; convolutions on a CPU are slower."""
+
+SCORED_AT_ONCE = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Shadows:
+    """What the shadows say: `probabilities`, (models, rows, classes), and which rows each saw, (models, rows).
+
+    In a regression `probabilities` are the standardised predictions, (models, rows, 1).
+    """
+
+    probabilities: NDArray[np.float64]
+    inside: NDArray[np.bool_]
+    seconds: float
+    batched: bool
+
+
+class Recipe(NamedTuple):
+    """How each shadow is trained: by AdamW for a fixed number of epochs; `training.fit`'s settings by default."""
+
+    epochs: int
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+
+
+def halves(row_count: int, model_count: int, seed: int) -> NDArray[np.bool_]:
+    """Return which rows each model sees, (models, rows): a random half, and for every second model the other half.
+
+    Raises:
+        InputError: the number of models is odd or below 2.
+    """
+    if model_count < 2 or model_count % 2:
+        raise InputError(f"shadows must be an even number of at least 2, got {model_count}; pass 8, or 0 for none.")
+    generator = np.random.default_rng(seed)
+    inside = np.zeros((model_count, row_count), dtype=bool)
+    for first in range(0, model_count, 2):
+        inside[first, generator.permutation(row_count)[: row_count // 2]] = True
+        inside[first + 1] = ~inside[first]
+    return inside
+
+
+def train_shadows(
+    fresh: Callable[[int], nn.Module],
+    inputs: NDArray[Any],
+    labels: Labels,
+    *,
+    model_count: int,
+    recipe: Recipe,
+    budget_seconds: float | None = None,
+    seed: int,
+    device: torch.device,
+    output: Output = "logits",
+    progress: Progress = silent,
+) -> Shadows:
+    """Train shadows on halves of the rows, and score all rows with each.
+
+    `fresh` gives a network with fresh weights of a seed. No rows are held out. Training stops before the
+    models that would exceed `budget_seconds`, judged by those trained so far; the first are always trained.
+
+    Raises:
+        InputError: a setting out of its bounds.
+        DatasetError: inputs that are not finite, or labels that are no class codes.
+    """
+    require_positive_int("epochs", recipe.epochs)
+    require_positive_int("batch_size", recipe.batch_size)
+    require_positive("learning_rate", recipe.learning_rate)
+    require_rows(inputs, labels)
+    inside = halves(len(labels), model_count, seed)
+    all_inputs, all_labels = tensor_of(inputs, device), targets_of(labels, device)
+    started = time.perf_counter()
+    scored: list[NDArray[np.float64]] = []
+    batched = False
+    seconds = 0.0
+    while len(scored) < model_count:
+        done = len(scored)
+        modules = [fresh(seed + 1 + index) for index in range(done, min(done + AT_ONCE, model_count))]
+        batched = can_be_batched(modules[0]) and _runs_batched(modules[0].to(device), all_inputs[:2])
+        modules = modules if batched else modules[:2]
+        if budget_seconds is not None and done and seconds * (1 + len(modules) / done) > budget_seconds:
+            break
+        rows = [torch.as_tensor(np.flatnonzero(inside[done + index])) for index in range(len(modules))]
+        last = done + len(modules)
+        told = part_of(progress, done / model_count, last / model_count, f"shadow models {done + 1} to {last}, ")
+        train = train_ensemble if batched else train_each
+        train(modules, all_inputs, all_labels, rows, recipe, seed + done, device, output, told)
+        scored += [_score(module, all_inputs, output, device) for module in modules]
+        seconds = time.perf_counter() - started
+    return Shadows(np.stack(scored), inside[: len(scored)], seconds, batched)
+
+
+def can_be_batched(module: nn.Module) -> bool:
+    """Return whether several such networks train as one: plain layers with nothing else that they remember."""
+    owners = [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None]
+    return not list(module.buffers()) and all(isinstance(part, BATCHED_LAYERS) for part in owners)
+
+
+def _runs_batched(module: nn.Module, rows: torch.Tensor) -> bool:
+    """Return whether vmap takes the network: it cannot where a value decides which way the code goes."""
+    weights = {name: value.detach()[None] for name, value in module.named_parameters()}
+    try:
+        with torch.random.fork_rng(devices=[rows.device] if rows.is_cuda else []), torch.no_grad():
+            torch.vmap(lambda part, batch: functional_call(module, part, (batch,)), randomness="different")(
+                weights, rows[None]
+            )
+    except Exception:  # noqa: BLE001  # whatever the user's module raises, one network at a time will tell
+        return False
+    return True
+
+
+def train_ensemble(
+    modules: Sequence[nn.Module],
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    rows: Sequence[torch.Tensor],
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    output: Output,
+    progress: Progress,
+) -> None:
+    """Train networks of one architecture side by side, in place, each on its own `rows`, of about one length."""
+    with trained_on(modules[0], device, seed):
+        for module in modules:
+            module.to(device).train()
+        parameters, _ = stack_module_state(list(modules))
+        base = copy.deepcopy(modules[0]).to("meta")
+
+        def forward(weights: dict[str, torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
+            outputs: torch.Tensor = functional_call(base, weights, (batch,))
+            return outputs
+
+        forward_all = torch.vmap(forward, randomness="different")
+
+        def loss_of(batch: torch.Tensor) -> torch.Tensor:
+            outputs = forward_all(parameters, inputs[batch])
+            # Every network has a mean of its own: the gradients of their sum are those of each alone.
+            return row_losses(outputs.reshape(batch.numel(), -1), labels[batch].reshape(-1), output).mean() * len(
+                modules
+            )
+
+        _descend(list(parameters.values()), loss_of, rows, recipe, seed, device, progress)
+        for index, module in enumerate(modules):
+            module.load_state_dict({name: value[index].detach() for name, value in parameters.items()})
+
+
+def train_each(
+    modules: Sequence[nn.Module],
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    rows: Sequence[torch.Tensor],
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    output: Output,
+    progress: Progress,
+) -> None:
+    """Train networks one after the other, in place, each on its own `rows`."""
+    for index, (module, own) in enumerate(zip(modules, rows, strict=True)):
+
+        def loss_of(batch: torch.Tensor, module: nn.Module = module) -> torch.Tensor:
+            return row_losses(module(inputs[batch[0]]), labels[batch[0]], output).mean()
+
+        with trained_on(module, device, seed + index):
+            module.train()
+            own_part = part_of(progress, index / len(modules), (index + 1) / len(modules))
+            _descend(list(module.parameters()), loss_of, [own], recipe, seed + index, device, own_part)
+
+
+def _descend(
+    parameters: list[torch.Tensor],
+    loss_of: Callable[[torch.Tensor], torch.Tensor],
+    rows: Sequence[torch.Tensor],
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    """Lower the loss of batches, (networks, rows), drawn by `seed` from the rows of each network."""
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    generator = torch.Generator().manual_seed(seed)
+    length = min(len(part) for part in rows)
+    for epoch in range(recipe.epochs):
+        order = torch.stack([part[torch.randperm(len(part), generator=generator)[:length]] for part in rows])
+        for batch in order.to(device).tensor_split(max(1, length // recipe.batch_size), dim=1):
+            loss = loss_of(batch)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        progress((epoch + 1) / recipe.epochs, f"epoch {epoch + 1} of {recipe.epochs}")
+
+
+def _score(module: nn.Module, inputs: torch.Tensor, output: Output, device: torch.device) -> NDArray[np.float64]:
+    module.to(device).eval()
+    parts = []
+    with torch.inference_mode():
+        for chunk in inputs.split(max(1, SCORED_AT_ONCE // inputs[0].numel())):
+            outputs = module(chunk)
+            scores = (
+                outputs.reshape(-1, 1) if output == "value" else class_logits(outputs, output).double().softmax(dim=1)
+            )
+            parts.append(scores.double().cpu().numpy())
+    return np.concatenate(parts)

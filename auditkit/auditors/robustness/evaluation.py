@@ -1,0 +1,267 @@
+"""A sample of rows before and after damages: the model's answers, and what they cost, as measurements and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.auditors.robustness import statistics
+from auditkit.auditors.robustness.corruption import Damage
+from auditkit.engine.subject import Subject
+from auditkit.errors import ModelFileError
+from auditkit.evidence.measurement import Column, Curve, Exhibit, Measurement, SliceTable, Table, Unit
+from auditkit.evidence.messages import number
+from auditkit.models.predict import predict
+from auditkit.schema.schema import Labels
+from auditkit.stats import scores
+from auditkit.stats.counts import group_name
+from auditkit.stats.estimates import Breakdown, Estimate, measure, shown_rows
+
+NOISES = ("numeric_noise", "pixel_noise")
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the model says: class codes, or numbers in a regression, (rows,), and its probabilities, if any.
+
+    Where it gives no finite answer, `given` is False, the code is -1 and the number NaN.
+    """
+
+    values: Labels
+    probabilities: NDArray[np.float64] | None
+
+    @property
+    def given(self) -> NDArray[np.bool_]:
+        """Whether there is an answer: (rows,)."""
+        if np.issubdtype(self.values.dtype, np.floating):
+            return np.isfinite(self.values)
+        return np.asarray(self.values >= 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A damage, and the model's answers at each of its strengths."""
+
+    damage: Damage
+    answers: tuple[Answers, ...]
+
+    @property
+    def stated(self) -> Answers:
+        """The answers at the strength at which single numbers are reported."""
+        return self.answers[self.damage.strengths.index(self.damage.stated)]
+
+
+def answer(subject: Subject, inputs: NDArray[Any]) -> Answers:
+    """Return the answers to encoded inputs; where some are not finite, or refused, the rest is found by halves."""
+    schema = subject.schema
+    try:
+        found = predict(subject.model.module, inputs, schema, device=subject.device)
+    except ModelFileError:
+        if len(inputs) == 1:
+            nothing = np.full(1, np.nan) if schema.task == "regression" else np.full(1, -1)
+            without = schema.output in ("score", "value")
+            return Answers(nothing, None if without else np.full((1, len(schema.classes)), np.nan))
+        halves = [answer(subject, half) for half in np.array_split(inputs, 2)]
+        parts = [half.probabilities for half in halves if half.probabilities is not None]
+        return Answers(np.concatenate([half.values for half in halves]), np.concatenate(parts) if parts else None)
+    return Answers(found.labels, found.class_probabilities)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The rows that are damaged, and the answers to them as they are."""
+
+    subject: Subject
+    rows: NDArray[np.int64]
+    before: Answers
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether answers are numbers, and no decisions."""
+        return self.subject.schema.task == "regression"
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of the rows."""
+        return self.subject.labels[self.rows]
+
+    def errors(self, answers: Answers) -> statistics.Errors:
+        """Return what answers cost: whether they are wrong, or in a regression how far they are off."""
+        if self.is_regression:
+            return np.abs(np.asarray(answers.values - self.labels, dtype=np.float64))
+        return np.asarray(answers.values != self.labels)
+
+    def breakdowns(self) -> Iterator[Breakdown]:
+        """Yield all rows, then the groups of each sensitive column."""
+        yield Breakdown()
+        for column in self.subject.sensitive:
+            names, codes = self.subject.group_codes((column,))
+            yield Breakdown((column,), names, codes[self.rows].astype(np.int64), self.subject.min_group)
+
+    def groups(self) -> dict[str, NDArray[np.intp]]:
+        """Return the rows of each group that may be shown, by its name and column."""
+        return {
+            f"{group_name(key)} ({breakdown.columns[0]})": rows
+            for breakdown in self.breakdowns()
+            if breakdown.columns
+            for key, rows in shown_rows(breakdown, len(self.rows)).items()
+        }
+
+    def notes(self, tried: Sequence[Tried]) -> list[str]:
+        """Say which rows are damaged, and at which strengths the model gives some of them no finite answer."""
+        subject = self.subject
+        notes = []
+        if len(self.rows) < len(subject.labels):
+            notes.append(
+                f"A seeded sample of {len(self.rows):,} of {len(subject.labels):,} rows was damaged, drawn with seed "
+                f"{subject.seed}."
+            )
+        if subject.top_k is not None:
+            notes.append("Decisions here are those from the model's own threshold on, not the rows of highest scores.")
+        left = "they are left out of the mean" if self.is_regression else "they count as changed and as wrong"
+        for one in tried:
+            for strength, answers in zip(one.damage.strengths, one.answers, strict=True):
+                if count := int((~answers.given).sum()):
+                    notes.append(
+                        f"{one.damage.title}, strength {one.damage.said(strength)}: to {count:,} rows the model gives "
+                        f"no finite answer; {left}."
+                    )
+        return notes
+
+    def compared(self, name: str, errors: statistics.Errors, values: Labels, source: str) -> Iterator[Measurement]:
+        """Yield what is lost and what changes, overall and by group, from the errors and the answers afterwards."""
+        level, before = self.subject.conf_level, self.errors(self.before)
+        for groups in self.breakdowns():
+            yield statistics.added_error_measurement(name, before, errors, groups, level=level, source=source)
+            if not self.is_regression:
+                yield statistics.flip_rate_measurement(
+                    name, self.before.values, values, groups, level=level, source=source
+                )
+
+    def measured(self, tried: Sequence[Tried]) -> Iterator[Measurement]:
+        """Yield the numbers of every damage at its stated strength."""
+        for one in tried:
+            yield from self.compared(one.damage.name, self.errors(one.stated), one.stated.values, _source(one.damage))
+            if one.damage.name in NOISES and one.stated.probabilities is not None and one.stated.given.any():
+                yield self._calibration(one, one.stated.probabilities)
+        if tried:
+            lost = ~np.all([one.stated.given for one in tried], axis=0)
+            yield measure(
+                "robustness.no_answer_rate",
+                lambda chosen, _, levels: statistics.share(chosen, levels),
+                lost,
+                lost,
+                Breakdown(),
+                self.subject.conf_level,
+                unit="rate",
+                better="lower",
+                source="rows without a finite answer under at least one damage at its stated strength",
+            )
+
+    def _calibration(self, noise: Tried, probabilities: NDArray[np.float64]) -> Measurement:
+        given = noise.stated.given
+        return measure(
+            "robustness.calibration_error_under_noise",
+            scores.calibration_error,
+            self.labels[given],
+            probabilities[given],
+            Breakdown(),
+            self.subject.conf_level,
+            unit="rate_difference",
+            better="lower",
+            source=f"Guo et al. 2017 (arXiv:1706.04599): 15 bins; {_source(noise.damage)}",
+        )
+
+    def table(self, tried: Sequence[Tried]) -> Table:
+        """Return a row a damage: what it changes and what it costs at its stated strength, and the worst group."""
+        level, before, groups = self.subject.conf_level, self.errors(self.before), self.groups()
+        lines: list[tuple[str | float | None, ...]] = []
+        for one in tried:
+            errors = self.errors(one.stated)
+            added = statistics.added_error(before, errors, (level,))
+            line: list[str | float | None] = [one.damage.title, one.damage.said()]
+            if not self.is_regression:
+                line.append(statistics.flip_rate(self.before.values, one.stated.values, ()).value)
+            line += [added.value, _limits(added, self._unit)]
+            if groups:
+                name, there = statistics.worst_group(before, errors, groups, level=level)
+                line += [name, there.value]
+            lines.append(tuple(line))
+        columns = [Column(name="What is damaged"), Column(name="Strength")]
+        if not self.is_regression:
+            columns.append(Column(name="Decisions changed", unit="rate"))
+        columns += [Column(name=self._added, unit=self._unit), Column(name=f"{level * 100:g} % CI")]
+        if groups:
+            columns += [Column(name="Worst group"), Column(name=f"{self._added} there", unit=self._unit)]
+        as_they_are = float(np.nanmean(before))
+        usual = (
+            f"Mean absolute error on the {len(before):,} rows as they are is {number(as_they_are, 'number')}."
+            if self.is_regression
+            else f"Accuracy on the {len(before):,} rows as they are is {number(1 - as_they_are, 'rate')}."
+        )
+        return Table(
+            title="What damaged inputs cost",
+            note=f"{usual} Each damage at its stated strength; the curves show the others."
+            + (" The worst group is the one whose loss is surely the largest." if groups else ""),
+            columns=tuple(columns),
+            rows=tuple(lines),
+        )
+
+    @property
+    def _added(self) -> str:
+        return "Error added" if self.is_regression else "Accuracy lost"
+
+    @property
+    def _unit(self) -> Unit:
+        return "number" if self.is_regression else "rate_difference"
+
+    def curves(self, tried: Sequence[Tried]) -> list[Exhibit]:
+        """Return a curve a damage: what is lost by its strength, of all rows and of the worst group."""
+        level, groups, before = self.subject.conf_level, self.groups(), self.errors(self.before)
+        curves: list[Exhibit] = []
+        for one in tried:
+            strengths, after = one.damage.strengths, [self.errors(answers) for answers in one.answers]
+            lines = [statistics.added_line("all rows", strengths, before, after, level=level)]
+            if groups:
+                lines.append(statistics.worst_group_line("worst group", strengths, before, after, groups, level=level))
+            curves.append(
+                Curve(
+                    title=one.damage.title,
+                    note=one.damage.means,
+                    x_label=one.damage.axis,
+                    y_label=self._added.lower(),
+                    x_unit=one.damage.unit,
+                    y_unit=self._unit,
+                    lines=tuple(lines),
+                )
+            )
+        return curves
+
+    def by_group(self, tried: Sequence[Tried]) -> list[Exhibit]:
+        """Return a table a sensitive column: what every damage costs each of its groups."""
+        what = "error_increase" if self.is_regression else "accuracy_loss"
+        return [
+            SliceTable(
+                title=f"{self._added} by {column}",
+                measurements=tuple(f"robustness.{one.damage.name}_{what}" for one in tried),
+                by=(column,),
+            )
+            for column in self.subject.sensitive
+            if tried
+        ]
+
+
+def _limits(estimate: Estimate, unit: Unit) -> str | None:
+    bound = estimate.bounds[0] if estimate.bounds else None
+    if bound is None:
+        return None
+    low, high = (f"{end * 100:z.1f}" if unit == "rate_difference" else number(end, unit) for end in bound[:2])
+    return f"{low} to {high}"
+
+
+def _source(damage: Damage) -> str:
+    return f"{damage.title.lower()} of strength {damage.said()} ({damage.axis}) on a seeded sample, paired by row"

@@ -1,0 +1,134 @@
+"""Damages of images: noise, blur, light, a moved camera and something in front of it (Hendrycks & Dietterich 2019)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from auditkit.auditors.robustness.corruption import Damage
+
+Images = NDArray[np.float32]
+
+IMAGE_DAMAGES = ("pixel_noise", "blur", "lower_contrast", "brightness", "shift", "occlusion")
+"""The names of what `image_damages` returns, in its order."""
+
+DIRECTIONS = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
+
+
+def image_damages(images: Images, source: Images, *, seed: int) -> list[Damage]:
+    """Return the damages of encoded images, (rows, channels, height, width).
+
+    The lowest and the highest pixel of `source` are the range that strengths are shares of, and that no damaged pixel
+    leaves. Without a range there is nothing to damage, and no damage.
+    """
+    low, high = float(source.min()), float(source.max())
+    if not low < high:
+        return []
+    reach, fill = high - low, float(source.mean(dtype=np.float64))
+    side = min(images.shape[2:])
+    rng = np.random.default_rng((seed, 11))
+    noise = rng.standard_normal(images.shape, dtype=np.float32)
+    signs = rng.choice([-1.0, 1.0], len(images)).astype(np.float32)[:, None, None, None]
+    direction = rng.integers(0, len(DIRECTIONS), len(images))
+    corner = rng.random((len(images), 2))
+    means = images.mean(axis=(1, 2, 3), keepdims=True)
+
+    def noisy(strength: float) -> Images:
+        return np.clip(images + np.float32(strength * reach) * noise, low, high)
+
+    def blurred(strength: float) -> Images:
+        width = strength * side
+        return np.asarray(ndimage.gaussian_filter(images, sigma=(0, 0, width, width), mode="nearest"), dtype=np.float32)
+
+    def flatter(strength: float) -> Images:
+        flat: Images = means + np.float32(1 - strength) * (images - means)
+        return flat
+
+    def lit(strength: float) -> Images:
+        return np.clip(images + signs * np.float32(strength * reach), low, high)
+
+    def moved(strength: float) -> Images:
+        return _moved(images, direction, round(strength))
+
+    def covered(strength: float) -> Images:
+        return _covered(images, corner, max(1, round(strength * side)), fill)
+
+    pixels = tuple(float(size) for size in sorted({max(1, round(share * side)) for share in (0.05, 0.1, 0.15, 0.2)}))
+    of_range = "share of the range of the pixels"
+    return [
+        Damage(
+            "pixel_noise",
+            "Noise on pixels",
+            "Gaussian noise is added to every pixel; its standard deviation is a share of the pixels' range.",
+            of_range,
+            noisy,
+            strengths=(0.05, 0.1, 0.2, 0.3),
+        ),
+        Damage(
+            "blur",
+            "Blur",
+            "Gaussian blur, whose standard deviation is a share of the image's shorter side.",
+            "share of the side",
+            blurred,
+            strengths=(0.02, 0.05, 0.1, 0.15),
+            stated=0.05,
+        ),
+        Damage(
+            "lower_contrast",
+            "Lower contrast",
+            "Every pixel moves a share of the way towards the mean of its image.",
+            "share of the contrast lost",
+            flatter,
+            strengths=(0.2, 0.4, 0.6, 0.8),
+            stated=0.4,
+        ),
+        Damage(
+            "brightness",
+            "Brighter or darker",
+            "All pixels of an image are raised, or all lowered, by a share of the pixels' range.",
+            of_range,
+            lit,
+            strengths=(0.05, 0.1, 0.2, 0.3),
+        ),
+        Damage(
+            "shift",
+            "Shifted",
+            "The image is moved by some pixels in one of eight directions; its border is repeated.",
+            "pixels",
+            moved,
+            unit="number",
+            strengths=pixels,
+            stated=min(pixels, key=lambda size: abs(size - 0.1 * side)),
+        ),
+        Damage(
+            "occlusion",
+            "Partly covered",
+            "A square at a random place is covered by the mean pixel; its side is a share of the image's.",
+            "share of the side",
+            covered,
+            strengths=(0.1, 0.2, 0.3, 0.5),
+            stated=0.2,
+        ),
+    ]
+
+
+def _moved(images: Images, direction: NDArray[np.int64], size: int) -> Images:
+    height, width = images.shape[2:]
+    wide = np.pad(images, ((0, 0), (0, 0), (size, size), (size, size)), mode="edge")
+    damaged = np.empty_like(images)
+    for place, (down, right) in enumerate(DIRECTIONS):
+        top, left = size - down * size, size - right * size
+        chosen = direction == place
+        damaged[chosen] = wide[chosen, :, top : top + height, left : left + width]
+    return damaged
+
+
+def _covered(images: Images, corner: NDArray[np.float64], size: int, fill: float) -> Images:
+    height, width = images.shape[2:]
+    tops = (corner[:, 0] * (height - size + 1)).astype(np.int64)[:, None]
+    lefts = (corner[:, 1] * (width - size + 1)).astype(np.int64)[:, None]
+    rows, columns = np.arange(height), np.arange(width)
+    down = (rows >= tops) & (rows < tops + size)
+    across = (columns >= lefts) & (columns < lefts + size)
+    return np.where((down[:, :, None] & across[:, None, :])[:, None], np.float32(fill), images)

@@ -1,0 +1,248 @@
+"""Damages of encoded rows of a table: what careless entry, other units and later times do to columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.auditors.robustness.corruption import Damage
+from auditkit.schema.schema import Schema
+from auditkit.schema.table import Feature
+
+Rows = NDArray[np.float32]
+
+TABLE_DAMAGES = (
+    "numeric_noise",
+    "missing_values",
+    "swapped_categories",
+    "unseen_categories",
+    "unit_slip",
+    "out_of_range",
+)
+"""The names of what `table_damages` returns, in its order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """The numeric columns that vary: where their cells are, and their spread over the rows that the model knows.
+
+    `cells` are places in the encoded row, (columns,); `deviation`, `low` and `high` are those of the cells' values
+    where they are not missing; `scale` and `mean` turn a cell into the column's own unit.
+    """
+
+    cells: NDArray[np.int64]
+    deviation: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    missing_cells: tuple[int | None, ...]
+
+    def known(self, rows: Rows) -> NDArray[np.bool_]:
+        """Return which numbers are there: (rows, columns). Without a cell for it, a missing number cannot be told."""
+        known = np.ones((len(rows), len(self.cells)), dtype=bool)
+        for column, cell in enumerate(self.missing_cells):
+            if cell is not None:
+                known[:, column] = rows[:, cell] == 0
+        return known
+
+
+def numbers_of(schema: Schema, source: Rows) -> Numbers:
+    """Return the numeric columns that are not constant over `source`, encoded rows (rows, cells)."""
+    found: list[tuple[int, float, float, float, float, float, int | None]] = []
+    for feature, cells in _features(schema):
+        if feature.kind != "numeric":
+            continue
+        missing = cells.stop - 1 if feature.missing else None
+        values = source[:, cells.start].astype(np.float64)
+        values = values if missing is None else values[source[:, missing] == 0]
+        if len(values) and values.min() < values.max():
+            spread = float(values.std()), float(values.min()), float(values.max())
+            found.append((cells.start, *spread, feature.scale, feature.mean, missing))
+    columns = list(zip(*found, strict=True)) if found else [()] * 7
+    cells_, *floats, missing_cells = columns
+    deviation, low, high, scale, mean = (np.array(part, dtype=np.float64) for part in floats)
+    return Numbers(np.array(cells_, dtype=np.int64), deviation, low, high, scale, mean, tuple(missing_cells))
+
+
+def table_damages(schema: Schema, rows: Rows, source: Rows, *, seed: int) -> list[Damage]:
+    """Return the damages that apply to encoded `rows`, (rows, cells).
+
+    `source` are rows, encoded alike, whose spread, range and shares of categories stand for what the model knows.
+    """
+    numbers = numbers_of(schema, source)
+    damages = []
+    if len(numbers.cells):
+        damages.append(_noise(rows, numbers, seed))
+    damages.append(_missing(schema, rows, seed))
+    swaps = [(feature, cells) for feature, cells in _features(schema) if feature.kind in ("categorical", "boolean")]
+    if swaps:
+        damages.append(_swapped(swaps, rows, source, seed))
+    named = [cells for feature, cells in swaps if feature.kind == "categorical"]
+    if named:
+        damages.append(_unseen(schema, rows, seed))
+    if len(numbers.cells):
+        damages += [_unit_slip(rows, numbers, seed), _out_of_range(rows, numbers, seed)]
+    return damages
+
+
+def _features(schema: Schema) -> list[tuple[Feature, slice]]:
+    return list(zip(schema.features, schema.column_slices().values(), strict=True))
+
+
+def _categories(feature: Feature, cells: slice) -> slice:
+    return slice(cells.start, cells.start + len(feature.categories))
+
+
+def _noise(rows: Rows, numbers: Numbers, seed: int) -> Damage:
+    draws = np.random.default_rng((seed, 1)).standard_normal((len(rows), len(numbers.cells)))
+    step = np.where(numbers.known(rows), draws * numbers.deviation, 0.0)
+
+    def at(strength: float) -> Rows:
+        damaged = rows.copy()
+        damaged[:, numbers.cells] += (strength * step).astype(np.float32)
+        return damaged
+
+    return Damage(
+        "numeric_noise",
+        "Noise on numbers",
+        "Gaussian noise is added to every number, in standard deviations of its column.",
+        "noise, in standard deviations",
+        at,
+        unit="number",
+        strengths=(0.05, 0.1, 0.2, 0.5, 1.0),
+    )
+
+
+def _missing(schema: Schema, rows: Rows, seed: int) -> Damage:
+    features = _features(schema)
+    draws = np.random.default_rng((seed, 2)).random((len(rows), len(features)))
+
+    def at(strength: float) -> Rows:
+        damaged = rows.copy()
+        for column, (feature, cells) in enumerate(features):
+            gone = draws[:, column] < strength
+            damaged[gone, cells] = 0
+            if feature.missing:
+                damaged[gone, cells.stop - 1] = 1
+        return damaged
+
+    return Damage(
+        "missing_values",
+        "Missing values",
+        "A share of all values is missing at random; the model reads them as it reads missing values.",
+        "share of the values",
+        at,
+    )
+
+
+def _swapped(swaps: list[tuple[Feature, slice]], rows: Rows, source: Rows, seed: int) -> Damage:
+    rng = np.random.default_rng((seed, 3))
+    draws = rng.random((len(rows), len(swaps)))
+    places = rng.random((len(rows), len(swaps)))
+
+    def at(strength: float) -> Rows:
+        damaged = rows.copy()
+        for column, (feature, cells) in enumerate(swaps):
+            chosen = draws[:, column] < strength
+            if feature.kind == "boolean":
+                if feature.missing:
+                    chosen &= rows[:, cells.stop - 1] == 0
+                damaged[chosen, cells.start] = 1 - rows[chosen, cells.start]
+                continue
+            named = _categories(feature, cells)
+            chosen &= rows[:, named].any(axis=1)
+            shares = source[:, named].mean(axis=0, dtype=np.float64)
+            others = np.where(rows[chosen, named] == 0, shares, 0.0).cumsum(axis=1)
+            possible = others[:, -1] > 0
+            picked = (others <= places[chosen, column, None] * others[:, -1:]).sum(axis=1)
+            one_hot = np.arange(others.shape[1]) == picked[:, None]
+            damaged[np.flatnonzero(chosen)[possible], named] = one_hot[possible]
+        return damaged
+
+    return Damage(
+        "swapped_categories",
+        "Swapped categories",
+        "A share of the categories is exchanged for others of the same column, drawn as often as they occur.",
+        "share of the categories",
+        at,
+    )
+
+
+def _unseen(schema: Schema, rows: Rows, seed: int) -> Damage:
+    named = [_categories(feature, cells) for feature, cells in _features(schema) if feature.kind == "categorical"]
+    draws = np.random.default_rng((seed, 4)).random((len(rows), len(named)))
+
+    def at(strength: float) -> Rows:
+        damaged = rows.copy()
+        for column, cells in enumerate(named):
+            damaged[draws[:, column] < strength, cells] = 0
+        return damaged
+
+    return Damage(
+        "unseen_categories",
+        "Unseen categories",
+        "A share of the categories is replaced by a word that the model has never seen.",
+        "share of the categories",
+        at,
+    )
+
+
+def _one_column(rows: Rows, numbers: Numbers, seed: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Draw for each row one of the numeric columns that it knows, -1 where it knows none, and a number in [0, 1)."""
+    rng = np.random.default_rng(seed)
+    known = numbers.known(rows)
+    draws = np.where(known, rng.random(known.shape), -1.0)
+    return np.where(known.any(axis=1), draws.argmax(axis=1), -1), rng.random(len(rows))
+
+
+def _unit_slip(rows: Rows, numbers: Numbers, seed: int) -> Damage:
+    column, _ = _one_column(rows, numbers, (seed, 5))
+    hit = np.flatnonzero(column >= 0)
+    column = column[hit]
+    cell, scale, mean = numbers.cells[column], numbers.scale[column], numbers.mean[column]
+
+    def at(strength: float) -> Rows:
+        damaged = rows.copy()
+        value = rows[hit, cell].astype(np.float64) * scale + mean
+        damaged[hit, cell] = ((value * 10.0**strength - mean) / scale).astype(np.float32)
+        return damaged
+
+    return Damage(
+        "unit_slip",
+        "Slips of the unit",
+        "In each row one number is too large by a power of ten, as if it had been entered in another unit.",
+        "power of ten",
+        at,
+        unit="number",
+        strengths=(1.0, 2.0, 3.0),
+        stated=1.0,
+    )
+
+
+def _out_of_range(rows: Rows, numbers: Numbers, seed: int) -> Damage:
+    column, side = _one_column(rows, numbers, (seed, 6))
+    hit = np.flatnonzero(column >= 0)
+    column, above = column[hit], side[hit] < 0.5
+    cell, deviation = numbers.cells[column], numbers.deviation[column]
+
+    def at(strength: float) -> Rows:
+        damaged = rows.copy()
+        beyond = np.where(
+            above, numbers.high[column] + strength * deviation, numbers.low[column] - strength * deviation
+        )
+        damaged[hit, cell] = beyond.astype(np.float32)
+        return damaged
+
+    return Damage(
+        "out_of_range",
+        "Numbers out of range",
+        "In each row one number lies beyond the range of its column, by so many standard deviations.",
+        "standard deviations beyond the range",
+        at,
+        unit="number",
+        strengths=(0.5, 1.0, 3.0, 10.0),
+        stated=1.0,
+    )

@@ -1,0 +1,204 @@
+"""Where the model errs most: slices of one or two columns, found on one half of the rows and confirmed on the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.auditors.weak_spots.search import PAIRED_COLUMNS, Search, WeakSpot, search_weak_spots
+from auditkit.data.groups import MAXIMUM_VALUES, GroupedColumn, grouped_columns
+from auditkit.engine.subject import Subject
+from auditkit.errors import InputError, NotRun
+from auditkit.evidence.measurement import Column, Evidence, Interval, Measurement, Slice, SliceChart, Table
+from auditkit.evidence.messages import number, span
+from auditkit.stats.intervals import needs_exact, newcombe, proportion_interval
+from auditkit.stats.rates import rate_intervals
+
+SOURCE = "exact hypergeometric test on held-out rows, Holm-corrected (Holm 1979)"
+ALL_SPOTS = ("slice",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeakSpots:
+    """The slices of one or two columns, sensitive or not, in which the model is wrong most often.
+
+    `quantiles` is the number of ranges that a column of numbers is put into. In a regression, the tenth of the rows
+    that the model misses by most counts as wrong.
+    """
+
+    quantiles: int = 5
+
+    requires: ClassVar = ("labels",)
+    measures: ClassVar = ("weak_spots.error_rate", "weak_spots.excess_error_rate", "weak_spots.row_share")
+
+    def __post_init__(self) -> None:
+        """Refuse fewer than 2 quantiles."""
+        if not 2 <= self.quantiles <= 100:
+            raise InputError(f"quantiles must lie between 2 and 100, got {self.quantiles}; 5 is usual.")
+
+    def audit(self, subject: Subject) -> Evidence:
+        """Search on a random half of the rows, and test what was found on the other."""
+        frame = subject.data.frame
+        decided = subject.decisions.columns if subject.decisions is not None else ()
+        left_out = (subject.schema.target or "", *decided)
+        columns, omitted = grouped_columns(frame, leave_out=left_out, quantiles=self.quantiles)
+        if not columns:
+            raise NotRun("no column has between 2 and 100 groups")
+        errors, wrong = _errors(subject)
+        if len(errors) < 4 * subject.min_group:
+            raise NotRun(f"two halves with slices of {subject.min_group} rows need more than {len(errors)} rows")
+        search = search_weak_spots(
+            [column.codes for column in columns],
+            errors,
+            seed=subject.seed,
+            min_group=subject.min_group,
+            progress=subject.progress,
+        )
+        spots = search.confirmed(subject.conf_level)
+        names = [" & ".join(columns[column].phrases[code] for column, code in spot.where) for spot in spots]
+        level = 1 - (1 - subject.conf_level) / max(len(search.proposed), 1)
+        notes = [
+            f"{len(columns)} columns gave {search.slice_count:,} slices of at least {subject.min_group} rows. One "
+            f"random half of the rows proposed {len(search.proposed)} of them; the other half "
+            f"({search.row_count:,} rows) confirmed {len(spots)}. Rates and counts are those of the confirming half."
+        ]
+        if omitted:
+            notes.append(f"Not searched, for over {MAXIMUM_VALUES} different texts: {', '.join(omitted)}.")
+        if len(columns) > PAIRED_COLUMNS:
+            notes.append(f"Only the {PAIRED_COLUMNS} columns with the worst slices of their own were crossed in pairs.")
+        return Evidence(
+            measurements=_measurements(search, spots, names, level, subject, columns),
+            exhibits=_exhibits(search, spots, names, level, wrong, subject.conf_level),
+            notes=notes,
+        )
+
+
+def _errors(subject: Subject) -> tuple[NDArray[np.bool_], str]:
+    """Return where the model is wrong, and how to say so."""
+    labels, predictions = subject.labels, subject.predictions.labels
+    if subject.schema.task == "regression":
+        distances = np.abs(labels - predictions)
+        most = float(np.quantile(distances, 0.9))
+        return distances > most, f"off by more than {most:.4g}"
+    return np.asarray(labels != predictions), "wrong"
+
+
+def _measurements(
+    search: Search,
+    spots: list[WeakSpot],
+    names: list[str],
+    level: float,
+    subject: Subject,
+    columns: list[GroupedColumn],
+) -> list[Measurement]:
+    nothing = None if spots else f"none of {len(search.proposed)} proposed slices was confirmed"
+    inside = np.zeros(len(subject.labels), dtype=bool)
+    for spot in spots:
+        mask = np.ones(len(inside), dtype=bool)
+        for column, code in spot.where:
+            mask &= columns[column].codes == code
+        inside |= mask
+    covered = int(inside[search.confirming].sum())
+    slices = [
+        Slice(
+            name=name,
+            value=spot.error_count / spot.row_count,
+            count=spot.row_count,
+            interval=_rate_interval(spot, subject.conf_level, subject.conf_level),
+            simultaneous_interval=_rate_interval(
+                spot, level, subject.conf_level, f", Bonferroni over {len(search.proposed)} proposed slices"
+            ),
+        )
+        for spot, name in zip(spots, names, strict=True)
+    ]
+    rates = Measurement(
+        id="weak_spots.error_rate",
+        by=ALL_SPOTS,
+        unit="rate",
+        better="lower",
+        count=search.row_count,
+        slices=tuple(slices),
+        source=SOURCE,
+        reason=nothing,
+    )
+    excess, interval = None, None
+    if spots:
+        worst = spots[0]
+        elsewhere = search.error_count - worst.error_count, search.row_count - worst.row_count
+        excess = worst.error_count / worst.row_count - elsewhere[0] / elsewhere[1]
+        low, high = newcombe(worst.error_count, worst.row_count, *elsewhere, level)
+        interval = Interval(
+            low=float(low),
+            high=float(high),
+            level=subject.conf_level,
+            method=f"Newcombe, Bonferroni over {len(search.proposed)} proposed slices",
+        )
+    return [
+        Measurement(
+            id="weak_spots.row_share",
+            value=covered / search.row_count,
+            unit="share",
+            better="lower",
+            count=search.row_count,
+            interval=rate_intervals(np.array([covered]), np.array([search.row_count]), subject.conf_level)[0],
+            source=SOURCE,
+        ),
+        Measurement(
+            id="weak_spots.excess_error_rate",
+            value=excess,
+            unit="rate_difference",
+            better="lower",
+            count=spots[0].row_count if spots else search.row_count,
+            interval=interval,
+            source=SOURCE,
+            reason=nothing,
+        ),
+        rates,
+    ]
+
+
+def _exhibits(
+    search: Search, spots: list[WeakSpot], names: list[str], level: float, wrong: str, conf_level: float
+) -> list[Table | SliceChart]:
+    overall = number(search.error_count / max(search.row_count, 1), "rate")
+    if not spots:
+        return []
+    sentences = []
+    for spot, name in zip(spots, names, strict=True):
+        interval = _rate_interval(spot, level, conf_level)
+        elsewhere = (search.error_count - spot.error_count) / (search.row_count - spot.row_count)
+        p_value = "p < 0.0001" if spot.p_value < 1e-4 else f"p = {spot.p_value:.2g}"
+        sentences.append(
+            (
+                f"Where {name}, the model is {wrong} in {number(spot.error_count / spot.row_count, 'rate')} of "
+                f"{spot.row_count:,} rows ({span(interval, 'rate')}, {p_value}), and elsewhere in "
+                f"{number(elsewhere, 'rate')}.",
+            )
+        )
+    return [
+        SliceChart(
+            title="Weak spots: how often the model is wrong there",
+            note=f"Over all {search.row_count:,} rows of the confirming half it is {wrong} in {overall}.",
+            measurement="weak_spots.error_rate",
+            by=ALL_SPOTS,
+        ),
+        Table(
+            title="Weak spots in words",
+            note=f"The intervals hold for all {len(search.proposed)} proposed slices at once, the p-values are "
+            "Holm-corrected. A slice of two columns is listed where it is clearly worse than either column alone; no "
+            "two of as many columns share over half of the smaller one's rows.",
+            columns=(Column(name="Worst first"),),
+            rows=tuple(sentences),
+        ),
+    ]
+
+
+def _rate_interval(spot: WeakSpot, level: float, stated: float, family: str = "") -> Interval:
+    low, high = proportion_interval(spot.error_count, spot.row_count, level)
+    exact = bool(needs_exact(spot.error_count, spot.row_count, level))
+    return Interval(
+        low=float(low), high=float(high), level=stated, method=("Clopper-Pearson" if exact else "Wilson") + family
+    )

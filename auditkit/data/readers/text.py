@@ -1,0 +1,216 @@
+"""CSV and JSON Lines, plain or gzipped, read in parts: columns of text, and the line on which each row begins."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import pandas as pd
+
+from auditkit.data.interned import TextColumn, check_header, is_broken, shown
+from auditkit.errors import DatasetError
+
+ROWS_AT_ONCE = 65_536
+BYTES_AT_ONCE = 2**20
+MAXIMUM_LINE = 2**26
+"""The most characters of a line: a few bytes of gzip can hold a line of any length."""
+
+GZIP = b"\x1f\x8b"
+
+
+def read_csv(name: str, path: Path, encoding: str) -> pd.DataFrame:
+    """Return the rows of a comma-separated file whose first line names the columns; `name` is for messages."""
+    with _text(name, path, encoding) as file:
+        return _frame_of_csv(name, file)
+
+
+def read_jsonl(name: str, path: Path, encoding: str) -> pd.DataFrame:
+    """Return the rows of a file with one JSON object a line; a key that a line lacks is missing there.
+
+    Numbers are kept as they are written, true and false become those words, null is missing.
+    """
+    with _text(name, path, encoding) as file:
+        return _frame_of_jsonl(name, file)
+
+
+def _frame_of_csv(name: str, file: Iterator[str]) -> pd.DataFrame:
+    reader = csv.reader(file, skipinitialspace=True, strict=True)
+    header: list[str] = []
+    columns: list[TextColumn] = []
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    begins = 1
+    try:
+        for row in reader:
+            if not row or (len(row) == 1 and not row[0].strip()):
+                pass
+            elif not header:
+                header = [column.strip() for column in row]
+                check_header(name, header)
+                columns = [TextColumn() for _ in header]
+            elif len(row) != len(header):
+                raise DatasetError(
+                    f"{name}: line {begins} has {len(row)} values, but the header names {len(header)} columns; "
+                    "quote values that hold a comma."
+                )
+            else:
+                rows.append(row)
+                lines.append(begins)
+                if len(rows) == ROWS_AT_ONCE:
+                    _flush(columns, rows)
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise DatasetError(f"{name}: line {begins}: not comma-separated text: {error}.") from error
+    if not header:
+        raise DatasetError(f"{name}: the file is empty.")
+    if not lines:
+        raise DatasetError(f"{name}: has a header and no rows.")
+    _flush(columns, rows)
+    return _frame(header, columns, lines)
+
+
+def _flush(columns: list[TextColumn], rows: list[list[str]]) -> None:
+    for column, values in zip(columns, zip(*rows, strict=True), strict=bool(rows)):
+        column.add(values)
+    rows.clear()
+
+
+def _frame_of_jsonl(name: str, file: Iterator[str]) -> pd.DataFrame:
+    columns: dict[str, TextColumn] = {}
+    parts: dict[str, list[str | None]] = {}
+    lines: list[int] = []
+    waiting = 0
+
+    def flush() -> None:
+        for key, values in parts.items():
+            columns[key].add(values)
+            values.clear()
+
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        for key, value in _json_object(name, number, line).items():
+            if key not in columns:
+                columns[key] = TextColumn()
+                columns[key].add_missing(len(lines) - waiting)
+                parts[key] = [None] * waiting
+            parts[key].append(_json_text(name, number, key, value))
+        lines.append(number)
+        waiting += 1
+        for values in parts.values():
+            if len(values) < waiting:
+                values.append(None)
+        if waiting == ROWS_AT_ONCE:
+            flush()
+            waiting = 0
+    flush()
+    if not lines:
+        raise DatasetError(f"{name}: the file is empty.")
+    check_header(name, [key.strip() for key in columns])
+    return _frame([key.strip() for key in columns], list(columns.values()), lines)
+
+
+def _json_object(name: str, number: int, line: str) -> dict[str, object]:
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise DatasetError(f"{name}: line {number} names a key twice.")
+        return found
+
+    try:
+        value = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{name}: line {number}: not a JSON object: {error}.") from error
+    if not isinstance(value, dict):
+        raise DatasetError(f"{name}: line {number}: must be a JSON object, such as {{'age': 39}}.")
+    if "\\u" in line and is_broken(json.dumps(value, ensure_ascii=False)):
+        raise DatasetError(f"{name}: line {number}: holds half of a character, a surrogate without its other half.")
+    return value
+
+
+def _json_text(name: str, number: int, key: str, value: object) -> str | None:
+    if isinstance(value, dict | list):
+        raise DatasetError(
+            f"{name}: line {number}, {shown(key)}: holds a nested value; write one column for each part."
+        )
+    return value if isinstance(value, str) or value is None else str(value).lower()
+
+
+def _frame(header: list[str], columns: list[TextColumn], lines: list[int]) -> pd.DataFrame:
+    index = pd.Index(np.array(lines, dtype=np.int64), name="line")
+    frame = pd.DataFrame({place: column.values() for place, column in enumerate(columns)}, index=index, dtype=object)
+    frame.columns = pd.Index(header)
+    return frame
+
+
+@contextmanager
+def _text(name: str, path: Path, encoding: str) -> Iterator[Iterator[str]]:
+    """Give the lines of a text file, decoded and decompressed as they are asked for; its faults as DatasetErrors."""
+    # Spreadsheets put a byte order mark before UTF-8 text; it is no part of the first column's name.
+    codec = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+    try:
+        codecs.lookup(codec)
+    except LookupError as error:
+        raise DatasetError(
+            f"{name}: encoding {encoding!r} is unknown; pass --encoding latin-1, for instance."
+        ) from error
+    try:
+        with path.open("rb") as raw:
+            start = raw.read(2)
+            raw.seek(0)
+            if not start:
+                raise DatasetError(f"{name}: the file is empty.")
+            plain = gzip.GzipFile(fileobj=raw) if start == GZIP else raw
+            with io.TextIOWrapper(plain, encoding=codec, newline="") as file:
+                yield _lines(name, file)
+    except UnicodeError as error:
+        where = _undecodable(path, codec)
+        raise DatasetError(
+            f"{name}: not {encoding} text{where}; if it is a CSV file, name its encoding, such as --encoding latin-1."
+        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DatasetError(f"{name}: damaged gzip file: {error}.") from error
+    except OSError as error:
+        raise DatasetError(f"{name}: {error.strerror or error}.") from error
+
+
+def _lines(name: str, file: TextIO) -> Iterator[str]:
+    for line in iter(partial(file.readline, MAXIMUM_LINE + 1), ""):
+        if len(line) > MAXIMUM_LINE:
+            raise DatasetError(
+                f"{name}: a line has more than {MAXIMUM_LINE:,} characters; a data file has one row a line."
+            )
+        if "\0" in line:
+            raise DatasetError(
+                f"{name}: not a text file: it holds NUL bytes; auditkit reads CSV, JSON Lines, Parquet, Arrow and npz."
+            )
+        yield line
+
+
+def _undecodable(path: Path, codec: str) -> str:
+    """Return where the first byte is that the codec does not know, which a decoder of parts cannot tell."""
+    decoder, done, waiting = codecs.getincrementaldecoder(codec)(), 0, 0
+    try:
+        with path.open("rb") as raw:
+            plain = gzip.GzipFile(fileobj=raw) if raw.read(2) == GZIP else raw
+            raw.seek(0)
+            # Part by part: what is compressed may be larger than the memory.
+            while part := plain.read(BYTES_AT_ONCE):
+                decoder.decode(part)
+                done, waiting = done + len(part), len(decoder.getstate()[0])
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        return f" at byte {done - waiting + error.start:,}"
+    except (UnicodeError, OSError, EOFError, zlib.error):
+        pass
+    return ""

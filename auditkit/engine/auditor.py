@@ -1,0 +1,65 @@
+"""Auditors: frozen dataclasses whose fields are their settings and whose `audit` returns Evidence.
+
+Built-in and third-party auditors are found the same way: the entry-point group `auditkit.auditors`, where the
+entry point's name is the auditor's name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from auditkit import plugins
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+    from auditkit.engine.subject import Subject
+    from auditkit.evidence.measurement import Evidence
+
+Requirement = Literal["labels", "scores", "sensitive", "training", "model"]
+"""What an auditor can ask of a subject; where it is absent the auditor is `not_run`, with that reason."""
+
+ONE_LABEL = "this auditor reads one label a row, and these rows have several (task multilabel)"
+"""Why an auditor that does not declare `several_labels` is `not_run` on a multi-label model."""
+
+
+@runtime_checkable
+class Auditor(Protocol):
+    """What an auditor looks like; nothing inherits from it.
+
+    A class may declare `requires` (see Requirement) and `measures`, the ids that it can emit: a policy that
+    names another id of this auditor is then refused before the run. Only one whose `several_labels` is true is given a
+    multi-label subject, whose labels and predictions have a column a label. A method `check(subject)` may refuse
+    settings that do not fit the subject, by InputError, before any auditor starts.
+    """
+
+    def audit(self, subject: Subject) -> Evidence:
+        """Examine the subject; raise NotRun with the reason where the check does not apply."""
+        ...
+
+
+ORDER = (
+    "data",
+    "performance",
+    "weak_spots",
+    "fairness",
+    "proxies",
+    "tradeoff",
+    "explainability",
+    "robustness",
+    "identity_terms",
+    "leakage",
+    "privacy",
+)
+"""The order of auditkit's own auditors in a report."""
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Return the installed auditors by name, not yet loaded: auditkit's own first, then plugins by name.
+
+    Raises:
+        InputError: two packages install an auditor of one name, of which one would take the other's place unseen.
+    """
+    found = plugins.installed("auditors")
+    own = sorted((name for name in found if name in ORDER), key=ORDER.index)
+    return {name: found[name] for name in dict.fromkeys([*own, *found])}

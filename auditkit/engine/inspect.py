@@ -1,0 +1,287 @@
+"""What a model file is, and what an audit could do with it, told without running anything of the file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import torch
+from opacus.validators import ModuleValidator
+from pydantic import Field
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from auditkit.data.dataset import Data, naming, read_data
+from auditkit.engine.auditor import ONE_LABEL, installed
+from auditkit.errors import AuditkitError, ModelFileError
+from auditkit.evidence.measurement import Record
+from auditkit.models.factory import build_network, is_code
+from auditkit.models.formats.exported import TRUST_OPTIONS, refusal
+from auditkit.models.formats.native import ModelFile, read_model_file
+from auditkit.models.formats.weights import check_fit, common_prefix, shapes_of
+from auditkit.schema.schema import Schema
+from auditkit.training.train import PRIVATE_EPOCHS
+
+OPERATIONS_A_SECOND = 3e9
+"""What one CPU core does of a small network's arithmetic in a second, batches and libraries included, roughly."""
+
+BACKWARD = 3
+"""A forward and a backward pass cost about three forward passes."""
+
+PRIVATE = 5
+"""A step of DP-SGD costs about this many plain steps on a small network."""
+
+EXPLAINED = 500
+"""Forward passes that the explanation of a row takes, its trust checks included."""
+
+DAMAGED = 200
+"""Forward passes that a row takes to be damaged and attacked at every strength."""
+
+EPOCHS = 10
+"""Passes over its rows that a shadow model takes until it stops early."""
+
+
+class Ability(Record):
+    """Whether an auditor could run on the model and the data, and why not, or under which condition."""
+
+    auditor: str
+    able: bool
+    reason: str = ""
+
+
+class Cost(Record):
+    """What an auditor would compute: rows through the network (forward passes of a row), and roughly how long."""
+
+    part: str
+    row_passes: int
+    seconds: float | None
+
+
+class Inspection(Record):
+    """Everything that `auditkit inspect` says.
+
+    `opens` says whether an audit would open the file as it is called here; else `problems` says why not, with the
+    remedy. Costs are of what is able to run on a data set; their seconds are for one CPU core and right to a factor of
+    a few.
+    """
+
+    path: str
+    kind: str
+    trust: str
+    sha256: str
+    byte_count: int
+    opens: bool
+    problems: tuple[str, ...] = ()
+    architecture: str | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    parameter_count: int | None = None
+    tensors: tuple[tuple[str, tuple[int, ...], str], ...] = ()
+    operations_per_row: int | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema", serialization_alias="schema")
+    training: dict[str, Any] = Field(default_factory=dict)
+    ledger: dict[str, Any] | None = None
+    row_count: int | None = None
+    abilities: tuple[Ability, ...] = ()
+    costs: tuple[Cost, ...] = ()
+
+    model_config = Record.model_config | {"populate_by_name": True, "serialize_by_alias": True}
+
+
+def inspect_model(
+    path: str | Path,
+    *,
+    dataset: str | Path | None = None,
+    architecture: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    schema: Schema | None = None,
+    encoding: str = "utf-8",
+) -> Inspection:
+    """Tell what a model file is. Nothing of it is run and no weight is loaded; only the user's own factory is called.
+
+    Raises:
+        InputError: no such file, or one that no option would open.
+    """
+    found = read_model_file(path)
+    data = None if dataset is None else read_data(dataset, encoding=encoding)
+    schema = schema or (found.card.schema_ if found.card is not None else None)
+    known = found.card if found.contents.program is None else None  # a program carries its own graph
+    named = architecture or (known.architecture if known is not None else None)
+    given = dict(arguments or (found.card.arguments if found.card is not None else {}))
+    problems = list(_problems(found, architecture, schema, data))
+    network = None
+    if found.contents.program is None and named is not None and (not is_code(named) or architecture is not None):
+        try:
+            network = _network(found, named, given)
+        except ModelFileError as error:
+            problems.append(str(error))
+    program = found.contents.program
+    trust = "weights only: nothing of it is run"
+    if program is not None:
+        trust = (
+            f"opens only with {TRUST_OPTIONS[program]} sha256:{found.sha256}" if program in TRUST_OPTIONS else "never"
+        )
+    operations = None if network is None or schema is None else _operations(network, schema)
+    row_count = None if data is None else len(data.frame)
+    abilities = tuple(_abilities(found, network, schema, data, problems))
+    able = frozenset(ability.auditor for ability in abilities if ability.able)
+    return Inspection(
+        path=found.path,
+        kind=found.kind,
+        trust=trust,
+        sha256=found.sha256,
+        byte_count=found.byte_count,
+        opens=not problems,
+        problems=tuple(problems),
+        architecture=named,
+        arguments=given,
+        parameter_count=_parameter_count(found, network),
+        tensors=tuple((key, part.shape, part.dtype) for key, part in found.weights.tensors.items())
+        if found.weights
+        else (),
+        operations_per_row=operations,
+        schema=None if schema is None else schema.for_report(),
+        training={} if found.card is None else found.card.training,
+        ledger=None if found.card is None else found.card.ledger,
+        row_count=row_count,
+        abilities=abilities,
+        costs=() if row_count is None else tuple(_costs(found, row_count, operations, able)),
+    )
+
+
+def _problems(found: ModelFile, architecture: str | None, schema: Schema | None, data: Data | None) -> Iterator[str]:
+    program = found.contents.program
+    if program is not None:
+        yield refusal(program, found.contents.what, found.sha256)
+        return
+    if found.card is None and architecture is None:
+        yield "holds weights without auditkit's card: pass --architecture package.module:factory, or one of auditkit's."
+    if found.card is not None and is_code(found.card.architecture) and architecture is None:
+        yield "its card names code that is not auditkit's; only if that code is your own, name it with --architecture."
+    if schema is not None and data is not None:
+        try:
+            with naming(data):
+                schema.check_columns(data.frame)
+        except AuditkitError as error:
+            yield str(error)
+
+
+def _network(found: ModelFile, architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build the architecture, without memory for weights where it is auditkit's, and hold the file against it."""
+    if is_code(architecture):
+        network = build_network(architecture, arguments)
+    else:
+        with torch.device("meta"):
+            network = build_network(architecture, arguments)
+    expected = shapes_of(network)
+    assert found.weights is not None
+    prefix = "" if found.card is not None else common_prefix(list(found.weights.tensors), list(expected))
+    shapes = {key.removeprefix(prefix): part.shape for key, part in found.weights.tensors.items()}
+    check_fit(f"model {found.path}", architecture, expected, shapes)
+    return network.to("meta").eval()
+
+
+def _parameter_count(found: ModelFile, network: nn.Module | None) -> int | None:
+    if network is not None:
+        return sum(parameter.numel() for parameter in network.parameters())
+    return None if found.weights is None else found.weights.count
+
+
+def _operations(network: nn.Module, schema: Schema) -> int | None:
+    """Count the additions and multiplications that one row takes, on a network without weights."""
+    feature = schema.features[0]
+    shape: tuple[int, ...] = (1, schema.input_width)
+    dtype = torch.float32
+    if schema.kind == "text":
+        dtype = torch.int64
+    elif feature.shape is not None:
+        shape = (1, *feature.shape)
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network(torch.zeros(shape, dtype=dtype, device="meta"))
+    except Exception:  # noqa: BLE001  # the user's code may do what the meta device cannot: then there is no count
+        return None
+    return int(counter.get_total_flops()) or None
+
+
+def _abilities(
+    found: ModelFile, network: nn.Module | None, schema: Schema | None, data: Data | None, problems: list[str]
+) -> Iterator[Ability]:
+    columns = None if data is None else {str(column) for column in data.frame.columns}
+    for name, point in installed().items():
+        try:
+            kind = point.load()
+        except Exception as error:  # noqa: BLE001  # a plugin's import may raise anything
+            yield Ability(auditor=name, able=False, reason=f"does not load: {type(error).__name__}: {error}")
+            continue
+        requires = getattr(kind, "requires", ())
+        program = found.contents.program
+        missing = ["the model cannot be opened as it is"] if problems and program not in TRUST_OPTIONS else []
+        asked = [f"the file must be trusted: {TRUST_OPTIONS[program]}"] if program in TRUST_OPTIONS else []
+        if "labels" in requires:
+            if schema is None or schema.target is None:
+                asked.append("the label's column must be named: --target")
+            else:
+                absent = [name for name in schema.targets if columns is not None and name not in columns]
+                missing += [f"the data has no column {name!r}" for name in absent]
+        if schema is not None and schema.task == "multilabel" and not getattr(kind, "several_labels", False):
+            missing.append(ONE_LABEL)
+        if "scores" in requires and schema is not None and schema.task == "regression":
+            missing.append("a regression predicts numbers, and there are no classes to score")
+        if "sensitive" in requires:
+            if schema is None or not schema.sensitive:
+                asked.append("a sensitive column must be named: --sensitive")
+            else:
+                absent = [column for column in schema.sensitive if columns is not None and column not in columns]
+                missing += [f"the data has no sensitive column {column!r}" for column in absent]
+        if "training" in requires:
+            missing += list(_retraining(found, network))
+            asked.append("the training rows must be passed: --train-dataset")
+        elif "model" in requires and found.kind in ("torch.export", "TorchScript"):
+            asked.append("gradients pass through a program; methods that hook its layers are left out")
+        yield Ability(auditor=name, able=not missing, reason="; ".join(missing + asked))
+
+
+def _retraining(found: ModelFile, network: nn.Module | None) -> Iterator[str]:
+    if found.kind == "TorchScript":
+        yield "a TorchScript program has no architecture to train anew"
+    elif network is not None:
+        for error in ModuleValidator.validate(network.train(), strict=False):
+            yield "Opacus cannot train it: " + str(error).strip().partition(". ")[0]
+            return
+
+
+def _costs(found: ModelFile, row_count: int, operations: int | None, able: frozenset[str]) -> Iterator[Cost]:
+    if not able:
+        return
+    per_row = operations or (2 * found.weights.count if found.weights is not None else None)
+
+    def cost(part: str, passes: int) -> Cost:
+        seconds = None if per_row is None else round(passes * per_row / OPERATIONS_A_SECOND, 1)
+        return Cost(part=part, row_passes=passes, seconds=seconds)
+
+    yield cost("predictions", row_count)
+    defaults = {
+        name: _defaults(point)
+        for name, point in installed().items()
+        if name in able and point.value.startswith("auditkit.")
+    }
+    if "explainability" in defaults:
+        explained = min(int(defaults["explainability"].get("rows", row_count)), row_count)
+        yield cost("explainability", explained * EXPLAINED)
+    if "robustness" in defaults:
+        yield cost("robustness", min(int(defaults["robustness"].get("rows", row_count)), row_count) * DAMAGED)
+    training_row_count = found.card.training.get("row_count") if found.card is not None else None
+    if isinstance(training_row_count, int):
+        trained = training_row_count * BACKWARD
+        if "leakage" in defaults:
+            shadows = int(defaults["leakage"].get("shadows", 16))
+            yield cost(f"leakage, {shadows} shadow models", shadows * trained // 2 * EPOCHS)
+        if "privacy" in defaults:
+            yield cost("privacy, each epsilon", trained * PRIVATE_EPOCHS * PRIVATE)
+
+
+def _defaults(point: EntryPoint) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(point.load())}

@@ -1,0 +1,218 @@
+"""From a model, or recorded decisions, and a data set to a Subject: which rows are audited, and that they fit."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from auditkit.data.bins import edges_of
+from auditkit.data.dataset import Data, naming
+from auditkit.data.filter import select
+from auditkit.engine.subject import Subject
+from auditkit.errors import DatasetError, InputError, closest
+from auditkit.models.cache import NO_CACHE, Cache
+from auditkit.models.model import Model
+from auditkit.models.predict import LARGE_ROW_COUNT, ROWS_AT_ONCE, choose_device, code_type
+from auditkit.models.recorded import Decisions
+from auditkit.progress import Progress, silent
+from auditkit.schema.schema import Labels, Schema, has_label
+
+MAXIMUM_GROUPS = 100
+"""As many groups of a sensitive column as can be compared with each other."""
+
+
+def load_subject(
+    model: Model | None,
+    data: Data,
+    *,
+    schema: Schema | None = None,
+    decisions: Decisions | None = None,
+    sensitive: Sequence[str] | None = None,
+    bins: Mapping[str, str] | None = None,
+    training: Data | None = None,
+    where: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    conf_level: float = 0.95,
+    min_group: int = 10,
+    top_k: int | None = None,
+    cache: Cache | None = None,
+    progress: Progress = silent,
+) -> Subject:
+    """Check that a data set fits a model, choose the rows that are audited, and return the subject.
+
+    `where` chooses rows by an expression (auditkit.data.filter); of these, rows without a label (or, without a
+    model, without a decision) are left out, and of the rest a sample of `limit` is drawn with `seed`; the notes say
+    so. `sensitive` defaults to the columns that the schema names, `bins` adds to those of the schema. Without a
+    model, `schema` names target and classes, and `decisions` the columns of what was decided.
+
+    Raises:
+        DatasetError: a column is missing or holds something else than the schema says, in either data set, or no
+            row has a label.
+        InputError: an unknown sensitive column or one of more than 100 groups, `limit` below 1, a `conf_level`
+            outside (0, 1), a `top_k` that is not below the number of rows or has no two classes, or no such device.
+    """
+    if not 0 < conf_level < 1:
+        raise InputError(f"conf_level must lie between 0 and 1, got {conf_level}; 0.95 is usual.")
+    if limit is not None and limit < 1:
+        raise InputError(f"limit must be at least 1 row, got {limit}.")
+    schema = schema or (model.schema if model is not None else None)
+    if schema is None or (model is None) == (decisions is None):
+        raise InputError("an audit needs either a model or a schema and a record of decisions.")
+    chosen_device = choose_device(device)
+    chosen = tuple(dict.fromkeys(schema.sensitive if sensitive is None else sensitive))
+    columns = [str(column) for column in data.frame.columns]
+    for name in chosen:
+        if name not in columns:
+            raise InputError(f"sensitive column {name!r} is not in {data.name}{closest(name, columns)}.")
+    rules = {**schema.bins, **(bins or {})}
+    for name in bins or {}:
+        if name not in chosen:
+            raise InputError(f"bins: {name!r} is no sensitive column{closest(name, chosen)}; pass --sensitive {name}.")
+    rows, notes = _where(data, where)
+    rows, labels, label_notes = _labelled(schema, rows)
+    notes += label_notes
+    if decisions is not None:
+        rows, labels, decision_notes = _decided(rows, labels, decisions)
+        notes += decision_notes
+    if limit is not None and limit < len(labels):
+        sample = np.sort(np.random.default_rng(seed).choice(len(labels), size=limit, replace=False))
+        notes.append(f"A sample of {limit:,} of {len(labels):,} rows is audited, drawn with seed {seed}.")
+        rows, labels = dataclasses.replace(rows, frame=rows.frame.iloc[sample]), labels[sample]
+    training_rows = None
+    if training is not None:
+        training_rows, _, training_notes = _labelled(schema, training)
+        notes += [f"Training data: {note}" for note in (*training.notes, *training_notes)]
+    with naming(rows):
+        edges = {name: edges_of(rows.frame, name, rules[name]) for name in chosen if name in rules}
+    notes += [
+        f"Column {name} is divided into quantiles of the audited rows, at {', '.join(f'{x:g}' for x in edges[name])}."
+        for name in edges
+        if rules[name].startswith("quantiles")
+    ]
+    if model is not None and schema.threshold is not None and top_k is None:
+        what = "a score" if schema.output == "score" else "a probability"
+        which = "each label" if schema.task == "multilabel" else schema.classes[-1]
+        notes.append(f"Predicted {which} from {what} of {schema.threshold:g} on.")
+    if top_k is not None and (schema.task != "binary" or not 1 <= top_k < len(labels)):
+        two = "needs two classes" if schema.task != "binary" else f"must be from 1 to {len(labels) - 1:,} rows"
+        raise InputError(f"top_k {two}, got {top_k:,} for {len(labels):,} rows of {len(schema.classes)} classes.")
+    subject = Subject(
+        schema=schema,
+        opened=model,
+        decisions=decisions,
+        data=rows,
+        labels=labels,
+        sensitive=chosen,
+        bins=edges,
+        training=training_rows,
+        seed=seed,
+        device=chosen_device,
+        conf_level=conf_level,
+        min_group=min_group,
+        top_k=top_k,
+        notes=(*(model.notes if model is not None else ()), *data.notes, *notes, *_unseen_notes(schema, rows)),
+        row_count_read=len(data.frame),
+        training_row_count_read=None if training is None else len(training.frame),
+        selection={
+            "where": where,
+            "limit": limit,
+            "seed": seed if limit is not None else None,
+            "row_count": len(labels),
+        },
+        cache=cache or NO_CACHE,
+        progress=progress,
+    )
+    for name in chosen:
+        count = len(subject.group_codes((name,))[0])
+        if count > MAXIMUM_GROUPS:
+            raise InputError(
+                f"sensitive column {name!r} has {count:,} groups, and at most {MAXIMUM_GROUPS} can be compared; "
+                f"if it holds numbers, pass --bins {name}=quantiles:4 or edges of your own."
+            )
+    # Encoded here, so that a value that does not fit stops the run before any auditor starts.
+    if model is not None and len(labels) <= LARGE_ROW_COUNT:
+        _ = subject.inputs
+    if training_rows is not None and model is not None:
+        with naming(training_rows):
+            _ = subject.training_inputs
+    return subject
+
+
+def _where(data: Data, expression: str | None) -> tuple[Data, list[str]]:
+    """Return the rows that an expression holds for, and a note on the others."""
+    if expression is None:
+        return data, []
+    with naming(data):
+        chosen = select(data.frame, expression)
+    kept = int(chosen.sum())
+    if not kept:
+        raise DatasetError(f"{data.name}: no row has {expression}; nothing is left to audit.")
+    note = (
+        f"Only rows with {expression} are audited: {kept:,} of {len(chosen):,}; {len(chosen) - kept:,} were left out."
+    )
+    return dataclasses.replace(data, frame=data.frame[chosen]), [note]
+
+
+def _labelled(schema: Schema, data: Data) -> tuple[Data, Labels, list[str]]:
+    """Return the rows that have a label, the labels, and a note on those that have none."""
+    with naming(data):
+        schema.check_columns(data.frame)
+        kind = np.float64 if schema.task == "regression" else code_type(len(data.frame))
+        shape = (len(data.frame), len(schema.classes)) if schema.task == "multilabel" else len(data.frame)
+        labels: Labels = np.empty(shape, dtype=kind)
+        for start, part in _parts(data.frame):
+            labels[start : start + len(part)] = schema.encode_labels(part)
+        known = has_label(labels)
+        if not known.any():
+            raise DatasetError(f"no row has a label in column {schema.target!r}.")
+    if known.all():
+        return data, labels, []
+    note = f"{int((~known).sum()):,} of {len(known):,} rows have no label in column {schema.target} and were left out."
+    return dataclasses.replace(data, frame=data.frame[known]), labels[known], [note]
+
+
+def _decided(data: Data, labels: Labels, decisions: Decisions) -> tuple[Data, Labels, list[str]]:
+    """Return the rows that have a decision, their labels, and a note on the others."""
+    present = decisions.present(data.frame)
+    if not present.any():
+        raise DatasetError(f"{data.name}: no row has a value in {' and '.join(decisions.columns)}.")
+    if present.all():
+        return data, labels, []
+    note = (
+        f"{int((~present).sum()):,} of {len(present):,} rows have no value in {' or '.join(decisions.columns)} "
+        "and were left out."
+    )
+    return dataclasses.replace(data, frame=data.frame[present]), labels[present], [note]
+
+
+def _unseen_notes(schema: Schema, data: Data) -> list[str]:
+    counts: collections.Counter[str] = collections.Counter()
+    cut = 0
+    with naming(data):
+        for _, part in _parts(data.frame):
+            counts.update(schema.unseen_counts(part))
+            cut += schema.cut_count(part)
+    cut_notes = [
+        f"Column {feature.name}: {cut:,} of {len(data.frame):,} texts were cut to their first {feature.length} words."
+        for feature in schema.features
+        if cut
+    ]
+    return cut_notes + [
+        f"Column {name}: {counts[name]:,} of {len(data.frame):,} rows hold a category, or a missing value, that the "
+        "model was never trained on."
+        for name in (feature.name for feature in schema.features)
+        if counts[name]
+    ]
+
+
+def _parts(frame: pd.DataFrame) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Yield a frame whole, or, where it is large, in parts, each with the position of its first row."""
+    step = len(frame) if len(frame) <= LARGE_ROW_COUNT else ROWS_AT_ONCE
+    for start in range(0, len(frame), step):
+        yield start, frame.iloc[start : start + step]

@@ -1,0 +1,112 @@
+"""What a report records of its subject and of where it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import pandas as pd
+import torch
+
+from auditkit.engine.subject import Subject
+from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, SubjectRecord
+from auditkit.models.predict import ROWS_AT_ONCE
+
+OTHER_ROWS = "not the rows that the model was trained on: their sha256 differs from the one in the model's card"
+
+PACKAGES = ("torch", "captum", "fairlearn", "opacus", "numpy", "pandas", "scipy")
+
+
+def subject_record(subject: Subject) -> SubjectRecord:
+    """Return what is recorded of the model and the data: paths, hashes, counts, notes."""
+    model, data, training = subject.opened, subject.data, subject.training
+    return SubjectRecord(
+        model=None
+        if model is None
+        else ModelRecord(
+            path=model.path,
+            sha256=model.sha256,
+            name=model.name,
+            kind=model.kind,
+            trust=model.trust,
+            architecture=model.architecture,
+            parameter_count=model.parameter_count,
+        ),
+        dataset=DatasetRecord(
+            path=data.path,
+            sha256=data.sha256,
+            row_count=subject.row_count_read,
+            audited_row_count=len(subject.labels),
+            rows_sha256=_rows_sha256(subject),
+        ),
+        training_dataset=None
+        if training is None
+        else DatasetRecord(
+            path=training.path,
+            sha256=training.sha256,
+            row_count=subject.training_row_count_read or 0,
+            audited_row_count=len(training.frame),
+            alarm=OTHER_ROWS if model is not None and model.was_trained_on(training.sha256) is False else None,
+        ),
+        sensitive=subject.sensitive,
+        notes=(*subject.notes, *subject.predictions.notes),
+        schema=subject.schema.for_report(),
+    )
+
+
+def _rows_sha256(subject: Subject) -> str:
+    """Tell which rows were audited: a hash of their places in the data set and of their labels."""
+    index, digest = subject.data.frame.index, hashlib.sha256()
+    for start in range(0, len(index), ROWS_AT_ONCE):
+        places = pd.util.hash_pandas_object(index[start : start + ROWS_AT_ONCE], index=False)
+        digest.update(places.to_numpy().tobytes())
+    digest.update(np.ascontiguousarray(subject.labels).data)
+    return digest.hexdigest()
+
+
+def environment(subject: Subject) -> Environment:
+    """Return what is recorded of the machine, the packages and the commit."""
+    commit, dirty = _git()
+    return Environment(
+        auditkit=version("auditkit"),
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        packages=dict(_versions()),
+        device=torch.cuda.get_device_name(subject.device) if subject.device.type == "cuda" else "cpu",
+        threads=torch.get_num_threads(),
+        seed=subject.seed,
+        git_commit=commit,
+        git_dirty=dirty,
+    )
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:  # a pin of ours that the user replaced by a build under another name
+            yield package, "unknown"
+
+
+def _git() -> tuple[str | None, bool | None]:
+    def git(*arguments: str) -> str:
+        environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+        done = subprocess.run(  # noqa: S603  # fixed arguments, no shell
+            ["git", *arguments],  # noqa: S607  # git is where the user's PATH has it
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+            env=environment,
+        )
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None

@@ -1,0 +1,121 @@
+"""An audit made again from its own record: the same files, settings and seed, and which numbers came out otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from auditkit.engine.audit import REPEATABLE, audit
+from auditkit.engine.auditor import installed
+from auditkit.errors import InputError
+from auditkit.evidence.comparison import Departure, departures
+from auditkit.evidence.report import DatasetRecord, ModelRecord, Report
+from auditkit.models.factory import is_code
+from auditkit.progress import AuditProgress
+from auditkit.schema.schema import Schema
+
+TOLERANCE = 1e-6
+"""Numbers agree where they differ by at most this times the larger of 1 and their magnitude.
+
+Sums differ in the seventh digit between one thread and two; another device or another torch may need more.
+"""
+
+
+def replay(
+    recorded: Report,
+    *,
+    model: str | Path | None,
+    dataset: str | Path,
+    training_data: str | Path | None = None,
+    architecture: str | None = None,
+    trust_model: str | None = None,
+    trust_pickle: str | None = None,
+    device: str = "auto",
+    tolerance: float = TOLERANCE,
+    progress: AuditProgress = lambda auditor, fraction, what: None,
+) -> tuple[Report, list[Departure]]:
+    """Make the audit of `recorded` again; return the new report, and every number that is not within `tolerance`.
+
+    Auditors run with their recorded settings and seed; those that were left out, or are new since, are left out.
+    Code that the record names is run only where the caller names it too, by `architecture`. Predictions kept from
+    earlier runs are not used. Verdicts follow from the numbers and the policy, and are not compared.
+
+    Raises:
+        InputError: a file is not the one that was audited, an auditor of the record is not installed, or the record
+            names code that the caller did not.
+    """
+    subject = recorded.subject
+    if (model is None) != (subject.model is None):
+        raise InputError(
+            "the record is of a model; pass --model FILE." if subject.model else "the record has no model."
+        )
+    _check_file(model, subject.model, "model")
+    _check_file(dataset, subject.dataset, "dataset")
+    if subject.training_dataset is not None and training_data is None:
+        raise InputError("the audit had training data; pass --train-dataset FILE.")
+    _check_file(training_data, subject.training_dataset, "training data")
+    if not 0 <= tolerance < 1:
+        raise InputError(f"tolerance must be at least 0 and below 1, got {tolerance}.")
+    ran = {
+        outcome.auditor: outcome for outcome in recorded.outcomes if outcome.version and not _left_out(outcome.reason)
+    }
+    absent = [name for name in ran if name not in installed()]
+    if absent:
+        raise InputError(f"the auditor '{absent[0]}' of the record is not installed here.")
+    asked = {name: value for name, value in recorded.asked.items() if name in (*REPEATABLE, "schema")}
+    named = str(asked.get("architecture") or "")
+    if is_code(named) and architecture != named:
+        raise InputError(
+            f"the record names the architecture {named[:80]!r}, which is code that is not auditkit's; only if that "
+            "code is your own, name it yourself with --architecture."
+        )
+    schema = Schema.model_validate(subject.schema_) if asked.pop("schema", None) else None
+    try:
+        again = audit(
+            model,
+            dataset,
+            training_data=training_data,
+            schema=schema,
+            settings={name: _tuples(outcome.settings) for name, outcome in ran.items()},
+            only=tuple(ran),
+            policy=recorded.policy,
+            seed=recorded.environment.seed,
+            device=device,
+            trust_model=trust_model,
+            trust_pickle=trust_pickle,
+            progress=progress,
+            **asked,
+        )
+    except TypeError as error:
+        made = recorded.environment.auditkit
+        raise InputError(f"the settings of auditkit {made} do not fit this version: {error}.") from error
+    for what, one, other in (
+        ("model", subject.model, again.subject.model),
+        ("dataset", subject.dataset, again.subject.dataset),
+    ):
+        if one and other and one.sha256 != other.sha256:
+            raise InputError(f"{what}: not what was audited, sha256 {other.sha256} instead of {one.sha256}.")
+    kept = tuple(outcome for outcome in again.outcomes if outcome.auditor in ran)
+    return again, departures(recorded, again.model_copy(update={"outcomes": kept}), tolerance)
+
+
+def _left_out(reason: str | None) -> bool:
+    return reason is not None and reason.startswith(("left out of this run", "this auditor was not part"))
+
+
+def _check_file(path: str | Path | None, record: ModelRecord | DatasetRecord | None, what: str) -> None:
+    """Refuse a file that is not the recorded one before the audit starts; folders and patterns are told after it."""
+    if path is None or record is None or record.sha256 is None or not Path(path).is_file():
+        return
+    with Path(path).open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != record.sha256:
+        raise InputError(f"{what} {path}: not the file that was audited, sha256 {sha256} instead of {record.sha256}.")
+
+
+def _tuples(value: Any) -> Any:
+    """Return settings as an auditor takes them: JSON knows no tuples."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

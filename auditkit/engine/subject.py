@@ -1,0 +1,225 @@
+"""What auditors see: a model, the rows that are audited, and what follows from the two, computed once."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from auditkit.data.bins import Edges, binned
+from auditkit.data.dataset import Data, factorize, naming
+from auditkit.errors import NotRun
+from auditkit.models.cache import NO_CACHE, Cache, prediction_key
+from auditkit.models.model import Model
+from auditkit.models.predict import (
+    LARGE_ROW_COUNT,
+    Predictions,
+    code_type,
+    highest,
+    predict_rows,
+)
+from auditkit.models.recorded import Decisions
+from auditkit.progress import Progress, silent
+from auditkit.schema.schema import Labels, Schema
+
+MISSING_GROUP = "(missing)"
+"""What a missing value of a sensitive column is called: a group of its own."""
+
+MOST_SCORED = 2_000_000
+"""Statistics of scores sort and copy them; over more rows than this they are taken over a sample."""
+
+NO_MODEL = "there is no model, only a record of its decisions; pass a model file"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Subject:
+    """A model, or a record of its decisions, and the rows it is audited on.
+
+    `opened` is the model, None for recorded `decisions`. `data` holds the audited rows, all with a label; `labels`
+    their class codes, integer, (rows,), of several labels 0 or 1, (rows, labels), or the numbers of a regression,
+    float64. `bins` gives the edges by which a
+    continuous sensitive column is cut into groups. `training` holds the rows that a retraining may use, None if there
+    are none. `notes` says what was dropped, sampled or unseen; `row_count_read` and `training_row_count_read` count the
+    rows before that. `selection` says in JSON how the rows were chosen. With `top_k` so many rows of the highest scores
+    are selected. `progress(share, text)` tells whoever started the audit how far an auditor is.
+    """
+
+    schema: Schema
+    opened: Model | None
+    decisions: Decisions | None = None
+    data: Data
+    labels: Labels
+    sensitive: tuple[str, ...] = ()
+    bins: Mapping[str, Edges] = field(default_factory=dict)
+    training: Data | None = None
+    seed: int = 0
+    device: torch.device
+    conf_level: float = 0.95
+    min_group: int = 10
+    top_k: int | None = None
+    notes: tuple[str, ...] = ()
+    row_count_read: int
+    training_row_count_read: int | None = None
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    cache: Cache = NO_CACHE
+    progress: Progress = silent
+
+    @property
+    def model(self) -> Model:
+        """The model.
+
+        Raises:
+            NotRun: there is none, only a record of decisions.
+        """
+        if self.opened is None:
+            raise NotRun(NO_MODEL)
+        return self.opened
+
+    @functools.cached_property
+    def inputs(self) -> NDArray[np.float32]:
+        """The audited rows as the network reads them: (rows, input_width)."""
+        return self.encode(slice(None))
+
+    def encode(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return some of the audited rows, chosen by position, as the network reads them."""
+        if self.opened is None:
+            raise NotRun(NO_MODEL)
+        with naming(self.data):
+            return self.schema.encode(self.data.frame.iloc[rows])
+
+    @functools.cached_property
+    def predictions(self) -> Predictions:
+        """The predictions for the audited rows, made once (or kept from an earlier audit of the same)."""
+        return self.selected(self._predicted())
+
+    def selected(self, predictions: Predictions) -> Predictions:
+        """Return predictions for the audited rows as they decide: under `top_k`, the highest scores are positive."""
+        return predictions if self.top_k is None else highest(predictions, self.top_k, self.seed)
+
+    @property
+    def decision_threshold(self) -> float:
+        """From which probability, or score, on a row of a binary task is predicted positive; of `top_k`, the lowest."""
+        if self.top_k is None:
+            return self.schema.decision_threshold
+        return float(self.predictions.scores[self.predictions.labels == 1].min())
+
+    def _predicted(self) -> Predictions:
+        if self.decisions is not None:
+            with naming(self.data):
+                return self.decisions.read(self.data.frame, self.schema)
+        key = self._prediction_key()
+        kept = None
+        if key:
+            kept = self.cache.load(
+                key,
+                row_count=len(self.labels),
+                class_count=len(self.schema.classes),
+                threshold=self.schema.decision_threshold,
+                several_labels=self.schema.task == "multilabel",
+            )
+        if kept is not None:
+            predictions, path = kept
+            note = f"No forward pass was made: the predictions are those of an earlier audit of the same, in {path}."
+            return dataclasses.replace(predictions, notes=(*predictions.notes, note))
+        large = len(self.labels) > LARGE_ROW_COUNT
+        predictions = predict_rows(
+            self.model.module,
+            self.encode if large else lambda rows: self.inputs[rows],
+            len(self.labels),
+            self.schema,
+            device=self.device,
+            progress=self.progress,
+        )
+        if key and self.schema.output != "score":
+            self.cache.save(key, predictions)
+        return predictions
+
+    def _prediction_key(self) -> str | None:
+        """Return what the predictions are kept under, or None where a hash does not name all that they depend on."""
+        model = self.model
+        if not model.known_by_hash or not model.sha256 or not self.data.sha256 or not self.selection:
+            return None
+        return prediction_key(
+            model_sha256=model.sha256,
+            data_sha256=self.data.sha256,
+            selection={**self.selection, "schema": self.schema.model_dump(mode="json")},
+            device=self.device.type,
+        )
+
+    @functools.cached_property
+    def scored_rows(self) -> NDArray[np.int64] | slice:
+        """The rows that statistics of scores are taken over: all, or of more than 2,000,000 a sample by the seed."""
+        if len(self.labels) <= MOST_SCORED:
+            return slice(None)
+        return np.sort(np.random.default_rng(self.seed).choice(len(self.labels), size=MOST_SCORED, replace=False))
+
+    @property
+    def scored_note(self) -> tuple[str, ...]:
+        """The sentence that says which rows `scored_rows` are, if they are not all."""
+        if isinstance(self.scored_rows, slice):
+            return ()
+        return (
+            f"Statistics of scores are taken over a sample of {MOST_SCORED:,} of {len(self.labels):,} rows, drawn with "
+            f"seed {self.seed}; rates and counts over all.",
+        )
+
+    @functools.cached_property
+    def training_inputs(self) -> NDArray[np.float32] | None:
+        """The training rows as the network reads them, or None without training data."""
+        return None if self.training is None else self.schema.encode(self.training.frame)
+
+    @functools.cached_property
+    def training_labels(self) -> Labels | None:
+        """The class codes (of a regression, the numbers) of the training rows, or None without training data."""
+        return None if self.training is None else self.schema.encode_labels(self.training.frame)
+
+    @functools.cached_property
+    def _factorized(self) -> dict[str, tuple[NDArray[np.int64], list[str]]]:
+        return {column: self.coded(self.data.frame, column) for column in self.sensitive}
+
+    def coded(self, frame: pd.DataFrame, column: str) -> tuple[NDArray[np.int64], list[str]]:
+        """Return a column of any rows as codes, (rows,), -1 where missing, into its texts, or the ranges of `bins`."""
+        if column in self.bins:
+            return binned(frame, column, self.bins[column])
+        return factorize(frame[column])
+
+    def group_codes(self, columns: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], ...], NDArray[np.int64]]:
+        """Return the groups that columns divide the audited rows into, and each row's group.
+
+        The names are tuples of one value a column, sorted, of the groups that occur; the codes, integer, (rows,),
+        point into them. Two columns or more give their intersections. A missing value is a group of its own.
+        """
+        parts = [self._factorized.get(column) or factorize(self.data.frame[column]) for column in columns]
+        named = [[*words, MISSING_GROUP] for _, words in parts]
+        sizes = [len(words) for words in named]
+        few = math.prod(sizes) <= LARGE_ROW_COUNT
+        combined = np.zeros(len(self.labels), dtype=np.min_scalar_type(math.prod(sizes)) if few else np.int64)
+        for (codes, _), size in zip(parts, sizes, strict=True):
+            combined *= combined.dtype.type(size)
+            combined += codes.astype(combined.dtype)  # a missing value, of code -1, wraps round, and back again
+            if codes.size and codes.min() < 0:
+                combined[codes < 0] += combined.dtype.type(size)
+        if few:
+            found = np.flatnonzero(np.bincount(combined, minlength=math.prod(sizes)))
+            occurs = np.zeros(math.prod(sizes), dtype=bool)
+            occurs[found] = True
+        else:
+            found, combined = np.unique(combined, return_inverse=True)
+            occurs = np.ones(len(found), dtype=bool)
+        places = np.unravel_index(found, sizes) if parts else ()
+        keys = [
+            tuple(words[place[index]] for place, words in zip(places, named, strict=True))
+            for index in range(len(found))
+        ]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        rank = np.zeros(len(occurs), dtype=code_type(len(self.labels)))
+        rank[np.flatnonzero(occurs)[order]] = np.arange(len(keys))
+        return tuple(keys[position] for position in order), rank.take(combined)

@@ -1,0 +1,1 @@
+"""Models: what predicts, how its predictions are made and kept."""

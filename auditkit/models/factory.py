@@ -1,0 +1,77 @@
+"""Networks by name: auditkit's own, or code that the user names; a file never gets to name code to import."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from auditkit.errors import InputError, ModelFileError
+from auditkit.models.architectures import build
+
+
+def is_code(architecture: str) -> bool:
+    """Whether an architecture is the name of code, `package.module:factory`, and not one of auditkit's own."""
+    return ":" in architecture
+
+
+def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Return a network with fresh weights: one of auditkit's, or what the user's `package.module:factory` returns.
+
+    The module is imported as `python` would in the current folder. Call it with code only where the *user*, not a
+    file, named that code.
+
+    Raises:
+        ModelFileError: no such architecture, module or factory, it fails, or returns no nn.Module.
+    """
+    if not is_code(architecture):
+        return build(architecture, arguments)
+    module_name, _, path = architecture.partition(":")
+    what = f"architecture {architecture}"
+    if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", architecture):
+        raise ModelFileError(f"{what!r} is not understood; write package.module:factory, such as my_net:Net.")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        factory: Any = importlib.import_module(module_name)
+        for part in path.split("."):
+            factory = getattr(factory, part)
+        network = factory(**arguments)
+    except ModuleNotFoundError as error:
+        raise ModelFileError(
+            f"{what}: no module {error.name!r} here or installed; run auditkit in its folder."
+        ) from error
+    except Exception as error:  # the user's code may raise anything; it is named, and is bad input
+        lines = str(error).strip().splitlines() or [""]
+        raise ModelFileError(f"{what}: {type(error).__name__}: {lines[0]}.") from error
+    finally:
+        sys.path.remove(here)
+    if not isinstance(network, nn.Module):
+        raise ModelFileError(f"{what}: must return a torch.nn.Module, got {type(network).__name__}.")
+    return network
+
+
+def read_arguments(text: str | None) -> dict[str, Any]:
+    """Return the arguments of an architecture from a JSON object.
+
+    Raises:
+        InputError: it is no JSON object.
+
+    >>> read_arguments('{"hidden": 64}')
+    {'hidden': 64}
+    """
+    if text is None:
+        return {}
+    try:
+        arguments = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"architecture-args must be a JSON object, such as '{{\"hidden\": 64}}': {error}.") from error
+    if not isinstance(arguments, dict):
+        raise InputError(f"architecture-args must be a JSON object, got {type(arguments).__name__}.")
+    return arguments

@@ -1,0 +1,1 @@
+"""Model formats: one file a format, each from bytes to a network without running its author's code."""

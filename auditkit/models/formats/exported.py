@@ -1,0 +1,178 @@
+"""Model files that are programs: refused, unless the user trusts the very file; then checked first, and opened."""
+
+from __future__ import annotations
+
+import copy
+import io
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import nn
+
+from auditkit.models.formats.pickles import ProgramKind, Refused
+from auditkit.models.formats.preflight import check_export, check_torchscript
+
+TRUST_OPTIONS = {"torch.export": "--trust-model", "TorchScript": "--trust-model", "pickled module": "--trust-pickle"}
+"""The option that opens a kind of file; what is not listed is never opened."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a trusted file held: for a pickle anything, else a module; `notes` is what the report must say about it."""
+
+    module: Any
+    notes: tuple[str, ...] = ()
+
+
+def refusal(kind: ProgramKind, what: str, sha256: str) -> str:
+    """Return the refusal of a program, with the remedies ready to paste."""
+    weights = (
+        "Where it was made, save its weights, torch.save(model.state_dict(), 'weights.pt'), and pass them with "
+        "--architecture package.module:factory"
+    )
+    if kind not in TRUST_OPTIONS:
+        return f"refused: {what}. {weights}."
+    trust = f"{TRUST_OPTIONS[kind]} sha256:{sha256}"
+    return f"refused: {what}. {weights}; or, only for a file of your own, run what is inside: {trust}"
+
+
+def open_program(kind: ProgramKind, content: bytes) -> Opened:
+    """Return the module of a file's bytes. This runs its author's code: call it for a file that the user trusts.
+
+    Raises:
+        Refused: the preflight found more in it than a network needs, or torch cannot open it.
+    """
+    try:
+        with warnings.catch_warnings():
+            # torch.jit is deprecated; so is much that old files hold. Neither is the reader's business here.
+            warnings.simplefilter("ignore")
+            if kind == "torch.export":
+                return _open_export(content)
+            if kind == "TorchScript":
+                check_torchscript(content)
+                return Opened(torch.jit.load(io.BytesIO(content), map_location="cpu"))
+            return Opened(_unpickle(content))
+    except Refused:
+        raise
+    except Exception as error:  # the file's own code may raise anything; that is bad input
+        lines = str(error).strip().splitlines() or [""]
+        raise Refused(f"cannot be opened: {type(error).__name__}: {lines[0].rstrip('.')}") from error
+
+
+def _unpickle(content: bytes) -> Any:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)  # a pickled module names its class, which is often beside it
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)  # the user trusts its hash
+    finally:
+        sys.path.remove(here)
+
+
+def _open_export(content: bytes) -> Opened:
+    check_export(content)
+    program = torch.export.load(io.BytesIO(content))
+    batch = _fixed_batch(program)
+    notes: tuple[str, ...] = ()
+    if batch is not None:
+        notes = (
+            f"The program was exported for batches of exactly {batch:,} rows: rows were passed in such batches, the "
+            "last one filled up with copies of its last row.",
+        )
+    return Opened(ExportedNetwork(program, batch), notes)
+
+
+def _fixed_batch(program: torch.export.ExportedProgram) -> int | None:
+    """Return the number of rows that a program was exported for, None if any number will do."""
+    inputs = set(program.graph_signature.user_inputs)
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in inputs and getattr(node.meta.get("val"), "ndim", 0):
+            rows = node.meta["val"].shape[0]
+            return rows if isinstance(rows, int) else None
+    return None
+
+
+class ExportedNetwork(nn.Module):
+    """An exported program as a module that takes any number of rows, and that may be put into eval mode.
+
+    Its weights are those of `network`; `program`, which copies of the module share, is as it was opened.
+    """
+
+    def __init__(self, program: torch.export.ExportedProgram, batch: int | None) -> None:
+        super().__init__()
+        self.program = program
+        self.network = program.module()
+        self.batch = batch
+        _tie(self.network)
+
+    @property
+    def training_notes(self) -> tuple[str, ...]:
+        """What must be said of a training of this program."""
+        notes = ["The program was trained as it was exported: without dropout, if the network had any."]
+        if self.batch is not None and self.batch > 1:
+            notes.append(
+                f"The program takes exactly {self.batch:,} rows at once: the gradient of each row was taken from a "
+                f"batch of its copies, which takes as long as {self.batch:,} rows."
+            )
+        return tuple(notes)
+
+    def train(self, mode: bool = True) -> ExportedNetwork:
+        """Do nothing: a program was exported in one mode and stays in it."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ExportedNetwork:
+        """Copy the program, without what torch then says about deprecated parts of its own."""
+        copied = ExportedNetwork.__new__(ExportedNetwork)
+        nn.Module.__init__(copied)
+        copied.program = self.program
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            copied.network = copy.deepcopy(self.network, memo)
+        copied.batch = self.batch
+        return copied
+
+    def forward(self, inputs: torch.Tensor) -> Any:
+        """Return the outputs of the program, (rows, ...)."""
+        if self.batch is None:
+            return self.network(inputs)
+        outputs = []
+        for part in torch.split(inputs, self.batch):
+            filled = torch.cat([part, part[-1:].expand(self.batch - len(part), *part.shape[1:])])
+            outputs.append(self.network(filled)[: len(part)])
+        return torch.cat(outputs)
+
+
+def _tie(network: nn.Module) -> None:
+    """Make parameters that share their numbers one parameter again, as they were before the export."""
+    known: dict[tuple[Any, ...], nn.Parameter] = {}
+    for name, parameter in list(network.named_parameters(remove_duplicate=False)):
+        place = (parameter.data_ptr(), parameter.shape, parameter.stride()) if parameter.numel() else (name,)
+        owner, _, short = name.rpartition(".")
+        setattr(network.get_submodule(owner), short, known.setdefault(place, parameter))
+
+
+def program_in(module: nn.Module) -> ExportedNetwork | None:
+    """Return the exported program that a module is or wraps, None if there is none."""
+    return next((part for part in module.modules() if isinstance(part, ExportedNetwork)), None)
+
+
+def save_program(file: IO[bytes], network: ExportedNetwork, words: Mapping[str, str]) -> None:
+    """Write a program with the weights that its module has now, and words as files of the archive.
+
+    The inputs that it was exported with are left out: they may be rows of somebody's data.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about what is deprecated inside of torch
+        copied = io.BytesIO()
+        torch.export.save(network.program, copied)
+        program = torch.export.load(copied)
+        program.example_inputs = None
+        now = network.network.state_dict()
+        with torch.no_grad():
+            for name, value in program.state_dict.items():
+                value.copy_(now[name])
+        torch.export.save(program, file, extra_files=dict(words))

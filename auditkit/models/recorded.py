@@ -1,0 +1,233 @@
+"""Decisions that were made already: a column of labels, probabilities or scores in the place of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from auditkit.data.dataset import Data, factorize, naming, origin
+from auditkit.data.interned import shown
+from auditkit.data.rows import missing_rows
+from auditkit.data.values import FALSE_WORDS, TRUE_WORDS, numbers
+from auditkit.errors import DatasetError, InputError, closest
+from auditkit.evidence.measurement import first_problem
+from auditkit.models.predict import Predictions, code_type
+from auditkit.schema.infer import target_classes
+from auditkit.schema.outputs import check_task
+from auditkit.schema.schema import Schema, target_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """Where recorded decisions stand in a data set.
+
+    In a regression `prediction` holds numbers in the target's unit. Else it holds each row's class, or a word for yes
+    or no, or the positive class's probability, or, with a `threshold`, a score that is positive from the threshold on.
+    `score` holds what orders the rows; where all of it lies from 0 to 1 it is taken for the positive class's
+    probability. Either may be None, not both. With `several_labels` each names one column a label, joined by commas.
+    """
+
+    prediction: str | None
+    score: str | None = None
+    threshold: float | None = None
+    several_labels: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a record of nothing."""
+        if self.prediction is None and self.score is None:
+            raise InputError("there is neither a model nor a record of decisions; pass MODEL or --prediction COLUMN.")
+        if self.threshold is not None and not np.isfinite(self.threshold):
+            raise InputError(f"threshold must be finite, got {self.threshold}.")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that hold the decisions."""
+        return tuple(name for _, name in self._named())
+
+    def _named(self) -> Iterator[tuple[str, str]]:
+        for option, given in (("prediction", self.prediction), ("score", self.score)):
+            if given is not None:
+                yield from ((option, name) for name in (target_names(given, ()) if self.several_labels else (given,)))
+
+    def present(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+        """Return which rows have all of it: bool, (rows,).
+
+        Raises:
+            InputError: a column is not there.
+        """
+        present = np.ones(len(frame), dtype=bool)
+        for option, name in self._named():
+            if name not in frame.columns:
+                known = [str(column) for column in frame.columns]
+                raise InputError(f"{option} column {name!r} is not in the data{closest(name, known)}.")
+            present &= ~missing_rows(frame, name)
+        return present
+
+    def read(self, frame: pd.DataFrame, schema: Schema) -> Predictions:
+        """Return the decisions for rows that have them all.
+
+        Raises:
+            DatasetError: a value is none of what the column may hold (the row is named).
+            InputError: scores, or a threshold, for more than two classes.
+        """
+        if self.several_labels:
+            return self._read_labels(frame, schema)
+        if schema.task == "regression":
+            if self.prediction is None or self.score is not None or self.threshold is not None:
+                raise InputError("a regression has neither scores nor a threshold; pass --prediction alone.")
+            note = f"The numbers in {self.prediction} are predictions of {schema.target}, in its unit: task regression."
+            return Predictions(labels=numbers(frame, self.prediction), class_probabilities=None, notes=(note,))
+        if schema.task != "binary" and (self.score is not None or self.threshold is not None):
+            raise InputError(
+                f"scores and thresholds need two classes, and {schema.target} has {len(schema.classes)}; "
+                "pass --prediction alone, with the classes' names."
+            )
+        score = None if self.score is None else numbers(frame, self.score)
+        positive = schema.classes[-1]
+        if self.prediction is None or self.threshold is not None:
+            column = self.score if self.prediction is None else self.prediction
+            assert column is not None
+            scores = score if self.prediction is None else numbers(frame, column)
+            assert scores is not None
+            return self._by_threshold(frame, column, scores, score, positive)
+        labels = self._labels(frame, schema)
+        if labels is not None:
+            if score is None:
+                return Predictions(labels=labels, class_probabilities=None)
+            probabilities, ranking, notes = _read_scores(self.score or "", score)
+            return Predictions(labels=labels, class_probabilities=probabilities, ranking=ranking, notes=notes)
+        scores = numbers(frame, self.prediction)
+        return self._by_threshold(frame, self.prediction, scores, score, positive)
+
+    def _read_labels(self, frame: pd.DataFrame, schema: Schema) -> Predictions:
+        """Read each label's columns as the decisions of a binary task of its own."""
+        count = len(schema.classes)
+        given = {}
+        for option, columns in (("prediction", self.prediction), ("score", self.score)):
+            names = (None,) * count if columns is None else target_names(columns, ())
+            if len(names) != count:
+                raise InputError(f"{option} must name a column for each of the {count} labels, got {columns!r}.")
+            given[option] = names
+        found = []
+        for label, prediction, score in zip(schema.classes, given["prediction"], given["score"], strict=True):
+            alone = Schema(features=(), target=label, task="binary", classes=("0", "1"), output="decisions")
+            one = Decisions(prediction=prediction, score=score, threshold=self.threshold)
+            found.append(one.read(frame, alone))
+        probabilities = [part.class_probabilities[:, 1] for part in found if part.class_probabilities is not None]
+        return Predictions(
+            labels=np.column_stack([part.labels for part in found]),
+            class_probabilities=np.column_stack(probabilities) if len(probabilities) == count else None,
+            notes=tuple(note for part in found for note in part.notes),
+        )
+
+    def _by_threshold(
+        self,
+        frame: pd.DataFrame,
+        column: str,
+        scores: NDArray[np.float64],
+        score: NDArray[np.float64] | None,
+        positive: str,
+    ) -> Predictions:
+        threshold = self.threshold
+        if threshold is None:
+            outside = (scores < 0) | (scores > 1)
+            if outside.any():
+                row = int(outside.argmax())
+                raise DatasetError(
+                    f"column {column!r}, {origin(frame, row)}: {scores[row]:g} is no probability; pass --threshold to "
+                    f"say from which score on a row counts as {shown(positive)}."
+                )
+            threshold = 0.5
+        labels = (scores >= threshold).astype(code_type(len(scores)))
+        note = f"Predicted {positive} where {column} is at least {threshold:g}."
+        probabilities, ranking, notes = _read_scores(self.score or column, scores if score is None else score)
+        return Predictions(labels=labels, class_probabilities=probabilities, ranking=ranking, notes=(note, *notes))
+
+    def _labels(self, frame: pd.DataFrame, schema: Schema) -> NDArray[np.int64] | None:
+        """Return the class codes of the prediction column, or None where it holds probabilities."""
+        assert self.prediction is not None
+        codes, words = factorize(frame[self.prediction])
+        position = {name: code for code, name in enumerate(schema.classes)}
+        if schema.task == "binary" and not set(words) <= set(position):
+            folded = {word.casefold() for word in words}
+            if folded <= TRUE_WORDS | FALSE_WORDS:
+                position = {word: int(word.casefold() in TRUE_WORDS) for word in words}
+        unknown = [code for code, word in enumerate(words) if word not in position]
+        if not unknown:
+            lookup = np.array([*(position[word] for word in words), -1], dtype=code_type(len(frame)))
+            return lookup[codes]
+        try:
+            numbers(frame, self.prediction)
+        except DatasetError:
+            numeric = False
+        else:
+            numeric = schema.task == "binary"
+        if numeric:
+            return None
+        row = int(np.isin(codes, unknown).argmax())
+        listed = ", ".join(shown(name) for name in schema.classes[:5]) + (", ..." if len(schema.classes) > 5 else "")
+        raise DatasetError(
+            f"column {self.prediction!r}, {origin(frame, row)}: {shown(words[codes[row]])} is none of the classes of "
+            f"{schema.target!r} ({listed}), nor a probability."
+        )
+
+
+def decision_schema(
+    read_rows: Callable[[], Data],
+    *,
+    target: str | None,
+    sensitive: Sequence[str] | None,
+    classes: Sequence[str] | None,
+    given: Schema | None,
+    task: str | None = None,
+) -> Schema:
+    """Return the schema of recorded decisions: target, classes and sensitive columns, stated or of a `given` schema.
+
+    Raises:
+        InputError: no target is named, or its classes cannot be told.
+    """
+    target = target or (given.target if given else None)
+    if target is None:
+        raise InputError("target must name the label's column: there is no model that does; pass --target COLUMN.")
+    rows = read_rows()
+    check_task(task)
+    if task == "regression" and classes:
+        raise InputError("a regression has no classes; leave --classes out.")
+    with naming(rows):
+        if classes is None and task is None and given and given.target == target:
+            told, classes = given.task, given.classes
+        else:
+            told, classes = target_classes(rows.frame, target, classes, task)
+    if task is not None and task != told:
+        raise InputError(f"task {task}: {target} has {len(classes)} classes ({', '.join(classes[:5])}).")
+    try:
+        return Schema(
+            features=(),
+            target=",".join(classes) if told == "multilabel" else target,
+            task=told,
+            classes=tuple(classes),
+            sensitive=tuple(dict.fromkeys(sensitive if sensitive is not None else given.sensitive if given else ())),
+            bins=given.bins if given else {},
+            output="decisions",
+        )
+    except ValidationError as error:
+        raise InputError(f"classes: {first_problem(error)[1]}.") from error
+
+
+def _read_scores(
+    column: str, scores: NDArray[np.float64]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, tuple[str, ...]]:
+    """Return the scores as probabilities (rows, 2) if they can be, else as a ranking, and a note on which it is."""
+    low, high = float(scores.min()), float(scores.max())
+    if low < 0 or high > 1:
+        return None, scores, (f"The scores in {column}, from {low:g} to {high:g}, rank the rows: no probabilities.",)
+    large = code_type(len(scores)) is not np.int64
+    probabilities = np.empty((len(scores), 2), dtype=np.float32 if large else np.float64)
+    probabilities[:, 1] = scores
+    probabilities[:, 0] = 1 - scores
+    return probabilities, None, (f"The scores in {column} are read as probabilities of the positive class.",)

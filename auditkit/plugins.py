@@ -1,0 +1,49 @@
+"""The one registry of extensions: entry points, by the same rules for auditkit's own and for other packages'."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from auditkit.errors import InputError, closest
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name, not yet loaded: auditkit's own first, then the others by name.
+
+    `group` is the kind of extension, such as "auditors" or "renderers"; packages register under `auditkit.<group>`.
+
+    Raises:
+        InputError: two packages install an extension of the same kind and name.
+    """
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"auditkit.{group}"):
+        if point.name in found:
+            packages = " and ".join(one.dist.name if one.dist else one.value for one in (found[point.name], point))
+            raise InputError(f"{packages} both install {_one_of(group)} named '{point.name}'; uninstall one of them.")
+        found[point.name] = point
+    own = [name for name, point in found.items() if point.value.startswith("auditkit.")]
+    return {name: found[name] for name in own + sorted(set(found) - set(own))}
+
+
+def load(group: str, name: str) -> Any:
+    """Return the object that an installed extension names.
+
+    Raises:
+        InputError: no extension of this kind has the name.
+    """
+    points = installed(group)
+    if name not in points:
+        kind = _one_of(group).partition(" ")[2]
+        raise InputError(f"unknown {kind} '{name}'{closest(name, points)}; installed are {', '.join(points)}.")
+    return points[name].load()
+
+
+def _one_of(group: str) -> str:
+    """Return a kind of extension in the singular, with its article.
+
+    >>> _one_of("model_formats"), _one_of("auditors")
+    ('a model format', 'an auditor')
+    """
+    kind = group.replace("_", " ").removesuffix("s")
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

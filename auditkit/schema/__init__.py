@@ -1,0 +1,1 @@
+"""The schema that travels inside a model file: columns, their encodings, classes and outputs."""

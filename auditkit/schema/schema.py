@@ -1,0 +1,306 @@
+"""Columns to tensors and back to columns: the encoding that travels inside the model file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field, FiniteFloat, ValidationError, model_validator
+from scipy import special
+
+from auditkit.data.bins import check_rule
+from auditkit.data.dataset import factorize, origin
+from auditkit.data.interned import shown
+from auditkit.data.values import numbers
+from auditkit.errors import DatasetError, SchemaError, closest
+from auditkit.evidence.measurement import Record, first_problem
+from auditkit.schema.table import Feature
+from auditkit.schema.text import FIRST_WORD, token_counts
+
+Output = Literal["logits", "probabilities", "score", "value", "decisions"]
+Task = Literal["binary", "multiclass", "multilabel", "regression"]
+Labels = NDArray[Any]
+"""Class codes, (rows,), -1 where there is no label; in a regression numbers (float64), NaN where there is none.
+
+In a multi-label task 0 or 1, (rows, labels), -1 where a label is missing.
+"""
+
+
+class Schema(Record):
+    """What the columns mean: the features and their encoding, the target and its classes, the sensitive columns.
+
+    In a binary task the last class is the positive one. `output` says what the network returns per row: logits or
+    probabilities, one column a class (in a binary task also a single column for the positive class); or that there
+    is no network, and hence no feature, but a record of its decisions. In a regression there are no classes, and the
+    network returns a `value` in a single column: the prediction is value * `target_scale` + `target_mean`. In a
+    multi-label task the classes are the columns of the labels, each 0 or 1, and `target` is their names joined by
+    commas; the network returns one column a label, in their order, each with a probability of its own. With a
+    `threshold` a row of a binary task, or a label, is predicted positive from this probability, or score, on (else
+    0.5). `bins` cuts
+    continuous sensitive columns into groups: by edges, `"25,45,65"`, or `"quantiles:4"`. `immutable` names features
+    that nobody can change; sensitive ones are taken to be so.
+    """
+
+    version: Literal[1] = 1
+    features: tuple[Feature, ...]
+    target: str | None
+    task: Task
+    classes: tuple[str, ...] = ()
+    target_mean: FiniteFloat = 0.0
+    target_scale: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    sensitive: tuple[str, ...] = ()
+    immutable: tuple[str, ...] = ()
+    bins: dict[str, str] = Field(default_factory=dict)
+    output: Output = "logits"
+    threshold: FiniteFloat | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Schema:
+        if bool(self.features) == (self.output == "decisions"):
+            raise ValueError("features: a model reads at least one, and recorded decisions have none")
+        for column, rule in self.bins.items():
+            check_rule(column, rule)
+        names = [column for feature in self.features for column in feature.reads]
+        for what, listed in (("feature", names), ("class", self.classes), ("sensitive column", self.sensitive)):
+            if len(set(listed)) != len(listed):
+                raise ValueError(f"a {what} is named twice")
+        for name in self.immutable:
+            if name not in names:
+                raise ValueError(f"the immutable column {name!r} is no feature{closest(name, names)}")
+        for target in self.targets:
+            if target in names:
+                raise ValueError(f"the target {target!r} is among the features")
+        if len(self.classes) == 1:
+            raise ValueError("classes: at least 2, or none in a regression, got 1")
+        if self.task == "multilabel":
+            if len(self.classes) < 2 or self.target != ",".join(self.classes):
+                raise ValueError("the target of a multilabel task is its label columns, at least 2, joined by commas")
+            if self.output == "score":
+                raise ValueError("a score decides between two classes, and a multilabel task has several labels")
+        elif self.task != task_of(self.classes):
+            raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
+        if self.output != "decisions" and (self.output == "value") != (self.task == "regression"):
+            raise ValueError(f"the output of a regression, and of no other task, is a value, got {self.output!r}")
+        if self.task != "regression" and (self.target_mean, self.target_scale) != (0.0, 1.0):
+            raise ValueError("only a regression's target has a mean and a scale")
+        if self.output == "score" and self.threshold is None:
+            raise ValueError("a score needs a threshold")
+        if self.threshold is not None and self.output != "score":
+            if self.task not in ("binary", "multilabel") or self.output == "decisions":
+                raise ValueError("a threshold decides between two classes, by a model's probability or score")
+            if not 0 < self.threshold < 1:
+                raise ValueError(
+                    f"the threshold of a probability must lie between 0 and 1, got {self.threshold:g}; "
+                    "--output score takes any"
+                )
+        if self.output == "score" and len(self.classes) > 2:
+            raise ValueError("a score decides between two classes")
+        if len(self.features) > 1 and any(feature.kind in ("text", "image") for feature in self.features):
+            raise ValueError("a text or an image must be the only feature")
+        return self
+
+    def output_at(self, score: float) -> float:
+        """Return what a binary network returns where its score is this one: log-odds of a probability, or the same.
+
+        Of two columns of logits it is their difference, of two probabilities the second.
+        """
+        return float(special.logit(score)) if self.output == "logits" else score
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns of the labels: one, in a multi-label task several, without a target none."""
+        if self.task == "multilabel":
+            return self.classes
+        return () if self.target is None else (self.target,)
+
+    @property
+    def decision_threshold(self) -> float:
+        """From which probability, or score, on a row of a binary task, or a label, is predicted positive."""
+        return 0.5 if self.threshold is None else self.threshold
+
+    @property
+    def kind(self) -> Literal["table", "text", "image"]:
+        """What a row is: an encoded row of a table, a text, or an image."""
+        first = self.features[0].kind if self.features else "table"
+        return first if first in ("text", "image") else "table"
+
+    def network_arguments(self) -> dict[str, Any]:
+        """Return the arguments of an architecture that follow from the data: what it reads, and its outputs."""
+        feature = self.features[0]
+        if self.kind == "text":
+            reads: dict[str, Any] = {"vocabulary_size": FIRST_WORD + len(feature.vocabulary), "length": feature.length}
+        elif feature.shape is not None:
+            reads = {"input_shape": list(feature.shape)}
+        else:
+            reads = {"input_width": self.input_width}
+        return {**reads, "output_width": len(self.classes) or 1}
+
+    def for_report(self) -> dict[str, Any]:
+        """Return the schema as the report records it: vocabularies, which may hold names, pixels by number."""
+        record = self.model_dump(mode="json")
+        for feature in record["features"]:
+            if feature["kind"] == "text":
+                feature["vocabulary"] = f"{len(feature['vocabulary']):,} words"
+            elif feature["columns"]:
+                feature["columns"] = f"{len(feature['columns']):,} columns"
+            for name in ("tokenizer", "vocabulary", "length", "shape", "columns"):
+                if not feature[name]:
+                    del feature[name]
+        if self.task != "regression":
+            del record["target_mean"], record["target_scale"]
+        return record
+
+    @property
+    def input_width(self) -> int:
+        """The number of cells in an encoded row."""
+        return sum(feature.width for feature in self.features)
+
+    def column_slices(self) -> dict[str, slice]:
+        """Return, for each feature's name, its cells in the encoded row."""
+        slices = {}
+        start = 0
+        for feature in self.features:
+            slices[feature.name] = slice(start, start + feature.width)
+            start += feature.width
+        return slices
+
+    def encode(self, frame: pd.DataFrame) -> NDArray[Any]:
+        """Return the rows of a frame as the network reads them, all finite.
+
+        Rows of a table are float32, (rows, input_width); texts int64, (rows, length); images float32, (rows, channels,
+        height, width).
+
+        Columns are found by name: their order does not matter, and others are left alone.
+
+        Raises:
+            DatasetError: a feature's column is missing, or a numeric or boolean one holds something else (the
+                row, column and value are named).
+        """
+        self.check_columns(frame)
+        if self.kind != "table":
+            return self.features[0].encode(frame)
+        encoded = np.zeros((len(frame), self.input_width), dtype=np.float32)
+        for feature, cells in zip(self.features, self.column_slices().values(), strict=True):
+            feature.write(frame, encoded[:, cells])
+        return encoded
+
+    def encode_labels(self, frame: pd.DataFrame) -> Labels:
+        """Return the class codes of the target column: int64, (rows,), -1 where the label is missing.
+
+        In a regression the target in its own unit: float64, (rows,), NaN where it is missing. In a multi-label task
+        0 or 1 for each label: int64, (rows, labels), -1 where it is missing.
+
+        Raises:
+            DatasetError: the schema names no target, the column is missing, or a label is none of the classes, or no
+                number.
+        """
+        if self.target is None:
+            raise DatasetError("the model's schema names no target column; pass --target COLUMN.")
+        for target in self.targets:
+            if target not in frame.columns:
+                raise DatasetError(f"has no target column {target!r}{closest(target, list(frame.columns))}.")
+        if self.task == "multilabel":
+            values = np.column_stack([numbers(frame, name, boolean=True) for name in self.classes])
+            return np.where(np.isnan(values), -1, values).astype(np.int64)
+        if self.task == "regression":
+            return numbers(frame, self.target)
+        codes, words = factorize(frame[self.target])
+        position = {name: code for code, name in enumerate(self.classes)}
+        unknown = [code for code, word in enumerate(words) if word not in position]
+        if unknown:
+            row = int(np.isin(codes, unknown).argmax())
+            listed = ", ".join(shown(name) for name in self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
+            raise DatasetError(
+                f"target {self.target!r}, {origin(frame, row)}: {shown(words[codes[row]])} is none of the classes "
+                f"that the model knows ({listed})."
+            )
+        return np.array([*(position[word] for word in words), -1], dtype=np.int64)[codes]
+
+    def standardised(self, labels: Labels) -> Labels:
+        """Return labels as a network learns them: codes as they are, of a regression (labels - mean) / scale."""
+        if self.task != "regression":
+            return labels
+        scaled: Labels = (labels - self.target_mean) / self.target_scale
+        return scaled
+
+    def unseen_counts(self, frame: pd.DataFrame) -> dict[str, int]:
+        """Return, per feature, the rows whose value has no cell of its own; features without such rows are left out.
+
+        A category that the schema does not list, or a missing value where the schema knows none: it is encoded as
+        zeros (a numeric column's mean), and the report says for how many rows. Of a text, the rows without any word of
+        the vocabulary.
+        """
+        self.check_columns(frame)
+        counts = {feature.name: int(feature.unseen(frame).sum()) for feature in self.features}
+        return {name: count for name, count in counts.items() if count}
+
+    def cut_count(self, frame: pd.DataFrame) -> int:
+        """Return the rows whose text has more tokens than the model reads; 0 where the rows are no texts."""
+        texts = [feature for feature in self.features if feature.kind == "text"]
+        return sum(int((token_counts(frame[text.name]) > text.length).sum()) for text in texts)
+
+    def check_columns(self, frame: pd.DataFrame) -> None:
+        """Raise DatasetError where a feature's column is missing from the frame."""
+        present = set(frame.columns)
+        read = [column for feature in self.features for column in feature.reads]
+        absent = [column for column in read if column not in present]
+        if absent:
+            others = [str(column) for column in frame.columns if column not in set(read)]
+            more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
+            raise DatasetError(f"has no column {absent[0]!r}{more}, which the model reads{closest(absent[0], others)}.")
+
+
+def task_of(classes: Sequence[str]) -> Task:
+    """Return the task of predicting these classes; without any, a regression."""
+    return "binary" if len(classes) == 2 else "multiclass" if classes else "regression"
+
+
+def target_names(target: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that a target names: itself, or, where it is none of the columns, its parts between commas.
+
+    >>> target_names("rain,snow", ["rain", "snow"]), target_names("rain,snow", ["rain,snow"])
+    (('rain', 'snow'), ('rain,snow',))
+    """
+    return (target,) if target in columns else tuple(part.strip() for part in target.split(","))
+
+
+def has_label(labels: Labels) -> NDArray[np.bool_]:
+    """Return which rows have a label; of several labels, which have all of them.
+
+    >>> has_label(np.array([0, -1, 2])).tolist(), has_label(np.array([-1.5, np.nan])).tolist()
+    ([True, False, True], [True, False])
+    """
+    if labels.ndim > 1:
+        every: NDArray[np.bool_] = np.all(labels >= 0, axis=1)
+        return every
+    if np.issubdtype(labels.dtype, np.floating):
+        return ~np.isnan(labels)
+    known: NDArray[np.bool_] = labels >= 0
+    return known
+
+
+def read_schema(path: str | Path) -> Schema:
+    """Read a schema from a JSON file, as `auditkit schema infer` writes it.
+
+    Raises:
+        SchemaError: no such file, not JSON, or not a schema; the part that is wrong is named.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise SchemaError(f"schema {path}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise SchemaError(f"schema {path}: not UTF-8 text.") from error
+    try:
+        return Schema.model_validate_json(text)
+    except ValidationError as error:
+        where, problem = first_problem(error)
+        first = error.errors()[0]
+        if first["type"] == "extra_forbidden":
+            known = Feature.model_fields if len(first["loc"]) > 1 else Schema.model_fields
+            problem = f"unknown key{closest(str(first['loc'][-1]), known)}"
+        raise SchemaError(f"schema {path}: {where or 'its text'}: {problem}.") from error

@@ -1,0 +1,135 @@
+"""One column that a network reads, and how its values become cells of an encoded row."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field, FiniteFloat, PositiveInt, model_validator
+
+from auditkit.data.dataset import factorize, origin
+from auditkit.data.image import MAXIMUM_PIXELS, pixels
+from auditkit.data.values import numbers
+from auditkit.errors import DatasetError
+from auditkit.evidence.measurement import Record
+from auditkit.schema.text import FIRST_WORD, MAXIMUM_LENGTH, encode_text
+
+
+class Feature(Record):
+    """One column that the network reads, and how it becomes cells of the encoded row.
+
+    numeric: one cell, (x - mean) / scale, 0 where missing. boolean: one cell, 0 or 1, 0 where missing.
+    categorical: one cell a category, all 0 where the category is not listed. With `missing`, one more cell that
+    is 1 where the value is missing.
+
+    text: `length` token ids by the stated tokenizer, 0 behind the end, 1 for a word that `vocabulary` does not list,
+    then the words in its order. image: `shape` (channels, height, width) of (pixel - mean) / scale, from a column of
+    arrays, or from one column a pixel where `columns` names them (row by row, channels innermost).
+    """
+
+    name: str
+    kind: Literal["numeric", "categorical", "boolean", "date", "text", "image"]
+    mean: FiniteFloat = 0.0
+    scale: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    categories: tuple[str, ...] = ()
+    missing: bool = False
+    tokenizer: Literal["words"] | None = None
+    vocabulary: tuple[str, ...] = ()
+    length: Annotated[int, Field(ge=0, le=MAXIMUM_LENGTH)] = 0
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    columns: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Feature:
+        if (self.kind == "categorical") != bool(self.categories):
+            raise ValueError(f"feature {self.name!r}: a categorical feature, and no other, lists its categories")
+        if len(set(self.categories)) != len(self.categories):
+            raise ValueError(f"feature {self.name!r}: a category is listed twice")
+        is_text = bool(self.tokenizer), bool(self.vocabulary), bool(self.length)
+        if is_text != (self.kind == "text",) * 3:
+            raise ValueError(f"feature {self.name!r}: a text, and no other, has a tokenizer, a vocabulary and a length")
+        if len(set(self.vocabulary)) != len(self.vocabulary):
+            raise ValueError(f"feature {self.name!r}: a word is listed twice")
+        if (self.kind == "image") != (self.shape is not None) or (self.columns and self.kind != "image"):
+            raise ValueError(f"feature {self.name!r}: an image, and no other, has a shape, and may have pixel columns")
+        if self.kind in ("text", "image") and self.missing:
+            raise ValueError(f"feature {self.name!r}: a {self.kind} has no cell for a missing value")
+        if self.shape is not None and math.prod(self.shape) > MAXIMUM_PIXELS:
+            raise ValueError(f"feature {self.name!r}: an image may have at most {MAXIMUM_PIXELS:,} pixels")
+        if self.columns and (len(self.columns) != self.width or len(set(self.columns)) != self.width):
+            raise ValueError(f"feature {self.name!r}: must name each of its {self.width} pixels' columns once")
+        return self
+
+    @property
+    def width(self) -> int:
+        """The number of cells in the encoded row."""
+        if self.shape is not None:
+            return math.prod(self.shape)
+        return self.length or max(len(self.categories), 1) + self.missing
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of the data that it is made from: its own, or one for each pixel."""
+        return self.columns or (self.name,)
+
+    def encode(self, frame: pd.DataFrame) -> NDArray[Any]:
+        """Return texts as token ids, int64, (rows, length), or images as float32, (rows, channels, height, width)."""
+        if self.shape is None:
+            return encode_text(frame[self.name], self.vocabulary, self.length)
+        raw = pixels(frame, self.name, self.columns, self.shape)
+        scaled: NDArray[np.float32] = (raw - np.float32(self.mean)) / np.float32(self.scale)
+        return scaled
+
+    def write(self, frame: pd.DataFrame, cells: NDArray[np.float32]) -> None:
+        """Write a column of a table into its cells of the encoded rows, (rows, width), which hold zeros.
+
+        Raises:
+            DatasetError: a value that is no number (the row, column and value are named), or too large for float32.
+        """
+        if self.kind == "categorical":
+            codes, missing = self._codes(frame)
+            known = codes >= 0
+            cells[known, codes[known]] = 1
+        else:
+            values = self._numbers(frame)
+            missing = np.isnan(values)
+            with np.errstate(over="ignore"):
+                scaled = ((values - self.mean) / self.scale).astype(np.float32)
+            overflow = np.isinf(scaled)
+            if overflow.any():
+                row = int(overflow.argmax())
+                raise DatasetError(
+                    f"column {self.name!r}, {origin(frame, row)}: {values[row]:g} is too large for float32."
+                )
+            cells[:, 0] = np.where(missing, 0, scaled)
+        if self.missing:
+            cells[missing, -1] = 1
+
+    def unseen(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+        """Return which rows hold a value that has no cell of its own: bool, (rows,).
+
+        A category that is not listed, a missing value where there is no cell for it, a text without any word of the
+        vocabulary.
+        """
+        if self.kind == "image":
+            return np.zeros(len(frame), dtype=bool)
+        if self.kind == "text":
+            wordless: NDArray[np.bool_] = np.all(self.encode(frame) < FIRST_WORD, axis=1)
+            return wordless
+        if self.kind == "categorical":
+            codes, missing = self._codes(frame)
+            return (codes < 0) & ~missing if self.missing else codes < 0
+        return np.zeros(len(frame), dtype=bool) if self.missing else np.isnan(self._numbers(frame))
+
+    def _numbers(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        return numbers(frame, self.name, boolean=self.kind == "boolean", date=self.kind == "date")
+
+    def _codes(self, frame: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the codes of the values among the categories (-1: none of them), and what is missing."""
+        codes, words = factorize(frame[self.name])
+        position = {category: code for code, category in enumerate(self.categories)}
+        lookup = np.array([*(position.get(word, -1) for word in words), -1], dtype=np.int64)
+        return lookup[codes], codes < 0

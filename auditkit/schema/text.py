@@ -1,0 +1,76 @@
+"""Text as token ids: one stated tokenizer, a vocabulary learned from training rows, padding at the end."""
+
+from __future__ import annotations
+
+import collections
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from auditkit.data.dataset import factorize
+
+PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
+"""The ids before those of the vocabulary: no token, a token that is not in the vocabulary, the first word of it."""
+
+MINIMUM_OCCURRENCES = 2
+"""A word that occurs less often in the training rows is unknown: what `unknown` means is learned from such words."""
+
+MAXIMUM_VOCABULARY = 8000
+MAXIMUM_LENGTH = 4096
+
+# Letters and digits with inner apostrophes; a Chinese, Japanese or Korean character by itself; ! and ?.
+_TOKENS = re.compile(
+    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+(?:['’][^\W_]+)*|[!?]"
+)
+
+
+def words(text: str) -> list[str]:
+    """Split a text by the tokenizer called `words`: lower case, words with inner apostrophes, `!` and `?`.
+
+    >>> words("It's 'great', isn’t it?! 不错")
+    ["it's", 'great', "isn't", 'it', '?', '!', '不', '错']
+    """
+    return cased_words(text.lower())
+
+
+def cased_words(text: str) -> list[str]:
+    """Split a text as `words` does, and leave capital letters as they are."""
+    return _TOKENS.findall(text.replace("’", "'"))
+
+
+def learn_vocabulary(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the words that occur at least twice, the most frequent first, at most 8,000.
+
+    >>> learn_vocabulary(["good film", "a good one"])
+    ('good',)
+    """
+    counts = collections.Counter(word for text in texts for word in words(text))
+    often = sorted((-count, word) for word, count in counts.items() if count >= MINIMUM_OCCURRENCES)
+    return tuple(word for _, word in often[:MAXIMUM_VOCABULARY])
+
+
+def choose_length(texts: Sequence[str]) -> int:
+    """Return the number of tokens that 98 in 100 texts do not exceed, at least 1 and at most 4,096."""
+    lengths = [len(words(text)) for text in texts]
+    return int(min(max(np.ceil(np.quantile(lengths, 0.98)), 1), MAXIMUM_LENGTH)) if lengths else 1
+
+
+def encode_text(column: pd.Series[Any], vocabulary: Sequence[str], length: int) -> NDArray[np.int64]:
+    """Return the token ids of each text, int64, (rows, length); longer texts are cut, missing ones are all padding."""
+    position = {word: code for code, word in enumerate(vocabulary, start=FIRST_WORD)}
+    codes, texts = factorize(column)
+    ids = np.zeros((len(texts) + 1, length), dtype=np.int64)  # the last row is the missing text, which has code -1
+    for row, text in enumerate(texts):
+        found = [position.get(word, UNKNOWN) for word in words(text)[:length]]
+        ids[row, : len(found)] = found
+    return ids[codes]
+
+
+def token_counts(column: pd.Series[Any]) -> NDArray[np.int64]:
+    """Return the number of tokens of each text, int64, (rows,), 0 where it is missing."""
+    codes, texts = factorize(column)
+    return np.array([*(len(words(text)) for text in texts), 0], dtype=np.int64)[codes]

@@ -1,0 +1,1 @@
+"""Statistics: arrays and counts in, estimates with intervals out; no model, no file, no torch."""

@@ -1,0 +1,235 @@
+"""How far apart the groups' scores lie: Kolmogorov-Smirnov and Wasserstein distances, and gaps between means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from auditkit.evidence.measurement import Interval, Measurement, Unit
+from auditkit.stats.counts import group_name
+from auditkit.stats.estimates import Breakdown, Statistic, shown_rows
+from auditkit.stats.intervals import limits_gap_interval, normal_quantile, studentized_range_level
+from auditkit.stats.jackknife import MAXIMUM_ROWS, block_count, deal, rounded
+from auditkit.stats.rates import too_small
+
+Array = NDArray[np.float64]
+REPLICATES = 1_000
+CELLS = 128
+MOST_GROUPS = 50
+"""Distances between the groups of a breakdown are taken up to so many: their pairs grow with the square."""
+
+DISTANCES: dict[str, tuple[Callable[[Array, Array], float], str]] = {
+    "score_kolmogorov_smirnov_distance": (
+        lambda first, second: float(stats.ks_2samp(first, second, method="asymp").statistic),
+        "scipy.stats.ks_2samp, largest over the pairs of groups",
+    ),
+    "score_wasserstein_distance": (
+        lambda first, second: float(stats.wasserstein_distance(first, second)),
+        "scipy.stats.wasserstein_distance, largest over the pairs of groups",
+    ),
+}
+"""The distances by name: the library's function of two samples, and the source."""
+
+
+def distance_measurements(
+    scores: Array, breakdown: Breakdown, *, prefix: str = "fairness", level: float = 0.95, seed: int = 0
+) -> list[Measurement]:
+    """Return the largest distance between the score distributions of two groups, by two measures: 0 is ideal.
+
+    Kolmogorov-Smirnov: the largest gap between the shares of the groups up to a score, from 0 to 1. Wasserstein: the
+    mean distance that scores would have to move, in their unit. `compared` names the two groups, the lower mean first.
+    An estimate of a distance is off by no more than the same distance of the two samples' errors (the triangle
+    inequality); these errors are simulated as Brownian bridges over the groups' distributions, and their largest over
+    the pairs, each by its standard scale, bounds all pairs at once. So an interval excludes 0 no more often than
+    stated where all groups are alike, which a bootstrap of the distance itself would always do.
+    """
+    groups = shown_rows(breakdown, len(scores))
+    reason = too_small(breakdown.min_group) if len(groups) < 2 else None
+    if len(groups) > MOST_GROUPS:
+        reason = f"{len(groups)} groups have too many pairs to compare; at most {MOST_GROUPS} are compared"
+    if reason is None and min(map(len, groups.values())) < 2:
+        reason = "a group has a single row, and no spread"
+    if reason is None and not np.isfinite(scores).all():
+        reason = f"{int((~np.isfinite(scores)).sum()):,} scores are not finite"
+    keys = list(groups)
+    samples = [np.asarray(scores[rows], dtype=np.float64) for rows in groups.values()]
+    measurements = []
+    replicated = _distance_replicates(samples, breakdown) if reason is None else {}
+    slacks = _slacks(samples, level, seed) if reason is None else {}
+    alike = _slacks(samples, level, seed, alike=True) if reason is None else {}
+    for name, (distance, source) in DISTANCES.items():
+        value = interval = compared = None
+        if reason is None:
+            pairs = [(i, j) for i in range(len(keys)) for j in range(i)]
+            found = np.array([distance(samples[i], samples[j]) for i, j in pairs])
+            slack = np.array([slacks[name][i, j] for i, j in pairs])
+            # A small sample of a skewed score misses its tail. If the groups are alike, all rows together show that
+            # tail: a distance is told from 0 only if it exceeds what either distribution allows.
+            slack_to_zero = np.maximum(slack, [alike[name][i, j] for i, j in pairs])
+            worst = int(found.argmax())
+            value = float(found[worst])
+            compared = tuple(
+                group_name(keys[place])
+                for place in sorted(pairs[worst], key=lambda place: float(samples[place].mean()))
+            )
+            high = float((found + slack).max())
+            interval = Interval(
+                low=max(float((found - slack_to_zero).max()), 0.0),
+                high=min(high, 1.0) if name == "score_kolmogorov_smirnov_distance" else high,
+                level=level,
+                method="simulated Brownian bridges" + (", largest over all pairs" if len(keys) > 2 else ""),
+            )
+        measurements.append(
+            Measurement(
+                id=f"{prefix}.{name}",
+                by=breakdown.columns,
+                value=value,
+                unit="number",
+                better="lower",
+                count=sum(map(len, samples)),
+                interval=interval,
+                compared=compared,
+                replicates=replicated.get(name, ()),
+                source=source,
+                reason=reason,
+            )
+        )
+    return measurements
+
+
+def _distance_replicates(samples: list[Array], breakdown: Breakdown) -> dict[str, tuple[float, ...]]:
+    """Return both distances without each block of rows, from the shares of each group up to every score that occurs."""
+    blocks = block_count(min(map(len, samples)), breakdown.min_group)
+    if len(breakdown.columns) > 1 or not blocks or sum(map(len, samples)) > MAXIMUM_ROWS:
+        return {}
+    edges, places = np.unique(np.concatenate(samples), return_inverse=True)
+    cells = np.split(places, np.cumsum([len(sample) for sample in samples])[:-1])
+    dealt = [deal(len(sample), blocks) for sample in samples]
+    found: dict[str, list[float]] = {name: [] for name in DISTANCES}
+    for block in range(blocks):
+        kept = [cell[block_of != block] for cell, block_of in zip(cells, dealt, strict=True)]
+        shares = [np.cumsum(np.bincount(cell, minlength=len(edges)))[:-1] / len(cell) for cell in kept]
+        apart = [np.abs(shares[i] - shares[j]) for i in range(len(shares)) for j in range(i)]
+        found["score_kolmogorov_smirnov_distance"].append(max(float(gap.max(initial=0.0)) for gap in apart))
+        found["score_wasserstein_distance"].append(max(float(gap @ np.diff(edges)) for gap in apart))
+    return {name: rounded(values) for name, values in found.items()}
+
+
+def _slacks(samples: list[Array], level: float, seed: int, *, alike: bool = False) -> dict[str, Array]:
+    """Return, for each distance, how far the estimate of each pair may be off: (groups, groups).
+
+    With `alike`, if every group had the distribution of all rows together.
+    """
+    draws = np.random.default_rng(seed)
+    pooled = np.concatenate(samples)
+    edges = np.unique(np.quantile(pooled, np.linspace(0, 1, CELLS + 1)))
+    widths = np.diff(edges, append=edges[-1])
+    everyone = np.bincount(np.searchsorted(edges, pooled), minlength=len(edges)) / len(pooled)
+    errors = []
+    for sample in samples:
+        seen = np.bincount(np.searchsorted(edges, sample), minlength=len(edges))
+        # One row spread like all rows keeps a sample of equal scores from looking certain.
+        shares = everyone if alike else (seen + everyone) / (len(sample) + 1)
+        walk = np.cumsum(draws.standard_normal((REPLICATES, len(edges))) * np.sqrt(shares), axis=1)
+        # As Student's quantile is to the normal one: a small sample does not know its own spread.
+        student = special.stdtrit(len(sample) - 1, (1 + level) / 2) / normal_quantile(level)
+        errors.append((walk - walk[:, -1:] * np.cumsum(shares)) * student / np.sqrt(len(sample) - 1))
+    norms: dict[str, Callable[[Array], Array]] = {
+        "score_kolmogorov_smirnov_distance": lambda error: np.asarray(np.abs(error).max(axis=1)),
+        "score_wasserstein_distance": lambda error: np.asarray(np.abs(error) @ widths),
+    }
+    sizes = np.array([len(sample) for sample in samples])
+    scale = np.sqrt(1 / sizes[:, None] + 1 / sizes[None, :])
+    largest = {name: np.zeros(REPLICATES) for name in norms}
+    for i in range(len(samples)):
+        for j in range(i):
+            between = errors[i] - errors[j]
+            for name, norm in norms.items():
+                largest[name] = np.maximum(largest[name], norm(between) / scale[i, j])
+    bounds = {name: float(np.quantile(most, level)) for name, most in largest.items()}
+    # A walk that is looked at in its cells only seems to stray less far than it does (Chernoff 1965).
+    bounds["score_kolmogorov_smirnov_distance"] += 0.5826 / float(np.sqrt(len(edges)))
+    return {name: scale * bound for name, bound in bounds.items()}
+
+
+def mean_gap_measurement(
+    name: str,
+    statistic: Statistic,
+    labels: NDArray[Any],
+    predictions: NDArray[Any],
+    breakdown: Breakdown,
+    *,
+    unit: Unit,
+    source: str,
+    prefix: str = "fairness",
+    level: float = 0.95,
+) -> Measurement:
+    """Return the highest minus the lowest value of a statistic over the groups, as `prefix.NAME`: 0 is ideal.
+
+    Groups where it is undefined are left out. The interval bounds all pairs at once (`limits_gap_interval`).
+    """
+    groups = shown_rows(breakdown, len(labels))
+    reason = too_small(breakdown.min_group) if len(groups) < 2 else None
+    names: list[str] = []
+    values: list[float] = []
+    ends: list[tuple[float, float]] = []
+    each = studentized_range_level(level, max(len(groups), 2))
+    for key, rows in groups.items():
+        part = statistic(labels[rows], predictions[rows], (each,))
+        if part.value is not None and part.bounds and part.bounds[0] is not None:
+            names.append(group_name(key))
+            values.append(part.value)
+            ends.append(part.bounds[0][:2])
+    if reason is None and len(values) < 2:
+        reason = "it is defined in fewer than two groups"
+    interval = compared = None
+    if reason is None:
+        low, high = limits_gap_interval(np.array(values), _columns(ends))
+        family = f", studentised range over {len(values)} groups" if len(values) > 2 else ""
+        interval = Interval(low=low, high=high, level=level, method=f"MOVER of the groups' limits{family}")
+        compared = names[int(np.argmin(values))], names[int(np.argmax(values))]
+    paired = reason is None and len(breakdown.columns) == 1
+    return Measurement(
+        id=f"{prefix}.{name}",
+        by=breakdown.columns,
+        value=max(values) - min(values) if reason is None else None,
+        unit=unit,
+        better="lower",
+        count=sum(map(len, groups.values())),
+        interval=interval,
+        compared=compared,
+        replicates=_gap_replicates(statistic, labels, predictions, groups, breakdown.min_group) if paired else (),
+        source=source,
+        reason=reason,
+    )
+
+
+def _gap_replicates(
+    statistic: Statistic,
+    labels: NDArray[Any],
+    predictions: NDArray[Any],
+    groups: Mapping[tuple[str, ...], NDArray[np.intp]],
+    min_group: int,
+) -> tuple[float, ...]:
+    """Return the gap without each block of rows, the rows of each group dealt by themselves."""
+    blocks = block_count(min(map(len, groups.values())), min_group)
+    if not blocks or sum(map(len, groups.values())) > MAXIMUM_ROWS:
+        return ()
+    dealt = {key: deal(len(rows), blocks) for key, rows in groups.items()}
+
+    def gap(block: int) -> float | None:
+        kept = (rows[dealt[key] != block] for key, rows in groups.items())
+        values = [statistic(labels[rows], predictions[rows], ()).value for rows in kept]
+        known = [value for value in values if value is not None]
+        return max(known) - min(known) if len(known) > 1 else None
+
+    return rounded([gap(block) for block in range(blocks)])
+
+
+def _columns(ends: Sequence[tuple[float, float]]) -> tuple[Array, Array]:
+    low, high = np.array(ends).T
+    return low, high

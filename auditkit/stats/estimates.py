@@ -1,0 +1,162 @@
+"""From a statistic of some rows to a measurement: overall, or one slice a group with both kinds of intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.errors import InputError
+from auditkit.evidence.measurement import Better, Interval, Measurement, Slice, Unit
+from auditkit.stats.counts import group_name, suppressed
+from auditkit.stats.intervals import simultaneous_level
+from auditkit.stats.jackknife import replicates
+from auditkit.stats.rates import too_small
+
+Labels = NDArray[np.int64]
+Probabilities = NDArray[np.float64]
+Groups = tuple[tuple[str, ...], ...]
+Bound = tuple[float, float, str]
+"""The low and the high end of an interval, and its method."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value over some rows with one interval for each level asked for, or the reason why there is none of either."""
+
+    value: float | None = None
+    bounds: tuple[Bound | None, ...] = ()
+    reason: str | None = None
+
+
+Statistic = Callable[[NDArray[Any], NDArray[Any], Sequence[float]], Estimate]
+"""Takes the labels and the predictions (or probabilities) of some rows, and the levels of its intervals."""
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """The groups that rows fall into: the columns, the key of each group, the group of each row.
+
+    No columns and no codes: all rows together.
+    """
+
+    columns: tuple[str, ...] = ()
+    names: Groups = ()
+    codes: Labels | None = None
+    min_group: int = 10
+
+
+def measure(
+    id: str,
+    statistic: Statistic,
+    labels: NDArray[Any],
+    predictions: NDArray[Any],
+    breakdown: Breakdown,
+    level: float,
+    *,
+    unit: Unit,
+    better: Better,
+    source: str,
+    replicated: bool = True,
+) -> Measurement:
+    """Return the measurement `id`: the statistic of all rows, or of each group that is not suppressed.
+
+    With `replicated` it carries what two audits of the same rows are compared by (`auditkit.stats.jackknife`).
+    """
+    if breakdown.codes is None:
+        whole = statistic(labels, predictions, (level,))
+        return Measurement(
+            id=id,
+            value=whole.value,
+            unit=unit,
+            better=better,
+            count=len(labels),
+            interval=interval_of(whole.bounds[0], level) if whole.bounds else None,
+            replicates=_replicates(statistic, labels, predictions) if replicated else (),
+            source=source,
+            reason=whole.reason,
+        )
+    slices = _slices(statistic, labels, predictions, breakdown, level, replicated)
+    return Measurement(
+        id=id,
+        by=breakdown.columns,
+        unit=unit,
+        better=better,
+        count=sum(part.count for part in slices),
+        slices=tuple(slices),
+        source=source,
+        reason=None if slices else too_small(breakdown.min_group),
+    )
+
+
+def too_few(fewest: int) -> str:
+    """Return the reason for a value without an interval, which a limit on intervals does not judge."""
+    return f"fewer than {fewest} rows are too few for an interval"
+
+
+def absent(rows: Labels) -> str:
+    """Return the reason for a number that needs every class, of the number of rows of each: (classes,)."""
+    if len(rows) == 2:
+        return f"no rows with a {'positive' if int(np.argmin(rows)) else 'negative'} label"
+    return f"{int((rows == 0).sum())} of {len(rows)} classes have no rows"
+
+
+def shown_rows(breakdown: Breakdown, row_count: int) -> dict[tuple[str, ...], NDArray[np.intp]]:
+    """Return the rows of each group that a report may show, by its key, in the order of the keys."""
+    codes = np.zeros(row_count, dtype=np.int64) if breakdown.codes is None else breakdown.codes
+    if len(codes) != row_count:
+        raise InputError(f"codes must have one group a row, got {len(codes):,} for {row_count:,} rows.")
+    sizes = np.bincount(codes, minlength=len(breakdown.names))
+    present = np.flatnonzero(sizes)
+    keys = tuple(breakdown.names[code] for code in present)
+    shown = present[~suppressed(sizes[present], breakdown.min_group, keys)]
+    order, ends = np.argsort(codes, kind="stable"), np.cumsum(sizes)
+    return {
+        breakdown.names[code]: order[ends[code] - sizes[code] : ends[code]]
+        for code in sorted(shown, key=lambda code: breakdown.names[code])
+    }
+
+
+def _slices(
+    statistic: Statistic,
+    labels: NDArray[Any],
+    predictions: NDArray[Any],
+    breakdown: Breakdown,
+    level: float,
+    replicated: bool,
+) -> list[Slice]:
+    groups = shown_rows(breakdown, len(labels))
+    each = simultaneous_level(level, len(groups))
+    family = f", Sidak over {len(groups)} groups" if len(groups) > 1 else ""
+    slices = []
+    for key, rows in groups.items():
+        part = statistic(labels[rows], predictions[rows], (level, each))
+        paired = replicated and len(key) == 1
+        alone, together = part.bounds if part.bounds else (None, None)
+        slices.append(
+            Slice(
+                name=group_name(key),
+                value=part.value,
+                count=len(rows),
+                interval=interval_of(alone, level),
+                simultaneous_interval=interval_of(together, level, family),
+                replicates=_replicates(statistic, labels[rows], predictions[rows]) if paired else (),
+                reason=None if part.reason is None else f"{part.reason} in this group",
+            )
+        )
+    return slices
+
+
+def _replicates(statistic: Statistic, labels: NDArray[Any], predictions: NDArray[Any]) -> tuple[float, ...]:
+    return replicates(lambda rows: statistic(labels[rows], predictions[rows], ()).value, len(labels))
+
+
+def interval_of(bound: Bound | None, level: float, family: str = "") -> Interval | None:
+    """Return a bound as an interval of a stated level, `family` said behind its method."""
+    if bound is None:
+        return None
+    low, high, method = bound
+    return Interval(low=low, high=high, level=level, method=method + family)

@@ -1,0 +1,203 @@
+"""Gaps between groups by Fairlearn's definitions, with intervals that hold their level when all groups are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.evidence.measurement import Better, Interval, Measurement, Unit
+from auditkit.stats.counts import Counts, group_name, suppressed
+from auditkit.stats.intervals import difference_gap_interval, ratio_gap_interval, simultaneous_level
+from auditkit.stats.rates import point, rate, successes_and_trials, too_small
+
+GAPS: dict[str, tuple[str, ...]] = {
+    "demographic_parity": ("selection_rate",),
+    "equalized_odds": ("true_positive_rate", "false_positive_rate"),
+    "equal_opportunity": ("true_positive_rate",),
+    "predictive_parity": ("positive_predictive_value",),
+    "accuracy": ("accuracy",),
+}
+"""The gaps, by the rates whose worst one they take."""
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """One rate over the groups in which it is defined."""
+
+    rate: str
+    groups: tuple[str, ...]
+    values: tuple[float, ...]
+    successes: NDArray[np.int64]
+    trials: NDArray[np.int64]
+
+    @property
+    def compared(self) -> tuple[str, str]:
+        """The groups with the lowest and with the highest rate."""
+        return self.groups[int(np.argmin(self.values))], self.groups[int(np.argmax(self.values))]
+
+    @property
+    def compared_counts(self) -> tuple[int, int]:
+        """The number of rows that these two rates are of."""
+        return int(self.trials[int(np.argmin(self.values))]), int(self.trials[int(np.argmax(self.values))])
+
+    @property
+    def difference(self) -> float:
+        return max(self.values) - min(self.values)
+
+    @property
+    def ratio(self) -> float:
+        return min(self.values) / max(self.values)
+
+
+def gap_measurements(
+    counts: Counts,
+    *,
+    gaps: Iterable[str] = ("demographic_parity", "equalized_odds"),
+    prefix: str = "fairness",
+    level: float = 0.95,
+    min_group: int = 10,
+) -> list[Measurement]:
+    """Return gaps between the groups, each as a difference and as a ratio: `prefix.demographic_parity_difference`...
+
+    A difference is the highest minus the lowest rate of a group (ideal 0), a ratio the lowest over the
+    highest (ideal 1); equalized odds take the worse of the true and the false positive rate (Fairlearn's
+    `agg="worst_case"`). A group with fewer than `min_group` of the rows that a rate is a part of is left out of that
+    rate's gap (`left_out_notes` says so), as are the groups that `suppressed` hides. `compared` names the lowest and
+    the highest group of the rate that the value is from.
+    Undefined, with the reason: fewer than two groups with a rate, or a ratio of rates that are all zero.
+    """
+    shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
+    measurements = []
+    for gap in gaps:
+        spreads = [_spread(counts, shown, rate, min_group) for rate in GAPS[gap]]
+        measurements.append(_difference(f"{prefix}.{gap}_difference", counts, spreads, level, min_group))
+        measurements.append(_ratio(f"{prefix}.{gap}_ratio", counts, spreads, level, min_group))
+    return measurements
+
+
+def left_out_notes(counts: Counts, min_group: int, gaps: Iterable[str] = GAPS) -> list[str]:
+    """Return the sentences that say which groups the gaps leave out, although they are shown."""
+    shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
+    notes = []
+    for needed in dict.fromkeys(rate(name).needed for gap in gaps for name in GAPS[gap]):
+        name = next(name for gap in gaps for name in GAPS[gap] if rate(name).needed == needed)
+        _, trials = successes_and_trials(counts.table[shown], name)
+        few = [group_name(counts.groups[group]) for group in shown[trials < min_group]]
+        if few and needed:
+            listed = ", ".join(few[:6]) + (f" and {len(few) - 6} more" if len(few) > 6 else "")
+            notes.append(
+                f"By {' & '.join(counts.columns)}, gaps between rates of rows with {needed} leave out {listed}: "
+                f"fewer than {min_group} such rows."
+            )
+    return notes
+
+
+def _spread(counts: Counts, shown: NDArray[np.intp], rate: str, min_group: int) -> _Spread:
+    successes, trials = successes_and_trials(counts.table[shown], rate)
+    defined = np.flatnonzero(trials >= max(min_group, 1))
+    return _Spread(
+        rate=rate,
+        groups=tuple(group_name(counts.groups[shown[position]]) for position in defined),
+        values=tuple(point(counts.table[shown[position]], rate) for position in defined),
+        successes=successes[defined],
+        trials=trials[defined],
+    )
+
+
+def _difference(id: str, counts: Counts, spreads: list[_Spread], level: float, min_group: int) -> Measurement:
+    undefined = _too_few(counts, spreads, min_group)
+    if undefined:
+        return _measurement(id, counts, spreads, "rate_difference", "lower", reason=undefined)
+    worst = max(spreads, key=lambda spread: spread.difference)
+    each = simultaneous_level(level, len(spreads))
+    bounds = [difference_gap_interval(spread.successes, spread.trials, each) for spread in spreads]
+    return _measurement(
+        id,
+        counts,
+        spreads,
+        "rate_difference",
+        "lower",
+        value=worst.difference,
+        worst=worst,
+        # The larger of several gaps is at least each one's lower bound, and at most the largest upper bound.
+        interval=_interval(max(low for low, _ in bounds), max(high for _, high in bounds), level, "Newcombe", spreads),
+    )
+
+
+def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_group: int) -> Measurement:
+    undefined = _too_few(counts, spreads, min_group)
+    nothing = [spread.rate for spread in spreads if not undefined and max(spread.values) == 0]
+    if nothing:
+        undefined = f"the {nothing[0].replace('_', ' ')} is zero in every group, and 0 / 0 is no ratio"
+    if undefined:
+        return _measurement(id, counts, spreads, "ratio", "higher", reason=undefined)
+    worst = min(spreads, key=lambda spread: spread.ratio)
+    each = simultaneous_level(level, len(spreads))
+    bounds = [ratio_gap_interval(spread.successes, spread.trials, each) for spread in spreads]
+    return _measurement(
+        id,
+        counts,
+        spreads,
+        "ratio",
+        "higher",
+        value=worst.ratio,
+        worst=worst,
+        interval=_interval(
+            min(low for low, _ in bounds), min(high for _, high in bounds), level, "Donner-Zou", spreads
+        ),
+    )
+
+
+def _too_few(counts: Counts, spreads: list[_Spread], min_group: int) -> str | None:
+    if len(counts.groups) < 2:
+        return "only one group occurs, and a gap needs two"
+    if (~suppressed(counts.sizes, min_group, counts.groups)).sum() < 2:
+        return too_small(min_group)
+    for spread in spreads:
+        if len(spread.groups) < 2:
+            rows = f"at least {min_group} rows" if min_group > 1 else "rows"
+            return f"fewer than two groups have {rows} with {rate(spread.rate).needed}"
+    return None
+
+
+def _interval(low: float, high: float, level: float, pairs: str, spreads: list[_Spread]) -> Interval:
+    sizes = sorted({len(spread.groups) for spread in spreads})
+    family = f", studentised range over {' and '.join(map(str, sizes))} groups" if sizes != [2] else ""
+    both = ", Sidak over both rates" if len(spreads) > 1 else ""
+    return Interval(low=low, high=high, level=level, method=f"{pairs} with mid-P limits of weight 0.6{family}{both}")
+
+
+def _measurement(
+    id: str,
+    counts: Counts,
+    spreads: list[_Spread],
+    unit: Unit,
+    better: Better,
+    *,
+    value: float | None = None,
+    interval: Interval | None = None,
+    worst: _Spread | None = None,
+    reason: str | None = None,
+) -> Measurement:
+    return Measurement(
+        id=id,
+        by=counts.columns,
+        value=value,
+        unit=unit,
+        better=better,
+        count=sum(int(spread.trials.sum()) for spread in spreads),
+        interval=interval,
+        compared=None if worst is None else worst.compared,
+        compared_counts=None if worst is None else worst.compared_counts,
+        source=_source(id.partition(".")[2], spreads),
+        reason=reason,
+    )
+
+
+def _source(gap: str, spreads: list[_Spread]) -> str:
+    if gap.startswith(("predictive_parity", "accuracy")):
+        return f"Fairlearn MetricFrame.{gap.rpartition('_')[2]}() of {rate(spreads[0].rate).source}"
+    return f"Fairlearn {gap}" + (" (agg worst_case)" if len(spreads) > 1 else "")

@@ -1,0 +1,167 @@
+"""Leave-a-block-out replicates: what lets the numbers of two models on the same rows be compared as pairs.
+
+A report holds no row, so that two reports alone cannot say on which rows both models erred. Instead each number is
+recorded once more for each of up to 20 blocks of rows, with that block left out. The same rows always fall into the
+same blocks; the replicates of two models on the same rows then differ as the models do, and their spread gives the
+standard error of the difference (the delete-a-group jackknife: Kott 2001; Shao & Tu 1995).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.evidence.measurement import Measurement
+from auditkit.stats.counts import group_name, suppressed
+from auditkit.stats.gaps import GAPS
+from auditkit.stats.inequality import INDICES, index_parts
+from auditkit.stats.rates import RATES, successes_and_trials
+
+BLOCKS, FEWEST_BLOCKS = 20, 10
+MAXIMUM_ROWS = 100_000
+"""With more rows than this the plain intervals are short, and the replicates cost more than they bring."""
+
+Codes = NDArray[np.int64]
+
+
+def block_count(row_count: int, min_group: int = 10) -> int:
+    """Return into how many blocks rows are dealt: each has `min_group` rows at least; 0 where that gives too few.
+
+    >>> block_count(1000), block_count(150), block_count(99), block_count(10**6)
+    (20, 15, 0, 0)
+    """
+    blocks = min(BLOCKS, row_count // max(min_group, 1))
+    return blocks if blocks >= FEWEST_BLOCKS and row_count <= MAXIMUM_ROWS else 0
+
+
+def deal(row_count: int, blocks: int, groups: Codes | None = None) -> Codes:
+    """Deal rows into blocks of equal size: int64, (rows,). It depends on nothing but the arguments.
+
+    With `groups`, the group of each row, the rows of each group are dealt by themselves.
+    """
+    order = np.random.default_rng(0).permutation(row_count)
+    if groups is None:
+        place = np.arange(row_count)
+    else:
+        order = order[np.argsort(groups[order], kind="stable")]
+        sizes = np.bincount(groups)
+        place = np.arange(row_count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    dealt = np.empty(row_count, dtype=np.int64)
+    dealt[order] = place % blocks
+    return dealt
+
+
+def replicates(statistic: Callable[[NDArray[np.intp]], float | None], row_count: int) -> tuple[float, ...]:
+    """Return the statistic of all rows but one block's, for each block; empty where it is somewhere undefined.
+
+    `statistic` takes the places of the rows that it is computed on.
+    """
+    blocks = block_count(row_count)
+    if not blocks:
+        return ()  # before the rows are dealt, which takes memory
+    dealt = deal(row_count, blocks)
+    return rounded([statistic(np.flatnonzero(dealt != block)) for block in range(blocks)])
+
+
+def with_rate_replicates(
+    measurements: list[Measurement],
+    names: tuple[tuple[str, ...], ...],
+    groups: Codes,
+    labels: Codes,
+    predictions: Codes,
+    min_group: int = 10,
+) -> list[Measurement]:
+    """Return rates of all rows, or of each group by itself (`overall_rate`, `rate_measurement`), with their replicates.
+
+    `groups`, `labels` and `predictions` hold the codes of each row, the last two of 0 and 1; `names` is the key of
+    each group. What is no rate stays as it is.
+    """
+    tables = {}
+    for code, size in enumerate(np.bincount(groups, minlength=len(names))):
+        table = np.zeros((0, 2, 2), dtype=np.int64)
+        if blocks := block_count(int(size), min_group):
+            rows = np.flatnonzero(groups == code)
+            cells = (deal(len(rows), blocks) * 2 + labels[rows]) * 2 + predictions[rows]
+            table = np.bincount(cells, minlength=blocks * 4).reshape(blocks, 2, 2)
+        tables[group_name(names[code])] = table
+    found = []
+    for measurement in measurements:
+        rate = measurement.id.partition(".")[2]
+        if rate in RATES and not measurement.by:
+            own = _rate_replicates(next(iter(tables.values())), rate)
+            measurement = measurement.model_copy(update={"replicates": own})
+        elif rate in RATES:
+            slices = tuple(
+                part.model_copy(update={"replicates": _rate_replicates(tables[part.name], rate)})
+                if part.value is not None
+                else part
+                for part in measurement.slices
+            )
+            measurement = measurement.model_copy(update={"slices": slices})
+        found.append(measurement)
+    return found
+
+
+def _rate_replicates(blocks: NDArray[np.int64], rate: str) -> tuple[float, ...]:
+    successes, trials = (counts.sum() - counts for counts in successes_and_trials(blocks, rate))
+    return rounded((successes / trials).tolist()) if len(blocks) and trials.all() else ()
+
+
+def with_gap_replicates(
+    measurements: list[Measurement],
+    names: tuple[tuple[str, ...], ...],
+    groups: Codes,
+    labels: NDArray[Any],
+    predictions: NDArray[Any],
+    min_group: int = 10,
+) -> list[Measurement]:
+    """Return gaps between groups (`gap_measurements`) or inequality indices with their replicates.
+
+    `groups`, `labels` and `predictions` hold the codes of each row, the last two of 0 and 1 or bool; `names` is the key
+    of each group, () where all rows are one. Where a group that is compared has too few rows to be dealt into blocks,
+    the replicates stay empty.
+    """
+    sizes = np.bincount(groups, minlength=len(names))
+    present = np.flatnonzero(sizes)
+    shown = present[~suppressed(sizes[present], min_group, tuple(names[code] for code in present))]
+    blocks = block_count(int(sizes[shown].min()), min_group) if len(shown) and len(groups) <= MAXIMUM_ROWS else 0
+    if not blocks:
+        return measurements
+    dealt = deal(len(groups), blocks, groups)
+    cells = ((groups * blocks + dealt) * 2 + labels) * 2 + predictions
+    table = np.bincount(cells, minlength=len(sizes) * blocks * 4).reshape(len(sizes), blocks, 2, 2)[shown]
+    return [_with_replicates(measurement, table, min_group) for measurement in measurements]
+
+
+def _with_replicates(measurement: Measurement, blocks: NDArray[np.int64], min_group: int) -> Measurement:
+    name = measurement.id.partition(".")[2]
+    if measurement.value is not None and name.startswith(INDICES):
+        left = blocks.sum(axis=1, keepdims=True) - blocks
+        found = index_parts(left.swapaxes(0, 1))[name]
+        return measurement.model_copy(update={"replicates": rounded([v if np.isfinite(v) else None for v in found])})
+    gap, _, kind = name.rpartition("_")
+    if measurement.value is None or gap not in GAPS or kind not in ("difference", "ratio"):
+        return measurement
+    values = []
+    for rate in GAPS[gap]:
+        by_block = successes_and_trials(blocks, rate)
+        successes, trials = (counts.sum(axis=1, keepdims=True) - counts for counts in by_block)
+        defined = by_block[1].sum(axis=1) >= max(min_group, 1)
+        if not defined.any() or not trials[defined].all():
+            return measurement
+        rates = successes[defined] / trials[defined]
+        low, high = rates.min(axis=0), rates.max(axis=0)
+        if kind == "ratio" and not high.all():
+            return measurement
+        values.append(high - low if kind == "difference" else low / high)
+    worst = np.max(values, axis=0) if kind == "difference" else np.min(values, axis=0)
+    return measurement.model_copy(update={"replicates": rounded(worst.tolist())})
+
+
+def rounded(values: Sequence[float | None]) -> tuple[float, ...]:
+    """Return replicates as a report holds them, to eight digits; none at all where one is undefined."""
+    known = [float(f"{value:.8g}") for value in values if value is not None]
+    return tuple(known) if len(known) == len(values) else ()

@@ -1,0 +1,65 @@
+"""Groups compared on the same units: mean differences, and the largest of them, with intervals over the units."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.stats.intervals import mean_interval
+
+Floats = NDArray[np.float64]
+
+
+class PairedGap(NamedTuple):
+    """The largest difference of two groups' means, its interval, and which groups are the lowest and the highest."""
+
+    value: float
+    low: float
+    high: float
+    lowest: int
+    highest: int
+
+
+def differences_from_mean(scores: Floats, level: float) -> tuple[Floats, Floats, Floats]:
+    """Return each group's mean difference from the mean of all groups, with Student's t interval over the units.
+
+    Args:
+        scores: (units, groups), at least two units: the same unit scored once for each group.
+        level: of each interval, in (0, 1).
+
+    Returns:
+        value, low, high: (groups,) each; the values sum to 0.
+
+    >>> differences_from_mean(np.array([[0.2, 0.4], [0.3, 0.5]]), 0.95)[0].round(6)
+    array([-0.1,  0.1])
+    """
+    away = scores - scores.mean(axis=1, keepdims=True)
+    value = away.mean(axis=0)
+    low, high = mean_interval(value, away.var(axis=0, ddof=1), np.full(len(value), len(scores)), level)
+    return value, low, high
+
+
+def paired_gap(scores: Floats, level: float) -> PairedGap:
+    """Return the highest mean of a group minus the lowest, over units that are scored once for each group.
+
+    Every pair of groups has Student's t interval of its mean difference at a level that holds for all pairs at once
+    (Bonferroni); the gap lies between the largest lower and the largest upper bound of a pair. Where the groups are
+    alike it excludes 0 in at most 1 - `level` of samples.
+
+    Args:
+        scores: (units, groups), at least two units and two groups.
+        level: confidence level in (0, 1).
+    """
+    means = scores.mean(axis=0)
+    pairs = list(itertools.combinations(range(scores.shape[1]), 2))
+    each = 1 - (1 - level) / len(pairs)
+    low = high = 0.0
+    for one, other in pairs:
+        apart = scores[:, one] - scores[:, other]
+        bounds = mean_interval(apart.mean(), apart.var(ddof=1), len(apart), each)
+        low = max(low, float(bounds[0]), -float(bounds[1]))
+        high = max(high, float(bounds[1]), -float(bounds[0]))
+    return PairedGap(float(np.ptp(means)), low, high, int(means.argmin()), int(means.argmax()))

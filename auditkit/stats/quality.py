@@ -1,0 +1,181 @@
+"""The numbers on decisions and on probabilities as measurements, overall and per group, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.errors import InputError
+from auditkit.evidence.measurement import Better, Measurement, Unit
+from auditkit.stats import confusion, scores
+from auditkit.stats.calibration import BIN_COUNT
+from auditkit.stats.confusion import confusion_table
+from auditkit.stats.estimates import Breakdown, Estimate, Labels, measure
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How a number is made, read and defined.
+
+    `of` says what it is made of beside the labels: decisions, probabilities, or only the order of those. `needs` says
+    of which labels a group must have `min_group` rows: of `each`, of the positive one, or of no certain one.
+    `source_of_several` stands for `source` with more than two classes.
+    """
+
+    statistic: Callable[..., Estimate]
+    of: Literal["decisions", "order", "probabilities"]
+    unit: Unit
+    better: Better
+    source: str
+    needs: Literal["each", "positive", ""] = ""
+    source_of_several: str = ""
+    replicated: bool = True
+
+
+_CALIBRATION_ERROR = (
+    f"Guo et al. 2017 (arXiv:1706.04599): {BIN_COUNT} bins of the {{}} class's probability; "
+    "biased upward in small samples"
+)
+
+QUALITIES: dict[str, Quality] = {
+    "accuracy": Quality(confusion.accuracy, "decisions", "rate", "higher", "scikit-learn accuracy_score"),
+    "balanced_accuracy": Quality(
+        confusion.balanced_accuracy,
+        "decisions",
+        "rate",
+        "higher",
+        "scikit-learn balanced_accuracy_score",
+        needs="each",
+    ),
+    "f1_score": Quality(confusion.f1, "decisions", "number", "higher", "scikit-learn f1_score", needs="positive"),
+    "matthews_correlation": Quality(
+        confusion.matthews_correlation, "decisions", "number", "higher", "scikit-learn matthews_corrcoef", needs="each"
+    ),
+    "roc_auc": Quality(
+        scores.roc_auc,
+        "order",
+        "number",
+        "higher",
+        "scikit-learn roc_auc_score",
+        needs="each",
+        source_of_several="scikit-learn roc_auc_score (ovr, macro)",
+    ),
+    "average_precision": Quality(
+        scores.average_precision,
+        "order",
+        "number",
+        "higher",
+        "scikit-learn average_precision_score (area under the PR curve)",
+        needs="positive",
+    ),
+    "log_loss": Quality(
+        scores.log_loss,
+        "probabilities",
+        "nats",
+        "lower",
+        "scikit-learn log_loss, probabilities clipped to [2.2e-16, 1 - 2.2e-16]",
+    ),
+    "brier_score": Quality(scores.brier_score, "probabilities", "number", "lower", "scikit-learn brier_score_loss"),
+    "calibration_error": Quality(
+        scores.calibration_error,
+        "probabilities",
+        "rate_difference",
+        "lower",
+        _CALIBRATION_ERROR.format("positive"),
+        source_of_several=_CALIBRATION_ERROR.format("most probable"),
+    ),
+    "calibration_slope": Quality(
+        scores.calibration_slope,
+        "probabilities",
+        "number",
+        "neither",
+        "Cox 1958; 1 is ideal, under 1 the probabilities are too extreme",
+        needs="each",
+        replicated=False,
+    ),
+    "mean_score": Quality(
+        scores.mean_score,
+        "probabilities",
+        "rate",
+        "neither",
+        "mean probability of the positive class",
+        replicated=False,
+    ),
+}
+"""The numbers that `quality_measurement` makes, in the order of a report."""
+
+
+def quality_measurement(
+    name: str,
+    labels: Labels,
+    given: NDArray[Any],
+    breakdown: Breakdown | None = None,
+    *,
+    class_count: int = 2,
+    level: float = 0.95,
+    prefix: str = "performance",
+) -> Measurement:
+    """Return one of `QUALITIES` with its interval: over all rows, or a slice for each group of a breakdown.
+
+    `given` are decisions, integer, (rows,), or probabilities, (rows, classes), as `QUALITIES[name].of` says. Of more
+    than two classes, F1 and the average precision are means over the classes, and the calibration slope and the mean
+    score those of the most probable class. In a group with fewer than `min_group` rows of a label that the number
+    rests on it is undefined, and says why.
+
+    Raises:
+        InputError: labels, decisions or probabilities that are none.
+    """
+    quality, groups = QUALITIES[name], breakdown or Breakdown()
+    if quality.of == "decisions":
+        _check_decisions(labels, given, class_count)
+    else:
+        scores.check(labels, given)
+        class_count = given.shape[1]
+    fewest = groups.min_group if groups.codes is not None else 0
+
+    def statistic(labels: Labels, given: NDArray[Any], levels: Sequence[float]) -> Estimate:
+        if quality.needs and fewest:
+            few = _too_few(quality.needs, np.bincount(labels, minlength=class_count), fewest)
+            if few:
+                return Estimate(reason=few)
+        if quality.of == "decisions":
+            return quality.statistic(confusion_table(labels, given, class_count), levels)
+        return quality.statistic(labels, given, levels)
+
+    return measure(
+        f"{prefix}.{name}",
+        statistic,
+        labels,
+        given,
+        groups,
+        level,
+        unit=quality.unit,
+        better=quality.better,
+        source=quality.source_of_several if quality.source_of_several and class_count > 2 else quality.source,
+        replicated=quality.replicated,
+    )
+
+
+def _too_few(needs: str, rows: Labels, fewest: int) -> str | None:
+    """Return why too few rows have a label that a number rests on; where there are none, its statistic says so."""
+    few = (rows > 0) & (rows < fewest)
+    if not few.any():
+        return None
+    if len(rows) > 2:
+        return f"{int(few.sum())} of {len(rows)} classes have fewer than {fewest} rows"
+    label = "positive" if few[1] else "negative"
+    return f"fewer than {fewest} rows with a {label} label" if few[1] or needs == "each" else None
+
+
+def _check_decisions(labels: Labels, decisions: Labels, class_count: int) -> None:
+    if len(labels) == 0 or decisions.shape != labels.shape:
+        raise InputError(
+            f"decisions must have one class a row, at least 1, got {decisions.shape} for {len(labels):,} labels."
+        )
+    for what, codes in (("labels", labels), ("decisions", decisions)):
+        if codes.min() < 0 or codes.max() >= class_count:
+            raise InputError(f"{what} must be from 0 to {class_count - 1}, got {codes.min()} to {codes.max()}.")

@@ -1,0 +1,198 @@
+"""Rates of a confusion table, per group and overall, by Fairlearn's and scikit-learn's own definitions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.errors import InputError, closest
+from auditkit.evidence.measurement import Better, Interval, Measurement, Slice
+from auditkit.stats.counts import Counts, group_name, suppressed
+from auditkit.stats.intervals import needs_exact, proportion_interval, simultaneous_level
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate as a part of a whole: masks over (label, prediction), whose definition it is, what it needs."""
+
+    successes: tuple[tuple[int, int], tuple[int, int]]
+    trials: tuple[tuple[int, int], tuple[int, int]]
+    better: Better
+    source: str
+    needed: str
+
+
+RATES: dict[str, Rate] = {
+    "selection_rate": Rate(((0, 1), (0, 1)), ((1, 1), (1, 1)), "neither", "Fairlearn selection_rate", ""),
+    "base_rate": Rate(((0, 0), (1, 1)), ((1, 1), (1, 1)), "neither", "Fairlearn selection_rate of the labels", ""),
+    "true_positive_rate": Rate(
+        ((0, 0), (0, 1)),
+        ((0, 0), (1, 1)),
+        "higher",
+        "Fairlearn true_positive_rate",
+        "a positive label",
+    ),
+    "false_positive_rate": Rate(
+        ((0, 1), (0, 0)),
+        ((1, 1), (0, 0)),
+        "lower",
+        "Fairlearn false_positive_rate",
+        "a negative label",
+    ),
+    "true_negative_rate": Rate(
+        ((1, 0), (0, 0)),
+        ((1, 1), (0, 0)),
+        "higher",
+        "Fairlearn true_negative_rate",
+        "a negative label",
+    ),
+    "false_negative_rate": Rate(
+        ((0, 0), (1, 0)),
+        ((0, 0), (1, 1)),
+        "lower",
+        "Fairlearn false_negative_rate",
+        "a positive label",
+    ),
+    "positive_predictive_value": Rate(
+        ((0, 0), (0, 1)),
+        ((0, 1), (0, 1)),
+        "higher",
+        "scikit-learn precision_score",
+        "a positive prediction",
+    ),
+    "negative_predictive_value": Rate(
+        ((1, 0), (0, 0)),
+        ((1, 0), (1, 0)),
+        "higher",
+        "scikit-learn precision_score of the negative class",
+        "a negative prediction",
+    ),
+    "accuracy": Rate(((1, 0), (0, 1)), ((1, 1), (1, 1)), "higher", "scikit-learn accuracy_score", ""),
+}
+"""The rates that can be asked for, by name. `accuracy` is defined for any number of classes, the rest for two."""
+
+
+def rate(name: str) -> Rate:
+    """Return a rate by its name.
+
+    Raises:
+        InputError: no rate has this name.
+    """
+    if name not in RATES:
+        raise InputError(f"rate {name!r} is unknown{closest(name, RATES)}; it must be one of {', '.join(RATES)}.")
+    return RATES[name]
+
+
+def successes_and_trials(table: NDArray[np.int64], name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numerators and the denominators of a rate, int64, for tables (..., labels, predictions).
+
+    Raises:
+        InputError: an unknown rate, or one of two classes asked of another number of them.
+    """
+    definition = rate(name)
+    if table.shape[-1] == 2:
+        successes, trials = np.array(definition.successes), np.array(definition.trials)
+    elif name == "accuracy":
+        successes, trials = np.eye(table.shape[-1], dtype=np.int64), np.ones(table.shape[-2:], dtype=np.int64)
+    else:
+        raise InputError(f"rate {name!r} needs 2 classes, got {table.shape[-1]}; only accuracy is defined for more.")
+    return (table * successes).sum(axis=(-2, -1)), (table * trials).sum(axis=(-2, -1))
+
+
+def point(table: NDArray[np.int64], name: str) -> float:
+    """Return a rate of one table (labels, predictions); its denominator must not be zero.
+
+    The value is to the last bit what Fairlearn's or scikit-learn's function returns for the rows: they divide the same
+    two whole numbers.
+    """
+    successes, trials = successes_and_trials(table, name)
+    return float(successes / trials)
+
+
+def overall_rate(counts: Counts, name: str, prefix: str, *, level: float = 0.95) -> Measurement:
+    """Return a rate over all rows, with its interval, as the measurement `prefix.name`."""
+    table = counts.total()
+    successes, trials = successes_and_trials(table, name)
+    definition = rate(name)
+    undefined = _reason(definition, "no rows") if trials == 0 else None
+    return Measurement(
+        id=f"{prefix}.{name}",
+        value=None if undefined else point(table, name),
+        unit="rate",
+        better=definition.better,
+        count=int(trials),
+        interval=None if undefined else rate_intervals(successes, trials, level)[0],
+        source=definition.source,
+        reason=undefined,
+    )
+
+
+def rate_measurement(
+    counts: Counts, name: str, *, prefix: str = "fairness", level: float = 0.95, min_group: int = 10
+) -> Measurement:
+    """Return a rate per group as the measurement `prefix.name`: no value of its own, one slice a group.
+
+    Each slice has an interval of its own, and a simultaneous one that holds for all groups of the measurement
+    at once. A group with fewer than `min_group` of the rows that the rate is a part of has no value, and says why.
+    Groups that `suppressed` hides are left out; `suppression_note` says so.
+    """
+    definition = rate(name)
+    shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
+    table = counts.table[shown]
+    successes, trials = successes_and_trials(table, name)
+    defined = trials >= max(min_group, 1)
+    family = int(defined.sum())
+    alone = iter(rate_intervals(successes[defined], trials[defined], level))
+    together = iter(rate_intervals(successes[defined], trials[defined], level, family_size=family))
+    slices = []
+    for position, group in enumerate(shown):
+        key = group_name(counts.groups[group])
+        if defined[position]:
+            value = point(table[position], name)
+            intervals = {"interval": next(alone), "simultaneous_interval": next(together)}
+            slices.append(Slice(name=key, value=value, count=int(trials[position]), **intervals))
+        else:
+            rows = f"fewer than {min_group} rows" if trials[position] else "no rows"
+            reason = _reason(definition, rows, "in this group")
+            slices.append(Slice(name=key, value=None, count=int(trials[position]), reason=reason))
+    return Measurement(
+        id=f"{prefix}.{name}",
+        by=counts.columns,
+        unit="rate",
+        better=definition.better,
+        count=int(trials.sum()),
+        slices=tuple(slices),
+        source=definition.source,
+        reason=None if slices else too_small(min_group),
+    )
+
+
+def too_small(min_group: int) -> str:
+    """Return the reason for a breakdown without a group to show."""
+    return f"fewer than two groups have at least {min_group} rows and can be shown"
+
+
+def rate_intervals(
+    successes: NDArray[np.int64], trials: NDArray[np.int64], level: float, *, family_size: int = 1
+) -> list[Interval]:
+    """Return the intervals of rates, the method named; with a `family_size`, such as all hold with `level` at once."""
+    successes, trials = np.atleast_1d(successes), np.atleast_1d(trials)
+    each = simultaneous_level(level, family_size)
+    low, high = proportion_interval(successes, trials, each)
+    exact = needs_exact(successes, trials, each)
+    family = f", Sidak over {family_size} groups" if family_size > 1 else ""
+    return [
+        Interval(
+            low=float(low[position]),
+            high=float(high[position]),
+            level=level,
+            method=("Clopper-Pearson" if exact[position] else "Wilson") + family,
+        )
+        for position in range(len(low))
+    ]
+
+
+def _reason(definition: Rate, rows: str, where: str = "") -> str:
+    return " ".join(filter(None, (rows, f"with {definition.needed}" if definition.needed else "", where)))

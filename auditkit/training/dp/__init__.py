@@ -1,0 +1,1 @@
+"""Differentially private training: DP-SGD, clipping, accounting, checkpoints, canaries, retraining."""

@@ -1,0 +1,278 @@
+"""From a model and its training rows to private models of the same architecture, packed with their ledgers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from auditkit.data.dataset import Data, naming
+from auditkit.errors import InputError, NotRun
+from auditkit.models.formats.exported import program_in
+from auditkit.models.formats.native import read_model_file, save_model
+from auditkit.models.model import Card, Model, first_line, seeded
+from auditkit.models.predict import choose_device
+from auditkit.progress import Progress, part_of, silent
+from auditkit.run_folder import output_folder
+from auditkit.schema.outputs import FirstOutput
+from auditkit.schema.schema import has_label
+from auditkit.training.adapters import merge_adapters, train_only
+from auditkit.training.dp.accounting import Ledger, composed_epsilon, default_delta
+from auditkit.training.dp.clipping import Clipping
+from auditkit.training.dp.dp_sgd import default_batch_size, disclosed, fit_private, trained_part
+
+FRESH = "fresh, drawn from a seed of the operating system; never those that saw the data without privacy"
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """The packed files with their ledgers, the budget of them all together, and what their reader must know."""
+
+    files: tuple[tuple[Path, Ledger], ...]
+    epsilon_together: float
+    notes: tuple[str, ...]
+
+
+def retrain(
+    model: Model,
+    data: Data,
+    *,
+    out: str | Path,
+    epsilons: Sequence[float],
+    delta: float | None = None,
+    public: Model | None = None,
+    trainable: Sequence[str] = (),
+    lora_rank: int | None = None,
+    max_grad_norm: float = 10.0,
+    epochs: int = 20,
+    batch_size: int | None = None,
+    clipping: Clipping = "auto",
+    physical_batch_size: int | None = None,
+    tuning_runs: int = 0,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Retrained:
+    """Train the architecture of `model` on `data` by DP-SGD once per epsilon; write `NAME-eps3.pt` files to `out`.
+
+    Of an exported program the same program is written, `NAME-eps3.pt2`, with other weights and without its sample
+    inputs. The noise comes from a seed that nobody is told. A run that is killed goes on where it was when it is called
+    again with the same arguments: models that are finished are kept, and lost steps count as spent.
+
+    Args:
+        model: the model whose architecture and schema are taken, but not its weights.
+        data: the training rows; rows without a label are left out.
+        out: the folder to write to; made where there is none, and taken away again if nothing could be trained.
+        epsilons: the budgets, one model each.
+        delta: as in `fit_private`.
+        public: a model of the same architecture whose weights saw only public data, to start from.
+        trainable: with `public`: patterns of the parameters that are trained; the others stay public.
+        lora_rank: with `public`: the rank of adapters that are trained in place of the weights of Linear layers; not
+            for a program, which has no layers.
+        max_grad_norm: as in `fit_private`, like the settings that follow.
+        epochs: the expected number of times that each row is drawn.
+        batch_size: the expected size of a Poisson batch.
+        clipping: how each row's gradient is clipped; auto takes the fastest way that is right for the network.
+        physical_batch_size: the most rows that go through the network at once.
+        tuning_runs: how many earlier runs on these rows led to these settings.
+        device: "auto", "cpu" or "cuda".
+        progress: called with the finished share and a few words.
+
+    Raises:
+        InputError: no epsilon, the same one twice, a layer that DP-SGD cannot train (named, with its replacement), a
+            model without a card that is no exported program, a program whose fresh weights cannot be drawn, public
+            weights that are the model's own, or what `fit_private` refuses.
+    """
+    _require_retrainable(model, epsilons, public, trainable, lora_rank)
+    program = program_in(model.module)
+    output = model.schema.output
+    if output not in ("logits", "probabilities", "value"):
+        raise InputError(f"model {model.name}: returns a {output}, which there is no loss to train by.")
+    with naming(data):
+        model.schema.check_columns(data.frame)
+        labels = model.schema.encode_labels(data.frame)
+        known = has_label(labels)
+        inputs = model.schema.encode(data.frame)[known]
+    labels = model.schema.standardised(labels[known])
+    name = Path(model.path).name.partition(".")[0] if model.path else model.name
+    initial = FRESH if public is None else f"declared public by whoever ran this: {public.path}, sha256:{public.sha256}"
+    if lora_rank is not None:
+        initial += (
+            f"; with adapters of rank {lora_rank} in Linear layers, which begin at 0 and end merged into the weights"
+        )
+    try:
+        said = disclosed(model, initial, drawn=public is None)
+    except NotRun as why:
+        raise InputError(f"model {model.name}: {why}.") from why
+    suffix = ".pt" if program is None else ".pt2"
+    files: list[tuple[Path, Ledger]] = []
+    notes = _notes(model, data, int((~known).sum()))
+    with output_folder(out) as folder:
+        for index, epsilon in enumerate(epsilons):
+            path = folder / f"{name}-eps{epsilon:g}{suffix}"
+            unfinished = folder / f".{path.name}.checkpoint"
+            module = _beginning(model, public, trainable, lora_rank)
+            if path.exists() and not unfinished.exists():
+                settings = {
+                    "target_epsilon": epsilon,
+                    "delta": delta,
+                    "expected_batch_size": batch_size,
+                    "max_grad_norm": max_grad_norm,
+                    "epochs": epochs,
+                    "tuning_runs": tuning_runs,
+                    "initial_weights": said["initial_weights"],
+                    "trained_part": trained_part(module),
+                }
+                files.append((path, _finished(path, model, data, settings)))
+                notes.append(f"{path} was finished by an earlier run with the same settings, and is kept.")
+                continue
+            try:
+                ledger = fit_private(
+                    module,
+                    inputs,
+                    labels,
+                    epsilon=epsilon,
+                    delta=delta,
+                    max_grad_norm=max_grad_norm,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    seed=None,
+                    device=choose_device(device),
+                    output=output,
+                    clipping=clipping,
+                    physical_batch_size=physical_batch_size,
+                    tuning_runs=tuning_runs,
+                    checkpoint=unfinished,
+                    progress=part_of(progress, index / len(epsilons), (index + 1) / len(epsilons)),
+                    **said,
+                )
+            except NotRun as why:
+                raise InputError(f"model {model.name}: {why}") from why
+            training: dict[str, Any] = {
+                "path": data.path,
+                "sha256": data.sha256,
+                "row_count": len(labels),
+                "dropped_row_count": int((~known).sum()),
+                "epochs": ledger.epochs,
+                "epsilon": ledger.epsilon,
+            }
+            card = Card(
+                schema=model.schema,
+                architecture=model.kind if model.card is None else model.card.architecture,
+                arguments={} if model.card is None else model.card.arguments,
+                name=path.stem,
+                training=training,
+                ledger=ledger.model_dump(mode="json"),
+            )
+            merge_adapters(module)
+            save_model(path, module, card)
+            unfinished.unlink(missing_ok=True)
+            files.append((path, ledger))
+    together = composed_epsilon([ledger for _, ledger in files], files[0][1].delta)
+    return Retrained(tuple(files), together, tuple(notes))
+
+
+def _require_retrainable(
+    model: Model, epsilons: Sequence[float], public: Model | None, trainable: Sequence[str], lora_rank: int | None
+) -> None:
+    """Raise InputError for what can be refused before any row is read."""
+    if not epsilons or len(set(epsilons)) < len(epsilons):
+        raise InputError(f"epsilon must name each budget once, got {list(epsilons)}; pass --epsilon 1 --epsilon 3.")
+    program = program_in(model.module)
+    if model.card is None and program is None:
+        raise InputError(
+            f"model {model.name}: is a {model.kind}, which has no architecture to build anew; pass its weights with "
+            "--architecture package.module:factory."
+        )
+    if program is None and isinstance(model.module, FirstOutput):
+        raise InputError(f"model {model.name}: returns several things; pass an --architecture that returns one tensor.")
+    if program is not None and lora_rank is not None:
+        raise InputError("lora_rank: adapters go to Linear layers, and a program has none; leave --lora-rank out.")
+    if public is not None and not _same_architecture(public, model):
+        what = "the same exported graph" if program is not None else f"the architecture {model.architecture}"
+        raise InputError(f"public-init {public.name}: is not of {what}.")
+    if public is not None and (public.sha256 == model.sha256 or _same_weights(public, model)):
+        raise InputError("public-init: holds the model's own weights, which saw these rows without privacy.")
+    if public is None and (trainable or lora_rank is not None):
+        raise InputError("trainable and lora_rank leave weights as they began, so these must be public: --public-init.")
+
+
+def weights_sha256(model: Model) -> str:
+    """Return a hash of the names and values of a model's weights, whatever file they came in."""
+    digest = hashlib.sha256()
+    for name, value in sorted(_weighted(model.module).state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _beginning(model: Model, public: Model | None, trainable: Sequence[str], lora_rank: int | None) -> nn.Module:
+    """Return a network as its training begins: fresh, or public, and then frozen but for the part that is trained."""
+    seed = int.from_bytes(os.urandom(4))
+    try:
+        module = model.fresh(seed)
+    except NotRun as why:
+        raise InputError(f"model {model.name}: {why}") from why
+    if public is not None:
+        try:
+            _weighted(module).load_state_dict(_weighted(public.module).state_dict())
+        except RuntimeError as error:
+            raise InputError(f"public-init {public.name}: its weights do not fit: {first_line(error)}.") from error
+    if trainable or lora_rank is not None:
+        with seeded(seed):
+            train_only(_weighted(module), trainable, rank=lora_rank)
+    return module
+
+
+def _weighted(module: nn.Module) -> nn.Module:
+    """Return the part of a network in which weights have the names that their author gave them."""
+    program = program_in(module)
+    return module if program is None else program.network
+
+
+def _same_architecture(one: Model, other: Model) -> bool:
+    programs = program_in(one.module), program_in(other.module)
+    if programs[0] is not None and programs[1] is not None:
+        return str(programs[0].program.graph) == str(programs[1].program.graph)
+    return one.card is not None and other.card is not None and one.card.architecture == other.card.architecture
+
+
+def _finished(path: Path, model: Model, data: Data, settings: dict[str, Any]) -> Ledger:
+    """Return the ledger of a file that an earlier run finished.
+
+    Raises:
+        InputError: it is something else: another model, other rows or other settings.
+    """
+    card = read_model_file(path).card
+    if card is not None and card.ledger is not None and data.sha256 and card.training.get("sha256") == data.sha256:
+        ledger = Ledger.model_validate(card.ledger)
+        by_default = {
+            "delta": default_delta(ledger.row_count),
+            "expected_batch_size": default_batch_size(ledger.row_count),
+        }
+        wanted = {name: by_default[name] if value is None else value for name, value in settings.items()}
+        same_model = model.card is None or (
+            (card.architecture, card.arguments) == (model.card.architecture, model.card.arguments)
+        )
+        if same_model and all(getattr(ledger, name) == value for name, value in wanted.items()):
+            return ledger
+    raise InputError(f"out {path}: is there already, and is not of this retraining; remove it, or pass --out DIR.")
+
+
+def _same_weights(one: Model, other: Model) -> bool:
+    return weights_sha256(one) == weights_sha256(other)
+
+
+def _notes(model: Model, data: Data, dropped: int) -> list[str]:
+    notes = []
+    if dropped:
+        notes.append(f"{dropped:,} rows without a label were left out.")
+    if model.was_trained_on(data.sha256) is False:
+        notes.append(
+            "These are not the rows that the model was trained on: their sha256 differs from the one in its card."
+        )
+    program = program_in(model.module)
+    return notes if program is None else [*notes, *program.training_notes]

@@ -1,0 +1,93 @@
+"""Recourse by hand: which columns must change, what it costs, and what is never offered."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from auditkit.auditors.explainability.recourse import Options, find_recourse, options_of
+from auditkit.auditors.explainability.target_function import Explained
+from auditkit.schema.table import Feature
+
+COLUMNS = {f"c{place}": slice(place, place + 1) for place in range(4)}
+
+
+def target(inputs: np.ndarray) -> Explained:
+    return Explained(
+        decision=lambda rows, _: rows[:, :3].sum(dim=1),
+        inputs=inputs,
+        predicted=np.zeros(len(inputs), dtype=np.int64),
+        baseline=np.zeros(4, dtype=np.float32),
+        columns=COLUMNS,
+        device=torch.device("cpu"),
+        others=inputs,
+    )
+
+
+def test_the_fewest_columns_and_the_least_cost():
+    given = target(np.array([[0, 0, 0, 0], [0.9, 0, 0, 0], [-5, -5, -5, 0]], dtype=np.float32))
+    flags = Options(np.array([[0.0], [1.0]], dtype=np.float32), np.zeros(0))
+    options = dict.fromkeys(COLUMNS, flags)
+    every = ["c0", "c1", "c2"]
+    found = find_recourse(given, options, every, threshold=1.5)
+    np.testing.assert_array_equal(found.found, [True, True, False])
+    np.testing.assert_array_equal(found.cost, [2, 1, np.nan])
+    assert found.changed[1].tolist() == [1, -1]
+    assert sorted(found.changed[0].tolist()) == [0, 1]
+    assert not find_recourse(given, options, ["c0"], threshold=1.5).found.any(), "c0 alone turns nothing"
+
+
+def test_the_cheapest_value_that_suffices_is_taken():
+    given = target(np.zeros((1, 4), dtype=np.float32))
+    steps = np.arange(11, dtype=np.float32)[:, None]
+    options = {"c0": Options(steps, steps[:, 0].astype(float))}
+    found = find_recourse(given, options, ["c0"], threshold=3.0)
+    # From 0, of percentile 0.5 / 11, to 3, of 3.5 / 11.
+    np.testing.assert_allclose(found.cost, [3 / 11])
+
+
+def test_brute_force_over_pairs_agrees():
+    rng = np.random.default_rng(0)
+    given = target(rng.normal(size=(40, 4)).astype(np.float32) - 1)
+    cells = np.sort(rng.normal(size=(5, 1)).astype(np.float32), axis=0)
+    options = {name: Options(cells, np.sort(rng.normal(size=30))) for name in ("c0", "c1")}
+    found = find_recourse(given, options, ["c0", "c1"], threshold=0.0)
+    for row in range(40):
+        x = given.inputs[row]
+        prices = {name: options[name].costs(x[None, place : place + 1])[0] for place, name in enumerate(options)}
+        single = [
+            prices[name][at]
+            for place, name in enumerate(options)
+            for at in range(5)
+            if x[:3].sum() - x[place] + cells[at, 0] >= 0
+        ]
+        pair = [
+            prices["c0"][a] + prices["c1"][b]
+            for a in range(5)
+            for b in range(5)
+            if cells[a, 0] + cells[b, 0] + x[2] >= 0
+        ]
+        expected = min(single, default=min(pair, default=np.nan))
+        np.testing.assert_allclose(found.cost[row], expected, atol=1e-6)
+
+
+def test_numbers_stay_within_their_quantiles_and_missing_is_no_change():
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=1000).astype(np.float32)
+    cells = np.column_stack([numbers, np.zeros(1000, dtype=np.float32)])
+    cells[:100] = [0, 1]
+    offered = options_of(Feature(name="x", kind="numeric", missing=True), cells)
+    low, high = np.quantile(numbers[100:], [0.05, 0.95])
+    assert offered.cells[:, 0].min() >= low - 0.02
+    assert offered.cells[:, 0].max() <= high + 0.02
+    assert not offered.cells[:, 1].any()
+    assert np.isin(offered.cells[:, 0], numbers).all()
+    assert len(offered.known) == 900
+
+
+def test_rare_and_unlisted_categories_are_no_change():
+    cells = np.zeros((1000, 3), dtype=np.float32)
+    cells[:600, 0], cells[600:900, 1], cells[900:905, 2] = 1, 1, 1
+    offered = options_of(Feature(name="x", kind="categorical", categories=("a", "b", "c")), cells)
+    np.testing.assert_array_equal(offered.cells, [[0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(offered.costs(cells[[0, 600]]), [[1, 0], [0, 1]])

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditkit.data.bins import binned, edges_of, parse_bins
+from auditkit.errors import DatasetError, InputError
+
+
+@pytest.mark.parametrize(
+    ("texts", "match"),
+    [
+        (["age"], "COLUMN=EDGES"),
+        (["=1,2"], "COLUMN=EDGES"),
+        (["age=old"], "must have edges"),
+        (["age=3,2"], "must ascend"),
+        (["age=2,2"], "must ascend"),
+        (["age=1,inf"], "must ascend"),
+        (["age=quantiles:1"], "from 2 to 100 quantiles"),
+        (["age=1", "age=2"], "binned twice"),
+    ],
+)
+def test_bins_that_mean_nothing(texts, match):
+    with pytest.raises(InputError, match=match):
+        parse_bins(texts)
+
+
+def test_a_column_name_may_hold_an_equals_sign():
+    assert parse_bins(["a=b=1,2"]) == {"a=b": "1,2"}
+
+
+edges = st.lists(st.integers(-50, 50), min_size=1, max_size=5, unique=True).map(sorted)
+
+
+@given(edges, st.lists(st.integers(-60, 60) | st.none(), min_size=1, max_size=30))
+def test_binning_agrees_with_a_naive_loop(edges, values):
+    frame = pd.DataFrame({"x": [None if value is None else str(value) for value in values]}, dtype=object)
+    codes, names = binned(frame, "x", edges)
+    assert len(names) == len(edges) + 1
+    for value, code in zip(values, codes, strict=True):
+        assert code == (-1 if value is None else sum(value >= edge for edge in edges))
+
+
+def test_quantiles_are_those_of_the_rows():
+    frame = pd.DataFrame({"x": np.arange(100)})
+    found = edges_of(frame, "x", "quantiles:4")
+    assert found == (24.75, 49.5, 74.25)
+    codes, names = binned(frame, "x", found)
+    assert np.bincount(codes).tolist() == [25, 25, 25, 25]
+    assert names == ["under 24.75", "24.75 to under 49.5", "49.5 to under 74.25", "74.25 and over"]
+    assert edges_of(pd.DataFrame({"x": [0] * 60 + [1] * 40}), "x", "quantiles:4") == (1.0,)
+    with pytest.raises(DatasetError, match="too few different numbers"):
+        edges_of(pd.DataFrame({"x": [1, 1]}), "x", "quantiles:2")

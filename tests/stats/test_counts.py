@@ -1,0 +1,176 @@
+"""Counts: against a naive loop over rows, and by what must not matter: order, shards, names."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditkit.errors import InputError
+from auditkit.stats.counts import Counts, suppressed, suppression_note, tally
+
+COLUMNS = ("sex", "race")
+NAMES = (("M", "b"), ("F", "a"), ("F", "b"), ("M", "a"), ("X", "a"))
+CLASSES = ("no", "yes", "maybe")
+
+rows = st.lists(
+    st.tuples(st.integers(0, len(NAMES) - 1), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=60
+)
+
+
+def counted(data):
+    codes, labels, predictions = np.array(data, dtype=np.int64).reshape(-1, 3).T
+    return tally(COLUMNS, NAMES, codes, labels, predictions, CLASSES)
+
+
+class TestTally:
+    @given(rows)
+    def test_naive_loop(self, data):
+        counts = counted(data)
+        expected = Counter((NAMES[group], label, prediction) for group, label, prediction in data)
+        assert list(counts.groups) == sorted({NAMES[group] for group, _, _ in data})
+        for position, key in enumerate(counts.groups):
+            for label in range(3):
+                for prediction in range(3):
+                    assert counts.table[position, label, prediction] == expected[key, label, prediction]
+        assert counts.table.dtype == np.int64
+        assert counts.total().sum() == counts.sizes.sum() == len(data)
+
+    @given(rows, st.randoms())
+    def test_order_of_rows_does_not_matter(self, data, random):
+        shuffled = list(data)
+        random.shuffle(shuffled)
+        assert counted(shuffled) == counted(data)
+
+    @given(rows, st.integers(0, 60))
+    def test_shards_add_up_to_the_whole(self, data, cut):
+        parts = [part for part in (data[:cut], data[cut:]) if part]
+        total = counted(parts[0])
+        for part in parts[1:]:
+            total = total + counted(part)
+        assert total == counted(data)
+        assert total.table.tobytes() == counted(data).table.tobytes()
+
+    def test_codes_may_be_in_any_order_of_names(self):
+        forwards = tally(
+            ("g",), (("a",), ("b",)), np.array([0, 1, 1]), np.array([0, 1, 0]), np.array([0, 0, 1]), ("n", "y")
+        )
+        backwards = tally(
+            ("g",), (("b",), ("a",)), np.array([1, 0, 0]), np.array([0, 1, 0]), np.array([0, 0, 1]), ("n", "y")
+        )
+        assert forwards == backwards
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"codes": [0, 5]}, "codes must be integers from 0 to 4"),
+            ({"codes": [-1, 0]}, "codes must be integers from 0 to 4"),
+            ({"labels": [0, 3]}, "labels must be integers from 0 to 2"),
+            ({"predictions": [0.0, 1.0]}, "predictions must be integers"),
+            ({"labels": [0, 1, 1]}, "one value a row, got 2, 3 and 2"),
+        ],
+    )
+    def test_codes_that_name_nothing_are_refused(self, changed, message):
+        arrays = {"codes": [0, 1], "labels": [0, 1], "predictions": [0, 1]} | changed
+        with pytest.raises(InputError, match=message):
+            tally(COLUMNS, NAMES, *(np.array(array) for array in arrays.values()), CLASSES)
+
+    def test_no_rows(self):
+        nothing = np.array([], dtype=np.int64)
+        counts = tally(COLUMNS, NAMES, nothing, nothing, nothing, CLASSES)
+        assert counts.groups == ()
+        assert counts.by(("sex",)).table.shape == (0, 3, 3)
+        assert counts + counted([(0, 1, 2)]) == counted([(0, 1, 2)])
+
+
+class TestCounts:
+    @given(rows)
+    def test_by_is_tallying_fewer_columns(self, data):
+        codes, labels, predictions = np.array(data, dtype=np.int64).T
+        sexes = tuple((sex,) for sex in "FMX")
+        code_of = np.array(["FMX".index(sex) for sex, _ in NAMES])
+        assert counted(data).by(("sex",)) == tally(("sex",), sexes, code_of[codes], labels, predictions, CLASSES)
+        assert counted(data).by(COLUMNS) == counted(data)
+        assert counted(data).by(()).table[0].tolist() == counted(data).total().tolist()
+        assert counted(data).by(("race", "sex")).groups == tuple(
+            sorted((race, sex) for sex, race in counted(data).groups)
+        )
+
+    def test_tables_of_other_names_do_not_add(self):
+        one = counted([(0, 0, 0)])
+        with pytest.raises(InputError, match="columns must agree"):
+            one + one.by(("sex",))
+        with pytest.raises(InputError, match="classes must agree"):
+            one + Counts(one.columns, one.groups, ("a", "b", "c"), one.table.copy())
+
+    def test_by_an_unknown_column(self):
+        with pytest.raises(InputError, match="column 'age' is not counted here"):
+            counted([(0, 0, 0)]).by(("age",))
+
+    def test_a_table_that_does_not_fit_its_names_is_refused(self):
+        with pytest.raises(InputError, match="shape"):
+            Counts(("g",), (("a",),), ("n", "y"), np.zeros((2, 2, 2), dtype=np.int64))
+        with pytest.raises(InputError, match="sorted"):
+            Counts(("g",), (("b",), ("a",)), ("n", "y"), np.zeros((2, 2, 2), dtype=np.int64))
+
+    def test_the_table_cannot_be_changed(self):
+        with pytest.raises(ValueError, match="read-only"):
+            counted([(0, 0, 0)]).table[0, 0, 0] = 7
+
+
+class TestSuppressed:
+    @pytest.mark.parametrize(
+        ("sizes", "hidden"),
+        [
+            ([50, 60, 70], []),
+            ([50, 10, 70], []),
+            ([50, 60, 9], [0, 1, 2]),  # hiding one more would leave a single group
+            ([50, 60, 70, 9], [0, 3]),
+            ([50, 60, 70, 9, 9], [3, 4]),
+            ([50, 60, 70, 2, 3], [0, 3, 4]),  # 5 rows in two groups, found by subtraction, are still too few
+            ([9, 9, 9], [0, 1, 2]),
+            ([50, 9], [0, 1]),
+            ([9], [0]),
+        ],
+    )
+    def test_cases(self, sizes, hidden):
+        assert np.flatnonzero(suppressed(np.array(sizes), 10)).tolist() == hidden
+
+    @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(1, 20))
+    def test_what_is_hidden_cannot_be_subtracted(self, sizes, min_group):
+        sizes = np.array(sizes)
+        hidden = suppressed(sizes, min_group)
+        assert not (sizes[~hidden] < min_group).any()
+        if hidden.any() and not hidden.all():
+            assert hidden.sum() >= 2
+            assert sizes[hidden].sum() >= min_group
+            assert (~hidden).sum() >= 2
+        if (sizes >= min_group).all():
+            assert not hidden.any()
+
+    @given(st.lists(st.integers(0, 60), min_size=9, max_size=9))
+    def test_nor_within_a_value_of_another_column(self, sizes):
+        keys = tuple((sex, race) for sex in "FMX" for race in "abc")
+        present = [position for position, size in enumerate(sizes) if size]
+        keys, sizes = tuple(keys[position] for position in present), np.array([sizes[position] for position in present])
+        if not len(sizes):
+            return
+        hidden = suppressed(sizes, 10, keys)
+        for column in (0, 1):
+            for value in {key[column] for key in keys}:
+                line = np.array([key[column] == value for key in keys])
+                if hidden[line].any() and not hidden[line].all():
+                    assert hidden[line].sum() >= 2
+                    assert sizes[line & hidden].sum() >= 10
+
+    def test_note(self):
+        keys = (("A",), ("B",), ("C",), ("D",))
+        assert suppression_note(("race",), keys, np.array([500, 300, 40, 40]), 10) is None
+        note = suppression_note(("race",), keys, np.array([500, 300, 40, 4]), 10)
+        assert note == (
+            "By race, 2 of 4 groups (44 rows) are counted but not shown: 1 with fewer than 10 rows, "
+            "and 1 that would give it away."
+        )
