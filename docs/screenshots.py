@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from auditkit.evidence.report import read_report
-from auditkit.render.html import render_html
+from auditkit.render.html.report import render_html
 
 ROOT = Path(__file__).parents[1]
 CENSUS = ROOT / "reports/census"

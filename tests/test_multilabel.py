@@ -12,8 +12,8 @@ import auditkit
 from auditkit.data.dataset import data_from_frame
 from auditkit.errors import InputError
 from auditkit.models.cache import Cache
-from auditkit.render.html import render_html
-from auditkit.render.translation import names_of, untranslated
+from auditkit.render.html.report import render_html
+from auditkit.render.i18n.translation import names_of, untranslated
 from auditkit.schema.schema import Schema
 from auditkit.training.train import train
 

@@ -190,8 +190,8 @@ def run(
     from auditkit.models.cache import cache_of
     from auditkit.models.factory import read_arguments
     from auditkit.render import render
-    from auditkit.render.pdf import check_pdf
-    from auditkit.render.translation import page_name
+    from auditkit.render.html.pdf import check_pdf
+    from auditkit.render.i18n.translation import page_name
     from auditkit.run_folder import output_folder, write_files
     from auditkit.schema.schema import read_schema
 

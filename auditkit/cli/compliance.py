@@ -61,7 +61,7 @@ def comply(
     from auditkit.compliance.facts import Facts, facts_template, read_facts
     from auditkit.compliance.framework import FRAMEWORKS, load_framework
     from auditkit.evidence.report import read_report
-    from auditkit.render.comply import render_comply, summary
+    from auditkit.render.html.comply import render_comply, summary
     from auditkit.run_folder import output_folder, write_files, write_new
 
     if init_facts is not None:
@@ -201,9 +201,9 @@ def compare(
     """Tell two reports apart, number by number. Writes differences with intervals, and verdicts that turned."""
     from auditkit.evidence.comparison import compare as compare_reports
     from auditkit.evidence.report import read_report
-    from auditkit.render.compare import headline, render_compare
+    from auditkit.render.html.compare import headline, render_compare
+    from auditkit.render.i18n.translation import names_of, page_name
     from auditkit.render.text import one_line
-    from auditkit.render.translation import names_of, page_name
     from auditkit.run_folder import output_folder, write_files
 
     reports = [read_report(path) for path in (before, after)]
@@ -225,8 +225,8 @@ def index(
 ) -> None:
     """Write index.html over a folder of runs. It shows the history of each measurement of each model."""
     from auditkit.evidence.report import read_report
-    from auditkit.render.index import Run, Unreadable, render_index
-    from auditkit.render.translation import page_name
+    from auditkit.render.html.index import Run, Unreadable, render_index
+    from auditkit.render.i18n.translation import page_name
     from auditkit.run_folder import output_folder, write_files
 
     runs, unreadable = [], []

@@ -71,8 +71,8 @@ def gate(
     if format_ is Format.json:
         sys.stdout.write(report.to_json())
     elif format_ is Format.github:
-        from auditkit.render.github import render_annotations
-        from auditkit.render.markdown import render_markdown
+        from auditkit.render.exports.github import render_annotations
+        from auditkit.render.exports.markdown import render_markdown
 
         sys.stdout.write(render_annotations(report))
         _add_step_summary(render_markdown(report))

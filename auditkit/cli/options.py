@@ -200,7 +200,7 @@ Encoding = Annotated[str, typer.Option(metavar="NAME", help="Encoding of text fi
 
 
 class Language(StrEnum):
-    """The languages of pages; auditkit/render/messages has a catalogue for each but English."""
+    """The languages of pages; auditkit/render/i18n has a catalogue for each but English."""
 
     en = "en"
     zh = "zh"

@@ -204,7 +204,7 @@ class Report(Record):
         return self.model_dump_json(indent=2) + "\n"
 
     def _repr_html_(self) -> str:
-        page: str = plugins.load("renderers", "notebook")(self)
+        page: str = plugins.load("renderers", "notebook").function(self)
         return page
 
 

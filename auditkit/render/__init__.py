@@ -1,41 +1,24 @@
-"""Renderers: pure functions from a report to text (or the bytes of a PDF), without torch; `RENDERERS` lists them."""
+"""Renderers: pure functions from a report to text (or the bytes of a PDF), without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from auditkit import plugins
 from auditkit.compliance.facts import Facts
 from auditkit.errors import InputError, closest
 from auditkit.evidence.report import Report
-from auditkit.render.aiverify import render_aiverify
-from auditkit.render.cyclonedx import render_cyclonedx
-from auditkit.render.gitlab import render_gitlab
-from auditkit.render.html import render_html
-from auditkit.render.intoto import render_intoto
-from auditkit.render.junit import render_junit
-from auditkit.render.markdown import render_markdown
-from auditkit.render.model_card import render_model_card
-from auditkit.render.pdf import render_pdf
-from auditkit.render.sarif import render_sarif
-from auditkit.render.translation import page_name
-
-RENDERERS: dict[str, tuple[str, Callable[..., str | bytes]]] = {
-    "html": ("report.html", render_html),
-    "pdf": ("report.pdf", render_pdf),
-    "junit": ("junit.xml", render_junit),
-    "markdown": ("summary.md", render_markdown),
-    "sarif": ("results.sarif", render_sarif),
-    "gitlab": ("gl-code-quality-report.json", render_gitlab),
-    "model-card": ("model-card.md", render_model_card),
-    "cyclonedx": ("bom.cdx.json", render_cyclonedx),
-    "in-toto": ("test-result.intoto.json", render_intoto),
-    "ai-verify": ("ai-verify.json", render_aiverify),
-}
-"""Each output format: the file that it is written to, and the function that makes it."""
+from auditkit.render.i18n.translation import page_name
+from auditkit.render.renderer import Renderer
 
 DEFAULT = ("html", "junit", "markdown")
 """What every run writes."""
+
+
+def renderers() -> dict[str, Renderer]:
+    """Return the installed renderers by the name of their format, auditkit's own first."""
+    return {name: point.load() for name, point in plugins.installed("renderers").items()}
 
 
 def render(
@@ -48,17 +31,13 @@ def render(
     Raises:
         InputError: an unknown format or language, or a PDF where WeasyPrint is missing.
     """
-    settings: dict[str, dict[str, Any]] = {
-        "html": {"lang": lang},
-        "pdf": {"lang": lang},
-        "markdown": {"lang": lang},
-        "model-card": {"facts": facts},
-    }
+    given: dict[str, Any] = {"lang": lang, "facts": facts}
+    points = plugins.installed("renderers")
     files: dict[str, str | bytes] = {}
     for name in formats:
-        if name not in RENDERERS:
-            raise InputError(f"unknown format '{name}'{closest(name, RENDERERS)}; formats are {', '.join(RENDERERS)}.")
-        file, renderer = RENDERERS[name]
-        given = settings.get(name, {})
-        files[page_name(file, lang) if "lang" in given else file] = renderer(report, **given)
+        if name not in points:
+            raise InputError(f"unknown format '{name}'{closest(name, points)}; formats are {', '.join(points)}.")
+        renderer: Renderer = points[name].load()
+        file = page_name(renderer.file, lang) if "lang" in renderer.options else renderer.file
+        files[file] = renderer.function(report, **{option: given[option] for option in renderer.options})
     return files

@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from sample import build_report
 
-from auditkit.render.html import notebook_frame, render_html
+from auditkit.render.html.report import notebook_frame, render_html
 
 pytestmark = pytest.mark.browser
 

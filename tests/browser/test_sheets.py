@@ -17,9 +17,9 @@ from auditkit.compliance.facts import Facts
 from auditkit.compliance.framework import load_framework
 from auditkit.evidence.comparison import compare
 from auditkit.evidence.report import read_report
-from auditkit.render.compare import render_compare
-from auditkit.render.comply import render_comply
-from auditkit.render.index import Run, Unreadable, render_index
+from auditkit.render.html.compare import render_compare
+from auditkit.render.html.comply import render_comply
+from auditkit.render.html.index import Run, Unreadable, render_index
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,7 @@ from planted import backdoored, images, reviews
 from auditkit import Report, audit
 from auditkit.data.dataset import data_from_frame
 from auditkit.errors import InputError
-from auditkit.render.html import render_html
+from auditkit.render.html.report import render_html
 from auditkit.training.train import train
 
 

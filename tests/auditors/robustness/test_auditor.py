@@ -21,7 +21,7 @@ from auditkit.errors import InputError
 from auditkit.evidence.gate import judge_report
 from auditkit.evidence.measurement import Curve, Measurement
 from auditkit.evidence.policy import parse_policy
-from auditkit.render.html import render_html
+from auditkit.render.html.report import render_html
 from auditkit.schema.infer import numeric_schema
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature

@@ -1,0 +1,179 @@
+"""A model card in Markdown with Hugging Face metadata: the YAML head that the Hub reads, and the audit in words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from auditkit.compliance.facts import Facts, words
+from auditkit.evidence.measurement import Measurement
+from auditkit.evidence.messages import number, span, title
+from auditkit.evidence.report import Report
+from auditkit.render.exports.markdown import escape
+from auditkit.render.renderer import Renderer
+from auditkit.render.summary import attention, headline, not_examined
+from auditkit.render.text import counted, shorten, visible
+
+MORE = "[More Information Needed]"
+"""What the Hub's template says where only people can answer."""
+
+
+def render_model_card(report: Report, facts: Facts | None = None) -> str:
+    """Return the model card: `model-index` for the Hub, then what was measured, what was not, and by what it stands.
+
+    What only people can say (intended use, owner, licence) comes from `facts`, as a statement of theirs; where nobody
+    stated it, the Hub's own mark for that stands.
+    """
+    stated = facts or Facts()
+
+    def say(key: str) -> str:
+        answer = stated.answer(key)
+        return MORE if answer is None else escape(answer)
+
+    model = report.subject.model
+    name = visible(model.name) if model else "recorded decisions"
+    head = {
+        "library_name": "pytorch",
+        "tags": ["auditkit", "responsible-ai"],
+        "model-index": [{"name": name, "results": [_results(report)]}],
+    }
+    word, explanation = headline(report)
+    lines = [
+        "---",
+        *_yaml(head),
+        "---",
+        "",
+        f"# Model card of {escape(shorten(name, 120))}",
+        "",
+        f"Audit of {report.created:%Y-%m-%d}: **{word}**. {escape(explanation)} A verdict is evidence about the limits "
+        f"of the policy “{escape(shorten(report.policy.name, 80))}”, not a legal conclusion.",
+        "",
+        "## Model details",
+        "",
+    ]
+    if model:
+        lines += [
+            f"- Architecture: {escape(model.architecture or 'not recorded')}, {model.parameter_count:,} parameters",
+            f"- File: {escape(model.path or 'from memory')}; {escape(model.kind)}; {escape(model.trust)}",
+            f"- sha256: {model.sha256 or 'none: not a file'}",
+        ]
+    lines += [
+        f"- Task: {escape(str(report.subject.schema_.get('task') or 'not recorded'))}",
+        f"- Developed by: {say('provider')}",
+        f"- Owner: {say('owner')}",
+        f"- Version: {say('system_version')}",
+        f"- License: {MORE}",
+        "",
+        "## Uses",
+        "",
+        f"- Intended use: {say('intended_purpose')}",
+        f"- Where and on whom: {say('deployment_context')}",
+        f"- Out-of-scope use: {say('input_specification')}",
+        f"- Human oversight: {say('human_oversight')}",
+        "",
+        "## Data",
+        "",
+    ]
+    subject = report.subject
+    for what, data in (("Audited", subject.dataset), ("Training", subject.training_dataset)):
+        if data is not None:
+            rows = f"{data.audited_row_count:,} of {counted(data.row_count, 'row')}"
+            lines.append(f"- {what}: {escape(data.path or 'in memory')}, {rows}, sha256 {data.sha256 or 'none'}")
+    lines += [f"- {escape(note)}" for note in subject.notes]
+    lines += [f"- Groups compared by: {escape(', '.join(subject.sensitive) or 'none named')}", "", "## Evaluation", ""]
+    for outcome in report.outcomes:
+        own = [one for one in outcome.measurements if one.value is not None]
+        if own:
+            lines += [f"### {escape(title('.' + outcome.auditor))}", "", "| Measurement | Value | Interval | n |"]
+            lines += ["|---|---:|---:|---:|", *(_row(one) for one in own), ""]
+    findings = attention(report)
+    lines += ["## Bias, risks and limitations", ""]
+    lines += [
+        f"- {words(key)}: {escape(answer)}"
+        for key in (
+            "limits_of_generalisation",
+            "data_gaps",
+            "harms",
+            "bias_measures",
+            "measures_if_harm",
+            "privacy_risks",
+        )
+        if (answer := stated.answer(key)) is not None
+    ]
+    lines += [f"- {escape(shorten(finding.message, 400))}" for finding in findings] or ["- No limit was broken."]
+    missing = not_examined(report)
+    lines += ["", "Not examined:", ""]
+    lines += [f"- {escape(item.what)}: {escape(shorten(item.why, 300))}" for item in missing] or ["- nothing left out"]
+    if stated.source:
+        lines += ["", f"Statements of people are from {escape(stated.source)} (sha256 {stated.sha256}); not checked."]
+    lines += [
+        "",
+        f"Numbers per group, methods and settings are in results.json of run {escape(report.run_id)} "
+        f"(auditkit {escape(report.environment.auditkit)}).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _results(report: Report) -> dict[str, Any]:
+    subject = report.subject
+    data = subject.dataset.path or "in memory"
+    metrics = [
+        {
+            "type": one.id.partition(".")[2],
+            "name": title(one.id) + (f" by {' & '.join(one.by)}" if one.by else ""),
+            "value": one.value,
+        }
+        for outcome in report.outcomes
+        for one in outcome.measurements
+        if one.value is not None and outcome.auditor in ("performance", "fairness")
+    ]
+    return {
+        "task": {"type": _task(report)},
+        "dataset": {"type": "audit-data", "name": data},
+        "metrics": metrics,
+    }
+
+
+def _task(report: Report) -> str:
+    """Return the Hub's name of the task, from the kinds of the features."""
+    features = report.subject.schema_.get("features") or ()
+    kinds = {str(feature.get("kind")) for feature in features if isinstance(feature, dict)}
+    modality = "image" if "image" in kinds else "text" if kinds == {"text"} else "tabular"
+    return f"{modality}-{'regression' if report.subject.schema_.get('task') == 'regression' else 'classification'}"
+
+
+def _row(one: Measurement) -> str:
+    by = f" by {escape(' & '.join(one.by))}" if one.by else ""
+    interval = span(one.interval, one.unit) if one.interval else "–"
+    return f"| {escape(title(one.id))}{by} | {number(one.value or 0.0, one.unit)} | {interval} | {one.count:,} |"
+
+
+def _yaml(value: Any, indent: int = 0) -> list[str]:
+    """Write nested mappings, lists, texts and numbers as YAML; texts are quoted as JSON, which YAML reads."""
+    pad = "  " * indent
+    lines = []
+    entries = value.items() if isinstance(value, dict) else ((None, item) for item in value)
+    for key, item in entries:
+        lead = f"{pad}- " if key is None else f"{pad}{key}:"
+        if isinstance(item, dict | list):
+            inner = _yaml(item, indent + 1)
+            if key is None:
+                lines += [lead + inner[0].lstrip(), *inner[1:]]
+            else:
+                lines += [lead, *inner] if inner else [f"{lead} []"]
+        else:
+            lines.append(f"{lead.rstrip()} {_scalar(item)}")
+    return lines
+
+
+def _scalar(item: str | float) -> str:
+    if isinstance(item, str):
+        text = visible(item).replace("\u2028", " ").replace("\u2029", " ").replace("\ufeff", "")
+        return json.dumps(text, ensure_ascii=False)
+    # YAML 1.1 reads a number with an exponent but no point as text.
+    written = repr(item)
+    return written.replace("e", ".0e") if "e" in written and "." not in written else written
+
+
+RENDERER = Renderer("model-card.md", render_model_card, ("facts",))

@@ -1,0 +1,319 @@
+"""Compliance tables of one framework: as a page, as Markdown, and as CSV that a spreadsheet can open safely."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from auditkit.compliance.assess import STATES, Assessed, Assessment, Item, State
+from auditkit.compliance.facts import words
+from auditkit.compliance.framework import SOURCES
+from auditkit.compliance.impact import PlacedTable, shown_ratio
+from auditkit.evidence.messages import number, span, title
+from auditkit.evidence.report import Report
+from auditkit.render.exports.markdown import escape
+from auditkit.render.html.sheet import render_sheet
+from auditkit.render.i18n.translation import names_of, page_name, translated
+from auditkit.render.summary import WORDS
+from auditkit.render.text import counted, shorten, visible
+
+ITEMS_SHOWN = 8
+"""Evidence of a clause that the page shows before it folds the rest."""
+
+STATE_CLASSES: dict[State, str] = {
+    "evidenced": "evidenced",
+    "partial": "partial",
+    "human input required": "human",
+    "not applicable": "not",
+}
+
+CAUTION = (
+    "Evidence for a reader, not a legal conclusion: no row says that a duty is met. A number that breaks its limit "
+    "is evidence too, and is listed with that verdict."
+)
+
+
+class Proof(NamedTuple):
+    """One piece of evidence in words: its name, what it says, its verdict's word, and where it stands."""
+
+    name: str
+    said: str
+    verdict: str | None
+    verdict_word: str
+    anchor: str
+    pointer: str
+
+
+def render_comply(report: Report, assessment: Assessment, *, beside: str = "", lang: str = "en") -> dict[str, str]:
+    """Return the tables of `assessment` as HTML, Markdown and CSV, by file name; the page is written in `lang`.
+
+    `beside` is the path from the written files to the folder of report.html and results.json, empty or ending in /.
+    """
+    stem = f"comply-{assessment.framework.key}"
+    return {
+        page_name(f"{stem}.html", lang): translated(_html(report, assessment, beside), lang, names_of(report)),
+        f"{stem}.md": _markdown(report, assessment, beside),
+        f"{stem}.csv": _csv(assessment, beside),
+    }
+
+
+def summary(assessment: Assessment) -> str:
+    """Say how many clauses are in which state.
+
+    The states are named as they are, so that nothing reads as a pass.
+    """
+    counts = assessment.counts()
+    said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    return f"{counted(len(assessment.clauses), 'clause')}: {said}."
+
+
+def proofs(items: Sequence[Item], beside: str = "") -> list[Proof]:
+    """Return evidence in words; what breaks a limit comes first."""
+    order = ["error", "fail", "inconclusive", "warn", "waived", "pass", "not_run", None]
+    return [
+        Proof(
+            name=_name(item),
+            said=_said(item),
+            verdict=item.verdict,
+            verdict_word=WORDS[item.verdict] if item.verdict else "",
+            anchor=f"{beside}report.html#auditor-{item.outcome}" if item.outcome else "",
+            pointer=f"{beside}results.json#{item.pointer}",
+        )
+        for item in sorted(items, key=lambda item: order.index(item.verdict))
+    ]
+
+
+def _name(item: Item) -> str:
+    if item.unit is None:
+        return item.name
+    return title(item.name) + (f" by {' & '.join(item.by)}" if item.by else "")
+
+
+def _said(item: Item) -> str:
+    if item.unit is None:
+        return item.text
+    n = f"n = {item.count:,}"
+    if item.value is not None:
+        interval = f"{span(item.interval, item.unit)}, " if item.interval else "no interval, "
+        return f"{number(item.value, item.unit)} ({interval}{n})"
+    known = sorted((part for part in item.slices if part.value is not None), key=lambda part: part.value or 0.0)
+    low, high = known[0], known[-1]
+    without = len(item.slices) - len(known)
+    aside = f", {without} of them undefined or withheld" if without else ""
+    ends = [f"{number(part.value or 0.0, item.unit)} ({part.slice})" for part in (low, high)]
+    return f"{' to '.join(dict.fromkeys(ends))}, {counted(len(item.slices), 'group')}{aside}, {n}"
+
+
+def _html(report: Report, assessment: Assessment, beside: str) -> str:
+    return render_sheet(
+        "comply.html.jinja",
+        version=report.environment.auditkit,
+        report=report,
+        assessment=assessment,
+        framework=assessment.framework,
+        summary=summary(assessment),
+        caution=CAUTION,
+        states=[(state, STATE_CLASSES[state], count) for state, count in assessment.counts().items()],
+        state_classes=STATE_CLASSES,
+        sources=SOURCES,
+        proofs=lambda one: proofs(one.items, beside),
+        short_hash=_short_hash,
+        items_shown=ITEMS_SHOWN,
+        words=words,
+        ratio=shown_ratio,
+        beside=beside,
+        stated=_stated(assessment),
+        unstated=_unstated(assessment),
+    )
+
+
+def _short_hash(text: str) -> str:
+    """Cut a hash to what tells files apart; the page's record has it whole."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", text)
+
+
+def _stated(assessment: Assessment) -> list[tuple[str, str]]:
+    every = {one.key: one.text for clause in assessment.clauses for one in clause.statements}
+    return [(words(key), text) for key, text in every.items() if text is not None]
+
+
+def _unstated(assessment: Assessment) -> list[str]:
+    every = {one.key: one.text for clause in assessment.clauses for one in clause.statements}
+    return [key for key, text in every.items() if text is None]
+
+
+def _source(text: str, mark: str) -> str:
+    return f"{text} ({mark})" if mark else text
+
+
+def _markdown(report: Report, assessment: Assessment, beside: str) -> str:
+    framework, subject = assessment.framework, report.subject
+    model = subject.model.name if subject.model else "recorded decisions"
+    lines = [
+        f"# {escape(framework.name)}: evidence for {escape(shorten(model, 80))}",
+        "",
+        escape(summary(assessment)),
+        "",
+        f"*{escape(CAUTION)}*",
+        "",
+        f"- {escape(framework.title)}",
+        f"- Status: {escape(_source(framework.status, SOURCES[framework.status_source]))}",
+        f"- Applies from: {escape(_source(framework.applies_from, SOURCES[framework.applies_from_source]))}",
+        f"- This account is as of {framework.as_of.isoformat()}. {escape(framework.note)}",
+        f"- Run {escape(report.run_id)}, {report.created:%Y-%m-%d}; data {escape(subject.dataset.path or 'in memory')}",
+        "",
+        "| Clause | State | Evidence in this run | Missing |",
+        "|---|---|---|---|",
+    ]
+    for one in assessment.clauses:
+        clause = one.clause
+        mark = SOURCES[clause.source]
+        name = f"**{escape(clause.id)}**" + (f" {escape(clause.topic)}" if clause.topic else "")
+        evidence = [
+            f"{escape(proof.name)}: {escape(shorten(proof.said, 400))}"
+            + (f" **{proof.verdict_word}**" if proof.verdict_word else "")
+            + f" [where]({proof.anchor or proof.pointer})"
+            for proof in proofs(one.items, beside)
+        ]
+        evidence += [
+            f"Stated, not checked: {words(s.key)}: {escape(shorten(s.text, 400))}" for s in one.statements if s.text
+        ]
+        lacking = [escape(text) for text in _lacking(one)]
+        cells = [
+            name + (f" *({mark})*" if mark else ""),
+            one.state,
+            "<br>".join(evidence) or "–",
+            "<br>".join(lacking) or "–",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    for table in assessment.impact.tables if assessment.impact else ():
+        lines += ["", *_impact_markdown(table)]
+    if assessment.facts.source:
+        lines += ["", f"Statements: {escape(assessment.facts.source)}, sha256 {assessment.facts.sha256}."]
+    return "\n".join(lines) + "\n"
+
+
+def _impact_markdown(table: PlacedTable) -> list[str]:
+    above = "Selected" if table.kind == "selection" else "Above the median"
+    lines = [
+        f"## {table.kind.capitalize()} rates and impact ratios by {escape(' & '.join(table.by))}",
+        "",
+        f"{table.applicant_count:,} rows; {table.unknown_count:,} of an unknown category, outside the ratios; "
+        f"{table.withheld_count:,} of categories too small to be shown.",
+        "",
+        f"| Category | Applicants | {above} | {table.kind.capitalize()} rate | Impact ratio | |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for row in table.rows:
+        selected = "–" if row.selected_count is None else f"{row.selected_count:,}"
+        rate = "–" if row.rate is None else f"{row.rate:.1%}".replace("%", " %")
+        remark = row.reason or ("under 2 % of the rows" if row.small else "")
+        cells = [escape(row.category), f"{row.applicant_count:,}", selected, rate, shown_ratio(row), remark]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _lacking(one: Assessed) -> list[str]:
+    return [*one.missing, *([one.clause.beyond] if one.clause.beyond and one.state != "not applicable" else [])]
+
+
+COLUMNS = (
+    "framework",
+    "clause",
+    "topic",
+    "source",
+    "state",
+    "kind",
+    "name",
+    "by",
+    "group",
+    "value",
+    "unit",
+    "interval_low",
+    "interval_high",
+    "interval_level",
+    "interval_method",
+    "count",
+    "verdict",
+    "text",
+    "where",
+)
+
+
+def _csv(assessment: Assessment, beside: str) -> str:
+    """One row for each number, statement and gap; text that a spreadsheet would run gets an apostrophe."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for one in assessment.clauses:
+        head = {
+            "framework": assessment.framework.key,
+            "clause": one.clause.id,
+            "topic": one.clause.topic,
+            "source": SOURCES[one.clause.source],
+            "state": one.state,
+        }
+        rows: list[dict[str, str | float | None]] = []
+        for item in one.items:
+            rows += [_csv_item(part, beside) for part in (item, *item.slices)]
+        rows += [
+            {"kind": "statement", "name": statement.key, "text": statement.text}
+            for statement in one.statements
+            if statement.text
+        ]
+        rows += [{"kind": "missing", "text": text} for text in _lacking(one)]
+        for row in rows or [{"kind": "nothing"}]:
+            writer.writerow({key: safe_cell(value) for key, value in {**head, **row}.items()})
+    for table in assessment.impact.tables if assessment.impact else ():
+        for entry in table.rows:
+            ratios: dict[str, str | float | None] = {
+                "framework": assessment.framework.key,
+                "kind": "impact ratio",
+                "name": f"{table.kind} rate over the highest",
+                "by": " & ".join(table.by),
+                "group": entry.category,
+                "value": entry.impact_ratio,
+                "unit": "ratio",
+                "count": entry.applicant_count,
+                "text": entry.reason or ("under 2 % of the rows" if entry.small else ""),
+                "where": f"{beside}results.json#{table.pointer}",
+            }
+            writer.writerow({key: safe_cell(value) for key, value in ratios.items()})
+    return out.getvalue()
+
+
+def _csv_item(item: Item, beside: str) -> dict[str, str | float | None]:
+    interval = item.interval
+    return {
+        "kind": "evidence",
+        "name": item.name,
+        "by": " & ".join(item.by),
+        "group": item.slice,
+        "value": item.value,
+        "unit": item.unit,
+        "interval_low": interval.low if interval else None,
+        "interval_high": interval.high if interval else None,
+        "interval_level": interval.level if interval else None,
+        "interval_method": interval.method if interval else None,
+        "count": item.count,
+        "verdict": item.verdict,
+        "text": item.text,
+        "where": f"{beside}results.json#{item.pointer}",
+    }
+
+
+def safe_cell(value: str | float | None) -> str | float:
+    """Return a cell that no spreadsheet takes for a formula; numbers stay numbers.
+
+    >>> safe_cell("=cmd|' /C calc'!A0"), safe_cell(-0.5), safe_cell(None)
+    ("'=cmd|' /C calc'!A0", -0.5, '')
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

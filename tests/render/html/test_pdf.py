@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import builtins
+import re
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from auditkit.errors import InputError
+from auditkit.evidence.report import Report
+from auditkit.render import render
+from auditkit.render.html.pdf import check_pdf, for_paper, render_pdf
+from auditkit.render.html.report import render_html
+
+
+@pytest.fixture
+def short(build_report: Callable[..., Report]) -> Report:
+    """A report of one auditor, so that its paper is quickly set."""
+    report = build_report()
+    return report.model_copy(update={"outcomes": report.outcomes[:1]})
+
+
+@pytest.fixture
+def paper() -> None:
+    try:
+        check_pdf()
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.usefixtures("paper")
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_pdf_is_tagged_names_its_language_and_is_the_same_each_time(short: Report, lang: str) -> None:
+    name, pdf = next(iter(render(short, ["pdf"], lang=lang).items()))
+    assert name == ("report.pdf" if lang == "en" else "report.zh.pdf")
+    assert isinstance(pdf, bytes)
+    assert pdf.startswith(b"%PDF-")
+    plain = (
+        b"".join(inflated(stream) for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)) + pdf
+    )
+    for mark in (
+        b"/StructTreeRoot",
+        b"/MarkInfo",
+        b"/Table",
+        b"/H1",
+        b"/Lang (zh-Hans)" if lang == "zh" else b"/Lang (en)",
+    ):
+        assert mark in plain, mark
+    assert lang == "zh" or render_pdf(short) == pdf
+
+
+def inflated(stream: bytes) -> bytes:
+    try:
+        return zlib.decompress(stream)
+    except zlib.error:
+        return b""
+
+
+def test_each_picture_on_paper_carries_its_styles_and_no_variable(report: Report) -> None:
+    page = for_paper(render_html(report))
+    body = page.partition("</head>")[2]
+    assert "<use" not in body
+    assert "var(--" not in body
+    pictures = re.findall(r'<svg class="(?:chart|strip|glyph)[^>]*>(.{7})', body)
+    assert pictures
+    assert set(pictures) == {"<style>"}
+
+
+def test_what_is_missing_for_a_pdf_is_said_with_its_remedy(monkeypatch: pytest.MonkeyPatch, short: Report) -> None:
+    real = builtins.__import__
+
+    def without(error: Exception) -> Callable[..., Any]:
+        def opened(name: str, *rest: Any, **more: Any) -> Any:
+            if name == "weasyprint":
+                raise error
+            return real(name, *rest, **more)
+
+        return opened
+
+    monkeypatch.setattr(builtins, "__import__", without(ImportError("weasyprint")))
+    with pytest.raises(InputError, match=r"pip install 'auditkit\[pdf\]'"):
+        render_pdf(short)
+    monkeypatch.setattr(builtins, "__import__", without(OSError("cannot load library 'libpango'")))
+    with pytest.raises(InputError, match="apt-get install libpango"):
+        check_pdf()
