@@ -57,6 +57,7 @@ def judge_report(
         _check_comparable(report, baseline)
     judged = today or datetime.now(UTC).date()
     before = None if baseline is None else _earlier(report, baseline.report)
+    policy = policy.for_task(report.subject.schema_.get("task"))
     model_sha256 = report.subject.model.sha256 if report.subject.model else None
     audited = [outcome for outcome in report.outcomes if outcome.reason != ABSENT]
     named = dict.fromkeys(limit.measurement.partition(".")[0] for limit in policy.limits)

@@ -10,8 +10,14 @@ from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
 from auditkit.evidence.messages import regression_sentence, sentence
 from auditkit.evidence.policy import Finding, Limit, Verdict
 
-RANK: dict[str, int] = {"error": 6, "fail": 5, "inconclusive": 4, "warn": 3, "not_run": 2, "waived": 1, "pass": 0}
-"""How findings are ordered for a reader, worst first."""
+RANK: dict[str, int] = {"error": 6, "fail": 5, "warn": 4, "inconclusive": 3, "not_run": 2, "waived": 1, "pass": 0}
+"""How findings are ordered for a reader, worst first: a certain breach stands before an undecided group."""
+
+MOST_TIMES = 10
+"""More than so many times the records that there are is no advice: this data set cannot settle the limit."""
+
+Judged = tuple[tuple[str, int], ...]
+"""What a judged number rests on: the name and the number of records of one group or two; all rows have no name."""
 
 NO_BASELINE = "there is no baseline; pass --baseline RESULTS.json"
 
@@ -30,7 +36,7 @@ def judge(limit: Limit, measurements: Iterable[Measurement], baseline: Earlier |
             continue
         if measurement.value is None and measurement.slices:
             of_groups = [_judge_number(limit, measurement, part, baseline) for part in measurement.slices]
-            findings += [_worst(of_groups)] if limit.groups == "worst" else of_groups
+            findings += _worst(of_groups) if limit.groups == "worst" else of_groups
         else:
             findings.append(_judge_number(limit, measurement, None, baseline))
     return findings
@@ -44,7 +50,7 @@ def unmeasured(limit: Limit, reason: str) -> Finding:
 
 
 def overall(findings: Iterable[Finding]) -> Verdict:
-    """Return the verdict over findings: error > fail > inconclusive > warn > pass.
+    """Return the verdict over findings: error > fail > warn > inconclusive > pass.
 
     A limit of which nothing was measured is an error of the audit, not a pass, unless the limit is optional.
     Where nothing at all was judged, the verdict is `not_run`.
@@ -55,21 +61,26 @@ def overall(findings: Iterable[Finding]) -> Verdict:
     verdicts = {verdict for of_limit in of_limits.values() for verdict in of_limit}
     if any(of_limit == {"not_run"} and not limit.optional for limit, of_limit in of_limits.items()):
         verdicts.add("error")
-    order: tuple[Verdict, ...] = ("error", "fail", "inconclusive", "warn")
+    order: tuple[Verdict, ...] = ("error", "fail", "warn", "inconclusive")
     for verdict in order:
         if verdict in verdicts:
             return verdict
     return "pass" if verdicts & {"pass", "waived"} else "not_run"
 
 
-def _worst(findings: list[Finding]) -> Finding:
-    """Return the worst of the groups' findings, saying how many there are; groups that were not judged come last."""
+def _worst(findings: list[Finding]) -> list[Finding]:
+    """Return the worst of the groups' findings, saying how many there are; groups that were not judged come last.
+
+    Behind a warning stands the worst undecided group too: it may fail, and a strict run does not pass over it.
+    """
     judged = [finding for finding in findings if finding.verdict != "not_run"]
     worst = max(judged or findings, key=lambda finding: (RANK[finding.verdict], finding.excess))
     left_out = len(findings) - len(judged)
     not_judged = f", {left_out} not judged" if judged and left_out else ""
     said = f" The worst of {len(findings)} groups{not_judged}." if judged else ""
-    return worst.model_copy(update={"message": worst.message + said})
+    undecided = [finding for finding in judged if finding.verdict == "inconclusive"]
+    second = [max(undecided, key=lambda finding: finding.excess)] if undecided and worst.verdict == "warn" else []
+    return [worst.model_copy(update={"message": worst.message + said}), *second]
 
 
 def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None, baseline: Earlier | None) -> Finding:
@@ -92,7 +103,7 @@ def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None, ba
     if limit.min_count is not None and value is not None and number.count < limit.min_count:
         value, interval, before = None, None, None
         reason = f"it rests on {number.count:,} rows, and this limit judges from {limit.min_count:,} on"
-    verdict, remark = _verdict(limit, value, interval, number.count)
+    verdict, remark = _verdict(limit, value, interval, _groups_judged(measurement, part))
     if value is None:
         message = f"{sentence(measurement.id, measurement.by, part)} was not judged: {reason or 'it is undefined'}."
     elif before is not None and number.value is not None:
@@ -131,7 +142,16 @@ def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None, ba
     )
 
 
-def _verdict(limit: Limit, value: float | None, interval: Interval | None, count: int) -> tuple[Verdict, str]:
+def _groups_judged(measurement: Measurement, part: Slice | None) -> Judged:
+    """Return the names and the numbers of records of what a number rests on: one group, two, or all rows."""
+    if part is not None:
+        return ((part.name, part.count),)
+    if measurement.compared is not None and measurement.compared_counts is not None:
+        return tuple(zip(measurement.compared, measurement.compared_counts, strict=True))
+    return (("", measurement.count),)
+
+
+def _verdict(limit: Limit, value: float | None, interval: Interval | None, groups: Judged) -> tuple[Verdict, str]:
     if value is None:
         return "not_run", ""
     point = limit.compare == "point" or interval is None
@@ -143,7 +163,7 @@ def _verdict(limit: Limit, value: float | None, interval: Interval | None, count
             return beyond, "beyond the limit's warning bound" if bound != limit.bound else ""
         if not held:
             which = "" if bound == limit.bound else " whether it warns"
-            remark = rows_to_settle(value, low, high, bound, count, which)
+            remark = records_to_settle(value, low, high, bound, groups, which)
             if limit.inconclusive == "fail":
                 return beyond, f"{remark}, and this limit fails what is inconclusive"
             return "inconclusive", remark
@@ -156,23 +176,38 @@ def _bounds(limit: Limit, broken: Verdict) -> Iterator[tuple[float, Verdict]]:
         yield limit.warn_at, "warn"
 
 
-def rows_to_settle(value: float, low: float, high: float, bound: float, count: int, which: str = "") -> str:
-    """Say how many more rows would take the interval off the bound, if the value stayed where it is.
+def records_to_settle(value: float, low: float, high: float, bound: float, groups: Judged, which: str = "") -> str:
+    """Say how many more records of which group would take the interval off the bound, if the value stayed.
 
-    The half-width of an interval shrinks with the square root of the count, so the side that crosses the
-    bound clears it at `count * ((side - value) / (bound - value))**2` rows. The value will not stay where it is:
-    with that many rows, about half of all samples settle it. `which` says what "it" is.
+    The half-width of an interval shrinks with the square root of the number of records, so the side that crosses the
+    bound reaches it at `((side - value) / (bound - value))**2` times the records; twice as many settle it in four of
+    five new samples. Of two groups, more records of the smaller one are asked for where they suffice: the variance of
+    a difference is about in proportion to `1 / n + 1 / m`. `which` says what "it" is, where it is not the limit.
 
-    >>> rows_to_settle(0.08, 0.04, 0.12, 0.10, 1000)
-    'about 3,000 more rows would settle it if the value stays'
+    >>> records_to_settle(0.08, 0.04, 0.118, 0.10, (("", 1000),))
+    'about 6,200 more records would probably be enough'
+    >>> records_to_settle(0.08, 0.04, 0.13, 0.10, (("", 1000),))
+    'this data set cannot settle it'
     """
-    it = which or " it"
+    cannot = f"this data set cannot settle{which or ' it'}"
     side = high if bound > value else low
     if math.isclose(value, bound, rel_tol=1e-9, abs_tol=1e-12):
-        return f"the value is on the limit: no number of rows is sure to settle{it}"
-    needed = count * ((side - value) / (bound - value)) ** 2
-    more = max(needed - count, 1)
-    if more > 1e9:
-        return f"more than a billion rows would be needed to settle{it}"
-    digits = 1 - math.floor(math.log10(more))
-    return f"about {max(1, int(round(more, digits))):,} more rows would settle{it} if the value stays"
+        return cannot
+    times = 2 * ((side - value) / (bound - value)) ** 2
+    needed = [(name, count, count * times) for name, count in groups]
+    if len(groups) == 2:
+        (name, small), (_, large) = sorted(groups, key=lambda group: group[1])
+        rest = (1 / small + 1 / large) / times - 1 / large if small else 0.0
+        if rest > 0 and 1 / rest <= MOST_TIMES * small:
+            needed = [(name, small, 1 / rest)]
+    if any(not count or total > MOST_TIMES * count for _, count, total in needed):
+        return cannot
+    more = [
+        f"{_two_digits(total - count)} more records{f' of {name}' if name else ''}" for name, count, total in needed
+    ]
+    return f"about {' and '.join(more)} would probably be enough" + (f" to settle{which}" if which else "")
+
+
+def _two_digits(count: float) -> str:
+    digits = 1 - math.floor(math.log10(max(count, 1)))
+    return f"{max(1, int(round(count, digits))):,}"

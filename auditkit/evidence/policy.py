@@ -30,8 +30,9 @@ class Limit(Record):
     breakdown that the audit made. The bound is `at_most` or `at_least`, for the value, or `regression_at_most`, for
     how much worse than the baseline the value may be. `warn_at` is a second, stricter bound on the same side: beyond
     it the limit warns. Numbers that rest on fewer than `min_count` rows are not judged, nor are, with a `level`,
-    intervals of another one. Of many groups, each gives a finding, or the `"worst"` alone. `line` is where the
-    limit stands in its file.
+    intervals of another one. Of many groups, each gives a finding, or the `"worst"` alone. A limit says nothing
+    about the tasks in `skip_tasks`, such as "multiclass": there it does not count. `line` is where the limit stands
+    in its file.
     """
 
     measurement: str
@@ -47,6 +48,7 @@ class Limit(Record):
     min_count: PositiveInt | None = None
     level: Annotated[float, Field(gt=0, lt=1)] | None = None
     optional: bool = False
+    skip_tasks: tuple[str, ...] = ()
     rationale: Annotated[str, Field(min_length=1)]
     clause: str = ""
     line: int | None = None
@@ -97,6 +99,10 @@ class Policy(Record):
     def shipped(self) -> bool:
         """Whether this is a policy of auditkit's and not the user's own."""
         return self.source.endswith(SHIPPED)
+
+    def for_task(self, task: str | None) -> Policy:
+        """Return the policy with the limits that mean something for `task`."""
+        return self.model_copy(update={"limits": tuple(one for one in self.limits if task not in one.skip_tasks)})
 
 
 class Finding(Record):

@@ -179,7 +179,7 @@ class Report(Record):
     @computed_field  # type: ignore[prop-decorator]  # as above
     @property
     def verdict(self) -> Verdict:
-        """The verdict of the whole: error > fail > inconclusive > warn > pass; not_run if nothing was judged."""
+        """The verdict of the whole: error > fail > warn > inconclusive > pass; not_run if nothing was judged."""
         if any(outcome.error is not None for outcome in self.outcomes):
             return "error"
         return overall(finding for outcome in self.outcomes for finding in outcome.findings)
@@ -187,9 +187,10 @@ class Report(Record):
     @computed_field  # type: ignore[prop-decorator]  # as above
     @property
     def exit_code(self) -> int:
-        """0 pass (warnings included), 1 a limit failed, 3 incomplete (inconclusive under strict), 5 nothing judged."""
-        codes = {"fail": 1, "error": 3, "inconclusive": 3 if self.strict else 0, "not_run": 5}
-        return codes.get(self.verdict, 0)
+        """0 pass (warnings included), 1 a limit failed, 3 incomplete (strict: anything undecided), 5 nothing judged."""
+        codes = {"fail": 1, "error": 3, "not_run": 5}
+        undecided = self.strict and any(finding.verdict == "inconclusive" for finding in self.findings)
+        return codes.get(self.verdict, 3 if undecided else 0)
 
     def measurement(self, id: str, by: tuple[str, ...] = ()) -> Measurement | None:
         """Return the measurement with this id and breakdown, or None."""
@@ -243,7 +244,9 @@ def read_report(path: str | Path) -> Report:
         where, problem = first_problem(error)
         raise InputError(f"results {path}: {where + ': ' if where else ''}{problem}.") from error
     derived = report.verdict, report.exit_code
-    if stated != derived:
+    undecided = any(finding.verdict == "inconclusive" for finding in report.findings)
+    older = ("inconclusive", derived[1]) if derived[0] == "warn" and undecided else derived
+    if stated not in (derived, older):  # earlier versions put what is undecided before what warns
         raise InputError(
             f"results {path}: states verdict {stated[0]!r} (exit code {stated[1]!r}), but its findings give "
             f"{derived[0]!r} ({derived[1]}): the file was edited."

@@ -47,7 +47,10 @@ def next_steps(report: Report) -> list[Step]:
                 steps.append(Step(f"Act on what {word}: {name}.", remedy, _command(report, outcome)))
     unsettled = [title(one.limit.measurement) for one in judged if one.verdict == "inconclusive"]
     if unsettled:
-        how = "Each finding says how many would settle it. Until then nobody knows whether these limits hold."
+        how = (
+            "Each finding says how many records of which group would probably be enough, or that this data set cannot "
+            "settle it. Until then these limits remain unproven."
+        )
         steps.append(Step(f"Audit more rows for {_listed(unsettled)}.", how))
     steps += _waivers(report)
     reasons: dict[str, list[str]] = {}

@@ -71,13 +71,15 @@ def headline(report: Report) -> tuple[str, str]:
     of_all = f"of {counted(len(limits), 'limit')}"
     is_are = "is" if broken == 1 else "are"
     unmeasured = counts.get("not_run", 0)
+    also = f", and the data do not settle {open_} more" if open_ else ""
     if report.verdict == "fail":
-        also = f", and the data do not settle {open_} more" if open_ else ""
         return "Fail", f"{broken} {of_all} {is_are} broken{also}."
     if report.verdict == "inconclusive":
         return "Inconclusive", f"No limit is broken, but the data do not settle {open_} {of_all}."
     if report.verdict == "warn":
-        return "Pass, with warnings", f"No limit fails the audit; {warned} {of_all} warn{'s' if warned == 1 else ''}."
+        warn = "warns" if warned == 1 else "warn"
+        word = "Warning, partly undecided" if open_ else "Pass, with warnings"
+        return word, f"No limit fails the audit; {warned} {of_all} {warn}{also}."
     if report.verdict == "pass":
         without = f"; {counted(unmeasured, 'limit')} had nothing to measure" if unmeasured else ""
         if waived := counts.get("waived", 0):
@@ -97,7 +99,7 @@ def headline(report: Report) -> tuple[str, str]:
 
 
 def attention(report: Report) -> list[Finding]:
-    """Return the findings that a reader must see, worst first: what failed, is open, warns, or is waived.
+    """Return the findings that a reader must see, worst first: what failed, warns, is open, or is waived.
 
     A required limit that nothing measured leads, as an error: it is why the audit is incomplete.
     """
@@ -107,7 +109,7 @@ def attention(report: Report) -> list[Finding]:
         if judged.verdict == "not_run" and not judged.limit.optional
         for finding in judged.findings
     ]
-    return required + [f for f in report.findings if f.verdict in ("error", "fail", "inconclusive", "warn", "waived")]
+    return required + [f for f in report.findings if f.verdict in ("error", "fail", "warn", "inconclusive", "waived")]
 
 
 def worst_of_each_limit(findings: list[Finding]) -> list[Finding]:

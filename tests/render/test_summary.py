@@ -83,7 +83,7 @@ def test_a_limit_with_one_open_group_is_not_passed(report: Report) -> None:
 def test_attention_is_worst_first_and_leaves_out_what_passed(report: Report) -> None:
     verdicts = [finding.verdict for finding in attention(report)]
     assert verdicts[:2] == ["error", "fail"]
-    assert verdicts == sorted(verdicts, key=["error", "fail", "inconclusive", "warn", "waived"].index)
+    assert verdicts == sorted(verdicts, key=["error", "fail", "warn", "inconclusive", "waived"].index)
 
 
 def test_a_required_limit_that_nothing_measured_is_an_error_and_an_optional_one_is_not(build_report: Build) -> None:

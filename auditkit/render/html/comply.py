@@ -72,7 +72,7 @@ def summary(assessment: Assessment) -> str:
 
 def proofs(items: Sequence[Item], beside: str = "") -> list[Proof]:
     """Return evidence in words; what breaks a limit comes first."""
-    order = ["error", "fail", "inconclusive", "warn", "waived", "pass", "not_run", None]
+    order = ["error", "fail", "warn", "inconclusive", "waived", "pass", "not_run", None]
     return [
         Proof(
             name=_name(item),
