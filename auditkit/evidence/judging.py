@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from auditkit.evidence.baseline import DIFFERENCE_UNIT, Earlier, Regression, judged_interval, regression
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
-from auditkit.evidence.messages import regression_sentence, sentence
 from auditkit.evidence.policy import Finding, Limit, Verdict
+from auditkit.evidence.sentences import regression_sentence, sentence
 
 RANK: dict[str, int] = {"error": 6, "fail": 5, "warn": 4, "inconclusive": 3, "not_run": 2, "waived": 1, "pass": 0}
 """How findings are ordered for a reader, worst first: a certain breach stands before an undecided group."""

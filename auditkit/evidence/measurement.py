@@ -19,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from auditkit.evidence.messages import Text
+
 Better = Literal["lower", "higher", "neither"]
 """The direction in which a measurement improves; `neither` where the number only describes."""
 
@@ -56,7 +58,7 @@ class Interval(Record):
     low: FiniteFloat
     high: FiniteFloat
     level: Annotated[float, Field(gt=0, lt=1)]
-    method: str
+    method: Text
 
     @model_validator(mode="after")
     def _ordered(self) -> Interval:
@@ -79,7 +81,7 @@ class Slice(Record):
     interval: Interval | None = None
     simultaneous_interval: Interval | None = None
     replicates: tuple[FiniteFloat, ...] = ()
-    reason: str | None = None
+    reason: Text | None = None
 
     @model_validator(mode="after")
     def _explained(self) -> Slice:
@@ -110,8 +112,8 @@ class Measurement(Record):
     compared: tuple[str, str] | None = None
     compared_counts: tuple[NonNegativeInt, NonNegativeInt] | None = None
     replicates: tuple[FiniteFloat, ...] = ()
-    source: str
-    reason: str | None = None
+    source: Text
+    reason: Text | None = None
 
     @model_validator(mode="after")
     def _explained(self) -> Measurement:
@@ -124,15 +126,15 @@ class Facts(Record):
     """Named statements, such as a privacy ledger or the settings of a sample."""
 
     kind: Literal["facts"] = "facts"
-    title: str
-    note: str = ""
-    rows: tuple[tuple[str, str], ...]
+    title: Text
+    note: Text = ""
+    rows: tuple[tuple[Text, Text], ...]
 
 
 class Column(Record):
     """A table's column: its heading, and the unit of its numbers (None for text)."""
 
-    name: str
+    name: Text
     unit: Unit | None = None
 
 
@@ -140,10 +142,10 @@ class Table(Record):
     """Rows of text and numbers under named columns; None is shown as a dash."""
 
     kind: Literal["table"] = "table"
-    title: str
-    note: str = ""
+    title: Text
+    note: Text = ""
     columns: tuple[Column, ...]
-    rows: tuple[tuple[str | FiniteFloat | None, ...], ...]
+    rows: tuple[tuple[Text | FiniteFloat | None, ...], ...]
 
     @model_validator(mode="after")
     def _rectangular(self) -> Table:
@@ -160,8 +162,8 @@ class SliceChart(Record):
     """
 
     kind: Literal["slices"] = "slices"
-    title: str
-    note: str = ""
+    title: Text
+    note: Text = ""
     measurement: str
     by: tuple[str, ...] = ()
     zeros: bool = True
@@ -171,8 +173,8 @@ class SliceTable(Record):
     """A table of the slices of several measurements of one breakdown: a row a group, a column a measurement."""
 
     kind: Literal["slice_table"] = "slice_table"
-    title: str
-    note: str = ""
+    title: Text
+    note: Text = ""
     measurements: tuple[str, ...]
     by: tuple[str, ...]
 
@@ -180,7 +182,7 @@ class SliceTable(Record):
 class Line(Record):
     """One line of a curve: `y` over `x`, with an optional band from `low` to `high`, all of one length."""
 
-    name: str
+    name: Text
     x: tuple[FiniteFloat, ...]
     y: tuple[FiniteFloat, ...]
     low: tuple[FiniteFloat, ...] | None = None
@@ -201,10 +203,10 @@ class Curve(Record):
     """
 
     kind: Literal["curve"] = "curve"
-    title: str
-    note: str = ""
-    x_label: str
-    y_label: str
+    title: Text
+    note: Text = ""
+    x_label: Text
+    y_label: Text
     x_unit: Unit = "number"
     y_unit: Unit = "number"
     identity: bool = False
@@ -264,8 +266,8 @@ def grid_of(rows: Sequence[Sequence[float]]) -> Grid:
 class Panel(Record):
     """An image and how strongly its cells are marked, such as by attributions."""
 
-    name: str
-    note: str = ""
+    name: Text
+    note: Text = ""
     image: Grid
     heat: Grid
 
@@ -274,8 +276,8 @@ class HeatMaps(Record):
     """Panels of images with their heat maps; each panel has its own scale."""
 
     kind: Literal["heat_maps"] = "heat_maps"
-    title: str
-    note: str = ""
+    title: Text
+    note: Text = ""
     panels: tuple[Panel, ...]
 
 

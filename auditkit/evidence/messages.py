@@ -1,22 +1,102 @@
-"""Findings in words: the one place that turns a judged number into the sentence a reader sees."""
+"""Texts that can be said in any language: a template with its arguments, and numbers in their units.
+
+A `Message` is a `str`, its English text, that also knows what it was made of. So texts are compared, searched and
+printed as any string is, and a page in another language fills the translated template with the same arguments.
+"""
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from numbers import Integral, Real
+from string import Formatter
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from auditkit.evidence.baseline import DIFFERENCE_UNIT
-from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
-from auditkit.evidence.policy import Limit
+from pydantic_core import core_schema
 
-# {low} and {high} are the groups with the lowest and the highest value, {value} the number with its unit.
-COMPARISONS = {
-    "fairness.demographic_parity_difference": "{low} is selected {value} less often than {high}",
-    "fairness.demographic_parity_ratio": "{low} is selected {value} times as often as {high}",
-    "fairness.equalized_odds_difference": "{low} with the same label is selected {value} less often than {high}",
-    "fairness.equalized_odds_ratio": "{low} with the same label is selected {value} times as often as {high}",
-    "identity_terms.sentence_score_gap": "The same texts score {value} lower with terms of {low} than of {high}",
-    "identity_terms.template_score_gap": "Made-up texts score {value} lower with terms of {low} than of {high}",
-}
+if TYPE_CHECKING:
+    from auditkit.evidence.measurement import Interval, Unit
+
+Argument: TypeAlias = "str | int | float | tuple[Argument, ...]"
+"""What stands in a placeholder.
+
+A number is printed by the placeholder's format; a plain text is a name from outside, such as a group or a file, and
+stays as it is in every language; a Message is translated; a tuple is a list of any of them.
+"""
+
+_FIELD = re.compile(r"[a-z][a-z0-9_]*")
+_FORMAT = re.compile(r"[+z]?,?(\.\d)?[dfge%]?")  # no width: a file's template cannot ask for a gigabyte of spaces
+
+
+class Message(str):
+    """An English text that was made from a template: `Message("{n:,} rows have no label", n=505)`.
+
+    `template` has named placeholders, with the format of a number where it needs one. `arguments` are the values by
+    name. Of `plural` texts, `singular` is the template for one. A Message is frozen, as any string is.
+
+    >>> Message("{n:,} rows of {file} have no label", n=1505, file="a.csv")
+    '1,505 rows of a.csv have no label'
+    """
+
+    template: str
+    singular: str | None
+    arguments: Mapping[str, Argument]
+
+    def __new__(cls, template: str, /, **arguments: Any) -> Message:
+        """Return the message of a template and its arguments.
+
+        Raises:
+            ValueError: a placeholder is not a name with a number's format, or has no argument.
+        """
+        return _message(template, None, arguments)
+
+    @staticmethod
+    def plural(singular: str, plural: str, /, n: int, **arguments: Any) -> Message:
+        """Return a message whose form depends on the number `n`; both templates may name `{n}`.
+
+        >>> Message.plural("{n:,} row", "{n:,} rows", 1), Message.plural("{n:,} row", "{n:,} rows", 1200)
+        ('1 row', '1,200 rows')
+        """
+        return _message(plural, singular, {"n": n, **arguments})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _message, (self.template, self.singular, dict(self.arguments))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the message as results.json holds it: template, arguments and the English text."""
+        document: dict[str, Any] = {"template": self.template}
+        if self.singular is not None:
+            document["singular"] = self.singular
+        return document | {"arguments": {k: _to_json(v) for k, v in self.arguments.items()}, "text": str(self)}
+
+
+def said(text: str, lookup: Callable[[Message], str]) -> str:
+    """Return a text by the templates that `lookup` gives for its messages; a plain text stays as it is.
+
+    Lists are joined by what `lookup` gives for `LIST`.
+    """
+    if not isinstance(text, Message):
+        return text
+    return _fill(lookup(text), text.arguments, lookup)
+
+
+def untranslated_parts(text: str, known: Callable[[Message], bool]) -> list[Message]:
+    """Return the messages within a text, itself included, that `known` does not know."""
+    found: list[Message] = []
+    if isinstance(text, Message):
+        found += [] if known(text) else [text]
+        for value in text.arguments.values():
+            for one in value if isinstance(value, tuple) else (value,):
+                found += untranslated_parts(one, known) if isinstance(one, str) else []
+    return found
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an exception says, as the Message that it was raised with, if it was one."""
+    first = error.args[0] if len(error.args) == 1 else None
+    return first if isinstance(first, Message) else " ".join(str(error).split())
 
 
 TITLES = {"weak_spots.row_share": "Share of rows in weak spots"}
@@ -25,149 +105,172 @@ TITLES = {"weak_spots.row_share": "Share of rows in weak spots"}
 ABBREVIATIONS = {name.lower(): name for name in ("ROC", "AUC", "RMSE", "MAE")}
 
 
-def title(measurement_id: str) -> str:
+def title(measurement_id: str) -> Message:
     """Return the words of an id: `fairness.false_positive_rate` becomes `False positive rate`.
 
     >>> title("leakage.true_positive_rate_at_0_1_percent")
     'True positive rate at 0.1 percent'
     """
     if measurement_id in TITLES:
-        return TITLES[measurement_id]
+        return Message(TITLES[measurement_id])
     words = re.sub(r"(\d)_(\d)", r"\1.\2", measurement_id.partition(".")[2]).replace("_", " ")
     words = " ".join(ABBREVIATIONS.get(word, word) for word in words.split())
-    return words[:1].upper() + words[1:]
+    words = words[:1].upper() + words[1:]
+    return Message(words.replace("{", "{{").replace("}", "}}"))
 
 
-def number(value: float, unit: Unit) -> str:
+def number(value: float, unit: Unit) -> Message:
     """Print a value in its unit: percent for rates and shares, points for differences of rates.
 
     >>> number(0.1423, "rate_difference"), number(0.8514, "rate"), number(0.3021, "ratio")
     ('14.2 points', '85.1 %', '0.302')
     """
     if unit == "rate_difference":
-        return f"{value * 100:z.1f} points"
+        return Message("{value:z.1f} points", value=value * 100)
     if unit in ("rate", "share"):
-        return f"{value * 100:z.1f} %"
+        return Message("{value:z.1f} %", value=value * 100)
     if unit in ("rows", "count"):
-        return f"{value:,.0f}"
+        return Message("{value:,.0f}", value=value)
     if unit == "epsilon":
-        return f"{value:.2f}"
+        return Message("{value:.2f}", value=value)
     return _plain(value)
 
 
-def _plain(value: float) -> str:
-    return f"{value:.2g}" if 0 < abs(value) < 0.01 else f"{value:z.3f}"
-
-
-def span(interval: Interval, unit: Unit) -> str:
+def span(interval: Interval, unit: Unit) -> Message:
     """Print an interval: `95 % CI 12.6 to 15.8`; percent and points go without their unit."""
+    return Message("{level:g} % CI {range}", level=interval.level * 100, range=bounds(interval, unit))
+
+
+def bounds(interval: Interval, unit: Unit) -> Message:
+    """Print the ends of an interval, without its level and without percent or points: `12.6 to 15.8`."""
     if unit in ("rate", "rate_difference", "share"):
-        low, high = f"{interval.low * 100:z.1f}", f"{interval.high * 100:z.1f}"
-    elif unit in ("rows", "count"):
-        low, high = f"{interval.low:,.0f}", f"{interval.high:,.0f}"
-    else:
-        low, high = _plain(interval.low), _plain(interval.high)
-    return f"{interval.level * 100:g} % CI {low} to {high}"
+        return Message("{low:z.1f} to {high:z.1f}", low=interval.low * 100, high=interval.high * 100)
+    if unit in ("rows", "count"):
+        return Message("{low:,.0f} to {high:,.0f}", low=interval.low, high=interval.high)
+    return Message("{low} to {high}", low=_plain(interval.low), high=_plain(interval.high))
 
 
-def bound_words(limit: Limit, unit: Unit | None) -> str:
-    """Print the bounds of a limit; `unit` is that of its measurement, None where nothing measured it.
+def _plain(value: float) -> Message:
+    return Message("{value:.2g}" if 0 < abs(value) < 0.01 else "{value:z.3f}", value=value)
 
-    >>> limit = Limit(measurement="a.b", at_most=0.1, warn_at=0.05, rationale="x")
-    >>> bound_words(limit, "rate_difference")
-    'at most 10.0 points, warning beyond 5.0 points'
+
+def _message(template: str, singular: str | None, arguments: Mapping[str, Any]) -> Message:
+    given = {name: _argument(value) for name, value in arguments.items()}
+    chosen = template if singular is None or given["n"] != 1 else singular
+    message = str.__new__(Message, _fill(chosen, given, english))
+    message.template, message.singular, message.arguments = template, singular, given
+    return message
+
+
+def english(message: Message) -> str:
+    """Return the English template of a message, in the form that its number asks for."""
+    return message.template if message.singular is None or message.arguments["n"] != 1 else message.singular
+
+
+def _fill(template: str, arguments: Mapping[str, Argument], lookup: Callable[[Message], str]) -> str:
+    pieces = []
+    for literal, field, form in parsed(template):
+        pieces.append(literal)
+        if field is None:
+            continue
+        if field not in arguments:
+            raise ValueError(f"the message {template!r} has no argument for its placeholder {field!r}")
+        pieces.append(_shown(arguments[field], form, lookup))
+    return "".join(pieces)
+
+
+def _shown(value: Argument, form: str, lookup: Callable[[Message], str]) -> str:
+    if isinstance(value, str):
+        return said(value, lookup)
+    if isinstance(value, tuple):
+        return lookup(LIST).join(_shown(one, form, lookup) for one in value)
+    return format(value, form)
+
+
+@lru_cache(maxsize=8192)
+def parsed(template: str) -> tuple[tuple[str, str | None, str], ...]:
+    """Return the parts of a template: literal text, the name of the placeholder after it (or None), its format.
+
+    Raises:
+        ValueError: a placeholder is not a plain name, or its format not that of a number.
     """
-    if limit.regression_at_most is not None and unit is not None:
-        unit = DIFFERENCE_UNIT.get(unit, unit)
-
-    def printed(bound: float) -> str:
-        return f"{bound:g}" if unit is None else number(bound, unit)
-
-    words = f"{limit.side} {printed(limit.bound)}"
-    if limit.regression_at_most is not None:
-        words = f"worse than the baseline by at most {printed(limit.bound)}"
-    return words + (f", warning beyond {printed(limit.warn_at)}" if limit.warn_at is not None else "")
+    parts = []
+    for literal, field, form, conversion in Formatter().parse(template):
+        if field is not None and not (_FIELD.fullmatch(field) and _FORMAT.fullmatch(form or "") and not conversion):
+            raise ValueError(f"the message {template!r} has a placeholder that is no name with a number's format")
+        parts.append((literal, field, form or ""))
+    return tuple(parts)
 
 
-def sentence(
-    measurement_id: str,
-    by: tuple[str, ...],
-    part: Slice | None = None,
-    *,
-    measurement: Measurement | None = None,
-    interval: Interval | None = None,
-    limit: Limit | None = None,
-    verdict: str = "",
-    remark: str = "",
-) -> str:
-    """Say a judged number: group, number, interval, count, limit, verdict.
-
-    Without a measurement, only the subject of the sentence.
-    """
-    columns = " & ".join(by)
-    subject = title(measurement_id) + (f" by {columns}" if columns else "")
-    if part is not None:
-        subject = f"{title(measurement_id)} of {part.name}" + (f" ({columns})" if columns else "")
-    if measurement is None:
-        return subject
-    value = measurement.value if part is None else part.value
-    if value is None:
-        return f"{subject} is undefined: {remark}"
-    printed = number(value, measurement.unit)
-    template = COMPARISONS.get(measurement_id)
-    if (
-        template
-        and part is None
-        and measurement.compared is not None
-        and measurement.compared[0] != measurement.compared[1]
-    ):
-        low, high = measurement.compared
-        within = columns
-        if measurement.compared_counts is not None:
-            within += f", n = {measurement.compared_counts[0]:,}"
-            high += f" (n = {measurement.compared_counts[1]:,})"
-        claim = template.format(low=f"{low} ({within})", high=high, value=printed)
-    else:
-        claim = f"{subject} is {printed}"
-    count = measurement.count if part is None else part.count
-    return _with_evidence(claim, interval, measurement.unit, count, limit, measurement.unit, verdict, remark)
+def _argument(value: Any) -> Argument:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or value is None:
+        raise ValueError(f"an argument of a message is a text, a number or a list of them, not {value!r}")
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, Sequence):
+        return tuple(_argument(one) for one in value)
+    raise ValueError(f"an argument of a message is a text, a number or a list of them, not {value!r}")
 
 
-def regression_sentence(
-    measurement: Measurement,
-    part: Slice | None,
-    *,
-    value: float,
-    before: float,
-    interval: Interval | None,
-    unit: Unit,
-    limit: Limit,
-    verdict: str,
-    remark: str,
-) -> str:
-    """Say how much worse a number is than in the baseline; `unit` is that of the difference `value`."""
-    subject = sentence(measurement.id, measurement.by, part)
-    of_number: Measurement | Slice = measurement if part is None else part
-    after = number(of_number.value, measurement.unit) if of_number.value is not None else ""
-    change = f"{number(abs(value), unit)} {'worse' if value > 0 else 'better'} than" if value else "as good as"
-    claim = f"{subject} is {change} in the baseline ({after} after {number(before, measurement.unit)})"
-    return _with_evidence(claim, interval, unit, of_number.count, limit, measurement.unit, verdict, remark)
+def _to_json(value: Argument) -> Any:
+    if isinstance(value, Message):
+        return value.to_json()
+    return [_to_json(one) for one in value] if isinstance(value, tuple) else value
 
 
-def _with_evidence(
-    claim: str,
-    interval: Interval | None,
-    unit: Unit,
-    count: int,
-    limit: Limit | None,
-    limit_unit: Unit,
-    verdict: str,
-    remark: str,
-) -> str:
-    evidence = [span(interval, unit)] if interval is not None else []
-    if interval is not None and limit is not None and limit.regression_at_most is not None:
-        evidence = [evidence[0].replace(" CI ", " CI of the worsening ") + f", {interval.method.rpartition(', ')[2]}"]
-    evidence.append(f"n = {count:,}")
-    bound = f"; limit {bound_words(limit, limit_unit)}" if limit is not None else ""
-    ending = f": {verdict}" + (f" ({remark})" if remark else "") if verdict else ""
-    return f"{claim} ({', '.join(evidence)}{bound}){ending}."
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _validated(value)
+    return [_from_json(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _validated(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict) or not {"template", "arguments"} <= set(value) <= _KEYS:
+        raise ValueError("a text must be a string, or an object of template, arguments and text")
+    template, singular, arguments = value["template"], value.get("singular"), value["arguments"]
+    if not isinstance(template, str) or not isinstance(singular, str | None) or not isinstance(arguments, dict):
+        raise ValueError("a text's template must be a string and its arguments an object")
+    if singular is not None and not isinstance(arguments.get("n"), int):
+        raise ValueError("a text with a singular needs the number n")
+    return _message(template, singular, {name: _from_json(one) for name, one in arguments.items()})
+
+
+def _serialized(value: str) -> Any:
+    return value.to_json() if isinstance(value, Message) else value
+
+
+class _TextSchema:
+    """How pydantic reads and writes a text: a Message as an object, any other text as it is."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            _validated, serialization=core_schema.plain_serializer_function_ser_schema(_serialized)
+        )
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        message = {
+            "type": "object",
+            "properties": {
+                "template": {"type": "string"},
+                "singular": {"type": "string"},
+                "arguments": {"type": "object"},
+                "text": {"type": "string"},
+            },
+            "required": ["template", "arguments", "text"],
+            "additionalProperties": False,
+        }
+        return {"anyOf": [{"type": "string"}, message]}
+
+
+Text = Annotated[str, _TextSchema()]
+"""A text of the report: a Message, or a plain text, which is shown in every language as it is."""
+
+_KEYS = {"template", "singular", "arguments", "text"}
+LIST = Message(", ")
+"""What stands between the parts of a list."""

@@ -12,6 +12,7 @@ from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
 from auditkit.errors import PolicyError, closest
 from auditkit.evidence.measurement import Interval, Record
+from auditkit.evidence.messages import Text
 from auditkit.evidence.toml_tables import parse_tables, read_text
 
 Verdict = Literal["pass", "warn", "fail", "inconclusive", "waived", "not_run", "error"]
@@ -121,7 +122,7 @@ class Finding(Record):
     limit: Limit
     verdict: Verdict
     waiver: str | None = None
-    message: str
+    message: Text
 
     @property
     def excess(self) -> float:

@@ -13,6 +13,7 @@ from auditkit import plugins
 from auditkit.errors import InputError
 from auditkit.evidence.judging import RANK, overall
 from auditkit.evidence.measurement import Exhibit, Measurement, Record, first_problem
+from auditkit.evidence.messages import Text
 from auditkit.evidence.policy import Finding, Policy, Verdict
 from auditkit.evidence.waivers import Waiver
 
@@ -49,7 +50,7 @@ class DatasetRecord(FileRecord):
     row_count: NonNegativeInt
     audited_row_count: NonNegativeInt
     rows_sha256: str | None = None
-    alarm: str | None = None
+    alarm: Text | None = None
 
 
 class SubjectRecord(Record):
@@ -59,7 +60,7 @@ class SubjectRecord(Record):
     dataset: DatasetRecord
     training_dataset: DatasetRecord | None = None
     sensitive: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
     schema_: dict[str, Any] = Field(alias="schema", serialization_alias="schema")
 
     model_config = Record.model_config | {"populate_by_name": True, "serialize_by_alias": True}
@@ -113,11 +114,11 @@ class Outcome(Record):
     measures: tuple[str, ...] | None = None
     seconds: FiniteFloat = 0.0
     error: str | None = None
-    reason: str | None = None
+    reason: Text | None = None
     measurements: tuple[Measurement, ...] = ()
     findings: tuple[Finding, ...] = ()
     exhibits: tuple[Exhibit, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Text, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]  # mypy does not know decorated properties
     @property
@@ -243,6 +244,8 @@ def read_report(path: str | Path) -> Report:
     except ValidationError as error:
         where, problem = first_problem(error)
         raise InputError(f"results {path}: {where + ': ' if where else ''}{problem}.") from error
+    except RecursionError as error:
+        raise InputError(f"results {path}: its texts are nested too deeply.") from error
     derived = report.verdict, report.exit_code
     undecided = any(finding.verdict == "inconclusive" for finding in report.findings)
     older = ("inconclusive", derived[1]) if derived[0] == "warn" and undecided else derived

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from auditkit.evidence.messages import title
@@ -101,5 +102,5 @@ def _waivers(report: Report) -> list[Step]:
     return steps
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(names))

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditkit.evidence.measurement import Interval
-from auditkit.evidence.messages import bound_words
 from auditkit.evidence.policy import Limit
+from auditkit.evidence.sentences import bound_words
 from auditkit.render.text import bounds, shorten, visible
 
 

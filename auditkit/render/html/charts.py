@@ -13,8 +13,9 @@ from html import escape
 from itertools import groupby
 
 from auditkit.evidence.measurement import Curve, Interval, Line, Measurement, Slice, Unit
-from auditkit.evidence.messages import bound_words, number, span
+from auditkit.evidence.messages import number, span
 from auditkit.evidence.policy import Limit
+from auditkit.evidence.sentences import bound_words
 from auditkit.render.text import counted, shorten, visible
 
 ROWS_SHOWN = 40

@@ -11,9 +11,10 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from auditkit.evidence.measurement import Curve, Line, Measurement, Slice, SliceChart, SliceTable, Unit
-from auditkit.evidence.messages import bound_words, number, title
+from auditkit.evidence.messages import number, title
 from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.report import DatasetRecord, Outcome, Report
+from auditkit.evidence.sentences import bound_words
 from auditkit.evidence.waivers import Waiver
 from auditkit.render.html import charts
 from auditkit.render.html.environment import page_environment, stylesheet
