@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
     from auditkit.evidence.policy import Finding, Limit, Policy, default_policy, read_policy
     from auditkit.evidence.report import Report, read_report
-    from auditkit.models.formats.native import open_model
+    from auditkit.models.formats.opening import open_model
     from auditkit.models.model import Model
     from auditkit.schema.schema import Schema, read_schema
     from auditkit.schema.table import Feature
@@ -58,7 +58,7 @@ _HOMES = {
     "auditkit.engine.inspect": ("inspect_model",),
     "auditkit.engine.audit": ("audit",),
     "auditkit.models.model": ("Model",),
-    "auditkit.models.formats.native": ("open_model",),
+    "auditkit.models.formats.opening": ("open_model",),
     "auditkit.schema.table": ("Feature",),
     "auditkit.schema.schema": ("Schema", "read_schema"),
     "auditkit.engine.subject": ("Subject",),

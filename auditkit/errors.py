@@ -42,8 +42,13 @@ class PolicyError(InputError):
 class NotRun(AuditkitError):
     """Raised by an auditor whose check does not apply to this subject.
 
-    The message is the reason that the report prints: what is missing, and what would supply it.
+    The message is the reason that the report prints: what is missing, and what would supply it. `remedy` is the option
+    that would, such as `--score COLUMN`.
     """
+
+    def __init__(self, reason: str, *, remedy: str | None = None) -> None:
+        super().__init__(reason if remedy is None else f"{reason}; pass {remedy}")
+        self.remedy = remedy
 
 
 def closest(name: str, candidates: Iterable[str]) -> str:

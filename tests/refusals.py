@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from auditkit.errors import ModelFileError
-from auditkit.models.formats.native import open_model
+from auditkit.models.formats.opening import open_model
 
 
 def refused(path: Path, match: str) -> str:

@@ -10,7 +10,7 @@ from loans import Loans
 
 from auditkit.cli import call
 from auditkit.evidence.report import read_report
-from auditkit.models.formats.native import read_model_file
+from auditkit.models.formats.opening import read_model_file
 
 
 def run(loans: Loans, out: Path, *more: str) -> int:

@@ -14,7 +14,7 @@ from loans import Loans
 
 from auditkit.cli import call
 from auditkit.engine.inspect import inspect_model
-from auditkit.models.formats.native import open_model
+from auditkit.models.formats.opening import open_model
 
 
 def test_a_native_file_is_told_whole(loans: Loans, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,14 +101,14 @@ def test_programs_are_told_and_not_run(tmp_path: Path) -> None:
     assert found.kind == "torch.export"
     abilities = {ability.auditor: ability for ability in found.abilities}
     assert abilities["explainability"].able
-    assert "methods that hook its layers are left out" in abilities["explainability"].reason
-    assert "the training rows must be passed" in abilities["privacy"].reason
+    assert "methods that hook its layers would be silently wrong" in abilities["explainability"].reason
+    assert "pass --train-dataset FILE" in abilities["privacy"].reason
     assert abilities["privacy"].able
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit is deprecated
         torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
     abilities = {ability.auditor: ability for ability in inspect_model(path).abilities}
-    assert "a TorchScript program has no architecture to train anew" in abilities["privacy"].reason
+    assert "a TorchScript program has no architecture to build anew" in abilities["privacy"].reason
     assert not abilities["privacy"].able
 
 

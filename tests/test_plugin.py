@@ -16,7 +16,7 @@ from sklearn.metrics import cohen_kappa_score
 import auditkit
 from auditkit.data.dataset import read_data
 from auditkit.engine.load import load_subject
-from auditkit.models.formats.native import open_model
+from auditkit.models.formats.opening import open_model
 
 PLUGIN = Path(__file__).parent / "plugin"
 

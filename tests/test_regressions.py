@@ -23,7 +23,7 @@ from auditkit.cli import call
 from auditkit.demo.census import write_census
 from auditkit.errors import InputError
 from auditkit.evidence.report import Outcome, Report, read_report
-from auditkit.models.formats.native import open_model
+from auditkit.models.formats.opening import open_model
 from auditkit.training.dp.accounting import Ledger
 from auditkit.training.dp.dp_sgd import fit_private
 

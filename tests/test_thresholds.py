@@ -16,7 +16,7 @@ from auditkit.data.dataset import read_data
 from auditkit.engine.replay import replay
 from auditkit.errors import InputError
 from auditkit.evidence.report import Report, read_report
-from auditkit.models.formats.native import open_model
+from auditkit.models.formats.opening import open_model
 from auditkit.models.predict import predict
 from auditkit.schema.infer import numeric_schema
 from auditkit.schema.outputs import declare

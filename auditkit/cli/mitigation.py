@@ -52,7 +52,7 @@ def mitigate(
     from auditkit import terminal
     from auditkit.data.dataset import read_data
     from auditkit.engine.audit import audit
-    from auditkit.models.formats.native import open_model
+    from auditkit.models.formats.opening import open_model
     from auditkit.render import render
     from auditkit.run_folder import output_folder, write_files
     from auditkit.training.mitigate import mitigate as make

@@ -97,7 +97,7 @@ def retrain(
     from auditkit import terminal
     from auditkit.data.dataset import read_data
     from auditkit.models.factory import read_arguments
-    from auditkit.models.formats.native import open_model
+    from auditkit.models.formats.opening import open_model
     from auditkit.models.open import Declared, model_for
     from auditkit.schema.schema import read_schema
     from auditkit.training.dp.retrain import retrain as retrain_model
@@ -150,7 +150,7 @@ def retrain(
 
 def _trust(path: Path, given: list[str] | None) -> str | None:
     """Return the word that trusts this very file, where several are given, each for a file of its own."""
-    from auditkit.models.formats.native import read_model_file
+    from auditkit.models.formats.opening import read_model_file
 
     if given is None or len(given) == 1:
         return given[0] if given else None

@@ -16,10 +16,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from auditkit.engine.auditor import ONE_LABEL, Auditor, Requirement, installed
+from auditkit.engine.auditor import Auditor, installed
 from auditkit.engine.open_subject import Stage, load
 from auditkit.engine.provenance import environment, subject_record
-from auditkit.engine.subject import NO_MODEL, Subject
+from auditkit.engine.requirements import request_of
+from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.gate import judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
@@ -279,7 +280,9 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> O
     settings = dataclasses.asdict(auditor) if dataclasses.is_dataclass(auditor) else {}
     settings = json.loads(json.dumps(settings, default=str))
 
-    def outcome(evidence: Evidence | None, *, error: str | None = None, reason: str | None = None) -> Outcome:
+    def outcome(
+        evidence: Evidence | None, *, error: str | None = None, reason: str | None = None, remedy: str | None = None
+    ) -> Outcome:
         return Outcome(
             auditor=name,
             version=_version_of(auditor),
@@ -288,6 +291,7 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> O
             seconds=round(time.perf_counter() - started, 3),
             error=error,
             reason=reason,
+            remedy=remedy,
             measurements=() if evidence is None else tuple(evidence.measurements),
             exhibits=() if evidence is None else tuple(evidence.exhibits),
             notes=() if evidence is None else tuple(evidence.notes),
@@ -298,17 +302,14 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> O
         return outcome(None, reason="left out of this run")
     if isinstance(auditor, Unloadable):
         return outcome(None, error=auditor.reason)
-    if subject.schema.task == "multilabel" and not getattr(auditor, "several_labels", False):
-        return outcome(None, reason=ONE_LABEL)
-    for requirement in getattr(auditor, "requires", ()):
-        if missing := _missing(subject, requirement):
-            return outcome(None, reason=missing)
+    for lack in request_of(subject).missing(auditor):
+        return outcome(None, reason=lack.sentence, remedy=lack.remedy)
     subject.progress(0.0, "")
     try:
         result = outcome(_evidence_of(name, auditor.audit(subject)))
         Outcome.model_validate_json(result.model_dump_json(exclude={"verdict"}))  # else the report could not be read
     except NotRun as why:
-        result = outcome(None, reason=str(why) or "it gave no reason")
+        result = outcome(None, reason=str(why) or "it gave no reason", remedy=why.remedy)
     except ANYTHING as error:  # the others still report
         result = outcome(None, error=_place(error))
     subject.progress(1.0, "")
@@ -328,21 +329,6 @@ def _evidence_of(name: str, returned: object) -> Evidence:
         if measurement.id.partition(".")[0] != name:
             raise ValueError(f"it returned '{measurement.id}', and its own measurements are named '{name}.*'")
     return evidence
-
-
-def _missing(subject: Subject, requirement: Requirement) -> str | None:
-    reasons: dict[Requirement, tuple[bool, str]] = {
-        "labels": (subject.schema.target is None, "the data has no labels; pass --target COLUMN"),
-        "scores": (
-            subject.schema.task == "regression",
-            "a regression predicts numbers, and there are no classes to score",
-        ),
-        "sensitive": (not subject.sensitive, "no column was named sensitive; pass --sensitive COLUMN"),
-        "model": (subject.opened is None, NO_MODEL),
-        "training": (subject.training is None, "no training data; pass --train-dataset FILE"),
-    }
-    absent, reason = reasons.get(requirement, (False, ""))
-    return reason if absent else None
 
 
 def _place(error: BaseException) -> str:

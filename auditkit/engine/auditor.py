@@ -6,7 +6,7 @@ entry point's name is the auditor's name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from auditkit import plugins
 
@@ -16,21 +16,15 @@ if TYPE_CHECKING:
     from auditkit.engine.subject import Subject
     from auditkit.evidence.measurement import Evidence
 
-Requirement = Literal["labels", "scores", "sensitive", "training", "model"]
-"""What an auditor can ask of a subject; where it is absent the auditor is `not_run`, with that reason."""
-
-ONE_LABEL = "this auditor reads one label a row, and these rows have several (task multilabel)"
-"""Why an auditor that does not declare `several_labels` is `not_run` on a multi-label model."""
-
 
 @runtime_checkable
 class Auditor(Protocol):
     """What an auditor looks like; nothing inherits from it.
 
-    A class may declare `requires` (see Requirement) and `measures`, the ids that it can emit: a policy that
-    names another id of this auditor is then refused before the run. Only one whose `several_labels` is true is given a
-    multi-label subject, whose labels and predictions have a column a label. A method `check(subject)` may refuse
-    settings that do not fit the subject, by InputError, before any auditor starts.
+    A class may declare `requires` (see auditkit.engine.requirements) and `measures`, the ids that it can emit: a policy
+    that names another id of this auditor is then refused before the run. Only one whose `several_labels` is true is
+    given a multi-label subject, whose labels and predictions have a column a label. A method `check(subject)` may
+    refuse settings that do not fit the subject, by InputError, before any auditor starts.
     """
 
     def audit(self, subject: Subject) -> Evidence:

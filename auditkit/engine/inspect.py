@@ -15,12 +15,17 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from auditkit.data.dataset import Data, naming, read_data
-from auditkit.engine.auditor import ONE_LABEL, installed
+from auditkit.engine.auditor import installed
+from auditkit.engine.requirements import Lack, Request, request
 from auditkit.errors import AuditkitError, ModelFileError
 from auditkit.evidence.measurement import Record
+from auditkit.models.base import Match, Source, opened
+from auditkit.models.capabilities import Layered
 from auditkit.models.factory import build_network, is_code
-from auditkit.models.formats.exported import TRUST_OPTIONS, refusal
-from auditkit.models.formats.native import ModelFile, read_model_file
+from auditkit.models.formats.archive import Contents
+from auditkit.models.formats.exported import refusal
+from auditkit.models.formats.native import ModelFile, model_file
+from auditkit.models.formats.opening import recognise
 from auditkit.models.formats.weights import check_fit, common_prefix, shapes_of
 from auditkit.schema.schema import Schema
 from auditkit.training.train import PRIVATE_EPOCHS
@@ -104,32 +109,33 @@ def inspect_model(
     Raises:
         InputError: no such file, or one that no option would open.
     """
-    found = read_model_file(path)
+    with opened(path) as source:
+        match = recognise(source).match
+        found = model_file(source) if source.contents is not None else _other_file(source)
     data = None if dataset is None else read_data(dataset, encoding=encoding)
     schema = schema or (found.card.schema_ if found.card is not None else None)
     known = found.card if found.contents.program is None else None  # a program carries its own graph
     named = architecture or (known.architecture if known is not None else None)
     given = dict(arguments or (found.card.arguments if found.card is not None else {}))
-    problems = list(_problems(found, architecture, schema, data))
+    problems = list(_problems(found, match, architecture, schema, data))
     network = None
-    if found.contents.program is None and named is not None and (not is_code(named) or architecture is not None):
+    if found.weights is not None and named is not None and (not is_code(named) or architecture is not None):
         try:
             network = _network(found, named, given)
         except ModelFileError as error:
             problems.append(str(error))
-    program = found.contents.program
     trust = "weights only: nothing of it is run"
-    if program is not None:
-        trust = (
-            f"opens only with {TRUST_OPTIONS[program]} sha256:{found.sha256}" if program in TRUST_OPTIONS else "never"
-        )
+    if match.trust is not None:
+        trust = f"opens only with {match.trust} sha256:{found.sha256}"
+    elif match.refusal is not None:
+        trust = "never"
     operations = None if network is None or schema is None else _operations(network, schema)
     row_count = None if data is None else len(data.frame)
-    abilities = tuple(_abilities(found, network, schema, data, problems))
+    abilities = tuple(_abilities(match, network, schema, data, problems))
     able = frozenset(ability.auditor for ability in abilities if ability.able)
     return Inspection(
         path=found.path,
-        kind=found.kind,
+        kind=match.kind,
         trust=trust,
         sha256=found.sha256,
         byte_count=found.byte_count,
@@ -151,12 +157,21 @@ def inspect_model(
     )
 
 
-def _problems(found: ModelFile, architecture: str | None, schema: Schema | None, data: Data | None) -> Iterator[str]:
-    program = found.contents.program
-    if program is not None:
-        yield refusal(program, found.contents.what, found.sha256)
+def _other_file(source: Source) -> ModelFile:
+    """Return what is known of a file that is none of torch's, before its format opens it."""
+    return ModelFile(str(source.path), source.sha256, source.byte_count, Contents("other"), None, None)
+
+
+def _problems(
+    found: ModelFile, match: Match, architecture: str | None, schema: Schema | None, data: Data | None
+) -> Iterator[str]:
+    if match.refusal is not None:
+        yield match.refusal
         return
-    if found.card is None and architecture is None:
+    if match.trust is not None:
+        yield refusal(match.trust, found.contents.what, found.sha256)
+        return
+    if found.weights is not None and found.card is None and architecture is None:
         yield "holds weights without auditkit's card: pass --architecture package.module:factory, or one of auditkit's."
     if found.card is not None and is_code(found.card.architecture) and architecture is None:
         yield "its card names code that is not auditkit's; only if that code is your own, name it with --architecture."
@@ -207,9 +222,9 @@ def _operations(network: nn.Module, schema: Schema) -> int | None:
 
 
 def _abilities(
-    found: ModelFile, network: nn.Module | None, schema: Schema | None, data: Data | None, problems: list[str]
+    match: Match, network: nn.Module | None, schema: Schema | None, data: Data | None, problems: list[str]
 ) -> Iterator[Ability]:
-    columns = None if data is None else {str(column) for column in data.frame.columns}
+    offered = _request(match, schema, data)
     for name, point in installed().items():
         try:
             kind = point.load()
@@ -217,40 +232,40 @@ def _abilities(
             yield Ability(auditor=name, able=False, reason=f"does not load: {type(error).__name__}: {error}")
             continue
         requires = getattr(kind, "requires", ())
-        program = found.contents.program
-        missing = ["the model cannot be opened as it is"] if problems and program not in TRUST_OPTIONS else []
-        asked = [f"the file must be trusted: {TRUST_OPTIONS[program]}"] if program in TRUST_OPTIONS else []
-        if "labels" in requires:
-            if schema is None or schema.target is None:
-                asked.append("the label's column must be named: --target")
-            else:
-                absent = [name for name in schema.targets if columns is not None and name not in columns]
-                missing += [f"the data has no column {name!r}" for name in absent]
-        if schema is not None and schema.task == "multilabel" and not getattr(kind, "several_labels", False):
-            missing.append(ONE_LABEL)
-        if "scores" in requires and schema is not None and schema.task == "regression":
-            missing.append("a regression predicts numbers, and there are no classes to score")
-        if "sensitive" in requires:
-            if schema is None or not schema.sensitive:
-                asked.append("a sensitive column must be named: --sensitive")
-            else:
-                absent = [column for column in schema.sensitive if columns is not None and column not in columns]
-                missing += [f"the data has no sensitive column {column!r}" for column in absent]
-        if "training" in requires:
-            missing += list(_retraining(found, network))
-            asked.append("the training rows must be passed: --train-dataset")
-        elif "model" in requires and found.kind in ("torch.export", "TorchScript"):
-            asked.append("gradients pass through a program; methods that hook its layers are left out")
+        lacks = offered.missing(kind)
+        missing = [lack.reason for lack in lacks if lack.remedy is None]
+        asked = [lack.sentence for lack in lacks if lack.remedy is not None]
+        if problems and match.trust is None:
+            missing.insert(0, "the model cannot be opened as it is")
+        if match.trust is not None:
+            asked.insert(0, f"the file must be trusted: {match.trust}")
+        if "refitting" in requires and network is not None:
+            missing += list(_unsupported(network))
+        if "model" in requires and "refitting" not in requires and Layered in match.lacks:
+            asked.append(match.lacks[Layered])
         yield Ability(auditor=name, able=not missing, reason="; ".join(missing + asked))
 
 
-def _retraining(found: ModelFile, network: nn.Module | None) -> Iterator[str]:
-    if found.kind == "TorchScript":
-        yield "a TorchScript program has no architecture to train anew"
-    elif network is not None:
-        for error in ModuleValidator.validate(network.train(), strict=False):
-            yield "Opacus cannot train it: " + str(error).strip().partition(". ")[0]
-            return
+def _request(match: Match, schema: Schema | None, data: Data | None) -> Request:
+    """Return what an audit of this file on these data would have of what auditors may require."""
+    sensitive = schema.sensitive if schema is not None else ()
+    offered = request(schema, match.lacks, model=True, sensitive=sensitive, training=False)
+    columns = None if data is None else {str(column) for column in data.frame.columns}
+    lacks = dict(offered.lacks)
+    for requirement, what, names in (
+        ("labels", "column", schema.targets if schema is not None else ()),
+        ("sensitive", "sensitive column", sensitive),
+    ):
+        absent = [name for name in names if columns is not None and name not in columns]
+        if absent:
+            lacks[requirement] = Lack(requirement, "; ".join(f"the data has no {what} {name!r}" for name in absent))
+    return dataclasses.replace(offered, lacks=lacks)
+
+
+def _unsupported(network: nn.Module) -> Iterator[str]:
+    for error in ModuleValidator.validate(network.train(), strict=False):
+        yield "Opacus cannot train it: " + str(error).strip().partition(". ")[0]
+        return
 
 
 def _costs(found: ModelFile, row_count: int, operations: int | None, able: frozenset[str]) -> Iterator[Cost]:

@@ -36,7 +36,9 @@ MISSING_GROUP = "(missing)"
 MOST_SCORED = 2_000_000
 """Statistics of scores sort and copy them; over more rows than this they are taken over a sample."""
 
-NO_MODEL = "there is no model, only a record of its decisions; pass a model file"
+NO_MODEL = "there is no model, only a record of its decisions"
+A_MODEL = "a model file"
+"""What supplies a model where there is none."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -80,7 +82,7 @@ class Subject:
             NotRun: there is none, only a record of decisions.
         """
         if self.opened is None:
-            raise NotRun(NO_MODEL)
+            raise NotRun(NO_MODEL, remedy=A_MODEL)
         return self.opened
 
     @functools.cached_property
@@ -91,7 +93,7 @@ class Subject:
     def encode(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """Return some of the audited rows, chosen by position, as the network reads them."""
         if self.opened is None:
-            raise NotRun(NO_MODEL)
+            raise NotRun(NO_MODEL, remedy=A_MODEL)
         with naming(self.data):
             return self.schema.encode(self.data.frame.iloc[rows])
 

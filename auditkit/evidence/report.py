@@ -105,7 +105,7 @@ class Outcome(Record):
     """One auditor's part: what it measured, how that was judged, and what it could not do.
 
     `measures` are the ids that it declares to measure, None where it declares none; `error` is set where the
-    auditor crashed, `reason` where it did not run.
+    auditor crashed, `reason` where it did not run; `remedy` is the option that would let it run, if one would.
     """
 
     auditor: str
@@ -115,6 +115,7 @@ class Outcome(Record):
     seconds: FiniteFloat = 0.0
     error: str | None = None
     reason: Text | None = None
+    remedy: str | None = None
     measurements: tuple[Measurement, ...] = ()
     findings: tuple[Finding, ...] = ()
     exhibits: tuple[Exhibit, ...] = ()

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 
-import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
 
 from auditkit.errors import ModelFileError, NotRun
 from auditkit.evidence.measurement import Record
-from auditkit.models.factory import build_network, is_code
-from auditkit.models.formats.exported import program_in
+from auditkit.models.base import ModelInfo
+from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable
+from auditkit.models.factory import is_code
 from auditkit.models.formats.weights import check_finite
-from auditkit.models.program_layers import restore_layers
-from auditkit.models.reinitialise import DrawingRules, draw_weights, drawing_rules
+from auditkit.models.predict import Predictions, choose_device, predict
+from auditkit.models.refit import FromCard, FromCopy
+from auditkit.models.reinitialise import DrawingRules
 from auditkit.schema.outputs import FirstOutput
 from auditkit.schema.schema import Schema
 
-Kind = Literal["auditkit", "weights", "module", "pickled module", "torch.export", "TorchScript"]
-"""A native file, foreign weights, an object from memory, and the three kinds of file that only trust opens."""
+C = TypeVar("C", bound=Capability)
+
+NATIVE = "auditkit"
+"""The kind of a file that auditkit wrote: weights and a card, and nothing that could be run."""
+
+OF_WEIGHTS: tuple[type[Capability], ...] = (Layered, FromCard)
+"""What a network can do whose architecture is named; a module from memory is copied instead."""
+
+OF_MODULE: tuple[type[Capability], ...] = (Layered, FromCopy)
 
 
 class Card(Record):
@@ -49,10 +57,11 @@ class Card(Record):
 class Model:
     """A network ready to be audited: in eval mode, on the CPU, with the schema of its inputs and outputs.
 
-    `kind` is how it came, `trust` what opening it could have run. `card` is the file's, or made of what the user
-    said about foreign weights; it is None for a module from memory, and for programs that auditkit did not write.
-    `path` and `sha256` are None for a module from memory. `notes` says what a reader of the report must know about
-    how the file was read.
+    Every model is run through `module`, whatever it was made by; what else can be done with it are its `capabilities`,
+    classes of which `capability` makes an instance. `lacks` says why it has not one of the others. `kind` is how it
+    came, `trust` what opening it could have run. `card` is the file's, or made of what the user said about foreign
+    weights; it is None for a module from memory, and for programs that auditkit did not write. `path` and `sha256` are
+    None for a module from memory. `notes` says what a reader of the report must know about how the file was read.
     """
 
     name: str
@@ -61,9 +70,50 @@ class Model:
     card: Card | None
     path: str | None
     sha256: str | None
-    kind: Kind
+    kind: str
     trust: str
     notes: tuple[str, ...] = ()
+    capabilities: tuple[type[Capability], ...] = OF_MODULE
+    lacks: Mapping[type[Capability], str] = field(default_factory=dict)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is known of it apart from what it predicts."""
+        return ModelInfo(
+            name=self.name,
+            kind=self.kind,
+            trust=self.trust,
+            path=self.path,
+            sha256=self.sha256,
+            architecture=self.architecture,
+            parameter_count=self.parameter_count,
+            provenance=self.card.training if self.card is not None else {},
+        )
+
+    def capability(self, kind: type[C]) -> C | None:
+        """Return the capability of this kind, None where the model has not got it."""
+        found = next((one for one in self.capabilities if issubclass(one, kind)), None)
+        return None if found is None else found(self)
+
+    def require(self, kind: type[C]) -> C:
+        """Return the capability of this kind.
+
+        Raises:
+            NotRun: the model has not got it, with the reason.
+        """
+        found = self.capability(kind)
+        if found is None:
+            raise NotRun(self.lack(kind))
+        return found
+
+    def lack(self, kind: type[Capability]) -> str:
+        """Return why the model has not got a capability, as a clause."""
+        said = next((reason for other, reason in self.lacks.items() if issubclass(kind, other)), None)
+        return said or LACKS[kind]
+
+    def predict(self, inputs: NDArray[Any], *, device: str = "cpu") -> Predictions:
+        """Return the predictions for encoded rows, (rows, ...)."""
+        return predict(self.module, inputs, self.schema, device=choose_device(device))
 
     @property
     def parameter_count(self) -> int:
@@ -72,8 +122,8 @@ class Model:
 
     @property
     def architecture(self) -> str | None:
-        """What the network is called: as its card says, or its class; None for a program."""
-        if self.is_program:
+        """What the network is called: as its card says, or its class; None for a program, which has no layers."""
+        if self.capability(Layered) is None:
             return None
         if self.card is not None:
             return self.card.architecture
@@ -81,14 +131,9 @@ class Model:
         return type(inner).__qualname__
 
     @property
-    def is_program(self) -> bool:
-        """Whether it is a compiled graph, whose layers cannot be hooked: methods that hook them are silently wrong."""
-        return self.kind in ("torch.export", "TorchScript")
-
-    @property
     def known_by_hash(self) -> bool:
         """Whether the hash of the file tells what it computes: not where the user's own code is part of the model."""
-        return self.kind == "auditkit" and self.card is not None and not is_code(self.card.architecture)
+        return self.kind == NATIVE and self.card is not None and not is_code(self.card.architecture)
 
     def was_trained_on(self, sha256: str | None) -> bool | None:
         """Return whether the card says that data of this hash trained the model; None where one is not known."""
@@ -102,66 +147,25 @@ class Model:
         Raises:
             NotRun: as `fresh`.
         """
-        exported = program_in(self.module)
-        return None if exported is None else drawing_rules(exported)
+        refit = self.capability(Refittable)
+        return None if refit is None else refit.drawing_rules
 
     def fresh(self, seed: int) -> nn.Module:
         """Return a network of the same architecture with fresh weights drawn from `seed`, in training mode.
 
-        A model with a card is built anew from it. A module from memory is copied, and every submodule that owns
-        parameters is reset by its own `reset_parameters`; plain buffers are kept as they are. So they are in the copy
-        of an exported program, whose parameters are drawn by the operators that read them. Torch's global generator
-        is left as it was.
-
         Raises:
-            NotRun: it is a TorchScript program, or an exported one that keeps statistics of rows; a submodule owns
-                parameters and cannot reset them, or a factory returns the audited weights again, so that the copy
-                would keep trained weights.
+            NotRun: it cannot be trained anew, or the copy would keep trained weights.
         """
-        if self.kind == "TorchScript":
-            raise NotRun(
-                "fresh weights cannot be drawn: a TorchScript program has no architecture to build anew; audit its "
-                "weights with --architecture package.module:factory, or export it with torch.export"
-            )
-        with seeded(seed):
-            if self.kind == "torch.export":
-                module = copy.deepcopy(self.module)
-                exported = program_in(module)
-                assert exported is not None
-                draw_weights(exported)
-                if exported.batch is None:  # else a layer sees fewer rows than the training gives it
-                    restore_layers(exported.network)
-                _check_fresh(module, self)
-                return module.requires_grad_(True)
-            if self.card is not None:
-                module = build_network(self.card.architecture, self.card.arguments).train()
-                if isinstance(self.module, FirstOutput):
-                    module = FirstOutput(module).train()
-                _check_fresh(module, self)
-                return module
-            module = copy.deepcopy(self.module)
-            for name, part in module.named_modules():
-                owned = next(part.parameters(recurse=False), None) is not None
-                reset = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
-                if callable(reset):
-                    reset()
-                elif owned:
-                    raise NotRun(
-                        f"fresh weights cannot be drawn: layer {name or 'the module itself'!r} "
-                        f"({type(part).__name__}) owns parameters and has no reset_parameters(); define it."
-                    )
-        return module.requires_grad_(True).train()
+        return self.require(Refittable).fresh(seed)
 
 
-def _check_fresh(module: nn.Module, model: Model) -> None:
-    trained = dict(model.module.named_parameters())
-    for key, value in module.named_parameters():
-        # Biases and scales that start as constants may well have stayed so; drawn numbers never come twice.
-        if value.numel() > 1 and value.min() < value.max() and torch.equal(value.detach(), trained[key].detach()):
-            raise NotRun(
-                f"fresh weights cannot be drawn: {model.card.architecture if model.card else 'the factory'} returns "
-                f"weight {key!r} as it was audited, and not a fresh one"
-            )
+LACKS: dict[type[Capability], str] = {
+    Differentiable: "the model's outputs have no gradient with respect to its inputs",
+    Layered: "the model has no layers that can be hooked",
+    Refittable: "fresh weights cannot be drawn: the model has no architecture to build anew",
+    Generative: "the model writes no text",
+}
+"""Why a model has not got a capability, where its format does not say more."""
 
 
 def model_from_module(module: nn.Module, schema: Schema, *, name: str | None = None) -> Model:
@@ -189,14 +193,6 @@ def model_from_module(module: nn.Module, schema: Schema, *, name: str | None = N
         kind="module",
         trust="object in memory",
     )
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw from `seed` on the CPU, and leave every global generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 def first_line(error: Exception) -> str:

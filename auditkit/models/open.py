@@ -14,7 +14,8 @@ from torch import nn
 from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, closest
 from auditkit.models.factory import is_code
-from auditkit.models.formats.native import open_model, save_model
+from auditkit.models.formats.native import save_model
+from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Card, Model, model_from_module
 from auditkit.schema.infer import numeric_schema, target_classes
 from auditkit.schema.outputs import PROBED_ROWS, check_task, declare, recognise

@@ -56,7 +56,7 @@ class Predictions:
             raise NotRun("a regression predicts numbers, and no probabilities of classes")
         if self.class_probabilities is None:
             what = "scores that are no probabilities" if self.ranking is not None else "decisions and no scores"
-            raise NotRun(f"the data hold {what}; pass --score COLUMN with values from 0 to 1")
+            raise NotRun(f"the data hold {what}", remedy="--score COLUMN with values from 0 to 1")
         return self.class_probabilities
 
     @property

@@ -56,7 +56,7 @@ def next_steps(report: Report) -> list[Step]:
     steps += _waivers(report)
     reasons: dict[str, list[str]] = {}
     for outcome in report.outcomes:
-        if outcome.reason is not None and "; pass " in outcome.reason:
+        if outcome.reason is not None and outcome.remedy is not None:
             reasons.setdefault(outcome.reason, []).append(outcome.auditor.replace("_", " ").capitalize())
     steps += [Step(f"Examine more: {_listed(names)}.", f"Not run: {reason}.") for reason, names in reasons.items()]
     if not report.subject.sensitive:

@@ -26,7 +26,8 @@ from torch import nn
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.models.architectures import build
-from auditkit.models.formats.native import open_model, save_model
+from auditkit.models.formats.native import save_model
+from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Card, Model
 from auditkit.models.predict import choose_device, predict
 from auditkit.progress import Progress, silent

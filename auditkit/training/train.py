@@ -12,7 +12,8 @@ from auditkit.data.dataset import Data, naming
 from auditkit.data.image import holds_images
 from auditkit.errors import InputError, closest
 from auditkit.models.architectures import ARCHITECTURES, READS, build
-from auditkit.models.formats.native import open_model, save_model
+from auditkit.models.formats.native import save_model
+from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Card, Model
 from auditkit.models.predict import choose_device
 from auditkit.progress import Progress, silent

@@ -17,7 +17,7 @@ from auditkit.data.dataset import data_from_frame, read_data
 from auditkit.engine.load import load_subject
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
-from auditkit.models.formats.native import open_model
+from auditkit.models.formats.opening import open_model
 
 AUDITORS = [WeakSpots(), ProxyColumns(), Tradeoff()]
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from auditkit.errors import ModelFileError, NotRun
-from auditkit.models.formats.native import open_model
+from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Card, model_from_module
 from auditkit.models.predict import predict
 

@@ -103,7 +103,8 @@ def test_waivers_in_use_are_to_be_settled_and_others_removed(build_report: Build
 
 def test_what_more_options_would_examine_is_said_once_for_all_that_need_them(build_report: Build) -> None:
     reason = "no training data; pass --train-dataset FILE"
-    outcomes = [Outcome(auditor=name, version="1", reason=reason) for name in ("leakage", "privacy")]
+    remedy = "--train-dataset FILE"
+    outcomes = [Outcome(auditor=name, version="1", reason=reason, remedy=remedy) for name in ("leakage", "privacy")]
     outcomes.append(Outcome(auditor="identity_terms", version="1", reason="the model reads no texts"))
     report = build_report(outcomes=tuple(outcomes))
     (step,) = [step for step in next_steps(report) if step.task.startswith("Examine")]

@@ -14,7 +14,8 @@ from torch.nn import functional
 from auditkit.cli import call
 from auditkit.errors import InputError
 from auditkit.models.architectures import build
-from auditkit.models.formats.native import open_model, save_model
+from auditkit.models.formats.native import save_model
+from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Model
 from auditkit.training.adapters import LowRank, merge_adapters, train_only
 from auditkit.training.dp.accounting import ALL_TRAINED, Ledger

@@ -16,7 +16,7 @@ from auditkit.engine.load import load_subject
 from auditkit.errors import InputError
 from auditkit.evidence.report import read_report
 from auditkit.models.architectures import build
-from auditkit.models.formats.native import open_model
+from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Model
 from auditkit.training.mitigate import METHODS, add_to_logit, mitigate
 

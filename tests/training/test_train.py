@@ -10,7 +10,8 @@ from planted import images, reviews
 
 from auditkit.data.dataset import data_from_frame
 from auditkit.errors import InputError, ModelFileError
-from auditkit.models.formats.native import open_model, save_model
+from auditkit.models.formats.native import save_model
+from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Card
 from auditkit.models.predict import predict
 from auditkit.training.train import train

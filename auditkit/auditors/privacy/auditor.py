@@ -49,7 +49,7 @@ class Privacy:
     clipping: Clipping = "auto"
     tuning_runs: int = 0
 
-    requires: ClassVar = ("model", "training", "labels")
+    requires: ClassVar = ("model", "training", "labels", "refitting")
     measures: ClassVar = (
         "privacy.epsilon",
         "privacy.epsilon_of_all_runs",
@@ -83,7 +83,7 @@ class Privacy:
         """Retrain at each epsilon, predict the audited rows, and set the results side by side."""
         inputs, labels = subject.training_inputs, subject.training_labels
         if inputs is None or labels is None:
-            raise NotRun("no training data; pass --train-dataset FILE")
+            raise NotRun("no training data", remedy="--train-dataset FILE")
         labels = subject.schema.standardised(labels)
         output = subject.schema.output
         if not has_loss(output):

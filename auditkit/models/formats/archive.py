@@ -42,7 +42,7 @@ SAFETENSORS_TYPES = {
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
 
-Form = Literal["zip archive", "legacy file", "safetensors file", "program"]
+Form = Literal["zip archive", "legacy file", "safetensors file", "program", "other"]
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
-import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from auditkit.models.formats.pickles import ProgramKind, Refused
-from auditkit.models.formats.preflight import check_export, check_torchscript
+from auditkit.models.base import Match, ModelConfig, Source, Trust
+from auditkit.models.capabilities import Capability, Differentiable, Layered
+from auditkit.models.formats.pickles import Refused
+from auditkit.models.formats.preflight import check_export
 
-TRUST_OPTIONS = {"torch.export": "--trust-model", "TorchScript": "--trust-model", "pickled module": "--trust-pickle"}
-"""The option that opens a kind of file; what is not listed is never opened."""
+if TYPE_CHECKING:
+    from auditkit.models.model import Model
+
+TRUST = "--trust-model"
+HOOKS_NOTHING = "the model is a compiled graph: methods that hook its layers would be silently wrong"
+LACKS: dict[type[Capability], str] = {Layered: HOOKS_NOTHING}
+
+
+class ExportedFormat:
+    """Archives of `torch.export.save`."""
+
+    def recognise(self, source: Source) -> Match | None:
+        """Return a match where the file holds an exported program."""
+        from auditkit.models.formats.trusted import match_program
+
+        return match_program(source, "torch.export", TRUST, LACKS)
+
+    def open(self, source: Source, trust: Trust, config: ModelConfig) -> Model:
+        """Return the model; opening it runs its author's code."""
+        from auditkit.models.formats.trusted import open_trusted
+        from auditkit.models.refit import FromGraph
+
+        return open_trusted(
+            source,
+            trust,
+            config,
+            option=TRUST,
+            open_bytes=_open,
+            capabilities=(Differentiable, FromGraph),
+            lacks=LACKS,
+        )
 
 
 @dataclass(frozen=True)
@@ -29,34 +59,26 @@ class Opened:
     notes: tuple[str, ...] = ()
 
 
-def refusal(kind: ProgramKind, what: str, sha256: str) -> str:
-    """Return the refusal of a program, with the remedies ready to paste."""
+def refusal(option: str | None, what: str, sha256: str) -> str:
+    """Return the refusal of a program that `option` opens, if any, with the remedies ready to paste."""
     weights = (
         "Where it was made, save its weights, torch.save(model.state_dict(), 'weights.pt'), and pass them with "
         "--architecture package.module:factory"
     )
-    if kind not in TRUST_OPTIONS:
+    if option is None:
         return f"refused: {what}. {weights}."
-    trust = f"{TRUST_OPTIONS[kind]} sha256:{sha256}"
+    trust = f"{option} sha256:{sha256}"
     return f"refused: {what}. {weights}; or, only for a file of your own, run what is inside: {trust}"
 
 
-def open_program(kind: ProgramKind, content: bytes) -> Opened:
-    """Return the module of a file's bytes. This runs its author's code: call it for a file that the user trusts.
-
-    Raises:
-        Refused: the preflight found more in it than a network needs, or torch cannot open it.
-    """
+@contextlib.contextmanager
+def running_code() -> Iterator[None]:
+    """Run the code of a file that the user trusts; whatever it raises becomes a Refused."""
     try:
         with warnings.catch_warnings():
             # torch.jit is deprecated; so is much that old files hold. Neither is the reader's business here.
             warnings.simplefilter("ignore")
-            if kind == "torch.export":
-                return _open_export(content)
-            if kind == "TorchScript":
-                check_torchscript(content)
-                return Opened(torch.jit.load(io.BytesIO(content), map_location="cpu"))
-            return Opened(_unpickle(content))
+            yield
     except Refused:
         raise
     except Exception as error:  # the file's own code may raise anything; that is bad input
@@ -64,13 +86,9 @@ def open_program(kind: ProgramKind, content: bytes) -> Opened:
         raise Refused(f"cannot be opened: {type(error).__name__}: {lines[0].rstrip('.')}") from error
 
 
-def _unpickle(content: bytes) -> Any:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)  # a pickled module names its class, which is often beside it
-    try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=False)  # the user trusts its hash
-    finally:
-        sys.path.remove(here)
+def _open(content: bytes) -> Opened:
+    with running_code():
+        return _open_export(content)
 
 
 def _open_export(content: bytes) -> Opened:

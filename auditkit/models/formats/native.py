@@ -1,18 +1,14 @@
-"""Model files: weights and words, no program. Saving, and opening so that nothing of the file is run."""
+"""Native model files: weights and a card of words, no program; and foreign weights by the same rules."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import pickle
-import stat
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from io import BufferedReader
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -23,15 +19,14 @@ from torch import nn
 from auditkit.errors import ModelFileError
 from auditkit.evidence.measurement import first_problem
 from auditkit.models.architectures import READS
+from auditkit.models.base import Match, ModelConfig, Source, Trust
 from auditkit.models.factory import build_network, is_code
-from auditkit.models.formats.archive import CARD, CARD_MEMBER, Contents, read_contents
-from auditkit.models.formats.exported import TRUST_OPTIONS, open_program, program_in, refusal, save_program
-from auditkit.models.formats.pickles import ProgramKind, Refused
+from auditkit.models.formats.archive import CARD, CARD_MEMBER, Contents
+from auditkit.models.formats.exported import program_in, save_program
 from auditkit.models.formats.weights import Weights, check_finite, check_fit, common_prefix, find_weights, shapes_of
-from auditkit.models.model import Card, Kind, Model, first_line, seeded
+from auditkit.models.model import NATIVE, OF_WEIGHTS, Card, Model, first_line
+from auditkit.models.refit import seeded
 from auditkit.schema.schema import Schema
-
-TRUSTED = "trusted by its hash: its author's code was run"
 
 
 def save_model(path: str | Path, module: nn.Module, card: Card) -> None:
@@ -87,98 +82,77 @@ class ModelFile:
     card: Card | None
 
     @property
-    def kind(self) -> Kind | ProgramKind:
+    def kind(self) -> str:
         """How the report calls this kind of file."""
-        return self.contents.program or ("auditkit" if self.card is not None else "weights")
+        return self.contents.program or (NATIVE if self.card is not None else "weights")
 
 
-def read_model_file(path: str | Path) -> ModelFile:
-    """Read what a model file is and holds. Nothing in it is run, and no weight is loaded.
+class NativeFormat:
+    """Files that auditkit wrote: weights, and a card of words."""
 
-    Raises:
-        ModelFileError: no such file, damaged, no model, or neither weights nor a program of a known kind.
-    """
-    with _opened(path) as file:
-        return _read(f"model {path}", path, file)
+    def recognise(self, source: Source) -> Match | None:
+        """Return a match where the file holds weights and a card."""
+        if source.contents is None or source.contents.program is not None:
+            return None
+        return Match(NATIVE) if card_text(source) is not None else None
+
+    def open(self, source: Source, trust: Trust, config: ModelConfig) -> Model:
+        """Return the model; nothing of the file is run."""
+        return open_weights_file(source, trust, config)
 
 
-def open_model(
-    path: str | Path,
-    *,
-    architecture: str | None = None,
-    arguments: Mapping[str, Any] | None = None,
-    schema: Schema | Callable[[], Schema] | None = None,
-    trust_model: str | None = None,
-    trust_pickle: str | None = None,
-) -> Model:
-    """Open a model file. Nothing in it is run unless it is trusted by its hash.
-
-    Args:
-        path: a file of auditkit (which needs nothing else), foreign weights (torch.save, safetensors), or a program.
-        architecture: for weights without a card: one of auditkit's by name, or `package.module:factory`. A card
-            that names such code needs it too: a file never gets to name code by itself.
-        arguments: of the architecture, by name; default: the card's.
-        schema: for a file without a card, or in place of the card's; a function is only called where there is none.
-        trust_model: `sha256:...` of a torch.export or TorchScript program that may run its code.
-        trust_pickle: `sha256:...` of a pickled module or object that may run its code.
+def open_weights_file(source: Source, trust: Trust, config: ModelConfig) -> Model:
+    """Return the model of a file of plain weights, with or without a card.
 
     Raises:
-        ModelFileError: no such file, not a model, a program or a pickled module that is not trusted (the remedies are
-            spelled out), damaged, weights that do not fit the architecture, or weights that are not finite.
+        ModelFileError: it needs no trust and trust is given, or the weights do not fit the architecture.
     """
-    name = f"model {path}"
-    with _opened(path) as file:
-        found = _read(name, path, file)
-        trust = {"--trust-model": trust_model, "--trust-pickle": trust_pickle}
-
-        def card_of(found: ModelFile) -> tuple[Card, list[str]]:
-            return _card_of(name, found, architecture, arguments, schema)
-
-        if found.contents.program is not None:
-            return _open_trusted(name, found, file, schema, trust, card_of)
-        for option, given in trust.items():
-            if given is not None:
-                raise ModelFileError(f"{name}: holds plain weights, which need no trust; leave {option} out.")
-        card, notes = card_of(found)
-        return _open_weights(name, found, card, lambda: _load_state(name, file, found), notes, "weights only")
+    for option in trust.given():
+        raise ModelFileError(f"{source.name}: holds plain weights, which need no trust; leave {option} out.")
+    found = model_file(source)
+    card, notes = card_for(found, config)
+    return open_weights(found, card, lambda: _load_state(source, found), notes, "weights only")
 
 
-@contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[BufferedReader]:
-    name = f"model {path}"
-    try:
-        with open(path, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ModelFileError(f"{name}: is no regular file.")
-            yield file
-    except OSError as error:
-        raise ModelFileError(f"{name}: {error.strerror or error}.") from error
+def card_text(source: Source) -> str | None:
+    """Return the text of a file's card, None where it has none.
 
-
-def _read(name: str, path: str | Path, file: BufferedReader) -> ModelFile:
-    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    size = file.seek(0, os.SEEK_END)
-    try:
-        contents = read_contents(file)
-    except Refused as error:
-        raise ModelFileError(f"{name}: {error}.") from error
+    Raises:
+        ModelFileError: it is no text, or the file holds something besides.
+    """
+    contents = source.contents
+    assert contents is not None
     text = contents.metadata.get(CARD)
     if text is None and isinstance(contents.content, dict):
         text = contents.content.get(CARD)
         if text is not None and set(contents.content) != {CARD, "state_dict"}:
-            raise ModelFileError(f"{name}: damaged: must hold a card and a state_dict, and nothing else.")
+            raise ModelFileError(f"{source.name}: damaged: must hold a card and a state_dict, and nothing else.")
     if not isinstance(text, str | None):
-        raise ModelFileError(f"{name}: damaged: its card is no text.")
-    card = None if text is None else _read_card(name, text)
+        raise ModelFileError(f"{source.name}: damaged: its card is no text.")
+    return text
+
+
+def model_file(source: Source) -> ModelFile:
+    """Return what one of torch's files holds, with the card of those that auditkit wrote.
+
+    Raises:
+        ModelFileError: it is damaged, or holds neither weights nor a program.
+    """
+    contents = source.contents
+    if contents is None:
+        raise ModelFileError(f"{source.name}: {source.damage}.")
+    text = card_text(source)
+    card = None if text is None else _read_card(source.name, text)
     weights = None
     if contents.program is None:
         weights = find_weights(contents.content)
         if weights is None:
             what = "a card, and a state_dict that is" if card else "plain values, but"
             raise ModelFileError(
-                f"{name}: holds {what} no dictionary of named tensors; save torch.save(module.state_dict(), path)."
+                f"{source.name}: holds {what} no dictionary of named tensors; save "
+                "torch.save(module.state_dict(), path)."
             )
-    return ModelFile(str(path), sha256, size, contents, weights, card)
+    return ModelFile(str(source.path), source.sha256, source.byte_count, contents, weights, card)
 
 
 def _read_card(name: str, text: str) -> Card:
@@ -189,14 +163,18 @@ def _read_card(name: str, text: str) -> Card:
         raise ModelFileError(f"{name}: its card is not valid: {where or 'its text'}: {problem}.") from error
 
 
-def _card_of(
-    name: str,
-    found: ModelFile,
-    architecture: str | None,
-    arguments: Mapping[str, Any] | None,
-    schema: Schema | Callable[[], Schema] | None,
-) -> tuple[Card, list[str]]:
-    """Return the card to open weights by: the file's own, or one made of what the user says."""
+def card_for(found: ModelFile, config: ModelConfig) -> tuple[Card, list[str]]:
+    """Return the card to open weights by, the file's own or one made of what the user says, and notes.
+
+    Raises:
+        ModelFileError: the architecture or the schema is missing, or contradicts the file's card.
+    """
+    name, architecture, arguments, schema = (
+        f"model {found.path}",
+        config.architecture,
+        config.arguments,
+        config.schema,
+    )
     if found.card is not None:
         card, notes = found.card, []
         if is_code(card.architecture) and architecture != card.architecture:
@@ -258,15 +236,11 @@ def _expected(name: str, card: Card) -> dict[str, tuple[int, ...]]:
         raise ModelFileError(f"{name}: {error}") from error
 
 
-def _open_weights(
-    name: str,
-    found: ModelFile,
-    card: Card,
-    load: Callable[[], Mapping[str, torch.Tensor]],
-    notes: list[str],
-    trust: str,
+def open_weights(
+    found: ModelFile, card: Card, load: Callable[[], Mapping[str, torch.Tensor]], notes: list[str], trust: str
 ) -> Model:
     """Return the model of weights that fit the architecture; they are loaded once that is known."""
+    name = f"model {found.path}"
     assert found.weights is not None
     expected = _expected(name, card)
     prefix = "" if found.card is not None else common_prefix(list(found.weights.tensors), list(expected))
@@ -295,13 +269,17 @@ def _open_weights(
         card=card,
         path=found.path,
         sha256=found.sha256,
-        kind="auditkit" if found.card is not None else "weights",
+        kind=NATIVE if found.card is not None else "weights",
         trust=trust,
         notes=tuple(notes),
+        capabilities=OF_WEIGHTS,
     )
 
 
-def _load_state(name: str, file: BufferedReader, found: ModelFile) -> dict[str, torch.Tensor]:
+def _load_state(source: Source, found: ModelFile) -> dict[str, torch.Tensor]:
+    name, file = source.name, source.file
+    assert file is not None
+    assert found.weights is not None
     file.seek(0)
     try:
         if found.contents.form == "safetensors file":
@@ -313,66 +291,6 @@ def _load_state(name: str, file: BufferedReader, found: ModelFile) -> dict[str, 
         raise ModelFileError(f"{name}: torch does not read it as plain weights; save its state_dict again.") from error
     except (RuntimeError, ValueError, LookupError, TypeError, EOFError, safetensors.SafetensorError) as error:
         raise ModelFileError(f"{name}: torch cannot read it: {first_line(error)}.") from error
-    assert found.weights is not None
     for key in found.weights.place:
         content = content[key]
     return dict(content)
-
-
-def _open_trusted(
-    name: str,
-    found: ModelFile,
-    file: BufferedReader,
-    schema: Schema | Callable[[], Schema] | None,
-    trust: Mapping[str, str | None],
-    card_of: Callable[[ModelFile], tuple[Card, list[str]]],
-) -> Model:
-    """Open a program or a pickled module, if the user names the sha256 of this very file."""
-    kind = found.contents.program
-    assert kind is not None
-    option = TRUST_OPTIONS.get(kind)
-    given = trust.get(option or "")
-    if option is None or given is None:
-        raise ModelFileError(f"{name}: {refusal(kind, found.contents.what, found.sha256)}")
-    if given != f"sha256:{found.sha256}":
-        raise ModelFileError(f"{name}: {option} names {given[:80]!r}, but this file is sha256:{found.sha256}.")
-    file.seek(0)
-    content = file.read()
-    if hashlib.sha256(content).hexdigest() != found.sha256:
-        raise ModelFileError(f"{name}: changed while it was read.")
-    note = f"The model file is {found.contents.what}. It was opened because {option} names its sha256."
-    try:
-        opened = open_program(kind, content)
-    except Refused as error:
-        raise ModelFileError(f"{name}: {error}.") from error
-    if not isinstance(opened.module, nn.Module):
-        weights = find_weights(opened.module)
-        if weights is None:
-            raise ModelFileError(f"{name}: holds a {type(opened.module).__name__}, and neither a module nor weights.")
-        unpickled: Any = opened.module
-        for key in weights.place:
-            unpickled = unpickled[key]
-        found = replace(found, weights=weights)
-        made, notes = card_of(found)
-        return _open_weights(name, found, made, lambda: unpickled, [note, *notes], TRUSTED)
-    card: Card | None = None
-    notes = []
-    if found.card is not None:
-        card, notes = _card_of(name, found, found.card.architecture, None, schema)
-        known = card.schema_
-    elif schema is not None:
-        known = schema if isinstance(schema, Schema) else schema()
-    else:
-        raise ModelFileError(f"{name}: has no schema of its inputs and outputs; pass --schema schema.json.")
-    check_finite(name, opened.module.state_dict())
-    return Model(
-        name=(card.name if card else "") or Path(found.path).stem,
-        module=opened.module.eval(),
-        schema=known,
-        card=card,
-        path=found.path,
-        sha256=found.sha256,
-        kind=kind,  # type: ignore[arg-type]  # what TRUST_OPTIONS lists is a Kind
-        trust=TRUSTED,
-        notes=(note, *opened.notes, *notes),
-    )

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from auditkit.errors import ModelFileError, closest
+from auditkit.models.base import Match, ModelConfig, Source, Trust
 from auditkit.models.formats.pickles import StoredTensor
+
+if TYPE_CHECKING:
+    from auditkit.models.model import Model
 
 PLACES = ("state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "weights", "params")
 """Under which key of a checkpoint the weights are looked for, in this order."""
 
 PREFIXES = ("module.", "_orig_mod.", "_module.", "model.", "net.", "network.")
 """What DataParallel, torch.compile, Opacus and wrappers put before every key."""
+
+
+class WeightsFormat:
+    """Plain weights that another program saved: a state_dict, alone or inside a checkpoint."""
+
+    def recognise(self, source: Source) -> Match | None:
+        """Return a match where the file holds plain values and no card."""
+        from auditkit.models.formats.native import card_text
+
+        if source.contents is None or source.contents.program is not None or card_text(source) is not None:
+            return None
+        return Match("weights")
+
+    def open(self, source: Source, trust: Trust, config: ModelConfig) -> Model:
+        """Return the model of the architecture that the user names; nothing of the file is run."""
+        from auditkit.models.formats.native import open_weights_file
+
+        return open_weights_file(source, trust, config)
 
 
 @dataclass(frozen=True)

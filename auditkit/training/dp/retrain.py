@@ -14,9 +14,11 @@ from torch import nn
 from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, NotRun
 from auditkit.models.formats.exported import program_in
-from auditkit.models.formats.native import read_model_file, save_model
-from auditkit.models.model import Card, Model, first_line, seeded
+from auditkit.models.formats.native import save_model
+from auditkit.models.formats.opening import read_model_file
+from auditkit.models.model import Card, Model, first_line
 from auditkit.models.predict import choose_device
+from auditkit.models.refit import seeded
 from auditkit.progress import Progress, part_of, silent
 from auditkit.run_folder import output_folder
 from auditkit.schema.outputs import FirstOutput

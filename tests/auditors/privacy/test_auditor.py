@@ -17,7 +17,7 @@ from auditkit.auditors.privacy.auditor import Privacy
 from auditkit.auditors.privacy.leakage import Leakage
 from auditkit.data.dataset import read_data
 from auditkit.errors import InputError
-from auditkit.models.formats.native import open_model
+from auditkit.models.formats.opening import open_model
 from auditkit.render import render
 from auditkit.terminal import conclude
 from auditkit.training.dp.accounting import Ledger

@@ -14,7 +14,7 @@ from torch import nn
 import auditkit
 from auditkit.auditors.privacy.leakage import Leakage, recipe_of
 from auditkit.errors import InputError
-from auditkit.models.formats.native import open_model
+from auditkit.models.formats.opening import open_model
 from auditkit.schema.infer import infer_schema
 
 

@@ -11,7 +11,7 @@ import torch
 from refusals import TRACE, refused, repacked
 
 from auditkit.errors import ModelFileError
-from auditkit.models.formats.native import open_model
+from auditkit.models.formats.opening import open_model
 
 
 def test_a_logical_tensor_larger_than_its_storage(tmp_path, model_like, module):

@@ -15,9 +15,11 @@ from captum.attr import IntegratedGradients
 from torch import nn
 
 from auditkit.errors import InputError, ModelFileError, NotRun, SchemaError
+from auditkit.models.capabilities import Layered
 from auditkit.models.factory import build_network, read_arguments
 from auditkit.models.formats.archive import LEGACY
-from auditkit.models.formats.native import open_model, read_model_file, save_model
+from auditkit.models.formats.native import save_model
+from auditkit.models.formats.opening import open_model, read_model_file
 from auditkit.models.model import Card
 from auditkit.models.open import Declared, pack_model
 from auditkit.schema.infer import numeric_schema
@@ -329,7 +331,7 @@ def test_trusted_programs_compute_what_the_module_computes(name, programs, net, 
     assert model.kind == {"pickle": "pickled module", "script": "TorchScript", "trace": "TorchScript"}.get(
         name, "torch.export"
     )
-    assert model.is_program == (name != "pickle")
+    assert (model.capability(Layered) is None) == (name != "pickle")
     assert model.card is None
     assert (model.architecture == "Net") == (name == "pickle")
     rows = torch.randn(13, WIDTH)

@@ -21,7 +21,8 @@ from refusals import Evil, refused, repacked
 from torch import nn
 
 from auditkit.errors import ModelFileError
-from auditkit.models.formats.native import open_model, save_model
+from auditkit.models.formats.native import save_model
+from auditkit.models.formats.opening import open_model
 
 # The round trip
 
@@ -130,7 +131,7 @@ def test_other_files(tmp_path, content, match):
 
 def test_no_file_a_directory_and_a_pipe(tmp_path):
     refused(tmp_path / "none.pt", "No such file")
-    refused(tmp_path, "Is a directory")
+    refused(tmp_path, "is a folder")
     pipe = tmp_path / "pipe.pt"
     os.mkfifo(pipe)
     writer = threading.Thread(target=lambda: pipe.write_bytes(b""))

@@ -17,7 +17,8 @@ from torch import nn
 from auditkit.cli import call
 from auditkit.data.dataset import read_data
 from auditkit.errors import InputError
-from auditkit.models.formats.native import open_model, save_model
+from auditkit.models.formats.native import save_model
+from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Model, model_from_module
 from auditkit.run_folder import output_folder
 from auditkit.training.dp.accounting import Ledger, rdp_epsilon
@@ -95,7 +96,7 @@ def test_a_killed_run_goes_on_and_pays_for_the_steps_it_lost(model: Model, loans
 KILLED = """
 import os, signal, sys
 from auditkit.data.dataset import read_data
-from auditkit.models.formats.native import open_model
+from auditkit.models.formats.opening import open_model
 from auditkit.training.dp.retrain import retrain
 
 def die(done, what):

@@ -19,7 +19,8 @@ from auditkit.data.dataset import Data
 from auditkit.errors import InputError, ModelFileError
 from auditkit.models.architectures import build
 from auditkit.models.formats.exported import program_in
-from auditkit.models.formats.native import open_model, read_model_file, save_model
+from auditkit.models.formats.native import save_model
+from auditkit.models.formats.opening import open_model, read_model_file
 from auditkit.models.model import Card, Model
 from auditkit.schema.infer import infer_schema, numeric_schema
 from auditkit.schema.schema import Schema

@@ -1,0 +1,109 @@
+"""What an auditor requires of a model and its data, and what a request lacks: told alike before a run and in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from auditkit.engine.subject import A_MODEL, NO_MODEL, Subject
+from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable
+from auditkit.models.model import Model
+from auditkit.schema.schema import Schema
+
+Requirement = Literal[
+    "labels", "scores", "sensitive", "training", "model", "gradients", "layers", "refitting", "generation"
+]
+"""What an auditor can ask for; where it is absent the auditor is `not_run`, with that reason."""
+
+CAPABILITIES: dict[str, type[Capability]] = {
+    "gradients": Differentiable,
+    "layers": Layered,
+    "refitting": Refittable,
+    "generation": Generative,
+}
+"""The requirements that are capabilities of the model."""
+
+ONE_LABEL = "this auditor reads one label a row, and these rows have several (task multilabel)"
+"""Why an auditor that does not declare `several_labels` is `not_run` on a multi-label model."""
+
+
+@dataclass(frozen=True)
+class Lack:
+    """Something that an auditor requires and a request has not: why, and the option that supplies it, if one does."""
+
+    requirement: str
+    reason: str
+    remedy: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The reason with its remedy, as a report states it."""
+        return self.reason if self.remedy is None else f"{self.reason}; pass {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a request has of what auditors may require.
+
+    `lacks` says what is missing, by requirement; what it does not list is there. `several_labels` says whether a row
+    has more than one label.
+    """
+
+    lacks: Mapping[str, Lack] = field(default_factory=dict)
+    several_labels: bool = False
+
+    def missing(self, auditor: Any) -> list[Lack]:
+        """Return what an auditor, or its class, requires and the request has not."""
+        found = [self.lacks[name] for name in getattr(auditor, "requires", ()) if name in self.lacks]
+        if self.several_labels and not getattr(auditor, "several_labels", False):
+            found.insert(0, Lack("several_labels", ONE_LABEL))
+        return found
+
+
+def request_of(subject: Subject) -> Request:
+    """Return what a loaded subject has of what auditors may require."""
+    return request(
+        subject.schema,
+        {Capability: NO_MODEL} if subject.opened is None else capability_lacks(subject.opened),
+        model=subject.opened is not None,
+        sensitive=subject.sensitive,
+        training=subject.training is not None,
+    )
+
+
+def capability_lacks(model: Model) -> dict[type[Capability], str]:
+    """Return the capabilities that a model has not got, each with the reason."""
+    return {kind: model.lack(kind) for kind in CAPABILITIES.values() if model.capability(kind) is None}
+
+
+def request(
+    schema: Schema | None,
+    lacks: Mapping[type[Capability], str],
+    *,
+    model: bool,
+    sensitive: Sequence[str],
+    training: bool,
+) -> Request:
+    """Return what a model and a data set have of what auditors may require.
+
+    `schema` is None where it is not known, `lacks` are the model's (`capability_lacks`).
+    """
+    found = []
+    if schema is None or schema.target is None:
+        found.append(Lack("labels", "the data has no labels", "--target COLUMN"))
+    if schema is not None and schema.task == "regression":
+        found.append(Lack("scores", "a regression predicts numbers, and there are no classes to score"))
+    if not sensitive:
+        found.append(Lack("sensitive", "no column was named sensitive", "--sensitive COLUMN"))
+    if not training:
+        found.append(Lack("training", "no training data", "--train-dataset FILE"))
+    if not model:
+        found.append(Lack("model", NO_MODEL, A_MODEL))
+    for name, kind in CAPABILITIES.items():
+        reason = next((said for other, said in lacks.items() if issubclass(kind, other)), None)
+        if reason is not None:
+            found.append(Lack(name, reason, None if model else A_MODEL))
+    return Request(
+        {lack.requirement: lack for lack in found}, several_labels=schema is not None and schema.task == "multilabel"
+    )

@@ -1,0 +1,60 @@
+"""What a model can do besides predicting: each capability is a class that a model has an instance of, or has not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from auditkit.models.model import Model
+    from auditkit.models.reinitialise import DrawingRules
+
+
+@dataclass(frozen=True, eq=False)
+class Capability:
+    """Something that a model can do; made from the model when it is asked for."""
+
+    model: Model
+
+
+class Differentiable(Capability):
+    """The outputs have gradients with respect to the encoded rows: gradients explain and attack the model."""
+
+    @property
+    def module(self) -> nn.Module:
+        """The module to differentiate."""
+        return self.model.module
+
+
+class Layered(Differentiable):
+    """The layers can be hooked, so that methods which read activations are right."""
+
+
+class Refittable(Capability):
+    """The same architecture can be trained anew, on other rows or with differential privacy."""
+
+    def fresh(self, seed: int) -> nn.Module:
+        """Return a network with fresh weights drawn from `seed`, in training mode.
+
+        Torch's global generator is left as it was.
+
+        Raises:
+            NotRun: part of the network would keep trained weights.
+        """
+        raise NotImplementedError
+
+    @property
+    def drawing_rules(self) -> DrawingRules | None:
+        """How the weights are drawn where the file does not say it; None where the architecture does."""
+        return None
+
+
+class Generative(Capability):
+    """The model writes text: it continues a prompt, and gives the likelihood of a text."""
+
+    def generate(self, prompts: Sequence[str], *, length: int, seed: int) -> list[str]:
+        """Return a continuation of at most `length` tokens for each prompt."""
+        raise NotImplementedError
