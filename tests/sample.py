@@ -133,7 +133,7 @@ def build_report(**changes: Any) -> Report:
         unit="number",
         better="lower",
         count=16_281,
-        source="a third-party package",
+        definition="a third-party package",
     )
     outcomes.append(Outcome(auditor="drift", version="2.0", measurements=(drift,)))
     fields: dict[str, Any] = {

@@ -66,7 +66,7 @@ def rate(
         better=better,
         count=16_281,
         interval=interval,
-        source=more.pop("source", "scikit-learn 1.7"),
+        definition=more.pop("definition", "scikit-learn 1.7"),
         **more,
     )
 
@@ -87,9 +87,11 @@ def performance() -> tuple[list[Measurement], list[Exhibit], list[str]]:
     ]
     both += [part(f"Samoan & {sex}", None, count, "fewer than 10 rows") for sex, count in (("Female", 4), ("Male", 7))]
     measurements = [
-        rate("performance.accuracy", 0.8513, source="Fairlearn 0.13 / scikit-learn"),
+        rate("performance.accuracy", 0.8513, definition="Fairlearn 0.13 / scikit-learn"),
         rate("performance.balanced_accuracy", 0.7688, method="multinomial bootstrap, 10,000 replicates"),
-        rate("performance.roc_auc", 0.9071, unit="number", half=0.0047, method="DeLong", source="DeLong et al. 1988"),
+        rate(
+            "performance.roc_auc", 0.9071, unit="number", half=0.0047, method="DeLong", definition="DeLong et al. 1988"
+        ),
         rate("performance.log_loss", 0.3189, unit="nats", better="lower", half=0.008),
         rate(
             "performance.calibration_error",
@@ -97,7 +99,7 @@ def performance() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             better="lower",
             half=0.005,
             method="multinomial bootstrap, 10,000 replicates",
-            source="Guo et al. 2017, arXiv:1706.04599",
+            definition="Guo et al. 2017, arXiv:1706.04599",
         ),
         Measurement(
             id="performance.accuracy",
@@ -106,7 +108,7 @@ def performance() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             better="higher",
             count=16_281,
             slices=sexes,
-            source="Fairlearn 0.13",
+            definition="Fairlearn 0.13",
         ),
         Measurement(
             id="performance.accuracy",
@@ -115,7 +117,7 @@ def performance() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             better="higher",
             count=16_281,
             slices=races,
-            source="Fairlearn 0.13",
+            definition="Fairlearn 0.13",
         ),
         Measurement(
             id="performance.accuracy",
@@ -124,7 +126,7 @@ def performance() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             better="higher",
             count=16_281,
             slices=tuple(both),
-            source="Fairlearn 0.13",
+            definition="Fairlearn 0.13",
         ),
         Measurement(
             id="performance.roc_auc",
@@ -133,7 +135,7 @@ def performance() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             better="higher",
             count=16_281,
             slices=(*races[:3], part("Other", None, 135, "no row of the positive class")),
-            source="DeLong et al. 1988",
+            definition="DeLong et al. 1988",
         ),
     ]
     grid = [i / 200 for i in range(201)]
@@ -203,7 +205,7 @@ def fairness() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             by=by,
             compared=compared,
             method="Newcombe, simultaneous over pairs",
-            source="Fairlearn 0.13",
+            definition="Fairlearn 0.13",
         )
 
     measurements = [
@@ -218,7 +220,7 @@ def fairness() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             unit="rate_difference",
             better="lower",
             count=16_281,
-            source="Fairlearn 0.13",
+            definition="Fairlearn 0.13",
             reason="only one group has 10 rows or more",
         ),
         Measurement(
@@ -228,7 +230,7 @@ def fairness() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             better="neither",
             count=16_281,
             slices=(part("Male", 0.2549, 10_860), part("Female", 0.0801, 5_421)),
-            source="Fairlearn 0.13",
+            definition="Fairlearn 0.13",
         ),
         Measurement(
             id="fairness.selection_rate",
@@ -237,7 +239,7 @@ def fairness() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             better="neither",
             count=16_281,
             slices=tuple(part(name, 0.05 + 0.07 * i, 40 + 150 * i) for i, name in enumerate(HOSTILE.values())),
-            source="Fairlearn 0.13",
+            definition="Fairlearn 0.13",
         ),
         rate("fairness.selection_rate", 0.1963, better="neither"),
     ]
@@ -295,7 +297,7 @@ def explainability() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             unit="share",
             better="neither",
             count=2_000,
-            source="Sundararajan et al. 2017",
+            definition="Sundararajan et al. 2017",
             slices=tuple(
                 Slice(
                     name=n,
@@ -352,7 +354,7 @@ def privacy() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             unit="epsilon",
             better="lower",
             count=32_561,
-            source="Opacus 1.5.4, RDP accountant",
+            definition="Opacus 1.5.4, RDP accountant",
         ),
         rate("privacy.accuracy_cost", 0.0184, unit="rate_difference", better="lower", half=0.004),
     ]

@@ -102,7 +102,7 @@ def test_every_number_has_count_unit_direction_source_and_interval_or_reason(loa
     measured = [measurement for outcome in report.outcomes for measurement in outcome.measurements]
     assert len(measured) > 30
     for measurement in measured:
-        assert measurement.source
+        assert measurement.definition
         assert measurement.unit
         assert 0 < measurement.count <= 1000
         for number in measurement.slices or (measurement,):

@@ -50,6 +50,7 @@ def test_a_plugin_audits_beside_the_others(loans: Loans, site: Path, tmp_path: P
     assert outcome["settings"] == {"least_rows": 1}
     assert outcome["verdict"] == "pass"
     (kappa,) = outcomes["agreement"]["measurements"]
+    assert kappa["computed_by"] == "auditkit_example_plugin"
     subject = load_subject(open_model(loans.model), read_data(loans.test), device="cpu")
     assert kappa["value"] == pytest.approx(cohen_kappa_score(subject.labels, subject.predictions.labels))
     assert kappa["value"] - 0.1 < kappa["interval"]["low"] < kappa["value"] < kappa["interval"]["high"]

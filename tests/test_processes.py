@@ -132,7 +132,7 @@ class Odd:
 
 
 def measured(id: str = "odd.value", value: float = 0.5) -> auditkit.Measurement:
-    return auditkit.Measurement(id=id, value=value, unit="number", better="neither", count=1, source="here")
+    return auditkit.Measurement(id=id, value=value, unit="number", better="neither", count=1, definition="here")
 
 
 def leave() -> None:

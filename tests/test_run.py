@@ -93,6 +93,23 @@ def test_permuting_rows_and_renaming_groups_change_nothing() -> None:
     assert gap(data) == gap(shuffled) == gap(renamed)
 
 
+def test_a_number_names_its_definition_and_the_software_that_computed_it() -> None:
+    report = auditkit.audit(Scorer(), frame(), target="approved", sensitive=["group"])
+    parity = report.measurement("fairness.demographic_parity_difference", ("group",))
+    fisher = report.measurement("fairness.fisher_exact_p", ("group",))
+    assert parity is not None
+    assert fisher is not None
+    assert (parity.definition, parity.computed_by) == ("Fairlearn demographic_parity_difference", "auditkit")
+    assert fisher.computed_by == "SciPy"
+    assert all(one.computed_by for outcome in report.outcomes for one in outcome.measurements)
+
+
+def test_the_source_of_version_1_is_read_as_the_definition() -> None:
+    fields = {"id": "a.b", "unit": "number", "better": "lower", "count": 1, "value": 1.0}
+    read = auditkit.Measurement.model_validate({**fields, "source": "Fairlearn selection_rate"})
+    assert (read.definition, read.computed_by) == ("Fairlearn selection_rate", "")
+
+
 @dataclass(frozen=True)
 class Half:
     """An auditor that is installed nowhere."""
@@ -102,7 +119,7 @@ class Half:
     def audit(self, subject: auditkit.Subject) -> auditkit.Evidence:
         subject.progress(0.5, "half way")
         measurement = auditkit.Measurement(
-            id="half.value", value=0.5, unit="number", better="neither", count=len(subject.labels), source="here"
+            id="half.value", value=0.5, unit="number", better="neither", count=len(subject.labels), definition="here"
         )
         return auditkit.Evidence(measurements=[measurement])
 

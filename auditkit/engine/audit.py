@@ -306,7 +306,7 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> O
         return outcome(None, reason=lack.sentence, remedy=lack.remedy)
     subject.progress(0.0, "")
     try:
-        result = outcome(_evidence_of(name, auditor.audit(subject)))
+        result = outcome(_evidence_of(name, _package_of(auditor), auditor.audit(subject)))
         Outcome.model_validate_json(result.model_dump_json(exclude={"verdict"}))  # else the report could not be read
     except NotRun as why:
         result = outcome(None, reason=str(why) or "it gave no reason", remedy=why.remedy)
@@ -316,12 +316,19 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> O
     return result
 
 
-def _evidence_of(name: str, returned: object) -> Evidence:
-    """Return what an auditor returned if it is evidence, and of its own: what is neither must not read as a pass."""
+def _evidence_of(name: str, package: str, returned: object) -> Evidence:
+    """Return what an auditor returned if it is evidence, and of its own: what is neither must not read as a pass.
+
+    What does not say by which software it was computed is taken for computed by the auditor's own package.
+    """
     if not isinstance(returned, Evidence):
         raise TypeError(f"it returned {type(returned).__name__}, and must return Evidence")
     evidence = Evidence(
-        measurements=tuple(returned.measurements), exhibits=tuple(returned.exhibits), notes=tuple(returned.notes)
+        measurements=tuple(
+            one if one.computed_by else one.model_copy(update={"computed_by": package}) for one in returned.measurements
+        ),
+        exhibits=tuple(returned.exhibits),
+        notes=tuple(returned.notes),
     )
     if not (evidence.measurements or evidence.exhibits or evidence.notes):
         raise ValueError("it returned no evidence; an auditor that does not apply raises NotRun with the reason")
@@ -341,8 +348,12 @@ def _said(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
+def _package_of(auditor: object) -> str:
+    return type(auditor).__module__.partition(".")[0]
+
+
 def _version_of(auditor: object) -> str:
-    package = type(auditor).__module__.partition(".")[0]
+    package = _package_of(auditor)
     if auditor is None or isinstance(auditor, Unloadable) or package == "auditkit":
         return version("auditkit")
     distributions = packages_distributions().get(package, [])

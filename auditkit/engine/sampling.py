@@ -29,7 +29,9 @@ def groups_of(
     return [(name, part) for name, part in members if len(part) >= least]
 
 
-def sliced(name: str, by: tuple[str, ...], slices: Sequence[Slice], count: int, unit: Unit, source: str) -> Measurement:
+def sliced(
+    name: str, by: tuple[str, ...], slices: Sequence[Slice], count: int, unit: Unit, definition: str
+) -> Measurement:
     """Return a measurement of these slices; without any, the reason that no group is large enough."""
     return Measurement(
         id=f"explainability.{name}",
@@ -38,7 +40,7 @@ def sliced(name: str, by: tuple[str, ...], slices: Sequence[Slice], count: int, 
         better="neither",
         count=count,
         slices=tuple(slices),
-        source=source,
+        definition=definition,
         reason=None if slices else "no group has enough rows",
     )
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -91,14 +91,15 @@ class Slice(Record):
 
 
 class Measurement(Record):
-    """One number with its unit, direction, count, interval, slices and source; or no number and the reason why.
+    """One number with its unit, direction, count, interval, slices and definition; or no number and the reason why.
 
     `id` is `auditor.metric_in_full`, and never changes its meaning. `by` names the columns that the value
     is broken down by; each slice is then one group. For a gap between groups `compared` names the group with
     the lowest and the one with the highest value, and `compared_counts` their numbers of rows. `count` is the number
     of rows that the value rests on, of all groups.
     `replicates` are the values with one block of rows left out each, where they were computed: two models' on the
-    same rows are pairs (auditkit.stats.jackknife).
+    same rows are pairs (auditkit.stats.jackknife). `definition` says what the number is and by whom it is defined;
+    `computed_by` names the software that computed it, "" until the audit fills in the auditor's own package.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9_]+\.[a-z0-9_]+$")]
@@ -112,8 +113,18 @@ class Measurement(Record):
     compared: tuple[str, str] | None = None
     compared_counts: tuple[NonNegativeInt, NonNegativeInt] | None = None
     replicates: tuple[FiniteFloat, ...] = ()
-    source: Text
+    definition: Text
+    computed_by: str = ""
     reason: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, given: Any) -> Any:
+        """Read `source`, which stood for both in version 1 of results.json, as the definition."""
+        if isinstance(given, dict) and "source" in given:
+            given = {**given, "definition": given["source"]}
+            del given["source"]
+        return given
 
     @model_validator(mode="after")
     def _explained(self) -> Measurement:

@@ -271,7 +271,8 @@ def plugin_words(auditor: str) -> Words:
             f"The auditor '{auditor}' is not part of auditkit: another package added it, and what it asks is "
             "described there."
         ),
-        reading="Each measurement names its unit, its better direction and its source.",
+        reading="Each measurement names its unit, its better direction, its definition and the software that "
+        "computed it.",
         does_not_show=("auditkit has judged these numbers by the policy; it has not checked how they were computed.",),
         remedy="What its numbers ask for is described where this auditor comes from.",
     )

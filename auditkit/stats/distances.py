@@ -32,7 +32,7 @@ DISTANCES: dict[str, tuple[Callable[[Array, Array], float], str]] = {
         "scipy.stats.wasserstein_distance, largest over the pairs of groups",
     ),
 }
-"""The distances by name: the library's function of two samples, and the source."""
+"""The distances by name: the library's function of two samples, and the definition."""
 
 
 def distance_measurements(
@@ -61,7 +61,7 @@ def distance_measurements(
     replicated = _distance_replicates(samples, breakdown) if reason is None else {}
     slacks = _slacks(samples, level, seed) if reason is None else {}
     alike = _slacks(samples, level, seed, alike=True) if reason is None else {}
-    for name, (distance, source) in DISTANCES.items():
+    for name, (distance, definition) in DISTANCES.items():
         value = interval = compared = None
         if reason is None:
             pairs = [(i, j) for i in range(len(keys)) for j in range(i)]
@@ -94,7 +94,8 @@ def distance_measurements(
                 interval=interval,
                 compared=compared,
                 replicates=replicated.get(name, ()),
-                source=source,
+                definition=definition,
+                computed_by="SciPy",
                 reason=reason,
             )
         )
@@ -164,7 +165,7 @@ def mean_gap_measurement(
     breakdown: Breakdown,
     *,
     unit: Unit,
-    source: str,
+    definition: str,
     prefix: str = "fairness",
     level: float = 0.95,
 ) -> Measurement:
@@ -203,7 +204,7 @@ def mean_gap_measurement(
         interval=interval,
         compared=compared,
         replicates=_gap_replicates(statistic, labels, predictions, groups, breakdown.min_group) if paired else (),
-        source=source,
+        definition=definition,
         reason=reason,
     )
 

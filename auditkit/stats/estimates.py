@@ -59,7 +59,7 @@ def measure(
     *,
     unit: Unit,
     better: Better,
-    source: str,
+    definition: str,
     replicated: bool = True,
 ) -> Measurement:
     """Return the measurement `id`: the statistic of all rows, or of each group that is not suppressed.
@@ -76,7 +76,7 @@ def measure(
             count=len(labels),
             interval=interval_of(whole.bounds[0], level) if whole.bounds else None,
             replicates=_replicates(statistic, labels, predictions) if replicated else (),
-            source=source,
+            definition=definition,
             reason=whole.reason,
         )
     slices = _slices(statistic, labels, predictions, breakdown, level, replicated)
@@ -87,7 +87,7 @@ def measure(
         better=better,
         count=sum(part.count for part in slices),
         slices=tuple(slices),
-        source=source,
+        definition=definition,
         reason=None if slices else too_small(breakdown.min_group),
     )
 

@@ -192,12 +192,12 @@ def _measurement(
         interval=interval,
         compared=None if worst is None else worst.compared,
         compared_counts=None if worst is None else worst.compared_counts,
-        source=_source(id.partition(".")[2], spreads),
+        definition=_definition(id.partition(".")[2], spreads),
         reason=reason,
     )
 
 
-def _source(gap: str, spreads: list[_Spread]) -> str:
+def _definition(gap: str, spreads: list[_Spread]) -> str:
     if gap.startswith(("predictive_parity", "accuracy")):
-        return f"Fairlearn MetricFrame.{gap.rpartition('_')[2]}() of {rate(spreads[0].rate).source}"
+        return f"Fairlearn MetricFrame.{gap.rpartition('_')[2]}() of {rate(spreads[0].rate).definition}"
     return f"Fairlearn {gap}" + (" (agg worst_case)" if len(spreads) > 1 else "")

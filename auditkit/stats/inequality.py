@@ -95,7 +95,7 @@ def inequality_measurements(
                     better="lower",
                     count=int(table.sum()),
                     interval=found[part][1] if found else None,
-                    source=SOURCES[name],
+                    definition=SOURCES[name],
                     reason=reason,
                 )
             )
@@ -135,7 +135,7 @@ def _total(name: str, table: NDArray[np.int64], prefix: str, level: float) -> Me
         better="lower",
         count=rows,
         interval=interval,
-        source=SOURCES[name],
+        definition=SOURCES[name],
         reason=reason,
     )
 

@@ -23,16 +23,16 @@ class Quality:
 
     `of` says what it is made of beside the labels: decisions, probabilities, or only the order of those. `needs` says
     of which labels a group must have `min_group` rows: of `each`, of the positive one, or of no certain one.
-    `source_of_several` stands for `source` with more than two classes.
+    `definition_of_several` stands for `definition` with more than two classes.
     """
 
     statistic: Callable[..., Estimate]
     of: Literal["decisions", "order", "probabilities"]
     unit: Unit
     better: Better
-    source: str
+    definition: str
     needs: Literal["each", "positive", ""] = ""
-    source_of_several: str = ""
+    definition_of_several: str = ""
     replicated: bool = True
 
 
@@ -62,7 +62,7 @@ QUALITIES: dict[str, Quality] = {
         "higher",
         "scikit-learn roc_auc_score",
         needs="each",
-        source_of_several="scikit-learn roc_auc_score (ovr, macro)",
+        definition_of_several="scikit-learn roc_auc_score (ovr, macro)",
     ),
     "average_precision": Quality(
         scores.average_precision,
@@ -86,7 +86,7 @@ QUALITIES: dict[str, Quality] = {
         "rate_difference",
         "lower",
         _CALIBRATION_ERROR.format("positive"),
-        source_of_several=_CALIBRATION_ERROR.format("most probable"),
+        definition_of_several=_CALIBRATION_ERROR.format("most probable"),
     ),
     "calibration_slope": Quality(
         scores.calibration_slope,
@@ -155,7 +155,9 @@ def quality_measurement(
         level,
         unit=quality.unit,
         better=quality.better,
-        source=quality.source_of_several if quality.source_of_several and class_count > 2 else quality.source,
+        definition=quality.definition_of_several
+        if quality.definition_of_several and class_count > 2
+        else quality.definition,
         replicated=quality.replicated,
     )
 

@@ -20,7 +20,7 @@ class Rate:
     successes: tuple[tuple[int, int], tuple[int, int]]
     trials: tuple[tuple[int, int], tuple[int, int]]
     better: Better
-    source: str
+    definition: str
     needed: str
 
 
@@ -91,9 +91,9 @@ def successes_and_trials(table: NDArray[np.int64], name: str) -> tuple[NDArray[n
     Raises:
         InputError: an unknown rate, or one of two classes asked of another number of them.
     """
-    definition = rate(name)
+    chosen = rate(name)
     if table.shape[-1] == 2:
-        successes, trials = np.array(definition.successes), np.array(definition.trials)
+        successes, trials = np.array(chosen.successes), np.array(chosen.trials)
     elif name == "accuracy":
         successes, trials = np.eye(table.shape[-1], dtype=np.int64), np.ones(table.shape[-2:], dtype=np.int64)
     else:
@@ -115,16 +115,16 @@ def overall_rate(counts: Counts, name: str, prefix: str, *, level: float = 0.95)
     """Return a rate over all rows, with its interval, as the measurement `prefix.name`."""
     table = counts.total()
     successes, trials = successes_and_trials(table, name)
-    definition = rate(name)
-    undefined = _reason(definition, "no rows") if trials == 0 else None
+    chosen = rate(name)
+    undefined = _reason(chosen, "no rows") if trials == 0 else None
     return Measurement(
         id=f"{prefix}.{name}",
         value=None if undefined else point(table, name),
         unit="rate",
-        better=definition.better,
+        better=chosen.better,
         count=int(trials),
         interval=None if undefined else rate_intervals(successes, trials, level)[0],
-        source=definition.source,
+        definition=chosen.definition,
         reason=undefined,
     )
 
@@ -138,7 +138,7 @@ def rate_measurement(
     at once. A group with fewer than `min_group` of the rows that the rate is a part of has no value, and says why.
     Groups that `suppressed` hides are left out; `suppression_note` says so.
     """
-    definition = rate(name)
+    chosen = rate(name)
     shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
     table = counts.table[shown]
     successes, trials = successes_and_trials(table, name)
@@ -155,16 +155,16 @@ def rate_measurement(
             slices.append(Slice(name=key, value=value, count=int(trials[position]), **intervals))
         else:
             rows = f"fewer than {min_group} rows" if trials[position] else "no rows"
-            reason = _reason(definition, rows, "in this group")
+            reason = _reason(chosen, rows, "in this group")
             slices.append(Slice(name=key, value=None, count=int(trials[position]), reason=reason))
     return Measurement(
         id=f"{prefix}.{name}",
         by=counts.columns,
         unit="rate",
-        better=definition.better,
+        better=chosen.better,
         count=int(trials.sum()),
         slices=tuple(slices),
-        source=definition.source,
+        definition=chosen.definition,
         reason=None if slices else too_small(min_group),
     )
 
@@ -194,5 +194,5 @@ def rate_intervals(
     ]
 
 
-def _reason(definition: Rate, rows: str, where: str = "") -> str:
-    return " ".join(filter(None, (rows, f"with {definition.needed}" if definition.needed else "", where)))
+def _reason(chosen: Rate, rows: str, where: str = "") -> str:
+    return " ".join(filter(None, (rows, f"with {chosen.needed}" if chosen.needed else "", where)))

@@ -87,8 +87,8 @@ def gap_measurements(
                 )
             )
         columns = (*first_part.columns, axis)
-        source = f"{first.source}, {against}"
-        measurements.append(_measurement(first, columns, first_part, source, slices=tuple(slices)))
+        definition = f"{first.definition}, {against}"
+        measurements.append(_measurement(first, columns, first_part, definition, slices=tuple(slices)))
         known = [
             (found.value, found.simultaneous_interval)
             for found in slices
@@ -96,7 +96,7 @@ def gap_measurements(
         ]
         if not known:
             reason = f"it is undefined for every {axis}: {slices[0].reason}"
-            measurements.append(_measurement(first, first_part.columns, first_part, source, reason=reason))
+            measurements.append(_measurement(first, first_part.columns, first_part, definition, reason=reason))
             continue
         low, high = (float(np.mean([end for _, end in ends])) for ends in _ends(known))
         blocks = [found.replicates for found in slices if found.value is not None]
@@ -107,7 +107,7 @@ def gap_measurements(
                 first,
                 first_part.columns,
                 first_part,
-                f"{first.source}, mean over {len(known)} of {len(parts)} {mean_of}",
+                f"{first.definition}, mean over {len(known)} of {len(parts)} {mean_of}",
                 value=float(np.mean([value for value, _ in known])),
                 interval=Interval(low=low, high=high, level=level, method=method),
                 replicates=tuple(float(value) for value in np.mean(blocks, axis=0)) if paired else (),
@@ -137,7 +137,7 @@ def _measurement(
     like: Measurement,
     columns: tuple[str, ...],
     counts: Counts,
-    source: str,
+    definition: str,
     *,
     value: float | None = None,
     interval: Interval | None = None,
@@ -155,6 +155,6 @@ def _measurement(
         interval=interval,
         replicates=replicates,
         slices=slices,
-        source=source,
+        definition=definition,
         reason=reason,
     )

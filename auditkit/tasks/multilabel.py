@@ -73,15 +73,15 @@ def mean_measurement(
     ]
     first = parts[0]
     together = list(zip(*(part.slices for part in parts), strict=True))
-    source = f"{first.source}, mean over {len(names)} labels"
+    definition = f"{first.definition}, mean over {len(names)} labels"
     if breakdown.codes is None:
-        return first.model_copy(update={**_mean(parts, names, level), "source": source})
+        return first.model_copy(update={**_mean(parts, names, level), "definition": definition})
     slices = []
     for ones in together:
         wide = [part.simultaneous_interval for part in ones]
         more = {"simultaneous_interval": _mean_interval(wide, level)}
         slices.append(ones[0].model_copy(update={**more, **_mean(ones, names, level)}))
-    return first.model_copy(update={"slices": tuple(slices), "source": source})
+    return first.model_copy(update={"slices": tuple(slices), "definition": definition})
 
 
 def row_measurements(
@@ -99,12 +99,12 @@ def row_measurements(
             **_complement(right),
             "id": "performance.hamming_loss",
             "better": "lower",
-            "source": "scikit-learn hamming_loss",
+            "definition": "scikit-learn hamming_loss",
             "slices": tuple(part.model_copy(update=_complement(part)) for part in right.slices),
         }
     )
-    source = "scikit-learn accuracy_score of several labels: all must be right"
-    return [exact.model_copy(update={"id": "performance.exact_match_rate", "source": source}), wrong]
+    definition = "scikit-learn accuracy_score of several labels: all must be right"
+    return [exact.model_copy(update={"id": "performance.exact_match_rate", "definition": definition}), wrong]
 
 
 def _of_one_label(name: str, given: NDArray[Any]) -> NDArray[Any]:

@@ -29,7 +29,7 @@ class Number:
 
     statistic: Statistic
     better: Better
-    source: str
+    definition: str
     fewest_rows: int = 20
 
 
@@ -114,7 +114,7 @@ def regression_measurement(
         level,
         unit="number",
         better=NUMBERS[name].better,
-        source=NUMBERS[name].source,
+        definition=NUMBERS[name].definition,
     )
 
 
@@ -142,7 +142,7 @@ def regression_gap(
         predictions,
         breakdown,
         unit="number",
-        source=f"highest minus lowest {name.replace('_', ' ')} of a group",
+        definition=f"highest minus lowest {name.replace('_', ' ')} of a group",
         prefix=prefix,
         level=level,
     )

@@ -98,7 +98,7 @@ def test_the_default_policy_is_no_threshold_fixed_beforehand(census: Report) -> 
 
 def test_a_measurement_without_a_value_is_no_evidence() -> None:
     empty = Measurement(
-        id="performance.accuracy", unit="rate", better="higher", count=0, source="x", reason="one class only"
+        id="performance.accuracy", unit="rate", better="higher", count=0, definition="x", reason="one class only"
     )
     report = build_report(outcomes=(Outcome(auditor="performance", version="1", measurements=(empty,)),))
     assert state(assess(report, load_framework("eu-ai-act")), "Art. 13(3)(b)(ii)-(vii)", "Accuracy") == (
@@ -145,7 +145,7 @@ def selection(by: tuple[str, ...], slices: dict[str, tuple[int, int]]) -> Measur
     parts = tuple(Slice(name=name, value=selected / n, count=n) for name, (selected, n) in slices.items())
     total = sum(n for _, n in slices.values())
     return Measurement(
-        id="fairness.selection_rate", by=by, unit="rate", better="neither", count=total, source="x", slices=parts
+        id="fairness.selection_rate", by=by, unit="rate", better="neither", count=total, definition="x", slices=parts
     )
 
 

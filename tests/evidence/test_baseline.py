@@ -21,7 +21,7 @@ def rate(successes: int, trials: int, *, better: Better = "higher", **more: obje
         "unit": "rate",
         "better": better,
         "count": trials,
-        "source": "by hand",
+        "definition": "by hand",
         "value": successes / trials,
         "interval": Interval(low=low, high=high, level=0.95, method="Wilson"),
     }

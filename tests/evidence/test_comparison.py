@@ -27,7 +27,7 @@ def rate(successes: int, count: int, level: float = 0.95, **changes: Any) -> Mea
         "better": "higher",
         "count": count,
         "interval": Interval(low=low, high=high, level=level, method="Wilson"),
-        "source": "a test",
+        "definition": "a test",
     }
     return Measurement(**{**fields, **changes})
 

@@ -29,7 +29,7 @@ def measured(low: float, high: float, **more: object) -> Measurement:
         "unit": "rate",
         "better": "lower",
         "count": 1000,
-        "source": "by hand",
+        "definition": "by hand",
         "value": (low + high) / 2,
         "interval": interval(low, high),
     }

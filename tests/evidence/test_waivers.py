@@ -36,7 +36,13 @@ def interval(low: float, high: float) -> Interval:
 def finding(verdict: Verdict = "fail", *, regression: bool = False) -> Finding:
     part = Slice(name="Female", value=0.2, count=100, interval=interval(0.15, 0.25))
     measurement = Measurement(
-        id="fairness.selection_rate", by=("sex",), unit="rate", better="lower", count=100, slices=(part,), source="x"
+        id="fairness.selection_rate",
+        by=("sex",),
+        unit="rate",
+        better="lower",
+        count=100,
+        slices=(part,),
+        definition="x",
     )
     limit = Limit(measurement=measurement.id, by="*", at_most=0.1, rationale="r")
     (judged,) = judge(limit, [measurement])

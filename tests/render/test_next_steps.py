@@ -27,7 +27,7 @@ def limit(measurement: str = GAP, **more: object) -> Limit:
 def measured(value: float, by: tuple[str, ...] = ("sex",), half: float = 0.01, id: str = GAP) -> Measurement:
     interval = Interval(low=value - half, high=value + half, level=0.95, method="m")
     return Measurement(
-        id=id, by=by, value=value, unit="rate_difference", better="lower", count=9, interval=interval, source="s"
+        id=id, by=by, value=value, unit="rate_difference", better="lower", count=9, interval=interval, definition="s"
     )
 
 

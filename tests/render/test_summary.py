@@ -19,7 +19,9 @@ def limit(**more: object) -> Limit:
 
 def measured(value: float, half: float = 0.01) -> Measurement:
     interval = Interval(low=value - half, high=value + half, level=0.95, method="m")
-    return Measurement(id="a.gap", value=value, unit="rate", better="lower", count=100, interval=interval, source="s")
+    return Measurement(
+        id="a.gap", value=value, unit="rate", better="lower", count=100, interval=interval, definition="s"
+    )
 
 
 def with_limits(build: Build, judgements: list[tuple[Limit, Measurement | None]]) -> Report:

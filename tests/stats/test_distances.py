@@ -101,7 +101,7 @@ def calibration_gap(labels, positive, breakdown):
         np.column_stack([1 - positive, positive]),
         breakdown,
         unit="rate_difference",
-        source="",
+        definition="",
     )
 
 

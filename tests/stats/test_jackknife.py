@@ -112,7 +112,7 @@ def calibration_gap(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray) 
         probabilities(scores),
         Breakdown(("g",), GROUPS, groups),
         unit="rate_difference",
-        source="test",
+        definition="test",
     )
 
 

@@ -176,7 +176,7 @@ def test_log_loss_is_clipped_like_scikit_learn():
     found = measured("log_loss", labels, probabilities)
     assert found.value == pytest.approx(sklearn.metrics.log_loss(labels, probabilities), rel=1e-12)
     assert found.value == pytest.approx((2 * 36.04365338911715 - np.log(0.8)) / 4)
-    assert "clipped" in found.source
+    assert "clipped" in found.definition
 
 
 def test_half_is_positive():

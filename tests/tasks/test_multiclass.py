@@ -96,7 +96,7 @@ def test_a_class_that_no_group_has_is_left_out_of_the_mean():
     assert "a positive label" in parts[2].reason
     macro = found["fairness.equal_opportunity_difference", ("g",)]
     assert macro.value == pytest.approx((parts[0].value + parts[1].value) / 2)
-    assert "mean over 2 of 3 classes" in macro.source
+    assert "mean over 2 of 3 classes" in macro.definition
 
 
 def test_gaps_carry_the_values_without_the_block_and_their_mean():

@@ -126,7 +126,7 @@ def test_rates_and_gaps_of_each_label_are_fairlearns():
         values = [oracle(labels[:, place], decisions[:, place], sensitive_features=codes) for place in range(3)]
         assert [part.value for part in gaps[name, ("g", "label")].slices] == values
         assert gaps[name, ("g",)].value == pytest.approx(np.mean(values))
-        assert gaps[name, ("g",)].source.endswith("mean over 3 of 3 labels")
+        assert gaps[name, ("g",)].definition.endswith("mean over 3 of 3 labels")
     frames = [
         MetricFrame(
             metrics=sklearn_metrics.accuracy_score,

@@ -181,7 +181,7 @@ def _exact(id: str, value: float, unit: Unit, better: Better, count: int, level:
         better=better,
         count=count,
         interval=Interval(low=value, high=value, level=level, method="exact: all of these rows were counted"),
-        source="a count over the audited rows",
+        definition="a count over the audited rows",
     )
 
 
@@ -205,11 +205,11 @@ def _shared(subject: Subject, columns: Sequence[str]) -> Measurement:
     card = subject.opened.card if subject.opened is not None else None
     if card is not None and subject.data.sha256 and card.training.get("sha256") == subject.data.sha256:
         measured = _exact(id, 1.0, "rate", "lower", row_count, level)
-        return measured.model_copy(update={"source": "the sha256 of the data is that of the model's training data"})
+        return measured.model_copy(update={"definition": "the sha256 of the data is that of the model's training data"})
     if subject.training is None:
         reason = "no training data; pass --train-dataset FILE"
         return Measurement(
-            id=id, unit="rate", better="lower", count=row_count, source="rows compared by value", reason=reason
+            id=id, unit="rate", better="lower", count=row_count, definition="rows compared by value", reason=reason
         )
     common = [name for name in columns if name in subject.training.frame.columns]
     theirs = np.unique(row_hashes(subject.training.frame, common))
@@ -217,7 +217,7 @@ def _shared(subject: Subject, columns: Sequence[str]) -> Measurement:
     places = np.minimum(np.searchsorted(theirs, mine), len(theirs) - 1)
     found = int((theirs[places] == mine).sum())
     measured = _exact(id, found / row_count, "rate", "lower", row_count, level)
-    return measured.model_copy(update={"source": f"rows with the same values in all {len(common)} common columns"})
+    return measured.model_copy(update={"definition": f"rows with the same values in all {len(common)} common columns"})
 
 
 def _glance(

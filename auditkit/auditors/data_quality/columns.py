@@ -95,7 +95,7 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
         better="neither",
         count=len(labels),
         slices=tuple(slices),
-        source=ranks if regression else shares,
+        definition=ranks if regression else shares,
     )
 
 
@@ -157,7 +157,7 @@ def drift_measurement(drifts: Mapping[str, Drift], subject: Subject) -> Measurem
         better="lower",
         count=len(subject.labels),
         slices=tuple(slices),
-        source="Kolmogorov-Smirnov distance of numbers and dates, total variation of categories",
+        definition="Kolmogorov-Smirnov distance of numbers and dates, total variation of categories",
         reason=None if slices else "no training data to compare with; pass --train-dataset FILE",
     )
 

@@ -64,7 +64,7 @@ def missing_rates(missing: Mapping[str, NDArray[np.bool_]], level: float) -> Mea
         rows,
         level,
         better="lower",
-        source="a count over the audited rows",
+        definition="a count over the audited rows",
         reason="nothing is missing in any column",
     )
 
@@ -94,7 +94,7 @@ def missing_by_group(subject: Subject, missing: Mapping[str, NDArray[np.bool_]])
                     np.array(rows),
                     subject.conf_level,
                     better="lower",
-                    source="a count over the audited rows",
+                    definition="a count over the audited rows",
                     reason="",
                 )
             )
@@ -112,8 +112,10 @@ def class_shares(subject: Subject) -> Measurement:
     classes = subject.schema.classes
     counts = np.bincount(subject.labels, minlength=len(classes))
     rows = np.full(len(classes), len(subject.labels))
-    source = "a count over the audited rows"
-    return _sliced("data.class_share", ("class",), classes, counts, rows, subject.conf_level, source=source, reason="")
+    definition = "a count over the audited rows"
+    return _sliced(
+        "data.class_share", ("class",), classes, counts, rows, subject.conf_level, definition=definition, reason=""
+    )
 
 
 def group_shares(
@@ -128,7 +130,7 @@ def group_shares(
         sizes[kept],
         np.full(len(kept), sizes.sum()),
         subject.conf_level,
-        source="a count over the audited rows",
+        definition="a count over the audited rows",
         reason=too_small(subject.min_group),
     )
 
@@ -153,7 +155,7 @@ def shares_against(
         counts,
         np.full(len(stated), rows),
         subject.conf_level,
-        source="the stated reference population",
+        definition="the stated reference population",
         reason=too_small(subject.min_group),
     )
     slices = [
@@ -184,7 +186,7 @@ def _sliced(
     level: float,
     *,
     better: Better = "neither",
-    source: str,
+    definition: str,
     reason: str,
 ) -> Measurement:
     """Return rates of parts of the rows as one measurement, each with its own and a simultaneous interval."""
@@ -204,6 +206,6 @@ def _sliced(
         better=better,
         count=int(trials.max()) if len(trials) else 0,
         slices=tuple(slices),
-        source=source,
+        definition=definition,
         reason=None if slices else reason,
     )

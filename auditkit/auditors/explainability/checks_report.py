@@ -23,7 +23,7 @@ class Check:
     holds: bool
 
 
-def mean_check(name: str, rows: Floats, better: str, bound: float, source: str, level: float) -> Check:
+def mean_check(name: str, rows: Floats, better: str, bound: float, definition: str, level: float) -> Check:
     """Return the check that the mean over rows, (rows,), is `better` than `bound` with its whole interval."""
     known = rows[np.isfinite(rows)]
     higher = better == "higher"
@@ -34,7 +34,7 @@ def mean_check(name: str, rows: Floats, better: str, bound: float, source: str, 
             unit="number",
             better="higher" if higher else "lower",
             count=len(known),
-            source=source,
+            definition=definition,
             reason="the attributions of every row are all alike",
         )
         return Check(measurement, needs, holds=False)
@@ -47,7 +47,7 @@ def mean_check(name: str, rows: Floats, better: str, bound: float, source: str, 
         count=len(known),
         interval=Interval(low=low, high=high, level=level, method="Student's t over rows"),
         replicates=replicates(lambda chosen: float(rows[chosen].mean()), len(rows)) if len(known) == len(rows) else (),
-        source=source,
+        definition=definition,
     )
     return Check(measurement, needs, holds=low > bound if higher else high <= bound)
 
@@ -62,7 +62,7 @@ def failed_checks(found: Sequence[Check], row_count: int, level: float) -> Measu
         better="lower",
         count=row_count,
         interval=Interval(low=failed, high=failed, level=level, method="exact: a count of checks"),
-        source=f"{len(found)} trust checks, each held to its bound",
+        definition=f"{len(found)} trust checks, each held to its bound",
     )
 
 
@@ -72,7 +72,7 @@ def checks_table(found: Sequence[Check]) -> Table:
     for check in found:
         measurement = check.measurement
         name = measurement.id.partition(".")[2].replace("_", " ").capitalize()
-        rows.append((name, measurement.value, check.needs, "holds" if check.holds else "fails", measurement.source))
+        rows.append((name, measurement.value, check.needs, "holds" if check.holds else "fails", measurement.definition))
     return Table(
         title="Does this explanation deserve belief?",
         note="A check holds where its whole interval does; one that fails makes the explanation not trustworthy.",
@@ -81,13 +81,15 @@ def checks_table(found: Sequence[Check]) -> Table:
             Column(name="value", unit="number"),
             Column(name="must be"),
             Column(name="result"),
-            Column(name="source"),
+            Column(name="definition"),
         ),
         rows=tuple(rows),
     )
 
 
-def ratio_measurement(name: str, numerators: Floats, denominators: Floats, source: str, level: float) -> Measurement:
+def ratio_measurement(
+    name: str, numerators: Floats, denominators: Floats, definition: str, level: float
+) -> Measurement:
     """Return the mean of absolute numerators over the mean of denominators, (rows,) each; lower is better."""
     value, low, high = ratio_of_means(numerators[:, None], denominators, level=level)
     return Measurement(
@@ -98,13 +100,13 @@ def ratio_measurement(name: str, numerators: Floats, denominators: Floats, sourc
         count=len(numerators),
         interval=ratio_interval(low[0], high[0], level, most=np.inf),
         replicates=ratio_replicates(numerators, denominators),
-        source=source,
+        definition=definition,
     )
 
 
-def completeness_check(missed: Floats, change: Floats, source: str, level: float) -> Check:
+def completeness_check(missed: Floats, change: Floats, definition: str, level: float) -> Check:
     """Return the check that attributions sum to the change of the decision: `missed` is their sum minus it, (rows,)."""
-    measurement = ratio_measurement("completeness_error", np.abs(missed), np.abs(change), source, level)
+    measurement = ratio_measurement("completeness_error", np.abs(missed), np.abs(change), definition, level)
     return Check(measurement, "at most 0.05", (measurement.value or 0.0) <= 0.05)
 
 

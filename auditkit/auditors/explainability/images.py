@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
-from auditkit.auditors.explainability.methods import METHODS, choose_method
+from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
 from auditkit.auditors.explainability.methods_image import attribute_pixels, squares, sum_over, without_squares
 from auditkit.auditors.explainability.segments import Parts
 from auditkit.auditors.explainability.segments_report import (
@@ -103,7 +103,7 @@ def explain_images(
         elsewhere if method == "integrated_gradients" else None,
     )
     size = np.abs(pixels)
-    regions = _region_shares(size, METHODS[method].source, level=subject.conf_level)
+    regions = _region_shares(size, METHODS[method].reference, level=subject.conf_level)
     exhibits: list[Exhibit] = [
         _class_maps(subject, images, size, parts.predicted, stamp(found)),
         SliceChart(
@@ -128,8 +128,7 @@ def explain_images(
     exhibits.append(settings(subject, "images", len(rows), facts))
     return Evidence(
         measurements=[
-            regions,
-            *(check.measurement for check in found),
+            *credited([regions, *(check.measurement for check in found)], method, "image"),
             failed_checks(found, len(rows), subject.conf_level),
         ],
         exhibits=exhibits,
@@ -156,11 +155,11 @@ def _first(regions: Measurement) -> str:
     )
 
 
-def _region_shares(size: Floats, source: str, *, level: float) -> Measurement:
+def _region_shares(size: Floats, definition: str, *, level: float) -> Measurement:
     """Return `explainability.region_attribution_share`: the absolute attribution in each ninth of the image."""
     by_region = sum_over(size, squares(size.shape[1], size.shape[2], 3))
     slices = ratio_slices(REGIONS, by_region, by_region.sum(axis=1), level=level, what="regions")
-    return sliced("region_attribution_share", ("region",), slices, len(size), "share", source)
+    return sliced("region_attribution_share", ("region",), slices, len(size), "share", definition)
 
 
 def _class_maps(

@@ -11,6 +11,7 @@ from torch import nn
 
 from auditkit.auditors.explainability.shapley import MOST_COLUMNS
 from auditkit.errors import InputError, NotRun, closest
+from auditkit.evidence.measurement import Measurement
 from auditkit.models.formats.exported import ExportedNetwork
 
 Kind = Literal["table", "image", "text"]
@@ -19,18 +20,20 @@ Reads = Literal["outputs", "gradients", "layers"]
 
 @dataclass(frozen=True)
 class Method:
-    """One method: its name in words, the kinds of input it is for, what it reads of a model, and its source.
+    """One method: its name in words, the kinds of input it is for, what it reads of a model, and its reference.
 
-    `layer` is the kind of layer that it cannot do without. The attributions of a `complete` method sum to the change
+    `layer` is the kind of layer that it cannot do without; `by_captum` the kinds of input for which Captum computes it,
+    of others auditkit does. The attributions of a `complete` method sum to the change
     of what is explained; a method that is no `explanation` is shown, and stamped so.
     """
 
     title: str
     kinds: tuple[Kind, ...]
     reads: Reads
-    source: str
+    reference: str
     layer: type[nn.Module] | None = None
     complete: bool = False
+    by_captum: tuple[Kind, ...] = ()
     explanation: bool = True
 
 
@@ -41,6 +44,7 @@ METHODS: dict[str, Method] = {
         "gradients",
         "Sundararajan et al. 2017, arXiv:1703.01365",
         complete=True,
+        by_captum=("image",),
     ),
     "layer_integrated_gradients": Method(
         "layer integrated gradients on the embeddings",
@@ -49,8 +53,16 @@ METHODS: dict[str, Method] = {
         "Sundararajan et al. 2017, arXiv:1703.01365",
         layer=nn.Embedding,
         complete=True,
+        by_captum=("text",),
     ),
-    "deep_lift": Method("DeepLift", ("table",), "layers", "Shrikumar et al. 2017, arXiv:1704.02685", complete=True),
+    "deep_lift": Method(
+        "DeepLift",
+        ("table",),
+        "layers",
+        "Shrikumar et al. 2017, arXiv:1704.02685",
+        complete=True,
+        by_captum=("table",),
+    ),
     "gradient_shap": Method(
         "gradient SHAP", ("table",), "gradients", "Erion et al. 2021, arXiv:1906.10670", complete=True
     ),
@@ -59,8 +71,17 @@ METHODS: dict[str, Method] = {
     "kernel_shap": Method("Kernel SHAP", ("table",), "outputs", "Lundberg & Lee 2017, arXiv:1705.07874", complete=True),
     "shapley": Method("exact Shapley values", ("table",), "outputs", "Shapley 1953", complete=True),
     "occlusion": Method("occlusion", ("image", "text"), "outputs", "Zeiler & Fergus 2014, arXiv:1311.2901"),
-    "saliency": Method("saliency", ("image",), "gradients", "Simonyan et al. 2014, arXiv:1312.6034"),
-    "grad_cam": Method("Grad-CAM", ("image",), "layers", "Selvaraju et al. 2017, arXiv:1610.02391", layer=nn.Conv2d),
+    "saliency": Method(
+        "saliency", ("image",), "gradients", "Simonyan et al. 2014, arXiv:1312.6034", by_captum=("image",)
+    ),
+    "grad_cam": Method(
+        "Grad-CAM",
+        ("image",),
+        "layers",
+        "Selvaraju et al. 2017, arXiv:1610.02391",
+        layer=nn.Conv2d,
+        by_captum=("image",),
+    ),
     "attention": Method(
         "attention weights", ("text",), "layers", "Jain & Wallace 2019, arXiv:1902.10186", explanation=False
     ),
@@ -81,6 +102,13 @@ NOT_OFFERED: dict[str, str] = {
     "input_x_gradient": "it is integrated_gradients with a single step, which is not complete",
 }
 """Methods that Captum has and auditkit does not, and why."""
+
+
+def credited(measurements: Sequence[Measurement], name: str, kind: Kind) -> list[Measurement]:
+    """Return measurements of a method's attributions that say so where Captum computed these."""
+    if kind not in METHODS[name].by_captum:
+        return list(measurements)
+    return [one.model_copy(update={"computed_by": "Captum and auditkit"}) for one in measurements]
 
 
 def check_name(name: str) -> None:

@@ -59,9 +59,9 @@ class Attributed:
         return np.abs(self.by_column)
 
     @property
-    def source(self) -> str:
+    def definition(self) -> str:
         """What the method is, for the measurements made of it."""
-        return f"{METHODS[self.method].title} ({METHODS[self.method].source})"
+        return f"{METHODS[self.method].title} ({METHODS[self.method].reference})"
 
     def again(self, explained: Explained) -> Floats:
         """Return the attributions of the same method, settings and seed for other rows, or another decision."""

@@ -46,7 +46,7 @@ def sensitive_shares(subject: Subject, given: Attributed) -> Evidence:
     if not sensitive:
         return Evidence(measurements=measurements)
     measurements.append(
-        sliced("proxy_attribution_share", ("sensitive_column",), slices, len(given.size), "share", given.source)
+        sliced("proxy_attribution_share", ("sensitive_column",), slices, len(given.size), "share", given.definition)
     )
     share = dict(zip(columns, given.size.mean(axis=0) / given.size.mean(axis=0).sum(), strict=True))
     notes = []
@@ -115,7 +115,7 @@ def _total(given: Attributed, name: str, chosen: set[str], what: str, level: flo
         count=len(given.size),
         interval=interval,
         replicates=paired,
-        source=given.source,
+        definition=given.definition,
         reason=reason,
     )
 

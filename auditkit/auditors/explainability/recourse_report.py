@@ -38,7 +38,7 @@ def adverse_decisions(
     slices = rate_slices(dict(zip(given.columns, reasons.T, strict=True)), level)
     slices.sort(key=lambda part: -(part.value or 0.0))
     rate = sliced(
-        "principal_reason_rate", ("column",), slices, len(adverse), "rate", f"{REASONS} {given.source.lower()}"
+        "principal_reason_rate", ("column",), slices, len(adverse), "rate", f"{REASONS} {given.definition.lower()}"
     )
     chart = SliceChart(
         title=f"Principal reasons for not being predicted {positive}",
@@ -75,7 +75,7 @@ def _recourse(
             better="higher",
             count=overall.count,
             interval=overall.interval,
-            source=RECOURSE,
+            definition=RECOURSE,
         )
     ]
     exhibits: list[Exhibit] = [_turning_columns(found, changeable), _settings(subject, changeable, len(sample))]

@@ -93,7 +93,7 @@ def trust_checks(
     found = []
     if METHODS[method].complete:
         missed, change = attributions.sum(axis=1) - parts.change(), parts.change()
-        found.append(completeness_check(missed, change, METHODS[method].source, level))
+        found.append(completeness_check(missed, change, METHODS[method].reference, level))
     found += [
         mean_check(
             "infidelity",
@@ -126,21 +126,21 @@ def trust_checks(
     if second is not None:
         other = attribute(second, part)
         alike = agreement(given, np.abs(other) if method in UNSIGNED else other)
-        source = f"cosine with {METHODS[second].title} ({METHODS[second].source})"
-        found.append(mean_check("method_agreement", alike, "higher", 0.6, source, level))
+        definition = f"cosine with {METHODS[second].title} ({METHODS[second].reference})"
+        found.append(mean_check("method_agreement", alike, "higher", 0.6, definition, level))
     if elsewhere is not None:
         fewer = np.arange(min(FEWER_ROWS, len(few)))
         stability = agreement(given[fewer], elsewhere(part.take(fewer)))
-        source = "in-house: cosine with the same method and the mean over other baselines, drawn from the data"
-        found.append(mean_check("stability", stability, "higher", 0.6, source, level))
+        definition = "in-house: cosine with the same method and the mean over other baselines, drawn from the data"
+        found.append(mean_check("stability", stability, "higher", 0.6, definition, level))
     by_layer = []
     for name, network in checks.randomised_layers(parts.decision.network, seed=seed):
         shuffled = attribute(method, least.of_network(network))
         by_layer.append((name, float(np.nan_to_num(rank_correlations(least_given, shuffled, least.counts)).mean())))
     if by_layer:
         correlations = rank_correlations(given, attribute(method, part.of_network(network)), part.counts)
-        source = "Adebayo et al. 2018, arXiv:1810.03292; all layers randomised; signed, over parts"
-        found.append(mean_check("randomised_weights_correlation", correlations, "lower", 0.8, source, level))
+        definition = "Adebayo et al. 2018, arXiv:1810.03292; all layers randomised; signed, over parts"
+        found.append(mean_check("randomised_weights_correlation", correlations, "lower", 0.8, definition, level))
     return found, layers_table(by_layer, len(fewest))
 
 

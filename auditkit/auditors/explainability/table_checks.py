@@ -40,7 +40,7 @@ def trust_checks(
     found = []
     if METHODS[given.method].complete:
         missed = by_column.sum(axis=1) - expected_change(given)
-        found.append(completeness_check(missed, explained.change(), given.source, level))
+        found.append(completeness_check(missed, explained.change(), given.definition, level))
     found += [
         mean_check(
             "infidelity",
@@ -88,7 +88,7 @@ def trust_checks(
             checks.rank_correlation(by_column[compared], other.by_column),
             "higher",
             0.6,
-            f"Spearman against {METHODS[second].title} ({METHODS[second].source})",
+            f"Spearman against {METHODS[second].title} ({METHODS[second].reference})",
             level,
         ),
     ]

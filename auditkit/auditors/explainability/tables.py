@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamped, trust_notes
 from auditkit.auditors.explainability.effects_report import direction_curves, interactions
-from auditkit.auditors.explainability.methods import METHODS
+from auditkit.auditors.explainability.methods import METHODS, credited
 from auditkit.auditors.explainability.methods_table import Attributed, attribute_columns
 from auditkit.auditors.explainability.prototypes import profiles
 from auditkit.auditors.explainability.proxy_attributions import sensitive_shares
@@ -57,9 +57,11 @@ def explain_columns(
     subject.progress(0.7, "effects and reasons")
     sensitive = sensitive_shares(subject, given)
     measurements = [
-        shares(given, level=level),
-        *sensitive.measurements,
-        *(check.measurement for check in found),
+        *credited(
+            [shares(given, level=level), *sensitive.measurements, *(check.measurement for check in found)],
+            method,
+            "table",
+        ),
         failed_checks(found, len(given.size), level),
     ]
     chart = SliceChart(
@@ -70,7 +72,7 @@ def explain_columns(
     )
     parts = [group_shares(subject, given, column) for column in subject.sensitive]
     parts += [class_shares(subject, given)] if subject.schema.task == "multiclass" else []
-    measurements += [measurement for measurement, _ in parts]
+    measurements += credited([measurement for measurement, _ in parts], method, "table")
     exhibits = [
         *stamped([chart, *sensitive.exhibits, *profiles(subject, given, show_rows=show_rows)], found),
         checks_table(found),
@@ -102,7 +104,7 @@ def explain_columns(
 def shares(given: Attributed, *, level: float) -> Measurement:
     """Return `explainability.attribution_share`: the mean absolute attribution of each column over that of all."""
     slices = ratio_slices(given.columns, given.size, given.size.sum(axis=1), level=level, what="columns")
-    return sliced("attribution_share", ("column",), largest_first(slices), len(given.size), "share", given.source)
+    return sliced("attribution_share", ("column",), largest_first(slices), len(given.size), "share", given.definition)
 
 
 def group_shares(subject: Subject, given: Attributed, column: str) -> tuple[Measurement, Table]:
@@ -139,7 +141,7 @@ def _shares_by(
             )
             for index in range(len(columns))
         ]
-    measurement = sliced("attribution_share", ("column", by), slices, len(size), "share", given.source)
+    measurement = sliced("attribution_share", ("column", by), slices, len(size), "share", given.definition)
     spread = np.ptp(np.array(list(by_group.values())), axis=0) if by_group else np.zeros(len(columns))
     order = np.argsort(-spread, kind="stable")[:COLUMNS_SHOWN]
     shown = list(by_group)[:GROUPS_SHOWN]

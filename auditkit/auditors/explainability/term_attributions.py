@@ -78,7 +78,7 @@ def phrases(subject: Subject, ids: NDArray[np.int64], attributions: Floats) -> T
     return Terms("phrase", names, chosen, abs(chosen), np.zeros(len(ids)))
 
 
-def term_directions(terms: Terms, source: str, *, level: float) -> Measurement:
+def term_directions(terms: Terms, definition: str, *, level: float) -> Measurement:
     """Return `explainability.word_attribution`, or that of phrases: the mean over the texts that hold the term."""
     together = simultaneous_level(level, max(len(terms.names), 1))
     slices = []
@@ -102,12 +102,12 @@ def term_directions(terms: Terms, source: str, *, level: float) -> Measurement:
         better="neither",
         count=terms.sums.shape[0],
         slices=tuple(shown),
-        source=source,
+        definition=definition,
         reason=None if shown else f"no {terms.what} occurs in enough texts",
     )
 
 
-def term_shares(terms: Terms, source: str, *, level: float, name: str = "word_attribution_share") -> Measurement:
+def term_shares(terms: Terms, definition: str, *, level: float, name: str = "word_attribution_share") -> Measurement:
     """Return `explainability.NAME`: the terms with the largest share of all absolute attribution."""
     chosen = np.argsort(-_per_column(terms.sizes), kind="stable")[:SHOWN]
     slices: list[Slice] = []
@@ -128,7 +128,7 @@ def term_shares(terms: Terms, source: str, *, level: float, name: str = "word_at
         better="neither",
         count=terms.sizes.shape[0],
         slices=tuple(slices),
-        source=source,
+        definition=definition,
         reason=None if slices else f"no {terms.what} occurs in enough texts",
     )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
-from auditkit.auditors.explainability.methods import METHODS, choose_method
+from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
 from auditkit.auditors.explainability.methods_text import attribute_words, embedding_of, without_words
 from auditkit.auditors.explainability.segments import Parts
 from auditkit.auditors.explainability.segments_report import (
@@ -71,13 +71,13 @@ def explain_texts(
         return attribute_words(name, part, steps=max(steps, 20))
 
     found, layers = trust_checks(subject, method, parts, attributions, attribute, _moved)
-    source = METHODS[method].source
+    definition = METHODS[method].reference
     by_word = words(subject, ids, attributions)
-    share = term_shares(by_word, source, level=subject.conf_level)
+    share = term_shares(by_word, definition, level=subject.conf_level)
     measurements = [
-        share,
+        *credited([share], method, "text"),
         unknown,
-        *(check.measurement for check in found),
+        *credited([check.measurement for check in found], method, "text"),
         failed_checks(found, len(rows), subject.conf_level),
     ]
     exhibits: list[Exhibit] = [
@@ -89,11 +89,11 @@ def explain_texts(
         )
     ]
     if subject.schema.task == "binary":
-        directed = [term_directions(by_word, source, level=subject.conf_level)]
+        directed = [term_directions(by_word, definition, level=subject.conf_level)]
         by_phrase = phrases(subject, ids, attributions)
         if len(by_phrase.names):
-            directed.append(term_directions(by_phrase, source, level=subject.conf_level))
-        measurements = [*directed, *measurements]
+            directed.append(term_directions(by_phrase, definition, level=subject.conf_level))
+        measurements = [*credited(directed, method, "text"), *measurements]
         exhibits = [*_direction_charts(subject, directed, stamp(found)), *exhibits]
     exhibits += [checks_table(found), layers]
     if show_rows:
@@ -128,7 +128,7 @@ def _shown_attention(subject: Subject, parts: Parts, method: str, unknown: Measu
     """Return the words that attention rests on, as what it is."""
     received = attribute_words(method, parts, progress=subject.progress)
     by_word = words(subject, parts.inputs, received)
-    share = term_shares(by_word, METHODS[method].source, level=subject.conf_level, name="word_attention_share")
+    share = term_shares(by_word, METHODS[method].reference, level=subject.conf_level, name="word_attention_share")
     chart = SliceChart(title="Attention by word", note=ATTENTION, measurement=share.id, by=share.by)
     facts = [("Method", "the mean attention that a word receives, over words, heads and layers")]
     return Evidence(
@@ -174,7 +174,7 @@ def _unknown_rate(ids: NDArray[np.int64], *, level: float) -> Measurement:
         better="lower",
         count=len(ids),
         interval=ratio_interval(low[0], high[0], level),
-        source="in-house: what the model cannot see, no explanation can show",
+        definition="in-house: what the model cannot see, no explanation can show",
     )
 
 

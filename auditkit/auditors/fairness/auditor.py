@@ -295,7 +295,7 @@ def _score_gaps(subject: Subject, breakdown: Breakdown) -> list[Measurement]:
                 subject.predictions.class_probabilities[rows],
                 breakdown,
                 unit="rate_difference",
-                source="highest minus lowest expected calibration error (Guo et al. 2017) of a group",
+                definition="highest minus lowest expected calibration error (Guo et al. 2017) of a group",
                 level=level,
             )
         )

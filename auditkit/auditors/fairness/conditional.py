@@ -20,7 +20,7 @@ def disparity_measurement(
 
     `counts` are over the sensitive columns and then the `conditions`. With conditions the disparity is taken within
     each combination of their values and averaged, weighted by rows: `prefix.conditional_demographic_disparity`.
-    Combinations in which all rows, or none, are selected compare nobody and are left out; the source says how many
+    Combinations in which all rows, or none, are selected compare nobody and are left out; the definition says how many
     rows that is. Without conditions it is `prefix.demographic_disparity`. The interval adds the squares of the
     distances to the mid-P limits of all shares (MOVER).
     """
@@ -70,7 +70,7 @@ def disparity_measurement(
         better="neither",
         count=int(totals[compared].sum()),
         slices=tuple(slices),
-        source=SOURCE + given,
+        definition=SOURCE + given,
         reason=reason,
     )
 

@@ -195,7 +195,7 @@ def _measured(
             count=len(scored.scores),
             interval=interval,
             compared=compared,
-            source=SOURCE,
+            definition=SOURCE,
             reason=reason,
         ),
         Measurement(
@@ -205,7 +205,7 @@ def _measured(
             better="neither",
             count=len(scored.scores),
             slices=tuple(slices),
-            source=SOURCE,
+            definition=SOURCE,
             reason=reason,
         ),
     ]
@@ -231,7 +231,7 @@ def _flips(attribute: str, sentences: Scored, subject: Subject) -> Measurement:
         better="lower",
         count=count,
         interval=interval,
-        source=SOURCE,
+        definition=SOURCE,
         reason=None if enough else f"the model can tell the versions of only {count} audited texts apart",
     )
 
@@ -252,7 +252,7 @@ def _known(attribute: str, groups: TermGroups, subject: Subject) -> Measurement:
         better="neither",
         count=sum(part.count for part in slices),
         slices=tuple(slices),
-        source="in-house: the model reads all terms that its vocabulary does not hold alike",
+        definition="in-house: the model reads all terms that its vocabulary does not hold alike",
     )
 
 

@@ -76,7 +76,7 @@ def impact_ratio_measurement(
         better="higher",
         count=int(trials.sum()),
         slices=tuple(slices),
-        source=f"6 RCNY 5-301 ({of} rate over the highest)",
+        definition=f"6 RCNY 5-301 ({of} rate over the highest)",
         reason=reason,
     )
 
@@ -89,8 +89,8 @@ def scoring_rate_measurement(
     `counts` hold, as predictions, whether a row's score is above the median.
     """
     measurement = rate_measurement(counts, "selection_rate", prefix=prefix, level=level, min_group=min_group)
-    source = "6 RCNY 5-301: share of the group above the median score of all rows"
-    return measurement.model_copy(update={"id": f"{prefix}.scoring_rate", "source": source})
+    definition = "6 RCNY 5-301: share of the group above the median score of all rows"
+    return measurement.model_copy(update={"id": f"{prefix}.scoring_rate", "definition": definition})
 
 
 def fisher_measurement(
@@ -116,7 +116,7 @@ def fisher_measurement(
                 p = float(stats.fisher_exact(np.array(two)).pvalue)
                 count = int(trials[position] + trials[against])
                 slices.append(Slice(name=group_name(key), value=min(p, 1.0), count=count))
-        source = f"scipy.stats.fisher_exact, two-sided, against {group_name(keys[against])}; not adjusted"
+        definition = f"scipy.stats.fisher_exact, two-sided, against {group_name(keys[against])}; not adjusted"
     return Measurement(
         id=f"{prefix}.fisher_exact_p",
         by=counts.columns,
@@ -124,7 +124,8 @@ def fisher_measurement(
         better="neither",
         count=int(trials.sum()),
         slices=tuple(slices),
-        source=source if reason is None else "scipy.stats.fisher_exact",
+        definition=definition if reason is None else "scipy.stats.fisher_exact",
+        computed_by="SciPy",
         reason=reason,
     )
 
@@ -136,7 +137,7 @@ def reference_measurement(
 
     Newcombe's interval for each group, and one at Bonferroni's level over all groups but the reference.
     """
-    definition = rate(name)
+    chosen = rate(name)
     shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
     successes, trials = successes_and_trials(counts.table[shown], name)
     keys = [counts.groups[group] for group in shown]
@@ -144,7 +145,7 @@ def reference_measurement(
     slices: list[Slice] = []
     reason = None
     if reference not in keys or not enough[keys.index(reference)]:
-        needed = f" with {definition.needed}" if definition.needed else ""
+        needed = f" with {chosen.needed}" if chosen.needed else ""
         reason = f"the reference group {group_name(reference)} has fewer than {min_group} rows{needed}, or is not shown"
     else:
         against = keys.index(reference)
@@ -154,7 +155,7 @@ def reference_measurement(
             if position == against:
                 continue
             if not enough[position]:
-                why = f"fewer than {min_group} rows with {definition.needed} in this group"
+                why = f"fewer than {min_group} rows with {chosen.needed} in this group"
                 slices.append(Slice(name=group_name(key), value=None, count=int(trials[position]), reason=why))
                 continue
             ends = []
@@ -181,7 +182,7 @@ def reference_measurement(
         better="neither",
         count=int(trials.sum()),
         slices=tuple(slices),
-        source=f"{definition.source} minus that of {group_name(reference)}",
+        definition=f"{chosen.definition} minus that of {group_name(reference)}",
         reason=reason,
     )
 
@@ -259,7 +260,7 @@ def impact_exhibit(
         note = (
             "Each rate over the highest one, as in New York City's Local Law 144 (6 RCNY 5-301), which sets no limit; "
             "four fifths is a rule of thumb (29 CFR 1607.4(D)). Fisher's p is for one comparison, "
-            f"{measured['fisher_exact_p'].source.partition('two-sided, ')[2].partition(';')[0] or 'not made'}. "
+            f"{measured['fisher_exact_p'].definition.partition('two-sided, ')[2].partition(';')[0] or 'not made'}. "
         )
         note += "Scoring rate: the share above the median score of all rows. " if above else ""
     note += f"Unknown category: {table.unknown_count:,} rows, outside the ratios."

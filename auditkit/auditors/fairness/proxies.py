@@ -76,7 +76,7 @@ def _measurements(
     if found is None:
         reason = f"fewer than two groups have at least {subject.min_group} rows in each half"
         return [
-            Measurement(id=id, by=(sensitive,), unit="number", better="lower", count=0, source=MODEL, reason=reason)
+            Measurement(id=id, by=(sensitive,), unit="number", better="lower", count=0, definition=MODEL, reason=reason)
             for id in ProxyColumns.measures
         ]
     level = subject.conf_level
@@ -91,7 +91,8 @@ def _measurements(
             better="lower",
             count=found.judged_count,
             interval=_interval(found.together, level, level),
-            source=f"{MODEL}, on held-out rows",
+            definition=f"{MODEL}, on held-out rows",
+            computed_by="scikit-learn and auditkit",
         ),
         Measurement(
             id="proxies.column_roc_auc",
@@ -109,7 +110,7 @@ def _measurements(
                 )
                 for column, area in best
             ),
-            source="shares of the groups at each value, on held-out rows",
+            definition="shares of the groups at each value, on held-out rows",
         ),
     ]
 

@@ -164,7 +164,7 @@ class Tradeoff:
                 better="higher",
                 count=len(second.labels),
                 interval=parity.accuracy_interval,
-                source=SOURCE,
+                definition=SOURCE,
             ),
             Measurement(
                 id=f"tradeoff.accuracy_cost_of_{constraint}",
@@ -174,7 +174,7 @@ class Tradeoff:
                 better="lower",
                 count=len(second.labels),
                 interval=cost,
-                source=SOURCE,
+                definition=SOURCE,
             ),
             Measurement(
                 id=f"tradeoff.{constraint}_difference_left",
@@ -184,7 +184,7 @@ class Tradeoff:
                 better="lower",
                 count=int(second.gap_counts(second.decisions, constraint)[1].sum()),
                 interval=parity.gap_interval,
-                source=SOURCE,
+                definition=SOURCE,
             ),
         ]
         return curve, found, own[-1]
@@ -262,6 +262,6 @@ def _undefined(id: str, column: str, reason: str) -> Measurement:
         unit="rate" if rate else "rate_difference",
         better="higher" if rate else "lower",
         count=0,
-        source=SOURCE,
+        definition=SOURCE,
         reason=reason,
     )

@@ -154,7 +154,7 @@ def _by_column(id: str, found: dict[str, Attacked], level: float) -> Measurement
         better="neither" if id == CONTROL else "lower",
         count=max(part.count for part in slices),
         slices=tuple(slices),
-        source=f"{SOURCE}; mean over groups, {what}",
+        definition=f"{SOURCE}; mean over groups, {what}",
     )
 
 
@@ -172,7 +172,7 @@ def _by_group(column: str, attacked: Attacked, names: tuple[str, ...], level: fl
             _slice(names[code], guesses.of_group(code, level), guesses.of_group(code, each), len(present), level)
             for code in present
         ),
-        source=f"{SOURCE}; training rows of each group",
+        definition=f"{SOURCE}; training rows of each group",
     )
 
 

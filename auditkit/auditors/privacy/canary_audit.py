@@ -125,7 +125,7 @@ def claim_measurements(tested: dict[str, Tested]) -> list[Measurement]:
             better="neither",
             count=count,
             slices=tuple(_bound(name, white, few) for name, (white, _) in runs.items()),
-            source=f"{STEINKE}: white-box; a lower bound, which proves little while it lies under the claim",
+            definition=f"{STEINKE}: white-box; a lower bound, which proves little while it lies under the claim",
         ),
         Measurement(
             id=BLACK_BOX,
@@ -134,7 +134,7 @@ def claim_measurements(tested: dict[str, Tested]) -> list[Measurement]:
             better="neither",
             count=max(black.canary_count if black else 0 for _, black in runs.values()),
             slices=tuple(_bound(name, black, few) for name, (_, black) in runs.items()),
-            source=f"{STEINKE}: black-box, mislabelled rows; a lower bound, which is usually 0",
+            definition=f"{STEINKE}: black-box, mislabelled rows; a lower bound, which is usually 0",
         ),
         Measurement(
             id=EXCESS,
@@ -142,7 +142,7 @@ def claim_measurements(tested: dict[str, Tested]) -> list[Measurement]:
             better="lower",
             count=count,
             value=max(excess),
-            source=f"{STEINKE}; the largest lower bound minus its claim: above 0 a claim is false",
+            definition=f"{STEINKE}; the largest lower bound minus its claim: above 0 a claim is false",
         ),
     ]
 

@@ -52,7 +52,8 @@ def budgets_of(ledgers: dict[str, list[Ledger]], all_runs: list[Ledger]) -> list
         slices=tuple(
             Slice(name=name, value=part[0].epsilon, count=part[0].row_count) for name, part in ledgers.items()
         ),
-        source=f"{NIST}; Opacus {first.accountant} accountant",
+        definition=f"differential privacy, by the {first.accountant} accountant ({NIST})",
+        computed_by="Opacus",
     )
     together = Measurement(
         id="privacy.epsilon_of_all_runs",
@@ -60,7 +61,8 @@ def budgets_of(ledgers: dict[str, list[Ledger]], all_runs: list[Ledger]) -> list
         better="lower",
         count=first.row_count,
         value=composed_epsilon(all_runs, first.delta),
-        source=f"{NIST}: the budget over {runs_in_words(all_runs)} together; Opacus rdp accountant",
+        definition=f"the budget over {runs_in_words(all_runs)} together, by the rdp accountant ({NIST})",
+        computed_by="Opacus",
     )
     return [epsilon, together]
 
@@ -131,7 +133,7 @@ def _accuracy_loss(subject: Subject, runs: Runs) -> Measurement:
         better="lower",
         count=len(right),
         slices=tuple(slices),
-        source=f"{NIST}: utility against the non-private model",
+        definition=f"{NIST}: utility against the non-private model",
     )
 
 
@@ -147,7 +149,7 @@ def side_by_side(
         better=first.better,
         count=first.count,
         slices=tuple(slice_of_runs(name, parts, low=0.0, high=high) for name, parts in models.items()),
-        source=f"{first.source}; {NIST}: utility and bias against the non-private model",
+        definition=f"{first.definition}; {NIST}: utility and bias against the non-private model",
     )
 
 
@@ -165,7 +167,7 @@ def by_group(id: str, column: str, models: dict[str, list[Measurement]], *, high
         better=first.better,
         count=first.count,
         slices=tuple(slices),
-        source=f"{first.source}; {NIST}: utility and bias against the non-private model",
+        definition=f"{first.definition}; {NIST}: utility and bias against the non-private model",
         reason=first.reason,
     )
 

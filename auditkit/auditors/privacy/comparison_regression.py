@@ -64,7 +64,7 @@ def _increase(subject: Subject, runs: Runs) -> Measurement:
         better="lower",
         count=len(before),
         slices=tuple(slices),
-        source=f"{NIST}: utility against the non-private model",
+        definition=f"{NIST}: utility against the non-private model",
     )
 
 

@@ -100,7 +100,7 @@ class Attack:
             interval=Interval(
                 low=share.low, high=share.high, level=self.level, method="Clopper-Pearson, Bonferroni over thresholds"
             ),
-            source=f"{SOURCES[self.main]}; the largest share named with a precision of 90 % at even odds",
+            definition=f"{SOURCES[self.main]}; the largest share named with a precision of 90 % at even odds",
         )
 
     def shuffled(self, seed: int) -> Measurement:
@@ -112,7 +112,7 @@ class Attack:
             value=float(areas.mean()),
             better="neither",
             interval=Interval(low=low, high=high, level=self.level, method=f"quantiles of {SHUFFLES} shuffles"),
-            source="memberships shuffled: 0.5 is right",
+            definition="memberships shuffled: 0.5 is right",
         )
 
     def curve(self) -> Curve:
@@ -154,8 +154,10 @@ class Attack:
                     reason=reason,
                 )
             )
-        source = "; ".join(dict.fromkeys(SOURCES[name] for name in (self.scores if by == ("attack",) else [self.main])))
-        return self.measurement(id, by=by, slices=tuple(slices), source=source)
+        definition = "; ".join(
+            dict.fromkeys(SOURCES[name] for name in (self.scores if by == ("attack",) else [self.main]))
+        )
+        return self.measurement(id, by=by, slices=tuple(slices), definition=definition)
 
     def measurement(self, id: str, **more: Any) -> Measurement:
         """Return a measurement of the main attack over all rows, but for what `more` says."""
@@ -163,7 +165,7 @@ class Attack:
             "unit": "rate" if id in RATES else "number",
             "better": "lower",
             "count": len(self.member),
-            "source": SOURCES[self.main],
+            "definition": SOURCES[self.main],
         }
         return Measurement(id=id, **{**fields, **more})
 
@@ -203,7 +205,7 @@ def split_control(attack: Attack, references: Array, inside: Mask) -> Measuremen
         interval=Interval(
             low=low, high=high, level=attack.level, method=f"{method}, mean of {len(areas)} (conservative)"
         ),
-        source="RMIA on each shadow, which saw a random half of both sets: 0.5 is right",
+        definition="RMIA on each shadow, which saw a random half of both sets: 0.5 is right",
     )
 
 

@@ -58,7 +58,7 @@ def copies_of_training_rows(subject: Subject, path: str, training: pd.DataFrame)
             better="lower",
             count=share.row_count,
             interval=share.interval,
-            source=f"{SOURCE}: {what}",
+            definition=f"{SOURCE}: {what}",
         )
         for (id, share), what in zip(
             shares.items(),

@@ -114,7 +114,7 @@ def _attacked(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evide
                 unit=unit,
                 better="lower",
                 count=0,
-                source=ATTACK_SOURCE,
+                definition=ATTACK_SOURCE,
                 reason=str(why),
             )
             for what, unit in (("accuracy_loss", "rate_difference"), ("flip_rate", "rate"))
@@ -204,7 +204,7 @@ def _odd(subject: Subject, inputs: NDArray[Any], source: NDArray[Any], before: A
             notes.append(f"Odd inputs, {kind}: {int((~answered).sum()):,} of {len(odd):,} get no finite answer.")
     usual = float(np.nanmean(before.probabilities.max(axis=1)))
     measurement = statistics.odd_input_confidence(
-        confidences, level=subject.conf_level, source="mean probability of the likeliest class (Hein et al. 2019)"
+        confidences, level=subject.conf_level, definition="mean probability of the likeliest class (Hein et al. 2019)"
     )
     chart = SliceChart(
         title="How sure the model is of inputs that mean nothing",

@@ -132,14 +132,14 @@ class Sample:
                     )
         return notes
 
-    def compared(self, name: str, errors: statistics.Errors, values: Labels, source: str) -> Iterator[Measurement]:
+    def compared(self, name: str, errors: statistics.Errors, values: Labels, definition: str) -> Iterator[Measurement]:
         """Yield what is lost and what changes, overall and by group, from the errors and the answers afterwards."""
         level, before = self.subject.conf_level, self.errors(self.before)
         for groups in self.breakdowns():
-            yield statistics.added_error_measurement(name, before, errors, groups, level=level, source=source)
+            yield statistics.added_error_measurement(name, before, errors, groups, level=level, definition=definition)
             if not self.is_regression:
                 yield statistics.flip_rate_measurement(
-                    name, self.before.values, values, groups, level=level, source=source
+                    name, self.before.values, values, groups, level=level, definition=definition
                 )
 
     def measured(self, tried: Sequence[Tried]) -> Iterator[Measurement]:
@@ -159,7 +159,7 @@ class Sample:
                 self.subject.conf_level,
                 unit="rate",
                 better="lower",
-                source="rows without a finite answer under at least one damage at its stated strength",
+                definition="rows without a finite answer under at least one damage at its stated strength",
             )
 
     def _calibration(self, noise: Tried, probabilities: NDArray[np.float64]) -> Measurement:
@@ -173,7 +173,7 @@ class Sample:
             self.subject.conf_level,
             unit="rate_difference",
             better="lower",
-            source=f"Guo et al. 2017 (arXiv:1706.04599): 15 bins; {_source(noise.damage)}",
+            definition=f"Guo et al. 2017 (arXiv:1706.04599): 15 bins; {_source(noise.damage)}",
         )
 
     def table(self, tried: Sequence[Tried]) -> Table:

@@ -75,7 +75,7 @@ def share(chosen: NDArray[np.bool_], levels: Sequence[float]) -> Estimate:
 
 
 def added_error_measurement(
-    name: str, before: Errors, after: Errors, breakdown: Breakdown, *, level: float, source: str
+    name: str, before: Errors, after: Errors, breakdown: Breakdown, *, level: float, definition: str
 ) -> Measurement:
     """Return `robustness.NAME_accuracy_loss`, in a regression `robustness.NAME_error_increase`: 0 is ideal."""
     of_decisions = before.dtype == np.bool_
@@ -88,12 +88,12 @@ def added_error_measurement(
         level,
         unit="rate_difference" if of_decisions else "number",
         better="lower",
-        source=source,
+        definition=definition,
     )
 
 
 def flip_rate_measurement(
-    name: str, before: NDArray[Any], after: NDArray[Any], breakdown: Breakdown, *, level: float, source: str
+    name: str, before: NDArray[Any], after: NDArray[Any], breakdown: Breakdown, *, level: float, definition: str
 ) -> Measurement:
     """Return `robustness.NAME_flip_rate`: the share of rows that are decided otherwise when they are damaged."""
     return measure(
@@ -105,7 +105,7 @@ def flip_rate_measurement(
         level,
         unit="rate",
         better="lower",
-        source=source,
+        definition=definition,
     )
 
 
@@ -147,7 +147,7 @@ def share_line(name: str, strengths: Sequence[float], chosen: Sequence[NDArray[n
     return _line(name, strengths, [share(rows, (level,)) for rows in chosen])
 
 
-def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: float, source: str) -> Measurement:
+def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: float, definition: str) -> Measurement:
     """Return `robustness.odd_input_confidence`: the mean probability of the likeliest class, for each kind of input.
 
     `confidences` holds, for each kind, the largest probability of each of its rows. The only input of its kind has an
@@ -172,7 +172,7 @@ def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: 
         better="lower",
         count=sum(part.count for part in slices),
         slices=tuple(slices),
-        source=source,
+        definition=definition,
         reason=None if slices else "the model gives no finite answer to any of them",
     )
 

@@ -121,7 +121,7 @@ def _measurements(
         better="lower",
         count=search.row_count,
         slices=tuple(slices),
-        source=SOURCE,
+        definition=SOURCE,
         reason=nothing,
     )
     excess, interval = None, None
@@ -144,7 +144,7 @@ def _measurements(
             better="lower",
             count=search.row_count,
             interval=rate_intervals(np.array([covered]), np.array([search.row_count]), subject.conf_level)[0],
-            source=SOURCE,
+            definition=SOURCE,
         ),
         Measurement(
             id="weak_spots.excess_error_rate",
@@ -153,7 +153,7 @@ def _measurements(
             better="lower",
             count=spots[0].row_count if spots else search.row_count,
             interval=interval,
-            source=SOURCE,
+            definition=SOURCE,
             reason=nothing,
         ),
         rates,

@@ -74,7 +74,7 @@ def test_every_number_has_its_interval_and_its_source(loans, frames):
     _, outcome = checked(loans, frames[1], training_data=frames[0])
     assert {m.id for m in outcome.measurements} <= set(DataChecks.measures)
     for measurement in outcome.measurements:
-        assert measurement.source
+        assert measurement.definition
         for part in measurement.slices or (measurement,):
             assert part.value is None or part.interval.low <= part.value <= part.interval.high, measurement.id
 
@@ -84,7 +84,7 @@ def test_the_training_data_itself_is_recognised_by_its_hash(loans):
     shared = report.measurement("data.shared_row_rate")
     assert shared is not None
     assert shared.value == 1
-    assert "sha256" in shared.source
+    assert "sha256" in shared.definition
 
 
 def test_without_training_data_the_reason_is_given(loans, frames):

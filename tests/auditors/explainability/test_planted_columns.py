@@ -189,7 +189,7 @@ def test_every_method_finds_what_matters_and_its_checks_hold(method: str) -> Non
     report = audit(network, method=method, rows=120)
     shares = slices(report, "attribution_share", "column")
     assert shares["d"] == pytest.approx(0, abs=1e-6)
-    assert METHODS[method].title in (report.measurement("explainability.attribution_share", ("column",)).source)  # type: ignore[union-attr]
+    assert METHODS[method].title in (report.measurement("explainability.attribution_share", ("column",)).definition)  # type: ignore[union-attr]
     facts = exhibit(report, "How the attributions")
     assert isinstance(facts, Facts)
     assert dict(facts.rows)["Method"].startswith(METHODS[method].title)

@@ -134,8 +134,8 @@ def test_reference_groups_and_legitimate_columns():
     assert {part.name: part.value for part in by_sex.slices} == {
         name: rates[name] - rates["M"] for name in ("(missing)", "F")
     }
-    assert "M & a" in found["selection_rate_difference_from_reference", ("sex", "race")].source
-    assert "given region (2 of 2 combinations" in found["conditional_demographic_disparity", ("sex",)].source
+    assert "M & a" in found["selection_rate_difference_from_reference", ("sex", "race")].definition
+    assert "given region (2 of 2 combinations" in found["conditional_demographic_disparity", ("sex",)].definition
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_strata_that_compare_nobody_are_counted():
     codes = np.array([0] * 20 + [3] * 20 + [1] * 15)
     decisions = np.array(([0, 1] * 20) + [0] * 15)
     found = disparity_measurement(counts_of(codes, decisions), ("c",))
-    assert "1 of 2 combinations; 15 rows in the others compare nobody" in found.source
+    assert "1 of 2 combinations; 15 rows in the others compare nobody" in found.definition
     assert found.count == 40
     nobody = disparity_measurement(counts_of(codes, decisions * 0), ("c",))
     assert nobody.reason == "all rows, or none, are selected in every combination of the conditions"

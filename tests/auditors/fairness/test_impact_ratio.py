@@ -87,7 +87,7 @@ def test_fisher_is_the_sum_of_what_is_as_unlikely(a, n, b, m):
     assert impact_ratio.fisher_measurement(counts).slices[0].value == pytest.approx(naive_fisher(a, n, b, m))
     against_first = impact_ratio.fisher_measurement(counts, reference=("A",))
     assert against_first.slices[0].name == "B"
-    assert "against A" in against_first.source
+    assert "against A" in against_first.definition
 
 
 def test_undefined_says_why():

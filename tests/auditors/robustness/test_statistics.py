@@ -90,12 +90,12 @@ def test_measurements_by_group_and_their_replicates() -> None:
     before, after = rng.random(1000) < 0.1, rng.random(1000) < 0.2
     codes = rng.integers(0, 2, 1000)
     by = Breakdown(("g",), GROUPS, codes)
-    found = added_error_measurement("blur", before, after, by, level=0.95, source="s")
+    found = added_error_measurement("blur", before, after, by, level=0.95, definition="s")
     assert (found.id, found.unit) == ("robustness.blur_accuracy_loss", "rate_difference")
     for part, code in zip(found.slices, (0, 1), strict=True):
         mine = codes == code
         assert part.value == pytest.approx(after[mine].mean() - before[mine].mean())
-    number = added_error_measurement("blur", before * 2.0, after * 3.0, Breakdown(), level=0.95, source="s")
+    number = added_error_measurement("blur", before * 2.0, after * 3.0, Breakdown(), level=0.95, definition="s")
     assert (number.id, number.unit, len(number.replicates)) == ("robustness.blur_error_increase", "number", 20)
 
 
@@ -107,7 +107,7 @@ def test_two_models_on_the_same_rows_are_compared_as_pairs() -> None:
         before = easy > 0.9  # both models err on the same rows, and lose nearly the same ones
         losses = (easy > 0.75) | before, ((easy > 0.75) | (rng.random(1000) < 0.05 / 0.75)) | before
         first, second = (
-            added_error_measurement("blur", before, loss, Breakdown(), level=0.95, source="s") for loss in losses
+            added_error_measurement("blur", before, loss, Breakdown(), level=0.95, definition="s") for loss in losses
         )
         paired = regression(second, Earlier((first,), same_rows=True)).interval
         unpaired = regression(second, Earlier((first,))).interval
@@ -122,12 +122,14 @@ def test_two_models_on_the_same_rows_are_compared_as_pairs() -> None:
 def test_confidence_on_odd_inputs() -> None:
     rng = np.random.default_rng(4)
     noise = rng.uniform(0.5, 1, 200)
-    found = odd_input_confidence({"noise": noise, "nothing": np.array([0.9])}, level=0.95, source="s")
+    found = odd_input_confidence({"noise": noise, "nothing": np.array([0.9])}, level=0.95, definition="s")
     assert [part.value for part in found.slices] == [pytest.approx(noise.mean()), 0.9]
     assert found.slices[0].interval is not None
     assert found.slices[1].interval is not None
     assert (found.slices[1].interval.low, found.slices[1].interval.high) == (0.9, 0.9)
-    assert odd_input_confidence({}, level=0.95, source="s").reason == "the model gives no finite answer to any of them"
+    assert (
+        odd_input_confidence({}, level=0.95, definition="s").reason == "the model gives no finite answer to any of them"
+    )
 
 
 def test_a_share_starts_at_none() -> None:

@@ -31,7 +31,7 @@ class LabelBalance:
             unit="share",
             better="neither",
             count=len(subject.labels),
-            source="a plugin",
+            definition="a plugin",
         )
         return Evidence(measurements=[measurement])
 
@@ -54,7 +54,7 @@ class Agreement:
             better="higher",
             count=int(table.sum()),
             interval=Interval(low=float(low), high=float(high), level=subject.conf_level, method="bootstrap"),
-            source="Cohen 1960",
+            definition="Cohen 1960",
         )
         return Evidence(measurements=[measurement])
 

@@ -52,7 +52,9 @@ def test_names_do_not_change_with_the_numbers(build_report: Callable[..., Report
     def names(value: float, bound: float) -> set[str]:
         limit = Limit(measurement="a.gap", at_most=bound, rationale="r")
         interval = Interval(low=value - 0.01, high=value + 0.01, level=0.95, method="m")
-        gap = Measurement(id="a.gap", value=value, unit="rate", better="lower", count=9, interval=interval, source="s")
+        gap = Measurement(
+            id="a.gap", value=value, unit="rate", better="lower", count=9, interval=interval, definition="s"
+        )
         policy = Policy(name="p", source="p.toml", sha256="0" * 64, limits=(limit,))
         outcome = Outcome(auditor="a", version="1", measurements=(gap,), findings=tuple(judge(limit, [gap])))
         return set(cases(build_report(policy=policy, outcomes=(outcome,))))
@@ -62,7 +64,7 @@ def test_names_do_not_change_with_the_numbers(build_report: Callable[..., Report
 
 def test_two_limits_of_one_kind_get_two_names(build_report: Callable[..., Report]) -> None:
     limits = tuple(Limit(measurement="a.gap", at_most=bound, rationale="r") for bound in (0.1, 0.2))
-    gap = Measurement(id="a.gap", value=0.15, unit="rate", better="lower", count=9, source="s")
+    gap = Measurement(id="a.gap", value=0.15, unit="rate", better="lower", count=9, definition="s")
     policy = Policy(name="p", source="p.toml", sha256="0" * 64, limits=limits)
     findings = tuple(finding for limit in limits for finding in judge(limit, [gap]))
     found = cases(build_report(policy=policy, outcomes=(Outcome(auditor="a", version="1", findings=findings),)))

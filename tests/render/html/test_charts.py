@@ -15,7 +15,7 @@ from auditkit.render.text import shorten
 
 
 def measurement(*slices: Slice, unit: str = "rate") -> Measurement:
-    return Measurement(id="a.b", by=("g",), unit=unit, better="lower", count=100, slices=slices, source="s")
+    return Measurement(id="a.b", by=("g",), unit=unit, better="lower", count=100, slices=slices, definition="s")
 
 
 def part(name: str, value: float | None, **more: object) -> Slice:

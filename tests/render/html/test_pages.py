@@ -55,7 +55,7 @@ def evil(build_report: Build, hostile: dict[str, Any]) -> Report:
         unit="rate",
         better="neither",
         count=1000,
-        source=EVIL,
+        definition=EVIL,
         slices=slices,
     )
     return report.model_copy(
@@ -333,7 +333,7 @@ def test_the_model_cards_head_is_what_the_hub_reads(census: Report, evil: Report
 
 def test_a_small_number_stays_a_number_in_yaml(build_report: Build) -> None:
     small = Measurement(
-        id="performance.log_loss", value=1e-07, unit="nats", better="lower", count=10, source="x", interval=None
+        id="performance.log_loss", value=1e-07, unit="nats", better="lower", count=10, definition="x", interval=None
     )
     report = build_report(outcomes=(Outcome(auditor="performance", version="1", measurements=(small,)),))
     card = render(report, ["model-card"])["model-card.md"]

@@ -82,7 +82,7 @@ def test_every_number_of_the_report_is_on_the_page(report: Report) -> None:
     text = Page(render_html(report)).text
     for outcome in report.outcomes:
         for measurement in outcome.measurements:
-            assert measurement.source in text
+            assert measurement.definition in text
             for part in measurement.slices:
                 assert f"{part.count:,}" in text
                 assert part.reason is None or part.reason in text
@@ -239,4 +239,4 @@ def test_a_heading_begins_with_a_capital_unless_it_is_a_name_of_the_data(report:
 
 def measured(id: str, by: tuple[str, ...]) -> Measurement:
     slices = (Slice(name="x", value=0.5, count=10),)
-    return Measurement(id=id, by=by, unit="rate", better="lower", count=10, slices=slices, source="s")
+    return Measurement(id=id, by=by, unit="rate", better="lower", count=10, slices=slices, definition="s")
