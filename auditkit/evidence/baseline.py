@@ -38,11 +38,10 @@ class Earlier:
 def regression(now: Measurement, earlier: Earlier, part: Slice | None = None) -> Regression:
     """Return how much worse `now` is than the same measurement in the baseline; for one group, its `part`.
 
-    On the same rows the interval is that of pairs: Student's t over the replicates' differences (the delete-a-group
-    jackknife), simultaneous over the groups where there are several; and no wider than zero for the same model with
-    the same value. On other rows, or where a record holds no replicates, it is MOVER's (Zou & Donner 2008) from the
-    two intervals, as for independent samples: on the same rows wider than it need be, because two models mostly err
-    on the same ones.
+    On the same rows the interval is that of pairs (`paired_interval`), simultaneous over the groups where there are
+    several; and no wider than zero for the same model with the same value. On other rows, or where a record does not
+    hold what pairs need, it is MOVER's (Zou & Donner 2008) from the two intervals, as for independent samples: on the
+    same rows wider than it need be, because two models mostly err on the same ones.
     """
     then = earlier.find(now)
     if then is None:
@@ -71,28 +70,76 @@ def regression(now: Measurement, earlier: Earlier, part: Slice | None = None) ->
     level = intervals[0].level
     if earlier.same_rows and earlier.same_model and value == 0:
         interval = Interval(low=0.0, high=0.0, level=level, method="same model and rows, paired")
-    elif earlier.same_rows and len(after.replicates) == len(before.replicates) > 1:
-        family = 1 if part is None else sum(other.value is not None for other in now.slices)
-        differences = [sign * (a - b) for a, b in zip(after.replicates, before.replicates, strict=True)]
-        interval = jackknife_interval(value, differences, level, family)
     else:
-        interval = difference_interval(before.value, intervals[1], after.value, intervals[0])
+        family = 1 if part is None else sum(other.value is not None for other in now.slices)
+        paired = paired_interval(before, after, level, family) if earlier.same_rows else None
+        interval = paired or difference_interval(before.value, intervals[1], after.value, intervals[0])
         if sign < 0:
             interval = interval.model_copy(update={"low": -interval.high, "high": -interval.low})
     return Regression(value=value, interval=interval, baseline=before.value)
 
 
-def jackknife_interval(value: float, replicates: list[float], level: float, family: int = 1) -> Interval:
-    """Return the interval of a paired difference from its replicates, one without each block of rows.
+def paired_interval(
+    before: Measurement | Slice, after: Measurement | Slice, level: float, family: int = 1
+) -> Interval | None:
+    """Return the interval of `after - before` on the same rows; None where the records do not hold what it needs.
 
-    Student's t over the delete-a-group jackknife; with a `family`, Sidak's over that many differences at once.
+    The replicates, one without each block of rows, give the variance of the difference (the delete-a-group
+    jackknife). With the effect of one record (`one_record`) they also give how many records changed, and by how many
+    more one way than the other: a table of pairs, whose interval is never of width zero (`table_of_pairs_interval`).
+    Without it the jackknife stands by itself, if at least half of the blocks tell the two models apart. With a
+    `family`, Sidak's over that many differences at once.
     """
-    blocks = len(replicates)
-    error = math.sqrt((blocks - 1) * statistics.pvariance(replicates))
-    half = student_quantile(level ** (1 / family), blocks - 1) * error
+    pairs = list(zip(before.replicates, after.replicates, strict=False))
+    if after.value is None or before.value is None or len(pairs) < 2 or len(after.replicates) != len(before.replicates):
+        return None
+    value, blocks = after.value - before.value, len(pairs)
+    differences = [now - then for then, now in pairs]
+    quantile = student_quantile(level ** (1 / family), blocks - 1)
+    variance = (blocks - 1) * statistics.pvariance(differences)
     over = f", Sidak over {family} groups" if family > 1 else ""
+    if before.one_record is not None and after.one_record is not None:
+        effect = max(before.one_record, after.one_record)
+        low, high = table_of_pairs_interval(value, variance, effect, quantile)
+        method = f"Bonett-Price and MOVER over {blocks} blocks of rows{over}, paired"
+        return Interval(low=low, high=high, level=level, method=method)
+    usual = max(differences.count(one) for one in differences)
+    if blocks - usual < blocks / 2:
+        return None
+    half = quantile * math.sqrt(variance)
     method = f"jackknife over {blocks} blocks of rows{over}, paired"
     return Interval(low=value - half, high=value + half, level=level, method=method)
+
+
+def table_of_pairs_interval(value: float, variance: float, effect: float, quantile: float) -> tuple[float, float]:
+    """Return the interval of a paired difference of which one record makes `effect`: of rates, one over the trials.
+
+    `variance` is that of the difference, which tells how many records changed; `quantile` is that of its standard
+    error. The wider of two on each side: Bonett & Price's (2012), which adds a change each way, and MOVER of the
+    score limits of the share changed one way and the other, which is as wide as the rule of three where nothing
+    changed. Each by itself errs up to half as often again as it says.
+
+    >>> low, high = table_of_pairs_interval(0.0, 0.0, 0.01, 1.96)  # 100 pairs, none of which differs
+    >>> round(low, 3), round(high, 3)
+    (-0.037, 0.037)
+    """
+    count, net = 1 / effect, value / effect
+    changed = max(variance / effect**2 + net * net / count, abs(net))
+    ways = ((changed - net) / 2, (changed + net) / 2)
+    centre = net / (count + 2)
+    spread = quantile * math.sqrt(max(changed + 2 - net * centre, 0.0)) / (count + 2)
+    (down_low, down_high), (up_low, up_high) = (_score_limits(way, count, quantile) for way in ways)
+    low = value - math.hypot(ways[1] / count - up_low, down_high - ways[0] / count)
+    high = value + math.hypot(up_high - ways[1] / count, ways[0] / count - down_low)
+    return min(low, centre - spread), max(high, centre + spread)
+
+
+def _score_limits(successes: float, trials: float, quantile: float) -> tuple[float, float]:
+    """Return Wilson's limits of a rate, without SciPy, of numbers that need not be whole."""
+    square = quantile * quantile
+    centre = (successes + square / 2) / (trials + square)
+    half = quantile / (trials + square) * math.sqrt(max(successes * (trials - successes) / trials, 0.0) + square / 4)
+    return max(centre - half, 0.0), centre + half
 
 
 def student_quantile(level: float, freedom: int) -> float:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import FiniteFloat, NonNegativeInt
 
-from auditkit.evidence.baseline import difference_interval, jackknife_interval
+from auditkit.evidence.baseline import difference_interval, paired_interval
 from auditkit.evidence.gate import same_rows
 from auditkit.evidence.measurement import Better, Interval, Measurement, Record, Slice, Unit
 from auditkit.evidence.policy import Finding, Verdict
@@ -163,8 +163,8 @@ def departures(recorded: Report, recomputed: Report, tolerance: float) -> list[D
 Key = tuple[str, tuple[str, ...], str | None]
 
 
-Found = tuple[Measurement, Side, tuple[float, ...]]
-"""A number, the measurement that it is of, and its replicates."""
+Found = tuple[Measurement, Side, Measurement | Slice]
+"""The measurement that a number is of, the number as it is compared, and the record that holds it."""
 
 
 def _numbers(report: Report) -> dict[Key, Found]:
@@ -173,9 +173,9 @@ def _numbers(report: Report) -> dict[Key, Found]:
     for outcome in report.outcomes:
         for one in outcome.measurements:
             if one.value is not None or not one.slices:
-                found[(one.id, one.by, None)] = (one, _side(one), tuple(one.replicates))
+                found[(one.id, one.by, None)] = (one, _side(one), one)
             for part in one.slices:
-                found[(one.id, one.by, part.name)] = (one, _side(part), tuple(part.replicates))
+                found[(one.id, one.by, part.name)] = (one, _side(part), part)
     return found
 
 
@@ -194,10 +194,8 @@ def _change(key: Key, before: Found | None, after: Found | None, *, paired: bool
         then, now = old.interval, new.interval
         if then is not None and now is not None and math.isclose(then.level, now.level):
             interval = difference_interval(old.value, then, new.value, now)
-            pairs = (before[2], after[2]) if paired and before and after else ((), ())
-            if len(pairs[0]) == len(pairs[1]) > 1:
-                differences = [b - a for a, b in zip(*pairs, strict=True)]
-                interval = jackknife_interval(difference, differences, now.level)
+            if paired and before and after:
+                interval = paired_interval(before[2], after[2], now.level) or interval
         reading = _reading(difference, interval, measurement.better)
     return Change(
         id=key[0],

@@ -33,6 +33,9 @@ privacy loss.
 """
 
 
+PositiveFiniteFloat = Annotated[FiniteFloat, Field(gt=0)]
+
+
 class Record(BaseModel):
     """A frozen piece of the report: unknown keys are refused, NaN and Infinity cannot enter."""
 
@@ -72,7 +75,7 @@ class Slice(Record):
 
     `interval` holds for this group alone; `simultaneous_interval` is wider, and holds for all groups of the
     measurement at once: it is the one that a limit over many groups is judged by. A value of None says why
-    in `reason`. `replicates` are as in a Measurement.
+    in `reason`. `replicates` and `one_record` are as in a Measurement.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Slice(Record):
     interval: Interval | None = None
     simultaneous_interval: Interval | None = None
     replicates: tuple[FiniteFloat, ...] = ()
+    one_record: PositiveFiniteFloat | None = None
     reason: Text | None = None
 
     @model_validator(mode="after")
@@ -98,8 +102,10 @@ class Measurement(Record):
     the lowest and the one with the highest value, and `compared_counts` their numbers of rows. `count` is the number
     of rows that the value rests on, of all groups.
     `replicates` are the values with one block of rows left out each, where they were computed: two models' on the
-    same rows are pairs (auditkit.stats.jackknife). `definition` says what the number is and by whom it is defined;
-    `computed_by` names the software that computed it, "" until the audit fills in the auditor's own package.
+    same rows are pairs (auditkit.stats.jackknife). `one_record` is the most that another outcome of one record could
+    change the value, where that is known: a rate's is one over its trials. `definition` says what the number is and by
+    whom it is defined; `computed_by` names the software that computed it, "" until the audit fills in the auditor's own
+    package.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9_]+\.[a-z0-9_]+$")]
@@ -113,6 +119,7 @@ class Measurement(Record):
     compared: tuple[str, str] | None = None
     compared_counts: tuple[NonNegativeInt, NonNegativeInt] | None = None
     replicates: tuple[FiniteFloat, ...] = ()
+    one_record: PositiveFiniteFloat | None = None
     definition: Text
     computed_by: str = ""
     reason: Text | None = None

@@ -32,7 +32,7 @@ def accuracy(table: Table, levels: Sequence[float]) -> Estimate:
         low, high = proportion_interval(right, rows, level)
         method = "Clopper-Pearson" if needs_exact(right, rows, level) else "Wilson"
         bounds.append((float(low), float(high), method))
-    return Estimate(right / rows, tuple(bounds))
+    return Estimate(right / rows, tuple(bounds), one_record=1 / rows)
 
 
 def balanced_accuracy(table: Table, levels: Sequence[float]) -> Estimate:
@@ -51,7 +51,7 @@ def balanced_accuracy(table: Table, levels: Sequence[float]) -> Estimate:
         low, high = mid_p(right, rows, level)
         down, up = np.linalg.norm(recall - low) / classes, np.linalg.norm(high - recall) / classes
         bounds.append((value - float(down), value + float(up), "MOVER with mid-P limits of weight 0.6"))
-    return Estimate(value, tuple(bounds))
+    return Estimate(value, tuple(bounds), one_record=1 / (classes * int(rows.min())))
 
 
 def f1(table: Table, levels: Sequence[float]) -> Estimate:
@@ -75,7 +75,8 @@ def f1(table: Table, levels: Sequence[float]) -> Estimate:
         method = ("Clopper-Pearson" if exact else "Wilson") + " of the Jaccard index"
         method += ", means of the classes' limits" if len(own) > 1 else ""
         bounds.append((float((2 * low / (1 + low)).mean()), float((2 * high / (1 + high)).mean()), method))
-    return Estimate(value, tuple(bounds))
+    touched = min(len(own), 2)  # by another decision on one row
+    return Estimate(value, tuple(bounds), one_record=2 * touched / (len(own) * int(either.min())))
 
 
 def matthews_correlation(table: Table, levels: Sequence[float]) -> Estimate:

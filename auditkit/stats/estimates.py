@@ -25,11 +25,15 @@ Bound = tuple[float, float, str]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value over some rows with one interval for each level asked for, or the reason why there is none of either."""
+    """A value over some rows with one interval for each level asked for, or the reason why there is none of either.
+
+    `one_record` is the most that another outcome of one row could change the value, where that is known.
+    """
 
     value: float | None = None
     bounds: tuple[Bound | None, ...] = ()
     reason: str | None = None
+    one_record: float | None = None
 
 
 Statistic = Callable[[NDArray[Any], NDArray[Any], Sequence[float]], Estimate]
@@ -76,6 +80,7 @@ def measure(
             count=len(labels),
             interval=interval_of(whole.bounds[0], level) if whole.bounds else None,
             replicates=_replicates(statistic, labels, predictions) if replicated else (),
+            one_record=whole.one_record,
             definition=definition,
             reason=whole.reason,
         )
@@ -144,6 +149,7 @@ def _slices(
                 interval=interval_of(alone, level),
                 simultaneous_interval=interval_of(together, level, family),
                 replicates=_replicates(statistic, labels[rows], predictions[rows]) if paired else (),
+                one_record=part.one_record,
                 reason=None if part.reason is None else f"{part.reason} in this group",
             )
         )

@@ -43,6 +43,13 @@ class _Spread:
         """The number of rows that these two rates are of."""
         return int(self.trials[int(np.argmin(self.values))]), int(self.trials[int(np.argmax(self.values))])
 
+    def one_record(self, unit: Unit) -> float | None:
+        """Return the most that one record of the lowest or the highest group could change the gap."""
+        low, high = (1 / count for count in self.compared_counts)
+        if unit != "ratio":
+            return max(low, high)
+        return max(low, self.ratio * high) / max(self.values)
+
     @property
     def difference(self) -> float:
         return max(self.values) - min(self.values)
@@ -192,6 +199,7 @@ def _measurement(
         interval=interval,
         compared=None if worst is None else worst.compared,
         compared_counts=None if worst is None else worst.compared_counts,
+        one_record=None if worst is None else worst.one_record(unit),
         definition=_definition(id.partition(".")[2], spreads),
         reason=reason,
     )

@@ -124,6 +124,7 @@ def overall_rate(counts: Counts, name: str, prefix: str, *, level: float = 0.95)
         better=chosen.better,
         count=int(trials),
         interval=None if undefined else rate_intervals(successes, trials, level)[0],
+        one_record=None if undefined else 1 / int(trials),
         definition=chosen.definition,
         reason=undefined,
     )
@@ -152,7 +153,8 @@ def rate_measurement(
         if defined[position]:
             value = point(table[position], name)
             intervals = {"interval": next(alone), "simultaneous_interval": next(together)}
-            slices.append(Slice(name=key, value=value, count=int(trials[position]), **intervals))
+            count = int(trials[position])
+            slices.append(Slice(name=key, value=value, count=count, one_record=1 / count, **intervals))
         else:
             rows = f"fewer than {min_group} rows" if trials[position] else "no rows"
             reason = _reason(chosen, rows, "in this group")

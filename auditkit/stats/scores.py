@@ -57,7 +57,8 @@ def roc_auc(labels: Labels, probabilities: Probabilities, levels: Sequence[float
         if classes == 2
         else ranking.macro_roc_auc(labels, probabilities)
     )
-    return Estimate(area.value, tuple(ranking.roc_auc_interval(area, level) for level in levels))
+    bounds = tuple(ranking.roc_auc_interval(area, level) for level in levels)
+    return Estimate(area.value, bounds, one_record=1 / area.smaller)
 
 
 def calibration_error(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
@@ -70,7 +71,7 @@ def calibration_error(labels: Labels, probabilities: Probabilities, levels: Sequ
     value = calibration.expected_calibration_error(bins)
     method = "tangent above, binomial consistency resampling below"
     bounds = [(*calibration.calibration_error_interval(bins, level), method) for level in levels]
-    return Estimate(value, tuple(bounds))
+    return Estimate(value, tuple(bounds), one_record=2 / len(labels))
 
 
 def brier_score(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
@@ -92,7 +93,8 @@ def brier_score(labels: Labels, probabilities: Probabilities, levels: Sequence[f
     moments = [float((probabilities * (scores - expected) ** power).sum(axis=1).mean()) for power in (2, 3)]
     if errors.var(ddof=1) >= moments[0]:
         moments = [float(errors.var(ddof=1)), float(((errors - value) ** 3).mean())]
-    return Estimate(value, _mean_bounds(value, moments[0], moments[1], len(labels), levels, 0.0, 2.0 / half))
+    bounds = _mean_bounds(value, moments[0], moments[1], len(labels), levels, 0.0, 2.0 / half)
+    return Estimate(value, bounds, one_record=2 / half / len(labels))
 
 
 def average_precision(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
@@ -128,7 +130,8 @@ def mean_score(labels: Labels, probabilities: Probabilities, levels: Sequence[fl
     if len(values) < 2:
         return Estimate(value, (None,) * len(levels), too_few(2))
     third = float(((values - value) ** 3).mean())
-    return Estimate(value, _mean_bounds(value, float(values.var(ddof=1)), third, len(values), levels, 0.0, 1.0))
+    bounds = _mean_bounds(value, float(values.var(ddof=1)), third, len(values), levels, 0.0, 1.0)
+    return Estimate(value, bounds, one_record=1 / len(values))
 
 
 def _mean_bounds(

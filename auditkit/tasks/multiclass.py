@@ -83,6 +83,7 @@ def gap_measurements(
                     interval=found.interval,
                     simultaneous_interval=_at(held.interval, level, f", Sidak over {len(parts)} {several}"),
                     replicates=found.replicates,
+                    one_record=found.one_record,
                     reason=found.reason,
                 )
             )
@@ -111,6 +112,7 @@ def gap_measurements(
                 value=float(np.mean([value for value, _ in known])),
                 interval=Interval(low=low, high=high, level=level, method=method),
                 replicates=tuple(float(value) for value in np.mean(blocks, axis=0)) if paired else (),
+                one_record=max((found.one_record for found in slices if found.one_record), default=None),
             )
         )
     return measurements
@@ -142,6 +144,7 @@ def _measurement(
     value: float | None = None,
     interval: Interval | None = None,
     replicates: tuple[float, ...] = (),
+    one_record: float | None = None,
     slices: tuple[Slice, ...] = (),
     reason: str | None = None,
 ) -> Measurement:
@@ -154,6 +157,7 @@ def _measurement(
         count=int(counts.sizes.sum()),
         interval=interval,
         replicates=replicates,
+        one_record=one_record,
         slices=slices,
         definition=definition,
         reason=reason,

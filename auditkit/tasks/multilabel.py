@@ -117,13 +117,15 @@ def _mean(parts: Sequence[Measurement | Slice], names: Sequence[str], level: flo
     if absent:
         name, why = absent[0]
         reason = f"undefined for {len(absent)} of {len(names)} labels, such as {name}: {why}"
-        return {"value": None, "interval": None, "simultaneous_interval": None, "replicates": (), "reason": reason}
+        unknown = {"value": None, "interval": None, "simultaneous_interval": None, "one_record": None}
+        return {**unknown, "replicates": (), "reason": reason}
     replicates = [part.replicates for part in parts]
     paired = all(replicates) and len({len(part) for part in replicates}) == 1
     return {
         "value": float(np.mean([part.value for part in parts if part.value is not None])),
         "interval": _mean_interval([part.interval for part in parts], level),
         "replicates": tuple(float(value) for value in np.mean(replicates, axis=0)) if paired else (),
+        "one_record": max((part.one_record for part in parts if part.one_record), default=None),
     }
 
 

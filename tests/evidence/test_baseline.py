@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy import stats
 
-from auditkit.evidence.baseline import Earlier, jackknife_interval, regression, student_quantile
+from auditkit.evidence.baseline import Earlier, paired_interval, regression, student_quantile, table_of_pairs_interval
 from auditkit.evidence.judging import judge, overall
 from auditkit.evidence.measurement import Better, Interval, Measurement, Slice
 from auditkit.evidence.policy import Limit
@@ -55,7 +55,7 @@ def test_on_other_rows_the_interval_is_newcombes() -> None:
 
 def test_on_the_same_rows_the_interval_is_the_jackknifes() -> None:
     replicates = (0.90, 0.91, 0.92, 0.89)
-    others = (0.88, 0.90, 0.91, 0.88)
+    others = (0.88, 0.90, 0.91, 0.86)
     now, then = rate(880, 1000, replicates=others), rate(900, 1000, replicates=replicates)
     differences = [a - b for a, b in zip(replicates, others, strict=True)]
     mean = sum(differences) / 4
@@ -73,11 +73,39 @@ def test_on_the_same_rows_the_interval_is_the_jackknifes() -> None:
 
 
 def test_the_method_says_over_how_many_groups_it_holds() -> None:
-    values = [0.1 * (n % 4) for n in range(20)]
-    alone, together = (jackknife_interval(0.0, values, 0.95, family) for family in (1, 3))
+    one, other = (
+        rate(90, 100, replicates=tuple(0.1 * (n % 4) for n in range(20))),
+        rate(90, 100, replicates=(0.1,) * 20),
+    )
+    alone, together = (paired_interval(one, other, 0.95, family) for family in (1, 3))
+    assert alone is not None
+    assert together is not None
     assert alone.method == "jackknife over 20 blocks of rows, paired"
     assert together.method == "jackknife over 20 blocks of rows, Sidak over 3 groups, paired"
     assert (together.level, together.high > alone.high) == (0.95, True)
+
+
+def test_without_events_no_interval_has_width_zero() -> None:
+    """No row differs: rates have the rule of three; what does not know the effect of a record is not paired."""
+    same = rate(900, 1000, replicates=(0.9,) * 20)
+    change = regression(same, Earlier((same,), same_rows=True))
+    assert change.interval is not None
+    assert change.interval.method.endswith("unpaired")
+    same = same.model_copy(update={"one_record": 1 / 1000})
+    change = regression(same, Earlier((same,), same_rows=True))
+    assert change.interval is not None
+    assert change.interval.method.endswith(" paired")
+    assert change.interval.high == -change.interval.low
+    assert 3.0 / 1000 < change.interval.high < 4.5 / 1000
+
+
+def test_the_interval_of_pairs_is_bonett_and_prices_where_many_differ() -> None:
+    # 1,000 pairs, 120 better and 80 worse: (120 - 80) / 1002 +- 1.96 sqrt(202 - 40**2 / 1002) / 1002.
+    variance = (200 - 40**2 / 1000) / 1000**2
+    low, high = table_of_pairs_interval(0.04, variance, 1 / 1000, stats.norm.ppf(0.975))
+    half = stats.norm.ppf(0.975) * math.sqrt(202 - 40 * 40 / 1002) / 1002
+    assert (low, high) == (pytest.approx(40 / 1002 - half, abs=4e-4), pytest.approx(40 / 1002 + half, abs=4e-4))
+    assert (low, high) == (pytest.approx(-table_of_pairs_interval(-0.04, variance, 1 / 1000, 1.959964)[1]), high)
 
 
 def test_the_same_model_on_the_same_rows_is_exactly_as_good() -> None:
