@@ -14,7 +14,8 @@ import auditkit
 ROOT = Path(auditkit.__file__).parent
 LAYERS = [
     {"errors", "progress"},
-    {"plugins", "run_folder"},
+    {"plugins", "run_folder", "config"},
+    {"config_sources"},
     {"evidence"},
     {"stats"},
     {"data"},

@@ -151,10 +151,14 @@ def test_inconclusive_is_loud_exits_0_and_3_under_strict(
     assert run(loans, tmp_path / "fourth", "--policy", str(strictly_failing), "--only", "performance") == 1
 
 
-def test_limit_audits_a_seeded_sample_and_says_so(loans: Loans, tmp_path: Path) -> None:
+def test_limit_audits_a_seeded_sample_and_says_so(
+    loans: Loans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = []
     for name in ("a", "b"):
-        run(loans, tmp_path / name / "out", "--quiet", "--limit", "300", "--seed", "7")
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        run(loans, Path("out"), "--quiet", "--limit", "300", "--seed", "7")
         report = read_report(tmp_path / name / "out/results.json")
         assert report.subject.dataset.audited_row_count == 300
         assert any("300 of 1,000" in note for note in report.subject.notes)

@@ -87,8 +87,8 @@ def test_a_replay_gives_every_number_again(loans: Loans, run: Path, capsys: Said
     assert call(command) == 0
     assert "every number agrees" in capsys.readouterr().out
     recorded = read_report(run / "results.json")
-    assert recorded.asked["where"] == "income > 20"
-    assert recorded.asked["limit"] == 600
+    assert recorded.config.data.where == "income > 20"
+    assert recorded.config.data.limit == 600
 
 
 def test_a_replay_finds_a_number_that_was_made_up(loans: Loans, run: Path, capsys: Said) -> None:

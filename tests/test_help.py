@@ -8,7 +8,7 @@ import pytest
 from typer.main import get_command
 
 from auditkit.cli import app, call
-from auditkit.cli.audits import RUN_SECTIONS
+from auditkit.config import AuditConfig, settings_of
 
 Said = pytest.CaptureFixture[str]
 
@@ -23,17 +23,17 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_list_of_commands_says_each_in_a_whole_sentence(group: tuple[str, ...], capsys: Said) -> None:
     assert call([*group, "--help"]) == 0
     listed = capsys.readouterr().out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    assert len(listed) == (1 if group else 18)
+    assert len(listed) == (1 if group else 19)
     assert [line for line in listed if not re.fullmatch(r"  [a-z]+ +[A-Z].*[^.]\.", line)] == []
 
 
 def test_the_many_options_of_run_stand_under_headings(capsys: Said) -> None:
     run = get_command(app).commands["run"]  # type: ignore[attr-defined]  # typer's stubs say Command
-    assert RUN_SECTIONS.keys() - {parameter.name for parameter in run.params} == {"help"}
     assert call(["run", "--help"]) == 0
     help_text = capsys.readouterr().out
     headings = re.findall(r"^(\w[\w ]*):$", help_text, re.MULTILINE)
-    assert headings == ["Arguments", *RUN_SECTIONS.values()]
+    sections = dict.fromkeys(setting.heading for setting in settings_of(AuditConfig).values())
+    assert headings == ["Arguments", *sections, "Configuration"]
     assert len(re.findall(r"^  --", help_text, re.MULTILINE)) == len(run.params)  # --help stands for the argument
 
 

@@ -79,7 +79,7 @@ def test_foreign_weights_and_what_they_lack(tmp_path: Path) -> None:
     assert "--target" in abilities["performance"].reason
     assert not abilities["privacy"].able
     assert "Opacus cannot train it: BatchNorm cannot support training" in abilities["privacy"].reason
-    found = inspect_model(path, architecture=f"{__name__}:net", arguments={"width": 5})
+    found = inspect_model(path, architecture=f"{__name__}:net", architecture_args={"width": 5})
     assert not found.opens
     assert "must have shape (4, 5), got (4, 3)" in found.problems[0]
 

@@ -18,8 +18,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from auditkit.cli import audits, compliance, gate, mitigation, models, privacy, reports, schemas
-from auditkit.cli.sections import in_sections
+from auditkit.cli.configured import configured
 from auditkit.errors import AuditkitError, InputError
+
+
+def _generated() -> None:
+    """Stand in for a command whose options and body are generated."""
+
 
 app = typer.Typer(
     name="auditkit",
@@ -30,13 +35,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command(cls=in_sections(audits.RUN_SECTIONS))(audits.run)
+for audit_command, needs in (
+    (audits.run, {"dataset": True}),
+    (models.inspect, {"model": True}),
+    (audits.config, {}),
+):
+    app.command(audit_command.__name__, cls=configured(audit_command, **needs), help=audit_command.__doc__)(_generated)
 for command in (
     audits.demo,
     audits.auditors,
     models.train,
     models.pack,
-    models.inspect,
     mitigation.mitigate,
     privacy.retrain,
     gate.gate,

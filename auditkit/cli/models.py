@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,9 @@ from auditkit.cli.options import (
     TrainedTask,
     TrustPickle,
 )
+
+if TYPE_CHECKING:
+    from auditkit.config_sources import Resolved
 
 
 def train(
@@ -117,54 +120,38 @@ def pack(
     quiet: Quiet = False,
 ) -> None:
     """Pack weights, architecture and schema into one file. 'auditkit run' needs no further word for it."""
+    from auditkit.config import configured
     from auditkit.models.factory import read_arguments
-    from auditkit.models.open import Declared, pack_model
+    from auditkit.models.open import pack_model
     from auditkit.run_folder import output_folder
     from auditkit.schema.schema import read_schema
 
-    declared = Declared(
-        schema=None if schema is None else read_schema(schema),
-        architecture=architecture,
-        arguments=None if architecture_args is None else read_arguments(architecture_args),
-        trust_pickle=trust_pickle,
-        output=output,
-        threshold=threshold,
-        classes=None if classes is None else tuple(name.strip() for name in classes.split(",")),
-    )
+    given = {
+        "architecture": architecture,
+        "architecture_args": None if architecture_args is None else read_arguments(architecture_args),
+        "trust_pickle": trust_pickle,
+        "output": output,
+        "threshold": threshold,
+        "classes": None if classes is None else [name.strip() for name in classes.split(",")],
+    }
+    config, stated = configured(options=given).model, None if schema is None else read_schema(schema)
     with output_folder(out.parent):
-        packed = pack_model(model, out, declared=declared)
+        packed = pack_model(model, out, config=config, schema=stated)
     if not quiet:
         for note in packed.notes:
             typer.echo(note)
         typer.echo(f"Model: {out} ({packed.parameter_count:,} parameters, sha256:{packed.sha256})")
 
 
-def inspect(
-    model: ModelFile,
-    dataset: Annotated[
-        Path | None, typer.Option("--dataset", help="Rows that an audit would read.", show_default=False)
-    ] = None,
-    architecture: Architecture = None,
-    architecture_args: ArchitectureArgs = None,
-    schema: SchemaFile = None,
-    encoding: Encoding = "utf-8",
-    json_: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-) -> None:
+def inspect(resolved: Resolved) -> None:
     """Tell what a model file is and what an audit could do with it. Nothing of the file is run."""
     from auditkit import terminal
     from auditkit.engine.inspect import inspect_model
-    from auditkit.models.factory import read_arguments
-    from auditkit.schema.schema import read_schema
+    from auditkit.engine.settings import check_settings
 
-    found = inspect_model(
-        model,
-        dataset=dataset,
-        architecture=architecture,
-        arguments=None if architecture_args is None else read_arguments(architecture_args),
-        schema=None if schema is None else read_schema(schema),
-        encoding=encoding,
-    )
-    if json_:
+    check_settings(resolved)
+    found = inspect_model(config=resolved.config)
+    if resolved.config.report.print_json:
         typer.echo(found.model_dump_json(indent=2))
-    else:
+    elif not resolved.config.report.quiet:
         terminal.inspected(found)

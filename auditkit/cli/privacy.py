@@ -95,10 +95,11 @@ def retrain(
     Killed, it goes on when called again with the same options; steps that were lost count as spent.
     """
     from auditkit import terminal
+    from auditkit.config import ModelConfig
     from auditkit.data.dataset import read_data
     from auditkit.models.factory import read_arguments
     from auditkit.models.formats.opening import open_model
-    from auditkit.models.open import Declared, model_for
+    from auditkit.models.open import model_for
     from auditkit.schema.schema import read_schema
     from auditkit.training.dp.retrain import retrain as retrain_model
 
@@ -108,12 +109,12 @@ def retrain(
         lambda: data,
         target=target,
         sensitive=sensitive,
-        declared=Declared(
+        config=ModelConfig(
             architecture=architecture,
-            arguments=None if architecture_args is None else read_arguments(architecture_args),
-            schema=None if schema is None else read_schema(schema),
+            architecture_args=None if architecture_args is None else read_arguments(architecture_args),
             trust_model=_trust(model, trust_model),
         ),
+        schema=None if schema is None else read_schema(schema),
     )
     if sensitive:
         opened = replace(opened, schema=opened.schema.model_copy(update={"sensitive": tuple(sensitive)}))

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import time
 import traceback
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import EntryPoint, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
+from auditkit.config import AuditConfig, settings_of
 from auditkit.engine.auditor import Auditor, installed
+from auditkit.engine.inputs import read_inputs
 from auditkit.engine.open_subject import Stage, load
 from auditkit.engine.provenance import environment, subject_record
 from auditkit.engine.requirements import request_of
+from auditkit.engine.settings import auditor_settings, unknown_auditor
 from auditkit.engine.subject import Subject
-from auditkit.errors import InputError, NotRun, closest
+from auditkit.errors import InputError, NotRun
 from auditkit.evidence.gate import judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
-from auditkit.evidence.policy import Policy, check_measurements_exist, default_policy, read_policy
+from auditkit.evidence.policy import Policy, check_measurements_exist
 from auditkit.evidence.report import Outcome, Report
 from auditkit.evidence.waivers import read_waivers
 from auditkit.models.cache import Cache
 from auditkit.models.model import Model
-from auditkit.models.open import Declared
 from auditkit.progress import AuditProgress
-from auditkit.schema.schema import Schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,66 +46,21 @@ class Unloadable:
 ANYTHING = (Exception, SystemExit)
 """What the code of a plugin may raise, and must not read as a pass: `sys.exit(0)` would end the whole audit as one."""
 
-REPEATABLE = [
-    "prediction",
-    "score",
-    "target",
-    "sensitive",
-    "architecture",
-    "architecture_args",
-    "output",
-    "threshold",
-    "task",
-    "classes",
-    "bins",
-    "where",
-    "limit",
-    "encoding",
-    "conf_level",
-    "top_k",
-]
-"""The arguments of `audit` that the report records, so that `replay` can give them again."""
-
 
 def audit(
-    model: torch.nn.Module | Model | str | Path | None,
-    data: pd.DataFrame | str | Path,
+    model: torch.nn.Module | Model | str | Path | None = None,
+    data: pd.DataFrame | str | Path | None = None,
     *,
-    prediction: str | None = None,
-    score: str | None = None,
-    target: str | None = None,
-    sensitive: Sequence[str] | None = None,
-    schema: Schema | None = None,
-    architecture: str | None = None,
-    architecture_args: Mapping[str, Any] | None = None,
-    trust_model: str | None = None,
-    trust_pickle: str | None = None,
-    output: str | None = None,
-    threshold: float | None = None,
-    task: str | None = None,
-    classes: Sequence[str] | None = None,
-    bins: Mapping[str, str] | None = None,
-    where: str | None = None,
-    training_data: pd.DataFrame | str | Path | None = None,
+    config: AuditConfig | None = None,
     auditors: Sequence[Auditor] | None = None,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
-    only: Sequence[str] = (),
-    skip: Sequence[str] = (),
-    policy: Policy | str | Path | None = None,
-    baseline: str | Path | None = None,
-    waivers: str | Path | None = None,
-    conf_level: float = 0.95,
-    top_k: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    strict: bool = False,
-    encoding: str = "utf-8",
     run_id: str | None = None,
     cache: Cache | None = None,
     progress: AuditProgress = lambda auditor, fraction, what: None,
+    **options: Any,
 ) -> Report:
     """Audit a model on a data set, and return the Report.
+
+    >>> audit("model.pt", "data.csv", sensitive=["sex"], where="age >= 18")  # doctest: +SKIP
 
     Args:
         model: a model file, an opened Model, or a plain `nn.Module` that maps a float tensor (rows, columns) to
@@ -111,85 +68,28 @@ def audit(
             sensitive, in their order, as they are; all must be numeric. None audits recorded decisions.
         data: the rows to audit: a DataFrame, a file (CSV, JSON Lines, Parquet, Arrow, npz), a folder of images with
             a metadata.csv, or a pattern of files.
-        prediction: without a model, the column of what was decided: classes, yes or no, probabilities, or scores
-            with a `threshold`.
-        score: without a model, the column of the scores behind the decisions.
-        target: the label's column, or several labels' columns as "a,b,c"; default: the one the model's schema names.
-        sensitive: columns whose groups are compared; default: those the model's schema names.
-        schema: how columns become the model's input; default: the model file's, else the columns as they are.
-        architecture: of a file of weights alone: one of auditkit's by name, or your own `package.module:factory`.
-        architecture_args: the arguments of the architecture, by name.
-        trust_model: `sha256:...` of a torch.export or TorchScript file whose code may be run.
-        trust_pickle: `sha256:...` of a pickled module whose code may be run.
-        output: what the model returns: "logits", "probabilities" or "score"; default: the schema's, else recognised.
-        threshold: from which probability, or score, on a row counts as positive; default: the model's, or 0.5.
-        task: "binary", "multiclass", "multilabel" or "regression"; default: the schema's, else told from the target.
-        classes: the classes in the order of the outputs, in a binary task the positive one last; default: sorted.
-        bins: how continuous sensitive columns are cut into groups: `{"age": "25,45,65"}` or `{"age": "quantiles:4"}`.
-        where: audit the rows for which this holds, such as `age >= 18 and region in ('north', 'south')`.
-        training_data: the rows that the model was trained on; needed by the privacy auditor.
+        config: the whole request (auditkit.config.AuditConfig); `options` replace what it states.
         auditors: instances to run instead of all installed ones.
-        settings: settings of installed auditors, by name: `{"privacy": {"epsilon": (1.0, 3.0)}}`.
-        only: names of the auditors to run; the others are recorded as left out.
-        skip: names of auditors to leave out.
-        policy: limits to judge by: a Policy, a file, or the name of a profile; default: the policy that auditkit ships.
-        baseline: the results.json of an earlier audit, for limits on a regression.
-        waivers: a file of findings that may pass for a time, each with an owner, an approver and a reason.
-        conf_level: the level of every interval.
-        top_k: of a binary task: this many rows, those of the highest scores, count as selected.
-        limit: audit a seeded sample of this many rows.
-        seed: seeds every random choice of the audit.
-        device: "auto", "cpu" or "cuda".
-        strict: an inconclusive verdict exits 3 instead of 0.
-        encoding: of CSV files.
         run_id: names the run; default: a new one.
         cache: where predictions are kept and looked for (auditkit.models.cache.cache_of a folder); default: nowhere.
         progress: called as the audit advances.
+        options: every option of `auditkit run` by its name, such as `target`, `sensitive`, `limit` or `policy`, with a
+            value of Python. Besides, `schema` may be a Schema, `policy` a Policy, `training_data` a DataFrame of the
+            rows that the model was trained on, and `settings` states settings of auditors by name:
+            `{"privacy": {"epsilon": (1.0, 3.0)}}`.
 
     Raises:
-        InputError: the model, data, policy or settings cannot be used; nothing was audited.
+        InputError: the model, data, policy, an option or a setting cannot be used; nothing was audited.
     """
-    given = locals()
-    asked = {name: json.loads(json.dumps(given[name], default=str)) for name in REPEATABLE if given[name] is not None}
-    if schema is not None or isinstance(model, torch.nn.Module):
-        asked["schema"] = "given"
-    policy = policy if isinstance(policy, Policy) else default_policy() if policy is None else read_policy(policy)
-    chosen = _choose(auditors, settings or {}, only, skip)
+    inputs = read_inputs(model, data, config, options)
+    config, policy = inputs.config, inputs.policy
+    chosen = _choose(auditors, config)
     _check_policy(policy, chosen)
-    earlier = None if baseline is None else read_baseline(baseline)
-    waived = () if waivers is None else read_waivers(waivers)
+    earlier = None if config.policy.baseline is None else read_baseline(config.policy.baseline)
+    waived = () if config.policy.waivers is None else read_waivers(config.policy.waivers)
     stage = Stage(progress)
-    subject = load(
-        model,
-        data,
-        training_data,
-        target,
-        sensitive,
-        Declared(
-            schema=schema,
-            architecture=architecture,
-            arguments=architecture_args,
-            trust_model=trust_model,
-            trust_pickle=trust_pickle,
-            output=output,
-            threshold=threshold,
-            task=task,
-            classes=None if classes is None else tuple(classes),
-        ),
-        prediction=prediction,
-        score=score,
-        bins=bins,
-        where=where,
-        also=[column for auditor in chosen.values() for column in getattr(auditor, "legitimate", ())],
-        conf_level=conf_level,
-        top_k=top_k,
-        limit=limit,
-        seed=seed,
-        device=device,
-        encoding=encoding,
-        cache=cache,
-        progress=stage,
-    )
+    also = [column for auditor in chosen.values() for column in getattr(auditor, "legitimate", ())]
+    subject = load(inputs, also=also, cache=cache, progress=stage)
     for auditor in chosen.values():
         if (check := getattr(auditor, "check", None)) is not None:
             check(subject)
@@ -200,14 +100,29 @@ def audit(
     report = Report(
         run_id=run_id or new_run_id(),
         created=datetime.now(UTC).replace(microsecond=0),
-        strict=strict,
-        asked=asked,
+        strict=config.policy.strict,
+        config=config,
         subject=subject_record(subject),
         environment=environment(subject),
         policy=policy,
         outcomes=tuple(outcomes),
     )
-    return judge_report(report, policy, baseline=earlier, waivers=waived, strict=strict)
+    return judge_report(report, policy, baseline=earlier, waivers=waived, strict=config.policy.strict)
+
+
+def _signature() -> inspect.Signature:
+    """Return the signature of `audit` with every option by name, for help() and the completion of notebooks."""
+    written = inspect.signature(audit)
+    own = [one for one in written.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    taken = {one.name for one in own} | {"dataset", "train_dataset"}
+    more = {"training_data": None, "settings": None} | {
+        name: setting.field.default for name, setting in settings_of(AuditConfig).items() if name not in taken
+    }
+    options = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in more.items()]
+    return written.replace(parameters=[*own, *options])
+
+
+audit.__signature__ = _signature()  # type: ignore[attr-defined]  # a function takes one, as its help reads it
 
 
 def new_run_id() -> str:
@@ -219,27 +134,15 @@ Chosen = dict[str, Auditor | Unloadable | None]
 """The auditors by name: an instance, one that does not load, or None for one that was left out."""
 
 
-def _choose(
-    auditors: Sequence[Auditor] | None,
-    settings: Mapping[str, Mapping[str, Any]],
-    only: Sequence[str],
-    skip: Sequence[str],
-) -> Chosen:
+def _choose(auditors: Sequence[Auditor] | None, config: AuditConfig) -> Chosen:
     points = installed()
-    for name in [*only, *skip, *settings]:
+    only, skip = config.run.only, config.run.skip
+    for name in [*only, *skip, *config.auditors.names]:
         if name not in points:
-            raise InputError(f"unknown auditor '{name}'{closest(name, points)}; installed are {', '.join(points)}.")
-    chosen: Chosen = {}
+            raise InputError(unknown_auditor(name, points))
     if auditors is not None:
-        chosen = dict.fromkeys(points)
-        names = {point.value: name for name, point in points.items()}
-        for auditor in auditors:
-            kind = type(auditor)
-            name = names.get(f"{kind.__module__}:{kind.__qualname__}", kind.__name__.lower())
-            if chosen.get(name) is not None:
-                raise InputError(f"auditors: two are named '{name}'; pass one of them at a time.")
-            chosen[name] = auditor
-        return chosen
+        return _named(auditors, points)
+    chosen: Chosen = {}
     for name, point in points.items():
         if name in skip or (only and name not in only):
             chosen[name] = None
@@ -249,7 +152,20 @@ def _choose(
         except ANYTHING as error:
             chosen[name] = Unloadable(f"{point.value} does not load: {_said(error)}")
             continue
-        chosen[name] = kind(**settings.get(name, {}))
+        chosen[name] = kind(**auditor_settings(name, kind, config))
+    return chosen
+
+
+def _named(auditors: Sequence[Auditor], points: Mapping[str, EntryPoint]) -> Chosen:
+    """Return instances that the caller made by the names of their entry points, the installed others left out."""
+    chosen: Chosen = dict.fromkeys(points)
+    names = {point.value: name for name, point in points.items()}
+    for auditor in auditors:
+        kind = type(auditor)
+        name = names.get(f"{kind.__module__}:{kind.__qualname__}", kind.__name__.lower())
+        if chosen.get(name) is not None:
+            raise InputError(f"auditors: two are named '{name}'; pass one of them at a time.")
+        chosen[name] = auditor
     return chosen
 
 

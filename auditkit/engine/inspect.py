@@ -14,10 +14,11 @@ from pydantic import Field
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from auditkit.config import AuditConfig, configured
 from auditkit.data.dataset import Data, naming, read_data
 from auditkit.engine.auditor import installed
 from auditkit.engine.requirements import Lack, Request, request
-from auditkit.errors import AuditkitError, ModelFileError
+from auditkit.errors import AuditkitError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
 from auditkit.models.base import Match, Source, opened
 from auditkit.models.capabilities import Layered
@@ -27,7 +28,7 @@ from auditkit.models.formats.exported import refusal
 from auditkit.models.formats.native import ModelFile, model_file
 from auditkit.models.formats.opening import recognise
 from auditkit.models.formats.weights import check_fit, common_prefix, shapes_of
-from auditkit.schema.schema import Schema
+from auditkit.schema.schema import Schema, read_schema
 from auditkit.training.train import PRIVATE_EPOCHS
 
 OPERATIONS_A_SECOND = 3e9
@@ -96,27 +97,29 @@ class Inspection(Record):
 
 
 def inspect_model(
-    path: str | Path,
-    *,
-    dataset: str | Path | None = None,
-    architecture: str | None = None,
-    arguments: Mapping[str, Any] | None = None,
-    schema: Schema | None = None,
-    encoding: str = "utf-8",
+    path: str | Path | None = None, *, config: AuditConfig | None = None, schema: Schema | None = None, **options: Any
 ) -> Inspection:
     """Tell what a model file is. Nothing of it is run and no weight is loaded; only the user's own factory is called.
+
+    `config` is the request for an audit, `options` replace what it states: those of `auditkit.audit`, by name.
 
     Raises:
         InputError: no such file, or one that no option would open.
     """
-    with opened(path) as source:
+    config = configured(config, options | {"model": path, "schema": options.get("schema")})
+    if config.model.model is None:
+        raise InputError("no model to inspect; pass a model file.")
+    architecture = config.model.architecture
+    with opened(config.model.model) as source:
         match = recognise(source).match
         found = model_file(source) if source.contents is not None else _other_file(source)
-    data = None if dataset is None else read_data(dataset, encoding=encoding)
-    schema = schema or (found.card.schema_ if found.card is not None else None)
+    dataset = config.data.dataset
+    data = None if dataset is None else read_data(dataset, encoding=config.data.encoding)
+    schema = schema or (None if config.model.schema_file is None else read_schema(config.model.schema_file))
+    schema = _stated(schema or (found.card.schema_ if found.card is not None else None), config)
     known = found.card if found.contents.program is None else None  # a program carries its own graph
     named = architecture or (known.architecture if known is not None else None)
-    given = dict(arguments or (found.card.arguments if found.card is not None else {}))
+    given = dict(config.model.architecture_args or (found.card.arguments if found.card is not None else {}))
     problems = list(_problems(found, match, architecture, schema, data))
     network = None
     if found.weights is not None and named is not None and (not is_code(named) or architecture is not None):
@@ -131,7 +134,7 @@ def inspect_model(
         trust = "never"
     operations = None if network is None or schema is None else _operations(network, schema)
     row_count = None if data is None else len(data.frame)
-    abilities = tuple(_abilities(match, network, schema, data, problems))
+    abilities = tuple(_abilities(match, network, _request(match, schema, data, config), problems))
     able = frozenset(ability.auditor for ability in abilities if ability.able)
     return Inspection(
         path=found.path,
@@ -160,6 +163,14 @@ def inspect_model(
 def _other_file(source: Source) -> ModelFile:
     """Return what is known of a file that is none of torch's, before its format opens it."""
     return ModelFile(str(source.path), source.sha256, source.byte_count, Contents("other"), None, None)
+
+
+def _stated(schema: Schema | None, config: AuditConfig) -> Schema | None:
+    """Return a schema with the target and the sensitive columns that the request names."""
+    if schema is None:
+        return None
+    named = {"target": config.data.target, "sensitive": config.groups.sensitive}
+    return schema.model_copy(update={name: value for name, value in named.items() if value is not None})
 
 
 def _problems(
@@ -221,10 +232,7 @@ def _operations(network: nn.Module, schema: Schema) -> int | None:
     return int(counter.get_total_flops()) or None
 
 
-def _abilities(
-    match: Match, network: nn.Module | None, schema: Schema | None, data: Data | None, problems: list[str]
-) -> Iterator[Ability]:
-    offered = _request(match, schema, data)
+def _abilities(match: Match, network: nn.Module | None, offered: Request, problems: list[str]) -> Iterator[Ability]:
     for name, point in installed().items():
         try:
             kind = point.load()
@@ -246,14 +254,16 @@ def _abilities(
         yield Ability(auditor=name, able=not missing, reason="; ".join(missing + asked))
 
 
-def _request(match: Match, schema: Schema | None, data: Data | None) -> Request:
+def _request(match: Match, schema: Schema | None, data: Data | None, config: AuditConfig) -> Request:
     """Return what an audit of this file on these data would have of what auditors may require."""
-    sensitive = schema.sensitive if schema is not None else ()
-    offered = request(schema, match.lacks, model=True, sensitive=sensitive, training=False)
+    target = schema.targets if schema is not None else [config.data.target] if config.data.target else []
+    sensitive = schema.sensitive if schema is not None else config.groups.sensitive or ()
+    training = config.data.train_dataset is not None
+    offered = request(schema, match.lacks, model=True, sensitive=sensitive, training=training)
     columns = None if data is None else {str(column) for column in data.frame.columns}
-    lacks = dict(offered.lacks)
+    lacks = {name: lack for name, lack in offered.lacks.items() if name != "labels" or not target}
     for requirement, what, names in (
-        ("labels", "column", schema.targets if schema is not None else ()),
+        ("labels", "column", target),
         ("sensitive", "sensitive column", sensitive),
     ):
         absent = [name for name in names if columns is not None and name not in columns]

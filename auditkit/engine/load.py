@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from auditkit.data.bins import edges_of
+from auditkit.config import AuditConfig, configured
+from auditkit.data.bins import check_rule, edges_of
 from auditkit.data.dataset import Data, naming
 from auditkit.data.filter import select
 from auditkit.engine.subject import Subject
@@ -31,40 +33,38 @@ def load_subject(
     *,
     schema: Schema | None = None,
     decisions: Decisions | None = None,
-    sensitive: Sequence[str] | None = None,
-    bins: Mapping[str, str] | None = None,
     training: Data | None = None,
-    where: str | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    conf_level: float = 0.95,
-    min_group: int = 10,
-    top_k: int | None = None,
+    config: AuditConfig | None = None,
     cache: Cache | None = None,
     progress: Progress = silent,
+    **options: Any,
 ) -> Subject:
     """Check that a data set fits a model, choose the rows that are audited, and return the subject.
 
-    `where` chooses rows by an expression (auditkit.data.filter); of these, rows without a label (or, without a
-    model, without a decision) are left out, and of the rest a sample of `limit` is drawn with `seed`; the notes say
-    so. `sensitive` defaults to the columns that the schema names, `bins` adds to those of the schema. Without a
-    model, `schema` names target and classes, and `decisions` the columns of what was decided.
+    `config` is the request; `options` replace what it states. Its `where` chooses rows by an expression
+    (auditkit.data.filter); of these, rows without a label (or, without a model, without a decision) are left out, and
+    of the rest a sample of `limit` is drawn with `seed`; the notes say so. `sensitive` defaults to the columns that
+    the schema names, `bins` adds to those of the schema. Without a model, `schema` names target and classes, and
+    `decisions` the columns of what was decided.
 
     Raises:
         DatasetError: a column is missing or holds something else than the schema says, in either data set, or no
             row has a label.
-        InputError: an unknown sensitive column or one of more than 100 groups, `limit` below 1, a `conf_level`
+        InputError: an unknown sensitive column or one of more than 100 groups, a `conf_level`
             outside (0, 1), a `top_k` that is not below the number of rows or has no two classes, or no such device.
     """
+    config = configured(config, options)
+    sensitive, bins, where = config.groups.sensitive, config.groups.bins, config.data.where
+    limit, seed, top_k = config.data.limit, config.run.seed, config.model.top_k
+    conf_level, min_group = config.policy.conf_level, config.groups.min_group
+    for column, rule in (bins or {}).items():
+        check_rule(column, rule)
     if not 0 < conf_level < 1:
         raise InputError(f"conf_level must lie between 0 and 1, got {conf_level}; 0.95 is usual.")
-    if limit is not None and limit < 1:
-        raise InputError(f"limit must be at least 1 row, got {limit}.")
     schema = schema or (model.schema if model is not None else None)
     if schema is None or (model is None) == (decisions is None):
         raise InputError("an audit needs either a model or a schema and a record of decisions.")
-    chosen_device = choose_device(device)
+    chosen_device = choose_device(config.run.device)
     chosen = tuple(dict.fromkeys(schema.sensitive if sensitive is None else sensitive))
     columns = [str(column) for column in data.frame.columns]
     for name in chosen:

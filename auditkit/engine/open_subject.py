@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
-import torch
 
+from auditkit.config import ModelConfig
 from auditkit.data.dataset import Data, data_from_frame, read_data
 from auditkit.data.filter import columns_named
+from auditkit.engine.inputs import Inputs
 from auditkit.engine.load import load_subject
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.models.cache import Cache
 from auditkit.models.model import Model
-from auditkit.models.open import Declared, model_for
+from auditkit.models.open import model_for
 from auditkit.models.recorded import Decisions, decision_schema
 from auditkit.progress import AuditProgress
-from auditkit.schema.schema import target_names
+from auditkit.schema.schema import Schema, target_names
 
 
 @dataclasses.dataclass
@@ -34,35 +35,16 @@ class Stage:
         self.report(self.name, fraction, what)
 
 
-def load(
-    model: torch.nn.Module | Model | str | Path | None,
-    data: pd.DataFrame | str | Path,
-    training_data: pd.DataFrame | str | Path | None,
-    target: str | None,
-    sensitive: Sequence[str] | None,
-    declared: Declared,
-    *,
-    prediction: str | None,
-    score: str | None,
-    bins: Mapping[str, str] | None,
-    where: str | None,
-    also: Sequence[str],
-    conf_level: float,
-    top_k: int | None,
-    limit: int | None,
-    seed: int,
-    device: str,
-    encoding: str,
-    cache: Cache | None,
-    progress: Stage,
-) -> Subject:
+def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: Stage) -> Subject:
     """Open the model, read the rows it is to be audited on, check that they fit, and predict.
 
-    The arguments are those of `auditkit.audit`; `also` names columns of the data that auditors need besides.
+    `also` names columns of the data that auditors need besides.
 
     Raises:
         InputError: the model or the data cannot be used.
     """
+    config = inputs.config
+    target, sensitive, where = config.data.target, config.groups.sensitive, config.data.where
     progress(0.0, "opening the model")
     read: list[Data] = []
     named: list[str] = [*also]
@@ -70,48 +52,31 @@ def load(
     def rows() -> Data:
         if not read:
             progress(0.2, "reading the data")
-            read.append(_read(data, encoding, named or None))
+            read.append(_read(inputs.data, config.data.encoding, named or None))
         return read[0]
 
     opened: Model | None = None
     decisions: Decisions | None = None
-    if model is None:
-        decisions = Decisions(prediction=prediction, score=score, threshold=declared.threshold)
-        given = declared.schema
-        named += [*decisions.columns, *(sensitive or (given.sensitive if given else ())), *([target] if target else [])]
-        named += [part for name in (prediction, score, target) if name for part in target_names(name, ())]
-        named += given.targets if given else []
-        named += columns_named(where)
-        schema = decision_schema(
-            rows, target=target, sensitive=sensitive, classes=declared.classes, task=declared.task, given=given
-        )
-        decisions = dataclasses.replace(decisions, several_labels=schema.task == "multilabel")
+    if inputs.model is None:
+        decisions, schema = _recorded(inputs, rows, named)
     else:
-        if prediction is not None or score is not None:
-            raise InputError("prediction and score are columns of recorded decisions; leave them, or the model, out.")
-        if top_k is not None and declared.threshold is not None:
-            raise InputError("top_k and threshold are two ways to decide; pass --top-k or --threshold, not both.")
-        opened = model_for(model, rows, target=target, sensitive=sensitive, declared=declared)
+        _check_model_options(config.model)
+        opened = model_for(
+            inputs.model, rows, target=target, sensitive=sensitive, config=config.model, schema=inputs.schema
+        )
         schema = opened.schema
         named += [column for feature in schema.features for column in feature.reads]
         named += [*(schema.sensitive if sensitive is None else sensitive), *columns_named(where)]
         named += schema.targets
-    training = None if training_data is None else _read(training_data, encoding, None)
+    training = None if inputs.training is None else _read(inputs.training, config.data.encoding, None)
     progress(0.5, "checking the data")
     subject = load_subject(
         opened,
         rows(),
         schema=schema,
         decisions=decisions,
-        sensitive=sensitive,
-        bins=bins,
         training=training,
-        where=where,
-        conf_level=conf_level,
-        top_k=top_k,
-        limit=limit,
-        seed=seed,
-        device=device,
+        config=config,
         cache=cache,
         progress=progress,
     )
@@ -119,6 +84,28 @@ def load(
     _ = subject.predictions
     progress(1.0, "")
     return subject
+
+
+def _check_model_options(config: ModelConfig) -> None:
+    if config.prediction is not None or config.score is not None:
+        raise InputError("prediction and score are columns of recorded decisions; leave them, or the model, out.")
+    if config.top_k is not None and config.threshold is not None:
+        raise InputError("top_k and threshold are two ways to decide; pass --top-k or --threshold, not both.")
+
+
+def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> tuple[Decisions, Schema]:
+    """Return what was decided and its schema; the columns that this takes are added to `named` before rows are read."""
+    config, given, target = inputs.config.model, inputs.schema, inputs.config.data.target
+    sensitive = inputs.config.groups.sensitive
+    decisions = Decisions(prediction=config.prediction, score=config.score, threshold=config.threshold)
+    named += [*decisions.columns, *(sensitive or (given.sensitive if given else ())), *([target] if target else [])]
+    named += [part for name in (config.prediction, config.score, target) if name for part in target_names(name, ())]
+    named += given.targets if given else []
+    named += columns_named(inputs.config.data.where)
+    schema = decision_schema(
+        rows, target=target, sensitive=sensitive, classes=config.classes, task=config.task, given=given
+    )
+    return dataclasses.replace(decisions, several_labels=schema.task == "multilabel"), schema
 
 
 def _read(data: pd.DataFrame | str | Path, encoding: str, needed: Sequence[str] | None) -> Data:

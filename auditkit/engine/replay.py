@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from auditkit.engine.audit import REPEATABLE, audit
+from auditkit.config import AuditConfig, read_config
+from auditkit.engine.audit import audit
 from auditkit.engine.auditor import installed
 from auditkit.errors import InputError
 from auditkit.evidence.comparison import Departure, departures
-from auditkit.evidence.report import DatasetRecord, ModelRecord, Report
+from auditkit.evidence.report import DatasetRecord, ModelRecord, Outcome, Report
 from auditkit.models.factory import is_code
 from auditkit.progress import AuditProgress
 from auditkit.schema.schema import Schema
@@ -63,33 +65,24 @@ def replay(
     absent = [name for name in ran if name not in installed()]
     if absent:
         raise InputError(f"the auditor '{absent[0]}' of the record is not installed here.")
-    asked = {name: value for name, value in recorded.asked.items() if name in (*REPEATABLE, "schema")}
-    named = str(asked.get("architecture") or "")
+    named = str(recorded.config.model.architecture or "")
     if is_code(named) and architecture != named:
         raise InputError(
             f"the record names the architecture {named[:80]!r}, which is code that is not auditkit's; only if that "
             "code is your own, name it yourself with --architecture."
         )
-    schema = Schema.model_validate(subject.schema_) if asked.pop("schema", None) else None
-    try:
-        again = audit(
-            model,
-            dataset,
-            training_data=training_data,
-            schema=schema,
-            settings={name: _tuples(outcome.settings) for name, outcome in ran.items()},
-            only=tuple(ran),
-            policy=recorded.policy,
-            seed=recorded.environment.seed,
-            device=device,
-            trust_model=trust_model,
-            trust_pickle=trust_pickle,
-            progress=progress,
-            **asked,
-        )
-    except TypeError as error:
-        made = recorded.environment.auditkit
-        raise InputError(f"the settings of auditkit {made} do not fit this version: {error}.") from error
+    schema = Schema.model_validate(subject.schema_) if recorded.config.model.schema_file is not None else None
+    again = audit(
+        model,
+        dataset,
+        config=_repeated(recorded, ran, device),
+        training_data=training_data,
+        schema=schema,
+        policy=recorded.policy,
+        trust_model=trust_model,
+        trust_pickle=trust_pickle,
+        progress=progress,
+    )
     for what, one, other in (
         ("model", subject.model, again.subject.model),
         ("dataset", subject.dataset, again.subject.dataset),
@@ -98,6 +91,23 @@ def replay(
             raise InputError(f"{what}: not what was audited, sha256 {other.sha256} instead of {one.sha256}.")
     kept = tuple(outcome for outcome in again.outcomes if outcome.auditor in ran)
     return again, departures(recorded, again.model_copy(update={"outcomes": kept}), tolerance)
+
+
+def _repeated(recorded: Report, ran: Mapping[str, Outcome], device: str) -> AuditConfig:
+    """Return the recorded request without its files and its trust, which the caller states anew.
+
+    Auditors get the settings that they ran with, which a caller in Python may have given them outside the request.
+    """
+    document = recorded.config.model_dump(by_alias=True, exclude_unset=True)
+    for name in ("model", "schema", "trust_model", "trust_pickle"):
+        document.get("model", {}).pop(name, None)
+    for name in ("dataset", "train_dataset"):
+        document.get("data", {}).pop(name, None)
+    kept: dict[str, Any] = {name: document[name] for name in ("model", "data", "groups") if name in document}
+    kept["policy"] = {"conf_level": recorded.config.policy.conf_level}
+    kept["run"] = {"only": tuple(ran), "seed": recorded.environment.seed, "device": device}
+    kept["auditors"] = {name: _tuples(outcome.settings) for name, outcome in ran.items()}
+    return read_config(kept)
 
 
 def _left_out(reason: str | None) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, ValidationError, computed_field, model_validator
 
 from auditkit import plugins
+from auditkit.config import AuditConfig, configured, settings_of
 from auditkit.errors import InputError
 from auditkit.evidence.judging import RANK, overall
 from auditkit.evidence.measurement import Exhibit, Measurement, Record, first_problem
@@ -149,15 +150,15 @@ class BaselineRecord(FileRecord):
 class Report(Record):
     """The record of one run. `verdict` and `exit_code` follow from the outcomes; they are written, never read.
 
-    `created` is when the audit was made, `judged` the day for which its waivers were read, `asked` what the audit
-    was asked for beside its files and auditors, so that it can be repeated.
+    `created` is when the audit was made, `judged` the day for which its waivers were read, `config` the request,
+    so that the audit can be repeated.
     """
 
     schema_version: Literal[1] = 1
     run_id: str
     created: Instant
     strict: bool = False
-    asked: dict[str, Any] = Field(default_factory=dict)
+    config: AuditConfig = AuditConfig()
     subject: SubjectRecord
     environment: Environment
     policy: Policy
@@ -165,6 +166,22 @@ class Report(Record):
     waivers: tuple[Waiver, ...] = ()
     baseline: BaselineRecord | None = None
     outcomes: tuple[Outcome, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_asked(cls, document: Any) -> Any:
+        """Read the request of a report that states it as `asked`, options by name, as auditkit 0.1 did."""
+        if not isinstance(document, dict) or "asked" not in document:
+            return document
+        asked, known = document["asked"], settings_of(AuditConfig)
+        if not isinstance(asked, dict):
+            raise ValueError("asked must be an object")
+        options = {name: value for name, value in asked.items() if name in known}
+        rest = {name: value for name, value in document.items() if name != "asked"}
+        try:
+            return rest | {"config": configured(options=options)}
+        except InputError as error:
+            raise ValueError(f"asked: {error}") from error
 
     @property
     def findings(self) -> list[Finding]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
 
+from auditkit.config import ModelConfig
 from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, closest
 from auditkit.models.factory import is_code
@@ -22,43 +21,31 @@ from auditkit.schema.outputs import PROBED_ROWS, check_task, declare, recognise
 from auditkit.schema.schema import Schema, target_names
 
 
-@dataclass(frozen=True, kw_only=True)
-class Declared:
-    """What the user says about a model that a file or a module does not say itself; see `auditkit.audit`."""
-
-    schema: Schema | None = None
-    architecture: str | None = None
-    arguments: Mapping[str, Any] | None = None
-    trust_model: str | None = None
-    trust_pickle: str | None = None
-    output: str | None = None
-    threshold: float | None = None
-    task: str | None = None
-    classes: tuple[str, ...] | None = None
-
-
 def model_for(
     model: nn.Module | Model | str | Path,
     read_rows: Callable[[], Data],
     *,
     target: str | None,
     sensitive: Sequence[str] | None,
-    declared: Declared,
+    config: ModelConfig,
+    schema: Schema | None = None,
 ) -> Model:
     """Open a model, with the columns of the data as they are for its input where no schema says otherwise.
 
-    What its outputs are is declared, stated by a schema, or recognised from a pass over a few rows; its notes say so.
+    `config` states what the file does not, `schema` how columns become the input. What its outputs are is declared,
+    stated by a schema, or recognised from a pass over a few rows; its notes say so.
 
     Raises:
         InputError: the file cannot be opened, or what is said about it contradicts itself or the data.
     """
     for option in ("architecture", "trust_model", "trust_pickle"):
-        if getattr(declared, option) is not None and not isinstance(model, str | Path):
+        if getattr(config, option) is not None and not isinstance(model, str | Path):
             raise InputError(f"{option} is for model files, and the model is an object in memory; leave it out.")
     notes: list[str] = []
+    given = schema
 
     def plain() -> Schema:
-        schema = plain_schema(read_rows(), target, sensitive or (), declared.classes, declared.task)
+        schema = plain_schema(read_rows(), target, sensitive or (), config.classes, config.task)
         names = [feature.name for feature in schema.features]
         listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         notes.append(
@@ -72,24 +59,24 @@ def model_for(
     if isinstance(model, str | Path):
         opened = open_model(
             model,
-            architecture=declared.architecture,
-            arguments=declared.arguments,
-            schema=declared.schema or plain,
-            trust_model=declared.trust_model,
-            trust_pickle=declared.trust_pickle,
+            architecture=config.architecture,
+            arguments=config.architecture_args,
+            schema=given or plain,
+            trust_model=config.trust_model,
+            trust_pickle=config.trust_pickle,
         )
     elif isinstance(model, Model):
-        opened = model if declared.schema is None else dataclasses.replace(model, schema=declared.schema)
+        opened = model if given is None else dataclasses.replace(model, schema=given)
     else:
-        opened = model_from_module(model, declared.schema or plain())
+        opened = model_from_module(model, given or plain())
     schema = opened.schema
-    if any(part is not None for part in (declared.output, declared.threshold, declared.task, declared.classes)):
+    if any(part is not None for part in (config.output, config.threshold, config.task, config.classes)):
         schema = declare(
             schema,
-            output=declared.output,
-            threshold=declared.threshold,
-            task=declared.task,
-            classes=declared.classes,
+            output=config.output,
+            threshold=config.threshold,
+            task=config.task,
+            classes=config.classes,
         )
     if target is not None and target != schema.target:
         schema = _with_target(schema, target)
@@ -100,7 +87,7 @@ def model_for(
     with naming(rows):
         spread = np.linspace(0, len(rows.frame) - 1, min(len(rows.frame), PROBED_ROWS)).astype(np.int64)
         probe = schema.encode(rows.frame.iloc[spread])
-    stated = declared.output or (schema.output if not notes or schema.task == "regression" else None)
+    stated = config.output or (schema.output if not notes or schema.task == "regression" else None)
     module, output, found = recognise(opened.module, probe, declared=stated, several_labels=schema.task == "multilabel")
     return dataclasses.replace(
         opened,
@@ -120,7 +107,7 @@ def _with_target(schema: Schema, target: str) -> Schema:
     return schema.model_copy(update={"target": ",".join(names), "classes": names})
 
 
-def pack_model(path: str | Path, out: str | Path, *, declared: Declared) -> Model:
+def pack_model(path: str | Path, out: str | Path, *, config: ModelConfig, schema: Schema | None = None) -> Model:
     """Open weights, write them to `out` with a card, and return the model as opened again.
 
     Raises:
@@ -130,19 +117,19 @@ def pack_model(path: str | Path, out: str | Path, *, declared: Declared) -> Mode
         raise InputError(f"out must end in .pt or .safetensors, got {out}; pass --out model.pt.")
     opened = open_model(
         path,
-        architecture=declared.architecture,
-        arguments=declared.arguments,
-        schema=declared.schema,
-        trust_pickle=declared.trust_pickle,
+        architecture=config.architecture,
+        arguments=config.architecture_args,
+        schema=schema,
+        trust_pickle=config.trust_pickle,
     )
     schema = opened.schema
-    if declared.output or declared.threshold is not None or declared.classes:
-        schema = declare(schema, output=declared.output, threshold=declared.threshold, classes=declared.classes)
+    if config.output or config.threshold is not None or config.classes:
+        schema = declare(schema, output=config.output, threshold=config.threshold, classes=config.classes)
     card = opened.card
     if card is None:
-        if declared.architecture is None:
+        if config.architecture is None:
             raise InputError("a module cannot be packed without the code that builds it; pass --architecture.")
-        card = Card(schema=schema, architecture=declared.architecture, arguments=dict(declared.arguments or {}))
+        card = Card(schema=schema, architecture=config.architecture, arguments=dict(config.architecture_args or {}))
     save_model(out, opened.module, card.model_copy(update={"schema_": schema, "name": card.name or Path(out).stem}))
     packed = open_model(out, architecture=card.architecture if is_code(card.architecture) else None)
     return dataclasses.replace(packed, notes=opened.notes)

@@ -134,7 +134,7 @@ def test_a_sensitive_column_need_not_be_a_feature(model, data):
         (lambda f: f.assign(age="old"), {}, DatasetError, "dataset people.csv: column 'age' is numeric, but row 0"),
         (lambda f: f.assign(income="huge"), {}, DatasetError, "dataset people.csv: target 'income', row 0: 'huge'"),
         (lambda f: f.assign(income=None), {}, DatasetError, "dataset people.csv: no row has a label"),
-        (lambda f: f, {"limit": 0}, InputError, "limit must be at least 1 row, got 0"),
+        (lambda f: f, {"limit": 0}, InputError, "limit must be at least 1, got 0"),
         (lambda f: f, {"device": "tpu"}, InputError, "device must be"),
         (
             lambda f: pd.concat([f] * 2).assign(zip=[str(i) for i in range(120)]),

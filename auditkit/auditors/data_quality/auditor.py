@@ -22,6 +22,7 @@ from auditkit.auditors.data_quality.representation import (
     mean_label,
     missing_by_group,
     missing_rates,
+    read_population,
     shares_against,
 )
 from auditkit.data.image import holds_images
@@ -57,6 +58,7 @@ class DataChecks:
 
     requires: ClassVar = ("labels",)
     several_labels: ClassVar = True
+    read_from_file: ClassVar = {"population": read_population}
     measures: ClassVar = (
         "data.row_count",
         "data.duplicate_rate",

@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from auditkit.auditors.fairness.term_groups import SLOT, TermGroups, check_term_groups, shipped_term_groups
+from auditkit.auditors.fairness.term_groups import (
+    SLOT,
+    TermGroups,
+    check_term_groups,
+    read_term_groups,
+    shipped_term_groups,
+)
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import (
@@ -64,6 +70,7 @@ class IdentityTerms:
     terms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     requires: ClassVar = ("model",)
+    read_from_file: ClassVar = {"terms": read_term_groups}
     measures: ClassVar = tuple(
         f"identity_terms.{name}"
         for name in (

@@ -14,6 +14,7 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import nn
 
+from auditkit.config import ModelConfig
 from auditkit.errors import InputError, ModelFileError, NotRun, SchemaError
 from auditkit.models.capabilities import Layered
 from auditkit.models.factory import build_network, read_arguments
@@ -21,7 +22,7 @@ from auditkit.models.formats.archive import LEGACY
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model, read_model_file
 from auditkit.models.model import Card
-from auditkit.models.open import Declared, pack_model
+from auditkit.models.open import pack_model
 from auditkit.schema.infer import numeric_schema
 from auditkit.schema.schema import Schema, read_schema
 
@@ -233,8 +234,8 @@ def test_weights_are_packed_with_the_users_own_code(tmp_path, net, plain, suffix
     path, out = tmp_path / "weights.pt", tmp_path / f"packed{suffix}"
     torch.save({"state_dict": net.half().state_dict()}, path)
     net.float()
-    declared = Declared(schema=plain, architecture=NET, output="probabilities", classes=("yes", "no"))
-    packed = pack_model(path, out, declared=declared)
+    config = ModelConfig(architecture=NET, output="probabilities", classes=("yes", "no"))
+    packed = pack_model(path, out, config=config, schema=plain)
     assert packed.kind == "auditkit"
     assert (packed.schema.output, packed.schema.classes) == ("probabilities", ("yes", "no"))
     assert any("found under 'state_dict'" in note for note in packed.notes)
@@ -253,7 +254,7 @@ def test_a_native_safetensors_file_needs_no_further_word(tmp_path, module, card,
     assert (model.card, model.kind, model.trust) == (card, "auditkit", "weights only")
     for key, value in module.state_dict().items():
         assert torch.equal(model.module.state_dict()[key], value)
-    assert pack_model(model_file, tmp_path / "again.safetensors", declared=Declared()).card == card
+    assert pack_model(model_file, tmp_path / "again.safetensors", config=ModelConfig()).card == card
     assert (tmp_path / "again.safetensors").read_bytes() == out.read_bytes()
     with pytest.raises(ModelFileError, match="leave --architecture-args out"):
         open_model(out, arguments={"hidden": [4]})
@@ -268,15 +269,16 @@ def test_a_native_safetensors_file_needs_no_further_word(tmp_path, module, card,
 def test_what_cannot_be_packed(tmp_path, net, plain):
     torch.save(net.state_dict(), tmp_path / "weights.pt")
     torch.save(net, tmp_path / "module.pt")
-    for name, out, declared, match in (
-        ("weights.pt", "model.bin", Declared(schema=plain, architecture=NET), "must end in .pt or .safetensors"),
-        ("weights.pt", "model.pt", Declared(architecture=NET), "pass --schema"),
-        ("module.pt", "model.pt", Declared(schema=plain, trust_pickle=sha(tmp_path / "module.pt")), "pass --architec"),
+    trust = sha(tmp_path / "module.pt")
+    for name, out, config, schema, match in (
+        ("weights.pt", "model.bin", ModelConfig(architecture=NET), plain, "must end in .pt or .safetensors"),
+        ("weights.pt", "model.pt", ModelConfig(architecture=NET), None, "pass --schema"),
+        ("module.pt", "model.pt", ModelConfig(trust_pickle=trust), plain, "pass --architec"),
     ):
         with pytest.raises(InputError, match=match):
-            pack_model(tmp_path / name, tmp_path / out, declared=declared)
-    declared = Declared(schema=plain, architecture=NET, trust_pickle=sha(tmp_path / "module.pt"))
-    packed = pack_model(tmp_path / "module.pt", tmp_path / "model.pt", declared=declared)
+            pack_model(tmp_path / name, tmp_path / out, config=config, schema=schema)
+    config = ModelConfig(architecture=NET, trust_pickle=trust)
+    packed = pack_model(tmp_path / "module.pt", tmp_path / "model.pt", config=config, schema=plain)
     assert packed.trust == "weights only"
     assert "It was opened because --trust-pickle names its sha256" in packed.notes[0]
 

@@ -1,0 +1,525 @@
+"""AuditConfig: the one description of a request for an audit.
+
+An option of `auditkit run` and `auditkit inspect`, a keyword of `auditkit.audit`, a key of `auditkit.toml`, an
+`AUDITKIT_` variable and an entry of `config` in results.json are one field here. To add an option, add one field to
+the section that it belongs to:
+
+    min_group: Annotated[int, Option("Fewest rows of a group that is compared.", metavar="N"), Ge(1)] = 10
+
+Then read `config.groups.min_group` where it is needed. Nothing else changes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Le
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from auditkit.errors import InputError, closest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """How a field appears to a user: its help, and what the help shows for its value and its default.
+
+    `name` is the option's name where it is not the field's. `default` are the words for a default that is no value.
+    With `commas`, a text lists several values; else a field of several values is an option that can be repeated.
+    """
+
+    help: str
+    metavar: str | None = None
+    default: str | None = None
+    name: str | None = None
+    commas: bool = False
+
+
+def _several(value: Any) -> Any:
+    """Return one value as a tuple of one, and a sequence as it is."""
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) else (value,)
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_several)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_several)]
+Table = dict[str, Any]
+
+
+class Section(BaseModel):
+    """A group of options. `heading` stands above them in the help."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True, allow_inf_nan=False
+    )
+
+    heading: ClassVar[str] = "Options"
+
+
+class ModelConfig(Section):
+    """The model, and what its file does not say."""
+
+    heading: ClassVar[str] = "Model"
+
+    model: Annotated[
+        Path | None,
+        Option(help="A model file; without one, --prediction names what it decided.", metavar="MODEL"),
+    ] = None
+    prediction: Annotated[
+        str | None,
+        Option(help="Without a model: the decisions (classes, yes/no, probabilities).", metavar="COLUMN"),
+    ] = None
+    score: Annotated[str | None, Option(help="Without a model: the scores behind the decisions.", metavar="COLUMN")] = (
+        None
+    )
+    schema_file: Annotated[
+        Path | None,
+        Option(help="How columns become the input (.json).", metavar="FILE", default="the model's"),
+        Field(alias="schema"),
+    ] = None
+    architecture: Annotated[
+        str | None,
+        Option(
+            help="The network of a file of weights: one of auditkit's, or your own code.",
+            metavar="NAME|MODULE:FACTORY",
+            default="the model's",
+        ),
+    ] = None
+    architecture_args: Annotated[
+        Table | None, Option(help="Its arguments, such as '{\"hidden\": 64}'.", metavar="JSON")
+    ] = None
+    trust_model: Annotated[
+        str | None,
+        Option(
+            help="Run the code of this torch.export or TorchScript file.", metavar="sha256:HASH", default="refuse it"
+        ),
+    ] = None
+    trust_pickle: Annotated[
+        str | None, Option(help="Run the code of this pickled module.", metavar="sha256:HASH", default="refuse it")
+    ] = None
+    output: Annotated[
+        Literal["logits", "probabilities", "score"] | None,
+        Option(help="What the model returns.", default="recognised"),
+    ] = None
+    threshold: Annotated[
+        float | None,
+        Option(
+            help="From which probability, or score, on a row is positive.",
+            metavar="NUMBER",
+            default="the model's, or 0.5",
+        ),
+    ] = None
+    top_k: Annotated[
+        int | None, Option(help="Select the K rows of the highest scores.", metavar="K", default="a threshold"), Ge(1)
+    ] = None
+    task: Annotated[
+        Literal["binary", "multiclass", "multilabel", "regression"] | None,
+        Option(help="What the model predicts.", default="by its schema"),
+    ] = None
+    classes: Annotated[
+        Names | None,
+        Option(
+            help="The classes in the order of the outputs, positive last.",
+            metavar="A,B,C",
+            default="sorted",
+            commas=True,
+        ),
+    ] = None
+
+
+class DataConfig(Section):
+    """The rows that are audited, and those that the model was trained on."""
+
+    heading: ClassVar[str] = "Data"
+
+    dataset: Annotated[
+        Path | None,
+        Option(help="The rows: CSV, JSONL, Parquet, Arrow, npz, image folder or pattern.", metavar="FILE"),
+    ] = None
+    target: Annotated[
+        str | None,
+        Option(help="The label's column; several labels: a,b,c.", metavar="COLUMN", default="the model's"),
+    ] = None
+    where: Annotated[
+        str | None, Option(help='Audit a part: "age >= 18".', metavar="EXPRESSION", default="all rows")
+    ] = None
+    limit: Annotated[
+        int | None, Option(help="Audit a seeded sample of N rows.", metavar="N", default="all rows"), Ge(1)
+    ] = None
+    train_dataset: Annotated[
+        Path | None,
+        Option(
+            help="The training rows: also attack the model, and retrain it with differential privacy (minutes).",
+            metavar="FILE",
+        ),
+    ] = None
+    encoding: Annotated[str, Option(help="Encoding of text files.", metavar="NAME")] = "utf-8"
+
+
+class GroupsConfig(Section):
+    """Which groups are compared."""
+
+    heading: ClassVar[str] = "Groups"
+
+    sensitive: Annotated[
+        Names | None, Option(help="Compare the groups of this column", metavar="COLUMN", default="the model's")
+    ] = None
+    bins: Annotated[
+        dict[str, str] | None,
+        Option(help="Cut a continuous sensitive column: age=25,45,65 or age=quantiles:4", metavar="COLUMN=EDGES"),
+    ] = None
+    intersections: Annotated[int, Option(help="Cross up to this many sensitive columns.", metavar="DEPTH")] = 2
+    min_group: Annotated[int, Option(help="Fewest rows of a group that is compared.", metavar="N"), Ge(1)] = 10
+
+
+class PolicyConfig(Section):
+    """What the audit is judged by."""
+
+    heading: ClassVar[str] = "Verdict"
+
+    policy: Annotated[
+        str | None,
+        Option(
+            help="Limits to judge by: a file (see 'auditkit init') or a profile's name.",
+            metavar="FILE|PROFILE",
+            default="auditkit's own",
+        ),
+    ] = None
+    baseline: Annotated[
+        Path | None,
+        Option(help="A results.json, or its folder, that regressions are judged against.", metavar="PATH"),
+    ] = None
+    waivers: Annotated[
+        Path | None, Option(help="Findings that may pass for a time, and who says so.", metavar="FILE")
+    ] = None
+    conf_level: Annotated[float, Option(help="The level of every interval.", metavar="LEVEL")] = 0.95
+    strict: Annotated[bool, Option(help="Exit 3 where the verdict is inconclusive.")] = False
+
+
+class RunConfig(Section):
+    """What is examined, and on which machine."""
+
+    heading: ClassVar[str] = "Run"
+
+    only: Annotated[Names, Option(help="Run this auditor alone", metavar="AUDITOR")] = ()
+    skip: Annotated[Names, Option(help="Leave this auditor out", metavar="AUDITOR")] = ()
+    device: Annotated[Literal["auto", "cpu", "cuda"], Option(help="Where the model runs.")] = "auto"
+    seed: Annotated[int, Option(help="Seeds every random choice.", metavar="N"), Ge(0), Le(2**32 - 1)] = 0
+
+
+class ReportConfig(Section):
+    """What is written and printed."""
+
+    heading: ClassVar[str] = "Report"
+
+    out: Annotated[Path | None, Option(help="Where the reports go.", metavar="DIR", default="reports/MODEL-RUN/")] = (
+        None
+    )
+    to: Annotated[
+        Names,
+        Option(
+            help="What is written besides results.json; 'auditkit render --help' lists the formats.",
+            metavar="FORMATS",
+            commas=True,
+        ),
+    ] = ("html", "junit", "markdown")
+    pdf: Annotated[bool, Option(help="Write report.pdf too; needs auditkit[pdf].")] = False
+    lang: Annotated[Literal["en", "zh"], Option(help="zh: write the page in Simplified Chinese, as NAME.zh.html.")] = (
+        "en"
+    )
+    sign: Annotated[
+        Path | None, Option(help="Sign the manifest with this ed25519 private key (PEM).", metavar="KEY")
+    ] = None
+    print_json: Annotated[bool, Option(help="Print results.json to standard output."), Field(alias="json")] = False
+    quiet: Annotated[bool, Option(help="Print nothing but errors.")] = False
+
+
+class AuditorSection(Section):
+    """Settings of one auditor: those with an option of their own, and any other that it has."""
+
+    model_config = Section.model_config | {"extra": "allow"}
+
+    heading: ClassVar[str] = "Auditors"
+
+
+class DataAuditorConfig(AuditorSection):
+    """Settings of the auditor `data`."""
+
+    population: Annotated[
+        Path | Table | None,
+        Option(help="Shares of the groups that the data should resemble (.toml).", metavar="FILE"),
+    ] = None
+
+
+class FairnessConfig(AuditorSection):
+    """Settings of the auditor `fairness`."""
+
+    reference_group: Annotated[
+        Names, Option(help="Measure each group's difference from this one", metavar="COLUMN=GROUP")
+    ] = ()
+    legitimate: Annotated[
+        Names, Option(help="Compare groups within the values of this column too", metavar="COLUMN")
+    ] = ()
+
+
+class ExplainabilityConfig(AuditorSection):
+    """Settings of the auditor `explainability`."""
+
+    method: Annotated[
+        str | None,
+        Option(
+            name="explain",
+            help="How the model is explained: shapley, deep_lift, occlusion, ...",
+            metavar="METHOD",
+            default="by kind of model",
+        ),
+    ] = None
+    immutable: Annotated[
+        Names,
+        Option(help="A feature that nobody can change, as sensitive ones are taken to be", metavar="COLUMN"),
+    ] = ()
+    show_rows: Annotated[bool, Option(help="Show single rows, texts or images of the data in the report.")] = False
+
+
+class IdentityTermsConfig(AuditorSection):
+    """Settings of the auditor `identity_terms`."""
+
+    terms: Annotated[
+        Path | Table | None,
+        Option(
+            name="identity_terms",
+            help="More words that name groups of people, to swap in texts (.toml).",
+            metavar="FILE",
+        ),
+    ] = None
+
+
+class LeakageConfig(AuditorSection):
+    """Settings of the auditor `leakage`."""
+
+    shadows: Annotated[int, Option(help="Shadow models to attack the model with; 0 for none.", metavar="N")] = 8
+    budget: Annotated[float, Option(help="Train fewer shadow models if it takes longer.", metavar="SECONDS")] = 120.0
+    samples: Annotated[
+        Path | None,
+        Option(help="Rows of a generator trained on the training rows: are they copies?", metavar="FILE"),
+    ] = None
+
+
+class PrivacyConfig(AuditorSection):
+    """Settings of the auditor `privacy`."""
+
+    epsilon: Annotated[Numbers, Option(help="Privacy budget of a retraining", metavar="EPSILON")] = (3.0,)
+    seeds: Annotated[int, Option(help="Repeat each private retraining; 3 show its luck.", metavar="N")] = 1
+    canaries: Annotated[int, Option(help="Test the claim of each retraining by so many canaries.", metavar="N")] = 0
+    clipping: Annotated[
+        Literal["auto", "opacus", "bookkeeping", "chunked"],
+        Option(help="How each row's gradient is clipped; auto: the fastest way that is right."),
+    ] = "auto"
+    tuning_runs: Annotated[
+        int, Option(help="Earlier private runs on these rows that led to these settings.", metavar="N"), Ge(0)
+    ] = 0
+
+
+class AuditorsConfig(Section):
+    """The settings of every auditor by its name; of one without a section here, such as a plug-in's, any settings."""
+
+    model_config = Section.model_config | {"extra": "allow"}
+    __pydantic_extra__: dict[str, Table]
+
+    data: DataAuditorConfig = DataAuditorConfig()
+    fairness: FairnessConfig = FairnessConfig()
+    explainability: ExplainabilityConfig = ExplainabilityConfig()
+    identity_terms: IdentityTermsConfig = IdentityTermsConfig()
+    leakage: LeakageConfig = LeakageConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
+
+    @property
+    def names(self) -> list[str]:
+        """The auditors that a setting was given for."""
+        return [name for name in (*type(self).model_fields, *self.__pydantic_extra__) if self.given(name)]
+
+    def given(self, auditor: str) -> dict[str, Any]:
+        """Return the settings of an auditor that were stated; the others are the auditor's own defaults."""
+        if auditor not in type(self).model_fields:
+            return dict(self.__pydantic_extra__.get(auditor, {}))
+        section = getattr(self, auditor)
+        return {name: getattr(section, name) for name in sorted(section.model_fields_set)}
+
+
+class AuditConfig(Section):
+    """The request for one audit: what is audited, what it is judged by, what is examined, what is written."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    groups: GroupsConfig = GroupsConfig()
+    policy: PolicyConfig = PolicyConfig()
+    run: RunConfig = RunConfig()
+    report: ReportConfig = ReportConfig()
+    auditors: AuditorsConfig = AuditorsConfig()
+
+
+Place = tuple[str, ...]
+"""Where a value stands in the request: its sections, then its key, as in auditkit.toml."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a request as every interface needs it: names, place, type, help."""
+
+    name: str
+    place: Place
+    heading: str
+    option: Option
+    field: FieldInfo
+
+    @property
+    def types(self) -> tuple[Any, ...]:
+        """The types that a value can have, None left out."""
+        kind = self.field.annotation
+        parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        return tuple(part for part in map(_bare, parts) if part is not NoneType)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether an option is given once for each value."""
+        several = self.item is not None or dict[str, str] in self.types
+        return several and not self.option.commas
+
+    @property
+    def item(self) -> Any:
+        """The type of one of several values; None where a field holds one value."""
+        tuples = [part for part in self.types if get_origin(part) is tuple]
+        return get_args(tuples[0])[0] if tuples else None
+
+    @property
+    def is_path(self) -> bool:
+        """Whether the value names a file or a folder."""
+        return Path in self.types
+
+
+def _bare(kind: Any) -> Any:
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+@functools.cache
+def settings_of(request: type[Section]) -> Mapping[str, Setting]:
+    """Return the fields of a request by the names of their options, in the order of the help.
+
+    >>> settings_of(AuditConfig)["epsilon"].place
+    ('auditors', 'privacy', 'epsilon')
+    """
+    return {setting.name: setting for setting in _walk(request, ())}
+
+
+def _walk(section: type[Section], path: Place) -> Iterator[Setting]:
+    for name, field in section.model_fields.items():
+        key = field.alias or name
+        option = next((part for part in field.metadata if isinstance(part, Option)), None)
+        if option is not None:
+            yield Setting(option.name or key, (*path, key), section.heading, option, field)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from _walk(field.annotation, (*path, key))
+
+
+def configured(config: AuditConfig | None = None, options: Mapping[str, Any] | None = None) -> AuditConfig:
+    """Return a request in which these options, by name, replace those of `config`. None leaves an option as it is.
+
+    >>> configured(options={"limit": 500}).data.limit
+    500
+
+    Raises:
+        InputError: there is no such option, or it cannot have this value.
+    """
+    config = config or AuditConfig()
+    known = settings_of(AuditConfig)
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    if not given:
+        return config
+    document = config.model_dump(by_alias=True, exclude_unset=True)
+    for name, value in given.items():
+        if name not in known:
+            raise InputError(f"unknown option '{name}'{closest(name, known)}.")
+        put(document, known[name].place, value)
+    return read_config(document)
+
+
+def with_settings(config: AuditConfig, settings: Mapping[str, Mapping[str, Any]]) -> AuditConfig:
+    """Return a request with these settings of auditors, by the auditor's name."""
+    document = config.model_dump(by_alias=True, exclude_unset=True)
+    for auditor, values in settings.items():
+        for name, value in values.items():
+            put(document, ("auditors", auditor, name), value)
+    return read_config(document)
+
+
+def put(document: dict[str, Any], path: Place, value: Any) -> None:
+    """Set the value at a path of nested tables."""
+    for part in path[:-1]:
+        document = document.setdefault(part, {})
+    document[path[-1]] = value
+
+
+def read_config(document: Mapping[str, Any], origins: Mapping[Place, str] | None = None) -> AuditConfig:
+    """Return the request that nested tables state. `origins` says where each value comes from, for messages.
+
+    Raises:
+        InputError: a key is unknown, or its value is of another type or out of bounds.
+    """
+    try:
+        return AuditConfig.model_validate(document)
+    except ValidationError as error:
+        raise InputError(problem(error, AuditConfig, origins or {})) from error
+
+
+def problem(error: ValidationError, request: type[Section], origins: Mapping[Place, str]) -> str:
+    """Return the first problem of a request in one line: where it comes from, which option, what it must be."""
+    first = error.errors()[0]
+    location = tuple(str(part) for part in first["loc"])
+    origin = next((origins[location[:end]] for end in range(len(location), 0, -1) if location[:end] in origins), None)
+    before = "" if origin is None or origin == "command line" else f"{origin}: "
+    setting = next((one for one in settings_of(request).values() if one.place == location[: len(one.place)]), None)
+    if first["type"] == "extra_forbidden":
+        return f"{before}{unknown_key(location, request)}"
+    if setting is None:
+        return f"{before}{'.'.join(location) or 'the request'}: {_lowered(first['msg'])}, got {first['input']!r}."
+    return f"{before}{setting.name} must {requirement(first, setting)}, got {first['input']!r}."
+
+
+def requirement(error: Mapping[str, Any], setting: Setting) -> str:
+    """Return what a value must be, after "must"."""
+    bounds = error.get("ctx", {})
+    choices = [choice for kind in setting.types if get_origin(kind) is Literal for choice in get_args(kind)]
+    if choices:
+        return f"be one of {', '.join(choices)}"
+    words = {
+        "greater_than_equal": f"be at least {bounds.get('ge')}",
+        "less_than_equal": f"be at most {bounds.get('le')}",
+        "finite_number": "be a finite number",
+    }
+    kinds = {int: "be a whole number", float: "be a number", bool: "be true or false", str: "be a text"}
+    kind = setting.item or setting.types[0]
+    known = words.get(str(error["type"]), kinds.get(kind, "name a file" if setting.is_path else None))
+    return known or f"fit: {_lowered(str(error['msg']))}"
+
+
+def _lowered(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def unknown_key(path: Sequence[str], request: type[Section]) -> str:
+    """Return that a key is unknown, with the closest one, or the table that it belongs in."""
+    *tables, key = path
+    section: Any = request
+    for table in tables:
+        section = section.model_fields[table].annotation
+    siblings = [field.alias or name for name, field in section.model_fields.items()]
+    elsewhere = settings_of(request).get(key)
+    if elsewhere is not None:
+        *home, name = elsewhere.place
+        return f"unknown key '{key}' in [{'.'.join(tables)}]; write {name} in [{'.'.join(home)}]."
+    place = f" in [{'.'.join(tables)}]" if tables else ""
+    return f"unknown key '{key}'{place}{closest(key, siblings)}; it takes {', '.join(siblings)}."
