@@ -80,12 +80,18 @@ LIMITS = (
 )
 
 
-def findings_of(measurements: list[Measurement], auditor: str) -> tuple[Finding, ...]:
+NO_GRADIENTS = "the model file holds no gradients; pack it with its architecture"
+CRASH = f"ValueError: {HOSTILE['script']} {HOSTILE['unbroken']}"
+
+
+def findings_of(
+    measurements: list[Measurement], auditor: str, reason: str = "the audit made no such measurement"
+) -> tuple[Finding, ...]:
     found = []
     for one in LIMITS:
         if one.measurement.startswith(f"{auditor}."):
             judged = judge(one, measurements)
-            found += judged or [unmeasured(one, "the auditor did not run")]
+            found += judged or [unmeasured(one, reason)]
     return tuple(found)
 
 
@@ -115,16 +121,16 @@ def build_report(**changes: Any) -> Report:
         Outcome(
             auditor="robustness",
             version="0.1.0",
-            reason="the model file holds no gradients; pack it with its architecture",
-            findings=findings_of([], "robustness"),
+            reason=NO_GRADIENTS,
+            findings=findings_of([], "robustness", NO_GRADIENTS),
         )
     )
     outcomes.append(
         Outcome(
             auditor="toxicity",
             version="9.9<script>",
-            error=f"ValueError: {HOSTILE['script']} {HOSTILE['unbroken']}",
-            findings=findings_of([], "toxicity"),
+            error=CRASH,
+            findings=findings_of([], "toxicity", CRASH),
         )
     )
     drift = Measurement(

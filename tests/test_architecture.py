@@ -14,6 +14,9 @@ import auditkit
 ROOT = Path(auditkit.__file__).parent
 LAYERS = [
     {"errors", "progress"},
+    {"budgets"},
+    {"files"},
+    {"private"},
     {"plugins", "run_folder", "config"},
     {"config_sources"},
     {"evidence"},

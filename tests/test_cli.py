@@ -19,7 +19,6 @@ from auditkit.cli import call
 from auditkit.evidence.report import read_report, results_schema
 
 FILES = {"results.json", "report.html", "junit.xml", "summary.md", "manifest.json"}
-KEPT = FILES | {".predictions"}
 
 
 def policy(folder: Path, *limits: str) -> Path:
@@ -42,7 +41,7 @@ def test_run_needs_no_further_flag_and_writes_everything(
     monkeypatch.chdir(tmp_path)
     code = call(["run", str(loans.model), "--dataset", str(loans.test)])
     (folder,) = (tmp_path / "reports").iterdir()
-    assert {path.name for path in folder.iterdir()} == KEPT
+    assert {path.name for path in folder.iterdir()} == FILES
     report = read_report(folder / "results.json")
     assert folder.name == f"loans-{report.run_id[:8]}"
     assert code == report.exit_code
@@ -130,7 +129,7 @@ def test_every_number_has_count_unit_direction_source_and_interval_or_reason(loa
 def test_exit_codes(loans: Loans, tmp_path: Path, limits: list[str], flags: list[str], code: int) -> None:
     flags = ["--policy", str(policy(tmp_path, *limits)), "--skip", "explainability", *flags]
     assert run(loans, tmp_path / "out", "--quiet", *flags) == code
-    assert {path.name for path in (tmp_path / "out").iterdir()} == KEPT, "all reports are written before the exit"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES, "all reports are written before the exit"
 
 
 def test_inconclusive_is_loud_exits_0_and_3_under_strict(
@@ -158,6 +157,7 @@ def test_limit_audits_a_seeded_sample_and_says_so(
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name / "cache"))  # the second predicts for itself
         run(loans, Path("out"), "--quiet", "--limit", "300", "--seed", "7")
         report = read_report(tmp_path / name / "out/results.json")
         assert report.subject.dataset.audited_row_count == 300

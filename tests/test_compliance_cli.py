@@ -99,6 +99,7 @@ def test_a_replay_finds_a_number_that_was_made_up(loans: Loans, run: Path, capsy
             if measurement["id"] == "performance.log_loss" and not measurement["by"]:
                 measurement["value"] += 0.001
     path.write_text(json.dumps(document))
+    (run / "manifest.json").unlink()
     command = ["replay", str(run), "--model", str(loans.model), "--dataset", str(loans.test)]
     assert call(command) == 1
     said = capsys.readouterr().out
@@ -121,6 +122,7 @@ def test_a_replay_runs_no_code_that_the_record_names(loans: Loans, run: Path, tm
     document["asked"] = {"architecture": "os:mkdir", "architecture_args": {"path": str(touched)}, "schema": "given"}
     document["subject"]["model"]["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     path.write_text(json.dumps(document))
+    (run / "manifest.json").unlink()
     command = ["replay", str(run), "--model", str(weights), "--dataset", str(loans.test)]
     assert call(command) == 2
     assert (

@@ -90,7 +90,7 @@ def test_a_run_is_repeated_with_its_threshold_and_predictions_are_kept_under_it(
         found.append(read_report(tmp_path / name / "results.json"))
     assert value(found[0], "performance.accuracy") == value(found[1], "performance.accuracy")
     assert value(found[0], "performance.accuracy") != value(found[2], "performance.accuracy")
-    assert any("No forward pass was made" in note for note in found[1].subject.notes)
+    assert any("predicted again and agree" in note for note in found[1].subject.notes)
     again, departed = replay(found[0], model=loans.model, dataset=loans.test, device="cpu")
     assert departed == []
     assert again.subject.schema_["threshold"] == 0.3

@@ -22,7 +22,7 @@ def run(resolved: Resolved) -> None:
     from auditkit.engine.audit import audit, new_run_id
     from auditkit.engine.settings import check_settings
     from auditkit.evidence.integrity import SIGNATURE, read_private_key, sealed
-    from auditkit.models.cache import cache_of
+    from auditkit.models.cache import user_cache
     from auditkit.render import render
     from auditkit.render.html.pdf import check_pdf
     from auditkit.render.i18n.translation import page_name
@@ -40,7 +40,7 @@ def run(resolved: Resolved) -> None:
     silent = report_config.quiet or report_config.print_json
     with output_folder(folder) as place:
         with terminal.progress(silent=silent) as progress:
-            report = audit(config=config, run_id=run_id, cache=cache_of(place), progress=progress)
+            report = audit(config=config, run_id=run_id, cache=user_cache(), progress=progress)
         if key is None:
             (place / SIGNATURE).unlink(missing_ok=True)
         files = {"results.json": report.to_json(), **render(report, formats)}

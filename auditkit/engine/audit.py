@@ -29,6 +29,7 @@ from auditkit.errors import InputError, NotRun
 from auditkit.evidence.gate import judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.policy import Policy, check_measurements_exist
+from auditkit.evidence.rederive import check_outcome
 from auditkit.evidence.report import Outcome, Report
 from auditkit.evidence.waivers import read_waivers
 from auditkit.models.cache import Cache
@@ -71,7 +72,7 @@ def audit(
         config: the whole request (auditkit.config.AuditConfig); `options` replace what it states.
         auditors: instances to run instead of all installed ones.
         run_id: names the run; default: a new one.
-        cache: where predictions are kept and looked for (auditkit.models.cache.cache_of a folder); default: nowhere.
+        cache: where predictions are kept and looked for (auditkit.models.cache.user_cache()); default: nowhere.
         progress: called as the audit advances.
         options: every option of `auditkit run` by its name, such as `target`, `sensitive`, `limit` or `policy`, with a
             value of Python. Besides, `schema` may be a Schema, `policy` a Policy, `training_data` a DataFrame of the
@@ -224,6 +225,7 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> O
     try:
         result = outcome(_evidence_of(name, _package_of(auditor), auditor.audit(subject)))
         Outcome.model_validate_json(result.model_dump_json(exclude={"verdict"}))  # else the report could not be read
+        check_outcome(result)
     except NotRun as why:
         result = outcome(None, reason=str(why) or "it gave no reason", remedy=why.remedy)
     except ANYTHING as error:  # the others still report

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from auditkit.data.bins import Edges, binned
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.errors import NotRun
-from auditkit.models.cache import NO_CACHE, Cache, prediction_key
+from auditkit.models.cache import NO_CACHE, Cache, agree, checked_rows, prediction_key
 from auditkit.models.model import Model
 from auditkit.models.predict import (
     LARGE_ROW_COUNT,
@@ -118,19 +118,9 @@ class Subject:
             with naming(self.data):
                 return self.decisions.read(self.data.frame, self.schema)
         key = self._prediction_key()
-        kept = None
-        if key:
-            kept = self.cache.load(
-                key,
-                row_count=len(self.labels),
-                class_count=len(self.schema.classes),
-                threshold=self.schema.decision_threshold,
-                several_labels=self.schema.task == "multilabel",
-            )
+        kept = self._kept(key) if key else None
         if kept is not None:
-            predictions, path = kept
-            note = f"No forward pass was made: the predictions are those of an earlier audit of the same, in {path}."
-            return dataclasses.replace(predictions, notes=(*predictions.notes, note))
+            return kept
         large = len(self.labels) > LARGE_ROW_COUNT
         predictions = predict_rows(
             self.model.module,
@@ -143,6 +133,29 @@ class Subject:
         if key and self.schema.output != "score":
             self.cache.save(key, predictions)
         return predictions
+
+    def _kept(self, key: str) -> Predictions | None:
+        """Return the predictions of an earlier audit of the same, if the model still predicts some of them so."""
+        kept = self.cache.load(
+            key,
+            row_count=len(self.labels),
+            class_count=len(self.schema.classes),
+            threshold=self.schema.decision_threshold,
+            several_labels=self.schema.task == "multilabel",
+        )
+        if kept is None:
+            return None
+        rows = checked_rows(key, len(self.labels))
+        again = predict_rows(
+            self.model.module, lambda part: self.encode(rows[part]), len(rows), self.schema, device=self.device
+        )
+        if not agree(kept, again, rows):
+            return None
+        note = (
+            "The predictions were kept from an earlier audit of the same model, data and code by this user; "
+            f"{len(rows):,} rows were predicted again and agree."
+        )
+        return dataclasses.replace(kept, notes=(*kept.notes, note))
 
     def _prediction_key(self) -> str | None:
         """Return what the predictions are kept under, or None where a hash does not name all that they depend on."""

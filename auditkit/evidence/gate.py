@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -11,10 +10,9 @@ from auditkit.errors import InputError
 from auditkit.evidence.baseline import Earlier
 from auditkit.evidence.judging import judge, unmeasured
 from auditkit.evidence.policy import Finding, Policy, check_measurements_exist
-from auditkit.evidence.report import BaselineRecord, Outcome, Report, read_report
+from auditkit.evidence.rederive import ABSENT, was_absent, why_unmeasured
+from auditkit.evidence.report import BaselineRecord, Outcome, Report, read_report_file
 from auditkit.evidence.waivers import Waiver, waive
-
-ABSENT = "this auditor was not part of the audit"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +30,8 @@ def read_baseline(path: str | Path) -> Baseline:
     Raises:
         InputError: as `read_report`.
     """
-    report = read_report(path)
-    return Baseline(report, str(path), hashlib.sha256(Path(path).read_bytes()).hexdigest())
+    report, sha256 = read_report_file(path)
+    return Baseline(report, str(path), sha256)
 
 
 def judge_report(
@@ -48,18 +46,18 @@ def judge_report(
     """Return `report` with its measurements judged by `policy`, whatever judged them before.
 
     A limit on an auditor that was not part of the audit counts as not measured. `today` decides which waivers hold;
-    default: the day in UTC.
+    default: the day in UTC. It is never a day before the audit, so that a clock that was set back revives no waiver.
 
     Raises:
         InputError: the baseline is of another task, target or class list than the report.
     """
     if baseline is not None:
         _check_comparable(report, baseline)
-    judged = today or datetime.now(UTC).date()
+    judged = max(today or datetime.now(UTC).date(), report.created.date())
     before = None if baseline is None else _earlier(report, baseline.report)
     policy = policy.for_task(report.subject.schema_.get("task"))
     model_sha256 = report.subject.model.sha256 if report.subject.model else None
-    audited = [outcome for outcome in report.outcomes if outcome.reason != ABSENT]
+    audited = [outcome for outcome in report.outcomes if not was_absent(outcome)]
     named = dict.fromkeys(limit.measurement.partition(".")[0] for limit in policy.limits)
     absent = [name for name in named if name not in {outcome.auditor for outcome in audited}]
     outcomes = [*audited, *(Outcome(auditor=name, version="", reason=ABSENT) for name in absent)]
@@ -110,7 +108,7 @@ def same_rows(report: Report, other: Report) -> bool:
 
 
 def _findings(outcome: Outcome, policy: Policy, before: Earlier | None) -> list[Finding]:
-    why = outcome.error or outcome.reason or "the audit made no such measurement"
+    why = why_unmeasured(outcome)
     findings: list[Finding] = []
     for limit in policy.limits:
         if limit.measurement.partition(".")[0] == outcome.auditor:

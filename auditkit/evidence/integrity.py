@@ -13,14 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from auditkit.budgets import MODEL_BYTES, RESULTS_BYTES
 from auditkit.errors import InputError
+from auditkit.files import read_bytes, sha256_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
-UNSEALED = ".predictions"
-"""The folder of predictions kept for the next run (auditkit.models.cache): no part of a report, never sealed."""
+MANIFEST, SIGNATURE, RESULTS = "manifest.json", "manifest.sig", "results.json"
 
 Fault = Literal["edited", "missing", "extra"]
 
@@ -87,7 +87,7 @@ def reseal(folder: Path, *, key: Ed25519PrivateKey | None = None) -> dict[str, s
     links = [name for name, path in paths.items() if path.is_symlink()]
     if links:
         raise InputError(f"{folder / links[0]} is a link; a sealed folder holds files only.")
-    contents = {name: path.read_bytes() for name, path in paths.items()}
+    contents = {name: read_bytes(path, str(path), budget=MODEL_BYTES) for name, path in paths.items()}
     manifest = manifest_text(contents, run_id=found.run_id)
     return {**({} if key is None else {SIGNATURE: signature_text(manifest, key)}), MANIFEST: manifest}
 
@@ -103,12 +103,8 @@ def verify(folder: str | Path, *, public_key: str | Path | None = None) -> Verif
             package `cryptography` is missing.
     """
     folder = Path(folder)
-    try:
-        text = (folder / MANIFEST).read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{folder / MANIFEST}: {error.strerror or error}; 'auditkit run' writes one, pass the folder of a run."
-        ) from error
+    remedy = "'auditkit run' writes one, pass the folder of a run"
+    text = read_bytes(folder / MANIFEST, str(folder / MANIFEST), budget=RESULTS_BYTES, remedy=remedy)
     trusted = None if public_key is None else read_public_key(public_key)
     manifest_sha256 = hashlib.sha256(text).hexdigest()
     document = _read_manifest(text)
@@ -125,7 +121,9 @@ def verify(folder: str | Path, *, public_key: str | Path | None = None) -> Verif
     for name, path in present.items():
         if name not in listed:
             problems.append(Problem(name, "extra", "the manifest does not list it; 'auditkit seal' adds what is new"))
-        elif path.is_symlink() or _digest(path) != listed[name]["sha256"]:
+        elif not path.is_file() or path.is_symlink():
+            problems.append(Problem(name, "edited", "it is no regular file"))
+        elif sha256_of(path, str(path), budget=MODEL_BYTES) != listed[name]["sha256"]:
             problems.append(Problem(name, "edited", f"its sha256 is not {listed[name]['sha256'][:12]}..."))
     signed_by, fault = _check_signature(folder, text, trusted)
     problems += [Problem(SIGNATURE, *fault)] if fault else []
@@ -137,6 +135,28 @@ def verify(folder: str | Path, *, public_key: str | Path | None = None) -> Verif
         str(document["run_id"]),
         signed_by,
     )
+
+
+def check_beside(results: Path, sha256: str) -> None:
+    """Check a results.json that was read, of this sha256, against the manifest in its folder, if there is one.
+
+    Raises:
+        InputError: the manifest lists it with another sha256, or is itself edited.
+    """
+    manifest = results.parent / MANIFEST
+    if not (manifest.is_symlink() or manifest.exists()):
+        return
+    document = _read_manifest(read_bytes(manifest, f"manifest {manifest}", budget=RESULTS_BYTES))
+    if document is None:
+        raise InputError(f"manifest {manifest}: is not as auditkit wrote it; 'auditkit verify {results.parent}' tells.")
+    listed = document["files"].get(results.name)
+    if listed is None and results.name != RESULTS:
+        return
+    if listed is None or listed.get("sha256") != sha256:
+        raise InputError(
+            f"results {results}: is not the file that {MANIFEST} beside it lists: it was edited since the run; "
+            f"'auditkit verify {results.parent}' tells what was."
+        )
 
 
 def read_private_key(path: str | Path) -> Ed25519PrivateKey:
@@ -151,7 +171,7 @@ def read_private_key(path: str | Path) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        key = load_pem_private_key(_key_bytes(path), password=None)
+        key = load_pem_private_key(read_bytes(path, f"key {path}"), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise InputError(
             f"key {path}: not an unencrypted private key in PEM; make one with "
@@ -174,7 +194,7 @@ def read_public_key(path: str | Path) -> Ed25519PublicKey:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
-        key = load_pem_public_key(_key_bytes(path))
+        key = load_pem_public_key(read_bytes(path, f"key {path}"))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise InputError(
             f"key {path}: not a public key in PEM; 'openssl pkey -in key.pem -pubout -out public.pem' writes it."
@@ -203,11 +223,10 @@ def fingerprint(key: Ed25519PublicKey) -> str:
 def _check_signature(
     folder: Path, manifest: bytes, trusted: Ed25519PublicKey | None
 ) -> tuple[str | None, tuple[Fault, str] | None]:
-    try:
-        text = (folder / SIGNATURE).read_bytes()
-    except FileNotFoundError:
+    if not os.path.lexists(folder / SIGNATURE):
         unsigned: tuple[Fault, str] = ("missing", "a public key was given, and the folder is not signed")
         return None, unsigned if trusted else None
+    text = read_bytes(folder / SIGNATURE, str(folder / SIGNATURE))
     _need_cryptography()
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -247,28 +266,14 @@ def _inside(name: str) -> bool:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield every file and link under `folder` but the manifest, its signature, and kept predictions, by name."""
+    """Yield every file and link under `folder` but the manifest and its signature, by name."""
     for place, folders, names in os.walk(folder):
-        if Path(place) == folder and UNSEALED in folders and not (folder / UNSEALED).is_symlink():
-            folders.remove(UNSEALED)
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         for name in sorted([*names, *links]):
             path = Path(place) / name
             relative = path.relative_to(folder).as_posix()
             if relative not in (MANIFEST, SIGNATURE):
                 yield relative, path
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _key_bytes(path: str | Path) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"key {path}: {error.strerror or error}.") from error
 
 
 def _need_cryptography() -> None:

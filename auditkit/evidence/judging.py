@@ -151,6 +151,11 @@ def _groups_judged(measurement: Measurement, part: Slice | None) -> Judged:
     return (("", measurement.count),)
 
 
+def verdict_of(limit: Limit, value: float | None, interval: Interval | None, count: int) -> Verdict:
+    """Return the verdict of one limit on one number that rests on `count` rows."""
+    return _verdict(limit, value, interval, (("", count),))[0]
+
+
 def _verdict(limit: Limit, value: float | None, interval: Interval | None, groups: Judged) -> tuple[Verdict, str]:
     if value is None:
         return "not_run", ""

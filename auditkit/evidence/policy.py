@@ -153,6 +153,14 @@ def profile(name: str = "default") -> Policy:
     return parse_policy(profile_text(name), source=SHIPPED if name == "default" else f"{name}, {SHIPPED}")
 
 
+def shipped_profile(policy: Policy) -> str | None:
+    """Return the name of the profile that a policy says it is, None if it is the user's own."""
+    if not policy.shipped:
+        return None
+    name = "default" if policy.source == SHIPPED else policy.source.removesuffix(f", {SHIPPED}")
+    return name if name in PROFILES else None
+
+
 def default_policy() -> Policy:
     """Return the policy that is used where the user names none."""
     return profile("default")

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, date, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, ValidationError, computed_field, model_validator
 
 from auditkit import plugins
+from auditkit.budgets import RESULTS_BYTES
 from auditkit.config import AuditConfig, configured, settings_of
 from auditkit.errors import InputError
+from auditkit.evidence.integrity import check_beside
 from auditkit.evidence.judging import RANK, overall
 from auditkit.evidence.measurement import Exhibit, Measurement, Record, first_problem
 from auditkit.evidence.messages import Text
 from auditkit.evidence.policy import Finding, Policy, Verdict
+from auditkit.evidence.rederive import ContradictionError, rederived
 from auditkit.evidence.waivers import Waiver
+from auditkit.files import read_bytes
 
 SCHEMA_VERSION = 1
 
@@ -235,24 +241,31 @@ def results_schema() -> dict[str, Any]:
 
 
 def read_report(path: str | Path) -> Report:
-    """Read a results.json.
+    """Read a results.json, and derive its findings and its verdict anew from its measurements.
 
     Raises:
-        InputError: the file is missing, is not a report of a known schema version, or states a verdict that
-            its own findings contradict, or a waived finding without its waiver.
+        InputError: the file is missing, is not a report of a known schema version, is not what the manifest.json
+            beside it says, or contradicts itself: it was edited.
     """
+    return read_report_file(path)[0]
+
+
+def read_report_file(path: str | Path) -> tuple[Report, str]:
+    """Return the report of a results.json, and the sha256 of the very bytes that were read; errors as `read_report`."""
+    name = f"results {path}"
+    content = read_bytes(path, name, budget=RESULTS_BYTES)
+    sha256 = hashlib.sha256(content).hexdigest()
+    check_beside(Path(path), sha256)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = content.decode("utf-8")
         document = json.loads(text, object_pairs_hook=_unique)
         if "\\ud" in text.lower():  # half of a character, which no report could be written with
             json.dumps(document, ensure_ascii=False).encode()
-    except OSError as error:
-        raise InputError(f"results {path}: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"results {path}: not JSON text: {error}.") from error
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InputError(f"results {path}: schema_version must be {SCHEMA_VERSION}, got {version!r}.")
+        raise InputError(f"{name}: not JSON text: {error}.") from error
+    version_found = document.get("schema_version") if isinstance(document, dict) else None
+    if version_found != SCHEMA_VERSION:
+        raise InputError(f"{name}: schema_version must be {SCHEMA_VERSION}, got {version_found!r}.")
     stated = document.pop("verdict", None), document.pop("exit_code", None)
     for outcome in document.get("outcomes", []):
         if isinstance(outcome, dict):
@@ -261,25 +274,23 @@ def read_report(path: str | Path) -> Report:
         report = Report.model_validate(document)
     except ValidationError as error:
         where, problem = first_problem(error)
-        raise InputError(f"results {path}: {where + ': ' if where else ''}{problem}.") from error
+        raise InputError(f"{name}: {where + ': ' if where else ''}{problem}.") from error
     except RecursionError as error:
-        raise InputError(f"results {path}: its texts are nested too deeply.") from error
+        raise InputError(f"{name}: its texts are nested too deeply.") from error
+    same_version = report.environment.auditkit == version("auditkit")
+    try:
+        report = rederived(report, same_version=same_version)
+    except ContradictionError as error:
+        raise InputError(f"{name}: {error}: the file was edited.") from error
     derived = report.verdict, report.exit_code
     undecided = any(finding.verdict == "inconclusive" for finding in report.findings)
     older = ("inconclusive", derived[1]) if derived[0] == "warn" and undecided else derived
-    if stated not in (derived, older):  # earlier versions put what is undecided before what warns
+    if same_version and stated not in (derived, older):  # earlier ones put what is undecided before what warns
         raise InputError(
-            f"results {path}: states verdict {stated[0]!r} (exit code {stated[1]!r}), but its findings give "
+            f"{name}: states verdict {stated[0]!r} (exit code {stated[1]!r}), but its findings give "
             f"{derived[0]!r} ({derived[1]}): the file was edited."
         )
-    valid = {waiver.id for waiver in report.waivers if report.judged is not None and report.judged <= waiver.expires}
-    for finding in report.findings:
-        if finding.verdict == "waived" and finding.waiver not in valid:
-            raise InputError(
-                f"results {path}: a finding on {finding.measurement} is waived, but no waiver of the report that held "
-                "on its day says so: the file was edited."
-            )
-    return report
+    return report, sha256
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -81,11 +81,11 @@ def test_edited_missing_and_added_files_are_told_apart(tmp_path: Path) -> None:
     assert faults(folder) == {"results.json": "edited", "report.html": "missing", "deep/extra.txt": "extra"}
 
 
-def test_kept_predictions_are_no_part_of_the_bundle(tmp_path: Path) -> None:
+def test_no_file_is_left_out_of_the_check(tmp_path: Path) -> None:
     folder = write(tmp_path / "run", None)
     (folder / ".predictions").mkdir()
     (folder / ".predictions/a.npz").write_bytes(b"x")
-    assert faults(folder) == {}
+    assert faults(folder) == {".predictions/a.npz": "extra"}
 
 
 def test_a_link_is_not_the_file_that_was_sealed(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from importlib import resources
 from pathlib import Path
 
@@ -222,6 +222,7 @@ def test_what_people_wrote_of_waivers_and_of_limits_of_their_own_is_kept_within_
         for day, by in ((10, "sex"), (2, "race"))
     )
     policy = Policy(name="own", source="own.toml", sha256="0" * 64, limits=(limit,))
+    report = report.model_copy(update={"created": datetime(2026, 1, 4, tzinfo=UTC)})
     judged = judge_report(report, policy, waivers=waivers, today=date(2026, 1, 5))
     assert lacking(render_html(judged), judged) == ""
     page = render_html(judged, "zh")

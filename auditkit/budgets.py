@@ -1,0 +1,72 @@
+"""How much of a file auditkit reads: stated limits, each of which `--allow-large` raises.
+
+A small file can describe a large thing: a gzip of zeros, a table of one repeated value, a network of 20,000 classes.
+Every reader compares what a file describes with a limit here before it takes the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from auditkit.errors import InputError
+
+ALLOW_LARGE = "--allow-large"
+_large: ContextVar[bool] = ContextVar("large", default=False)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One limit: what it counts, how much is read as a rule, and how much under `--allow-large`."""
+
+    counts: str
+    usual: int
+    large: int
+
+    @property
+    def most(self) -> int:
+        """The limit that holds now."""
+        return self.large if large_allowed() else self.usual
+
+    def check(self, found: float, name: str, error: type[InputError] = InputError) -> None:
+        """Raise `error` where more was found than may be read; `name` says of what, as messages begin."""
+        if found > self.most:
+            remedy = "" if large_allowed() else f"; {ALLOW_LARGE} allows {self.large:,}"
+            raise error(f"{name}: {found:,.0f} {self.counts}, and auditkit reads at most {self.most:,}{remedy}.")
+
+
+DATA_BYTES = Budget("bytes", 64 * 2**30, 2**42)
+MODEL_BYTES = Budget("bytes", 16 * 2**30, 2**40)
+RESULTS_BYTES = Budget("bytes", 256 * 2**20, 8 * 2**30)
+WORDS_BYTES = Budget("bytes", 4 * 2**20, 2**30)
+"""Of a policy, waivers, a schema, facts, a key: files that people write."""
+
+ROWS = Budget("rows", 50_000_000, 10_000_000_000)
+COLUMNS = Budget("columns", 20_000, 2_000_000)
+CELLS = Budget("cells (rows x columns)", 1_000_000_000, 200_000_000_000)
+TEXT_BYTES = Budget("bytes of text", 2 * 2**30, 256 * 2**30)
+"""Of fixed-width texts in an .npz file, as they lie in memory: four bytes a character, each as long as the longest."""
+
+IMAGE_BYTES = Budget("bytes of pixels", 8 * 2**30, 256 * 2**30)
+CLASSES = Budget("classes", 5_000, 100_000)
+INFLATED = Budget("times its size when decompressed", 200, 2_000)
+"""How far a compressed file may inflate, beyond the first INFLATED_FREE bytes."""
+
+INFLATED_FREE = 64 * 2**20
+
+
+def large_allowed() -> bool:
+    """Return whether `--allow-large` raises the limits."""
+    return _large.get()
+
+
+@contextmanager
+def allow_large(allowed: bool = True) -> Iterator[None]:
+    """Raise every limit inside the block, if `allowed`."""
+    token = _large.set(_large.get() or allowed)
+    try:
+        yield
+    finally:
+        _large.reset(token)

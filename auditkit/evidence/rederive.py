@@ -1,0 +1,225 @@
+"""A report that is read back: what its own numbers contradict is refused, and every finding is derived anew.
+
+A results.json is evidence only as far as it can be checked. Without the manifest of its folder anybody can have written
+it; so nothing in it is believed that follows from something else in it: findings, verdicts and the exit code are
+derived again from the measurements, the policy, the waivers and the day of the judgement.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date
+from typing import TYPE_CHECKING
+
+from auditkit.evidence.judging import judge, unmeasured, verdict_of
+from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
+from auditkit.evidence.policy import Finding, Limit, Policy, profile, shipped_profile
+from auditkit.evidence.waivers import waive
+
+if TYPE_CHECKING:
+    from auditkit.evidence.report import Outcome, Report
+
+TOLERANCE = 1e-9
+"""How far a value may lie outside its interval, relative to its size: the last digits of a sum."""
+
+RANGES: dict[Unit, tuple[float, float]] = {
+    "rate": (0, 1), "share": (0, 1), "rate_difference": (-1, 1), "rows": (0, float("inf")),
+    "count": (0, float("inf")), "epsilon": (0, float("inf")),
+}  # fmt: skip
+"""Between which numbers a value of a unit lies; of the others any is possible."""
+
+COUNTS_OF_ROWS = ("data", "performance", "fairness")
+"""The auditors whose groups are parts of the rows that a measurement's own count is of."""
+
+ABSENT = "this auditor was not part of the audit"
+
+
+class ContradictionError(ValueError):
+    """A record contradicts itself; the message says where."""
+
+
+def check_outcome(outcome: Outcome) -> None:
+    """Check one auditor's part: numbers that can be, each within its interval, and under the auditor's own name.
+
+    Raises:
+        ContradictionError: a number cannot be, or an outcome that crashed or did not run has measurements.
+    """
+    name = outcome.auditor
+    if outcome.error is not None and outcome.reason is not None:
+        raise ContradictionError(f"{name} both crashed and did not run")
+    if (outcome.error is not None or outcome.reason is not None) and outcome.measurements:
+        raise ContradictionError(f"{name} did not finish, and has measurements")
+    counts = Counter((measurement.id, measurement.by) for measurement in outcome.measurements)
+    for (id, by), count in counts.items():
+        if count > 1:
+            raise ContradictionError(f"{id}{_by(by)} is stated {count} times")
+    for measurement in outcome.measurements:
+        where = f"{measurement.id}{_by(measurement.by)}"
+        if measurement.id.partition(".")[0] != name:
+            raise ContradictionError(f"{where} is no measurement of {name}")
+        _check_number(measurement, measurement.unit, where)
+        whole = name in COUNTS_OF_ROWS
+        if whole and measurement.compared_counts and max(measurement.compared_counts) > measurement.count:
+            raise ContradictionError(f"{where} compares groups of more rows than its {measurement.count:,}")
+        for part in measurement.slices:
+            inner = f"{where}, {part.name!r}"
+            _check_number(part, measurement.unit, inner)
+            if whole and part.count > measurement.count:
+                raise ContradictionError(f"{inner} rests on {part.count:,} rows of {measurement.count:,}")
+
+
+def rederived(report: Report, *, same_version: bool) -> Report:
+    """Return the report with its findings derived from its measurements.
+
+    Regressions are held against what the record says of the baseline, whose measurements it does not hold. A report of
+    another version of auditkit is judged as this one judges; one of this version must say the same.
+
+    Raises:
+        ContradictionError: the report contradicts itself.
+    """
+    data = report.subject.dataset
+    if data.audited_row_count > data.row_count:
+        raise ContradictionError(f"{data.audited_row_count:,} rows were audited of {data.row_count:,}")
+    if report.judged is not None and report.judged < report.created.date():
+        raise ContradictionError(f"it was judged on {report.judged}, before the audit of {report.created.date()}")
+    _check_policy(report.policy, report.subject.schema_.get("task"))
+    names = [outcome.auditor for outcome in report.outcomes]
+    if len(set(names)) != len(names):
+        raise ContradictionError("an auditor has two outcomes")
+    for limit in report.policy.limits:
+        if limit.measurement.partition(".")[0] not in names:
+            raise ContradictionError(f"the policy has a limit on {limit.measurement}, and no outcome answers it")
+    outcomes = []
+    for outcome in report.outcomes:
+        check_outcome(outcome)
+        _check_counts(outcome, report)
+        derived = tuple(_findings(outcome, report))
+        if same_version and [_judged(one) for one in derived] != [_judged(one) for one in outcome.findings]:
+            raise ContradictionError(_difference(outcome, derived))
+        outcomes.append(outcome.model_copy(update={"findings": derived}))
+    return report.model_copy(update={"outcomes": tuple(outcomes)})
+
+
+def why_unmeasured(outcome: Outcome) -> str:
+    """Return why a limit on an auditor's measurement found none."""
+    return outcome.error or outcome.reason or "the audit made no such measurement"
+
+
+def was_absent(outcome: Outcome) -> bool:
+    """Return whether an outcome only stands for an auditor that was not part of the audit; a crashed one never does."""
+    return outcome.reason == ABSENT and outcome.error is None and not outcome.version and not outcome.measurements
+
+
+def _findings(outcome: Outcome, report: Report) -> list[Finding]:
+    day: date = report.judged or report.created.date()
+    model_sha256 = report.subject.model.sha256 if report.subject.model else None
+    findings: list[Finding] = []
+    for limit in report.policy.limits:
+        if limit.measurement.partition(".")[0] != outcome.auditor:
+            continue
+        if limit.regression_at_most is not None and report.baseline is not None:
+            findings += _regressions(outcome, limit, report, day)
+            continue
+        made = judge(limit, outcome.measurements, None) or [unmeasured(limit, why_unmeasured(outcome))]
+        findings += [waive(finding, report.waivers, model_sha256, day) for finding in made]
+    return findings
+
+
+def _regressions(outcome: Outcome, limit: Limit, report: Report, day: date) -> list[Finding]:
+    """Return the stated findings of a regression limit, once each agrees with the value that it is about."""
+    stated = [finding for finding in outcome.findings if finding.limit == limit]
+    if not stated:
+        raise ContradictionError(f"the limit on {limit.measurement} in line {limit.line} has no finding")
+    for finding in stated:
+        where = f"the finding on {finding.measurement}{_by(finding.by)}"
+        if finding.value is None:
+            if finding.verdict != "not_run":
+                raise ContradictionError(f"{where} has no value, and the verdict {finding.verdict}")
+            continue
+        number = _number_of(outcome, finding)
+        if number is None or number.value is None or finding.baseline is None:
+            raise ContradictionError(f"{where} is about no number of the report")
+        if not _close(abs(finding.value), abs(number.value - finding.baseline)):
+            raise ContradictionError(f"{where} states a change of {finding.value!r} that its two values do not give")
+        _check_interval(finding.value, finding.interval, where)
+        verdict = verdict_of(limit, finding.value, finding.interval, number.count)
+        if finding.verdict == "waived" or finding.waiver is not None:
+            bare = finding.model_copy(update={"verdict": verdict, "waiver": None})
+            sha256 = report.subject.model.sha256 if report.subject.model else None
+            verdict = waive(bare, report.waivers, sha256, day).verdict
+        if finding.verdict != verdict:
+            raise ContradictionError(f"{where} states {finding.verdict}, and its numbers give {verdict}")
+    return stated
+
+
+def _check_counts(outcome: Outcome, report: Report) -> None:
+    """Compare the counts of auditors that count audited rows with how many there are, once a class at most."""
+    rows, classes = report.subject.dataset.audited_row_count, len(report.subject.schema_.get("classes") or ())
+    if outcome.auditor not in ("performance", "fairness"):
+        return
+    for measurement in outcome.measurements:
+        if measurement.unit in ("rate", "share", "rate_difference") and measurement.count > rows * max(1, classes):
+            raise ContradictionError(f"{measurement.id} rests on {measurement.count:,} rows, and {rows:,} were audited")
+
+
+def _number_of(outcome: Outcome, finding: Finding) -> Measurement | Slice | None:
+    for measurement in outcome.measurements:
+        if (measurement.id, measurement.by) == (finding.measurement, finding.by):
+            if finding.slice is None:
+                return measurement
+            return next((part for part in measurement.slices if part.name == finding.slice), None)
+    return None
+
+
+def _check_number(number: Measurement | Slice, unit: Unit, where: str) -> None:
+    if number.value is None:
+        return
+    low, high = RANGES.get(unit, (-float("inf"), float("inf")))
+    if not low - TOLERANCE <= number.value <= high + TOLERANCE:
+        raise ContradictionError(f"{where} is {number.value!r}, and a {unit} lies from {low:g} to {high:g}")
+    _check_interval(number.value, number.interval, where)
+    if isinstance(number, Slice):
+        _check_interval(number.value, number.simultaneous_interval, where)
+
+
+def _check_interval(value: float, interval: Interval | None, where: str) -> None:
+    slack = TOLERANCE * max(1.0, abs(value))
+    if interval is not None and not interval.low - slack <= value <= interval.high + slack:
+        raise ContradictionError(f"{where} is {value!r}, outside its interval {interval.low!r} to {interval.high!r}")
+
+
+def _check_policy(policy: Policy, task: str | None) -> None:
+    """Compare a policy that is said to be auditkit's own with that one, if it is of this version."""
+    name = shipped_profile(policy)
+    if (
+        name is not None
+        and (own := profile(name)).sha256 == policy.sha256
+        and own.for_task(task).limits != policy.limits
+    ):
+        raise ContradictionError(f"its limits are not those of the policy {name!r} that it names")
+
+
+def _judged(finding: Finding) -> tuple[object, ...]:
+    """Return what must be equal in a finding: everything but its sentence."""
+    return (
+        finding.measurement, finding.by, finding.slice, finding.value, finding.interval, finding.baseline,
+        finding.limit, finding.verdict, finding.waiver,
+    )  # fmt: skip
+
+
+def _difference(outcome: Outcome, derived: tuple[Finding, ...]) -> str:
+    for stated, found in zip(outcome.findings, derived, strict=False):
+        if _judged(stated) != _judged(found):
+            return (
+                f"its finding on {stated.measurement}{_by(stated.by)} states {stated.verdict}, and its measurements "
+                f"give {found.verdict}"
+            )
+    return f"{outcome.auditor} has {len(outcome.findings)} findings, and its measurements give {len(derived)}"
+
+
+def _close(one: float, other: float) -> bool:
+    return abs(one - other) <= TOLERANCE * max(1.0, abs(one), abs(other))
+
+
+def _by(by: tuple[str, ...]) -> str:
+    return f" by {', '.join(by)}" if by else ""

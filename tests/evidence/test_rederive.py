@@ -1,0 +1,264 @@
+"""FACTS 13.3: an edited results.json is refused, with the manifest of its folder beside it and without."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample import build_report
+
+from auditkit.cli import call
+from auditkit.errors import InputError
+from auditkit.evidence.gate import judge_report
+from auditkit.evidence.integrity import sealed
+from auditkit.evidence.measurement import Interval, Measurement
+from auditkit.evidence.policy import Limit, Policy, default_policy, parse_policy
+from auditkit.evidence.rederive import ABSENT, ContradictionError, check_outcome
+from auditkit.evidence.report import Outcome, Report, read_report
+
+Document = dict[str, Any]
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A results.json that reads back, without a manifest."""
+    path = tmp_path / "run/results.json"
+    path.parent.mkdir()
+    path.write_text(build_report().to_json(), encoding="utf-8")
+    read_report(path)
+    return path
+
+
+def edited(path: Path, change: Callable[[Document], object]) -> Path:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def measurement(document: Document, id: str) -> Document:
+    return next(m for o in document["outcomes"] for m in o["measurements"] if m["id"] == id)
+
+
+def first_group(document: Document) -> Document:
+    every = (m for o in document["outcomes"] for m in o["measurements"] if m["slices"])
+    found: Document = next(m["slices"][0] for m in every if m["slices"][0]["interval"])
+    return found
+
+
+def all_pass(document: Document) -> None:
+    """Make the verdict a pass, consistently: every finding, the verdict and the exit code."""
+    for outcome in document["outcomes"]:
+        outcome["error"] = None
+        for finding in outcome["findings"]:
+            finding["verdict"] = "pass"
+    document["verdict"], document["exit_code"] = "pass", 0
+
+
+def crash_hidden(document: Document) -> None:
+    """What a later gate dropped: a crash, with the reason of an auditor that was not part of the audit."""
+    crashed = next(outcome for outcome in document["outcomes"] if outcome["error"])
+    crashed["reason"] = ABSENT
+
+
+EDITS: dict[str, tuple[Callable[[Document], object], str]] = {
+    "findings": (all_pass, "its measurements give"),
+    "one limit": (
+        lambda d: d["policy"]["limits"][0].update(at_least=0.1),
+        "its measurements give",
+    ),
+    "value outside": (lambda d: measurement(d, "performance.accuracy").update(value=0.999), "outside its interval"),
+    "interval [0, 0]": (
+        lambda d: measurement(d, "performance.accuracy")["interval"].update(low=0.0, high=0.0),
+        "outside its interval",
+    ),
+    "group outside": (
+        lambda d: next(
+            m for o in d["outcomes"] for m in o["measurements"] if m["slices"] and m["slices"][0]["interval"]
+        )["slices"][0].update(value=0.0001),
+        "outside its interval",
+    ),
+    "rate above 1": (
+        lambda d: measurement(d, "performance.accuracy").update(value=1.5, interval=None),
+        "lies from 0 to 1",
+    ),
+    "counts": (lambda d: measurement(d, "performance.accuracy").update(count=10**9), "were audited"),
+    "more rows audited than read": (
+        lambda d: d["subject"]["dataset"].update(row_count=5),
+        "rows were audited of 5",
+    ),
+    "a measurement twice": (
+        lambda d: d["outcomes"][0]["measurements"].append(d["outcomes"][0]["measurements"][0]),
+        "is stated 2 times",
+    ),
+    "an auditor taken away": (lambda d: d["outcomes"].pop(0), "no outcome answers it"),
+    "an auditor twice": (lambda d: d["outcomes"].append(d["outcomes"][-1]), "has two outcomes"),
+    "a crash hidden": (crash_hidden, "both crashed and did not run"),
+    "another's measurement": (
+        lambda d: d["outcomes"][1]["measurements"].append(d["outcomes"][0]["measurements"][0]),
+        "is no measurement of fairness",
+    ),
+    "judged before the audit": (lambda d: d.update(judged="1999-01-01"), "before the audit"),
+    "a finding added": (
+        lambda d: d["outcomes"][0]["findings"].append(d["outcomes"][0]["findings"][0]),
+        "its measurements give",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edited_report_contradicts_itself(name: str, results: Path) -> None:
+    change, said = EDITS[name]
+    with pytest.raises(InputError, match=said):
+        read_report(edited(results, change))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["gate", "{run}/results.json"],
+        ["comply", "{run}", "--framework", "eu-ai-act", "--out", "{out}"],
+        ["render", "{run}/results.json", "--to", "markdown", "--out", "{out}"],
+        ["compare", "{run}", "{other}", "--out", "{out}"],
+        ["compare", "{other}", "{run}", "--out", "{out}"],
+        ["gate", "{other}/results.json", "--baseline", "{run}/results.json"],
+        ["gate", "{run}/results.json", "--out", "{out}"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_every_reader_holds_a_report_against_its_manifest(
+    command: list[str], results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An edit that contradicts nothing in the report: only the manifest tells."""
+    places = {"run": tmp_path / "run", "other": tmp_path / "other", "out": tmp_path / "out"}
+    text = results.read_text()
+    places["other"].mkdir()
+    for place in (places["run"], places["other"]):
+        for name, content in sealed({"results.json": text}, run_id="r").items():
+            (place / name).write_text(str(content))
+    arguments = [part.format(**places) for part in command]
+    assert call(arguments) != 2, capsys.readouterr().err
+    edited(results, lambda d: d["subject"]["model"].update(name="another"))
+    assert call(arguments) == 2
+    err = capsys.readouterr().err
+    assert "manifest.json beside it lists" in err
+    assert err.count("\n") == 1
+    (places["run"] / "manifest.json").write_text("{}")
+    assert call(arguments) == 2
+    assert "is not as auditkit wrote it" in capsys.readouterr().err
+
+
+def test_the_index_lists_an_edited_run_as_unreadable(results: Path, tmp_path: Path) -> None:
+    for name, content in sealed({"results.json": results.read_text()}, run_id="r").items():
+        (results.parent / name).write_text(str(content))
+    edited(results, lambda d: d["subject"]["model"].update(name="another"))
+    assert call(["index", str(tmp_path)]) == 0
+    assert "it was edited since the run" in (tmp_path / "index.html").read_text()
+
+
+def test_a_crashed_auditor_stays_crashed_through_a_gate() -> None:
+    report = build_report()
+    crashed = next(outcome for outcome in report.outcomes if outcome.error)
+    forged = crashed.model_copy(update={"reason": ABSENT})
+    outcomes = tuple(forged if outcome is crashed else outcome for outcome in report.outcomes)
+    judged = judge_report(report.model_copy(update={"outcomes": outcomes}), default_policy())
+    assert judged.verdict == "error"
+    assert judged.exit_code == 3
+
+
+def test_a_report_of_another_version_is_judged_as_this_one_judges(results: Path) -> None:
+    def of_another(document: Document) -> None:
+        document["environment"]["auditkit"] = "9.9"
+        all_pass(document)
+        document["outcomes"] = [o for o in document["outcomes"] if o["auditor"] != "toxicity"]
+        document["policy"]["limits"] = [
+            limit for limit in document["policy"]["limits"] if not limit["measurement"].startswith("toxicity")
+        ]
+
+    report = read_report(edited(results, of_another))
+    assert report.verdict == "fail", "no verdict is taken from the file"
+
+
+def test_a_shipped_policy_is_the_one_that_auditkit_ships(results: Path) -> None:
+    policy = default_policy()
+    judged = judge_report(build_report(), policy.model_copy(update={"limits": policy.limits[1:]}))
+    results.write_text(judged.to_json())
+    with pytest.raises(InputError, match="are not those of the policy 'default'"):
+        read_report(results)
+
+
+ZERO = {"low": 0.0, "high": 0.01, "level": 0.95, "method": "m"}
+
+
+def baselined(change: float) -> Report:
+    """A report of accuracy .9 with a limit on its regression against a baseline."""
+    limit = Limit(measurement="performance.accuracy", regression_at_most=0.05, rationale="r", line=3)
+    policy = Policy(name="p", source="p", sha256="0" * 64, limits=(limit,))
+
+    def of(value: float) -> Report:
+        interval = Interval(low=value - 0.01, high=value + 0.01, level=0.95, method="Wilson")
+        one = Measurement(
+            id="performance.accuracy",
+            value=value,
+            unit="rate",
+            better="higher",
+            count=100,
+            interval=interval,
+            source="s",
+        )
+        outcome = Outcome(auditor="performance", version="1", measurements=(one,))
+        return build_report(outcomes=(outcome,), policy=policy)
+
+    from auditkit.evidence.gate import Baseline
+
+    return judge_report(of(0.9), policy, baseline=Baseline(of(0.9 + change), "b", "0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"verdict": "pass"}, "its numbers give fail"),
+        ({"value": 0.01, "verdict": "pass"}, "that its two values do not give"),
+        ({"baseline": 0.9}, "that its two values do not give"),
+        ({"value": None, "verdict": "pass"}, "has no value, and the verdict pass"),
+        ({"slice": "x"}, "is about no number"),
+        (
+            {"interval": {"low": 0.0, "high": 0.01, "level": 0.95, "method": "m"}, "verdict": "pass"},
+            "outside its interval",
+        ),
+        (None, "has no finding"),
+    ],
+)
+def test_a_regression_agrees_with_the_two_values_that_it_is_of(
+    change: Document | None, said: str, tmp_path: Path
+) -> None:
+    report = baselined(0.09)
+    assert report.verdict == "fail"
+    path = tmp_path / "results.json"
+    path.write_text(report.to_json())
+    assert read_report(path) == report
+
+    def edit(document: Document) -> None:
+        findings = document["outcomes"][0]["findings"]
+        findings[:] = [] if change is None else [{**findings[0], **change}]
+
+    with pytest.raises(InputError, match=said):
+        read_report(edited(path, edit))
+
+
+def test_a_clock_that_was_set_back_revives_no_waiver() -> None:
+    """FACTS 13.12."""
+    report = build_report()
+    judged = judge_report(report, parse_policy("", source="p"), today=date(2001, 1, 1))
+    assert judged.judged == report.created.date()
+
+
+def test_an_auditor_cannot_write_what_cannot_be_read() -> None:
+    wide = Interval(low=0.1, high=0.2, level=0.95, method="m")
+    one = Measurement(id="own.rate", value=0.5, unit="rate", better="lower", count=5, interval=wide, source="s")
+    with pytest.raises(ContradictionError, match="outside its interval"):
+        check_outcome(Outcome(auditor="own", version="1", measurements=(one,)))
