@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
 from torch import nn
 
 if TYPE_CHECKING:
@@ -46,10 +47,26 @@ class Refittable(Capability):
         """
         raise NotImplementedError
 
+    def encoded(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Return what a fresh network reads, (rows, ...), of encoded rows: by default the rows themselves."""
+        return inputs
+
     @property
     def drawing_rules(self) -> DrawingRules | None:
         """How the weights are drawn where the file does not say it; None where the architecture does."""
         return None
+
+
+class SelfFitting(Capability):
+    """The model trains itself by a method of its own, as a scikit-learn estimator does: shadow models are fitted so."""
+
+    def refit(self, inputs: NDArray[Any], labels: NDArray[Any], seed: int) -> nn.Module:
+        """Return a model of the same kind and settings, fitted to encoded rows and their class codes (or numbers).
+
+        Raises:
+            NotRun: it cannot be fitted.
+        """
+        raise NotImplementedError
 
 
 class Generative(Capability):

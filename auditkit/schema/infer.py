@@ -137,7 +137,7 @@ def infer_schema(
     elif image is not None or arrays:
         inferred = (_infer_image(frame, arrays[:1] or names, image, of_arrays=bool(arrays)),)
     else:
-        inferred = tuple(_infer_feature(frame, name) for name in names)
+        inferred = tuple(feature_of(frame, name) for name in names)
     return Schema(**{"features": inferred, "target": target, "sensitive": tuple(dict.fromkeys(sensitive)), **found})
 
 
@@ -314,7 +314,12 @@ def _infer_image(
     return Feature(name=name, kind="image", shape=shape, columns=columns, mean=mean, scale=deviation or 1.0)
 
 
-def _infer_feature(frame: pd.DataFrame, name: str) -> Feature:
+def feature_of(frame: pd.DataFrame, name: str) -> Feature:
+    """Return what a column of a table is and how it is encoded, as `infer_schema` tells it.
+
+    Raises:
+        DatasetError: it holds more than 1,000 different texts.
+    """
     column = frame[name]
     if pd.api.types.is_bool_dtype(column.dtype):
         return Feature(name=name, kind="boolean", missing=bool(column.isna().any()))

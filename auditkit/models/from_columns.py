@@ -1,0 +1,239 @@
+"""From a network with the user's preprocessing, an estimator, a function or an ONNX session to a Model of columns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from torch import nn
+
+from auditkit.data.dataset import Data, naming
+from auditkit.errors import InputError, closest
+from auditkit.evidence.measurement import first_problem
+from auditkit.models.capabilities import Capability, Differentiable, Refittable
+from auditkit.models.columns import RawColumns, columns_read, decoder_of
+from auditkit.models.model import Model
+from auditkit.models.onnx import OnnxColumns, input_names
+from auditkit.models.predictors import (
+    Estimator,
+    FittedAnew,
+    FromPreprocessed,
+    Function,
+    Preprocess,
+    Preprocessed,
+    as_preprocess,
+    class_names,
+    names_of,
+)
+from auditkit.schema.infer import target_classes
+from auditkit.schema.schema import Schema, target_names, task_of
+
+NO_GRADIENT = "{} stands between the columns and the model's outputs, so that they have no gradient"
+NO_NETWORK = "the model is no network of torch, so that no fresh weights can be drawn"
+
+
+class OfColumns(NamedTuple):
+    """A model of raw columns: its module and schema, and what it can do."""
+
+    module: RawColumns
+    schema: Schema
+    capabilities: tuple[type[Capability], ...]
+    lacks: dict[type[Capability], str]
+    notes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Columns:
+    """The data that a model of columns is made for, and what the user says about its task.
+
+    `read_rows` gives the audited rows, `read_training` the training rows, if any: both say which values columns hold.
+    """
+
+    read_rows: Callable[[], Data]
+    read_training: Callable[[], Data | None]
+    target: str | None
+    sensitive: tuple[str, ...] = ()
+    task: str | None = None
+    classes: tuple[str, ...] | None = None
+
+    def preprocessed(self, network: nn.Module, given: Any, name: str) -> OfColumns:
+        """Return a network behind preprocessing as a model of the columns that this reads.
+
+        Raises:
+            InputError: the preprocessing fails on the data, or returns no batch.
+        """
+        preprocess = as_preprocess(given, name)
+        read = self._read(preprocess, names_of(given), f"preprocess {name}")
+        made = self._made(Preprocessed(network, preprocess), read, "logits", self._classes(None))
+        lacks: dict[type[Capability], str] = {Differentiable: NO_GRADIENT.format("the user's preprocessing")}
+        return OfColumns(*made, (FromPreprocessed,), lacks, (_note(f"The preprocessing {name}", read),))
+
+    def schema(self, given: Any, name: str) -> Schema:
+        """Return the schema of the columns that the preprocessing reads, before there is a network."""
+        preprocess: Preprocess = as_preprocess(given, name)
+        read = self._read(preprocess, names_of(given), f"preprocess {name}")
+        return self._made(Preprocessed(nn.Identity(), preprocess), read, "logits", self._classes(None))[1]
+
+    def predictor(self, thing: Any, name: str) -> OfColumns:
+        """Return an estimator, an ONNX session or a function as a model of the columns that it reads.
+
+        Raises:
+            InputError: it is none of these, or fails on the data.
+        """
+        lacks: dict[type[Capability], str] = {
+            Differentiable: NO_GRADIENT.format(f"a {type(thing).__name__}"),
+            Refittable: NO_NETWORK,
+        }
+        if hasattr(thing, "get_inputs") and hasattr(thing, "run"):
+            read = tuple(column for column in input_names(thing))
+            made = self._made(
+                OnnxColumns(thing), self._known(read, "the ONNX model"), "probabilities", self._classes(None)
+            )
+            return OfColumns(*made, (), lacks, (_note("The ONNX model", read),))
+        if hasattr(thing, "predict"):
+            return self._estimator(thing, name, lacks)
+        if callable(thing):
+            function = Function(thing, name)
+            read = self._read(thing, None, f"predictor {name}")
+            made = self._made(function, read, "logits", self._classes(None))
+            return OfColumns(*made, (), lacks, (_note(f"The predictor {name}", read),))
+        raise InputError(
+            f"model must be a torch.nn.Module, an estimator with predict, an ONNX session or a function, got "
+            f"{type(thing).__name__}."
+        )
+
+    def _estimator(self, thing: Any, name: str, lacks: dict[type[Capability], str]) -> OfColumns:
+        known = names_of(thing)
+        read = self._known(known, name) if known is not None else self._counted(thing, name)
+        names = class_names(thing) if hasattr(thing, "classes_") else None
+        classes = self._classes(names)
+        estimator = Estimator(thing, classes)
+        clonable = hasattr(thing, "get_params") and hasattr(thing, "fit")
+        made = self._made(estimator, read, estimator.output, classes)
+        return OfColumns(*made, (FittedAnew,) if clonable else (), lacks, (_note(f"The {type(thing).__name__}", read),))
+
+    def _counted(self, thing: Any, name: str) -> tuple[str, ...]:
+        """Return the columns of an estimator that was fitted on a matrix: all but target and sensitive, by count."""
+        others = self._candidates()
+        count = getattr(thing, "n_features_in_", None)
+        features = tuple(column for column in others if column not in self.sensitive)
+        for columns in (features, others):
+            if count in (None, len(columns)):
+                return columns
+        raise InputError(
+            f"model {name}: was fitted on a matrix of {count} columns, and the data have {len(features)} that are "
+            f"neither target nor sensitive ({', '.join(features[:8])}); leave the others out of the data."
+        )
+
+    def _candidates(self) -> tuple[str, ...]:
+        """Return the columns that a model may read: all but the target."""
+        rows = self.read_rows()
+        columns = tuple(str(column) for column in rows.frame.columns)
+        if self.target is None:
+            raise InputError(
+                "target must name the label's column: the model has no schema that does; pass --target COLUMN."
+            )
+        targets = target_names(self.target, columns)
+        for target in targets:
+            if target not in columns:
+                raise InputError(f"target {target!r} is not a column of the data{closest(target, columns)}.")
+        return tuple(column for column in columns if column not in targets)
+
+    def _known(self, names: Sequence[str], what: str) -> tuple[str, ...]:
+        columns = self._candidates()
+        absent = [name for name in names if name not in columns]
+        if absent:
+            more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
+            raise InputError(
+                f"{self.read_rows().name}: has no column {absent[0]!r}{more}, which {what} reads"
+                f"{closest(absent[0], columns)}."
+            )
+        return tuple(names)
+
+    def _read(self, function: Callable[[Any], Any], known: tuple[str, ...] | None, what: str) -> tuple[str, ...]:
+        if known is not None:
+            return self._known(known, what)
+        candidates = self._candidates()
+        features = tuple(column for column in candidates if column not in self.sensitive)
+        frame = self.read_rows().frame
+        try:
+            return columns_read(function, frame, candidates, what=what)
+        except InputError:
+            if features == candidates or not features:
+                raise
+        return columns_read(function, frame, features, what=what)
+
+    def _classes(self, known: Sequence[str] | None) -> tuple[str, ...]:
+        """Return the classes in the order of the outputs: as stated, as the model has them, or as the data."""
+        rows = self.read_rows()
+        if known is not None:
+            stated = self.classes or tuple(known)
+            if sorted(stated) != sorted(known):
+                raise InputError(f"classes must be those of the model, {','.join(known)}, got {','.join(stated)}.")
+            return stated
+        self._candidates()
+        assert self.target is not None
+        with naming(rows):
+            return target_classes(rows.frame, self.target, self.classes, self.task)[1]
+
+    def _made(
+        self, predictor: Any, read: tuple[str, ...], output: str, classes: tuple[str, ...]
+    ) -> tuple[RawColumns, Schema]:
+        rows, training = self.read_rows(), self.read_training()
+        with naming(rows):
+            decoder = decoder_of([rows.frame, *([] if training is None else [training.frame])], read)
+        several = self.target is not None and len(target_names(self.target, [str(c) for c in rows.frame.columns])) > 1
+        try:
+            schema = Schema.model_validate(
+                {
+                    "features": decoder.features,
+                    "target": ",".join(classes) if several else self.target,
+                    "task": "multilabel" if several else task_of(classes),
+                    "classes": classes,
+                    "sensitive": self.sensitive,
+                    "output": output if classes else "value",
+                    "threshold": 0.0 if output == "score" else None,
+                }
+            )
+        except ValidationError as error:
+            raise InputError(f"model: {first_problem(error)[1]}.") from error
+        return RawColumns(decoder, predictor), schema
+
+
+def applied(model: Model, made: OfColumns, *, trust: str) -> Model:
+    """Return an opened network as the model of columns that was made of it."""
+    return dataclasses.replace(
+        model,
+        module=made.module.eval(),
+        schema=made.schema,
+        trust=f"{model.trust}; {trust}",
+        notes=(*model.notes, *made.notes),
+        capabilities=made.capabilities if model.capability(Refittable) is not None else (),
+        lacks={**made.lacks, **model.lacks},
+    )
+
+
+def model_of(
+    made: OfColumns, *, name: str, kind: str, trust: str, path: str | None = None, sha256: str | None = None
+) -> Model:
+    """Return the Model of something that predicts from columns."""
+    return Model(
+        name=name,
+        module=made.module.eval(),
+        schema=made.schema,
+        card=None,
+        path=path,
+        sha256=sha256,
+        kind=kind,
+        trust=trust,
+        notes=made.notes,
+        capabilities=made.capabilities,
+        lacks=made.lacks,
+    )
+
+
+def _note(what: str, read: Sequence[str]) -> str:
+    listed = ", ".join(read[:12]) + (", ..." if len(read) > 12 else "")
+    return f"{what} reads {len(read)} columns as they are in the data: {listed}."

@@ -1,0 +1,93 @@
+"""ONNX models run by onnxruntime: as a network of tensors, or as a predictor of columns where inputs are named so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from auditkit.errors import ModelFileError
+
+TYPES: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_,
+}  # fmt: skip
+"""The types of inputs that numbers are cast to; texts stay as they are."""
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX model as a module of tensors, in the order or by the names of its inputs. It has no gradient."""
+
+    def __init__(self, session: Any) -> None:
+        super().__init__()
+        self.session = session
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OnnxNetwork:
+        """Return another module of the same session, which never changes."""
+        return OnnxNetwork(self.session)
+
+    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
+        """Return the outputs, (rows, ...)."""
+        given = named or dict(zip([one.name for one in self.session.get_inputs()], inputs, strict=True))
+        arrays = {name: part.detach().cpu().numpy() for name, part in given.items()}
+        found = run(self.session, arrays)
+        return torch.from_numpy(found).to(next(iter(given.values())).device)
+
+
+class OnnxColumns(nn.Module):
+    """An ONNX model whose inputs are called as columns are, as skl2onnx makes it: each is fed one column."""
+
+    def __init__(self, session: Any) -> None:
+        super().__init__()
+        self.session = session
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OnnxColumns:
+        """Return another module of the same session, which never changes."""
+        return OnnxColumns(self.session)
+
+    def outputs(self, frame: pd.DataFrame, device: torch.device) -> torch.Tensor:
+        """Return the outputs, (rows, ...)."""
+        given = {one.name: frame[[one.name]].to_numpy() for one in self.session.get_inputs()}
+        return torch.from_numpy(run(self.session, given)).to(device)
+
+
+def input_names(session: Any) -> tuple[str, ...]:
+    """Return the names of a session's inputs."""
+    return tuple(one.name for one in session.get_inputs())
+
+
+def run(session: Any, given: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """Return a session's outputs for rows: those called probabilities where there are such, else the first.
+
+    A model of a fixed batch is given batches of that size, the last filled up with copies of its last row.
+    """
+    inputs = session.get_inputs()
+    unknown = [name for name in given if name not in {one.name for one in inputs}]
+    if unknown or len(given) < len(inputs):
+        listed = ", ".join(one.name for one in inputs)
+        raise ModelFileError(f"model: its inputs are {listed}, and it was given {', '.join(given)}.")
+    cast = {
+        one.name: given[one.name].astype(TYPES[one.type]) if one.type in TYPES else given[one.name].astype(str)
+        for one in inputs
+    }
+    outputs = [output.name for output in session.get_outputs()]
+    chosen = next((name for name in outputs if "prob" in name.lower()), outputs[0])
+    fixed = next((one.shape[0] for one in inputs if one.shape and isinstance(one.shape[0], int)), None)
+    row_count = len(next(iter(cast.values())))
+    step = fixed or row_count
+    parts = []
+    for start in range(0, row_count, step):
+        part = {name: _filled(array[start : start + step], step) for name, array in cast.items()}
+        (found,) = session.run([chosen], part)
+        if isinstance(found, list):  # a ZipMap: one dictionary a row, by class
+            found = np.array([list(row.values()) for row in found])
+        parts.append(np.asarray(found, dtype=np.float64)[: row_count - start])
+    return np.concatenate(parts)
+
+
+def _filled(rows: NDArray[Any], count: int) -> NDArray[Any]:
+    return rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), axis=0)])

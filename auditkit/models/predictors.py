@@ -1,0 +1,233 @@
+"""Anything that predicts from columns: a network behind the user's preprocessing, an estimator, a function, ONNX."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from auditkit.errors import InputError, ModelFileError, NotRun
+from auditkit.models.batch import Batch, PackedInputs, as_batch, call, layout_of, to_device
+from auditkit.models.capabilities import Refittable, SelfFitting
+from auditkit.models.columns import RawColumns, describe
+from auditkit.models.refit import reset_weights, seeded
+from auditkit.schema.outputs import first_tensor
+
+Preprocess = Callable[[pd.DataFrame], Batch]
+
+
+def load_object(spec: str, what: str) -> Any:
+    """Return the object that the user names as `package.module:name`; its module is imported as `python` would here.
+
+    Raises:
+        InputError: the words are not understood, there is no such module or name, or importing it fails.
+    """
+    module_name, _, path = spec.partition(":")
+    if not path or not all(part.isidentifier() for part in [*module_name.split("."), *path.split(".")]):
+        raise InputError(f"{what} {spec!r} is not understood; write package.module:name, such as my_model:clean.")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except ModuleNotFoundError as error:
+        where = f"in {here} or installed" if error.name == module_name.partition(".")[0] else "installed"
+        raise InputError(f"{what} {spec}: no module {error.name!r} {where}.") from error
+    except Exception as error:  # the user's code may raise anything; it is named, and is bad input
+        raise InputError(f"{what} {spec}: {describe(error)}.") from error
+    finally:
+        sys.path.remove(here)
+    return found
+
+
+def as_preprocess(given: Any, name: str) -> Preprocess:
+    """Return a function from a data frame to a batch, of a function or of a fitted scikit-learn transformer.
+
+    Raises:
+        InputError: it is neither.
+    """
+    function = given.transform if hasattr(given, "transform") else given
+    if not callable(function):
+        raise InputError(f"preprocess must be a function or a fitted transformer, got {type(given).__name__}.")
+
+    def preprocess(frame: pd.DataFrame) -> Batch:
+        return as_batch(function(frame), row_count=len(frame), maker=f"preprocess {name}")
+
+    return preprocess
+
+
+class Preprocessed(nn.Module):
+    """A network behind the user's preprocessing, which makes its inputs of a data frame."""
+
+    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
+        super().__init__()
+        self.network = network
+        self.preprocess = preprocess
+
+    def outputs(self, frame: pd.DataFrame, device: torch.device) -> torch.Tensor:
+        """Return the network's outputs, (rows, ...)."""
+        found = first_tensor(call(self.network, to_device(self.preprocess(frame), device)))
+        if not isinstance(found, torch.Tensor):
+            raise ModelFileError(f"model: must return a tensor, got {type(found).__name__}.")
+        return found
+
+
+class FromPreprocessed(Refittable):
+    """A network behind preprocessing: its weights are drawn anew, and it is trained on what the preprocessing makes."""
+
+    def fresh(self, seed: int) -> nn.Module:
+        """Return the network with fresh weights, as a module of what `encoded` returns."""
+        columns, predictor = _parts(self.model.module)
+        network = copy.deepcopy(predictor.network)
+        if self.model.card is not None:
+            from auditkit.models.factory import build_network
+
+            with seeded(seed):
+                network = build_network(self.model.card.architecture, self.model.card.arguments)
+        else:
+            with seeded(seed):
+                reset_weights(network)
+        empty = np.zeros((1, sum(feature.width for feature in columns.decoder.features)))
+        layout = layout_of(predictor.preprocess(columns.decoder.frame(empty)))
+        made = network if layout is None else PackedInputs(network, layout)
+        return made.requires_grad_(True).train()
+
+    def encoded(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Return what a fresh network reads, of encoded rows: the preprocessing's output, packed into rows."""
+        columns, predictor = _parts(self.model.module)
+        batch = predictor.preprocess(columns.decoder.frame(inputs.astype(np.float64)))
+        layout = layout_of(batch)
+        if layout is not None:
+            return layout.pack(batch)
+        assert isinstance(batch, torch.Tensor)
+        return batch.numpy()
+
+
+def _parts(module: nn.Module) -> tuple[RawColumns, Preprocessed]:
+    columns = next(part for part in module.modules() if isinstance(part, RawColumns))
+    assert isinstance(columns.predictor, Preprocessed)
+    return columns, columns.predictor
+
+
+class Estimator(nn.Module):
+    """A fitted estimator in scikit-learn's way: `predict_proba`, else `decision_function`, else `predict`.
+
+    `classes` are the class names in the order of the outputs that are wanted, none for a regressor. One that was
+    fitted without column names is given a matrix.
+    """
+
+    def __init__(self, estimator: Any, classes: Sequence[str]) -> None:
+        super().__init__()
+        self.estimator = estimator
+        self.classes = tuple(classes)
+
+    @property
+    def output(self) -> str:
+        """What the outputs are, in the words of a schema."""
+        if not self.classes:
+            return "value"
+        if hasattr(self.estimator, "predict_proba") or len(self.classes) > 2:
+            return "probabilities"
+        return "score" if hasattr(self.estimator, "decision_function") else "probabilities"
+
+    def outputs(self, frame: pd.DataFrame, device: torch.device) -> torch.Tensor:
+        """Return the outputs, (rows, classes) or (rows, 1)."""
+        rows: Any = frame if names_of(self.estimator) is not None else frame.to_numpy()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="X (has|does not have) (valid )?feature names")
+            found = self._outputs(rows)
+        return torch.from_numpy(np.ascontiguousarray(found, dtype=np.float64)).to(device)
+
+    def _outputs(self, rows: Any) -> NDArray[Any]:
+        if not self.classes:
+            return np.asarray(self.estimator.predict(rows)).reshape(len(rows), -1)
+        known = class_names(self.estimator)
+        if hasattr(self.estimator, "predict_proba"):
+            found = np.asarray(self.estimator.predict_proba(rows))
+            probabilities: NDArray[Any] = found[:, [known.index(name) for name in self.classes]]
+            return probabilities
+        if self.output == "score":
+            sign = 1.0 if known[-1] == self.classes[-1] else -1.0
+            scores: NDArray[Any] = sign * np.asarray(self.estimator.decision_function(rows)).reshape(len(rows), 1)
+            return scores
+        said = np.array([_word(value) for value in self.estimator.predict(rows)], dtype=object)
+        chosen: NDArray[Any] = (said[:, None] == np.array(self.classes, dtype=object)).astype(np.float64)
+        return chosen
+
+
+class FittedAnew(SelfFitting):
+    """An estimator in scikit-learn's way: a clone with the same settings is fitted to other rows."""
+
+    def refit(self, inputs: NDArray[Any], labels: NDArray[Any], seed: int) -> nn.Module:
+        """Return the clone, fitted to encoded rows and their class codes, as a module of encoded rows."""
+        from sklearn.base import clone
+
+        columns = next(part for part in self.model.module.modules() if isinstance(part, RawColumns))
+        assert isinstance(columns.predictor, Estimator)
+        estimator = columns.predictor.estimator
+        frame = columns.decoder.frame(inputs.astype(np.float64))
+        rows: Any = frame if names_of(estimator) is not None else frame.to_numpy()
+        try:
+            fitted = clone(estimator)
+            seeds = {name: seed for name in fitted.get_params() if name.rpartition("__")[2] == "random_state"}
+            fitted.set_params(**seeds)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of convergence, which its owner accepted
+                fitted.fit(rows, self._targets(estimator, columns.predictor.classes, labels))
+        except Exception as error:
+            raise NotRun(f"the estimator cannot be fitted anew: {describe(error)}") from error
+        return RawColumns(columns.decoder, Estimator(fitted, columns.predictor.classes))
+
+    def _targets(self, estimator: Any, classes: tuple[str, ...], labels: NDArray[Any]) -> NDArray[Any]:
+        if not classes:
+            return labels
+        named = dict(zip(class_names(estimator), list(estimator.classes_), strict=True))
+        return np.array([named[classes[code]] for code in labels.astype(np.int64)])
+
+
+class Function(nn.Module):
+    """A function of a data frame that returns the outputs of its rows."""
+
+    def __init__(self, function: Callable[[pd.DataFrame], Any], name: str) -> None:
+        super().__init__()
+        self.function = function
+        self.name = name
+
+    def outputs(self, frame: pd.DataFrame, device: torch.device) -> torch.Tensor:
+        """Return the outputs, (rows, ...)."""
+        found = as_batch(self.function(frame), row_count=len(frame), maker=f"predictor {self.name}")
+        tensor = first_tensor(found)
+        return tensor.double().to(device)  # type: ignore[no-any-return]  # a batch holds tensors
+
+
+def names_of(estimator: Any) -> tuple[str, ...] | None:
+    """Return the columns that a fitted estimator or transformer was fitted on, None where it does not know them."""
+    for name in ("feature_names_in_", "feature_name_"):
+        found = getattr(estimator, name, None)
+        if found is not None and all(isinstance(each, str) for each in found):
+            return tuple(found)
+    first = estimator.steps[0][1] if hasattr(estimator, "steps") else None
+    return None if first is None else names_of(first)
+
+
+def class_names(estimator: Any) -> list[str]:
+    """Return the classes of a fitted classifier as texts, in the order of its outputs."""
+    return [_word(value) for value in estimator.classes_]
+
+
+def _word(value: Any) -> str:
+    """Return a class as `factorize` writes it: a whole number without `.0`."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip()
