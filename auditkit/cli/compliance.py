@@ -59,7 +59,7 @@ def comply(
     """Write tables of clause and evidence. HTML, Markdown and CSV; they never say that a law is complied with."""
     from auditkit.compliance.assess import assess
     from auditkit.compliance.facts import Facts, facts_template, read_facts
-    from auditkit.compliance.framework import FRAMEWORKS, load_framework
+    from auditkit.compliance.framework import installed, load_framework
     from auditkit.evidence.report import read_report
     from auditkit.render.html.comply import render_comply, summary
     from auditkit.run_folder import output_folder, write_files, write_new
@@ -71,7 +71,7 @@ def comply(
     if results is None:
         raise InputError("which report? Pass a results.json, or the folder of its run.")
     if not framework:
-        raise InputError(f"--framework must name one of {', '.join(FRAMEWORKS)}.")
+        raise InputError(f"--framework must name one of {', '.join(installed())}.")
     report, stated = read_report(results), Facts() if facts is None else read_facts(facts)
     folder = out or results.parent
     beside = Path(os.path.relpath(results.resolve().parent, folder.resolve())).as_posix()

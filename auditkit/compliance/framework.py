@@ -7,11 +7,9 @@ from datetime import date
 from importlib import resources
 from typing import Literal
 
-from auditkit.errors import InputError, closest
+from auditkit import plugins
+from auditkit.errors import InputError
 from auditkit.evidence.measurement import Record
-
-FRAMEWORKS = ("eu-ai-act", "nist-ai-rmf", "iso-42001", "nyc-ll144", "nist-800-226", "ai-verify", "china-genai")
-"""The frameworks that auditkit ships, by the name that the command line takes."""
 
 Source = Literal["primary", "secondary", "memory"]
 
@@ -81,13 +79,23 @@ class Framework(Record):
     clause: tuple[Clause, ...]
 
 
+def installed() -> list[str]:
+    """Return the names of the installed frameworks: auditkit's own, then those of other packages."""
+    return list(plugins.installed("frameworks"))
+
+
 def load_framework(key: str) -> Framework:
     """Return the framework of this name.
 
+    An entry point of the group `auditkit.frameworks` names the package in which `<its name>.toml` lies.
+
     Raises:
-        InputError: an unknown name.
+        InputError: an unknown name, or a package without the file.
     """
-    if key not in FRAMEWORKS:
-        raise InputError(f"unknown framework '{key}'{closest(key, FRAMEWORKS)}; there are {', '.join(FRAMEWORKS)}.")
-    text = resources.files("auditkit.compliance").joinpath(f"{key}.toml").read_text(encoding="utf-8")
+    package = plugins.load("frameworks", key)
+    file = resources.files(package).joinpath(f"{key}.toml")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"framework '{key}': {package.__name__} has no {key}.toml.") from error
     return Framework.model_validate({"key": key, **tomllib.loads(text)})

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from auditkit import plugins
 from auditkit.data.interned import MISSING_WORDS, check_header
-from auditkit.data.readers import arrays, columnar
-from auditkit.data.readers.text import read_csv, read_jsonl
+from auditkit.data.readers.base import HEAD_BYTES, DataSource, Reader, ReadOptions
 from auditkit.errors import DatasetError, closest
 
 SHARED_FROM = 10_000
@@ -68,26 +68,39 @@ def read_data(path: str | Path, *, encoding: str = "utf-8", needed: Sequence[str
 
 def _read_file(path: Path, encoding: str, needed: Sequence[str] | None) -> Data:
     name = f"dataset {path}"
+    options = ReadOptions(encoding, needed)
     if path.is_dir():
-        frame, sha256 = arrays.read_image_folder(name, path, encoding)
-        return Data(frame=frame, path=str(path), sha256=sha256)
+        source = DataSource(path, b"", is_folder=True)
+        rows = reader_of(source).read(source, options)
+        return Data(frame=rows.frame, path=str(path), sha256=rows.sha256, notes=tuple(rows.notes))
     try:
         with path.open("rb") as file:
-            start = file.read(8)
+            source = DataSource(path, file.read(HEAD_BYTES), is_folder=False)
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DatasetError(f"{name}: {error.strerror or error}.") from error
-    notes: list[str] = []
-    if start.startswith((columnar.PARQUET, columnar.ARROW)):
-        frame, notes = columnar.read_columnar(name, path, needed)
-    elif start.startswith(arrays.ZIP):
-        frame = arrays.read_npz(name, path)
-    elif any(suffix in (".jsonl", ".ndjson") for suffix in path.suffixes):
-        frame = read_jsonl(name, path, encoding)
-    else:
-        frame = read_csv(name, path, encoding)
-    return Data(frame=frame, path=str(path), sha256=sha256, notes=tuple(notes))
+    rows = reader_of(source).read(source, options)
+    return Data(frame=rows.frame, path=str(path), sha256=rows.sha256 or sha256, notes=tuple(rows.notes))
+
+
+def reader_of(source: DataSource) -> Reader:
+    """Return the installed reader that recognises a source; of a file that none does, the one of CSV.
+
+    Raises:
+        DatasetError: it is a folder that no reader recognises.
+    """
+    for point in plugins.installed("readers").values():
+        reader: Reader = point.load()()
+        if reader.recognise(source):
+            return reader
+    if source.is_folder:
+        raise DatasetError(
+            f"{source.name}: is a folder without images; pass a file, a folder with a metadata.csv that names an image "
+            "a row, or a folder with one folder of images for each class."
+        )
+    fallback: Reader = plugins.load("readers", "csv")()
+    return fallback
 
 
 def _joined(pattern: str, parts: Sequence[Data]) -> Data:

@@ -93,7 +93,7 @@ def test_faults_are_named(write, content, match):
 
 def test_no_such_file_and_a_directory(tmp_path):
     refused(tmp_path / "none.csv", "No such file")
-    refused(tmp_path, "Is a directory")
+    refused(tmp_path, "is a folder without images")
 
 
 def test_a_very_long_field_is_an_error_and_no_traceback(write):

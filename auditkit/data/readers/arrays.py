@@ -1,11 +1,10 @@
-"""Numpy archives and folders of images: columns of numbers and texts, and one column of arrays."""
+"""Numpy archives: columns of numbers and texts, and one column of arrays."""
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,28 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from auditkit.data.interned import check_header
-from auditkit.data.readers.text import read_csv
-from auditkit.errors import DatasetError, closest
+from auditkit.data.readers.base import DataSource, ReadOptions, ReadRows
+from auditkit.errors import DatasetError
 
-METADATA = "metadata.csv"
-FILE_NAME, IMAGE = "file_name", "image"
+IMAGE = "image"
+"""What the column of arrays with more than one axis a row is called."""
+
 MAXIMUM_BYTES = 8 * 2**30
 """The most bytes of decoded arrays that one data set may hold."""
 
 ZIP = b"PK\x03\x04"
+
+
+class NpzReader:
+    """Archives of `numpy.savez`."""
+
+    def recognise(self, source: DataSource) -> bool:
+        """Return whether it begins as a zip archive does."""
+        return source.head.startswith(ZIP)
+
+    def read(self, source: DataSource, options: ReadOptions) -> ReadRows:
+        """Return its rows."""
+        return ReadRows(read_npz(source.name, source.path))
 
 
 def read_npz(name: str, path: Path) -> pd.DataFrame:
@@ -62,7 +74,7 @@ def read_npz(name: str, path: Path) -> pd.DataFrame:
             named = _values(name, f"{stem}_names", titles)
             columns |= {str(title): _values(name, key, array[:, place]) for place, title in enumerate(named)}
         elif key == "features":
-            columns[IMAGE] = _cells(list(array))
+            columns[IMAGE] = cells_of(list(array))
         else:
             raise DatasetError(
                 f"{name}: array {key!r} has shape {array.shape}; only features may have more than one axis, "
@@ -75,54 +87,6 @@ def read_npz(name: str, path: Path) -> pd.DataFrame:
     if set(lengths.values()) == {0}:
         raise DatasetError(f"{name}: has no rows.")
     return pd.DataFrame(columns, index=pd.RangeIndex(len(next(iter(columns.values()))), name="row"))
-
-
-def read_image_folder(name: str, folder: Path, encoding: str) -> tuple[pd.DataFrame, str]:
-    """Return the rows of a folder's metadata.csv with a column `image` of uint8 arrays, and the sha256 of it all.
-
-    The column `file_name` names each row's image by its path inside the folder. The arrays are (height, width) for
-    grey images and (height, width, 3) for all others. The hash is over metadata.csv and every image, row by row.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    metadata = folder / METADATA
-    if not metadata.is_file():
-        raise DatasetError(f"{name}: Is a directory without a {METADATA}; pass a file, or a folder of images with one.")
-    frame = read_csv(f"{name}/{METADATA}", metadata, encoding)
-    if FILE_NAME not in frame.columns:
-        raise DatasetError(
-            f"{name}/{METADATA}: has no column {FILE_NAME!r}{closest(FILE_NAME, list(frame.columns))}; "
-            "it names each row's image by its path inside the folder."
-        )
-    if IMAGE in frame.columns:
-        raise DatasetError(f"{name}/{METADATA}: a column is called {IMAGE!r}, which the images themselves need.")
-    digest = hashlib.sha256(metadata.read_bytes())
-    images: list[NDArray[np.uint8]] = []
-    held = 0
-    for line, inside in zip(frame.index, frame[FILE_NAME], strict=True):
-        where = f"{name}/{METADATA}, line {line}"
-        parts = PurePosixPath(inside or "").parts
-        if inside is None or not parts or ".." in parts or parts[0] == "/":
-            raise DatasetError(f"{where}: {FILE_NAME} must be a path inside the folder, got {inside!r}.")
-        try:
-            raw = (folder / inside).read_bytes()
-            digest.update(hashlib.sha256(raw).digest())
-            with Image.open(folder / inside) as image:
-                held += image.width * image.height * 3
-                if held > MAXIMUM_BYTES:
-                    raise DatasetError(
-                        f"{where}: the images so far take more than {MAXIMUM_BYTES:,} bytes; shrink them."
-                    )
-                images.append(np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")))
-        except UnidentifiedImageError as error:
-            raise DatasetError(f"{where}: {inside} is no image that Pillow knows.") from error
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise DatasetError(f"{where}: {inside} claims too many pixels: {error}.") from error
-        except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise DatasetError(f"{where}: {inside}: {reason.rstrip('.') if reason else 'damaged'}.") from error
-    frame[IMAGE] = _cells(images)
-    return frame, digest.hexdigest()
 
 
 def _values(name: str, key: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -139,7 +103,7 @@ def _values(name: str, key: str, array: NDArray[Any]) -> NDArray[Any]:
     raise DatasetError(f"{name}: array {key!r} holds values of type {array.dtype}; save numbers, texts or dates.")
 
 
-def _cells(arrays: list[NDArray[Any]]) -> NDArray[np.object_]:
+def cells_of(arrays: list[NDArray[Any]]) -> NDArray[np.object_]:
     """Return an array of objects, one array a row (numpy would join arrays of one shape into a larger one)."""
     cells = np.empty(len(arrays), dtype=object)
     for place, array in enumerate(arrays):

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from auditkit.data.interned import MISSING_WORDS, check_header
+from auditkit.data.readers.base import DataSource, ReadOptions, ReadRows
 from auditkit.errors import DatasetError
 
 ROWS_AT_ONCE = 2**18
@@ -22,6 +23,18 @@ ALL_COLUMNS_ROWS = 2_000_000
 
 PARQUET, ARROW = b"PAR1", b"ARROW1"
 """The first bytes of the two formats."""
+
+
+class ColumnarReader:
+    """Parquet and Arrow files."""
+
+    def recognise(self, source: DataSource) -> bool:
+        """Return whether it begins as one of the two formats does."""
+        return source.head.startswith((PARQUET, ARROW))
+
+    def read(self, source: DataSource, options: ReadOptions) -> ReadRows:
+        """Return its rows, numbers and booleans with their types."""
+        return ReadRows(*read_columnar(source.name, source.path, options.needed))
 
 
 def read_columnar(name: str, path: Path, needed: Sequence[str] | None) -> tuple[pd.DataFrame, list[str]]:

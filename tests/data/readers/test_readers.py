@@ -296,8 +296,35 @@ def test_faults_of_image_folders(images, metadata, match):
     with pytest.raises(DatasetError, match=match):
         read_data(images)
     (images / "metadata.csv").unlink()
-    with pytest.raises(DatasetError, match=r"Is a directory without a metadata\.csv"):
+    with pytest.raises(DatasetError, match=r"is a folder without images; pass a file, a folder with a metadata\.csv"):
         read_data(images)
+
+
+def test_a_folder_for_each_class_is_a_data_set(tmp_path):
+    for name, size in (("cat/b.png", (4, 3)), ("cat/a.jpg", (5, 5)), ("dog/c.png", (2, 2)), (".hidden/d.png", (2, 2))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", size, (9, 9, 9)).save(tmp_path / name)
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    data = read_data(tmp_path)
+    assert data.frame["file_name"].tolist() == ["cat/a.jpg", "cat/b.png", "dog/c.png"]
+    assert data.frame["label"].tolist() == ["cat", "cat", "dog"]
+    assert [image.shape for image in data.frame["image"]] == [(5, 5, 3), (3, 4, 3), (2, 2, 3)]
+    assert data.notes == ("Column label is the folder of each image: 2 classes, cat, dog.",)
+    Image.new("RGB", (2, 2), (8, 8, 8)).save(tmp_path / "dog" / "c.png")
+    assert read_data(tmp_path).sha256 != data.sha256
+    outside = tmp_path.parent / f"{tmp_path.name}-outside.png"
+    Image.new("RGB", (2, 2)).save(outside)
+    (tmp_path / "dog" / "d.png").symlink_to(outside)
+    with pytest.raises(DatasetError, match=r"dog/d\.png leads out of the folder"):
+        read_data(tmp_path)
+
+
+def test_no_other_program_is_started_for_an_image(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    (tmp_path / "metadata.csv").write_text("file_name\na.png\n")
+    with pytest.raises(DatasetError, match="is no image that Pillow knows"):
+        read_data(tmp_path)
 
 
 def test_a_pattern_names_several_files(tmp_path):

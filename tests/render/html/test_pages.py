@@ -19,7 +19,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from auditkit.compliance.assess import assess
 from auditkit.compliance.facts import Facts, known_facts
-from auditkit.compliance.framework import FRAMEWORKS, load_framework
+from auditkit.compliance.framework import installed, load_framework
 from auditkit.errors import InputError
 from auditkit.evidence.comparison import compare
 from auditkit.evidence.measurement import Measurement, Slice
@@ -99,7 +99,7 @@ def pages(report: Report) -> dict[str, str]:
     )
     made = {"compare.html": render_compare(compare(report, report))}
     made["index.html"] = render_index([Run(report, "a%20b/", True)], [Unreadable(EVIL, EVIL)])
-    for key in FRAMEWORKS:
+    for key in installed():
         made |= render_comply(report, assess(report, load_framework(key), facts))
     return made
 
