@@ -165,7 +165,9 @@ def test_faults_of_json_lines(tmp_path, text, match):
 cell = st.sampled_from(["", "?", "x", "1", "1,000", 'a "quoted" one', "über", " pad "])
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(  # how long a machine takes to draw examples says nothing about the readers
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(rows=st.lists(st.tuples(cell, cell), min_size=1, max_size=20), part=st.integers(1, 7))
 def test_text_files_in_parts_are_the_same_whole(tmp_path, rows, part):
     frame = pd.DataFrame(rows, columns=["a", "b"])
