@@ -19,6 +19,7 @@ LAYERS = [
     {"private"},
     {"plugins", "run_folder", "config"},
     {"config_sources"},
+    {"config_text"},
     {"evidence"},
     {"stats"},
     {"data"},
@@ -30,7 +31,7 @@ LAYERS = [
     {"auditors"},
     {"compliance"},
     {"render"},
-    {"demo", "terminal"},
+    {"demo", "terminal", "installation"},
     {"cli"},
     {"__main__"},
 ]

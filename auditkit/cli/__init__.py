@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from auditkit.cli import audits, compliance, gate, mitigation, models, privacy, reports, schemas
+from auditkit.cli import audits, compliance, gate, mitigation, models, privacy, reports, schemas, setup
 from auditkit.cli.configured import configured
 from auditkit.errors import AuditkitError, InputError
 
@@ -50,7 +50,8 @@ for command in (
     privacy.retrain,
     gate.gate,
     reports.render,
-    reports.init,
+    setup.init,
+    setup.doctor,
     compliance.compare,
     compliance.index,
     compliance.comply,

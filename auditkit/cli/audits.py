@@ -78,7 +78,7 @@ def _check_training(config: AuditConfig) -> None:
 
 def config(resolved: Resolved) -> None:
     """Print the request of a run as an auditkit.toml. It tells where each value comes from."""
-    from auditkit.config_sources import describe
+    from auditkit.config_text import describe
     from auditkit.engine.settings import check_settings
 
     check_settings(resolved)

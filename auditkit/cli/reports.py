@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -46,19 +44,3 @@ def render(
         write_files(folder, files)
     for name in files:
         typer.echo(folder / name)
-
-
-def init(
-    path: Annotated[Path, typer.Argument(help="The policy file to write.")] = Path("policy.toml"),
-    profile: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What to start from: default, eu-high-risk, four-fifths, ll144, dp-release."),
-    ] = "default",
-) -> None:
-    """Write a commented policy to start from."""
-    from auditkit.evidence.policy import profile_text
-    from auditkit.run_folder import write_new
-
-    text = re.sub(r'(?m)^name = ".*"$', lambda _: f"name = {json.dumps(path.stem)}", profile_text(profile), count=1)
-    write_new(path, text)
-    typer.echo(f"{path}: edit the limits, then pass --policy {path}")

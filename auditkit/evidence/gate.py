@@ -25,11 +25,12 @@ class Baseline:
 
 
 def read_baseline(path: str | Path) -> Baseline:
-    """Read the results.json that regressions are judged against.
+    """Read the results.json, or that of the folder of a run, that regressions are judged against.
 
     Raises:
         InputError: as `read_report`.
     """
+    path = Path(path) / "results.json" if Path(path).is_dir() else Path(path)
     report, sha256 = read_report_file(path)
     return Baseline(report, str(path), sha256)
 
