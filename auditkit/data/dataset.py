@@ -20,6 +20,7 @@ from auditkit import plugins
 from auditkit.data.interned import MISSING_WORDS, check_header
 from auditkit.data.readers.base import HEAD_BYTES, DataSource, Reader, ReadOptions
 from auditkit.errors import DatasetError, closest
+from auditkit.evidence.messages import Message
 
 SHARED_FROM = 10_000
 """From this many rows on it pays to look whether rows share their objects."""
@@ -124,7 +125,12 @@ def _joined(pattern: str, parts: Sequence[Data]) -> Data:
     )
     digest = hashlib.sha256("".join(str(part.sha256) for part in parts).encode()).hexdigest()
     notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
-    return Data(frame=frame, path=pattern, sha256=digest, notes=(f"{len(parts)} files match the pattern.", *notes))
+    return Data(
+        frame=frame,
+        path=pattern,
+        sha256=digest,
+        notes=(Message("{parts_count} files match the pattern.", parts_count=len(parts)), *notes),
+    )
 
 
 def data_from_frame(frame: pd.DataFrame) -> Data:

@@ -28,6 +28,7 @@ from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.gate import judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
+from auditkit.evidence.messages import Message, reason_of
 from auditkit.evidence.policy import Policy, check_measurements_exist
 from auditkit.evidence.rederive import check_outcome
 from auditkit.evidence.report import Outcome, Report
@@ -38,7 +39,7 @@ from auditkit.progress import AuditProgress
 
 
 @dataclasses.dataclass(frozen=True)
-class Unloadable:
+class FailedPlugin:
     """An auditor that could not be loaded; it reports its error and never passes."""
 
     reason: str
@@ -131,7 +132,7 @@ def new_run_id() -> str:
     return uuid.uuid4().hex
 
 
-Chosen = dict[str, Auditor | Unloadable | None]
+Chosen = dict[str, Auditor | FailedPlugin | None]
 """The auditors by name: an instance, one that does not load, or None for one that was left out."""
 
 
@@ -151,7 +152,7 @@ def _choose(auditors: Sequence[Auditor] | None, config: AuditConfig) -> Chosen:
         try:
             kind = point.load()
         except ANYTHING as error:
-            chosen[name] = Unloadable(f"{point.value} does not load: {_said(error)}")
+            chosen[name] = FailedPlugin(f"{point.value} does not load: {format_error(error)}")
             continue
         chosen[name] = kind(**auditor_settings(name, kind, config))
     return chosen
@@ -191,7 +192,7 @@ def measures_of(name: str) -> tuple[str, ...] | None:
     return getattr(kind, "measures", None)
 
 
-def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> Outcome:
+def _run(name: str, auditor: Auditor | FailedPlugin | None, subject: Subject) -> Outcome:
     declared = measures_of(name) if auditor is None else getattr(auditor, "measures", None)
 
     settings = dataclasses.asdict(auditor) if dataclasses.is_dataclass(auditor) else {}
@@ -216,8 +217,8 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> O
 
     started = time.perf_counter()
     if auditor is None:
-        return outcome(None, reason="left out of this run")
-    if isinstance(auditor, Unloadable):
+        return outcome(None, reason=Message("left out of this run"))
+    if isinstance(auditor, FailedPlugin):
         return outcome(None, error=auditor.reason)
     for lack in request_of(subject).missing(auditor):
         return outcome(None, reason=lack.sentence, remedy=lack.remedy)
@@ -227,7 +228,7 @@ def _run(name: str, auditor: Auditor | Unloadable | None, subject: Subject) -> O
         Outcome.model_validate_json(result.model_dump_json(exclude={"verdict"}))  # else the report could not be read
         check_outcome(result)
     except NotRun as why:
-        result = outcome(None, reason=str(why) or "it gave no reason", remedy=why.remedy)
+        result = outcome(None, reason=reason_of(why) or Message("it gave no reason"), remedy=why.remedy)
     except ANYTHING as error:  # the others still report
         result = outcome(None, error=_place(error))
     subject.progress(1.0, "")
@@ -259,10 +260,11 @@ def _evidence_of(name: str, package: str, returned: object) -> Evidence:
 def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1]
-    return f"{_said(error)} ({Path(last.filename).name}, line {last.lineno}, in {last.name})"
+    return f"{format_error(error)} ({Path(last.filename).name}, line {last.lineno}, in {last.name})"
 
 
-def _said(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
+    """Return the type of an error and what it says, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
@@ -272,7 +274,7 @@ def _package_of(auditor: object) -> str:
 
 def _version_of(auditor: object) -> str:
     package = _package_of(auditor)
-    if auditor is None or isinstance(auditor, Unloadable) or package == "auditkit":
+    if auditor is None or isinstance(auditor, FailedPlugin) or package == "auditkit":
         return version("auditkit")
     distributions = packages_distributions().get(package, [])
     return version(distributions[0]) if distributions else "unknown"
@@ -295,7 +297,7 @@ def describe_auditors() -> list[Description]:
         try:
             kind = point.load()
         except ANYTHING as error:
-            described.append(Description(name, f"does not load: {_said(error)}", {}, ()))
+            described.append(Description(name, f"does not load: {format_error(error)}", {}, ()))
             continue
         fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
         defaults = {field.name: field.default for field in fields}

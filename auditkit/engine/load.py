@@ -16,6 +16,7 @@ from auditkit.data.dataset import Data, naming
 from auditkit.data.filter import select
 from auditkit.engine.subject import Subject
 from auditkit.errors import DatasetError, InputError, closest
+from auditkit.evidence.messages import Message
 from auditkit.models.cache import NO_CACHE, Cache
 from auditkit.models.model import Model
 from auditkit.models.predict import LARGE_ROW_COUNT, ROWS_AT_ONCE, choose_device, code_type
@@ -82,23 +83,38 @@ def load_subject(
         notes += decision_notes
     if limit is not None and limit < len(labels):
         sample = np.sort(np.random.default_rng(seed).choice(len(labels), size=limit, replace=False))
-        notes.append(f"A sample of {limit:,} of {len(labels):,} rows is audited, drawn with seed {seed}.")
+        notes.append(
+            Message(
+                "A sample of {limit:,} of {labels_count:,} rows is audited, drawn with seed {seed}.",
+                limit=limit,
+                labels_count=len(labels),
+                seed=seed,
+            )
+        )
         rows, labels = dataclasses.replace(rows, frame=rows.frame.iloc[sample]), labels[sample]
     training_rows = None
     if training is not None:
         training_rows, _, training_notes = _labelled(schema, training)
-        notes += [f"Training data: {note}" for note in (*training.notes, *training_notes)]
+        notes += [Message("Training data: {note}", note=note) for note in (*training.notes, *training_notes)]
     with naming(rows):
         edges = {name: edges_of(rows.frame, name, rules[name]) for name in chosen if name in rules}
     notes += [
-        f"Column {name} is divided into quantiles of the audited rows, at {', '.join(f'{x:g}' for x in edges[name])}."
+        Message(
+            "Column {name} is divided into quantiles of the audited rows, at {names}.",
+            name=name,
+            names=[f"{x:g}" for x in edges[name]],
+        )
         for name in edges
         if rules[name].startswith("quantiles")
     ]
     if model is not None and schema.threshold is not None and top_k is None:
-        what = "a score" if schema.output == "score" else "a probability"
-        which = "each label" if schema.task == "multilabel" else schema.classes[-1]
-        notes.append(f"Predicted {which} from {what} of {schema.threshold:g} on.")
+        outcome = Message("each label") if schema.task == "multilabel" else schema.classes[-1]
+        at = schema.threshold
+        notes.append(
+            Message("Predicted {outcome} from a score of {threshold:g} on.", outcome=outcome, threshold=at)
+            if schema.output == "score"
+            else Message("Predicted {outcome} from a probability of {threshold:g} on.", outcome=outcome, threshold=at)
+        )
     if top_k is not None and (schema.task != "binary" or not 1 <= top_k < len(labels)):
         two = "needs two classes" if schema.task != "binary" else f"must be from 1 to {len(labels) - 1:,} rows"
         raise InputError(f"top_k {two}, got {top_k:,} for {len(labels):,} rows of {len(schema.classes)} classes.")
@@ -153,8 +169,12 @@ def _where(data: Data, expression: str | None) -> tuple[Data, list[str]]:
     kept = int(chosen.sum())
     if not kept:
         raise DatasetError(f"{data.name}: no row has {expression}; nothing is left to audit.")
-    note = (
-        f"Only rows with {expression} are audited: {kept:,} of {len(chosen):,}; {len(chosen) - kept:,} were left out."
+    note = Message(
+        "Only rows with {expression} are audited: {kept:,} of {chosen_count:,}; {value:,} were left out.",
+        expression=expression,
+        kept=kept,
+        chosen_count=len(chosen),
+        value=len(chosen) - kept,
     )
     return dataclasses.replace(data, frame=data.frame[chosen]), [note]
 
@@ -173,7 +193,12 @@ def _labelled(schema: Schema, data: Data) -> tuple[Data, Labels, list[str]]:
             raise DatasetError(f"no row has a label in column {schema.target!r}.")
     if known.all():
         return data, labels, []
-    note = f"{int((~known).sum()):,} of {len(known):,} rows have no label in column {schema.target} and were left out."
+    note = Message(
+        "{count:,} of {known_count:,} rows have no label in column {target} and were left out.",
+        count=int((~known).sum()),
+        known_count=len(known),
+        target=schema.target,
+    )
     return dataclasses.replace(data, frame=data.frame[known]), labels[known], [note]
 
 
@@ -184,9 +209,11 @@ def _decided(data: Data, labels: Labels, decisions: Decisions) -> tuple[Data, La
         raise DatasetError(f"{data.name}: no row has a value in {' and '.join(decisions.columns)}.")
     if present.all():
         return data, labels, []
-    note = (
-        f"{int((~present).sum()):,} of {len(present):,} rows have no value in {' or '.join(decisions.columns)} "
-        "and were left out."
+    note = Message(
+        "{count:,} of {present_count:,} rows have no value in {names} and were left out.",
+        count=int((~present).sum()),
+        present_count=len(present),
+        names=" or ".join(decisions.columns),
     )
     return dataclasses.replace(data, frame=data.frame[present]), labels[present], [note]
 
@@ -198,14 +225,25 @@ def _unseen_notes(schema: Schema, data: Data) -> list[str]:
         for _, part in _parts(data.frame):
             counts.update(schema.unseen_counts(part))
             cut += schema.cut_count(part)
-    cut_notes = [
-        f"Column {feature.name}: {cut:,} of {len(data.frame):,} texts were cut to their first {feature.length} words."
+    cut_notes: list[str] = [
+        Message(
+            "Column {name}: {cut:,} of {frame_count:,} texts were cut to their first {length} words.",
+            name=feature.name,
+            cut=cut,
+            frame_count=len(data.frame),
+            length=feature.length,
+        )
         for feature in schema.features
         if cut
     ]
     return cut_notes + [
-        f"Column {name}: {counts[name]:,} of {len(data.frame):,} rows hold a category, or a missing value, that the "
-        "model was never trained on."
+        Message(
+            "Column {name}: {counts:,} of {frame_count:,} rows hold a category, or a missing value, that "
+            "the model was never trained on.",
+            name=name,
+            counts=counts[name],
+            frame_count=len(data.frame),
+        )
         for name in (feature.name for feature in schema.features)
         if counts[name]
     ]

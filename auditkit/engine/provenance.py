@@ -14,10 +14,13 @@ import pandas as pd
 import torch
 
 from auditkit.engine.subject import Subject
+from auditkit.evidence.messages import Message
 from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, SubjectRecord
 from auditkit.models.predict import ROWS_AT_ONCE
 
-OTHER_ROWS = "not the rows that the model was trained on: their sha256 differs from the one in the model's card"
+OTHER_ROWS = Message(
+    "not the rows that the model was trained on: their sha256 differs from the one in the model's card"
+)
 
 PACKAGES = ("torch", "captum", "fairlearn", "opacus", "numpy", "pandas", "scipy")
 

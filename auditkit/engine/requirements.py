@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from auditkit.engine.subject import A_MODEL, NO_MODEL, Subject
+from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable
 from auditkit.models.model import Model
 from auditkit.schema.schema import Schema
@@ -24,7 +25,7 @@ CAPABILITIES: dict[str, type[Capability]] = {
 }
 """The requirements that are capabilities of the model."""
 
-ONE_LABEL = "this auditor reads one label a row, and these rows have several (task multilabel)"
+ONE_LABEL = Message("this auditor reads one label a row, and these rows have several (task multilabel)")
 """Why an auditor that does not declare `several_labels` is `not_run` on a multi-label model."""
 
 
@@ -93,7 +94,7 @@ def request(
     if schema is None or schema.target is None:
         found.append(Lack("labels", "the data has no labels", "--target COLUMN"))
     if schema is not None and schema.task == "regression":
-        found.append(Lack("scores", "a regression predicts numbers, and there are no classes to score"))
+        found.append(Lack("scores", Message("a regression predicts numbers, and there are no classes to score")))
     if not sensitive:
         found.append(Lack("sensitive", "no column was named sensitive", "--sensitive COLUMN"))
     if not training:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
+from auditkit.evidence.messages import Message
 from auditkit.stats.counts import group_name
 from auditkit.stats.intervals import proportion_interval, simultaneous_level
 
@@ -41,7 +42,7 @@ def sliced(
         count=count,
         slices=tuple(slices),
         definition=definition,
-        reason=None if slices else "no group has enough rows",
+        reason=None if slices else Message("no group has enough rows"),
     )
 
 
@@ -57,12 +58,14 @@ def rate_slices(hits: Mapping[str, NDArray[np.bool_]], level: float) -> list[Sli
                 name=name,
                 value=float(rows.mean()),
                 count=len(rows),
-                interval=Interval(low=float(low), high=float(high), level=level, method="Wilson or Clopper-Pearson"),
+                interval=Interval(
+                    low=float(low), high=float(high), level=level, method=Message("Wilson or Clopper-Pearson")
+                ),
                 simultaneous_interval=Interval(
                     low=float(wide_low),
                     high=float(wide_high),
                     level=level,
-                    method=f"Wilson or Clopper-Pearson, Sidak over {len(hits)}",
+                    method=Message("Wilson or Clopper-Pearson, Sidak over {hits_count}", hits_count=len(hits)),
                 ),
             )
         )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from auditkit.data.bins import Edges, binned
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.errors import NotRun
+from auditkit.evidence.messages import Message
 from auditkit.models.cache import NO_CACHE, Cache, agree, checked_rows, prediction_key
 from auditkit.models.model import Model
 from auditkit.models.predict import (
@@ -182,8 +183,13 @@ class Subject:
         if isinstance(self.scored_rows, slice):
             return ()
         return (
-            f"Statistics of scores are taken over a sample of {MOST_SCORED:,} of {len(self.labels):,} rows, drawn with "
-            f"seed {self.seed}; rates and counts over all.",
+            Message(
+                "Statistics of scores are taken over a sample of {most_scored:,} of {labels_count:,} rows, "
+                "drawn with seed {seed}; rates and counts over all.",
+                most_scored=MOST_SCORED,
+                labels_count=len(self.labels),
+                seed=self.seed,
+            ),
         )
 
     @functools.cached_property

@@ -34,7 +34,8 @@ class Message(str):
     """An English text that was made from a template: `Message("{n:,} rows have no label", n=505)`.
 
     `template` has named placeholders, with the format of a number where it needs one. `arguments` are the values by
-    name. Of `plural` texts, `singular` is the template for one. A Message is frozen, as any string is.
+    name. Of `plural` texts, `singular` is the template for one. A Message is frozen, as any string is, and a sum of
+    messages is one; an f-string or a join of them is a plain text.
 
     >>> Message("{n:,} rows of {file} have no label", n=1505, file="a.csv")
     '1,505 rows of a.csv have no label'
@@ -60,6 +61,12 @@ class Message(str):
         ('1 row', '1,200 rows')
         """
         return _message(plural, singular, {"n": n, **arguments})
+
+    def __add__(self, other: str) -> Message:
+        return Message("{first}{second}", first=self, second=other)
+
+    def __radd__(self, other: str) -> Message:
+        return Message("{first}{second}", first=other, second=self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _message, (self.template, self.singular, dict(self.arguments))

@@ -42,7 +42,7 @@ class ModelRecord(FileRecord):
 
     name: str
     kind: str
-    trust: str
+    trust: Text
     architecture: str | None
     parameter_count: NonNegativeInt
 

@@ -53,7 +53,7 @@ def sentence(
     Without a measurement, only the subject of the sentence.
     """
     columns = " & ".join(by)
-    subject = title(measurement_id) + (f" by {columns}" if columns else "")
+    subject: str = title(measurement_id) + (f" by {columns}" if columns else "")
     if part is not None:
         subject = f"{title(measurement_id)} of {part.name}" + (f" ({columns})" if columns else "")
     if measurement is None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from auditkit.errors import ModelFileError, NotRun
 from auditkit.evidence.measurement import Record
+from auditkit.evidence.messages import Message
 from auditkit.models.base import ModelInfo
 from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable
 from auditkit.models.factory import is_code
@@ -191,7 +192,7 @@ def model_from_module(module: nn.Module, schema: Schema, *, name: str | None = N
         path=None,
         sha256=None,
         kind="module",
-        trust="object in memory",
+        trust=Message("object in memory"),
     )
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from auditkit.config import ModelConfig
 from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, closest
+from auditkit.evidence.messages import Message
 from auditkit.models.factory import is_code
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model
@@ -49,11 +50,20 @@ def model_for(
         names = [feature.name for feature in schema.features]
         listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         notes.append(
-            "No schema says how columns become the model's input: all columns that are neither target nor sensitive, "
-            f"in the order of the data, were passed as they are, as one tensor of {len(names)} numbers a row: {listed}."
+            Message(
+                "No schema says how columns become the model's input: all columns that are neither target "
+                "nor sensitive, in the order of the data, were passed as they are, as one tensor of "
+                "{names_count} numbers a row: {listed}.",
+                names_count=len(names),
+                listed=listed,
+            )
         )
         if schema.task == "regression":
-            notes.append(f"The model's output was taken for {schema.target} in its own unit: task regression.")
+            notes.append(
+                Message(
+                    "The model's output was taken for {target} in its own unit: task regression.", target=schema.target
+                )
+            )
         return schema
 
     if isinstance(model, str | Path):

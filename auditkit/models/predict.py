@@ -14,6 +14,7 @@ from scipy import special
 from torch import nn
 
 from auditkit.errors import InputError, ModelFileError, NotRun
+from auditkit.evidence.messages import Message
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels, Schema
 
@@ -53,9 +54,10 @@ class Predictions:
             NotRun: the data hold decisions, or scores on another scale, or a regression predicts numbers.
         """
         if np.issubdtype(self.labels.dtype, np.floating):
-            raise NotRun("a regression predicts numbers, and no probabilities of classes")
+            raise NotRun(Message("a regression predicts numbers, and no probabilities of classes"))
         if self.class_probabilities is None:
-            what = "scores that are no probabilities" if self.ranking is not None else "decisions and no scores"
+            scores, decisions = Message("scores that are no probabilities"), Message("decisions and no scores")
+            what = scores if self.ranking is not None else decisions
             raise NotRun(f"the data hold {what}", remedy="--score COLUMN with values from 0 to 1")
         return self.class_probabilities
 
@@ -164,7 +166,12 @@ def predict_rows(
                 continue
             # Outside the handler, where the failed pass's tensors are no longer held by the exception.
             notes = [
-                f"Out of memory on {device}: the batch was reduced to {batch_size:,} rows; the numbers are the same."
+                Message(
+                    "Out of memory on {device}: the batch was reduced to {batch_size:,} rows; the numbers are "
+                    "the same.",
+                    device=device,
+                    batch_size=batch_size,
+                )
             ]
             if device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -215,9 +222,15 @@ def highest(predictions: Predictions, count: int, seed: int) -> Predictions:
     drawn = np.random.default_rng(seed).choice(equal, size=count - len(above), replace=False)
     labels = np.zeros(len(scores), dtype=predictions.labels.dtype)
     labels[above], labels[drawn] = 1, 1
-    note = f"Selected are the {count:,} rows of the highest scores, from {cut:.4g} on."
+    note = Message("Selected are the {count:,} rows of the highest scores, from {cut:.4g} on.", count=count, cut=cut)
     if len(equal) > len(drawn):
-        note += f" Of {len(equal):,} rows at {cut:.4g}, {len(drawn):,} were drawn with seed {seed}."
+        note += Message(
+            " Of {equal_count:,} rows at {cut:.4g}, {drawn_count:,} were drawn with seed {seed}.",
+            equal_count=len(equal),
+            cut=cut,
+            drawn_count=len(drawn),
+            seed=seed,
+        )
     return dataclasses.replace(predictions, labels=labels, notes=(*predictions.notes, note))
 
 

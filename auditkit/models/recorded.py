@@ -16,6 +16,7 @@ from auditkit.data.rows import missing_rows
 from auditkit.data.values import FALSE_WORDS, TRUE_WORDS, numbers
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.measurement import first_problem
+from auditkit.evidence.messages import Message
 from auditkit.models.predict import Predictions, code_type
 from auditkit.schema.infer import target_classes
 from auditkit.schema.outputs import check_task
@@ -80,7 +81,11 @@ class Decisions:
         if schema.task == "regression":
             if self.prediction is None or self.score is not None or self.threshold is not None:
                 raise InputError("a regression has neither scores nor a threshold; pass --prediction alone.")
-            note = f"The numbers in {self.prediction} are predictions of {schema.target}, in its unit: task regression."
+            note = Message(
+                "The numbers in {prediction} are predictions of {target}, in its unit: task regression.",
+                prediction=self.prediction,
+                target=schema.target,
+            )
             return Predictions(labels=numbers(frame, self.prediction), class_probabilities=None, notes=(note,))
         if schema.task != "binary" and (self.score is not None or self.threshold is not None):
             raise InputError(
@@ -144,7 +149,12 @@ class Decisions:
                 )
             threshold = 0.5
         labels = (scores >= threshold).astype(code_type(len(scores)))
-        note = f"Predicted {positive} where {column} is at least {threshold:g}."
+        note = Message(
+            "Predicted {positive} where {column} is at least {threshold:g}.",
+            positive=positive,
+            column=column,
+            threshold=threshold,
+        )
         probabilities, ranking, notes = _read_scores(self.score or column, scores if score is None else score)
         return Predictions(labels=labels, class_probabilities=probabilities, ranking=ranking, notes=(note, *notes))
 
@@ -225,9 +235,24 @@ def _read_scores(
     """Return the scores as probabilities (rows, 2) if they can be, else as a ranking, and a note on which it is."""
     low, high = float(scores.min()), float(scores.max())
     if low < 0 or high > 1:
-        return None, scores, (f"The scores in {column}, from {low:g} to {high:g}, rank the rows: no probabilities.",)
+        return (
+            None,
+            scores,
+            (
+                Message(
+                    "The scores in {column}, from {low:g} to {high:g}, rank the rows: no probabilities.",
+                    column=column,
+                    low=low,
+                    high=high,
+                ),
+            ),
+        )
     large = code_type(len(scores)) is not np.int64
     probabilities = np.empty((len(scores), 2), dtype=np.float32 if large else np.float64)
     probabilities[:, 1] = scores
     probabilities[:, 0] = 1 - scores
-    return probabilities, None, (f"The scores in {column} are read as probabilities of the positive class.",)
+    return (
+        probabilities,
+        None,
+        (Message("The scores in {column} are read as probabilities of the positive class.", column=column),),
+    )

@@ -13,6 +13,7 @@ from torch import nn
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import first_problem
+from auditkit.evidence.messages import Message
 from auditkit.schema.schema import Schema, Task, task_of
 
 PROBED_ROWS = 1024
@@ -123,7 +124,10 @@ def recognise(
             outputs = module(rows)
             if not isinstance(outputs, torch.Tensor) and isinstance(first_tensor(outputs), torch.Tensor):
                 notes.append(
-                    f"The model returns a {type(outputs).__name__}; its first tensor is taken for the outputs."
+                    Message(
+                        "The model returns a {name}; its first tensor is taken for the outputs.",
+                        name=type(outputs).__name__,
+                    )
                 )
                 module, outputs = FirstOutput(module).eval(), first_tensor(outputs)
             again = module(rows)
@@ -138,8 +142,13 @@ def recognise(
     difference = float((again.reshape(values.shape).double() - values).abs().max())
     if difference > 1e-4 * max(1.0, float(values.abs().max())):
         notes.append(
-            f"Two passes over the same {len(rows):,} rows gave outputs that differ by up to {difference:.3g}: the "
-            "model keeps state or draws at random, so that every number here holds for one pass only."
+            Message(
+                "Two passes over the same {rows_count:,} rows gave outputs that differ by up to "
+                "{difference:.3g}: the model keeps state or draws at random, so that every number here holds "
+                "for one pass only.",
+                rows_count=len(rows),
+                difference=difference,
+            )
         )
     if declared == "value":
         return module, declared, notes
@@ -148,13 +157,28 @@ def recognise(
     if sums:
         alike = alike and bool(((values.sum(dim=1) - 1).abs() < 1e-3).all())
     if declared is None:
-        what = "from 0 to 1 and sum to 1 in each row" if sums else "from 0 to 1"
+        what = Message("from 0 to 1 and sum to 1 in each row") if sums else Message("from 0 to 1")
         word = "probabilities" if alike else "logits"
         notes.append(
-            f"The outputs were recognised as {word}: over {len(rows):,} rows spread over the data they "
-            f"{'lie' if alike else 'do not all lie'} {what}. Declare them with --output."
+            Message(
+                "The outputs were recognised as {kind}: over {rows:,} rows spread over the data they lie {range}. "
+                "Declare them with --output.",
+                kind=word,
+                rows=len(rows),
+                range=what,
+            )
+            if alike
+            else Message(
+                "The outputs were recognised as {kind}: over {rows:,} rows spread over the data they do not all lie "
+                "{range}. Declare them with --output.",
+                kind=word,
+                rows=len(rows),
+                range=what,
+            )
         )
         return module, word, notes
     if declared == "logits" and alike and len(rows) > 1:
-        notes.append("The outputs are declared logits, but look like probabilities: check --output, or the schema.")
+        notes.append(
+            Message("The outputs are declared logits, but look like probabilities: check --output, or the schema.")
+        )
     return module, declared, notes

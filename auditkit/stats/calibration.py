@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from auditkit.evidence.measurement import Curve, Line
+from auditkit.evidence.messages import Message
 from auditkit.stats.intervals import normal_quantile, proportion_interval
 
 BIN_COUNT = 15
@@ -144,26 +145,35 @@ def curve(bins: Bins, *, class_count: int, level: float, min_group: int) -> Curv
     filled = int((bins.rows > 0).sum())
     count, hits = bins.rows[shown], bins.outcomes[shown]
     low, high = proportion_interval(hits, count, level)
-    outcome = "positive class" if class_count == 2 else "most probable class being right"
     hidden = filled - int(shown.sum())
-    note = f"{len(bins.rows)} bins of equal width; the band holds {level * 100:g} % for each bin by itself."
+    note = Message(
+        "{rows_count} bins of equal width; the band holds {value:g} % for each bin by itself.",
+        rows_count=len(bins.rows),
+        value=level * 100,
+    )
     if hidden:
         rows = int(bins.rows[~shown].sum())
-        note += (
-            f" Not shown: {hidden} of {filled} bins in use, with fewer than {min_group} rows each ({rows:,} in all)."
+        note += Message(
+            " Not shown: {hidden} of {filled} bins in use, with fewer than {min_group} rows each ({rows:,} in all).",
+            hidden=hidden,
+            filled=filled,
+            min_group=min_group,
+            rows=rows,
         )
     line = Line(
-        name="model",
+        name=Message("model"),
         x=tuple((bins.probabilities[shown] / count).tolist()),
         y=tuple((hits / count).tolist()),
         low=tuple(low.tolist()),
         high=tuple(high.tolist()),
     )
     return Curve(
-        title=f"Calibration: probability of the {outcome}",
+        title=Message("Calibration: probability of the positive class")
+        if class_count == 2
+        else Message("Calibration: probability of the most probable class being right"),
         note=note,
-        x_label="mean predicted probability",
-        y_label="observed share",
+        x_label=Message("mean predicted probability"),
+        y_label=Message("observed share"),
         x_unit="rate",
         y_unit="rate",
         identity=True,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.evidence.messages import Message
 from auditkit.stats.estimates import Bound, Estimate, absent
 from auditkit.stats.intervals import mid_p, needs_exact, normal_quantile, proportion_interval
 
@@ -30,7 +31,7 @@ def accuracy(table: Table, levels: Sequence[float]) -> Estimate:
     bounds = []
     for level in levels:
         low, high = proportion_interval(right, rows, level)
-        method = "Clopper-Pearson" if needs_exact(right, rows, level) else "Wilson"
+        method = Message("Clopper-Pearson") if needs_exact(right, rows, level) else "Wilson"
         bounds.append((float(low), float(high), method))
     return Estimate(right / rows, tuple(bounds), one_record=1 / rows)
 
@@ -50,7 +51,7 @@ def balanced_accuracy(table: Table, levels: Sequence[float]) -> Estimate:
     for level in levels:
         low, high = mid_p(right, rows, level)
         down, up = np.linalg.norm(recall - low) / classes, np.linalg.norm(high - recall) / classes
-        bounds.append((value - float(down), value + float(up), "MOVER with mid-P limits of weight 0.6"))
+        bounds.append((value - float(down), value + float(up), Message("MOVER with mid-P limits of weight 0.6")))
     return Estimate(value, tuple(bounds), one_record=1 / (classes * int(rows.min())))
 
 
@@ -66,14 +67,18 @@ def f1(table: Table, levels: Sequence[float]) -> Estimate:
     if len(table) == 2:
         own, either = own[1:], either[1:]
     if not either.all():
-        return Estimate(reason="no rows with a positive label or decision" if len(own) == 1 else "a class has no rows")
+        return Estimate(
+            reason=Message("no rows with a positive label or decision")
+            if len(own) == 1
+            else Message("a class has no rows")
+        )
     value = float((2 * own / (own + either)).mean())
     bounds: list[Bound | None] = []
     for level in levels:
         low, high = proportion_interval(own, either, level)
         exact = needs_exact(own, either, level).any()
-        method = ("Clopper-Pearson" if exact else "Wilson") + " of the Jaccard index"
-        method += ", means of the classes' limits" if len(own) > 1 else ""
+        method = (Message("Clopper-Pearson") if exact else "Wilson") + Message(" of the Jaccard index")
+        method += Message(", means of the classes' limits") if len(own) > 1 else ""
         bounds.append((float((2 * low / (1 + low)).mean()), float((2 * high / (1 + high)).mean()), method))
     touched = min(len(own), 2)  # by another decision on one row
     return Estimate(value, tuple(bounds), one_record=2 * touched / (len(own) * int(either.min())))
@@ -87,8 +92,10 @@ def matthews_correlation(table: Table, levels: Sequence[float]) -> Estimate:
     (scikit-learn says 0).
     """
     if (table.sum(axis=0) > 0).sum() < 2 or (table.sum(axis=1) > 0).sum() < 2:
-        which = "labels" if (table.sum(axis=1) > 0).sum() < 2 else "decisions"
-        return Estimate(reason=f"all {which} are of one class")
+        one_label = (table.sum(axis=1) > 0).sum() < 2
+        return Estimate(
+            reason=Message("all labels are of one class") if one_label else Message("all decisions are of one class")
+        )
     value, _ = _correlation(table / table.sum())
     added = (table + 1) / (table + 1).sum()
     centre, slope = _correlation(added)
@@ -98,7 +105,7 @@ def matthews_correlation(table: Table, levels: Sequence[float]) -> Estimate:
         half = normal_quantile(level) * np.sqrt(variance)
         scaled = np.arctanh(centre) + np.array([-1, 1]) * half / (1 - centre**2)
         low, high = min(centre - half, float(np.tanh(scaled[0]))), max(centre + half, float(np.tanh(scaled[1])))
-        method = "delta method with one row a cell, joined with Fisher's scale"
+        method = Message("delta method with one row a cell, joined with Fisher's scale")
         bounds.append((float(max(min(low, value), -1)), float(min(max(high, value), 1)), method))
     return Estimate(value, tuple(bounds))
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.errors import InputError
+from auditkit.evidence.messages import Message
 
 ROWS_AT_ONCE = 2**20
 
@@ -243,10 +244,20 @@ def suppression_note(
         return None
     small = int((sizes < min_group).sum())
     others = int(hidden.sum()) - small
-    why = f"{small} with fewer than {min_group} rows" + (
-        f", and {others} that would give {'it' if small == 1 else 'them'} away" if others else ""
-    )
-    return (
-        f"By {' & '.join(columns)}, {int(hidden.sum())} of {len(groups)} groups ({int(sizes[hidden].sum()):,} rows) "
-        f"are counted but not shown: {why}."
+    why = Message("{small} with fewer than {min_group} rows", small=small, min_group=min_group)
+    if others:
+        why = Message.plural(
+            "{n} with fewer than {min_group} rows, and {others} that would give it away",
+            "{n} with fewer than {min_group} rows, and {others} that would give them away",
+            small,
+            min_group=min_group,
+            others=others,
+        )
+    return Message(
+        "By {columns}, {count} of {groups_count} groups ({count_2:,} rows) are counted but not shown: {why}.",
+        columns=" & ".join(columns),
+        count=int(hidden.sum()),
+        groups_count=len(groups),
+        count_2=int(sizes[hidden].sum()),
+        why=why,
     )

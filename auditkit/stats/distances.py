@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import special, stats
 
 from auditkit.evidence.measurement import Interval, Measurement, Unit
+from auditkit.evidence.messages import Message
 from auditkit.stats.counts import group_name
 from auditkit.stats.estimates import Breakdown, Statistic, shown_rows
 from auditkit.stats.intervals import limits_gap_interval, normal_quantile, studentized_range_level
@@ -50,11 +51,15 @@ def distance_measurements(
     groups = shown_rows(breakdown, len(scores))
     reason = too_small(breakdown.min_group) if len(groups) < 2 else None
     if len(groups) > MOST_GROUPS:
-        reason = f"{len(groups)} groups have too many pairs to compare; at most {MOST_GROUPS} are compared"
+        reason = Message(
+            "{groups_count} groups have too many pairs to compare; at most {most_groups} are compared",
+            groups_count=len(groups),
+            most_groups=MOST_GROUPS,
+        )
     if reason is None and min(map(len, groups.values())) < 2:
-        reason = "a group has a single row, and no spread"
+        reason = Message("a group has a single row, and no spread")
     if reason is None and not np.isfinite(scores).all():
-        reason = f"{int((~np.isfinite(scores)).sum()):,} scores are not finite"
+        reason = Message("{count:,} scores are not finite", count=int((~np.isfinite(scores)).sum()))
     keys = list(groups)
     samples = [np.asarray(scores[rows], dtype=np.float64) for rows in groups.values()]
     measurements = []
@@ -81,7 +86,8 @@ def distance_measurements(
                 low=max(float((found - slack_to_zero).max()), 0.0),
                 high=min(high, 1.0) if name == "score_kolmogorov_smirnov_distance" else high,
                 level=level,
-                method="simulated Brownian bridges" + (", largest over all pairs" if len(keys) > 2 else ""),
+                method=Message("simulated Brownian bridges")
+                + (Message(", largest over all pairs") if len(keys) > 2 else ""),
             )
         measurements.append(
             Measurement(
@@ -186,12 +192,18 @@ def mean_gap_measurement(
             values.append(part.value)
             ends.append(part.bounds[0][:2])
     if reason is None and len(values) < 2:
-        reason = "it is defined in fewer than two groups"
+        reason = Message("it is defined in fewer than two groups")
     interval = compared = None
     if reason is None:
         low, high = limits_gap_interval(np.array(values), _columns(ends))
-        family = f", studentised range over {len(values)} groups" if len(values) > 2 else ""
-        interval = Interval(low=low, high=high, level=level, method=f"MOVER of the groups' limits{family}")
+        family = (
+            Message(", studentised range over {values_count} groups", values_count=len(values))
+            if len(values) > 2
+            else ""
+        )
+        interval = Interval(
+            low=low, high=high, level=level, method=Message("MOVER of the groups' limits{family}", family=family)
+        )
         compared = names[int(np.argmin(values))], names[int(np.argmax(values))]
     paired = reason is None and len(breakdown.columns) == 1
     return Measurement(

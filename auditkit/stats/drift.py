@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from auditkit.evidence.messages import Message
+
 FEWEST_EXPECTED = 5
 """Categories with fewer expected rows than this in a sample are taken together for the test."""
 
@@ -33,7 +35,7 @@ def numeric_drift(first: NDArray[np.float64], second: NDArray[np.float64]) -> Dr
     """
     lowest, other = (np.where(np.isnan(part), -np.inf, part) for part in (first, second))
     found = stats.ks_2samp(lowest, other, method="asymp")
-    return Drift(float(found.statistic), float(found.pvalue), "Kolmogorov-Smirnov", (len(first), len(second)))
+    return Drift(float(found.statistic), float(found.pvalue), Message("Kolmogorov-Smirnov"), (len(first), len(second)))
 
 
 def categorical_drift(first: NDArray[np.int64], second: NDArray[np.int64]) -> Drift:
@@ -55,7 +57,7 @@ def categorical_drift(first: NDArray[np.int64], second: NDArray[np.int64]) -> Dr
     p_value = 1.0
     if pooled.shape[1] > 1:
         p_value = float(stats.chi2_contingency(pooled, correction=False).pvalue)
-    return Drift(round(distance, 15), p_value, "total variation", (int(rows[0]), int(rows[1])), table.shape[1])
+    return Drift(round(distance, 15), p_value, Message("total variation"), (int(rows[0]), int(rows[1])), table.shape[1])
 
 
 def drift_interval(drift: Drift, level: float) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Better, Interval, Measurement, Slice, Unit
+from auditkit.evidence.messages import Message
 from auditkit.stats.counts import group_name, suppressed
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.jackknife import replicates
@@ -99,14 +100,15 @@ def measure(
 
 def too_few(fewest: int) -> str:
     """Return the reason for a value without an interval, which a limit on intervals does not judge."""
-    return f"fewer than {fewest} rows are too few for an interval"
+    return Message("fewer than {fewest} rows are too few for an interval", fewest=fewest)
 
 
 def absent(rows: Labels) -> str:
     """Return the reason for a number that needs every class, of the number of rows of each: (classes,)."""
     if len(rows) == 2:
-        return f"no rows with a {'positive' if int(np.argmin(rows)) else 'negative'} label"
-    return f"{int((rows == 0).sum())} of {len(rows)} classes have no rows"
+        needed = Message("a positive label") if int(np.argmin(rows)) else Message("a negative label")
+        return Message("no rows with {needed}", needed=needed)
+    return Message("{count} of {total} classes have no rows", count=int((rows == 0).sum()), total=len(rows))
 
 
 def shown_rows(breakdown: Breakdown, row_count: int) -> dict[tuple[str, ...], NDArray[np.intp]]:
@@ -135,7 +137,7 @@ def _slices(
 ) -> list[Slice]:
     groups = shown_rows(breakdown, len(labels))
     each = simultaneous_level(level, len(groups))
-    family = f", Sidak over {len(groups)} groups" if len(groups) > 1 else ""
+    family = Message(", Sidak over {groups_count} groups", groups_count=len(groups)) if len(groups) > 1 else ""
     slices = []
     for key, rows in groups.items():
         part = statistic(labels[rows], predictions[rows], (level, each))
@@ -150,7 +152,7 @@ def _slices(
                 simultaneous_interval=interval_of(together, level, family),
                 replicates=_replicates(statistic, labels[rows], predictions[rows]) if paired else (),
                 one_record=part.one_record,
-                reason=None if part.reason is None else f"{part.reason} in this group",
+                reason=None if part.reason is None else Message("{reason} in this group", reason=part.reason),
             )
         )
     return slices

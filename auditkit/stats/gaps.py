@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Better, Interval, Measurement, Unit
+from auditkit.evidence.messages import Message, title
 from auditkit.stats.counts import Counts, group_name, suppressed
 from auditkit.stats.intervals import difference_gap_interval, ratio_gap_interval, simultaneous_level
 from auditkit.stats.rates import point, rate, successes_and_trials, too_small
@@ -88,16 +89,22 @@ def gap_measurements(
 def left_out_notes(counts: Counts, min_group: int, gaps: Iterable[str] = GAPS) -> list[str]:
     """Return the sentences that say which groups the gaps leave out, although they are shown."""
     shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
-    notes = []
+    notes: list[str] = []
     for needed in dict.fromkeys(rate(name).needed for gap in gaps for name in GAPS[gap]):
         name = next(name for gap in gaps for name in GAPS[gap] if rate(name).needed == needed)
         _, trials = successes_and_trials(counts.table[shown], name)
         few = [group_name(counts.groups[group]) for group in shown[trials < min_group]]
         if few and needed:
-            listed = ", ".join(few[:6]) + (f" and {len(few) - 6} more" if len(few) > 6 else "")
+            listed = few if len(few) <= 6 else Message("{groups} and {n} more", groups=few[:6], n=len(few) - 6)
             notes.append(
-                f"By {' & '.join(counts.columns)}, gaps between rates of rows with {needed} leave out {listed}: "
-                f"fewer than {min_group} such rows."
+                Message(
+                    "By {columns}, gaps between rates of rows with {needed} leave out {groups}: fewer than "
+                    "{min_group} such rows.",
+                    columns=" & ".join(counts.columns),
+                    needed=needed,
+                    groups=listed,
+                    min_group=min_group,
+                )
             )
     return notes
 
@@ -138,7 +145,7 @@ def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_gr
     undefined = _too_few(counts, spreads, min_group)
     nothing = [spread.rate for spread in spreads if not undefined and max(spread.values) == 0]
     if nothing:
-        undefined = f"the {nothing[0].replace('_', ' ')} is zero in every group, and 0 / 0 is no ratio"
+        undefined = Message("{rate} is zero in every group, and 0 / 0 is no ratio", rate=title(f".{nothing[0]}"))
     if undefined:
         return _measurement(id, counts, spreads, "ratio", "higher", reason=undefined)
     worst = min(spreads, key=lambda spread: spread.ratio)
@@ -153,28 +160,34 @@ def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_gr
         value=worst.ratio,
         worst=worst,
         interval=_interval(
-            min(low for low, _ in bounds), min(high for _, high in bounds), level, "Donner-Zou", spreads
+            min(low for low, _ in bounds), min(high for _, high in bounds), level, Message("Donner-Zou"), spreads
         ),
     )
 
 
 def _too_few(counts: Counts, spreads: list[_Spread], min_group: int) -> str | None:
     if len(counts.groups) < 2:
-        return "only one group occurs, and a gap needs two"
+        return Message("only one group occurs, and a gap needs two")
     if (~suppressed(counts.sizes, min_group, counts.groups)).sum() < 2:
         return too_small(min_group)
     for spread in spreads:
         if len(spread.groups) < 2:
-            rows = f"at least {min_group} rows" if min_group > 1 else "rows"
-            return f"fewer than two groups have {rows} with {rate(spread.rate).needed}"
+            needed = rate(spread.rate).needed
+            if min_group <= 1:
+                return Message("fewer than two groups have rows with {needed}", needed=needed)
+            return Message(
+                "fewer than two groups have at least {min_group} rows with {needed}", min_group=min_group, needed=needed
+            )
     return None
 
 
 def _interval(low: float, high: float, level: float, pairs: str, spreads: list[_Spread]) -> Interval:
     sizes = sorted({len(spread.groups) for spread in spreads})
-    family = f", studentised range over {' and '.join(map(str, sizes))} groups" if sizes != [2] else ""
-    both = ", Sidak over both rates" if len(spreads) > 1 else ""
-    return Interval(low=low, high=high, level=level, method=f"{pairs} with mid-P limits of weight 0.6{family}{both}")
+    over = sizes[0] if len(sizes) == 1 else Message("{one} and {other}", one=sizes[0], other=sizes[-1])
+    family = Message(", studentised range over {sizes} groups", sizes=over) if sizes != [2] else ""
+    both = Message(", Sidak over both rates") if len(spreads) > 1 else ""
+    method = Message("{pairs} with mid-P limits of weight 0.6", pairs=pairs)
+    return Interval(low=low, high=high, level=level, method=method + family + both)
 
 
 def _measurement(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Interval, Measurement
+from auditkit.evidence.messages import Message
 from auditkit.stats.counts import Counts, suppressed
 from auditkit.stats.intervals import mid_p, simultaneous_level
 from auditkit.stats.rates import too_small
@@ -80,7 +81,7 @@ def inequality_measurements(
             rest = max(whole.value - value, 0.0)
             down = np.hypot(whole.value - whole.interval.low, interval.high - value)
             up = np.hypot(whole.interval.high - whole.value, value - interval.low)
-            method = "MOVER of the total and the part between"
+            method = Message("MOVER of the total and the part between")
             found["within"] = (
                 rest,
                 Interval(low=max(rest - float(down), 0.0), high=rest + float(up), level=level, method=method),
@@ -105,7 +106,7 @@ def inequality_measurements(
 def _total(name: str, table: NDArray[np.int64], prefix: str, level: float) -> Measurement:
     rows = int(table.sum())
     missed, undue = int(table[1, 0]), int(table[0, 1])
-    reason = "no row has a benefit, and their mean is 0" if missed == rows else None
+    reason = Message("no row has a benefit, and their mean is 0") if missed == rows else None
     value = interval = None
     if reason is None:
 
@@ -126,7 +127,7 @@ def _total(name: str, table: NDArray[np.int64], prefix: str, level: float) -> Me
             low=max(value - float(spans[0]), 0.0),
             high=value + float(spans[1]),
             level=level,
-            method="MOVER of both error shares with mid-P limits of weight 0.6",
+            method=Message("MOVER of both error shares with mid-P limits of weight 0.6"),
         )
     return Measurement(
         id=f"{prefix}.{name}",
@@ -156,7 +157,9 @@ def _between(name: str, table: NDArray[np.int64], level: float) -> tuple[float, 
         low=max(min(float(index(name, nearest, weights).min()), value), 0.0),
         high=max(float(index(name, farthest, weights).max()), value),
         level=level,
-        method=f"extremes within limits of the group means, Sidak over {len(table)} groups",
+        method=Message(
+            "extremes within limits of the group means, Sidak over {table_count} groups", table_count=len(table)
+        ),
     )
     return max(value, 0.0), interval
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Better, Measurement, Unit
+from auditkit.evidence.messages import Message
 from auditkit.stats import confusion, scores
 from auditkit.stats.calibration import BIN_COUNT
 from auditkit.stats.confusion import confusion_table
@@ -168,9 +169,16 @@ def _too_few(needs: str, rows: Labels, fewest: int) -> str | None:
     if not few.any():
         return None
     if len(rows) > 2:
-        return f"{int(few.sum())} of {len(rows)} classes have fewer than {fewest} rows"
-    label = "positive" if few[1] else "negative"
-    return f"fewer than {fewest} rows with a {label} label" if few[1] or needs == "each" else None
+        return Message(
+            "{count} of {total} classes have fewer than {fewest} rows",
+            count=int(few.sum()),
+            total=len(rows),
+            fewest=fewest,
+        )
+    needed = Message("a positive label") if few[1] else Message("a negative label")
+    if few[1] or needs == "each":
+        return Message("fewer than {fewest} rows with {needed}", fewest=fewest, needed=needed)
+    return None
 
 
 def _check_decisions(labels: Labels, decisions: Labels, class_count: int) -> None:

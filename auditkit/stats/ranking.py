@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from auditkit.evidence.messages import Message
 from auditkit.stats.intervals import normal_quantile, wilson
 
 ROWS_AT_ONCE = 2**18
@@ -108,14 +109,14 @@ def roc_auc_interval(area: RocAuc, level: float) -> tuple[float, float, str]:
     informative = area.variance > 0 and area.smaller * min(area.value, 1 - area.value) >= z * z
     if area.smaller < FEWEST_FOR_DELONG or not (informative or area.single):
         ends = wilson(area.value * area.smaller, area.smaller, level)
-        return float(ends[0]), float(ends[1]), "Wilson over the rarer class"
+        return float(ends[0]), float(ends[1]), Message("Wilson over the rarer class")
     if informative:
-        return *_logit(area, z), "DeLong on the logit scale"
+        return *_logit(area, z), Message("DeLong on the logit scale")
     low, high = _newcombe(area, z)
     if 0 < area.value < 1 and area.variance > 0:
         logit_low, logit_high = _logit(area, z)
         low, high = min(low, logit_low), max(high, logit_high)
-    return low, high, "DeLong on the logit scale, joined with Newcombe's score interval"
+    return low, high, Message("DeLong on the logit scale, joined with Newcombe's score interval")
 
 
 def _logit(area: RocAuc, z: float) -> tuple[float, float]:

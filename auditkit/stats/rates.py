@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Better, Interval, Measurement, Slice
+from auditkit.evidence.messages import Message
 from auditkit.stats.counts import Counts, group_name, suppressed
 from auditkit.stats.intervals import needs_exact, proportion_interval, simultaneous_level
 
@@ -32,42 +33,42 @@ RATES: dict[str, Rate] = {
         ((0, 0), (1, 1)),
         "higher",
         "Fairlearn true_positive_rate",
-        "a positive label",
+        Message("a positive label"),
     ),
     "false_positive_rate": Rate(
         ((0, 1), (0, 0)),
         ((1, 1), (0, 0)),
         "lower",
         "Fairlearn false_positive_rate",
-        "a negative label",
+        Message("a negative label"),
     ),
     "true_negative_rate": Rate(
         ((1, 0), (0, 0)),
         ((1, 1), (0, 0)),
         "higher",
         "Fairlearn true_negative_rate",
-        "a negative label",
+        Message("a negative label"),
     ),
     "false_negative_rate": Rate(
         ((0, 0), (1, 0)),
         ((0, 0), (1, 1)),
         "lower",
         "Fairlearn false_negative_rate",
-        "a positive label",
+        Message("a positive label"),
     ),
     "positive_predictive_value": Rate(
         ((0, 0), (0, 1)),
         ((0, 1), (0, 1)),
         "higher",
         "scikit-learn precision_score",
-        "a positive prediction",
+        Message("a positive prediction"),
     ),
     "negative_predictive_value": Rate(
         ((1, 0), (0, 0)),
         ((1, 0), (1, 0)),
         "higher",
         "scikit-learn precision_score of the negative class",
-        "a negative prediction",
+        Message("a negative prediction"),
     ),
     "accuracy": Rate(((1, 0), (0, 1)), ((1, 1), (1, 1)), "higher", "scikit-learn accuracy_score", ""),
 }
@@ -116,7 +117,7 @@ def overall_rate(counts: Counts, name: str, prefix: str, *, level: float = 0.95)
     table = counts.total()
     successes, trials = successes_and_trials(table, name)
     chosen = rate(name)
-    undefined = _reason(chosen, "no rows") if trials == 0 else None
+    undefined = _reason(chosen) if trials == 0 else None
     return Measurement(
         id=f"{prefix}.{name}",
         value=None if undefined else point(table, name),
@@ -156,8 +157,7 @@ def rate_measurement(
             count = int(trials[position])
             slices.append(Slice(name=key, value=value, count=count, one_record=1 / count, **intervals))
         else:
-            rows = f"fewer than {min_group} rows" if trials[position] else "no rows"
-            reason = _reason(chosen, rows, "in this group")
+            reason = _reason_in_group(chosen, int(trials[position]), min_group)
             slices.append(Slice(name=key, value=None, count=int(trials[position]), reason=reason))
     return Measurement(
         id=f"{prefix}.{name}",
@@ -173,7 +173,7 @@ def rate_measurement(
 
 def too_small(min_group: int) -> str:
     """Return the reason for a breakdown without a group to show."""
-    return f"fewer than two groups have at least {min_group} rows and can be shown"
+    return Message("fewer than two groups have at least {min_group} rows and can be shown", min_group=min_group)
 
 
 def rate_intervals(
@@ -184,17 +184,26 @@ def rate_intervals(
     each = simultaneous_level(level, family_size)
     low, high = proportion_interval(successes, trials, each)
     exact = needs_exact(successes, trials, each)
-    family = f", Sidak over {family_size} groups" if family_size > 1 else ""
+    family = Message(", Sidak over {family_size} groups", family_size=family_size) if family_size > 1 else ""
     return [
         Interval(
             low=float(low[position]),
             high=float(high[position]),
             level=level,
-            method=("Clopper-Pearson" if exact[position] else "Wilson") + family,
+            method=(Message("Clopper-Pearson") if exact[position] else "Wilson") + family,
         )
         for position in range(len(low))
     ]
 
 
-def _reason(chosen: Rate, rows: str, where: str = "") -> str:
-    return " ".join(filter(None, (rows, f"with {chosen.needed}" if chosen.needed else "", where)))
+def _reason(chosen: Rate) -> str:
+    return Message("no rows with {needed}", needed=chosen.needed) if chosen.needed else Message("no rows")
+
+
+def _reason_in_group(chosen: Rate, trials: int, min_group: int) -> str:
+    needed = chosen.needed
+    if trials and needed:
+        return Message("fewer than {min_group} rows with {needed} in this group", min_group=min_group, needed=needed)
+    if trials:
+        return Message("fewer than {min_group} rows in this group", min_group=min_group)
+    return Message("no rows with {needed} in this group", needed=needed) if needed else Message("no rows in this group")

@@ -9,6 +9,7 @@ from scipy import special
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Interval, Measurement, Slice
+from auditkit.evidence.messages import Message
 
 
 def mean_of_runs(values: Sequence[float], intervals: Sequence[Interval | None]) -> tuple[float, Interval | None]:
@@ -40,7 +41,7 @@ def mean_of_runs(values: Sequence[float], intervals: Sequence[Interval | None]) 
         low=mean - float(np.hypot(below, luck)),
         high=mean + float(np.hypot(above, luck)),
         level=level,
-        method=f"{known[0].method}, joined with Student's t over {count} training runs",
+        method=Message("{method}, joined with Student's t over {n} training runs", method=known[0].method, n=count),
     )
 
 
@@ -53,7 +54,7 @@ def slice_of_runs(
     """
     values = [part.value for part in parts if part.value is not None]
     if len(values) < len(parts):
-        reason = next((part.reason for part in parts if part.reason), "undefined in a training run")
+        reason = next((part.reason for part in parts if part.reason), Message("undefined in a training run"))
         return Slice(name=name, value=None, count=parts[0].count, reason=reason)
     value, interval = mean_of_runs(values, [part.interval for part in parts])
     if interval is not None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Curve, Interval
+from auditkit.evidence.messages import Message
 from auditkit.stats import calibration, intervals, ranking
 from auditkit.stats.estimates import Bound, Estimate, Labels, Probabilities, absent, too_few
 from auditkit.stats.intervals import normal_quantile, proportion_interval, skewed_mean_interval
@@ -69,7 +70,7 @@ def calibration_error(labels: Labels, probabilities: Probabilities, levels: Sequ
     """
     bins = calibration.bin_probabilities(*calibration.confidence(labels, probabilities))
     value = calibration.expected_calibration_error(bins)
-    method = "tangent above, binomial consistency resampling below"
+    method = Message("tangent above, binomial consistency resampling below")
     bounds = [(*calibration.calibration_error_interval(bins, level), method) for level in levels]
     return Estimate(value, tuple(bounds), one_record=2 / len(labels))
 
@@ -108,8 +109,8 @@ def average_precision(labels: Labels, probabilities: Probabilities, levels: Sequ
     bounds = []
     for level in levels:
         low, high = proportion_interval(np.minimum(values * rows[asked], rows[asked]), rows[asked], level)
-        method = "Wilson or Clopper-Pearson over the positive rows"
-        method += ", means of the classes' limits" if len(asked) > 1 else ""
+        method = Message("Wilson or Clopper-Pearson over the positive rows")
+        method += Message(", means of the classes' limits") if len(asked) > 1 else ""
         bounds.append((float(low.mean()), float(high.mean()), method))
     return Estimate(float(values.mean()), tuple(bounds))
 
@@ -118,9 +119,9 @@ def calibration_slope(labels: Labels, probabilities: Probabilities, levels: Sequ
     """Return Cox's calibration slope (`calibration.calibration_slope`) of the positive, or the most probable, class."""
     slope = calibration.calibration_slope(*calibration.confidence(labels, probabilities))
     if slope is None:
-        return Estimate(reason="no slope fits outcomes that are all alike, or that a threshold separates,")
+        return Estimate(reason=Message("no slope fits outcomes that are all alike, or that a threshold separates,"))
     halves = [normal_quantile(level) * slope.standard_error for level in levels]
-    return Estimate(slope.value, tuple((slope.value - half, slope.value + half, "Wald") for half in halves))
+    return Estimate(slope.value, tuple((slope.value - half, slope.value + half, Message("Wald")) for half in halves))
 
 
 def mean_score(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
@@ -139,7 +140,9 @@ def _mean_bounds(
 ) -> tuple[Bound, ...]:
     skewness = third / variance**1.5 if variance > 0 else 0.0
     bounds = [skewed_mean_interval(value, variance, skewness, count, level) for level in levels]
-    return tuple((max(low, lowest), min(high, highest), "Student's t joined with Hall's") for low, high in bounds)
+    return tuple(
+        (max(low, lowest), min(high, highest), Message("Student's t joined with Hall's")) for low, high in bounds
+    )
 
 
 def calibration_curve(
@@ -165,7 +168,7 @@ def paired_difference_interval(
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     low, high = intervals.paired_difference_interval(only_first, only_second, len(first), level)
     value = (only_first - only_second) / len(first)
-    return value, Interval(low=float(low), high=float(high), level=level, method="Bonett-Price")
+    return value, Interval(low=float(low), high=float(high), level=level, method=Message("Bonett-Price"))
 
 
 def check(labels: Labels, probabilities: Probabilities) -> None:

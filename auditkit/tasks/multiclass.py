@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from auditkit.evidence.measurement import Interval, Measurement, Slice
+from auditkit.evidence.messages import Message
 from auditkit.stats import gaps as binary_gaps
 from auditkit.stats.counts import Counts
 from auditkit.stats.intervals import simultaneous_level
@@ -60,11 +61,12 @@ def gap_measurements(
     hold for all of these classes at once. `replicated` returns the gaps of a class, by its code, with their replicates
     (`with_gap_replicates`); those of the mean are the means.
     """
-    parts, axis, several = _parts(counts)
+    parts, axis, _ = _parts(counts)
     first_part, against = parts[0], "each label by itself" if axis == LABEL else "each class against the rest"
     mean_of = "labels" if axis == LABEL else "classes against the rest"
     gaps = (*GAPS, "accuracy") if axis == LABEL else GAPS
     each = simultaneous_level(level, len(parts))
+    family = _family(axis, len(parts))
     alone, together = (
         [binary_gaps.gap_measurements(part, gaps=gaps, prefix=prefix, level=at, min_group=min_group) for part in parts]
         for at in (level, each)
@@ -81,7 +83,7 @@ def gap_measurements(
                     value=found.value,
                     count=found.count,
                     interval=found.interval,
-                    simultaneous_interval=_at(held.interval, level, f", Sidak over {len(parts)} {several}"),
+                    simultaneous_interval=_at(held.interval, level, family),
                     replicates=found.replicates,
                     one_record=found.one_record,
                     reason=found.reason,
@@ -96,13 +98,13 @@ def gap_measurements(
             if found.value is not None and found.simultaneous_interval is not None
         ]
         if not known:
-            reason = f"it is undefined for every {axis}: {slices[0].reason}"
+            reason = _undefined(axis, slices[0].reason or "")
             measurements.append(_measurement(first, first_part.columns, first_part, definition, reason=reason))
             continue
         low, high = (float(np.mean([end for _, end in ends])) for ends in _ends(known))
         blocks = [found.replicates for found in slices if found.value is not None]
         paired = len({len(replicates) for replicates in blocks}) == 1
-        method = f"means of limits that hold for all {several}: {known[0][1].method}"
+        method = _joint_method(axis, known[0][1].method)
         measurements.append(
             _measurement(
                 first,
@@ -162,3 +164,19 @@ def _measurement(
         definition=definition,
         reason=reason,
     )
+
+
+def _family(axis: str, n: int) -> Message:
+    return Message(", Sidak over {n} labels", n=n) if axis == LABEL else Message(", Sidak over {n} classes", n=n)
+
+
+def _undefined(axis: str, reason: str) -> Message:
+    if axis == LABEL:
+        return Message("it is undefined for every label: {reason}", reason=reason)
+    return Message("it is undefined for every class: {reason}", reason=reason)
+
+
+def _joint_method(axis: str, method: str) -> Message:
+    if axis == LABEL:
+        return Message("means of limits that hold for all labels: {method}", method=method)
+    return Message("means of limits that hold for all classes: {method}", method=method)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Interval, Measurement, Slice
+from auditkit.evidence.messages import Message
 from auditkit.stats.estimates import Breakdown, Labels
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.quality import QUALITIES, quality_measurement
@@ -116,7 +117,13 @@ def _mean(parts: Sequence[Measurement | Slice], names: Sequence[str], level: flo
     absent = [(names[place], part.reason) for place, part in enumerate(parts) if part.value is None]
     if absent:
         name, why = absent[0]
-        reason = f"undefined for {len(absent)} of {len(names)} labels, such as {name}: {why}"
+        reason = Message(
+            "undefined for {absent_count} of {names_count} labels, such as {name}: {why}",
+            absent_count=len(absent),
+            names_count=len(names),
+            name=name,
+            why=why,
+        )
         unknown = {"value": None, "interval": None, "simultaneous_interval": None, "one_record": None}
         return {**unknown, "replicates": (), "reason": reason}
     replicates = [part.replicates for part in parts]
@@ -137,7 +144,7 @@ def _mean_interval(intervals: Sequence[Interval | None], level: float) -> Interv
         low=float(np.mean([interval.low for interval in known])),
         high=float(np.mean([interval.high for interval in known])),
         level=level,
-        method=f"means of limits that hold for all labels: {known[0].method}",
+        method=Message("means of limits that hold for all labels: {method}", method=known[0].method),
     )
 
 

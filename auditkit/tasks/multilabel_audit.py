@@ -6,6 +6,7 @@ import numpy as np
 
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
+from auditkit.evidence.messages import Message
 from auditkit.stats.counts import Counts, tally
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.jackknife import with_gap_replicates
@@ -15,7 +16,7 @@ from auditkit.tasks.multiclass import LABEL
 from auditkit.tasks.multilabel import WHOLE_ROWS, label_measurement, mean_measurement, row_measurements
 from auditkit.tasks.regression_audit import breakdowns_of
 
-CHARTED = {"f1_score": "F1 score", "roc_auc": "ROC AUC"}
+CHARTED = {"f1_score": Message("F1 score"), "roc_auc": "ROC AUC"}
 
 
 def performance_of_labels(subject: Subject, intersections: int) -> Evidence:
@@ -24,16 +25,21 @@ def performance_of_labels(subject: Subject, intersections: int) -> Evidence:
     labels, decisions = subject.labels, subject.predictions.labels
     probabilities = subject.predictions.class_probabilities
     notes = [
-        "Each label is measured by itself, and without a label the mean over the labels is given. A row is an exact "
-        "match where all of its labels are right; the Hamming loss is the share of single labels that are wrong.",
+        Message(
+            "Each label is measured by itself, and without a label the mean over the labels is given. A "
+            "row is an exact match where all of its labels are right; the Hamming loss is the share of "
+            "single labels that are wrong."
+        ),
         *subject.scored_note,
     ]
     if probabilities is None:
-        notes.append("The data hold decisions and no scores: ranking and calibration are left out.")
+        notes.append(Message("The data hold decisions and no scores: ranking and calibration are left out."))
     possible = [name for name, quality in QUALITIES.items() if quality.of == "decisions" or probabilities is not None]
     measurements: list[Measurement] = []
     exhibits: list[Exhibit] = [
-        SliceChart(title=f"{CHARTED[name]} by label", measurement=f"performance.{name}", by=(LABEL,))
+        SliceChart(
+            title=Message("{charted} by label", charted=CHARTED[name]), measurement=f"performance.{name}", by=(LABEL,)
+        )
         for name in CHARTED
         if name in possible
     ]
@@ -54,15 +60,21 @@ def performance_of_labels(subject: Subject, intersections: int) -> Evidence:
 
     ids = tuple(f"performance.{name}" for name in possible)
     measure(Breakdown(min_group=subject.min_group))
-    exhibits.append(SliceTable(title="Performance by label", measurements=ids, by=(LABEL,)))
+    exhibits.append(SliceTable(title=Message("Performance by label"), measurements=ids, by=(LABEL,)))
     for breakdown, by in breakdowns_of(subject, intersections, notes):
         measure(breakdown)
         columns = breakdown.columns
         if len(columns) == 1:
-            exhibits.append(SliceChart(title=f"Accuracy by {by}", measurement="performance.accuracy", by=columns))
+            exhibits.append(
+                SliceChart(title=Message("Accuracy by {by}", by=by), measurement="performance.accuracy", by=columns)
+            )
         together = (*(f"performance.{name}" for name in WHOLE_ROWS), *ids)
-        exhibits.append(SliceTable(title=f"Performance by {by}", measurements=together, by=columns))
-        exhibits.append(SliceTable(title=f"Performance of each label by {by}", measurements=ids, by=(*columns, LABEL)))
+        exhibits.append(SliceTable(title=Message("Performance by {by}", by=by), measurements=together, by=columns))
+        exhibits.append(
+            SliceTable(
+                title=Message("Performance of each label by {by}", by=by), measurements=ids, by=(*columns, LABEL)
+            )
+        )
     exhibits.sort(key=lambda exhibit: exhibit.kind == "slice_table")
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
@@ -70,8 +82,15 @@ def performance_of_labels(subject: Subject, intersections: int) -> Evidence:
 def fairness_of_labels(subject: Subject, intersections: int) -> Evidence:
     """Measure the rates and gaps of each label by itself, and the mean of the gaps over the labels."""
     level, min_group = subject.conf_level, subject.min_group
-    how = "" if subject.opened is None else f", at a probability of at least {subject.schema.decision_threshold:g}"
-    notes = [f"Selected means that a label is predicted{how}; each label is compared by itself."]
+    notes: list[str] = [Message('"Selected" means that a label is predicted; each label is compared by itself.')]
+    if subject.opened is not None:
+        notes = [
+            Message(
+                '"Selected" means that a label is predicted (probability {threshold:g} or more); each label is '
+                "compared by itself.",
+                threshold=subject.schema.decision_threshold,
+            )
+        ]
     measurements: list[Measurement] = []
     exhibits: list[Exhibit] = []
     finest = label_counts(subject, subject.sensitive, subject.predictions.labels)
@@ -89,16 +108,20 @@ def fairness_of_labels(subject: Subject, intersections: int) -> Evidence:
         if len(columns) == 1:
             exhibits.append(
                 SliceChart(
-                    title=f"Gap in selection between the groups of {by}, by label",
-                    note="How differently often each label is predicted for the groups.",
+                    title=Message("Gap in selection between the groups of {by}, by label", by=by),
+                    note=Message("How differently often each label is predicted for the groups."),
                     measurement="fairness.demographic_parity_difference",
                     by=(*columns, LABEL),
                 )
             )
-        for title, part in (("Rates", own), ("Gaps", gaps)):
+        rates, differences = (
+            Message("Rates of each label by {by}", by=by),
+            Message("Gaps of each label by {by}", by=by),
+        )
+        for title, part in ((rates, own), (differences, gaps)):
             exhibits.append(
                 SliceTable(
-                    title=f"{title} of each label by {by}",
+                    title=title,
                     measurements=tuple(dict.fromkeys(m.id for m in part if m.by != columns)),
                     by=(*columns, LABEL),
                 )

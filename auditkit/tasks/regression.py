@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Better, Measurement
+from auditkit.evidence.messages import Message
 from auditkit.stats.distances import mean_gap_measurement
 from auditkit.stats.estimates import Bound, Breakdown, Estimate, measure, too_few
 from auditkit.stats.intervals import skewed_mean_interval
@@ -17,7 +18,7 @@ from auditkit.stats.intervals import skewed_mean_interval
 Array = NDArray[np.float64]
 Statistic = Callable[[Array, Array, Sequence[float]], Estimate]
 
-METHOD = "Student's t joined with Hall's"
+METHOD = Message("Student's t joined with Hall's")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,10 @@ def _mean_absolute_error(labels: Array, predictions: Array, levels: Sequence[flo
 def _root_mean_squared_error(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
     squares = mean_estimate((predictions - labels) ** 2, levels, sizes=True)
     assert squares.value is not None
-    roots = [(low**0.5, high**0.5, f"root of {method}") for low, high, method in filter(None, squares.bounds)]
+    roots = [
+        (low**0.5, high**0.5, Message("root of {method}", method=method))
+        for low, high, method in filter(None, squares.bounds)
+    ]
     return Estimate(squares.value**0.5, tuple(roots) if len(roots) == len(squares.bounds) else squares.bounds)
 
 
@@ -61,12 +65,14 @@ def _r2(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
     spread = (labels - labels.mean()) ** 2
     variance = float(spread.mean())
     if variance == 0:
-        return Estimate(reason="all labels are alike, and their variance is zero,")
+        return Estimate(reason=Message("all labels are alike, and their variance is zero,"))
     errors = (predictions - labels) ** 2
     ratio = float(errors.mean()) / variance
     found = mean_estimate(ratio + (errors - ratio * spread) / variance, levels, sizes=True)
-    bounds = tuple(None if bound is None else (1 - bound[1], 1 - bound[0], f"{bound[2]}, delta method")
-                   for bound in found.bounds)  # fmt: skip
+    bounds = tuple(
+        None if bound is None else (1 - bound[1], 1 - bound[0], Message("{method}, delta method", method=bound[2]))
+        for bound in found.bounds
+    )
     return Estimate(1 - ratio, bounds)
 
 

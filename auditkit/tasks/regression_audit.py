@@ -8,6 +8,7 @@ import numpy as np
 
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Curve, Evidence, Exhibit, Facts, Line, Measurement, SliceChart, SliceTable
+from auditkit.evidence.messages import Message
 from auditkit.stats import distances
 from auditkit.stats.counts import crossings, suppression_note
 from auditkit.stats.estimates import Breakdown
@@ -23,14 +24,19 @@ def performance_of_numbers(subject: Subject, intersections: int) -> Evidence:
     labels, predictions, level = subject.labels, subject.predictions.labels, subject.conf_level
     exhibits: list[Exhibit] = [_how_far_off(subject), *_labels_by_prediction(subject)]
     measurements = [regression_measurement(name, labels, predictions, Breakdown(), level=level) for name in NUMBERS]
-    notes = [f"Predictions and errors are in the unit of {subject.schema.target}; an error is prediction minus label."]
+    notes: list[str] = [
+        Message(
+            "Predictions and errors are in the unit of {target}; an error is prediction minus label.",
+            target=subject.schema.target,
+        )
+    ]
     for breakdown, by in breakdowns_of(subject, intersections, notes):
         measurements += [regression_measurement(name, labels, predictions, breakdown, level=level) for name in NUMBERS]
         if len(breakdown.columns) == 1:
-            exhibits.append(_chart("Mean absolute error", "performance.mean_absolute_error", breakdown))
+            exhibits.append(_chart(Message("Mean absolute error"), "performance.mean_absolute_error", breakdown))
         exhibits.append(
             SliceTable(
-                title=f"Performance by {by}",
+                title=Message("Performance by {by}", by=by),
                 measurements=tuple(f"performance.{name}" for name in NUMBERS),
                 by=breakdown.columns,
             )
@@ -43,8 +49,12 @@ def fairness_of_numbers(subject: Subject, intersections: int) -> Evidence:
     """Measure how predictions and errors differ between the groups of the sensitive columns and their intersections."""
     labels, predictions, level = subject.labels, subject.predictions.labels, subject.conf_level
     notes = [
-        "A regression selects nobody: predictions and errors are compared between groups, in the unit of "
-        f"{subject.schema.target}. A group's mean prediction may differ because its labels do; its mean error may not.",
+        Message(
+            "A regression selects nobody: predictions and errors are compared between groups, in the "
+            "unit of {target}. A group's mean prediction may differ because its labels do; its mean "
+            "error may not.",
+            target=subject.schema.target,
+        ),
         *subject.scored_note,
     ]
     measurements: list[Measurement] = []
@@ -61,11 +71,11 @@ def fairness_of_numbers(subject: Subject, intersections: int) -> Evidence:
             np.asarray(predictions[rows]), sampled, level=level, seed=subject.seed
         )
         if len(breakdown.columns) == 1:
-            exhibits.append(_chart("Mean prediction", "fairness.mean_prediction", breakdown))
-            exhibits.append(_chart("Mean error", "fairness.mean_error", breakdown))
+            exhibits.append(_chart(Message("Mean prediction"), "fairness.mean_prediction", breakdown))
+            exhibits.append(_chart(Message("Mean error"), "fairness.mean_error", breakdown))
         exhibits.append(
             SliceTable(
-                title=f"Predictions and errors by {by}",
+                title=Message("Predictions and errors by {by}", by=by),
                 measurements=tuple(f"fairness.{name}" for name in GAPS),
                 by=breakdown.columns,
             )
@@ -92,17 +102,17 @@ def _at(breakdown: Breakdown, rows: np.ndarray | slice) -> np.ndarray | None:
 
 def _chart(what: str, measurement: str, breakdown: Breakdown) -> SliceChart:
     by = breakdown.columns
-    return SliceChart(title=f"{what} by {' & '.join(by)}", measurement=measurement, by=by)
+    return SliceChart(title=Message("{what} by {by}", what=what, by=" & ".join(by)), measurement=measurement, by=by)
 
 
 def _how_far_off(subject: Subject) -> Facts:
     errors = np.abs(subject.predictions.labels - subject.labels)
     rows = tuple(
-        (name, f"off by at most {np.quantile(errors, share):.4g}")
+        (name, Message("off by at most {quantile:.4g}", quantile=np.quantile(errors, share)))
         for name, share in SHARES.items()
         if len(errors) * (1 - share) >= subject.min_group
     )
-    return Facts(title="How far off the predictions are", rows=rows)
+    return Facts(title=Message("How far off the predictions are"), rows=rows)
 
 
 def _labels_by_prediction(subject: Subject) -> Iterator[Curve]:
@@ -116,15 +126,17 @@ def _labels_by_prediction(subject: Subject) -> Iterator[Curve]:
         mean_interval(labels[rows].mean(), labels[rows].var(ddof=1), len(rows), subject.conf_level) for rows in parts
     ]
     yield Curve(
-        title="Labels against predictions",
-        note="Each point is a tenth of the rows, in the order of their predictions; on the diagonal both have the same "
-        "mean. The band is the interval of the mean label.",
-        x_label="mean prediction",
-        y_label="mean label",
+        title=Message("Labels against predictions"),
+        note=Message(
+            "Each point is a tenth of the rows, in the order of their predictions; on the diagonal both "
+            "have the same mean. The band is the interval of the mean label."
+        ),
+        x_label=Message("mean prediction"),
+        y_label=Message("mean label"),
         identity=True,
         lines=(
             Line(
-                name=subject.schema.target or "label",
+                name=subject.schema.target or Message("label"),
                 x=tuple(float(predictions[rows].mean()) for rows in parts),
                 y=tuple(means),
                 low=tuple(float(low) for low, _ in bounds),

@@ -109,3 +109,10 @@ def test_a_number_without_bounds_is_printed_and_can_be_stored() -> None:
 def test_what_an_exception_was_raised_with_is_its_reason() -> None:
     assert isinstance(reason_of(ValueError(NESTED)), Message)
     assert reason_of(ValueError("two\nlines")) == "two lines"
+
+
+def test_a_sum_of_messages_is_a_message_whichever_side_is_plain() -> None:
+    both = "Wilson" + Message(", of {n}", n=3) + " rows"
+    assert both == "Wilson, of 3 rows"
+    assert isinstance(both, Message)
+    assert said(both, lambda one: {", of {n}": "/{n}"}.get(one.template, one.template)) == "Wilson/3 rows"

@@ -128,8 +128,8 @@ def test_a_group_without_positives_is_left_out_of_equalized_odds():
             "equalized_odds_ratio",
             "fewer than two groups have at least 10 rows with a negative label",
         ),
-        ([[50, 0, 10, 0], [50, 0, 10, 0]], "demographic_parity_ratio", "the selection rate is zero in every group"),
-        ([[50, 0, 10, 5], [50, 0, 10, 9]], "equalized_odds_ratio", "the false positive rate is zero in every group"),
+        ([[50, 0, 10, 0], [50, 0, 10, 0]], "demographic_parity_ratio", "Selection rate is zero in every group"),
+        ([[50, 0, 10, 5], [50, 0, 10, 9]], "equalized_odds_ratio", "False positive rate is zero in every group"),
         ([[50, 1, 10, 5]], "demographic_parity_difference", "only one group occurs"),
         (
             [[50, 1, 10, 5], [1, 1, 1, 1]],

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from auditkit.data.interned import MISSING_WORDS, check_header
 from auditkit.data.readers.base import DataSource, ReadOptions, ReadRows
 from auditkit.errors import DatasetError
+from auditkit.evidence.messages import Message
 
 ROWS_AT_ONCE = 2**18
 ALL_COLUMNS_ROWS = 2_000_000
@@ -49,8 +50,12 @@ def read_columnar(name: str, path: Path, needed: Sequence[str] | None) -> tuple[
             if row_count == 0:
                 raise DatasetError(f"{name}: has no rows.")
             columns = {field.name: column for field in schema if (column := _column(field.type)) is not None}
-            notes = [
-                f"Column {field.name} was not read: auditkit knows no use for values of type {field.type}."
+            notes: list[str] = [
+                Message(
+                    "Column {name} was not read: auditkit knows no use for values of type {type}.",
+                    name=field.name,
+                    type=field.type,
+                )
                 for field in schema
                 if field.name not in columns
             ]
@@ -59,8 +64,12 @@ def read_columnar(name: str, path: Path, needed: Sequence[str] | None) -> tuple[
                 columns = {column: kind for column, kind in columns.items() if column in needed}
                 if left_out:
                     notes.append(
-                        f"Of this file's {row_count:,} rows only the columns that the audit names were read; "
-                        f"{len(left_out)} others were not."
+                        Message(
+                            "Of this file's {row_count:,} rows only the columns that the audit names were read; "
+                            "{left_out_count} others were not.",
+                            row_count=row_count,
+                            left_out_count=len(left_out),
+                        )
                     )
             for batch in batches(list(columns)):
                 for column, gathered in columns.items():

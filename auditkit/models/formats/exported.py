@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, ModelConfig, Source, Trust
 from auditkit.models.capabilities import Capability, Differentiable, Layered
 from auditkit.models.formats.pickles import Refused
@@ -67,7 +68,7 @@ def refusal(option: str | None, what: str, sha256: str) -> str:
     )
     if option is None:
         return f"refused: {what}. {weights}."
-    trust = f"{option} sha256:{sha256}"
+    trust = Message("{option} sha256:{sha256}", option=option, sha256=sha256)
     return f"refused: {what}. {weights}; or, only for a file of your own, run what is inside: {trust}"
 
 
@@ -98,8 +99,11 @@ def _open_export(content: bytes) -> Opened:
     notes: tuple[str, ...] = ()
     if batch is not None:
         notes = (
-            f"The program was exported for batches of exactly {batch:,} rows: rows were passed in such batches, the "
-            "last one filled up with copies of its last row.",
+            Message(
+                "The program was exported for batches of exactly {batch:,} rows: rows were passed in such "
+                "batches, the last one filled up with copies of its last row.",
+                batch=batch,
+            ),
         )
     return Opened(ExportedNetwork(program, batch), notes)
 
@@ -130,11 +134,14 @@ class ExportedNetwork(nn.Module):
     @property
     def training_notes(self) -> tuple[str, ...]:
         """What must be said of a training of this program."""
-        notes = ["The program was trained as it was exported: without dropout, if the network had any."]
+        notes = [Message("The program was trained as it was exported: without dropout, if the network had any.")]
         if self.batch is not None and self.batch > 1:
             notes.append(
-                f"The program takes exactly {self.batch:,} rows at once: the gradient of each row was taken from a "
-                f"batch of its copies, which takes as long as {self.batch:,} rows."
+                Message(
+                    "The program takes exactly {batch:,} rows at once: the gradient of each row was taken from a "
+                    "batch of its copies, which takes as long as {batch:,} rows.",
+                    batch=self.batch,
+                )
             )
         return tuple(notes)
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from auditkit.errors import ModelFileError
 from auditkit.evidence.measurement import first_problem
+from auditkit.evidence.messages import Message
 from auditkit.models.architectures import READS
 from auditkit.models.base import Match, ModelConfig, Source, Trust
 from auditkit.models.factory import build_network, is_code
@@ -111,7 +112,7 @@ def open_weights_file(source: Source, trust: Trust, config: ModelConfig) -> Mode
         raise ModelFileError(f"{source.name}: holds plain weights, which need no trust; leave {option} out.")
     found = model_file(source)
     card, notes = card_for(found, config)
-    return open_weights(found, card, lambda: _load_state(source, found), notes, "weights only")
+    return open_weights(found, card, lambda: _load_state(source, found), notes, Message("weights only"))
 
 
 def card_text(source: Source) -> str | None:
@@ -176,7 +177,8 @@ def card_for(found: ModelFile, config: ModelConfig) -> tuple[Card, list[str]]:
         config.schema,
     )
     if found.card is not None:
-        card, notes = found.card, []
+        card = found.card
+        notes: list[str] = []
         if is_code(card.architecture) and architecture != card.architecture:
             raise ModelFileError(
                 f"{name}: its card names the architecture {card.architecture[:80]!r}, which is code that is not "
@@ -191,7 +193,7 @@ def card_for(found: ModelFile, config: ModelConfig) -> tuple[Card, list[str]]:
             raise ModelFileError(f"{name}: its card names its architecture's arguments; leave --architecture-args out.")
         if isinstance(schema, Schema):
             card = card.model_copy(update={"schema_": schema})
-            notes.append("The schema that was passed takes the place of the one in the model's card.")
+            notes.append(Message("The schema that was passed takes the place of the one in the model's card."))
         return card.model_copy(update={"arguments": dict(arguments)}) if arguments else card, notes
     if architecture is None:
         raise ModelFileError(
@@ -256,12 +258,19 @@ def open_weights(
         raise ModelFileError(f"{name}: does not load into {card.architecture}: {first_line(error)}.") from error
     if found.weights.place and found.card is None:
         place = ".".join(found.weights.place)
-        notes.append(f"The weights were found under {place!r} of the model file; its other content was left alone.")
+        notes.append(
+            Message(
+                "The weights were found under {place} of the model file; its other content was left alone.",
+                place=repr(place),
+            )
+        )
     if prefix:
-        notes.append(f"The prefix {prefix!r} was taken from the name of every weight.")
+        notes.append(Message("The prefix {prefix} was taken from the name of every weight.", prefix=repr(prefix)))
     halves = sorted({part.dtype for part in found.weights.tensors.values()} & {"float16", "bfloat16"})
     if halves:
-        notes.append(f"Weights of half precision ({', '.join(halves)}) were widened to those of the architecture.")
+        notes.append(
+            Message("Weights of half precision ({halves}) were widened to those of the architecture.", halves=halves)
+        )
     return Model(
         name=card.name or Path(found.path).stem,
         module=module.to("cpu").eval(),

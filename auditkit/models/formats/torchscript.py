@@ -6,6 +6,7 @@ import io
 
 import torch
 
+from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, ModelConfig, Source, Trust
 from auditkit.models.capabilities import Differentiable, Layered, Refittable
 from auditkit.models.formats.exported import HOOKS_NOTHING, Opened, running_code
@@ -14,9 +15,9 @@ from auditkit.models.formats.trusted import match_program, open_trusted
 from auditkit.models.model import Model
 
 TRUST = "--trust-model"
-NO_ARCHITECTURE = (
-    "fresh weights cannot be drawn: a TorchScript program has no architecture to build anew; audit its "
-    "weights with --architecture package.module:factory, or export it with torch.export"
+NO_ARCHITECTURE = Message(
+    "fresh weights cannot be drawn: a TorchScript program has no architecture to build anew; "
+    "audit its weights with --architecture package.module:factory, or export it with torch.export"
 )
 
 LACKS = {Layered: HOOKS_NOTHING, Refittable: NO_ARCHITECTURE}

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from auditkit.errors import ModelFileError
+from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, ModelConfig, Source, Trust
 from auditkit.models.capabilities import Capability
 from auditkit.models.formats.exported import Opened, refusal
@@ -20,7 +21,7 @@ from auditkit.models.formats.weights import check_finite, find_weights
 from auditkit.models.model import Card, Model
 from auditkit.schema.schema import Schema
 
-TRUSTED = "trusted by its hash: its author's code was run"
+TRUSTED = Message("trusted by its hash: its author's code was run")
 
 
 def match_program(
@@ -73,7 +74,9 @@ def open_trusted(
     name, contents = source.name, source.contents
     assert contents is not None
     content = trusted_content(source, trust, option)
-    note = f"The model file is {contents.what}. It was opened because {option} names its sha256."
+    note = Message(
+        "The model file is {what}. It was opened because {option} names its sha256.", what=contents.what, option=option
+    )
     try:
         opened = open_bytes(content)
     except Refused as error:

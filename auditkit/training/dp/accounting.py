@@ -16,26 +16,31 @@ from pydantic import FiniteFloat, NonNegativeInt, PositiveInt
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Record
+from auditkit.evidence.messages import Message
 
 NOT_COVERED = (
-    "the choice of architecture, hyperparameters and number of epochs, and every run tried before this one",
-    "preprocessing learned from the same rows: means, scales, categories, vocabularies, and columns kept or dropped",
-    "the row count n, which is stated here and sets the sampling rate",
-    "any other release from the same rows: the original model, its predictions, this report's numbers",
-    "rows of the same person or household: one row is protected, not one person with several rows",
-    "inference about an attribute from what the population teaches, which differential privacy does not prevent",
-    "floating-point and random-number side channels: Opacus's secure_mode is off (it needs torchcsprng)",
+    Message("the choice of architecture, hyperparameters and number of epochs, and every run tried before this one"),
+    Message(
+        "preprocessing learned from the same rows: means, scales, categories, vocabularies, and columns kept or dropped"
+    ),
+    Message("the row count n, which is stated here and sets the sampling rate"),
+    Message("any other release from the same rows: the original model, its predictions, this report's numbers"),
+    Message("rows of the same person or household: one row is protected, not one person with several rows"),
+    Message(
+        "inference about an attribute from what the population teaches, which differential privacy does not prevent"
+    ),
+    Message("floating-point and random-number side channels: Opacus's secure_mode is off (it needs torchcsprng)"),
 )
 
-INITIAL_WEIGHTS = "as given by the caller; they must not have seen these rows without privacy"
+INITIAL_WEIGHTS = Message("as given by the caller; they must not have seen these rows without privacy")
 
-ALL_TRAINED = "all parameters"
+ALL_TRAINED = Message("all parameters")
 
 SEED_PUBLISHED = (
     "seed {seed}, published here so that the audit can be repeated: whoever reads it can regenerate the noise, so the "
     "guarantee does not hold against a reader of this report; train a model for release with an unpublished seed"
 )
-SEED_UNRECORDED = "drawn from the operating system and not recorded"
+SEED_UNRECORDED = Message("drawn from the operating system and not recorded")
 
 
 class Ledger(Record):
@@ -49,11 +54,11 @@ class Ledger(Record):
     `steps` are those that were paid for; `lost_steps` of them ran before the training was killed and resumed.
     """
 
-    mechanism: str = "DP-SGD: Poisson-subsampled Gaussian mechanism on clipped per-row gradients"
-    trust_model: str = "central: whoever trains sees all rows; the weights are what is protected"
-    unit_of_privacy: str = "one row"
+    mechanism: str = Message("DP-SGD: Poisson-subsampled Gaussian mechanism on clipped per-row gradients")
+    trust_model: str = Message("central: whoever trains sees all rows; the weights are what is protected")
+    unit_of_privacy: str = Message("one row")
     contribution_bound: str
-    neighbouring_relation: str = "add or remove one row"
+    neighbouring_relation: str = Message("add or remove one row")
     row_count: PositiveInt
     sampling: str
     sample_rate: FiniteFloat

@@ -25,6 +25,7 @@ from opacus.validators import ModuleValidator
 from torch import nn
 
 from auditkit.errors import InputError, NotRun
+from auditkit.evidence.messages import Message
 from auditkit.models.formats.exported import program_in
 from auditkit.models.model import Model
 from auditkit.progress import Progress, silent
@@ -213,9 +214,14 @@ def fit_private(
     epsilon_rdp = rdp_epsilon(noise_multiplier, sample_rate, steps, delta)
     epsilon_prv = prv_epsilon(noise_multiplier, sample_rate, steps, delta)
     return Ledger(
-        contribution_bound=f"in each step each row's gradient is clipped to an L2 norm of {max_grad_norm:g}",
+        contribution_bound=Message(
+            "in each step each row's gradient is clipped to an L2 norm of {max_grad_norm:g}",
+            max_grad_norm=max_grad_norm,
+        ),
         row_count=row_count,
-        sampling=f"Poisson: each row enters each step independently at a rate of {sample_rate:.6g}",
+        sampling=Message(
+            "Poisson: each row enters each step independently at a rate of {sample_rate:.6g}", sample_rate=sample_rate
+        ),
         sample_rate=sample_rate,
         expected_batch_size=batch_size,
         noise_multiplier=noise_multiplier,
@@ -273,7 +279,7 @@ def disclosed(model: Model, begun: str, *, drawn: bool = True) -> Disclosed:
     rules = model.drawing_rules
     if rules is None:
         return {"initial_weights": begun, "not_covered": NOT_COVERED}
-    graph = f"{begun}; the graph is that of the archive sha256:{model.sha256}"
+    graph = Message("{begun}; the graph is that of the archive sha256:{sha256}", begun=begun, sha256=model.sha256)
     return {
         "initial_weights": f"{graph}; {rules.statement}" if drawn else graph,
         "not_covered": (*NOT_COVERED, rules.not_covered),

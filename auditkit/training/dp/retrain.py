@@ -13,6 +13,7 @@ from torch import nn
 
 from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, NotRun
+from auditkit.evidence.messages import Message
 from auditkit.models.formats.exported import program_in
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import read_model_file
@@ -28,7 +29,7 @@ from auditkit.training.dp.accounting import Ledger, composed_epsilon, default_de
 from auditkit.training.dp.clipping import Clipping
 from auditkit.training.dp.dp_sgd import default_batch_size, disclosed, fit_private, trained_part
 
-FRESH = "fresh, drawn from a seed of the operating system; never those that saw the data without privacy"
+FRESH = Message("fresh, drawn from a seed of the operating system; never those that saw the data without privacy")
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,17 @@ def retrain(
         inputs = model.schema.encode(data.frame)[known]
     labels = model.schema.standardised(labels[known])
     name = Path(model.path).name.partition(".")[0] if model.path else model.name
-    initial = FRESH if public is None else f"declared public by whoever ran this: {public.path}, sha256:{public.sha256}"
+    initial: str = FRESH
+    if public is not None:
+        initial = Message(
+            "declared public by whoever ran this: {path}, sha256:{sha256}",
+            path=str(public.path),
+            sha256=str(public.sha256),
+        )
     if lora_rank is not None:
-        initial += (
-            f"; with adapters of rank {lora_rank} in Linear layers, which begin at 0 and end merged into the weights"
+        initial += Message(
+            "; with adapters of rank {rank} in Linear layers, which begin at 0 and end merged into the weights",
+            rank=lora_rank,
         )
     try:
         said = disclosed(model, initial, drawn=public is None)
@@ -269,12 +277,14 @@ def _same_weights(one: Model, other: Model) -> bool:
 
 
 def _notes(model: Model, data: Data, dropped: int) -> list[str]:
-    notes = []
+    notes: list[str] = []
     if dropped:
-        notes.append(f"{dropped:,} rows without a label were left out.")
+        notes.append(Message("{dropped:,} rows without a label were left out.", dropped=dropped))
     if model.was_trained_on(data.sha256) is False:
         notes.append(
-            "These are not the rows that the model was trained on: their sha256 differs from the one in its card."
+            Message(
+                "These are not the rows that the model was trained on: their sha256 differs from the one in its card."
+            )
         )
     program = program_in(model.module)
     return notes if program is None else [*notes, *program.training_notes]
