@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from common import METRICS, SENSITIVE, best_of, resampled, write
 from fairlearn import metrics as fairlearn
 from fairlearn.metrics import MetricFrame
@@ -48,7 +47,6 @@ def counted(frame: pd.DataFrame) -> Counts:
         data=Data(frame=frame, path=None, sha256=None),
         labels=frame["label"].to_numpy(),
         sensitive=SENSITIVE,
-        device=torch.device("cpu"),
         row_count_read=len(frame),
     )
     names, codes = subject.group_codes(SENSITIVE)

@@ -16,7 +16,6 @@ import auditkit
 from auditkit.auditors.data_quality.auditor import DataChecks
 from auditkit.auditors.fairness.auditor import Fairness
 from auditkit.auditors.performance.auditor import Performance
-from auditkit.auditors.privacy import canary_audit
 from auditkit.auditors.privacy.auditor import Privacy
 from auditkit.auditors.weak_spots.auditor import WeakSpots
 from auditkit.cli import call
@@ -24,6 +23,7 @@ from auditkit.demo.census import write_census
 from auditkit.errors import InputError
 from auditkit.evidence.report import Outcome, Report, read_report
 from auditkit.models.formats.opening import open_model
+from auditkit.training.dp import dp_sgd
 from auditkit.training.dp.accounting import Ledger
 from auditkit.training.dp.dp_sgd import fit_private
 
@@ -262,7 +262,7 @@ def test_a_claim_about_a_regression_is_tested_from_the_last_weights(
         return ledger
 
     if learned_by_heart:
-        monkeypatch.setattr(canary_audit, "fit_private", by_heart)
+        monkeypatch.setattr(dp_sgd, "fit_private", by_heart)
     report = auditkit.audit(
         hours.model, hours.test, training_data=hours.train, auditors=[Privacy(epsilon=(0.5,), canaries=75)]
     )

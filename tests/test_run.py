@@ -100,7 +100,8 @@ def test_a_number_names_its_definition_and_the_software_that_computed_it() -> No
     assert parity is not None
     assert fisher is not None
     assert (parity.definition, parity.computed_by) == ("Fairlearn demographic_parity_difference", "auditkit")
-    assert fisher.computed_by == "SciPy"
+    assert fisher.definition.startswith("Fisher's exact test, two-sided, against ")
+    assert fisher.computed_by == "auditkit"
     assert all(one.computed_by for outcome in report.outcomes for one in outcome.measurements)
 
 

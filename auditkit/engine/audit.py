@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import EntryPoint, packages_distributions, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
 from auditkit.config import AuditConfig, settings_of
 from auditkit.engine.auditor import Auditor, installed
@@ -34,8 +33,12 @@ from auditkit.evidence.rederive import check_outcome
 from auditkit.evidence.report import Outcome, Report
 from auditkit.evidence.waivers import read_waivers
 from auditkit.models.cache import Cache
-from auditkit.models.model import Model
 from auditkit.progress import AuditProgress
+
+if TYPE_CHECKING:
+    import torch
+
+    from auditkit.models.model import Model
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
 from auditkit.config import AuditConfig, configured, with_settings
 from auditkit.errors import InputError
 from auditkit.evidence.policy import Policy, default_policy, read_policy
-from auditkit.models.model import Model
 from auditkit.schema.schema import Schema, read_schema
+
+if TYPE_CHECKING:
+    import torch
+
+    from auditkit.models.model import Model
 
 IN_MEMORY = Path("in memory")
 """What the record states as the schema's file where the schema was an object of Python."""
@@ -51,7 +55,7 @@ def read_inputs(model: Any, data: Any, config: AuditConfig | None, options: Mapp
     settings = given.pop("settings", None)
     files = {name: value for name, value in objects.items() if isinstance(value, str | Path)}
     config = configured(config, given | files)
-    if isinstance(objects["schema"], Schema) or isinstance(model, torch.nn.Module):
+    if isinstance(objects["schema"], Schema) or _is_module(model):
         config = configured(config, {"schema": IN_MEMORY})
     if settings:
         config = with_settings(config, settings)
@@ -73,6 +77,12 @@ def read_inputs(model: Any, data: Any, config: AuditConfig | None, options: Mapp
         schema=schema,
         policy=policy,
     )
+
+
+def _is_module(model: object) -> bool:
+    """Return whether this is a module of torch: where there is one, torch has been imported."""
+    loaded = sys.modules.get("torch")
+    return loaded is not None and isinstance(model, loaded.nn.Module)
 
 
 def _object_or(given: Any, path: Path | None) -> Any:

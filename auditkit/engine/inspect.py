@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from opacus.validators import ModuleValidator
 from pydantic import Field
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from auditkit.config import AuditConfig, configured
 from auditkit.data.dataset import Data, naming, read_data
@@ -224,6 +222,8 @@ def _operations(network: nn.Module, schema: Schema) -> int | None:
         dtype = torch.int64
     elif feature.shape is not None:
         shape = (1, *feature.shape)
+    from torch.utils.flop_counter import FlopCounterMode
+
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network(torch.zeros(shape, dtype=dtype, device="meta"))
@@ -273,6 +273,8 @@ def _request(match: Match, schema: Schema | None, data: Data | None, config: Aud
 
 
 def _unsupported(network: nn.Module) -> Iterator[str]:
+    from opacus.validators import ModuleValidator
+
     for error in ModuleValidator.validate(network.train(), strict=False):
         yield "Opacus cannot train it: " + str(error).strip().partition(". ")[0]
         return

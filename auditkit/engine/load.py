@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +18,13 @@ from auditkit.engine.subject import Subject
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.messages import Message
 from auditkit.models.cache import NO_CACHE, Cache
-from auditkit.models.model import Model
 from auditkit.models.predict import LARGE_ROW_COUNT, ROWS_AT_ONCE, choose_device, code_type
 from auditkit.models.recorded import Decisions
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels, Schema, has_label
+
+if TYPE_CHECKING:
+    from auditkit.models.model import Model
 
 MAXIMUM_GROUPS = 100
 """As many groups of a sensitive column as can be compared with each other."""
@@ -65,7 +67,7 @@ def load_subject(
     schema = schema or (model.schema if model is not None else None)
     if schema is None or (model is None) == (decisions is None):
         raise InputError("an audit needs either a model or a schema and a record of decisions.")
-    chosen_device = choose_device(config.run.device)
+    device_name = "cpu" if model is None else choose_device(config.run.device).type
     chosen = tuple(dict.fromkeys(schema.sensitive if sensitive is None else sensitive))
     columns = [str(column) for column in data.frame.columns]
     for name in chosen:
@@ -128,7 +130,7 @@ def load_subject(
         bins=edges,
         training=training_rows,
         seed=seed,
-        device=chosen_device,
+        device_name=device_name,
         conf_level=conf_level,
         min_group=min_group,
         top_k=top_k,

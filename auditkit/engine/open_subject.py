@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,11 +17,13 @@ from auditkit.engine.load import load_subject
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.models.cache import Cache
-from auditkit.models.model import Model
 from auditkit.models.open import model_for
 from auditkit.models.recorded import Decisions, decision_schema
 from auditkit.progress import AuditProgress
 from auditkit.schema.schema import Schema, target_names
+
+if TYPE_CHECKING:
+    from auditkit.models.model import Model
 
 
 @dataclasses.dataclass

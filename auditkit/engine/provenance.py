@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import pandas as pd
-import torch
 
 from auditkit.engine.subject import Subject
 from auditkit.evidence.messages import Message
@@ -75,17 +74,28 @@ def _rows_sha256(subject: Subject) -> str:
 def environment(subject: Subject) -> Environment:
     """Return what is recorded of the machine, the packages and the commit."""
     commit, dirty = _git()
+    device, threads = _device(subject)
     return Environment(
         auditkit=version("auditkit"),
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         packages=dict(_versions()),
-        device=torch.cuda.get_device_name(subject.device) if subject.device.type == "cuda" else "cpu",
-        threads=torch.get_num_threads(),
+        device=device,
+        threads=threads,
         seed=subject.seed,
         git_commit=commit,
         git_dirty=dirty,
     )
+
+
+def _device(subject: Subject) -> tuple[str, int]:
+    """Return the name of the device that computed, and the threads: recorded decisions are counted by one."""
+    if subject.opened is None:
+        return "cpu", 1
+    import torch
+
+    on_gpu = subject.device_name == "cuda"
+    return torch.cuda.get_device_name(subject.device) if on_gpu else "cpu", torch.get_num_threads()
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from auditkit.engine.subject import A_MODEL, NO_MODEL, Subject
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable
-from auditkit.models.model import Model
 from auditkit.schema.schema import Schema
+
+if TYPE_CHECKING:
+    from auditkit.models.model import Model
 
 Requirement = Literal[
     "labels", "scores", "sensitive", "training", "model", "gradients", "layers", "refitting", "generation"

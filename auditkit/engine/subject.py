@@ -7,11 +7,10 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from auditkit.data.bins import Edges, binned
@@ -19,7 +18,6 @@ from auditkit.data.dataset import Data, factorize, naming
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 from auditkit.models.cache import NO_CACHE, Cache, agree, checked_rows, prediction_key
-from auditkit.models.model import Model
 from auditkit.models.predict import (
     LARGE_ROW_COUNT,
     Predictions,
@@ -30,6 +28,11 @@ from auditkit.models.predict import (
 from auditkit.models.recorded import Decisions
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels, Schema
+
+if TYPE_CHECKING:
+    import torch
+
+    from auditkit.models.model import Model
 
 MISSING_GROUP = "(missing)"
 """What a missing value of a sensitive column is called: a group of its own."""
@@ -64,7 +67,7 @@ class Subject:
     bins: Mapping[str, Edges] = field(default_factory=dict)
     training: Data | None = None
     seed: int = 0
-    device: torch.device
+    device_name: str = "cpu"
     conf_level: float = 0.95
     min_group: int = 10
     top_k: int | None = None
@@ -74,6 +77,13 @@ class Subject:
     selection: Mapping[str, Any] = field(default_factory=dict)
     cache: Cache = NO_CACHE
     progress: Progress = silent
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the model runs on."""
+        import torch
+
+        return torch.device(self.device_name)
 
     @property
     def model(self) -> Model:
@@ -167,7 +177,7 @@ class Subject:
             model_sha256=model.sha256,
             data_sha256=self.data.sha256,
             selection={**self.selection, "schema": self.schema.model_dump(mode="json")},
-            device=self.device.type,
+            device=self.device_name,
         )
 
     @functools.cached_property

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from auditkit.budgets import Budget
@@ -146,6 +145,8 @@ def _make_room(folder: Path, byte_count: int) -> None:
 
 def prediction_key(*, model_sha256: str, data_sha256: str, selection: dict[str, Any], device: str) -> str:
     """Return the name of predictions: a hash of the model, the data, the choice of rows, the code and the device."""
+    import torch
+
     parts = {
         "model": model_sha256,
         "data": data_sha256,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
-from torch import nn
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from auditkit.models.model import Model
     from auditkit.models.reinitialise import DrawingRules
 

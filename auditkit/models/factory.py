@@ -8,12 +8,12 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from auditkit.errors import InputError, ModelFileError
-from auditkit.models.architectures import build
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def is_code(architecture: str) -> bool:
@@ -30,6 +30,10 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     Raises:
         ModelFileError: no such architecture, module or factory, it fails, or returns no nn.Module.
     """
+    from torch import nn
+
+    from auditkit.models.architectures import build
+
     if not is_code(architecture):
         return build(architecture, arguments)
     module_name, _, path = architecture.partition(":")

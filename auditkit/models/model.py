@@ -18,10 +18,10 @@ from auditkit.models.base import ModelInfo
 from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable
 from auditkit.models.factory import is_code
 from auditkit.models.formats.weights import check_finite
+from auditkit.models.outputs import FirstOutput
 from auditkit.models.predict import Predictions, choose_device, predict
 from auditkit.models.refit import FromCard, FromCopy
 from auditkit.models.reinitialise import DrawingRules
-from auditkit.schema.outputs import FirstOutput
 from auditkit.schema.schema import Schema
 
 C = TypeVar("C", bound=Capability)

@@ -5,21 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import nn
 
 from auditkit.config import ModelConfig
 from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, closest
 from auditkit.evidence.messages import Message
 from auditkit.models.factory import is_code
-from auditkit.models.formats.native import save_model
-from auditkit.models.formats.opening import open_model
-from auditkit.models.model import Card, Model, model_from_module
 from auditkit.schema.infer import numeric_schema, target_classes
-from auditkit.schema.outputs import PROBED_ROWS, check_task, declare, recognise
+from auditkit.schema.outputs import check_task, declare
 from auditkit.schema.schema import Schema, target_names
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from auditkit.models.model import Model
 
 
 def model_for(
@@ -39,6 +41,10 @@ def model_for(
     Raises:
         InputError: the file cannot be opened, or what is said about it contradicts itself or the data.
     """
+    from auditkit.models.formats.opening import open_model
+    from auditkit.models.model import Model, model_from_module
+    from auditkit.models.outputs import PROBED_ROWS, recognise
+
     for option in ("architecture", "trust_model", "trust_pickle"):
         if getattr(config, option) is not None and not isinstance(model, str | Path):
             raise InputError(f"{option} is for model files, and the model is an object in memory; leave it out.")
@@ -123,6 +129,10 @@ def pack_model(path: str | Path, out: str | Path, *, config: ModelConfig, schema
     Raises:
         InputError: the file cannot be opened or packed, or there is no schema of its inputs.
     """
+    from auditkit.models.formats.native import save_model
+    from auditkit.models.formats.opening import open_model
+    from auditkit.models.model import Card
+
     if Path(out).suffix not in (".pt", ".safetensors"):
         raise InputError(f"out must end in .pt or .safetensors, got {out}; pass --out model.pt.")
     opened = open_model(

@@ -1,22 +1,27 @@
-"""The forward pass: batched, on the chosen device, made once and shared by every auditor."""
+"""The forward pass: batched, on the chosen device, made once and shared by every auditor.
+
+torch is imported by the functions that need it: recorded decisions are Predictions too, and need no torch.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import special
-from torch import nn
 
 from auditkit.errors import InputError, ModelFileError, NotRun
 from auditkit.evidence.messages import Message
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels, Schema
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 ROWS_AT_ONCE = 2**16
 """How many rows are encoded at a time."""
@@ -78,6 +83,8 @@ def choose_device(device: str) -> torch.device:
     Raises:
         InputError: CUDA is asked for and absent, or the word is another.
     """
+    import torch
+
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"device must be auto, cpu or cuda, got {device!r}.")
     present = torch.cuda.is_available()
@@ -129,6 +136,8 @@ def predict_rows(
         ModelFileError: the module does not take the inputs, gives another number of rows or classes, NaN or
             infinite outputs (their rows are counted), or probabilities that are none.
     """
+    import torch
+
     modes = {part: part.training for part in module.modules()}
     home = next((tensor.device for tensor in module.state_dict().values()), torch.device("cpu"))
     notes: list[str] = []
@@ -240,6 +249,8 @@ def code_type(row_count: int) -> type[np.int64]:
 
 
 def _forward(module: nn.Module, batch: NDArray[Any], device: torch.device) -> NDArray[np.float64]:
+    import torch
+
     with torch.inference_mode():
         outputs = module(torch.from_numpy(np.ascontiguousarray(batch)).to(device))
         if not isinstance(outputs, torch.Tensor):
@@ -285,6 +296,8 @@ def _probabilities(outputs: NDArray[np.float64], schema: Schema) -> NDArray[np.f
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
+    import torch
+
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return any(words in str(error) for words in ("can't allocate memory", "not enough memory", "out of memory"))

@@ -20,8 +20,8 @@ from auditkit.errors import InputError, ModelFileError, NotRun
 from auditkit.models.batch import Batch, PackedInputs, as_batch, call, layout_of, to_device
 from auditkit.models.capabilities import Refittable, SelfFitting
 from auditkit.models.columns import RawColumns, describe
+from auditkit.models.outputs import first_tensor
 from auditkit.models.refit import reset_weights, seeded
-from auditkit.schema.outputs import first_tensor
 
 Preprocess = Callable[[pd.DataFrame], Batch]
 

@@ -14,9 +14,9 @@ from auditkit.errors import NotRun
 from auditkit.models.capabilities import Refittable
 from auditkit.models.factory import build_network
 from auditkit.models.formats.exported import ExportedNetwork, program_in
+from auditkit.models.outputs import FirstOutput
 from auditkit.models.program_layers import restore_layers
 from auditkit.models.reinitialise import DrawingRules, draw_weights, drawing_rules
-from auditkit.schema.outputs import FirstOutput
 
 if TYPE_CHECKING:
     from auditkit.models.model import Model

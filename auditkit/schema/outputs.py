@@ -1,48 +1,15 @@
-"""What a network's outputs mean: declared by the user, or recognised from a first pass over a few rows."""
+"""What the outputs of a model mean, as the user declares it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, get_args
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from pydantic import ValidationError
-from torch import nn
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import first_problem
-from auditkit.evidence.messages import Message
 from auditkit.schema.schema import Schema, Task, task_of
-
-PROBED_ROWS = 1024
-
-
-class FirstOutput(nn.Module):
-    """A network that returns several things, such as outputs and a hidden state, seen through the first tensor."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the outputs, (rows, ...)."""
-        outputs: torch.Tensor = first_tensor(self.network(inputs))
-        return outputs
-
-
-def first_tensor(outputs: Any) -> Any:
-    """Return the tensor that a network's several outputs begin with: `logits` where one is so called, else the first.
-
-    >>> first_tensor((torch.tensor([1.0]), None))
-    tensor([1.])
-    """
-    if isinstance(outputs, Mapping):
-        outputs = [outputs["logits"]] if "logits" in outputs else list(outputs.values())
-    while isinstance(outputs, tuple | list) and outputs:
-        outputs = outputs[0]
-    return outputs
 
 
 def declare(
@@ -104,81 +71,3 @@ def check_task(task: str | None) -> None:
     """Raise InputError unless it is one of the tasks, or None."""
     if task is not None and task not in get_args(Task):
         raise InputError(f"task must be binary, multiclass, multilabel or regression, got {task!r}.")
-
-
-def recognise(
-    module: nn.Module, inputs: NDArray[Any], *, declared: str | None, several_labels: bool = False
-) -> tuple[nn.Module, str, list[str]]:
-    """Return the module as one that returns one tensor, what its outputs are, and what a reader must know of that.
-
-    The rows are passed through it twice, in eval mode. Outputs that are not declared are probabilities if
-    all lie from 0 to 1 and, of several classes, sum to 1 in each row; else logits. A module that cannot be run is
-    returned as it is: predicting will say why.
-    """
-    rows = torch.from_numpy(np.ascontiguousarray(inputs))
-    notes: list[str] = []
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        with torch.inference_mode():
-            outputs = module(rows)
-            if not isinstance(outputs, torch.Tensor) and isinstance(first_tensor(outputs), torch.Tensor):
-                notes.append(
-                    Message(
-                        "The model returns a {name}; its first tensor is taken for the outputs.",
-                        name=type(outputs).__name__,
-                    )
-                )
-                module, outputs = FirstOutput(module).eval(), first_tensor(outputs)
-            again = module(rows)
-    except Exception:  # noqa: BLE001  # whatever a model raises, the prediction of the rows raises and explains it again
-        return module, declared or "logits", []
-    finally:
-        for part, training in modes.items():
-            part.training = training
-    if not isinstance(outputs, torch.Tensor) or outputs.ndim > 2 or not outputs.numel():
-        return module, declared or "logits", notes
-    values = outputs.reshape(len(outputs), -1).double()
-    difference = float((again.reshape(values.shape).double() - values).abs().max())
-    if difference > 1e-4 * max(1.0, float(values.abs().max())):
-        notes.append(
-            Message(
-                "Two passes over the same {rows_count:,} rows gave outputs that differ by up to "
-                "{difference:.3g}: the model keeps state or draws at random, so that every number here holds "
-                "for one pass only.",
-                rows_count=len(rows),
-                difference=difference,
-            )
-        )
-    if declared == "value":
-        return module, declared, notes
-    alike = bool(((values >= 0) & (values <= 1)).all())
-    sums = values.shape[1] > 1 and not several_labels
-    if sums:
-        alike = alike and bool(((values.sum(dim=1) - 1).abs() < 1e-3).all())
-    if declared is None:
-        what = Message("from 0 to 1 and sum to 1 in each row") if sums else Message("from 0 to 1")
-        word = "probabilities" if alike else "logits"
-        notes.append(
-            Message(
-                "The outputs were recognised as {kind}: over {rows:,} rows spread over the data they lie {range}. "
-                "Declare them with --output.",
-                kind=word,
-                rows=len(rows),
-                range=what,
-            )
-            if alike
-            else Message(
-                "The outputs were recognised as {kind}: over {rows:,} rows spread over the data they do not all lie "
-                "{range}. Declare them with --output.",
-                kind=word,
-                rows=len(rows),
-                range=what,
-            )
-        )
-        return module, word, notes
-    if declared == "logits" and alike and len(rows) > 1:
-        notes.append(
-            Message("The outputs are declared logits, but look like probabilities: check --output, or the schema.")
-        )
-    return module, declared, notes

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from auditkit.evidence.messages import Message
 
@@ -33,6 +32,8 @@ def numeric_drift(first: NDArray[np.float64], second: NDArray[np.float64]) -> Dr
     >>> numeric_drift(np.array([1.0, 2.0, 3.0, 4.0]), np.array([3.0, 4.0, 5.0, 6.0])).distance
     0.5
     """
+    from scipy import stats
+
     lowest, other = (np.where(np.isnan(part), -np.inf, part) for part in (first, second))
     found = stats.ks_2samp(lowest, other, method="asymp")
     return Drift(float(found.statistic), float(found.pvalue), Message("Kolmogorov-Smirnov"), (len(first), len(second)))
@@ -46,6 +47,8 @@ def categorical_drift(first: NDArray[np.int64], second: NDArray[np.int64]) -> Dr
     >>> categorical_drift(np.array([50, 50]), np.array([80, 20])).distance
     0.3
     """
+    from scipy import stats
+
     table = np.stack([first, second]).astype(np.float64)
     table = table[:, table.sum(axis=0) > 0]
     rows = table.sum(axis=1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
 
 from auditkit.progress import Progress, part_of, silent
 from auditkit.stats.ranking import RocAuc, macro_roc_auc, roc_auc
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 FITTED_ROWS, JUDGED_ROWS = 20_000, 20_000
 """How many rows at most the model learns from, and is judged on."""
@@ -122,6 +124,8 @@ def boosted_forest(ordered: Sequence[bool], *, seed: int, balanced: bool = False
 
     Classes weigh as often as they occur, or, `balanced`, all alike.
     """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     return HistGradientBoostingClassifier(
         max_iter=60,
         max_leaf_nodes=15,

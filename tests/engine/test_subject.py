@@ -100,7 +100,6 @@ def test_any_number_of_groups_is_named_as_a_loop_would(sizes, seed):
         opened=None,
         data=data_from_frame(frame),
         labels=np.zeros(300, dtype=np.int64),
-        device=torch.device("cpu"),
         row_count_read=300,
     )
     names, codes = subject.group_codes(tuple(drawn))

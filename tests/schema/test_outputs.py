@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from auditkit.errors import InputError
+from auditkit.models.outputs import FirstOutput, recognise
 from auditkit.models.predict import predict
 from auditkit.schema.infer import numeric_schema
-from auditkit.schema.outputs import FirstOutput, declare, recognise
+from auditkit.schema.outputs import declare
 
 ROWS = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 SCHEMA = numeric_schema(["a", "b", "c"], target="y", classes=["no", "yes"])

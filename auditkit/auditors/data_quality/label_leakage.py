@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from auditkit.stats.estimates import Estimate
-from auditkit.stats.ranking import RocAuc, macro_roc_auc, roc_auc
+from auditkit.stats.ranking import RocAuc, average_ranks, macro_roc_auc, roc_auc
 from auditkit.tasks.regression import NUMBERS
 
 BIN_COUNT = 64
@@ -76,7 +75,7 @@ def single_column_r2(
     the overall mean added. Ranks, so that a copy of the label on another scale, or with a long tail, is found as well:
     0 is chance, 1 gives the label away. Undefined where all labels are alike.
     """
-    ranks = stats.rankdata(labels) / len(labels)
+    ranks = average_ranks(labels) / len(labels)
     half = np.random.default_rng(seed).permutation(len(labels)) % 2
     predicted = np.empty(len(labels))
     size = int(codes.max()) + 1 if len(codes) else 0

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from auditkit.auditors.explainability import checks
-from auditkit.auditors.explainability.gradients import has_gradient
-from auditkit.auditors.explainability.images import explain_images
 from auditkit.auditors.explainability.methods import check_kind, check_name, choose_method
-from auditkit.auditors.explainability.tables import explain_columns
-from auditkit.auditors.explainability.target_function import Decided, Explained
-from auditkit.auditors.explainability.texts import explain_texts
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.measurement import Evidence
+
+if TYPE_CHECKING:
+    import torch
 
 IMAGE_ROWS = 400
 """At most so many images are explained: each costs some hundred times what a row of a table does."""
@@ -93,6 +89,9 @@ class Explainability:
 
     def audit(self, subject: Subject) -> Evidence:
         """Attribute the decision of a seeded sample of rows to the columns, and check whether to believe it."""
+        from auditkit.auditors.explainability.images import explain_images
+        from auditkit.auditors.explainability.texts import explain_texts
+
         kind = subject.schema.kind
         rows = sample_rows(subject, min(self.rows, IMAGE_ROWS) if kind == "image" else self.rows)
         module = subject.model.module
@@ -108,6 +107,11 @@ class Explainability:
             module.train(training)
 
     def _explain(self, subject: Subject, module: torch.nn.Module, rows: NDArray[np.int64]) -> Evidence:
+        from auditkit.auditors.explainability import checks
+        from auditkit.auditors.explainability.gradients import has_gradient
+        from auditkit.auditors.explainability.tables import explain_columns
+        from auditkit.auditors.explainability.target_function import Decided, Explained
+
         source = subject.inputs if subject.training_inputs is None else subject.training_inputs
         others = np.random.default_rng(subject.seed).choice(len(source), size=min(OTHERS, len(source)), replace=False)
 

@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from auditkit.auditors.explainability.target_function import Explained, Floats
 
@@ -61,6 +60,8 @@ def rank_correlation(first: Floats, second: Floats) -> Floats:
     >>> rank_correlation(np.array([[1.0, 2.0, 3.0]]), np.array([[-10.0, 20.0, 30.0]])).round(6)
     array([1.])
     """
+    from scipy.stats import rankdata
+
     ranks = [rankdata(np.abs(part), axis=1) for part in (first, second)]
     centred = [rank - rank.mean(axis=1, keepdims=True) for rank in ranks]
     spread = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))

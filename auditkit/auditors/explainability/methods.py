@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Literal
 
 from auditkit.auditors.explainability.shapley import MOST_COLUMNS
 from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.measurement import Measurement
-from auditkit.models.formats.exported import ExportedNetwork
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Kind = Literal["table", "image", "text"]
 Reads = Literal["outputs", "gradients", "layers"]
@@ -22,16 +21,16 @@ Reads = Literal["outputs", "gradients", "layers"]
 class Method:
     """One method: its name in words, the kinds of input it is for, what it reads of a model, and its reference.
 
-    `layer` is the kind of layer that it cannot do without; `by_captum` the kinds of input for which Captum computes it,
-    of others auditkit does. The attributions of a `complete` method sum to the change
-    of what is explained; a method that is no `explanation` is shown, and stamped so.
+    `layer` is the layer of torch.nn that it cannot do without; `by_captum` are the kinds of input for which Captum
+    computes it, of others auditkit does. The attributions of a `complete` method sum to the change of what is
+    explained; a method that is no `explanation` is shown, and stamped so.
     """
 
     title: str
     kinds: tuple[Kind, ...]
     reads: Reads
     reference: str
-    layer: type[nn.Module] | None = None
+    layer: str | None = None
     complete: bool = False
     by_captum: tuple[Kind, ...] = ()
     explanation: bool = True
@@ -51,7 +50,7 @@ METHODS: dict[str, Method] = {
         ("text",),
         "layers",
         "Sundararajan et al. 2017, arXiv:1703.01365",
-        layer=nn.Embedding,
+        layer="Embedding",
         complete=True,
         by_captum=("text",),
     ),
@@ -79,7 +78,7 @@ METHODS: dict[str, Method] = {
         ("image",),
         "layers",
         "Selvaraju et al. 2017, arXiv:1610.02391",
-        layer=nn.Conv2d,
+        layer="Conv2d",
         by_captum=("image",),
     ),
     "attention": Method(
@@ -128,6 +127,10 @@ def check_kind(name: str, kind: Kind) -> None:
 
 def is_program(module: nn.Module) -> bool:
     """Return whether a module, or a part of it, is a compiled graph, whose layers cannot be hooked."""
+    import torch
+
+    from auditkit.models.formats.exported import ExportedNetwork
+
     return any(
         isinstance(part, torch.jit.ScriptModule | torch.fx.GraphModule | ExportedNetwork) for part in module.modules()
     )
@@ -140,11 +143,13 @@ def refusal(name: str, *, module: nn.Module, has_gradient: bool = True, column_c
     nonlinearity that is called as a function, it quietly returns something else. A compiled graph is refused here; the
     other case shows only in the sum of the attributions, which `methods_table.deep_lift` checks.
     """
+    from torch import nn
+
     method = METHODS[name]
     if method.reads == "layers" and is_program(module):
         return f"{method.title} hooks layers, and on a compiled program it would be silently wrong"
-    if method.layer is not None and not any(isinstance(part, method.layer) for part in module.modules()):
-        return f"{method.title} reads a torch.nn.{method.layer.__name__} layer, and the model has none"
+    if method.layer is not None and not any(isinstance(part, getattr(nn, method.layer)) for part in module.modules()):
+        return f"{method.title} reads a torch.nn.{method.layer} layer, and the model has none"
     if method.reads != "outputs" and not has_gradient:
         return f"{method.title} needs gradients, and the model's output has no gradient with respect to its inputs"
     if name == "shapley" and column_count > MOST_COLUMNS:

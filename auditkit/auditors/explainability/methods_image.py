@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam, Saliency
 from numpy.typing import NDArray
 from torch import nn
 
@@ -85,6 +84,8 @@ def _passes(parts: Parts, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tens
 def _gradients(
     decision: nn.Module, rows: torch.Tensor, predicted: torch.Tensor, origin: torch.Tensor, steps: int
 ) -> Any:
+    from captum.attr import IntegratedGradients
+
     return IntegratedGradients(decision).attribute(
         rows,
         baselines=origin[None].expand_as(rows),
@@ -97,12 +98,16 @@ def _gradients(
 def _saliency(
     decision: nn.Module, rows: torch.Tensor, predicted: torch.Tensor, origin: torch.Tensor, steps: int
 ) -> Any:
+    from captum.attr import Saliency
+
     return Saliency(decision).attribute(rows.requires_grad_(), additional_forward_args=(predicted,))
 
 
 def _grad_cam(
     decision: nn.Module, rows: torch.Tensor, predicted: torch.Tensor, origin: torch.Tensor, steps: int
 ) -> Any:
+    from captum.attr import LayerAttribution, LayerGradCam
+
     layers = list(decision.modules())
     last = max(place for place, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
     after = layers[last + 1] if last + 1 < len(layers) else None

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from captum.attr import DeepLift
 
 from auditkit.auditors.explainability.gradients import (
     BASELINES,
@@ -144,6 +143,8 @@ def deep_lift(explained: Explained) -> Floats:
     Raises:
         NotRun: the sums are off, or the decision is no module whose layers could be hooked.
     """
+    from captum.attr import DeepLift
+
     if not isinstance(explained.decision, torch.nn.Module):
         raise NotRun("DeepLift is refused: it needs a torch.nn.Module, whose layers it hooks")
     origin = torch.from_numpy(explained.baseline).to(explained.device)[None]

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from captum.attr import LayerIntegratedGradients
 from numpy.typing import NDArray
 from torch import nn
 
@@ -37,6 +36,8 @@ def attribute_words(method: str, parts: Parts, *, steps: int = 1, progress: Prog
         return occlusion(parts)
     if method == "attention":
         return _attention(parts)
+    from captum.attr import LayerIntegratedGradients
+
     attribution = LayerIntegratedGradients(parts.decision, embedding_of(parts.decision))
     ids = parts.inputs
     baselines = without_words(ids, np.ones(ids.shape, dtype=bool))

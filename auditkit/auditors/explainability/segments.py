@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import nn
 
 from auditkit.auditors.explainability.target_function import Decided, Floats
+from auditkit.stats.ranking import average_ranks
 
 CELLS_AT_ONCE = 2**20
 """Rows times steps times cells of one pass: the activations of a convolution take some hundred times as many bytes."""
@@ -148,7 +148,7 @@ def rank_correlations(first: Floats, second: Floats, counts: NDArray[np.int64]) 
     found = np.full(len(first), np.nan)
     for row, count in enumerate(counts):
         if count >= 3:
-            one, other = (rankdata(part[row, :count]) for part in (first, second))
+            one, other = (average_ranks(part[row, :count]) for part in (first, second))
             if np.ptp(one) > 0 and np.ptp(other) > 0:
                 found[row] = np.corrcoef(one, other)[0, 1]
     return found

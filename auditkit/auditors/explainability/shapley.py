@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.auditors.explainability.target_function import Explained, Floats
 from auditkit.errors import InputError
+
+if TYPE_CHECKING:
+    from auditkit.auditors.explainability.target_function import Explained, Floats
 
 MOST_COLUMNS = 14
 """The most columns whose 2^14 coalitions are all evaluated."""

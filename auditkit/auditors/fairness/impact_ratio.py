@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from auditkit.auditors.fairness.local_law_144 import ImpactTable, impact_table
 from auditkit.evidence.measurement import Column, Interval, Measurement, Slice, Table
 from auditkit.stats.counts import Counts, group_name, suppressed
+from auditkit.stats.hypergeometric import fisher_exact
 from auditkit.stats.intervals import newcombe, ratio_to_highest_interval
 from auditkit.stats.rates import point, rate, rate_measurement, successes_and_trials, too_small
 
@@ -112,11 +112,13 @@ def fisher_measurement(
         against = keys.index(reference) if reference is not None else int(np.argmax(successes / trials))
         for position, key in enumerate(keys):
             if position != against:
-                two = [[successes[place], trials[place] - successes[place]] for place in (position, against)]
-                p = float(stats.fisher_exact(np.array(two)).pvalue)
+                own, other = (
+                    (int(successes[place]), int(trials[place] - successes[place])) for place in (position, against)
+                )
+                p = fisher_exact(own, other)
                 count = int(trials[position] + trials[against])
-                slices.append(Slice(name=group_name(key), value=min(p, 1.0), count=count))
-        definition = f"scipy.stats.fisher_exact, two-sided, against {group_name(keys[against])}; not adjusted"
+                slices.append(Slice(name=group_name(key), value=p, count=count))
+        definition = f"Fisher's exact test, two-sided, against {group_name(keys[against])}; not adjusted"
     return Measurement(
         id=f"{prefix}.fisher_exact_p",
         by=counts.columns,
@@ -124,8 +126,7 @@ def fisher_measurement(
         better="neither",
         count=int(trials.sum()),
         slices=tuple(slices),
-        definition=definition if reason is None else "scipy.stats.fisher_exact",
-        computed_by="SciPy",
+        definition=definition if reason is None else "Fisher's exact test",
         reason=reason,
     )
 

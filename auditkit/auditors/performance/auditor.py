@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
@@ -16,6 +15,7 @@ from auditkit.stats import scores
 from auditkit.stats.counts import crossings, suppression_note
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.quality import QUALITIES, quality_measurement
+from auditkit.stats.ranking import average_ranks
 from auditkit.tasks.multilabel import WHOLE_ROWS
 from auditkit.tasks.multilabel_audit import performance_of_labels
 from auditkit.tasks.regression import NUMBERS
@@ -102,7 +102,7 @@ def _possible(subject: Subject) -> tuple[list[str], NDArray[np.float64], list[st
         return list(QUALITIES), predictions.class_probabilities, []
     if predictions.ranking is not None:
         # Ranks order the rows as the scores do, and lie between 0 and 1.
-        ranks = stats.rankdata(predictions.ranking) / len(predictions.ranking)
+        ranks = average_ranks(predictions.ranking) / len(predictions.ranking)
         note = "The scores are no probabilities: log loss, Brier score and calibration are left out."
         named = [name for name, quality in QUALITIES.items() if quality.of != "probabilities"]
         return named, np.column_stack([1 - ranks, ranks]), [note]

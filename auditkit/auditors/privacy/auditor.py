@@ -22,13 +22,10 @@ from auditkit.auditors.privacy.comparison_regression import MEASURED, exhibits_o
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence, Facts
-from auditkit.models.formats.exported import program_in
 from auditkit.models.predict import predict
 from auditkit.progress import part_of
 from auditkit.training.dp.accounting import Ledger, require_epsilon, require_tuning_runs
-from auditkit.training.dp.clipping import Clipping, require_clipping
-from auditkit.training.dp.dp_sgd import disclosed, fit_private
-from auditkit.training.fit import has_loss
+from auditkit.training.dp.settings import Clipping, require_clipping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +78,9 @@ class Privacy:
 
     def audit(self, subject: Subject) -> Evidence:
         """Retrain at each epsilon, predict the audited rows, and set the results side by side."""
+        from auditkit.training.dp.dp_sgd import disclosed, fit_private
+        from auditkit.training.fit import has_loss
+
         inputs, labels = subject.training_inputs, subject.training_labels
         if inputs is None or labels is None:
             raise NotRun("no training data", remedy="--train-dataset FILE")
@@ -160,6 +160,8 @@ def _own_ledger(subject: Subject) -> list[Facts]:
 
 
 def _notes(subject: Subject, training_row_count: int, seeds: int, *, tested: bool, several: bool) -> list[str]:
+    from auditkit.models.formats.exported import program_in
+
     luck = f"with seed {subject.seed}: the intervals cover the audited rows, not the luck of the training run."
     if seeds > 1:
         luck = (

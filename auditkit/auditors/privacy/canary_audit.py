@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from auditkit.models.predict import Predictions, predict
 from auditkit.progress import Progress, part_of
 from auditkit.schema.schema import Labels
 from auditkit.training.dp.accounting import Ledger, composed_epsilon
-from auditkit.training.dp.dp_sgd import fit_private
-from auditkit.training.fit import Output
+
+if TYPE_CHECKING:
+    from auditkit.training.fit import Output
 
 AUDITED, EXCESS = "privacy.audited_epsilon", "privacy.audited_epsilon_excess"
 BLACK_BOX = "privacy.black_box_audited_epsilon"
@@ -57,6 +58,8 @@ def attack_claim(
     alone asks how much nearer to the wrong label they are than the audited model. This bound and the others of
     `bound_count` hold together at the level.
     """
+    from auditkit.training.dp.dp_sgd import fit_private
+
     level = 1 - (1 - subject.conf_level) / bound_count
     found: list[OneRun] = []
 

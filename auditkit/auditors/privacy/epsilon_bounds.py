@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from auditkit.errors import InputError
 from auditkit.stats.intervals import clopper_pearson
@@ -130,6 +130,8 @@ def guesses_p_value(canary_count: int, guess_count: int, correct_count: int, eps
 
     With delta 0, that of randomised response: binomial, each guess right with probability e^eps / (1 + e^eps).
     """
+    from scipy import stats
+
     right = special.expit(epsilon)
     at_least = float(stats.binom.sf(correct_count - 1, guess_count, right))
     below = np.cumsum(stats.binom.pmf(correct_count - np.arange(1, correct_count + 1), guess_count, right))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from auditkit.auditors.privacy.attribute_inference import (
     answers_of,
     attribute_inference,
 )
+from auditkit.auditors.privacy.halves import require_pairs
 from auditkit.auditors.privacy.membership_report import (
     AUC,
     EXPOSED,
@@ -30,16 +31,18 @@ from auditkit.auditors.privacy.membership_report import (
     split_control,
 )
 from auditkit.auditors.privacy.memorisation import COPIES, EXACT, EXCESS, copies_of_training_rows, sample_rows
-from auditkit.auditors.privacy.shadow_models import Recipe, Shadows, halves, train_shadows
 from auditkit.engine.subject import MISSING_GROUP, Subject
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence, Exhibit, Facts, SliceChart
-from auditkit.models.model import Model
 from auditkit.models.predict import predict
 from auditkit.progress import part_of
 from auditkit.schema.schema import Labels
 from auditkit.stats.counts import suppression_note
-from auditkit.training.fit import Output, fit, has_loss
+
+if TYPE_CHECKING:
+    from auditkit.auditors.privacy.shadow_models import Recipe, Shadows
+    from auditkit.models.model import Model
+    from auditkit.training.fit import Output
 
 Breakdown = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], NDArray[np.int64]]
 """Columns, the names of their groups, and every row's group."""
@@ -69,7 +72,7 @@ class Leakage:
     def __post_init__(self) -> None:
         """Refuse an odd number of shadows, and a budget that is none."""
         if self.shadows:
-            halves(2, self.shadows, 0)
+            require_pairs(self.shadows)
         if not 0 < self.budget < float("inf"):
             raise InputError(f"budget must be above 0 seconds and finite, got {self.budget}; pass --budget 120.")
 
@@ -80,6 +83,8 @@ class Leakage:
 
     def audit(self, subject: Subject) -> Evidence:
         """Attack the model by each method, over all rows, by class and by sensitive column."""
+        from auditkit.training.fit import has_loss
+
         training_inputs, training_labels = subject.training_inputs, subject.training_labels
         if training_inputs is None or training_labels is None:
             raise NotRun("no training data", remedy="--train-dataset FILE")
@@ -142,6 +147,9 @@ class Leakage:
         self, subject: Subject, inputs: NDArray[Any], labels: Labels, output: Output
     ) -> tuple[Shadows | None, Recipe | None, str]:
         """Return the shadows and how they were trained, or the reason why there are none."""
+        from auditkit.auditors.privacy.shadow_models import Recipe, train_shadows
+        from auditkit.training.fit import fit
+
         if not self.shadows:
             return None, None, "none were asked for"
         try:
@@ -187,6 +195,8 @@ def _confidence(said: NDArray[np.float64], labels: Labels, *, unseen: Mask) -> C
 
 def recipe_of(model: Model) -> Recipe | None:
     """Return how the card says the model was trained, None if it does not say it all."""
+    from auditkit.auditors.privacy.shadow_models import Recipe
+
     said: Mapping[str, Any] = model.card.training if model.card else {}
     epochs, batch_size = said.get("best_epoch"), said.get("batch_size")
     learning_rate, weight_decay = said.get("learning_rate"), said.get("weight_decay")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from auditkit.errors import InputError
 from auditkit.stats.intervals import clopper_pearson
@@ -75,6 +75,8 @@ def lira_scores(target: Array, shadows: Array, inside: Mask, *, online: bool) ->
     Raises:
         InputError: a row that fewer than two shadows saw, or did not see.
     """
+    from scipy import stats
+
     out_mean, out_deviation = _normal(shadows, ~inside)
     if not online:
         return (target - out_mean) / out_deviation
@@ -134,6 +136,8 @@ def true_positive_rate_at(member: Mask, scores: Array, false_positive_rate: floa
     threshold too: half of the error goes to the order statistics of the non-members that enclose their true
     quantile, half to Clopper-Pearson's interval for the members.
     """
+    from scipy import stats
+
     others = np.sort(scores[~member])[::-1]
     members = scores[member]
     allowed = int(np.floor(false_positive_rate * len(others) + 1e-9))
@@ -156,6 +160,8 @@ def exposed_share(member: Mask, scores: Array, level: float) -> Estimate:
     (k + 1)/(n + 1) of the n non-members in expectation. The interval holds for all thresholds at once
     (Bonferroni), members and non-members counted.
     """
+    from scipy import stats
+
     others = np.sort(scores[~member])[::-1]
     members = scores[member]
     ranks = np.unique(np.minimum(2 ** np.arange(0, max(len(others).bit_length(), 1)), len(others)) - 1)

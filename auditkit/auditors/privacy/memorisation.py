@@ -8,7 +8,6 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import HashingVectorizer
 
 from auditkit.auditors.privacy.copy_detection import NEAR, memorisation
 from auditkit.data.dataset import naming, read_data
@@ -128,6 +127,8 @@ def word_vectors(texts: Iterable[object]) -> NDArray[np.float64]:
     def parts(text: str) -> list[str]:
         alone = words(text)
         return [*alone, *(" ".join(pair) for pair in itertools.pairwise(alone))]
+
+    from sklearn.feature_extraction.text import HashingVectorizer
 
     hashing = HashingVectorizer(analyzer=parts, n_features=HASHED_TO)
     found: NDArray[np.float64] = hashing.transform(text if isinstance(text, str) else "" for text in texts).toarray()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.func import functional_call, stack_module_state
 
-from auditkit.errors import InputError
+from auditkit.auditors.privacy.halves import halves
 from auditkit.progress import Progress, part_of, silent
 from auditkit.schema.schema import Labels
 from auditkit.training.fit import (
@@ -62,22 +62,6 @@ class Recipe(NamedTuple):
     batch_size: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
-
-
-def halves(row_count: int, model_count: int, seed: int) -> NDArray[np.bool_]:
-    """Return which rows each model sees, (models, rows): a random half, and for every second model the other half.
-
-    Raises:
-        InputError: the number of models is odd or below 2.
-    """
-    if model_count < 2 or model_count % 2:
-        raise InputError(f"shadows must be an even number of at least 2, got {model_count}; pass 8, or 0 for none.")
-    generator = np.random.default_rng(seed)
-    inside = np.zeros((model_count, row_count), dtype=bool)
-    for first in range(0, model_count, 2):
-        inside[first, generator.permutation(row_count)[: row_count // 2]] = True
-        inside[first + 1] = ~inside[first]
-    return inside
 
 
 def train_shadows(

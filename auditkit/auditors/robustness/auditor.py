@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from auditkit.auditors.robustness import statistics
-from auditkit.auditors.robustness.adversarial import attack, margin_function
 from auditkit.auditors.robustness.corruption import Damage
 from auditkit.auditors.robustness.evaluation import Answers, Sample, Tried, answer
 from auditkit.auditors.robustness.images import IMAGE_DAMAGES, image_damages
@@ -123,6 +122,8 @@ def _attacked(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evide
 
 
 def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
+    from auditkit.auditors.robustness.adversarial import attack, margin_function
+
     subject = part.subject
     schema, level, kind = subject.schema, subject.conf_level, subject.schema.kind
     unit = np.zeros(inputs.shape[1:], dtype=np.float32)

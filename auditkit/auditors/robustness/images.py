@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from auditkit.auditors.robustness.corruption import Damage
 
@@ -36,6 +35,8 @@ def image_damages(images: Images, source: Images, *, seed: int) -> list[Damage]:
 
     def noisy(strength: float) -> Images:
         return np.clip(images + np.float32(strength * reach) * noise, low, high)
+
+    from scipy import ndimage
 
     def blurred(strength: float) -> Images:
         width = strength * side

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from auditkit.errors import InputError
 from auditkit.progress import Progress, silent
 from auditkit.stats.drift import holm
+from auditkit.stats.hypergeometric import upper_tail
 from auditkit.stats.intervals import normal_quantile
 
 CANDIDATES = 20
@@ -103,7 +103,7 @@ def search_weak_spots(
             inside &= columns[column][second] == code
         rows, here = int(inside.sum()), int((inside & errors[second]).sum())
         # Given the rows of the slice, errors that fall at random are hypergeometric: exact at any count.
-        p_value = float(stats.hypergeom.sf(here - 1, total, wrong, rows)) if rows >= min_group else 1.0
+        p_value = upper_tail(here, total, wrong, rows) if rows >= min_group else 1.0
         spots.append(WeakSpot(where, found_errors, found_rows, here, rows, p_value))
     corrected = holm(np.array([spot.p_value for spot in spots])).tolist()
     spots = [spot._replace(p_value=p) for spot, p in zip(spots, corrected, strict=True)]

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
-from opacus.accountants import PRVAccountant, RDPAccountant
-from opacus.accountants.utils import get_noise_multiplier
 from pydantic import FiniteFloat, NonNegativeInt, PositiveInt
 
 from auditkit.errors import InputError
@@ -105,6 +103,8 @@ def plan_noise(target_epsilon: float, delta: float, sample_rate: float, steps: i
     Raises:
         InputError: no noise reaches the target by the RDP accountant, or it needs so little that it is none.
     """
+    from opacus.accountants.utils import get_noise_multiplier
+
     with _quiet_accountant():
         try:
             sigma = get_noise_multiplier(
@@ -149,6 +149,8 @@ def require_tuning_runs(tuning_runs: int) -> None:
 
 def rdp_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
     """Return the RDP accountant's upper bound on epsilon (Mironov et al. 2019, arXiv:1908.10530)."""
+    from opacus.accountants import RDPAccountant
+
     require_noise(noise_multiplier)
     accountant = RDPAccountant()
     accountant.history = [(noise_multiplier, sample_rate, steps)]
@@ -162,6 +164,8 @@ def prv_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: 
 
     None where its numerical composition fails, as it does for very large losses.
     """
+    from opacus.accountants import PRVAccountant
+
     require_noise(noise_multiplier)
     accountant = PRVAccountant()
     accountant.history = [(noise_multiplier, sample_rate, steps)]
@@ -180,6 +184,8 @@ def composed_epsilon(ledgers: Sequence[Ledger], delta: float) -> float:
     losses add up, whatever each training's noise and steps (Mironov 2017), also where one was chosen by looking at
     another.
     """
+    from opacus.accountants import RDPAccountant
+
     dearest = max(ledgers, key=lambda ledger: ledger.epsilon_rdp)
     runs = [*ledgers, *[dearest] * max(ledger.tuning_runs for ledger in ledgers)]
     accountant = RDPAccountant()

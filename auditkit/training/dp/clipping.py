@@ -9,24 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import nn
 
-from auditkit.errors import InputError, NotRun
+from auditkit.errors import NotRun
 from auditkit.models.formats.exported import program_in
 from auditkit.training.dp.clip_bookkeeping import book_kept
 from auditkit.training.dp.clip_chunked import in_chunks
 from auditkit.training.dp.clip_opacus import by_opacus, opacus_mode
 from auditkit.training.dp.per_example import ClippedSum, clip_and_sum, looped_gradients
+from auditkit.training.dp.settings import Clipping, Way
 from auditkit.training.fit import Output
-
-Clipping = Literal["auto", "opacus", "bookkeeping", "chunked"]
-"""What a user asks for: the fastest that is right, or one way alone."""
-
-Way = Literal["bookkeeping", "chunked", "ghost", "hooks"]
-"""What is done in the end; the last two are Opacus's."""
 
 CHECKED_ROW_COUNT = 8
 
@@ -41,12 +35,6 @@ class Clipper:
     way: Way
     clipped_sum: ClippedSum
     passed_over: tuple[str, ...]
-
-
-def require_clipping(clipping: str) -> None:
-    """Raise InputError unless this is a way that a user may ask for."""
-    if clipping not in get_args(Clipping):
-        raise InputError(f"clipping must be {', '.join(get_args(Clipping))}, got {clipping!r}.")
 
 
 @contextmanager

@@ -46,8 +46,9 @@ from auditkit.training.dp.accounting import (
 )
 from auditkit.training.dp.canaries import Canaries
 from auditkit.training.dp.checkpoint import CHECKPOINTS, Checkpoint
-from auditkit.training.dp.clipping import Clipping, clipper_for, require_clipping
+from auditkit.training.dp.clipping import clipper_for
 from auditkit.training.dp.per_example import ClippedSum, trainable
+from auditkit.training.dp.settings import Clipping, require_clipping
 from auditkit.training.fit import (
     Output,
     require_classes,

@@ -18,16 +18,16 @@ from auditkit.models.formats.exported import program_in
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import read_model_file
 from auditkit.models.model import Card, Model, first_line
+from auditkit.models.outputs import FirstOutput
 from auditkit.models.predict import choose_device
 from auditkit.models.refit import seeded
 from auditkit.progress import Progress, part_of, silent
 from auditkit.run_folder import output_folder
-from auditkit.schema.outputs import FirstOutput
 from auditkit.schema.schema import has_label
 from auditkit.training.adapters import merge_adapters, train_only
 from auditkit.training.dp.accounting import Ledger, composed_epsilon, default_delta
-from auditkit.training.dp.clipping import Clipping
 from auditkit.training.dp.dp_sgd import default_batch_size, disclosed, fit_private, trained_part
+from auditkit.training.dp.settings import Clipping
 
 FRESH = Message("fresh, drawn from a seed of the operating system; never those that saw the data without privacy")
 

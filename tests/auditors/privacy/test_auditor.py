@@ -12,7 +12,6 @@ from loans import Loans
 from torch import nn
 
 import auditkit
-from auditkit.auditors.privacy import canary_audit
 from auditkit.auditors.privacy.auditor import Privacy
 from auditkit.auditors.privacy.leakage import Leakage
 from auditkit.data.dataset import read_data
@@ -20,6 +19,7 @@ from auditkit.errors import InputError
 from auditkit.models.formats.opening import open_model
 from auditkit.render import render
 from auditkit.terminal import conclude
+from auditkit.training.dp import dp_sgd
 from auditkit.training.dp.accounting import Ledger
 from auditkit.training.dp.dp_sgd import fit_private
 from auditkit.training.dp.retrain import retrain
@@ -204,7 +204,7 @@ def test_a_training_that_learns_rows_by_heart_is_caught_from_its_last_weights(
             optimizer.step()
         return ledger
 
-    monkeypatch.setattr(canary_audit, "fit_private", by_heart)
+    monkeypatch.setattr(dp_sgd, "fit_private", by_heart)
     auditor = Privacy(epsilon=(0.5,), canaries=100)
     report = auditkit.audit(
         loans.model, loans.test, training_data=loans.train, auditors=[auditor], limit=200, policy="dp-release"
