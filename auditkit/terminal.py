@@ -108,7 +108,7 @@ def conclude_gate(report: Report) -> None:
     """Print the verdict, every finding that did not pass, in one sentence what no limit met, and what is waived."""
     console = _console()
     _headline(console, report)
-    optional = [f for f in report.findings if f.verdict == "not_run" and f.limit.optional and f.slice is None]
+    optional = [f for f in report.findings if f.verdict == "not_run" and f.limit.optional and f.group is None]
     for finding in report.findings:
         if finding.verdict not in ("pass", "waived") and finding not in optional:
             _sentence(console, finding.verdict, finding.message)

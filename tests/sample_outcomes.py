@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from keys import group
+
 from auditkit.evidence.measurement import (
     Column,
     Curve,
@@ -43,11 +45,12 @@ def wilson(value: float, count: int, z: float = 1.96, ending: str = "") -> Inter
     )
 
 
-def part(name: str, value: float | None, count: int, reason: str | None = None) -> Slice:
+def part(name: str | tuple[str, str], value: float | None, count: int, reason: str | None = None) -> Slice:
+    of = group(*((name,) if isinstance(name, str) else name))
     if value is None:
-        return Slice(name=name, value=None, count=count, reason=reason)
+        return Slice(group=of, value=None, count=count, reason=reason)
     return Slice(
-        name=name,
+        group=of,
         value=value,
         count=count,
         interval=wilson(value, count),
@@ -81,11 +84,11 @@ def performance() -> tuple[list[Measurement], list[Exhibit], list[str]]:
         part("Other", 0.8074, 135),
     )
     both = [
-        part(f"{race.name} & {sex.name}", min(0.99, (race.value + sex.value) / 2), max(12, race.count // 2))
+        part((race.group.text, sex.group.text), min(0.99, (race.value + sex.value) / 2), max(12, race.count // 2))
         for race in races
         for sex in sexes
     ]
-    both += [part(f"Samoan & {sex}", None, count, "fewer than 10 rows") for sex, count in (("Female", 4), ("Male", 7))]
+    both += [part(("Samoan", sex), None, count, "fewer than 10 rows") for sex, count in (("Female", 4), ("Male", 7))]
     measurements = [
         rate("performance.accuracy", 0.8513, definition="Fairlearn 0.13 / scikit-learn"),
         rate("performance.balanced_accuracy", 0.7688, method="multinomial bootstrap, 10,000 replicates"),
@@ -203,7 +206,7 @@ def fairness() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             better=better,
             half=half,
             by=by,
-            compared=compared,
+            compared=tuple(group(name, by=by) for name in compared),
             method="Newcombe, simultaneous over pairs",
             definition="Fairlearn 0.13",
         )
@@ -300,7 +303,7 @@ def explainability() -> tuple[list[Measurement], list[Exhibit], list[str]]:
             definition="Sundararajan et al. 2017",
             slices=tuple(
                 Slice(
-                    name=n,
+                    group=group(n),
                     value=s,
                     count=2_000,
                     interval=Interval(low=s * 0.93, high=s * 1.07, level=0.95, method="bootstrap over rows"),

@@ -13,6 +13,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import torch
+from keys import compared
 from loans import Loans
 
 from auditkit.cli import call
@@ -58,7 +59,7 @@ def test_run_needs_no_further_flag_and_writes_everything(
     # The planted gap: income decides, and south earns a standard deviation less.
     gap = report.measurement("fairness.demographic_parity_difference", ("group",))
     assert gap is not None
-    assert gap.compared == ("south", "north")
+    assert compared(gap) == ("south", "north")
     assert gap.interval is not None
     assert gap.interval.low > 0.2
     out, err = capsys.readouterr()

@@ -51,7 +51,7 @@ def test_decisions_are_audited_without_a_model(decisions: Path, tmp_path: Path) 
     assert report.measurement("performance.roc_auc") is None
     parity = report.measurement("fairness.selection_rate", ("age",))
     assert parity is not None
-    assert {part.name for part in parity.slices} == {"under 30", "30 to under 60", "60 and over"}
+    assert {part.group.text for part in parity.slices} == {"under 30", "30 to under 60", "60 and over"}
     assert "Recorded decisions (no model)" in (tmp_path / "a/report.html").read_text()
     scored = [*base, "--prediction", "points", "--threshold", "620", "--quiet", "--out", str(tmp_path / "b")]
     assert call([*scored, "--where", "age >= 30"]) in (0, 1)

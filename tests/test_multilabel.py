@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from keys import group
 from sklearn import metrics as sklearn_metrics
 
 import auditkit
@@ -84,7 +85,7 @@ def test_a_trained_model_is_audited_label_by_label(trained):
     assert measured["performance.roc_auc", ()].value == pytest.approx(auc.mean())
     assert measured["performance.exact_match_rate", ()].value == sklearn_metrics.accuracy_score(labels, chosen)
     assert measured["data.base_rate", ("label",)].slices[1].value == labels[:, 1].mean()
-    assert {part.name for part in measured["fairness.selection_rate", ("place", "label")].slices} == {
+    assert {part.group.text for part in measured["fairness.selection_rate", ("place", "label")].slices} == {
         f"{place} & {label}" for place in ("hill", "vale") for label in LABELS
     }
     assert ("fairness.demographic_parity_difference", ("place",)) in measured
@@ -152,7 +153,8 @@ def test_recorded_decisions_name_a_column_for_each_label():
     assert measured["performance.f1_score", ()].value == pytest.approx(expected)
     assert ("performance.roc_auc", ()) not in measured
     columns = {
-        part.name.partition(" & ")[0] for part in measured["data.single_column_roc_auc", ("column", "label")].slices
+        part.group.text.partition(" & ")[0]
+        for part in measured["data.single_column_roc_auc", ("column", "label")].slices
     }
     assert columns == {"x", "z", "place"}
     frame["rain_p"], frame["snow_p"] = 0.25, np.linspace(0, 1, 400)
@@ -166,11 +168,11 @@ def test_a_column_that_gives_one_label_away_is_warned_of():
     frame["said_too"] = frame["snow"]
     report = auditkit.audit(None, frame, prediction="said,said_too", target="rain,snow", only=["data"])
     warned = [
-        (finding.by, finding.slice)
+        (finding.by, finding.group)
         for finding in report.findings
         if finding.measurement == "data.single_column_roc_auc" and finding.verdict == "warn"
     ]
-    assert warned == [(("column", "label"), "gauge & rain")]
+    assert warned == [(("column", "label"), group("gauge", "rain", by=("column", "label")))]
 
 
 @pytest.mark.parametrize(

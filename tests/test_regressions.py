@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from keys import compared
 from sklearn import metrics as oracle
 
 import auditkit
@@ -78,7 +79,7 @@ def test_every_auditor_judges_a_regression_or_says_why_not(hours: Hours, tmp_pat
         assert found.value is not None, id
     worth = report.measurement("privacy.mean_absolute_error", ("retraining",))
     assert worth is not None
-    assert [part.name for part in worth.slices] == ["original", "epsilon 8"]
+    assert [part.group.text for part in worth.slices] == ["original", "epsilon 8"]
     page = (tmp_path / "out/report.html").read_text()
     assert "How far off are the model&#39;s numbers" in page
     assert "in the unit of hours_per_week" in page
@@ -180,7 +181,7 @@ def test_recorded_predictions_are_audited_without_a_model(tmp_path: Path, capsys
     assert {outcome.error for outcome in report.outcomes} == {None}
     gap = report.measurement("fairness.mean_error_difference", ("g",))
     assert gap is not None
-    assert gap.compared == ("x", "y")
+    assert compared(gap) == ("x", "y")
     assert gap.interval is not None
     assert 2.5 < gap.interval.low < 3 < gap.interval.high < 3.5
     assert "1 of 400 rows have no value in said and were left out." in report.subject.notes
@@ -214,7 +215,7 @@ def test_where_a_regression_is_far_off_is_found() -> None:
         None, frame, prediction="said", target="y", task="regression", auditors=[WeakSpots()]
     ).measurement("weak_spots.error_rate", ("slice",))
     assert found is not None
-    assert found.slices[0].name == "place = q"
+    assert found.slices[0].group.text == "place = q"
     honest = frame.assign(said=frame["y"] + np.random.default_rng(3).normal(size=4000))
     nothing = auditkit.audit(
         None, honest, prediction="said", target="y", task="regression", auditors=[WeakSpots()]
@@ -234,7 +235,7 @@ def test_a_column_that_gives_the_number_away_is_found_on_any_scale() -> None:
     )
     found = report.measurement("data.single_column_r2", ("column",))
     assert found is not None
-    values = {part.name: part.value or 0.0 for part in found.slices}
+    values = {part.group.text: part.value or 0.0 for part in found.slices}
     assert min(values["copy"], values["a"]) > 0.99
     assert max(abs(values[name]) for name in ("noise", "id", "g")) < 0.1
     warned = [finding.measurement for finding in report.findings if finding.verdict == "warn"]
@@ -242,7 +243,7 @@ def test_a_column_that_gives_the_number_away_is_found_on_any_scale() -> None:
     means = report.measurement("data.mean_label", ("g",))
     assert means is not None
     expected = frame.groupby("g")["y"].mean()
-    assert {part.name: part.value for part in means.slices} == pytest.approx(expected.to_dict())
+    assert {part.group.text: part.value for part in means.slices} == pytest.approx(expected.to_dict())
 
 
 @pytest.mark.parametrize("learned_by_heart", [False, True])

@@ -10,7 +10,7 @@ from auditkit.compliance.framework import Clause, Framework, Part
 from auditkit.compliance.impact import ImpactTables, impact_tables
 from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Facts as FactsExhibit
-from auditkit.evidence.measurement import Interval, Measurement, Record, Unit
+from auditkit.evidence.measurement import Group, Interval, Measurement, Record, Unit, shown
 from auditkit.evidence.messages import title
 from auditkit.evidence.policy import Finding, Verdict
 from auditkit.evidence.report import Report
@@ -31,7 +31,7 @@ class Item(Record):
 
     name: str
     by: tuple[str, ...] = ()
-    slice: str | None = None
+    group: Group | None = None
     value: float | None = None
     unit: Unit | None = None
     text: str = ""
@@ -150,21 +150,21 @@ def _has_value(measurement: Measurement) -> bool:
 def _item(measurement: Measurement, findings: tuple[Finding, ...], pointer: str, outcome: int) -> Item:
     of_it = [one for one in findings if one.measurement == measurement.id and one.by == measurement.by]
 
-    def verdict(slice: str | None, *, whole: bool) -> Verdict | None:
-        verdicts = [one.verdict for one in of_it if whole or one.slice == slice]
+    def verdict(group: Group | None, *, whole: bool) -> Verdict | None:
+        verdicts = [one.verdict for one in of_it if whole or one.group == group]
         return max(verdicts, key=lambda verdict: RANK[verdict], default=None)
 
     slices = tuple(
         Item(
             name=measurement.id,
             by=measurement.by,
-            slice=part.name,
+            group=part.group,
             value=part.value,
             unit=measurement.unit,
             text="" if part.value is not None else part.reason or "undefined",
             interval=part.interval,
             count=part.count,
-            verdict=verdict(part.name, whole=False),
+            verdict=verdict(part.group, whole=False),
             pointer=f"{pointer}/slices/{position}",
             outcome=outcome,
         )
@@ -284,7 +284,7 @@ def _impact_part(part: Part, facts: Facts, impact: ImpactTables | None) -> tuple
     items: list[Item] = []
     missing: list[str] = []
     for table in tables:
-        by = " & ".join(table.by)
+        by = shown(table.by)
         if part == "unknown":
             text = f"{table.unknown_count:,} of {table.applicant_count:,} rows"
         else:

@@ -17,16 +17,19 @@ from auditkit.evidence.measurement import Record
 BLANKS = {"", "todo", "tbd", "tba", "?", "-", "n/a"}
 """Answers that are none."""
 
-LISTS = ("ll144_unknown", "ll144_left_out")
+UNKNOWN, LEFT_OUT = "ll144_unknown", "ll144_left_out"
 
 
 class Facts(Record):
-    """The answers of a facts.toml that are not blank; `lists` are those that name several things."""
+    """The answers of a facts.toml that are not blank; of Local Law 144, the values that mean
+    `unknown`, and the categories that are `left_out`, each with a value a column.
+    """
 
     source: str | None = None
     sha256: str | None = None
     answers: dict[str, str] = Field(default_factory=dict)
-    lists: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, ...], ...] = ()
 
     def answer(self, key: str) -> str | None:
         """Return the answer to `key`, or None where nobody gave one."""
@@ -68,14 +71,17 @@ def read_facts(path: str | Path) -> Facts:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"facts {path}: not valid TOML: {error}.") from error
     answers: dict[str, str] = {}
-    lists: dict[str, tuple[str, ...]] = {}
+    lists: dict[str, list[str | list[str]]] = {}
     for key, value in document.items():
         if key not in known_facts():
             raise InputError(f"facts {path}: unknown key '{key}'{closest(key, known_facts())}.")
-        if key in LISTS:
-            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                raise InputError(f'facts {path}: {key} must be a list of texts, such as ["Other"], got {value!r}.')
-            lists[key] = tuple(value)
+        if key in (UNKNOWN, LEFT_OUT):
+            if not isinstance(value, list) or not all(_names_category(item, key) for item in value):
+                more = ', or ["Other", ["Female", "Other"]] with an intersection' if key == LEFT_OUT else ""
+                raise InputError(
+                    f'facts {path}: {key} must be a list of texts, such as ["Other"]{more}, got {value!r}.'
+                )
+            lists[key] = value
             continue
         if isinstance(value, date | datetime):
             value = value.isoformat()
@@ -83,4 +89,15 @@ def read_facts(path: str | Path) -> Facts:
             raise InputError(f"facts {path}: {key} must be text or a date, got {value!r}.")
         if value.strip().lower() not in BLANKS:
             answers[key] = value.strip()
-    return Facts(source=str(path), sha256=hashlib.sha256(content).hexdigest(), answers=answers, lists=lists)
+    return Facts(
+        source=str(path),
+        sha256=hashlib.sha256(content).hexdigest(),
+        answers=answers,
+        unknown=tuple(item for item in lists.get(UNKNOWN, ()) if isinstance(item, str)),
+        left_out=tuple((item,) if isinstance(item, str) else tuple(item) for item in lists.get(LEFT_OUT, ())),
+    )
+
+
+def _names_category(item: object, key: str) -> bool:
+    several = key == LEFT_OUT and isinstance(item, list) and len(item) > 0 and all(isinstance(one, str) for one in item)
+    return isinstance(item, str) or several

@@ -9,7 +9,7 @@ from auditkit.auditors.fairness.local_law_144 import ImpactRow, ImpactTable, imp
 from auditkit.compliance.facts import Facts
 from auditkit.compliance.framework import Role
 from auditkit.errors import InputError, closest
-from auditkit.evidence.measurement import Measurement
+from auditkit.evidence.measurement import Measurement, shown
 from auditkit.evidence.report import Report
 
 NAMES: dict[Role, tuple[str, ...]] = {
@@ -71,26 +71,29 @@ def impact_tables(report: Report, facts: Facts) -> ImpactTables:
         InputError: `facts` names a column that is not sensitive in the report, or a category that it may not leave out.
     """
     columns: dict[Role, str | None] = {role: _column(role, report, facts) for role in NAMES}
-    unknown = ("(missing)", *facts.lists.get("ll144_unknown", ()))
-    left_out = facts.lists.get("ll144_left_out", ())
+    unknown = ("(missing)", *facts.unknown)
+    left_out = facts.left_out
     tables = []
-    used: set[str] = set()
+    used: set[tuple[str, ...]] = set()
     for kind, roles in ((kind, roles) for kind in MEASURED for roles in ROLES):
         by = tuple(str(columns[role]) for role in roles)
         found = _rates(report, kind, by) if all(columns[role] for role in roles) else None
         if found is None:
             continue
         measurement, pointer = found
-        here = [name for name in left_out if any(part.name == name for part in measurement.slices)]
+        here = [key for key in left_out if any(part.group.key == key for part in measurement.slices)]
         used |= set(here)
-        shown = _categories(measurement)
-        withheld = max(0, report.subject.dataset.audited_row_count - sum(count for _, _, count in shown))
-        table = impact_table(measurement.by, shown, unknown=unknown, left_out=here, withheld_count=withheld)
+        categories = _categories(measurement)
+        withheld = max(0, report.subject.dataset.audited_row_count - sum(count for _, _, count in categories))
+        table = impact_table(measurement.by, categories, unknown=unknown, left_out=here, withheld_count=withheld)
         tables.append(PlacedTable(**vars(table), kind=kind, roles=roles, pointer=pointer))
-    for name in left_out:
-        if tables and name not in used:
+    for key in left_out:
+        if tables and key not in used:
             known = [row.category for table in tables for row in table.rows]
-            raise InputError(f"ll144_left_out names '{name}', which is no category{closest(name, known)}.")
+            several = "" if len(key) > 1 else '; name one of an intersection by a list, such as ["Female", "Other"]'
+            raise InputError(
+                f"ll144_left_out names '{shown(key)}', which is no category{closest(shown(key), known)}{several}."
+            )
     return ImpactTables(columns, tuple(tables))
 
 
@@ -120,8 +123,8 @@ def _rates(report: Report, kind: Kind, by: tuple[str, ...]) -> tuple[Measurement
     return None
 
 
-def _categories(measurement: Measurement) -> list[tuple[str, int | None, int]]:
+def _categories(measurement: Measurement) -> list[tuple[tuple[str, ...], int | None, int]]:
     return [
-        (part.name, None if part.value is None else round(part.value * part.count), part.count)
+        (part.group.key, None if part.value is None else round(part.value * part.count), part.count)
         for part in measurement.slices
     ]

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
+from auditkit.evidence.measurement import Group, Interval, Measurement, Slice, Unit
 from auditkit.evidence.messages import Message
-from auditkit.stats.counts import group_name
 from auditkit.stats.intervals import proportion_interval, simultaneous_level
 
 
@@ -23,11 +22,11 @@ def sample_rows(subject: Subject, count: int) -> NDArray[np.int64]:
 
 def groups_of(
     subject: Subject, rows: NDArray[np.int64], column: str, *, least: int
-) -> list[tuple[str, NDArray[np.int64]]]:
+) -> list[tuple[Group, NDArray[np.int64]]]:
     """Return the groups with at least `least` of the given audited rows, with their positions in `rows`."""
     names, codes = subject.group_codes((column,))
-    members = [(group_name(name), np.flatnonzero(codes[rows] == code)) for code, name in enumerate(names)]
-    return [(name, part) for name, part in members if len(part) >= least]
+    members = [(Group(by=(column,), key=name), np.flatnonzero(codes[rows] == code)) for code, name in enumerate(names)]
+    return [(group, part) for group, part in members if len(part) >= least]
 
 
 def sliced(
@@ -46,16 +45,16 @@ def sliced(
     )
 
 
-def rate_slices(hits: Mapping[str, NDArray[np.bool_]], level: float) -> list[Slice]:
-    """Return the rate of each named group of hits, (rows,), with its interval, alone and at once."""
+def rate_slices(hits: Mapping[Group, NDArray[np.bool_]], level: float) -> list[Slice]:
+    """Return the rate of each group of hits, (rows,), with its interval, alone and at once."""
     wide = simultaneous_level(level, len(hits)) if hits else level
     slices = []
-    for name, rows in hits.items():
+    for group, rows in hits.items():
         low, high = proportion_interval(rows.sum(), len(rows), level)
         wide_low, wide_high = proportion_interval(rows.sum(), len(rows), wide)
         slices.append(
             Slice(
-                name=name,
+                group=group,
                 value=float(rows.mean()),
                 count=len(rows),
                 interval=Interval(

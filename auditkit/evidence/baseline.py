@@ -14,12 +14,16 @@ DIFFERENCE_UNIT: dict[Unit, Unit] = {"rate": "rate_difference", "share": "rate_d
 
 @dataclass(frozen=True)
 class Regression:
-    """A value's worsening against the baseline, positive is worse; or None, or no interval, and the reason why."""
+    """A value's worsening against the baseline, positive is worse; or None, or no interval, and the reason why.
+
+    `paired` says that both values are of the same rows, and compared row by row.
+    """
 
     value: float | None = None
     interval: Interval | None = None
     baseline: float | None = None
     reason: str | None = None
+    paired: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ def regression(now: Measurement, earlier: Earlier, part: Slice | None = None) ->
     after: Measurement | Slice = now if part is None else part
     before: Measurement | Slice | None = then
     if part is not None:
-        before = next((other for other in then.slices if other.name == part.name), None)
+        before = next((other for other in then.slices if other.group == part.group), None)
     if before is None:
         return Regression(reason="the baseline has no such group")
     if after.value is None or before.value is None:
@@ -68,15 +72,16 @@ def regression(now: Measurement, earlier: Earlier, part: Slice | None = None) ->
         levels = " and ".join(f"{one.level * 100:g} %" for one in intervals if one)
         return Regression(reason=f"its interval and the baseline's have different levels, {levels}")
     level = intervals[0].level
+    pairs: Interval | None = None
     if earlier.same_rows and earlier.same_model and value == 0:
-        interval = Interval(low=0.0, high=0.0, level=level, method="same model and rows, paired")
+        pairs = interval = Interval(low=0.0, high=0.0, level=level, method="same model and rows, paired")
     else:
         family = 1 if part is None else sum(other.value is not None for other in now.slices)
-        paired = paired_interval(before, after, level, family) if earlier.same_rows else None
-        interval = paired or difference_interval(before.value, intervals[1], after.value, intervals[0])
+        pairs = paired_interval(before, after, level, family) if earlier.same_rows else None
+        interval = pairs or difference_interval(before.value, intervals[1], after.value, intervals[0])
         if sign < 0:
             interval = interval.model_copy(update={"low": -interval.high, "high": -interval.low})
-    return Regression(value=value, interval=interval, baseline=before.value)
+    return Regression(value=value, interval=interval, baseline=before.value, paired=pairs is not None)
 
 
 def paired_interval(

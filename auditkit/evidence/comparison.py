@@ -10,7 +10,7 @@ from pydantic import FiniteFloat, NonNegativeInt
 
 from auditkit.evidence.baseline import difference_interval, paired_interval
 from auditkit.evidence.gate import same_rows
-from auditkit.evidence.measurement import Better, Interval, Measurement, Record, Slice, Unit
+from auditkit.evidence.measurement import Better, Group, Interval, Measurement, Record, Slice, Unit, shown
 from auditkit.evidence.policy import Finding, Verdict
 from auditkit.evidence.report import Report
 
@@ -33,7 +33,7 @@ class Change(Record):
 
     id: str
     by: tuple[str, ...]
-    slice: str | None
+    group: Group | None
     unit: Unit
     better: Better
     before: Side | None
@@ -48,7 +48,7 @@ class VerdictChange(Record):
 
     measurement: str
     by: tuple[str, ...]
-    slice: str | None
+    group: Group | None
     limit: str
     before: Verdict | None
     after: Verdict | None
@@ -74,7 +74,7 @@ class Compared(Record):
 class Comparison(Record):
     """Two reports, measurement by measurement. `same_model` and `same_data` are by sha256, None where unknown."""
 
-    comparison_version: Literal[1] = 1
+    comparison_version: Literal[2] = 2
     before: Compared
     after: Compared
     same_model: bool | None
@@ -160,7 +160,7 @@ def departures(recorded: Report, recomputed: Report, tolerance: float) -> list[D
     return found
 
 
-Key = tuple[str, tuple[str, ...], str | None]
+Key = tuple[str, tuple[str, ...], Group | None]
 
 
 Found = tuple[Measurement, Side, Measurement | Slice]
@@ -175,7 +175,7 @@ def _numbers(report: Report) -> dict[Key, Found]:
             if one.value is not None or not one.slices:
                 found[(one.id, one.by, None)] = (one, _side(one), one)
             for part in one.slices:
-                found[(one.id, one.by, part.name)] = (one, _side(part), part)
+                found[(one.id, one.by, part.group)] = (one, _side(part), part)
     return found
 
 
@@ -200,7 +200,7 @@ def _change(key: Key, before: Found | None, after: Found | None, *, paired: bool
     return Change(
         id=key[0],
         by=key[1],
-        slice=key[2],
+        group=key[2],
         unit=measurement.unit,
         better=measurement.better,
         before=old,
@@ -231,7 +231,7 @@ def _verdict_changes(before: Report, after: Report) -> list[VerdictChange]:
             VerdictChange(
                 measurement=key[0],
                 by=key[1],
-                slice=key[2],
+                group=key[2],
                 limit=key[3],
                 before=None if one is None else one.verdict,
                 after=None if two is None else two.verdict,
@@ -241,13 +241,13 @@ def _verdict_changes(before: Report, after: Report) -> list[VerdictChange]:
     return changes
 
 
-def _findings(report: Report) -> dict[tuple[str, tuple[str, ...], str | None, str], Finding]:
+def _findings(report: Report) -> dict[tuple[str, tuple[str, ...], Group | None, str], Finding]:
     """The findings by what they are about; a bound that moved is still the same limit."""
     return {
         (
             finding.measurement,
             finding.by,
-            finding.slice,
+            finding.group,
             f"{'at most' if finding.limit.at_most is not None else 'at least'}, {finding.limit.severity}",
         ): finding
         for finding in report.findings
@@ -276,8 +276,8 @@ def _same(one: str | None, two: str | None) -> bool | None:
 
 
 def _key_words(key: Key) -> str:
-    by = f" by {' & '.join(key[1])}" if key[1] else ""
-    return f"{key[0]}{by}" + (f" [{key[2]}]" if key[2] is not None else "")
+    by = f" by {shown(key[1])}" if key[1] else ""
+    return f"{key[0]}{by}" + (f" [{key[2].text}]" if key[2] is not None else "")
 
 
 def _there(side: Found | None) -> str:

@@ -119,10 +119,12 @@ def _findings(outcome: Outcome, policy: Policy, before: Earlier | None) -> list[
 
 def _earlier(report: Report, other: Report) -> Earlier:
     hashes = [one.subject.model.sha256 if one.subject.model else None for one in (report, other)]
+    no_model = report.subject.model is None and other.subject.model is None
+    same_decisions = no_model and report.config.model == other.config.model
     return Earlier(
         measurements=tuple(measurement for outcome in other.outcomes for measurement in outcome.measurements),
         same_rows=same_rows(report, other),
-        same_model=hashes[0] is not None and hashes[0] == hashes[1],
+        same_model=same_decisions or (hashes[0] is not None and hashes[0] == hashes[1]),
     )
 
 

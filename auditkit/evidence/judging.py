@@ -87,9 +87,11 @@ def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None, ba
     number: Measurement | Slice = measurement if part is None else part
     value, interval, before, reason = number.value, judged_interval(number), None, number.reason
     unit: Unit = measurement.unit
+    paired = False
     if limit.regression_at_most is not None and value is not None:
         change = Regression(reason=NO_BASELINE) if baseline is None else regression(measurement, baseline, part)
         value, interval, before, reason = change.value, change.interval, change.baseline, change.reason
+        paired = change.paired
         unit = DIFFERENCE_UNIT.get(unit, unit)
     wanted = limit.level if limit.compare == "interval" else None
     if wanted is not None and interval is not None and not math.isclose(interval.level, wanted):
@@ -115,6 +117,7 @@ def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None, ba
             interval=interval,
             unit=unit,
             limit=limit,
+            paired=paired,
             verdict=verdict,
             remark=remark,
         )
@@ -132,7 +135,7 @@ def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None, ba
     return Finding(
         measurement=measurement.id,
         by=measurement.by,
-        slice=None if part is None else part.name,
+        group=None if part is None else part.group,
         value=value,
         interval=interval,
         baseline=before,
@@ -145,9 +148,10 @@ def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None, ba
 def _groups_judged(measurement: Measurement, part: Slice | None) -> Judged:
     """Return the names and the numbers of records of what a number rests on: one group, two, or all rows."""
     if part is not None:
-        return ((part.name, part.count),)
+        return ((part.group.text, part.count),)
     if measurement.compared is not None and measurement.compared_counts is not None:
-        return tuple(zip(measurement.compared, measurement.compared_counts, strict=True))
+        names = (group.text for group in measurement.compared)
+        return tuple(zip(names, measurement.compared_counts, strict=True))
     return (("", measurement.count),)
 
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
@@ -34,6 +34,9 @@ privacy loss.
 
 
 PositiveFiniteFloat = Annotated[FiniteFloat, Field(gt=0)]
+
+JOINT = " & "
+"""What stands between columns, or a group's values, where people read them."""
 
 
 class Record(BaseModel):
@@ -70,6 +73,44 @@ class Interval(Record):
         return self
 
 
+class Group(Record):
+    """A group of rows: the columns that it is told by, and its value in each.
+
+    Groups are matched as values, never by a text: `Group(by=("sex", "race"), key=("F", "Black"))` is the group of
+    Black women whatever else a value holds. What is sliced by something other than rows (the columns of a data set,
+    the retrainings of a model) is keyed in the same way.
+    """
+
+    by: Annotated[tuple[str, ...], Field(min_length=1)]
+    key: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _one_value_a_column(self) -> Group:
+        if len(self.key) != len(self.by):
+            raise ValueError(f"group: {len(self.key)} values for {len(self.by)} columns")
+        return self
+
+    @property
+    def text(self) -> str:
+        """The group as a reader sees it."""
+        return shown(self.key)
+
+
+def shown(parts: Sequence[str]) -> str:
+    """Return columns, or a group's values, as a reader sees them; a text for people, never a key.
+
+    A value that could be taken for two stands in quotation marks, so that different groups are shown differently.
+
+    >>> shown(("Female", "Asian")), shown(("R & D", "Q"))
+    ('Female & Asian', '"R & D" & Q')
+    """
+    if len(parts) == 1:
+        return parts[0]
+    doubtful = [JOINT in f" {part} " or '"' in part for part in parts]
+    quoted = ['"' + part.replace('"', '""') + '"' for part in parts]
+    return JOINT.join(quoted[place] if doubtful[place] else part for place, part in enumerate(parts))
+
+
 class Slice(Record):
     """One group's part of a measurement.
 
@@ -78,7 +119,7 @@ class Slice(Record):
     in `reason`. `replicates` and `one_record` are as in a Measurement.
     """
 
-    name: str
+    group: Group
     value: FiniteFloat | None
     count: NonNegativeInt
     interval: Interval | None = None
@@ -90,7 +131,7 @@ class Slice(Record):
     @model_validator(mode="after")
     def _explained(self) -> Slice:
         if self.value is None and not self.reason:
-            raise ValueError(f"slice {self.name!r}: a value of None needs a reason")
+            raise ValueError(f"slice {self.group.text!r}: a value of None needs a reason")
         return self
 
 
@@ -116,7 +157,7 @@ class Measurement(Record):
     count: NonNegativeInt
     interval: Interval | None = None
     slices: tuple[Slice, ...] = ()
-    compared: tuple[str, str] | None = None
+    compared: tuple[Group, Group] | None = None
     compared_counts: tuple[NonNegativeInt, NonNegativeInt] | None = None
     replicates: tuple[FiniteFloat, ...] = ()
     one_record: PositiveFiniteFloat | None = None
@@ -124,19 +165,15 @@ class Measurement(Record):
     computed_by: str = ""
     reason: Text | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_version_1(cls, given: Any) -> Any:
-        """Read `source`, which stood for both in version 1 of results.json, as the definition."""
-        if isinstance(given, dict) and "source" in given:
-            given = {**given, "definition": given["source"]}
-            del given["source"]
-        return given
-
     @model_validator(mode="after")
     def _explained(self) -> Measurement:
         if self.value is None and not self.slices and not self.reason:
             raise ValueError(f"measurement {self.id}: a value of None needs slices or a reason")
+        seen: set[Group] = set()
+        for part in self.slices:
+            if part.group in seen:
+                raise ValueError(f"measurement {self.id}: group {part.group.text!r} occurs twice")
+            seen.add(part.group)
         return self
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
 from auditkit.errors import PolicyError, closest
-from auditkit.evidence.measurement import Interval, Record
+from auditkit.evidence.measurement import Group, Interval, Record
 from auditkit.evidence.messages import Text
 from auditkit.evidence.toml_tables import parse_tables, read_text
 
@@ -115,7 +115,7 @@ class Finding(Record):
 
     measurement: str
     by: tuple[str, ...] = ()
-    slice: str | None = None
+    group: Group | None = None
     value: FiniteFloat | None = None
     interval: Interval | None = None
     baseline: FiniteFloat | None = None

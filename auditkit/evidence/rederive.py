@@ -62,7 +62,7 @@ def check_outcome(outcome: Outcome) -> None:
         if whole and measurement.compared_counts and max(measurement.compared_counts) > measurement.count:
             raise ContradictionError(f"{where} compares groups of more rows than its {measurement.count:,}")
         for part in measurement.slices:
-            inner = f"{where}, {part.name!r}"
+            inner = f"{where}, {part.group.text!r}"
             _check_number(part, measurement.unit, inner)
             if whole and part.count > measurement.count:
                 raise ContradictionError(f"{inner} rests on {part.count:,} rows of {measurement.count:,}")
@@ -165,9 +165,9 @@ def _check_counts(outcome: Outcome, report: Report) -> None:
 def _number_of(outcome: Outcome, finding: Finding) -> Measurement | Slice | None:
     for measurement in outcome.measurements:
         if (measurement.id, measurement.by) == (finding.measurement, finding.by):
-            if finding.slice is None:
+            if finding.group is None:
                 return measurement
-            return next((part for part in measurement.slices if part.name == finding.slice), None)
+            return next((part for part in measurement.slices if part.group == finding.group), None)
     return None
 
 
@@ -202,7 +202,7 @@ def _check_policy(policy: Policy, task: str | None) -> None:
 def _judged(finding: Finding) -> tuple[object, ...]:
     """Return what must be equal in a finding: everything but its sentence."""
     return (
-        finding.measurement, finding.by, finding.slice, finding.value, finding.interval, finding.baseline,
+        finding.measurement, finding.by, finding.group, finding.value, finding.interval, finding.baseline,
         finding.limit, finding.verdict, finding.waiver,
     )  # fmt: skip
 

@@ -21,10 +21,12 @@ from auditkit.evidence.measurement import Exhibit, Measurement, Record, first_pr
 from auditkit.evidence.messages import Text
 from auditkit.evidence.policy import Finding, Policy, Verdict
 from auditkit.evidence.rederive import ContradictionError, rederived
+from auditkit.evidence.version1 import from_version_1
 from auditkit.evidence.waivers import Waiver
 from auditkit.files import read_bytes
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of the reports that are written; those of version 1 are read too."""
 
 Instant = Annotated[AwareDatetime, Field(ge=datetime(1980, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC))]
 """A time with its zone, in the years that files, PDFs and every zone's calendar can state."""
@@ -160,7 +162,7 @@ class Report(Record):
     so that the audit can be repeated.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     run_id: str
     created: Instant
     strict: bool = False
@@ -264,8 +266,10 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{name}: not JSON text: {error}.") from error
     version_found = document.get("schema_version") if isinstance(document, dict) else None
-    if version_found != SCHEMA_VERSION:
-        raise InputError(f"{name}: schema_version must be {SCHEMA_VERSION}, got {version_found!r}.")
+    if version_found not in (1, SCHEMA_VERSION):
+        raise InputError(f"{name}: schema_version must be 1 or {SCHEMA_VERSION}, got {version_found!r}.")
+    if version_found == 1:
+        document = from_version_1(document, name)
     stated = document.pop("verdict", None), document.pop("exit_code", None)
     for outcome in document.get("outcomes", []):
         if isinstance(outcome, dict):
@@ -277,7 +281,7 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
         raise InputError(f"{name}: {where + ': ' if where else ''}{problem}.") from error
     except RecursionError as error:
         raise InputError(f"{name}: its texts are nested too deeply.") from error
-    same_version = report.environment.auditkit == version("auditkit")
+    same_version = version_found == SCHEMA_VERSION and report.environment.auditkit == version("auditkit")
     try:
         report = rederived(report, same_version=same_version)
     except ContradictionError as error:

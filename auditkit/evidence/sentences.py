@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from auditkit.evidence.baseline import DIFFERENCE_UNIT
-from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
-from auditkit.evidence.messages import number, span, title
+from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit, shown
+from auditkit.evidence.messages import bounds, number, span, title
 from auditkit.evidence.policy import Limit
 
 # {low} and {high} are the groups with the lowest and the highest value, {value} the number with its unit.
@@ -52,10 +52,10 @@ def sentence(
 
     Without a measurement, only the subject of the sentence.
     """
-    columns = " & ".join(by)
+    columns = shown(by)
     subject: str = title(measurement_id) + (f" by {columns}" if columns else "")
     if part is not None:
-        subject = f"{title(measurement_id)} of {part.name}" + (f" ({columns})" if columns else "")
+        subject = f"{title(measurement_id)} of {part.group.text}" + (f" ({columns})" if columns else "")
     if measurement is None:
         return subject
     value = measurement.value if part is None else part.value
@@ -69,7 +69,7 @@ def sentence(
         and measurement.compared is not None
         and measurement.compared[0] != measurement.compared[1]
     ):
-        low, high = measurement.compared
+        low, high = (group.text for group in measurement.compared)
         within = columns
         if measurement.compared_counts is not None:
             within += f", n = {measurement.compared_counts[0]:,}"
@@ -90,6 +90,7 @@ def regression_sentence(
     interval: Interval | None,
     unit: Unit,
     limit: Limit,
+    paired: bool,
     verdict: str,
     remark: str,
 ) -> str:
@@ -99,7 +100,9 @@ def regression_sentence(
     after = number(of_number.value, measurement.unit) if of_number.value is not None else ""
     change = f"{number(abs(value), unit)} {'worse' if value > 0 else 'better'} than" if value else "as good as"
     claim = f"{subject} is {change} in the baseline ({after} after {number(before, measurement.unit)})"
-    return _with_evidence(claim, interval, unit, of_number.count, limit, measurement.unit, verdict, remark)
+    return _with_evidence(
+        claim, interval, unit, of_number.count, limit, measurement.unit, verdict, remark, paired=paired
+    )
 
 
 def _with_evidence(
@@ -111,10 +114,13 @@ def _with_evidence(
     limit_unit: Unit,
     verdict: str,
     remark: str,
+    *,
+    paired: bool = False,
 ) -> str:
     evidence: list[str] = [span(interval, unit)] if interval is not None else []
     if interval is not None and limit is not None and limit.regression_at_most is not None:
-        evidence = [evidence[0].replace(" CI ", " CI of the worsening ") + f", {interval.method.rpartition(', ')[2]}"]
+        kind = "paired" if paired else "unpaired"
+        evidence = [f"{interval.level * 100:g} % CI of the worsening {bounds(interval, unit)}, {kind}"]
     evidence.append(f"n = {count:,}")
     bound = f"; limit {bound_words(limit, limit_unit)}" if limit is not None else ""
     ending = f": {verdict}" + (f" ({remark})" if remark else "") if verdict else ""

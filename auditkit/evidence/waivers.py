@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from auditkit.errors import PolicyError
 from auditkit.evidence.measurement import Record
@@ -19,14 +19,15 @@ Text = Annotated[str, Field(min_length=1)]
 class Waiver(Record):
     """One finding, or those of one limit, that may pass although they do not hold, through the day `expires`.
 
-    `by` means what it means in a limit; `slice` narrows the waiver to one group, `model` to one model file. A waiver
-    is about the bound of the value; with `regression`, about the regression limit instead.
+    `by` means what it means in a limit; `slice` narrows the waiver to one group, by its value or by a list of one value
+    a column, `model` to one model file. A waiver is about the bound of the value; with `regression`, about the
+    regression limit instead.
     """
 
     id: Text
     measurement: Text
     by: tuple[str, ...] | Literal["*"] = ()
-    slice: str | None = None
+    slice: str | tuple[str, ...] | None = None
     regression: bool = False
     model: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")] | None = None
     owner: Text
@@ -35,12 +36,26 @@ class Waiver(Record):
     expires: date
     line: int | None = None
 
+    @model_validator(mode="after")
+    def _one_value_a_column(self) -> Waiver:
+        if isinstance(self.slice, str) and isinstance(self.by, tuple) and len(self.by) > 1:
+            raise ValueError(
+                f"slice must be a list of one value a column of {', '.join(self.by)}, "
+                f'such as ["Female", "Black"], got {self.slice!r}'
+            )
+        return self
+
+    @property
+    def key(self) -> tuple[str, ...] | None:
+        """The values of the group that the waiver is for, None for all groups."""
+        return (self.slice,) if isinstance(self.slice, str) else self.slice
+
     def covers(self, finding: Finding, model_sha256: str | None) -> bool:
         """Whether this waiver is about `finding` of the model with this hash, whatever the day."""
         return (
             self.measurement == finding.measurement
             and (self.by == "*" or self.by == finding.by)
-            and (self.slice is None or self.slice == finding.slice)
+            and (self.slice is None or (finding.group is not None and self.key == finding.group.key))
             and self.regression == (finding.limit.regression_at_most is not None)
             and (self.model is None or self.model == f"sha256:{model_sha256}")
         )

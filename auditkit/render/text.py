@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from auditkit.evidence.measurement import Interval, Unit
-from auditkit.evidence.messages import span
 from auditkit.evidence.policy import SHIPPED, Policy
 
 # Control characters (XML 1.0 forbids them), marks that reverse the text after them (a group's name must not be
@@ -60,15 +58,6 @@ def unbroken(text: str) -> str:
     '95\xa0%\xa0CI, n\xa0=\xa010'
     """
     return re.sub(r"(?<=\d) (?=%|points)", "\xa0", text).replace("% CI", "%\xa0CI").replace("n = ", "n\xa0=\xa0")
-
-
-def bounds(interval: Interval, unit: Unit) -> str:
-    """Print the ends of an interval, without its level.
-
-    >>> bounds(Interval(low=0.126, high=0.158, level=0.95, method="Newcombe"), "rate_difference")
-    '12.6 to 15.8'
-    """
-    return span(interval, unit).partition(" CI ")[2]
 
 
 def shipped_name(policy: Policy) -> str:

@@ -6,11 +6,13 @@ import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.errors import InputError
+from auditkit.evidence.measurement import Group, shown
 from auditkit.evidence.messages import Message
 
 ROWS_AT_ONCE = 2**20
@@ -69,6 +71,10 @@ class Counts:
                 raise InputError(f"{what} must agree to add two tables, got {mine} and {theirs}.")
         keys = self.groups + other.groups
         return _gather(self.columns, keys, self.classes, np.concatenate([self.table, other.table]))
+
+    def group(self, position: int | np.integer[Any]) -> Group:
+        """Return the group at a position of `groups`, with the columns that it is told by."""
+        return Group(by=self.columns, key=self.groups[position])
 
     def by(self, columns: tuple[str, ...]) -> Counts:
         """Return the table over fewer columns, or the same in another order; () is one group of all rows.
@@ -177,11 +183,6 @@ def crossings(columns: Sequence[str], depth: int) -> list[tuple[str, ...]]:
     ]
 
 
-def group_name(key: tuple[str, ...]) -> str:
-    """Return the name of a group in a report: its values, joined by ` & `."""
-    return " & ".join(key)
-
-
 def suppressed(
     sizes: NDArray[np.int64], min_group: int, groups: tuple[tuple[str, ...], ...] | None = None
 ) -> NDArray[np.bool_]:
@@ -255,7 +256,7 @@ def suppression_note(
         )
     return Message(
         "By {columns}, {count} of {groups_count} groups ({count_2:,} rows) are counted but not shown: {why}.",
-        columns=" & ".join(columns),
+        columns=shown(columns),
         count=int(hidden.sum()),
         groups_count=len(groups),
         count_2=int(sizes[hidden].sum()),

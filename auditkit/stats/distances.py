@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from auditkit.evidence.measurement import Interval, Measurement, Unit
+from auditkit.evidence.measurement import Group, Interval, Measurement, Unit
 from auditkit.evidence.messages import Message
-from auditkit.stats.counts import group_name
 from auditkit.stats.estimates import Breakdown, Statistic, shown_rows
 from auditkit.stats.intervals import limits_gap_interval, normal_quantile, studentized_range_level
 from auditkit.stats.jackknife import MAXIMUM_ROWS, block_count, deal, rounded
@@ -105,7 +104,7 @@ def distance_measurements(
             worst = int(found.argmax())
             value = float(found[worst])
             compared = tuple(
-                group_name(keys[place])
+                Group(by=breakdown.columns, key=keys[place])
                 for place in sorted(pairs[worst], key=lambda place: float(samples[place].mean()))
             )
             high = float((found + slack).max())
@@ -207,14 +206,14 @@ def mean_gap_measurement(
     """
     groups = shown_rows(breakdown, len(labels))
     reason = too_small(breakdown.min_group) if len(groups) < 2 else None
-    names: list[str] = []
+    found: list[Group] = []
     values: list[float] = []
     ends: list[tuple[float, float]] = []
     each = studentized_range_level(level, max(len(groups), 2))
     for key, rows in groups.items():
         part = statistic(labels[rows], predictions[rows], (each,))
         if part.value is not None and part.bounds and part.bounds[0] is not None:
-            names.append(group_name(key))
+            found.append(Group(by=breakdown.columns, key=key))
             values.append(part.value)
             ends.append(part.bounds[0][:2])
     if reason is None and len(values) < 2:
@@ -230,7 +229,7 @@ def mean_gap_measurement(
         interval = Interval(
             low=low, high=high, level=level, method=Message("MOVER of the groups' limits{family}", family=family)
         )
-        compared = names[int(np.argmin(values))], names[int(np.argmax(values))]
+        compared = found[int(np.argmin(values))], found[int(np.argmax(values))]
     paired = reason is None and len(breakdown.columns) == 1
     return Measurement(
         id=f"{prefix}.{name}",

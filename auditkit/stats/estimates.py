@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.errors import InputError
-from auditkit.evidence.measurement import Better, Interval, Measurement, Slice, Unit
+from auditkit.evidence.measurement import Better, Group, Interval, Measurement, Slice, Unit
 from auditkit.evidence.messages import Message
-from auditkit.stats.counts import group_name, suppressed
+from auditkit.stats.counts import suppressed
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.jackknife import replicates
 from auditkit.stats.rates import too_small
@@ -145,7 +145,7 @@ def _slices(
         alone, together = part.bounds if part.bounds else (None, None)
         slices.append(
             Slice(
-                name=group_name(key),
+                group=Group(by=breakdown.columns, key=key),
                 value=part.value,
                 count=len(rows),
                 interval=interval_of(alone, level),

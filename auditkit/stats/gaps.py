@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.evidence.measurement import Better, Interval, Measurement, Unit
+from auditkit.evidence.measurement import Better, Group, Interval, Measurement, Unit, shown
 from auditkit.evidence.messages import Message, title
-from auditkit.stats.counts import Counts, group_name, suppressed
+from auditkit.stats.counts import Counts, suppressed
 from auditkit.stats.intervals import difference_gap_interval, ratio_gap_interval, simultaneous_level
 from auditkit.stats.rates import point, rate, successes_and_trials, too_small
 
@@ -29,13 +29,13 @@ class _Spread:
     """One rate over the groups in which it is defined."""
 
     rate: str
-    groups: tuple[str, ...]
+    groups: tuple[Group, ...]
     values: tuple[float, ...]
     successes: NDArray[np.int64]
     trials: NDArray[np.int64]
 
     @property
-    def compared(self) -> tuple[str, str]:
+    def compared(self) -> tuple[Group, Group]:
         """The groups with the lowest and with the highest rate."""
         return self.groups[int(np.argmin(self.values))], self.groups[int(np.argmax(self.values))]
 
@@ -77,10 +77,10 @@ def gap_measurements(
     the highest group of the rate that the value is from.
     Undefined, with the reason: fewer than two groups with a rate, or a ratio of rates that are all zero.
     """
-    shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
+    kept = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
     measurements = []
     for gap in gaps:
-        spreads = [_spread(counts, shown, rate, min_group) for rate in GAPS[gap]]
+        spreads = [_spread(counts, kept, rate, min_group) for rate in GAPS[gap]]
         measurements.append(_difference(f"{prefix}.{gap}_difference", counts, spreads, level, min_group))
         measurements.append(_ratio(f"{prefix}.{gap}_ratio", counts, spreads, level, min_group))
     return measurements
@@ -88,19 +88,19 @@ def gap_measurements(
 
 def left_out_notes(counts: Counts, min_group: int, gaps: Iterable[str] = GAPS) -> list[str]:
     """Return the sentences that say which groups the gaps leave out, although they are shown."""
-    shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
+    kept = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
     notes: list[str] = []
     for needed in dict.fromkeys(rate(name).needed for gap in gaps for name in GAPS[gap]):
         name = next(name for gap in gaps for name in GAPS[gap] if rate(name).needed == needed)
-        _, trials = successes_and_trials(counts.table[shown], name)
-        few = [group_name(counts.groups[group]) for group in shown[trials < min_group]]
+        _, trials = successes_and_trials(counts.table[kept], name)
+        few = [counts.group(group).text for group in kept[trials < min_group]]
         if few and needed:
             listed = few if len(few) <= 6 else Message("{groups} and {n} more", groups=few[:6], n=len(few) - 6)
             notes.append(
                 Message(
                     "By {columns}, gaps between rates of rows with {needed} leave out {groups}: fewer than "
                     "{min_group} such rows.",
-                    columns=" & ".join(counts.columns),
+                    columns=shown(counts.columns),
                     needed=needed,
                     groups=listed,
                     min_group=min_group,
@@ -109,13 +109,13 @@ def left_out_notes(counts: Counts, min_group: int, gaps: Iterable[str] = GAPS) -
     return notes
 
 
-def _spread(counts: Counts, shown: NDArray[np.intp], rate: str, min_group: int) -> _Spread:
-    successes, trials = successes_and_trials(counts.table[shown], rate)
+def _spread(counts: Counts, kept: NDArray[np.intp], rate: str, min_group: int) -> _Spread:
+    successes, trials = successes_and_trials(counts.table[kept], rate)
     defined = np.flatnonzero(trials >= max(min_group, 1))
     return _Spread(
         rate=rate,
-        groups=tuple(group_name(counts.groups[shown[position]]) for position in defined),
-        values=tuple(point(counts.table[shown[position]], rate) for position in defined),
+        groups=tuple(counts.group(kept[position]) for position in defined),
+        values=tuple(point(counts.table[kept[position]], rate) for position in defined),
         successes=successes[defined],
         trials=trials[defined],
     )

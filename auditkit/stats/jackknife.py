@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Measurement
-from auditkit.stats.counts import group_name, suppressed
+from auditkit.stats.counts import suppressed
 from auditkit.stats.gaps import GAPS
 from auditkit.stats.inequality import INDICES, index_parts
 from auditkit.stats.rates import RATES, successes_and_trials
@@ -86,7 +86,7 @@ def with_rate_replicates(
             rows = np.flatnonzero(groups == code)
             cells = (deal(len(rows), blocks) * 2 + labels[rows]) * 2 + predictions[rows]
             table = np.bincount(cells, minlength=blocks * 4).reshape(blocks, 2, 2)
-        tables[group_name(names[code])] = table
+        tables[names[code]] = table
     found = []
     for measurement in measurements:
         rate = measurement.id.partition(".")[2]
@@ -95,7 +95,7 @@ def with_rate_replicates(
             measurement = measurement.model_copy(update={"replicates": own})
         elif rate in RATES:
             slices = tuple(
-                part.model_copy(update={"replicates": _rate_replicates(tables[part.name], rate)})
+                part.model_copy(update={"replicates": _rate_replicates(tables[part.group.key], rate)})
                 if part.value is not None
                 else part
                 for part in measurement.slices

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Better, Interval, Measurement, Slice
 from auditkit.evidence.messages import Message
-from auditkit.stats.counts import Counts, group_name, suppressed
+from auditkit.stats.counts import Counts, suppressed
 from auditkit.stats.intervals import needs_exact, proportion_interval, simultaneous_level
 
 
@@ -150,15 +150,15 @@ def rate_measurement(
     together = iter(rate_intervals(successes[defined], trials[defined], level, family_size=family))
     slices = []
     for position, group in enumerate(shown):
-        key = group_name(counts.groups[group])
+        key = counts.group(group)
         if defined[position]:
             value = point(table[position], name)
             intervals = {"interval": next(alone), "simultaneous_interval": next(together)}
             count = int(trials[position])
-            slices.append(Slice(name=key, value=value, count=count, one_record=1 / count, **intervals))
+            slices.append(Slice(group=key, value=value, count=count, one_record=1 / count, **intervals))
         else:
             reason = _reason_in_group(chosen, int(trials[position]), min_group)
-            slices.append(Slice(name=key, value=None, count=int(trials[position]), reason=reason))
+            slices.append(Slice(group=key, value=None, count=int(trials[position]), reason=reason))
     return Measurement(
         id=f"{prefix}.{name}",
         by=counts.columns,

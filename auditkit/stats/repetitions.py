@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from auditkit.errors import InputError
-from auditkit.evidence.measurement import Interval, Measurement, Slice
+from auditkit.evidence.measurement import Group, Interval, Measurement, Slice
 from auditkit.evidence.messages import Message
 
 
@@ -46,7 +46,7 @@ def mean_of_runs(values: Sequence[float], intervals: Sequence[Interval | None]) 
 
 
 def slice_of_runs(
-    name: str, parts: Sequence[Measurement | Slice], *, low: float | None = None, high: float | None = None
+    group: Group, parts: Sequence[Measurement | Slice], *, low: float | None = None, high: float | None = None
 ) -> Slice:
     """Return one slice for the runs' numbers, its interval cut off at the bounds `low` and `high` of such a number.
 
@@ -55,7 +55,7 @@ def slice_of_runs(
     values = [part.value for part in parts if part.value is not None]
     if len(values) < len(parts):
         reason = next((part.reason for part in parts if part.reason), Message("undefined in a training run"))
-        return Slice(name=name, value=None, count=parts[0].count, reason=reason)
+        return Slice(group=group, value=None, count=parts[0].count, reason=reason)
     value, interval = mean_of_runs(values, [part.interval for part in parts])
     if interval is not None:
         ends = {
@@ -64,4 +64,4 @@ def slice_of_runs(
         }
         interval = interval.model_copy(update=ends)
     why = next((part.reason for part in parts if part.interval is None), None)
-    return Slice(name=name, value=value, count=parts[0].count, interval=interval, reason=why)
+    return Slice(group=group, value=value, count=parts[0].count, interval=interval, reason=why)

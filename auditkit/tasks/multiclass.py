@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from auditkit.evidence.measurement import Interval, Measurement, Slice
+from auditkit.evidence.measurement import Group, Interval, Measurement, Slice
 from auditkit.evidence.messages import Message
 from auditkit.stats import gaps as binary_gaps
 from auditkit.stats.counts import Counts
@@ -79,7 +79,7 @@ def gap_measurements(
             found, held = own[place], wide[place]
             slices.append(
                 Slice(
-                    name=part.classes[-1],
+                    group=Group(by=(axis,), key=(part.classes[-1],)),
                     value=found.value,
                     count=found.count,
                     interval=found.interval,

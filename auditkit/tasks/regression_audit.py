@@ -7,7 +7,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Curve, Evidence, Exhibit, Facts, Line, Measurement, SliceChart, SliceTable
+from auditkit.evidence.measurement import (
+    Curve,
+    Evidence,
+    Exhibit,
+    Facts,
+    Line,
+    Measurement,
+    SliceChart,
+    SliceTable,
+    shown,
+)
 from auditkit.evidence.messages import Message
 from auditkit.stats import distances
 from auditkit.stats.counts import crossings, suppression_note
@@ -89,7 +99,7 @@ def breakdowns_of(subject: Subject, intersections: int, notes: list[str]) -> Ite
     breakdowns = crossings(subject.sensitive, intersections)
     for done, columns in enumerate(breakdowns, 1):
         names, codes = subject.group_codes(columns)
-        by = " & ".join(columns)
+        by = shown(columns)
         yield Breakdown(columns, names, codes, subject.min_group), by
         hidden = suppression_note(columns, names, np.bincount(codes, minlength=len(names)), subject.min_group)
         notes += [hidden] if hidden else []
@@ -102,7 +112,7 @@ def _at(breakdown: Breakdown, rows: np.ndarray | slice) -> np.ndarray | None:
 
 def _chart(what: str, measurement: str, breakdown: Breakdown) -> SliceChart:
     by = breakdown.columns
-    return SliceChart(title=Message("{what} by {by}", what=what, by=" & ".join(by)), measurement=measurement, by=by)
+    return SliceChart(title=Message("{what} by {by}", what=what, by=shown(by)), measurement=measurement, by=by)
 
 
 def _how_far_off(subject: Subject) -> Facts:

@@ -45,9 +45,9 @@ def test_all_three_audit_and_emit_only_what_they_declare(report: auditkit.Report
 def test_income_is_the_proxy_of_the_group_and_the_region_has_none(report: auditkit.Report) -> None:
     alone = report.measurement("proxies.column_roc_auc", ("group",))
     assert alone is not None
-    assert alone.slices[0].name == "income"
+    assert alone.slices[0].group.text == "income"
     assert (alone.slices[0].value or 0) > 0.7
-    assert "group" not in [part.name for part in alone.slices]
+    assert "group" not in [part.group.text for part in alone.slices]
     region = report.measurement("proxies.roc_auc", ("region",))
     assert region is not None
     assert region.interval is not None
@@ -80,10 +80,10 @@ def test_weak_spots_are_where_labels_were_spoilt(loans: Loans, tmp_path: Path) -
     spoilt.loc[flip, "approved"] = np.where(spoilt.loc[flip, "approved"] == "yes", "no", "yes")
     evidence = WeakSpots().audit(subject(loans, spoilt))
     rates = next(m for m in evidence.measurements if m.id == "weak_spots.error_rate")
-    assert rates.slices[0].name in ("job = nurse & region = a", "region = a & job = nurse")
+    assert rates.slices[0].group.text in ("job = nurse & region = a", "region = a & job = nurse")
     words = next(x for x in evidence.exhibits if isinstance(x, auditkit.Table)).rows[0][0]
     assert isinstance(words, str)
-    assert words.startswith(f"Where {rates.slices[0].name}, the model is wrong in ")
+    assert words.startswith(f"Where {rates.slices[0].group.text}, the model is wrong in ")
     assert f"of {rates.slices[0].count:,} rows" in words
 
 

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from keys import group
 from sample import build_report
 
 from auditkit.compliance.assess import Assessment, assess
@@ -142,7 +143,7 @@ def test_evidence_points_at_the_number_it_speaks_of(census: Report) -> None:
 
 
 def selection(by: tuple[str, ...], slices: dict[str, tuple[int, int]]) -> Measurement:
-    parts = tuple(Slice(name=name, value=selected / n, count=n) for name, (selected, n) in slices.items())
+    parts = tuple(Slice(group=group(name), value=selected / n, count=n) for name, (selected, n) in slices.items())
     total = sum(n for _, n in slices.values())
     return Measurement(
         id="fairness.selection_rate", by=by, unit="rate", better="neither", count=total, definition="x", slices=parts
@@ -180,8 +181,7 @@ def test_impact_ratios_are_made_from_the_report() -> None:
 
 
 def test_people_may_name_columns_unknowns_and_left_out_categories() -> None:
-    lists = {"ll144_unknown": ("Refused",), "ll144_left_out": ("Other",)}
-    facts = Facts(answers={"ll144_race_column": "race"}, lists=lists)
+    facts = Facts(answers={"ll144_race_column": "race"}, unknown=("Refused",), left_out=(("Other",),))
     found = assess(hiring(SEX, RACE), load_framework("nyc-ll144"), facts)
     assert found.impact is not None
     by_race = found.impact.tables[1]
@@ -198,8 +198,8 @@ def test_people_may_name_columns_unknowns_and_left_out_categories() -> None:
     ("facts", "words"),
     [
         (Facts(answers={"ll144_sex_column": "gendr"}), "did you mean 'gender'"),
-        (Facts(lists={"ll144_left_out": ("Othr",)}), "did you mean 'Other'"),
-        (Facts(lists={"ll144_left_out": ("White",)}), "only a category under 2 %"),
+        (Facts(left_out=(("Othr",),)), "did you mean 'Other'"),
+        (Facts(left_out=(("White",),)), "only a category under 2 %"),
     ],
 )
 def test_wrong_names_in_facts_are_refused(facts: Facts, words: str) -> None:
@@ -225,7 +225,7 @@ def test_the_template_states_nothing(tmp_path: Path) -> None:
     path = tmp_path / "facts.toml"
     path.write_text(facts_template())
     facts = read_facts(path)
-    assert (facts.answers, set(facts.lists.values())) == ({}, {()})
+    assert (facts.answers, facts.unknown, facts.left_out) == ({}, (), ())
 
 
 def test_blank_answers_are_none_and_dates_are_text(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_blank_answers_are_none_and_dates_are_text(tmp_path: Path) -> None:
     path.write_text('owner = " TODO "\nprovider = "Acme"\nsignature_date = 2026-11-22\nll144_unknown = ["?"]\n')
     facts = read_facts(path)
     assert facts.answers == {"provider": "Acme", "signature_date": "2026-11-22"}
-    assert facts.lists == {"ll144_unknown": ("?",)}
+    assert facts.unknown == ("?",)
 
 
 @pytest.mark.parametrize(

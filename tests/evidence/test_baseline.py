@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import keys
 import pytest
 from scipy import stats
 
@@ -163,7 +164,7 @@ def test_the_sentence_of_a_regression() -> None:
 def group(name: str, successes: int, trials: int) -> Slice:
     low, high = (float(end) for end in wilson(successes, trials, 0.99))
     interval = Interval(low=low, high=high, level=0.95, method="Wilson, Sidak")
-    return Slice(name=name, value=successes / trials, count=trials, simultaneous_interval=interval)
+    return Slice(group=keys.group(name), value=successes / trials, count=trials, simultaneous_interval=interval)
 
 
 def test_groups_are_compared_with_the_same_group() -> None:
@@ -171,7 +172,7 @@ def test_groups_are_compared_with_the_same_group() -> None:
     now = rate(1, 2, slices=(group("F", 80, 100), group("M", 90, 100), group("X", 5, 10)), **more)
     then = rate(1, 2, slices=(group("M", 90, 100), group("F", 90, 100)), **more)
     limit = Limit(measurement=now.id, by="*", regression_at_most=0.3, rationale="r")
-    found = {finding.slice: finding for finding in judge(limit, [now], Earlier((then,)))}
+    found = {finding.group.text: finding for finding in judge(limit, [now], Earlier((then,)))}
     assert found["F"].value == pytest.approx(0.1)
     assert found["M"].value == 0
     assert found["X"].verdict == "not_run"

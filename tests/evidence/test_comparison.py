@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from keys import group
 from sample import build_report
 from statsmodels.stats.proportion import confint_proportions_2indep
 
@@ -70,11 +71,15 @@ def test_what_a_change_reads_as(before: Measurement, after: Measurement, reading
 
 def test_groups_that_come_and_go_are_listed() -> None:
     def by_sex(*names: str) -> Measurement:
-        slices = tuple(Slice(name=name, value=0.5, count=10) for name in names)
+        slices = tuple(Slice(group=group(name), value=0.5, count=10) for name in names)
         return rate(1, 2, value=None, interval=None, by=("sex",), slices=slices)
 
     changes = compare(report(by_sex("F", "M")), report(by_sex("M", "X"))).changes
-    assert {change.slice: change.reading for change in changes} == {"F": "disappeared", "M": "same", "X": "appeared"}
+    assert {change.group.text: change.reading for change in changes} == {
+        "F": "disappeared",
+        "M": "same",
+        "X": "appeared",
+    }
 
 
 def test_a_report_compared_with_itself_has_not_changed() -> None:
@@ -82,7 +87,7 @@ def test_a_report_compared_with_itself_has_not_changed() -> None:
     assert {change.reading for change in same.changes} <= {"same", "undefined"}
     assert all(one.before == one.after for one in same.verdicts)
     assert (same.same_model, same.same_data, same.same_policy) == (True, True, True)
-    assert json.loads(same.to_json())["comparison_version"] == 1
+    assert json.loads(same.to_json())["comparison_version"] == 2
     assert departures(build_report(), build_report(), 0.0) == []
 
 

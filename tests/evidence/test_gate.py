@@ -126,7 +126,7 @@ def test_a_baseline_of_another_task_is_refused(report: Report) -> None:
 
 def test_a_baseline_that_is_no_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps({"schema_version": 99}))
-    with pytest.raises(InputError, match="schema_version must be 1, got 99"):
+    with pytest.raises(InputError, match="schema_version must be 1 or 2, got 99"):
         read_baseline(tmp_path / "x.json")
 
 

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from keys import group
 from pydantic import ValidationError
 
 from auditkit.evidence.baseline import Earlier
@@ -41,7 +42,7 @@ def sliced(*slices: Slice) -> Measurement:
 
 
 def part(name: str, low: float, high: float, count: int = 100) -> Slice:
-    return Slice(name=name, value=(low + high) / 2, count=count, interval=interval(low, high))
+    return Slice(group=group(name), value=(low + high) / 2, count=count, interval=interval(low, high))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_numbers_on_too_few_rows_are_not_judged_and_never_pass() -> None:
     assert judge(limit(at_most=0.1, min_count=1000), [measured(0.01, 0.02)])[0].verdict == "pass"
     groups = sliced(part("a", 0.01, 0.02), part("b", 0.5, 0.9, count=9))
     findings = judge(limit(at_most=0.1, by="*", min_count=10), [groups])
-    assert [(finding.slice, finding.verdict) for finding in findings] == [("a", "pass"), ("b", "not_run")]
+    assert [(finding.group.text, finding.verdict) for finding in findings] == [("a", "pass"), ("b", "not_run")]
     assert overall(findings) == "pass"
 
 
@@ -110,10 +111,10 @@ def test_the_worst_group_stands_for_all() -> None:
         part("b", 0.11, 0.13),
         part("c", 0.12, 0.2),
         part("d", 0.01, 0.9, count=9),
-        Slice(name="e", value=None, count=0, reason="no rows"),
+        Slice(group=group("e"), value=None, count=0, reason="no rows"),
     )
     (worst,) = judge(limit(at_most=0.1, by="*", groups="worst", min_count=10), [groups])
-    assert (worst.slice, worst.verdict) == ("c", "fail")
+    assert (worst.group.text, worst.verdict) == ("c", "fail")
     assert worst.message.endswith("The worst of 5 groups, 2 not judged.")
     each = judge(limit(at_most=0.1, by="*", min_count=10), [groups])
     assert overall(each) == overall([worst])
@@ -121,7 +122,7 @@ def test_the_worst_group_stands_for_all() -> None:
 
 def test_the_worst_of_no_judged_group_is_not_judged() -> None:
     (worst,) = judge(
-        limit(at_most=0.1, by="*", groups="worst"), [sliced(Slice(name="e", value=None, count=0, reason="x"))]
+        limit(at_most=0.1, by="*", groups="worst"), [sliced(Slice(group=group("e"), value=None, count=0, reason="x"))]
     )
     assert worst.verdict == "not_run"
     assert overall([worst]) == "error"
@@ -188,7 +189,7 @@ def test_a_limit_judges_what_it_names_and_nothing_else() -> None:
     assert (finding.by, finding.verdict) == ((), "pass")
     both = measured(0.01, 0.02, by=("race",), slices=(part("a", 0.5, 0.9),))
     (whole,) = judge(limit(at_most=0.1, by=("race",)), [both])
-    assert (whole.slice, whole.verdict) == (None, "pass"), "a value of its own stands before those of the slices"
+    assert (whole.group, whole.verdict) == (None, "pass"), "a value of its own stands before those of the slices"
 
 
 def test_the_end_of_an_interval_that_touches_the_bound_is_within_it() -> None:
@@ -227,11 +228,11 @@ def test_one_limit_without_a_measurement_is_an_error_whatever_the_others_say() -
 def test_the_worst_group_is_chosen_by_verdict_before_value() -> None:
     worst = limit(at_most=0.1, warn_at=0.05, by="*", groups="worst")
     failed, open_, warned = part("fails", 0.101, 0.103), part("open", 0.02, 0.5), part("warns", 0.09, 0.099)
-    assert judge(worst, [sliced(open_, failed, warned)])[0].slice == "fails"
+    assert judge(worst, [sliced(open_, failed, warned)])[0].group.text == "fails"
     warning, undecided = judge(worst, [sliced(warned, part("open", 0.0, 0.12))])
-    assert (warning.slice, warning.verdict) == ("warns", "warn")
-    assert (undecided.slice, undecided.verdict) == ("open", "inconclusive"), "a strict run does not pass over it"
-    assert judge(worst, [sliced(part("passes", 0.0, 0.01), warned)])[0].slice == "warns"
+    assert (warning.group.text, warning.verdict) == ("warns", "warn")
+    assert (undecided.group.text, undecided.verdict) == ("open", "inconclusive"), "a strict run does not pass over it"
+    assert judge(worst, [sliced(part("passes", 0.0, 0.01), warned)])[0].group.text == "warns"
 
 
 def test_a_limit_does_not_count_for_a_task_that_it_says_nothing_about() -> None:

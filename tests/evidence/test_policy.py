@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from keys import group
 
 from auditkit.errors import PolicyError
 from auditkit.evidence.judging import judge, overall, records_to_settle, unmeasured
@@ -22,7 +23,7 @@ def measured(value: float | None, low: float = 0.0, high: float = 1.0, **more: o
         "unit": "rate_difference",
         "better": "lower",
         "count": 1000,
-        "source": "by hand",
+        "definition": "by hand",
         "interval": None if value is None else interval(low, high),
         "reason": "no rows" if value is None else None,
     }
@@ -76,7 +77,7 @@ def test_undefined_is_not_a_pass() -> None:
 
 def test_slices_are_judged_on_simultaneous_intervals() -> None:
     part = Slice(
-        name="a",
+        group=group("a"),
         value=0.08,
         count=50,
         interval=interval(0.07, 0.09),
@@ -84,7 +85,7 @@ def test_slices_are_judged_on_simultaneous_intervals() -> None:
     )
     sliced = measured(None, by=("sex",), slices=(part,), reason=None)
     (finding,) = judge(limit(at_most=0.1, by="*"), [sliced])
-    assert (finding.slice, finding.verdict) == ("a", "inconclusive")
+    assert (finding.group.text, finding.verdict) == ("a", "inconclusive")
     assert judge(limit(at_most=0.1), [sliced]) == [], "a limit without `by` is about the overall value"
     assert judge(limit(at_most=0.1, by=("sex",)), [sliced]) == [
         finding.model_copy(update={"limit": limit(at_most=0.1, by=("sex",))})
@@ -99,7 +100,7 @@ def test_the_sentence_of_a_gap() -> None:
         id="fairness.demographic_parity_difference",
         by=("sex",),
         count=16192,
-        compared=("Female", "Male"),
+        compared=(group("Female"), group("Male")),
     )
     (finding,) = judge(limit(measurement=gap.id, by="*", at_most=0.1), [gap])
     assert finding.message == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
+from keys import group
 
 from auditkit.errors import PolicyError
 from auditkit.evidence.judging import judge, overall, unmeasured
@@ -34,7 +35,7 @@ def interval(low: float, high: float) -> Interval:
 
 
 def finding(verdict: Verdict = "fail", *, regression: bool = False) -> Finding:
-    part = Slice(name="Female", value=0.2, count=100, interval=interval(0.15, 0.25))
+    part = Slice(group=group("Female"), value=0.2, count=100, interval=interval(0.15, 0.25))
     measurement = Measurement(
         id="fairness.selection_rate",
         by=("sex",),

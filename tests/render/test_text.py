@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditkit.evidence.measurement import Interval
+from auditkit.evidence.messages import bounds
 from auditkit.evidence.policy import Limit
 from auditkit.evidence.sentences import bound_words
-from auditkit.render.text import bounds, shorten, visible
+from auditkit.render.text import shorten, visible
 
 
 @given(st.text())

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.stats
+from keys import compared
 
 from auditkit.stats import scores as score_metrics
 from auditkit.stats.distances import distance_measurements, mean_gap_measurement
@@ -27,7 +28,7 @@ def test_values_are_scipys():
     smirnov, wasserstein = distance_measurements(scores, breakdown)
     assert smirnov.value == max(scipy.stats.ks_2samp(*pair).statistic for pair in pairs)
     assert wasserstein.value == max(scipy.stats.wasserstein_distance(*pair) for pair in pairs)
-    assert smirnov.compared == wasserstein.compared == ("g0", "g2")
+    assert compared(smirnov) == compared(wasserstein) == ("g0", "g2")
     for measurement in (smirnov, wasserstein):
         assert 0 < measurement.interval.low < measurement.value < measurement.interval.high
 

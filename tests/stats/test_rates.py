@@ -62,14 +62,14 @@ def test_values_are_those_of_metric_frame_to_the_last_bit(name, data):
     )
     counts = counted(data)
     measurement = rate_measurement(counts, name, min_group=1)
-    assert [part.name for part in measurement.slices] == sorted(frame["group"].unique())
+    assert [part.group.text for part in measurement.slices] == sorted(frame["group"].unique())
     within = DENOMINATORS.get(name, lambda labels, predictions: labels >= 0)
     for part in measurement.slices:
-        rows = frame[frame["group"] == part.name]
+        rows = frame[frame["group"] == part.group.text]
         trials = int(within(rows["label"], rows["prediction"]).sum())
         assert part.count == trials
         if trials:
-            assert part.value == oracle.by_group[part.name]
+            assert part.value == oracle.by_group[part.group.text]
             assert part.interval.low <= part.value <= part.interval.high
             assert part.simultaneous_interval.low <= part.interval.low
             assert part.simultaneous_interval.high >= part.interval.high
@@ -100,7 +100,7 @@ def test_a_measurement_ready_to_report():
     assert measurement.by == ("group",)
     assert (measurement.unit, measurement.better, measurement.count) == ("rate", "neither", 150)
     part = measurement.slices[0]
-    assert (part.name, part.value, part.count) == ("a", 0.6, 50)
+    assert (part.group.text, part.value, part.count) == ("a", 0.6, 50)
     assert (part.interval.low, part.interval.high) == pytest.approx(tuple(map(float, wilson(30, 50, 0.9))))
     assert (part.interval.method, part.interval.level) == ("Wilson", 0.9)
     assert part.simultaneous_interval.method == "Wilson, Sidak over 2 groups"
@@ -132,8 +132,8 @@ def test_renaming_groups_changes_only_names(data, random):
     after = rate_measurement(
         counted([(renamed[group], *rest) for group, *rest in data]), "accuracy", min_group=1
     ).slices
-    assert {renamed[part.name]: part.model_dump(exclude={"name"}) for part in before} == {
-        part.name: part.model_dump(exclude={"name"}) for part in after
+    assert {renamed[part.group.text]: part.model_dump(exclude={"group"}) for part in before} == {
+        part.group.text: part.model_dump(exclude={"group"}) for part in after
     }
 
 

@@ -103,7 +103,7 @@ def test_a_group_has_the_numbers_of_its_rows_alone(name):
     measurement = measured(name, labels, probabilities, codes)
     assert measurement.value is None
     assert measurement.by == ("g",)
-    assert [part.name for part in measurement.slices] == ["a", "b", "c"]
+    assert [part.group.text for part in measurement.slices] == ["a", "b", "c"]
     for code, part in enumerate(measurement.slices):
         alone = measured(name, labels[codes == code], probabilities[codes == code])
         assert part.value == pytest.approx(alone.value, abs=1e-12)
@@ -122,7 +122,7 @@ def test_order_of_rows_and_names_of_groups_do_not_matter(name):
     codes, order = draws.integers(0, 3, 200), draws.permutation(200)
     before = measured(name, labels, probabilities, codes).slices
     after = measured(name, labels[order], probabilities[order], codes[order], names=(("z",), ("y",), ("x",))).slices
-    assert [part.name for part in after] == ["x", "y", "z"]
+    assert [part.group.text for part in after] == ["x", "y", "z"]
     for part, same in zip(before, reversed(after), strict=True):
         assert part.value == pytest.approx(same.value, abs=1e-12)
         assert part.interval.low == pytest.approx(same.interval.low, abs=1e-9)
@@ -164,7 +164,7 @@ def test_small_groups_are_not_shown(name):
     names = (*NAMES, ("d",))
     codes = np.repeat(np.arange(4), [50, 35, 16, 4])
     measurement = measured(name, labels, probabilities, codes, names=names)
-    assert [part.name for part in measurement.slices] == ["a", "b"]
+    assert [part.group.text for part in measurement.slices] == ["a", "b"]
     assert measurement.count == 85
     nothing = measured(name, labels, probabilities, codes, names=names, min_group=40)
     assert nothing.slices == ()

@@ -46,7 +46,7 @@ def test_each_class_is_fairlearns_and_the_macro_is_their_mean(seed):
             for code in range(3)
         ]
         by_class, macro = found[name, ("g", "class")], found[name, ("g",)]
-        assert [part.name for part in by_class.slices] == list(CLASSES)
+        assert [part.group.text for part in by_class.slices] == list(CLASSES)
         assert [part.value for part in by_class.slices] == values
         assert macro.value == pytest.approx(np.mean(values))
         assert macro.interval.low <= macro.value <= macro.interval.high
@@ -70,7 +70,7 @@ def test_rates_are_those_of_metric_frame():
             sensitive_features=np.array(list("abc"))[codes],
         ).by_group
         for rate in frame.columns:
-            parts = {part.name: part.value for part in found[rate].slices}
+            parts = {part.group.text: part.value for part in found[rate].slices}
             for group in "abc":
                 assert parts[f"{group} & {name}"] == frame.loc[group, rate]
 

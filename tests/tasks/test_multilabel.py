@@ -42,7 +42,7 @@ def test_the_mean_is_scikit_learns_macro_and_each_label_its_own(name):
     assert whole.interval.low < whole.value < whole.interval.high
     each = label_measurement(name, labels, given, Breakdown(), NAMES)
     assert each.by == ("label",)
-    assert [part.name for part in each.slices] == list(NAMES)
+    assert [part.group.text for part in each.slices] == list(NAMES)
     assert [part.value for part in each.slices] == pytest.approx(oracle(labels, given, average=None), abs=1e-12)
     groups = mean_measurement(name, labels, given, by_groups(codes), NAMES)
     crossed = label_measurement(name, labels, given, by_groups(codes), NAMES)
@@ -51,7 +51,7 @@ def test_the_mean_is_scikit_learns_macro_and_each_label_its_own(name):
         rows = codes == code
         assert part.value == pytest.approx(oracle(labels[rows], given[rows], average="macro"), abs=1e-12)
         assert part.simultaneous_interval.low < part.interval.low < part.value
-        own = {one.name: one.value for one in crossed.slices}
+        own = {one.group.text: one.value for one in crossed.slices}
         alone = oracle(labels[rows], given[rows], average=None)
         assert [own[f"{'ab'[code]} & {label}"] for label in NAMES] == pytest.approx(alone, abs=1e-12)
 
@@ -108,7 +108,7 @@ def test_the_order_of_rows_changes_nothing():
             mean_measurement("f1_score", labels[rows], decisions[rows], breakdown, NAMES),
             *row_measurements(labels[rows], decisions[rows], breakdown, NAMES),
         ]
-        return [(part.name, part.value, part.interval.low) for one in made for part in one.slices]
+        return [(part.group.text, part.value, part.interval.low) for one in made for part in one.slices]
 
     for one, other in zip(found(np.arange(len(codes))), found(order), strict=True):
         assert one == (other[0], pytest.approx(other[1], abs=1e-12), pytest.approx(other[2], abs=1e-12))
@@ -139,7 +139,7 @@ def test_rates_and_gaps_of_each_label_are_fairlearns():
     accuracy = gaps["accuracy_difference", ("g", "label")]
     assert [part.value for part in accuracy.slices] == [frame.difference() for frame in frames]
     rates = {m.id.partition(".")[2]: m for m in multiclass.rate_measurements(counts)}
-    found = {part.name: part.value for part in rates["accuracy"].slices}
+    found = {part.group.text: part.value for part in rates["accuracy"].slices}
     assert found == {
         f"{'ab'[code]} & {NAMES[place]}": frames[place].by_group[code] for code in (0, 1) for place in range(3)
     }

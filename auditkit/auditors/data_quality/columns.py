@@ -14,6 +14,7 @@ from auditkit.data.rows import column_values
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import (
     Column,
+    Group,
     Interval,
     Measurement,
     Slice,
@@ -56,6 +57,7 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
     aims = list(zip(subject.schema.classes, labels.T, strict=True)) if several else [("", labels)]
     family = len(columns) * len(aims)
     level, together = subject.conf_level, simultaneous_level(subject.conf_level, family)
+    by = ("column", LABEL) if several else ("column",)
     what = "columns and labels" if several else "columns"
     slices = []
     for name in columns:
@@ -77,7 +79,7 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
             alone, wide = found.bounds or (None, None)
             slices.append(
                 Slice(
-                    name=f"{name} & {label}" if label else name,
+                    group=Group(by=by, key=(name, label) if label else (name,)),
                     value=found.value,
                     count=len(labels),
                     interval=interval_of(alone, level),
@@ -90,7 +92,7 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
     ranks = "R2 of the labels' ranks, predicted by their mean at the column's values in the other half of the rows"
     return Measurement(
         id="data.single_column_r2" if regression else "data.single_column_roc_auc",
-        by=("column", LABEL) if several else ("column",),
+        by=by,
         unit="number",
         better="neither",
         count=len(labels),
@@ -141,7 +143,7 @@ def drift_measurement(drifts: Mapping[str, Drift], subject: Subject) -> Measurem
         alone, together = drift_interval(drift, level), drift_interval(drift, each)
         slices.append(
             Slice(
-                name=name,
+                group=Group(by=("column",), key=(name,)),
                 value=drift.distance,
                 count=drift.sizes[1],
                 interval=Interval(low=alone[0], high=alone[1], level=level, method=method),

@@ -14,11 +14,12 @@ from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import (
     Better,
+    Group,
     Interval,
     Measurement,
     Slice,
 )
-from auditkit.stats.counts import group_name, suppressed
+from auditkit.stats.counts import suppressed
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.rates import rate_intervals, too_small
 from auditkit.tasks.regression import regression_measurement
@@ -59,7 +60,7 @@ def missing_rates(missing: Mapping[str, NDArray[np.bool_]], level: float) -> Mea
     return _sliced(
         "data.missing_rate",
         ("column",),
-        names,
+        [(name,) for name in names],
         counts,
         rows,
         level,
@@ -77,19 +78,19 @@ def missing_by_group(subject: Subject, missing: Mapping[str, NDArray[np.bool_]])
         names, codes = subject.group_codes((column,))
         sizes = np.bincount(codes, minlength=len(names))
         kept = np.flatnonzero(~suppressed(sizes, subject.min_group))
-        titles, counts, rows = [], [], []
+        keys, counts, rows = [], [], []
         for name in [name for name in shown if name != column][:COLUMNS_PER_GROUP]:
             found = np.bincount(codes[missing[name]], minlength=len(names))
             for group in kept:
-                titles.append(f"{name} & {group_name(names[group])}")
+                keys.append((name, *names[group]))
                 counts.append(found[group])
                 rows.append(sizes[group])
-        if titles:
+        if keys:
             measurements.append(
                 _sliced(
                     "data.missing_rate",
                     ("column", column),
-                    titles,
+                    keys,
                     np.array(counts),
                     np.array(rows),
                     subject.conf_level,
@@ -114,7 +115,14 @@ def class_shares(subject: Subject) -> Measurement:
     rows = np.full(len(classes), len(subject.labels))
     definition = "a count over the audited rows"
     return _sliced(
-        "data.class_share", ("class",), classes, counts, rows, subject.conf_level, definition=definition, reason=""
+        "data.class_share",
+        ("class",),
+        [(name,) for name in classes],
+        counts,
+        rows,
+        subject.conf_level,
+        definition=definition,
+        reason="",
     )
 
 
@@ -126,7 +134,7 @@ def group_shares(
     return _sliced(
         "data.group_share",
         (column,),
-        [group_name(names[group]) for group in kept],
+        [names[group] for group in kept],
         sizes[kept],
         np.full(len(kept), sizes.sum()),
         subject.conf_level,
@@ -143,10 +151,10 @@ def shares_against(
     subject: Subject,
 ) -> Measurement:
     """Return each group's share less its share in the stated population; a group that is absent counts no rows."""
-    found = {group_name(name): int(size) for name, size in zip(names, sizes, strict=True)}
+    found = {name: int(size) for name, size in zip(names, sizes, strict=True)}
     rows = sum(found.values())
-    kept = {group_name(names[group]) for group in np.flatnonzero(~suppressed(sizes, subject.min_group))}
-    stated = [group for group in shares if group in kept or group not in found]
+    kept = {names[group] for group in np.flatnonzero(~suppressed(sizes, subject.min_group))}
+    stated = [(group,) for group in shares if (group,) in kept or (group,) not in found]
     counts = np.array([found.get(group, 0) for group in stated], dtype=np.int64)
     share = _sliced(
         "data.group_share_difference",
@@ -161,9 +169,9 @@ def shares_against(
     slices = [
         part.model_copy(
             update={
-                "value": (part.value or 0.0) - shares[part.name],
-                "interval": _shifted(part.interval, shares[part.name]),
-                "simultaneous_interval": _shifted(part.simultaneous_interval, shares[part.name]),
+                "value": (part.value or 0.0) - shares[part.group.key[0]],
+                "interval": _shifted(part.interval, shares[part.group.key[0]]),
+                "simultaneous_interval": _shifted(part.simultaneous_interval, shares[part.group.key[0]]),
             }
         )
         for part in share.slices
@@ -180,7 +188,7 @@ def _shifted(interval: Interval | None, by: float) -> Interval | None:
 def _sliced(
     id: str,
     by: tuple[str, ...],
-    names: Sequence[str],
+    keys: Sequence[tuple[str, ...]],
     successes: NDArray[np.int64],
     trials: NDArray[np.int64],
     level: float,
@@ -191,13 +199,19 @@ def _sliced(
 ) -> Measurement:
     """Return rates of parts of the rows as one measurement, each with its own and a simultaneous interval."""
     slices = []
-    if len(names):
+    if len(keys):
         alone = rate_intervals(successes, trials, level)
-        together = rate_intervals(successes, trials, level, family_size=len(names))
-        for place, name in enumerate(names):
+        together = rate_intervals(successes, trials, level, family_size=len(keys))
+        for place, key in enumerate(keys):
             value, count = float(successes[place] / trials[place]), int(trials[place])
             slices.append(
-                Slice(name=name, value=value, count=count, interval=alone[place], simultaneous_interval=together[place])
+                Slice(
+                    group=Group(by=by, key=key),
+                    value=value,
+                    count=count,
+                    interval=alone[place],
+                    simultaneous_interval=together[place],
+                )
             )
     return Measurement(
         id=id,

@@ -12,7 +12,7 @@ from auditkit.auditors.explainability.shapley import shapley_interactions
 from auditkit.auditors.explainability.statistics import largest_first, ratio_slices
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Curve, Exhibit, Line, Measurement, SliceChart
+from auditkit.evidence.measurement import Curve, Exhibit, Group, Line, Measurement, SliceChart
 
 CURVE_COUNT = 4
 PLAYERS, INTERACTION_ROWS = 6, 500
@@ -60,9 +60,12 @@ def interactions(subject: Subject, given: Attributed) -> tuple[list[Measurement]
         return [], []
     rows = np.random.default_rng([subject.seed, 3]).permutation(len(given.size))[:INTERACTION_ROWS]
     found = np.abs(shapley_interactions(given.explained.take(rows), top.tolist()))
-    names = [f"{given.columns[one]} x {given.columns[other]}" for one, other in combinations(top, 2)]
+    pairs = [
+        Group(by=("column", "column"), key=(given.columns[one], given.columns[other]))
+        for one, other in combinations(top, 2)
+    ]
     total = given.size[rows].sum(axis=1)
-    slices = ratio_slices(names, found, total, level=subject.conf_level, what="pairs", most=np.inf)
+    slices = ratio_slices(pairs, found, total, level=subject.conf_level, what="pairs", most=np.inf)
     measurement = sliced("interaction_ratio", ("pair",), largest_first(slices), len(rows), "ratio", INTERACTIONS)
     chart = SliceChart(
         title="Pairs of columns that work together",

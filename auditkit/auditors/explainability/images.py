@@ -22,7 +22,7 @@ from auditkit.auditors.explainability.segments_report import (
     shown_rows,
     trust_checks,
 )
-from auditkit.auditors.explainability.statistics import ratio_slices
+from auditkit.auditors.explainability.statistics import keyed, ratio_slices
 from auditkit.auditors.explainability.target_function import Decided, Floats
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
@@ -150,15 +150,14 @@ def _first(regions: Measurement) -> str:
     """Say which region weighs most."""
     first = max(regions.slices, key=lambda part: part.value or 0.0)
     evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
-    return (
-        f"The model looks most at the {first.name}: {number(first.value or 0.0, 'share')} of all attribution{evidence}."
-    )
+    share = number(first.value or 0.0, "share")
+    return f"The model looks most at the {first.group.text}: {share} of all attribution{evidence}."
 
 
 def _region_shares(size: Floats, definition: str, *, level: float) -> Measurement:
     """Return `explainability.region_attribution_share`: the absolute attribution in each ninth of the image."""
     by_region = sum_over(size, squares(size.shape[1], size.shape[2], 3))
-    slices = ratio_slices(REGIONS, by_region, by_region.sum(axis=1), level=level, what="regions")
+    slices = ratio_slices(keyed("region", REGIONS), by_region, by_region.sum(axis=1), level=level, what="regions")
     return sliced("region_attribution_share", ("region",), slices, len(size), "share", definition)
 
 

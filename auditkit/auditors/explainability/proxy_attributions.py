@@ -11,7 +11,7 @@ from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of
 from auditkit.data.groups import grouped_columns
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Column, Evidence, Exhibit, Interval, Measurement, Slice, Table
+from auditkit.evidence.measurement import Column, Evidence, Exhibit, Group, Interval, Measurement, Slice, Table
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.proxies import FITTED_ROWS, JUDGED_ROWS, columns_alone
 from auditkit.stats.ranking import roc_auc_interval
@@ -102,7 +102,8 @@ def _proxies(subject: Subject, sensitive: str, columns: list[str]) -> list[Proxy
 
 def _slice(given: Attributed, name: str, chosen: set[str], level: float) -> Slice:
     value, interval, paired = _share(given, chosen, "proxy of this column", level)
-    return Slice(name=name, value=value, count=len(given.size), interval=interval, replicates=paired)
+    group = Group(by=("sensitive_column",), key=(name,))
+    return Slice(group=group, value=value, count=len(given.size), interval=interval, replicates=paired)
 
 
 def _total(given: Attributed, name: str, chosen: set[str], what: str, level: float, reason: str | None) -> Measurement:

@@ -10,9 +10,10 @@ import numpy as np
 from auditkit.auditors.explainability import effects
 from auditkit.auditors.explainability.methods_table import Attributed
 from auditkit.auditors.explainability.recourse import HIGHEST, LOWEST, Recourse, find_recourse, options_of
+from auditkit.auditors.explainability.statistics import keyed
 from auditkit.engine.sampling import groups_of, rate_slices, sample_rows, sliced
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Column, Exhibit, Facts, Interval, Measurement, Slice, SliceChart, Table
+from auditkit.evidence.measurement import Column, Exhibit, Facts, Group, Interval, Measurement, Slice, SliceChart, Table
 from auditkit.stats.intervals import mean_interval, simultaneous_level
 
 RECOURSE_ROWS = 300
@@ -35,7 +36,7 @@ def adverse_decisions(
         explained.take(adverse), baseline=explained.inputs[approved].mean(axis=0), others=explained.inputs[approved]
     )
     reasons = effects.principal_reasons(given.local(against))
-    slices = rate_slices(dict(zip(given.columns, reasons.T, strict=True)), level)
+    slices = rate_slices(dict(zip(keyed("column", given.columns), reasons.T, strict=True)), level)
     slices.sort(key=lambda part: -(part.value or 0.0))
     rate = sliced(
         "principal_reason_rate", ("column",), slices, len(adverse), "rate", f"{REASONS} {given.definition.lower()}"
@@ -66,7 +67,7 @@ def _recourse(
         if feature.name in changeable
     }
     found = find_recourse(explained.take(sample), options, changeable, threshold=threshold)
-    overall = rate_slices({"all": found.found}, level)[0]
+    overall = rate_slices({Group(by=("rows",), key=("all",)): found.found}, level)[0]
     measurements = [
         Measurement(
             id="explainability.recourse_rate",
@@ -82,8 +83,8 @@ def _recourse(
     rows = sample_rows(subject, len(explained.inputs))[sample]
     for column in subject.sensitive:
         groups = dict(groups_of(subject, rows, column, least=subject.min_group))
-        rates = rate_slices({name: found.found[part] for name, part in groups.items()}, level)
-        costs = _cost_slices({name: found.cost[part] for name, part in groups.items()}, subject.min_group, level)
+        rates = rate_slices({group: found.found[part] for group, part in groups.items()}, level)
+        costs = _cost_slices({group: found.cost[part] for group, part in groups.items()}, subject.min_group, level)
         measurements += [
             sliced("recourse_rate", (column,), rates, len(sample), "rate", RECOURSE),
             sliced("recourse_cost", (column,), costs, int(found.found.sum()), "number", f"{RECOURSE}; cost"),
@@ -106,11 +107,11 @@ def _recourse(
     return measurements, exhibits
 
 
-def _cost_slices(costs: dict[str, np.ndarray], least: int, level: float) -> list[Slice]:
-    known = {name: held[np.isfinite(held)] for name, held in costs.items()}
-    known = {name: held for name, held in known.items() if len(held) >= max(least, 2)}
+def _cost_slices(costs: dict[Group, np.ndarray], least: int, level: float) -> list[Slice]:
+    known = {group: held[np.isfinite(held)] for group, held in costs.items()}
+    known = {group: held for group, held in known.items() if len(held) >= max(least, 2)}
     slices = []
-    for name, held in known.items():
+    for group, held in known.items():
         mean, variance = float(held.mean()), float(held.var(ddof=1))
         ends = [
             mean_interval(mean, variance, len(held), each) for each in (level, simultaneous_level(level, len(known)))
@@ -119,7 +120,7 @@ def _cost_slices(costs: dict[str, np.ndarray], least: int, level: float) -> list
             Interval(low=float(low), high=float(high), level=level, method=f"Student's t over rows{family}")
             for (low, high), family in zip(ends, ("", f", Sidak over {len(known)}"), strict=True)
         )
-        slices.append(Slice(name=name, value=mean, count=len(held), interval=alone, simultaneous_interval=wide))
+        slices.append(Slice(group=group, value=mean, count=len(held), interval=alone, simultaneous_interval=wide))
     return slices
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.evidence.measurement import Interval, Slice
+from auditkit.evidence.measurement import Group, Interval, Slice
 from auditkit.stats.jackknife import replicates
 from auditkit.tasks.regression import mean_estimate
 
@@ -78,7 +78,7 @@ def ratio_interval(low: float, high: float, level: float, *, family: str = "", m
 
 
 def ratio_slices(
-    names: Sequence[str],
+    groups: Sequence[Group],
     numerators: Floats,
     denominators: Floats,
     *,
@@ -91,7 +91,7 @@ def ratio_slices(
     """Return the ratio of means of each column, (rows, columns), with an interval for it and one for all at once.
 
     Args:
-        names: what each column is called.
+        groups: what each column stands for.
         numerators: (rows, columns), not negative.
         denominators: (rows,), not negative, with a positive mean.
         level: confidence level in (0, 1).
@@ -100,20 +100,29 @@ def ratio_slices(
         counts: on how many rows each column rests; default: all.
         most: what no ratio can pass.
     """
-    size = chosen_from or len(names)
+    size = chosen_from or len(groups)
     value, low, high = ratio_of_means(numerators, denominators, level=level)
     _, wide_low, wide_high = ratio_of_means(numerators, denominators, level=level, family_size=size)
     family = f", Bonferroni over {size:,} {what}"
     return [
         Slice(
-            name=name,
+            group=group,
             value=float(value[place]),
             count=len(denominators) if counts is None else int(counts[place]),
             interval=ratio_interval(low[place], high[place], level, most=most),
             simultaneous_interval=ratio_interval(wide_low[place], wide_high[place], level, family=family, most=most),
         )
-        for place, name in enumerate(names)
+        for place, group in enumerate(groups)
     ]
+
+
+def keyed(by: str, names: Iterable[str]) -> list[Group]:
+    """Return names of one kind, such as columns, as the keys of slices.
+
+    >>> keyed("column", ["age"])
+    [Group(by=('column',), key=('age',))]
+    """
+    return [Group(by=(by,), key=(name,)) for name in names]
 
 
 def largest_first(slices: Sequence[Slice]) -> list[Slice]:

@@ -15,7 +15,13 @@ from auditkit.auditors.explainability.prototypes import profiles
 from auditkit.auditors.explainability.proxy_attributions import sensitive_shares
 from auditkit.auditors.explainability.recourse_report import adverse_decisions
 from auditkit.auditors.explainability.segments_report import sample_notes, settings
-from auditkit.auditors.explainability.statistics import largest_first, ratio_interval, ratio_of_means, ratio_slices
+from auditkit.auditors.explainability.statistics import (
+    keyed,
+    largest_first,
+    ratio_interval,
+    ratio_of_means,
+    ratio_slices,
+)
 from auditkit.auditors.explainability.table_checks import by_layer, trust_checks
 from auditkit.auditors.explainability.target_function import Explained, Floats
 from auditkit.engine.sampling import groups_of, sample_rows, sliced
@@ -23,6 +29,7 @@ from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import (
     Column,
     Evidence,
+    Group,
     Measurement,
     Slice,
     SliceChart,
@@ -103,7 +110,9 @@ def explain_columns(
 
 def shares(given: Attributed, *, level: float) -> Measurement:
     """Return `explainability.attribution_share`: the mean absolute attribution of each column over that of all."""
-    slices = ratio_slices(given.columns, given.size, given.size.sum(axis=1), level=level, what="columns")
+    slices = ratio_slices(
+        keyed("column", given.columns), given.size, given.size.sum(axis=1), level=level, what="columns"
+    )
     return sliced("attribution_share", ("column",), largest_first(slices), len(given.size), "share", given.definition)
 
 
@@ -117,24 +126,26 @@ def group_shares(subject: Subject, given: Attributed, column: str) -> tuple[Meas
 def class_shares(subject: Subject, given: Attributed) -> tuple[Measurement, Table]:
     """Return the attribution shares among the rows of each predicted class, whose output is explained."""
     predicted = given.explained.predicted
-    classes = {name: np.flatnonzero(predicted == code) for code, name in enumerate(subject.schema.classes)}
-    large = {name: rows for name, rows in classes.items() if len(rows) >= max(subject.min_group, FEWEST_ROWS)}
+    classes = {
+        group: np.flatnonzero(predicted == code) for code, group in enumerate(keyed("class", subject.schema.classes))
+    }
+    large = {group: rows for group, rows in classes.items() if len(rows) >= max(subject.min_group, FEWEST_ROWS)}
     title = "Share of attribution by column and predicted class"
     return _shares_by(given, large, "class", title, subject.conf_level)
 
 
 def _shares_by(
-    given: Attributed, groups: dict[str, NDArray[np.intp]], by: str, title: str, level: float
+    given: Attributed, groups: dict[Group, NDArray[np.intp]], by: str, title: str, level: float
 ) -> tuple[Measurement, Table]:
     size, columns = given.size, given.columns
-    by_group: dict[str, Floats] = {}
+    by_group: dict[Group, Floats] = {}
     slices = []
-    for name, part in groups.items():
+    for group, part in groups.items():
         value, low, high = ratio_of_means(size[part], size[part].sum(axis=1), level=level)
-        by_group[name] = value
+        by_group[group] = value
         slices += [
             Slice(
-                name=f"{columns[index]} & {name}",
+                group=Group(by=("column", by), key=(columns[index], *group.key)),
                 value=float(value[index]),
                 count=len(part),
                 interval=ratio_interval(low[index], high[index], level),
@@ -150,7 +161,7 @@ def _shares_by(
     table = Table(
         title=title,
         note=f"Columns whose shares differ most come first; groups under {FEWEST_ROWS} rows are left out.{more}",
-        columns=(Column(name="column"), *(Column(name=name, unit="share") for name in shown)),
-        rows=tuple((columns[index], *(float(by_group[name][index]) for name in shown)) for index in order),
+        columns=(Column(name="column"), *(Column(name=group.text, unit="share") for group in shown)),
+        rows=tuple((columns[index], *(float(by_group[group][index]) for group in shown)) for index in order),
     )
     return measurement, table

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from auditkit.auditors.explainability.statistics import largest_first, ratio_slices
+from auditkit.auditors.explainability.statistics import keyed, largest_first, ratio_slices
 from auditkit.auditors.explainability.target_function import Floats
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Interval, Measurement, Slice
@@ -82,7 +82,7 @@ def term_directions(terms: Terms, definition: str, *, level: float) -> Measureme
     """Return `explainability.word_attribution`, or that of phrases: the mean over the texts that hold the term."""
     together = simultaneous_level(level, max(len(terms.names), 1))
     slices = []
-    for place, name in enumerate(terms.names):
+    for place, group in enumerate(keyed(terms.what, terms.names)):
         held = terms.sums.data[terms.sums.indptr[place] : terms.sums.indptr[place + 1]]
         mean, variance = held.mean(), held.var(ddof=1)
         ends = [
@@ -92,7 +92,9 @@ def term_directions(terms: Terms, definition: str, *, level: float) -> Measureme
             Interval(low=low, high=high, level=level, method=f"Student's t over texts{family}")
             for (low, high), family in zip(ends, ("", f", Sidak over {len(terms.names):,} {terms.what}s"), strict=True)
         )
-        slices.append(Slice(name=name, value=float(mean), count=len(held), interval=alone, simultaneous_interval=wide))
+        slices.append(
+            Slice(group=group, value=float(mean), count=len(held), interval=alone, simultaneous_interval=wide)
+        )
     slices = largest_first(slices)
     shown = slices if len(slices) <= 2 * SHOWN else slices[:SHOWN] + slices[-SHOWN:]
     return Measurement(
@@ -113,7 +115,7 @@ def term_shares(terms: Terms, definition: str, *, level: float, name: str = "wor
     slices: list[Slice] = []
     if len(chosen):
         slices = ratio_slices(
-            [terms.names[index] for index in chosen],
+            keyed(terms.what, [terms.names[index] for index in chosen]),
             terms.sizes[:, chosen].toarray(),
             _per_row(terms.sizes) + terms.rest,
             level=level,

@@ -145,7 +145,7 @@ def _first(share: Measurement) -> str:
     first = share.slices[0]
     evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
     share_of_all = number(first.value or 0.0, "share")
-    return f"The word that weighs most is '{first.name}': {share_of_all} of all attribution{evidence}."
+    return f"The word that weighs most is '{first.group.text}': {share_of_all} of all attribution{evidence}."
 
 
 def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped: str) -> list[Exhibit]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from auditkit.auditors.fairness import conditional, impact_ratio
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, closest
-from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
+from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable, shown
 from auditkit.stats import distances, inequality, scores
 from auditkit.stats.counts import Counts, crossings, suppression_note, tally
 from auditkit.stats.estimates import Breakdown
@@ -117,7 +117,7 @@ class Fairness:
                 evidence.add_one_against_rest(counts)
             hidden = suppression_note(columns, counts.groups, counts.sizes, subject.min_group)
             evidence.notes += [hidden] if hidden else []
-            subject.progress(done / len(breakdowns), " & ".join(columns))
+            subject.progress(done / len(breakdowns), shown(columns))
         kinds = ("slices", "table", "slice_table")
         evidence.exhibits.sort(key=lambda exhibit: kinds.index(exhibit.kind))
         return Evidence(measurements=evidence.measurements, exhibits=evidence.exhibits, notes=evidence.notes)
@@ -154,7 +154,7 @@ class Fairness:
         unequal = inequality.inequality_measurements(counts, level=level, min_group=min_group)
         evidence.measurements += with_gap_replicates(unequal, names, *decided, min_group)
         evidence.notes += left_out_notes(counts, min_group)
-        by = " & ".join(columns)
+        by = shown(columns)
         for rate, title in CHARTED.items():
             if len(columns) == 1 or rate == "selection_rate":
                 evidence.exhibits.append(
@@ -213,7 +213,7 @@ class _Parts:
     def add_one_against_rest(self, counts: Counts) -> None:
         """Measure a breakdown of more than two classes: each class against the rest, and their mean."""
         level, min_group = self.subject.conf_level, self.subject.min_group
-        by, columns = " & ".join(counts.columns), counts.columns
+        by, columns = shown(counts.columns), counts.columns
         own = multiclass.rate_measurements(counts, level=level, min_group=min_group)
         own.append(rate_measurement(counts, "accuracy", level=level, min_group=min_group))
         labels, decisions = self.subject.labels, self.subject.predictions.labels

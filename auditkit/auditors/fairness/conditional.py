@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.evidence.measurement import Interval, Measurement, Slice
-from auditkit.stats.counts import Counts, group_name, suppressed
+from auditkit.evidence.measurement import Interval, Measurement, Slice, shown
+from auditkit.stats.counts import Counts, suppressed
 from auditkit.stats.intervals import mid_p, simultaneous_level
 from auditkit.stats.rates import too_small
 
@@ -26,7 +26,7 @@ def disparity_measurement(
     """
     columns = counts.columns[: len(counts.columns) - len(conditions)]
     own = counts.by(columns)
-    shown = np.flatnonzero(~suppressed(own.sizes, min_group, own.groups))
+    kept = np.flatnonzero(~suppressed(own.sizes, min_group, own.groups))
     strata = sorted({key[len(columns) :] for key in counts.groups})
     place = {key: position for position, key in enumerate(strata)}
     position = {key: number for number, key in enumerate(own.groups)}
@@ -36,22 +36,22 @@ def disparity_measurement(
     totals = decided.sum(axis=0)
     compared = (totals > 0).all(axis=1)
     weights = totals[compared].sum(axis=1) / max(int(totals[compared].sum()), 1)
-    reason = too_small(min_group) if len(shown) < 2 else None
+    reason = too_small(min_group) if len(kept) < 2 else None
     if reason is None and not compared.any():
         reason = "all rows, or none, are selected" + (" in every combination of the conditions" if conditions else "")
     slices = []
-    each = simultaneous_level(level, len(shown))
-    for group in shown if reason is None else ():
+    each = simultaneous_level(level, len(kept))
+    for group in kept if reason is None else ():
         mine = decided[group][compared]
         shares = mine / totals[compared]
         value = float((weights * (shares[:, 0] - shares[:, 1])).sum())
         alone, together = (_interval(value, mine, totals[compared], weights, at, level) for at in (level, each))
-        if len(shown) > 1:
-            method = f"{together.method}, Sidak over {len(shown)} groups"
+        if len(kept) > 1:
+            method = f"{together.method}, Sidak over {len(kept)} groups"
             together = together.model_copy(update={"method": method})
         slices.append(
             Slice(
-                name=group_name(own.groups[group]),
+                group=own.group(group),
                 value=value,
                 count=int(mine.sum()),
                 interval=alone,
@@ -59,9 +59,7 @@ def disparity_measurement(
             )
         )
     left_out = int(totals[~compared].sum())
-    given = (
-        f", given {' & '.join(conditions)} ({int(compared.sum())} of {len(strata)} combinations" if conditions else ""
-    )
+    given = f", given {shown(conditions)} ({int(compared.sum())} of {len(strata)} combinations" if conditions else ""
     given += f"; {left_out:,} rows in the others compare nobody)" if conditions else ""
     return Measurement(
         id=f"{prefix}.conditional_demographic_disparity" if conditions else f"{prefix}.demographic_disparity",

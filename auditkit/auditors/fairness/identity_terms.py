@@ -24,6 +24,7 @@ from auditkit.evidence.measurement import (
     Evidence,
     Exhibit,
     Facts,
+    Group,
     Interval,
     Measurement,
     Slice,
@@ -159,6 +160,7 @@ def _measured(
 ) -> list[Measurement]:
     """Return by how much each group's score differs from the mean of all groups, and the largest gap of two groups."""
     level, names = subject.conf_level, list(groups.groups)
+    named = [Group(by=(attribute,), key=(name,)) for name in names]
     units = scored.means()
     over = "terms or templates" if what == "template" else "audited texts"
     reason = None
@@ -173,7 +175,7 @@ def _measured(
         _, wide_low, wide_high = differences_from_mean(units, simultaneous_level(level, len(names)))
         slices = [
             Slice(
-                name=name,
+                group=named[place],
                 value=float(value_of[place]),
                 count=len(scored.scores),
                 interval=Interval(low=float(low[place]), high=float(high[place]), level=level, method=method),
@@ -184,14 +186,14 @@ def _measured(
                     method=f"{method}, Sidak over {len(names)} groups",
                 ),
             )
-            for place, name in enumerate(names)
+            for place in range(len(names))
         ]
         gap = paired_gap(units, level)
         value = gap.value
         pairs = len(names) * (len(names) - 1) // 2
         family = f", Bonferroni over {pairs} pairs" if pairs > 1 else ""
         interval = Interval(low=gap.low, high=gap.high, level=level, method=method + family)
-        compared = names[gap.lowest], names[gap.highest]
+        compared = named[gap.lowest], named[gap.highest]
     return [
         Measurement(
             id=f"identity_terms.{what}_score_gap",
@@ -251,7 +253,8 @@ def _known(attribute: str, groups: TermGroups, subject: Subject) -> Measurement:
         listed = {term.lower() for term in terms}
         rate = len(listed & vocabulary) / len(listed)
         exact = Interval(low=rate, high=rate, level=subject.conf_level, method="exact: a count of terms")
-        slices.append(Slice(name=name, value=rate, count=len(listed), interval=exact, simultaneous_interval=exact))
+        group = Group(by=(attribute,), key=(name,))
+        slices.append(Slice(group=group, value=rate, count=len(listed), interval=exact, simultaneous_interval=exact))
     return Measurement(
         id="identity_terms.known_term_rate",
         by=(attribute,),

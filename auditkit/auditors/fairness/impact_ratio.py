@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.fairness.local_law_144 import ImpactTable, impact_table
-from auditkit.evidence.measurement import Column, Interval, Measurement, Slice, Table
-from auditkit.stats.counts import Counts, group_name, suppressed
+from auditkit.evidence.measurement import Column, Group, Interval, Measurement, Slice, Table, shown
+from auditkit.stats.counts import Counts, suppressed
 from auditkit.stats.hypergeometric import fisher_exact
 from auditkit.stats.intervals import newcombe, ratio_to_highest_interval
 from auditkit.stats.rates import point, rate, rate_measurement, successes_and_trials, too_small
@@ -22,8 +22,8 @@ Key = tuple[str, ...]
 
 def known_groups(counts: Counts, min_group: int) -> NDArray[np.intp]:
     """Return the positions of the groups that are shown and whose category is known in every column."""
-    shown = ~suppressed(counts.sizes, min_group, counts.groups)
-    return np.flatnonzero(shown & np.array([MISSING not in key for key in counts.groups], dtype=bool))
+    visible = ~suppressed(counts.sizes, min_group, counts.groups)
+    return np.flatnonzero(visible & np.array([MISSING not in key for key in counts.groups], dtype=bool))
 
 
 def impact_ratio_measurement(
@@ -62,7 +62,7 @@ def impact_ratio_measurement(
             )
             slices.append(
                 Slice(
-                    name=group_name(counts.groups[group]),
+                    group=counts.group(group),
                     value=value,
                     count=int(trials[position]),
                     interval=interval,
@@ -107,7 +107,7 @@ def fisher_measurement(
     slices: list[Slice] = []
     reason = too_small(min_group) if len(known) < 2 else None
     if reference is not None and reference not in keys:
-        reason = f"the reference group {group_name(reference)} is not among the groups that are shown"
+        reason = f"the reference group {shown(reference)} is not among the groups that are shown"
     if reason is None:
         against = keys.index(reference) if reference is not None else int(np.argmax(successes / trials))
         for position, key in enumerate(keys):
@@ -117,8 +117,8 @@ def fisher_measurement(
                 )
                 p = fisher_exact(own, other)
                 count = int(trials[position] + trials[against])
-                slices.append(Slice(name=group_name(key), value=p, count=count))
-        definition = f"Fisher's exact test, two-sided, against {group_name(keys[against])}; not adjusted"
+                slices.append(Slice(group=Group(by=counts.columns, key=key), value=p, count=count))
+        definition = f"Fisher's exact test, two-sided, against {shown(keys[against])}; not adjusted"
     return Measurement(
         id=f"{prefix}.fisher_exact_p",
         by=counts.columns,
@@ -139,25 +139,27 @@ def reference_measurement(
     Newcombe's interval for each group, and one at Bonferroni's level over all groups but the reference.
     """
     chosen = rate(name)
-    shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
-    successes, trials = successes_and_trials(counts.table[shown], name)
-    keys = [counts.groups[group] for group in shown]
+    kept = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
+    successes, trials = successes_and_trials(counts.table[kept], name)
+    keys = [counts.groups[group] for group in kept]
     enough = trials >= max(min_group, 1)
     slices: list[Slice] = []
     reason = None
     if reference not in keys or not enough[keys.index(reference)]:
         needed = f" with {chosen.needed}" if chosen.needed else ""
-        reason = f"the reference group {group_name(reference)} has fewer than {min_group} rows{needed}, or is not shown"
+        reason = f"the reference group {shown(reference)} has fewer than {min_group} rows{needed}, or is not shown"
     else:
         against = keys.index(reference)
         family = int(enough.sum()) - 1
-        base = point(counts.table[shown[against]], name)
+        base = point(counts.table[kept[against]], name)
         for position, key in enumerate(keys):
             if position == against:
                 continue
             if not enough[position]:
                 why = f"fewer than {min_group} rows with {chosen.needed} in this group"
-                slices.append(Slice(name=group_name(key), value=None, count=int(trials[position]), reason=why))
+                slices.append(
+                    Slice(group=Group(by=counts.columns, key=key), value=None, count=int(trials[position]), reason=why)
+                )
                 continue
             ends = []
             for each, among in ((level, 1), (1 - (1 - level) / family, family)):
@@ -168,8 +170,8 @@ def reference_measurement(
                 ends.append(Interval(low=float(low), high=float(high), level=level, method=method))
             slices.append(
                 Slice(
-                    name=group_name(key),
-                    value=point(counts.table[shown[position]], name) - base,
+                    group=Group(by=counts.columns, key=key),
+                    value=point(counts.table[kept[position]], name) - base,
                     count=int(trials[position] + trials[against]),
                     interval=ends[0],
                     simultaneous_interval=ends[1],
@@ -183,18 +185,18 @@ def reference_measurement(
         better="neither",
         count=int(trials.sum()),
         slices=tuple(slices),
-        definition=f"{chosen.definition} minus that of {group_name(reference)}",
+        definition=f"{chosen.definition} minus that of {shown(reference)}",
         reason=reason,
     )
 
 
 def _tabled(counts: Counts, min_group: int) -> ImpactTable:
-    shown = ~suppressed(counts.sizes, min_group, counts.groups)
+    visible = ~suppressed(counts.sizes, min_group, counts.groups)
     selected = counts.table[:, :, 1].sum(axis=1)
     return impact_table(
         counts.columns,
         [
-            (group_name(key), int(selected[group]) if shown[group] else None, int(counts.sizes[group]))
+            (key, int(selected[group]) if visible[group] else None, int(counts.sizes[group]))
             for group, key in enumerate(counts.groups)
         ],
         unknown=(MISSING,),
@@ -216,11 +218,13 @@ def impact_exhibit(
     the columns mean.
     """
     table = _tabled(selection, min_group)
-    above = {row.category: row for row in _tabled(scoring, min_group).rows} if scoring is not None else {}
-    ratios = {part.name: part for part in measured["impact_ratio"].slices}
-    p_values = {part.name: part.value for part in measured["fisher_exact_p"].slices}
+    above = {row.key: row for row in _tabled(scoring, min_group).rows} if scoring is not None else {}
+    ratios = {part.group.key: part for part in measured["impact_ratio"].slices}
+    p_values = {part.group.key: part.value for part in measured["fisher_exact_p"].slices}
+    known = [selection.groups[position] for position in known_groups(selection, min_group)]
+    against = [shown(key) for key in known if key not in p_values]
     columns = [
-        Column(name=selection.columns[0] if len(selection.columns) == 1 else " & ".join(selection.columns)),
+        Column(name=shown(selection.columns)),
         Column(name="n", unit="rows"),
         Column(name="Share of rows", unit="rate"),
         Column(name="Selected", unit="rows"),
@@ -238,7 +242,7 @@ def impact_exhibit(
         if row.selected_count is None:
             hidden_count, hidden_rows = hidden_count + 1, hidden_rows + row.applicant_count
             continue
-        part = ratios.get(row.category)
+        part = ratios.get(row.key)
         interval = part.interval if part else None
         values: list[str | float | None] = [
             row.category,
@@ -249,10 +253,10 @@ def impact_exhibit(
             row.impact_ratio,
             f"{interval.low:.3f} to {interval.high:.3f}" if interval else None,
             _against_four_fifths(row.impact_ratio, interval),
-            _shown_p(p_values.get(row.category)),
+            _shown_p(p_values.get(row.key)),
         ]
         if above:
-            other = above[row.category]
+            other = above[row.key]
             values += [other.rate, other.impact_ratio]
         rows.append(tuple(values))
     small = [row.category for row in table.rows if row.small and row.selected_count is not None]
@@ -261,14 +265,14 @@ def impact_exhibit(
         note = (
             "Each rate over the highest one, as in New York City's Local Law 144 (6 RCNY 5-301), which sets no limit; "
             "four fifths is a rule of thumb (29 CFR 1607.4(D)). Fisher's p is for one comparison, "
-            f"{measured['fisher_exact_p'].definition.partition('two-sided, ')[2].partition(';')[0] or 'not made'}. "
+            f"{f'against {against[0]}' if p_values else 'not made'}. "
         )
         note += "Scoring rate: the share above the median score of all rows. " if above else ""
     note += f"Unknown category: {table.unknown_count:,} rows, outside the ratios."
     note += f" Under 2 % of the rows: {', '.join(small)}; these may be left out with a justification." if small else ""
     note += f" Not shown: {hidden_count} categories ({hidden_rows:,} rows)." if hidden_count else ""
     return Table(
-        title=f"Selection and impact ratios by {' & '.join(selection.columns)}",
+        title=f"Selection and impact ratios by {shown(selection.columns)}",
         note=note,
         columns=tuple(columns),
         rows=tuple(rows),

@@ -6,20 +6,23 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from auditkit.errors import InputError
+from auditkit.evidence.measurement import shown
 
+Key = tuple[str, ...]
 SMALL_SHARE = 0.02
 """A category with less than this share of the data may be left out of the ratios, with a justification."""
 
 
 @dataclass(frozen=True)
 class ImpactRow:
-    """One category: `impact_ratio` is its rate over the highest; None where undefined, with the reason.
+    """One category, by its `key` of one value a column, and its impact ratio: its rate over the highest.
 
-    `share` is of all rows, the unknown included; `small` says that it is under 2 %, `left_out` that the auditor
-    left it out of the ratios for that, and its count and rate stand all the same.
+    The ratio is None where it is undefined, with the reason. `share` is of all rows, the unknown included; `small` says
+    that it is under 2 %, `left_out` that the auditor left it out of the ratios for that, and its count and rate stand
+    all the same.
     """
 
-    category: str
+    key: Key
     applicant_count: int
     selected_count: int | None
     rate: float | None
@@ -28,6 +31,11 @@ class ImpactRow:
     small: bool
     left_out: bool
     reason: str
+
+    @property
+    def category(self) -> str:
+        """The category as a reader sees it."""
+        return shown(self.key)
 
 
 @dataclass(frozen=True)
@@ -48,48 +56,48 @@ class ImpactTable:
 
 def impact_table(
     by: tuple[str, ...],
-    categories: Iterable[tuple[str, int | None, int]],
+    categories: Iterable[tuple[Key, int | None, int]],
     *,
     unknown: Collection[str] = ("(missing)",),
-    left_out: Collection[str] = (),
+    left_out: Collection[Key] = (),
     withheld_count: int = 0,
 ) -> ImpactTable:
     """Return selection rates and impact ratios: `rate_c = selected_c / n_c`, `ratio_c = rate_c / max(rate)`.
 
-    `categories` are (name, selected, n); selected is None where a report withholds it. Categories named in
-    `unknown` (or one of whose crossed values is) are counted and take no part. The same arithmetic serves scoring
+    `categories` are (key, selected, n), a key with a value a column; selected is None where a report withholds it.
+    Categories one of whose values is `unknown` are counted and take no part. The same arithmetic serves scoring
     rates, where `selected` counts the rows above the median score of all. There is no pass mark: the law sets none.
 
     Raises:
         InputError: `left_out` names a category that has 2 % of the rows or more, or none.
 
-    >>> table = impact_table(("sex",), [("Female", 30, 100), ("Male", 80, 200), ("(missing)", 5, 20)])
+    >>> table = impact_table(("sex",), [(("F",), 30, 100), (("M",), 80, 200), (("(missing)",), 5, 20)])
     >>> [(row.category, row.rate, round(row.impact_ratio, 4)) for row in table.rows], table.unknown_count
-    ([('Female', 0.3, 0.75), ('Male', 0.4, 1.0)], 20)
+    ([('F', 0.3, 0.75), ('M', 0.4, 1.0)], 20)
     """
     every = list(categories)
     total = sum(count for _, _, count in every) + withheld_count
-    hidden = {name for name, _, _ in every if name in unknown or any(part in unknown for part in name.split(" & "))}
-    known = [(name, selected, count) for name, selected, count in every if name not in hidden]
-    shares = {name: count / total for name, _, count in known if total}
-    for name in left_out:
-        if name not in shares:
-            raise InputError(f"left_out names {name!r}, which is no category of {' & '.join(by)}.")
-        if shares[name] >= SMALL_SHARE:
+    hidden = {key for key, _, _ in every if any(part in unknown for part in key)}
+    known = [(key, selected, count) for key, selected, count in every if key not in hidden]
+    shares = {key: count / total for key, _, count in known if total}
+    for key in left_out:
+        if key not in shares:
+            raise InputError(f"left_out names {shown(key)!r}, which is no category of {shown(by)}.")
+        if shares[key] >= SMALL_SHARE:
             raise InputError(
-                f"left_out names {name!r}, which holds {shares[name]:.1%} of the rows; only a category under 2 % may "
-                "be left out."
+                f"left_out names {shown(key)!r}, which holds {shares[key]:.1%} of the rows; only a category under 2 % "
+                "may be left out."
             )
     rates = {
-        name: selected / count for name, selected, count in known if selected is not None and count and name in shares
+        key: selected / count for key, selected, count in known if selected is not None and count and key in shares
     }
-    compared = [rate for name, rate in rates.items() if name not in left_out]
+    compared = [rate for key, rate in rates.items() if key not in left_out]
     highest = max(compared, default=None)
     rows = []
-    for name, selected, count in known:
-        rate = rates.get(name)
+    for key, selected, count in known:
+        rate = rates.get(key)
         ratio, reason = None, ""
-        if name in left_out:
+        if key in left_out:
             reason = "left out of the ratios: under 2 % of the rows"
         elif rate is None:
             reason = "withheld in the report: too few rows" if selected is None else "no rows"
@@ -97,10 +105,8 @@ def impact_table(
             reason = "no category has anyone selected"
         else:
             ratio = rate / highest
-        small = shares.get(name, 0.0) < SMALL_SHARE
-        rows.append(
-            ImpactRow(name, count, selected, rate, shares.get(name, 0.0), ratio, small, name in left_out, reason)
-        )
+        small = shares.get(key, 0.0) < SMALL_SHARE
+        rows.append(ImpactRow(key, count, selected, rate, shares.get(key, 0.0), ratio, small, key in left_out, reason))
     return ImpactTable(
-        by, tuple(rows), highest, total, sum(count for name, _, count in every if name in hidden), withheld_count
+        by, tuple(rows), highest, total, sum(count for key, _, count in every if key in hidden), withheld_count
     )

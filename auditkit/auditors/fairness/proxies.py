@@ -8,7 +8,7 @@ from typing import ClassVar
 from auditkit.data.groups import GroupedColumn, grouped_columns
 from auditkit.engine.subject import Subject
 from auditkit.errors import NotRun
-from auditkit.evidence.measurement import Evidence, Exhibit, Interval, Measurement, Slice, SliceChart
+from auditkit.evidence.measurement import Evidence, Exhibit, Group, Interval, Measurement, Slice, SliceChart
 from auditkit.progress import part_of
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.proxies import MODEL, Proxies, find_proxies
@@ -102,7 +102,7 @@ def _measurements(
             count=found.judged_count,
             slices=tuple(
                 Slice(
-                    name=column.name,
+                    group=Group(by=("column",), key=(column.name,)),
                     value=area.value,
                     count=found.judged_count,
                     interval=_interval(area, level, level),

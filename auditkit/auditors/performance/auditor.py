@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
-from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
+from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable, shown
 from auditkit.stats import scores
 from auditkit.stats.counts import crossings, suppression_note
 from auditkit.stats.estimates import Breakdown
@@ -78,7 +78,7 @@ class Performance:
             if codes is not None:
                 hidden = suppression_note(columns, names, np.bincount(codes, minlength=len(names)), subject.min_group)
                 notes += [hidden] if hidden else []
-                by = " & ".join(columns)
+                by = shown(columns)
                 if len(columns) == 1:
                     exhibits.append(
                         SliceChart(title=f"Accuracy by {by}", measurement="performance.accuracy", by=columns)
@@ -90,7 +90,7 @@ class Performance:
                         by=columns,
                     )
                 )
-            subject.progress(done / len(breakdowns), " & ".join(columns))
+            subject.progress(done / len(breakdowns), shown(columns))
         exhibits.sort(key=lambda exhibit: exhibit.kind == "slice_table")
         return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 

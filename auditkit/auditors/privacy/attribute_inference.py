@@ -22,7 +22,7 @@ from auditkit.auditors.privacy.attribute_attack import (
 )
 from auditkit.data.groups import grouped_columns
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Column, Evidence, Measurement, Slice, Table
+from auditkit.evidence.measurement import Column, Evidence, Group, Measurement, Slice, Table, shown
 from auditkit.models.predict import Predictions, predict
 from auditkit.schema.schema import Labels, Schema
 from auditkit.stats.intervals import simultaneous_level
@@ -37,13 +37,13 @@ Mask = NDArray[np.bool_]
 Answers = NDArray[np.float64]
 Confidence = Callable[[Answers, Labels], NDArray[np.float64]]
 """From answers, (..., rows, classes), and labels to log odds."""
-Group = tuple[str, tuple[tuple[str, ...], ...], NDArray[np.int64]]
+Grouping = tuple[str, tuple[tuple[str, ...], ...], NDArray[np.int64]]
 """A sensitive column, the names of its groups, and the group of every row."""
 
 
 def attribute_inference(
     subject: Subject,
-    columns: list[Group],
+    columns: list[Grouping],
     answers: Answers,
     confidence: Confidence,
     labels: Labels,
@@ -85,7 +85,7 @@ def attribute_inference(
         if attacked is None:
             notes.append(f"{column} was not guessed: fewer than two groups have rows enough on both sides.")
             continue
-        found[column], names[column] = attacked, tuple(" & ".join(word) for word in words)
+        found[column], names[column] = attacked, tuple(shown(word) for word in words)
     if not found:
         return Evidence(notes=notes)
     known_to_him = (
@@ -139,7 +139,13 @@ def _gain(id: str, attacked: Attacked, level: float) -> Gain:
 def _by_column(id: str, found: dict[str, Attacked], level: float) -> Measurement:
     each = simultaneous_level(level, len(found))
     slices = [
-        _slice(column, _gain(id, attacked, level), _gain(id, attacked, each), len(found), level)
+        _slice(
+            Group(by=("column",), key=(column,)),
+            _gain(id, attacked, level),
+            _gain(id, attacked, each),
+            len(found),
+            level,
+        )
         for column, attacked in found.items()
     ]
     what = {
@@ -169,18 +175,24 @@ def _by_group(column: str, attacked: Attacked, names: tuple[str, ...], level: fl
         better="lower",
         count=len(guesses.groups),
         slices=tuple(
-            _slice(names[code], guesses.of_group(code, level), guesses.of_group(code, each), len(present), level)
+            _slice(
+                Group(by=(column,), key=(names[code],)),
+                guesses.of_group(code, level),
+                guesses.of_group(code, each),
+                len(present),
+                level,
+            )
             for code in present
         ),
         definition=f"{SOURCE}; training rows of each group",
     )
 
 
-def _slice(name: str, alone: Gain, together: Gain, count: int, level: float) -> Slice:
+def _slice(group: Group, alone: Gain, together: Gain, count: int, level: float) -> Slice:
     wide = together.interval
     method = f"{wide.method}, Sidak over {count}"
     return Slice(
-        name=name,
+        group=group,
         value=alone.value,
         count=alone.row_count,
         interval=alone.interval,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.auditors.privacy.comparison import runs_in_words
+from auditkit.auditors.privacy.comparison import retrained, runs_in_words
 from auditkit.auditors.privacy.epsilon_bounds import OneRun, one_run_lower_bound
 from auditkit.auditors.privacy.membership import confidence
 from auditkit.engine.subject import Subject
@@ -152,8 +152,8 @@ def claim_measurements(tested: dict[str, Tested]) -> list[Measurement]:
 
 def _bound(name: str, run: OneRun | None, few: str) -> Slice:
     if run is None:
-        return Slice(name=name, value=None, count=0, reason=few)
-    return Slice(name=name, value=run.bound, count=run.guess_count)
+        return Slice(group=retrained(name), value=None, count=0, reason=few)
+    return Slice(group=retrained(name), value=run.bound, count=run.guess_count)
 
 
 def claims_table(tested: dict[str, Tested], level: float) -> Table:

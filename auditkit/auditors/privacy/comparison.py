@@ -12,6 +12,7 @@ from auditkit.evidence.measurement import (
     Column,
     Curve,
     Exhibit,
+    Group,
     Line,
     Measurement,
     Slice,
@@ -19,6 +20,7 @@ from auditkit.evidence.measurement import (
     SliceTable,
     Table,
     Unit,
+    shown,
 )
 from auditkit.models.predict import Predictions
 from auditkit.stats.counts import tally
@@ -40,6 +42,11 @@ MEASURED_GAPS = tuple(f"privacy.{gap}_difference" for gap in GAPS)
 NIST = "NIST SP 800-226"
 
 
+def retrained(name: str) -> Group:
+    """Return the key of a model among the retrainings and the original."""
+    return Group(by=("retraining",), key=(name,))
+
+
 def budgets_of(ledgers: dict[str, list[Ledger]], all_runs: list[Ledger]) -> list[Measurement]:
     """Return the budget of each retraining, and of all trainings on these rows together."""
     first = next(iter(ledgers.values()))[0]
@@ -50,7 +57,8 @@ def budgets_of(ledgers: dict[str, list[Ledger]], all_runs: list[Ledger]) -> list
         better="lower",
         count=first.row_count,
         slices=tuple(
-            Slice(name=name, value=part[0].epsilon, count=part[0].row_count) for name, part in ledgers.items()
+            Slice(group=retrained(name), value=part[0].epsilon, count=part[0].row_count)
+            for name, part in ledgers.items()
         ),
         definition=f"differential privacy, by the {first.accountant} accountant ({NIST})",
         computed_by="Opacus",
@@ -124,8 +132,8 @@ def _accuracy_loss(subject: Subject, runs: Runs) -> Measurement:
         losses = []
         for part in parts:
             value, interval = paired_difference_interval(right, part.labels == subject.labels, level=subject.conf_level)
-            losses.append(Slice(name=name, value=value, count=len(right), interval=interval))
-        slices.append(slice_of_runs(name, losses, low=-1.0, high=1.0))
+            losses.append(Slice(group=retrained(name), value=value, count=len(right), interval=interval))
+        slices.append(slice_of_runs(retrained(name), losses, low=-1.0, high=1.0))
     return Measurement(
         id="privacy.accuracy_loss",
         by=("retraining",),
@@ -148,18 +156,19 @@ def side_by_side(
         unit=first.unit,
         better=first.better,
         count=first.count,
-        slices=tuple(slice_of_runs(name, parts, low=0.0, high=high) for name, parts in models.items()),
+        slices=tuple(slice_of_runs(retrained(name), parts, low=0.0, high=high) for name, parts in models.items()),
         definition=f"{first.definition}; {NIST}: utility and bias against the non-private model",
     )
 
 
 def by_group(id: str, column: str, models: dict[str, list[Measurement]], *, high: float | None = 1.0) -> Measurement:
-    """Return the numbers of every group under every model: a slice for each pair, `epsilon 3 & Female`."""
+    """Return the numbers of every group under every model: a slice for each pair."""
     first = models[ORIGINAL][0]
     slices = []
     for name, runs in models.items():
         for parts in zip(*(run.slices for run in runs), strict=True):
-            slices.append(slice_of_runs(f"{name} & {parts[0].name}", parts, low=0.0, high=high))
+            group = Group(by=("retraining", column), key=(name, *parts[0].group.key))
+            slices.append(slice_of_runs(group, parts, low=0.0, high=high))
     return Measurement(
         id=id,
         by=("retraining", column),
@@ -205,7 +214,7 @@ def exhibits_of(
 def frontier(metric: str, measurement: Measurement, targets: dict[str, float]) -> Curve:
     """Return a number over epsilon with its band, and the original's as a level line."""
     words = metric.replace("_", " ")
-    slices = {part.name: part for part in measurement.slices}
+    slices = {part.group.key[0]: part for part in measurement.slices}
     points = sorted((epsilon, name) for name, epsilon in targets.items() if slices[name].value is not None)
     lines = [_line("private", [epsilon for epsilon, _ in points], [slices[name] for _, name in points])]
     if slices[ORIGINAL].value is not None:
@@ -238,12 +247,12 @@ def who_pays(metric: str, measured: Measurement, column: str, models: list[str])
     """Return a table of a number by group under the original and each private model, and how it changes."""
     by_model: dict[str, list[Slice]] = {name: [] for name in models}
     for part in measured.slices:
-        by_model[part.name.partition(" & ")[0]].append(part)
+        by_model[part.group.key[0]].append(part)
     rows = []
     for parts in zip(*by_model.values(), strict=True):
         values = [part.value for part in parts]
         losses = [None if values[0] is None or value is None else value - values[0] for value in values[1:]]
-        group = parts[0].name.removeprefix(f"{ORIGINAL} & ")
+        group = shown(parts[0].group.key[1:])
         rows.append((group, float(parts[0].count), *values, *losses))
     of_rates = measured.unit == "rate"
     change: Unit = "number" if measured.unit == "number" else "rate_difference"

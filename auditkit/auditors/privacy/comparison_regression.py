@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from auditkit.auditors.privacy.comparison import NIST, ORIGINAL, Runs, by_group, frontier, side_by_side, who_pays
+from auditkit.auditors.privacy.comparison import (
+    NIST,
+    ORIGINAL,
+    Runs,
+    by_group,
+    frontier,
+    retrained,
+    side_by_side,
+    who_pays,
+)
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Exhibit, Interval, Measurement, Slice, SliceChart
 from auditkit.stats.estimates import Breakdown
@@ -55,8 +64,8 @@ def _increase(subject: Subject, runs: Runs) -> Measurement:
             bound = found.bounds[0]
             assert bound is not None
             interval = Interval(low=bound[0], high=bound[1], level=subject.conf_level, method=f"{bound[2]}, paired")
-            grown.append(Slice(name=name, value=found.value, count=len(before), interval=interval))
-        slices.append(slice_of_runs(name, grown))
+            grown.append(Slice(group=retrained(name), value=found.value, count=len(before), interval=interval))
+        slices.append(slice_of_runs(retrained(name), grown))
     return Measurement(
         id=f"privacy.{INCREASE}",
         by=("retraining",),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.privacy import membership
-from auditkit.evidence.measurement import Column, Curve, Interval, Line, Measurement, Slice, Table
+from auditkit.evidence.measurement import Column, Curve, Group, Interval, Line, Measurement, Slice, Table
 from auditkit.stats.counts import suppressed
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.ranking import RocAuc, roc_auc, roc_auc_interval
@@ -63,7 +63,11 @@ class Attack:
             value, interval, reason = self._measure(id, self.member, self.scores[self.main], self.level)
             found.append(self.measurement(id, value=value, interval=interval, reason=reason))
             found.append(
-                self._sliced(id, ("attack",), {name: (self.member, scores) for name, scores in self.scores.items()})
+                self._sliced(
+                    id,
+                    ("attack",),
+                    {Group(by=("attack",), key=(name,)): (self.member, scores) for name, scores in self.scores.items()},
+                )
             )
         return found
 
@@ -74,7 +78,7 @@ class Attack:
         hidden = suppressed(self.sizes(codes, len(names)), min_group, names)
         scores = self.scores[self.main]
         groups = {
-            " & ".join(name): (self.member[codes == code], scores[codes == code])
+            Group(by=by, key=name): (self.member[codes == code], scores[codes == code])
             for code, name in enumerate(names)
             if not hidden[code]
         }
@@ -134,10 +138,10 @@ class Attack:
             lines=tuple(lines),
         )
 
-    def _sliced(self, id: str, by: tuple[str, ...], parts: dict[str, tuple[Mask, Array]]) -> Measurement:
+    def _sliced(self, id: str, by: tuple[str, ...], parts: dict[Group, tuple[Mask, Array]]) -> Measurement:
         each = simultaneous_level(self.level, len(parts))
         slices = []
-        for name, (member, scores) in parts.items():
+        for group, (member, scores) in parts.items():
             value, interval, reason = self._measure(id, member, scores, self.level)
             together = self._measure(id, member, scores, each)[1]
             if together is not None:
@@ -146,7 +150,7 @@ class Attack:
             count = len(member)
             slices.append(
                 Slice(
-                    name=name,
+                    group=group,
                     value=value,
                     count=count,
                     interval=interval,

@@ -13,12 +13,11 @@ from auditkit.auditors.robustness import statistics
 from auditkit.auditors.robustness.corruption import Damage
 from auditkit.engine.subject import Subject
 from auditkit.errors import ModelFileError
-from auditkit.evidence.measurement import Column, Curve, Exhibit, Measurement, SliceTable, Table, Unit
+from auditkit.evidence.measurement import Column, Curve, Exhibit, Group, Measurement, SliceTable, Table, Unit, shown
 from auditkit.evidence.messages import number
 from auditkit.models.predict import predict
 from auditkit.schema.schema import Labels
 from auditkit.stats import scores
-from auditkit.stats.counts import group_name
 from auditkit.stats.estimates import Breakdown, Estimate, measure, shown_rows
 
 NOISES = ("numeric_noise", "pixel_noise")
@@ -102,10 +101,10 @@ class Sample:
             names, codes = self.subject.group_codes((column,))
             yield Breakdown((column,), names, codes[self.rows].astype(np.int64), self.subject.min_group)
 
-    def groups(self) -> dict[str, NDArray[np.intp]]:
-        """Return the rows of each group that may be shown, by its name and column."""
+    def groups(self) -> dict[Group, NDArray[np.intp]]:
+        """Return the rows of each group that may be shown."""
         return {
-            f"{group_name(key)} ({breakdown.columns[0]})": rows
+            Group(by=breakdown.columns, key=key): rows
             for breakdown in self.breakdowns()
             if breakdown.columns
             for key, rows in shown_rows(breakdown, len(self.rows)).items()
@@ -188,8 +187,8 @@ class Sample:
                 line.append(statistics.flip_rate(self.before.values, one.stated.values, ()).value)
             line += [added.value, _limits(added, self._unit)]
             if groups:
-                name, there = statistics.worst_group(before, errors, groups, level=level)
-                line += [name, there.value]
+                group, there = statistics.worst_group(before, errors, groups, level=level)
+                line += [f"{group.text} ({shown(group.by)})", there.value]
             lines.append(tuple(line))
         columns = [Column(name="What is damaged"), Column(name="Strength")]
         if not self.is_regression:

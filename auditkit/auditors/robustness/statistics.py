@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.evidence.measurement import Interval, Line, Measurement, Slice
+from auditkit.evidence.measurement import Group, Interval, Line, Measurement, Slice
 from auditkit.stats.estimates import Breakdown, Estimate, measure, too_few
 from auditkit.stats.intervals import (
     mean_interval,
@@ -115,8 +115,8 @@ def added_line(name: str, strengths: Sequence[float], before: Errors, after: Seq
 
 
 def worst_group(
-    before: Errors, after: Errors, groups: Mapping[str, NDArray[np.intp]], *, level: float
-) -> tuple[str, Estimate]:
+    before: Errors, after: Errors, groups: Mapping[Group, NDArray[np.intp]], *, level: float
+) -> tuple[Group, Estimate]:
     """Return the group that surely loses most, and what is added to its error.
 
     `groups` holds the rows of each, at least one group. The interval is the one that holds for all groups at once, so
@@ -134,7 +134,7 @@ def worst_group_line(
     strengths: Sequence[float],
     before: Errors,
     after: Sequence[Errors],
-    groups: Mapping[str, NDArray[np.intp]],
+    groups: Mapping[Group, NDArray[np.intp]],
     *,
     level: float,
 ) -> Line:
@@ -164,7 +164,8 @@ def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: 
             variance = float(values.var(ddof=1))
             alone = _mean_interval(mean, variance, len(values), level, level, "Student's t")
             together = _mean_interval(mean, variance, len(values), each, level, f"Student's t{family}")
-        slices.append(Slice(name=kind, value=mean, count=len(values), interval=alone, simultaneous_interval=together))
+        group = Group(by=("input",), key=(kind,))
+        slices.append(Slice(group=group, value=mean, count=len(values), interval=alone, simultaneous_interval=together))
     return Measurement(
         id="robustness.odd_input_confidence",
         by=("input",),

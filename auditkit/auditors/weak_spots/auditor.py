@@ -12,7 +12,7 @@ from auditkit.auditors.weak_spots.search import PAIRED_COLUMNS, Search, WeakSpot
 from auditkit.data.groups import MAXIMUM_VALUES, GroupedColumn, grouped_columns
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun
-from auditkit.evidence.measurement import Column, Evidence, Interval, Measurement, Slice, SliceChart, Table
+from auditkit.evidence.measurement import Column, Evidence, Group, Interval, Measurement, Slice, SliceChart, Table
 from auditkit.evidence.messages import number, span
 from auditkit.stats.intervals import needs_exact, newcombe, proportion_interval
 from auditkit.stats.rates import rate_intervals
@@ -58,7 +58,7 @@ class WeakSpots:
             progress=subject.progress,
         )
         spots = search.confirmed(subject.conf_level)
-        names = [" & ".join(columns[column].phrases[code] for column, code in spot.where) for spot in spots]
+        groups = [_group(spot, columns) for spot in spots]
         level = 1 - (1 - subject.conf_level) / max(len(search.proposed), 1)
         notes = [
             f"{len(columns)} columns gave {search.slice_count:,} slices of at least {subject.min_group} rows. One "
@@ -70,10 +70,18 @@ class WeakSpots:
         if len(columns) > PAIRED_COLUMNS:
             notes.append(f"Only the {PAIRED_COLUMNS} columns with the worst slices of their own were crossed in pairs.")
         return Evidence(
-            measurements=_measurements(search, spots, names, level, subject, columns),
-            exhibits=_exhibits(search, spots, names, level, wrong, subject.conf_level),
+            measurements=_measurements(search, spots, groups, level, subject, columns),
+            exhibits=_exhibits(search, spots, [group.text for group in groups], level, wrong, subject.conf_level),
             notes=notes,
         )
+
+
+def _group(spot: WeakSpot, columns: list[GroupedColumn]) -> Group:
+    """Return a weak spot as the group that it is: its columns, and of each the phrase that a reader sees."""
+    return Group(
+        by=tuple(columns[column].name for column, _ in spot.where),
+        key=tuple(columns[column].phrases[code] for column, code in spot.where),
+    )
 
 
 def _errors(subject: Subject) -> tuple[NDArray[np.bool_], str]:
@@ -89,7 +97,7 @@ def _errors(subject: Subject) -> tuple[NDArray[np.bool_], str]:
 def _measurements(
     search: Search,
     spots: list[WeakSpot],
-    names: list[str],
+    groups: list[Group],
     level: float,
     subject: Subject,
     columns: list[GroupedColumn],
@@ -104,7 +112,7 @@ def _measurements(
     covered = int(inside[search.confirming].sum())
     slices = [
         Slice(
-            name=name,
+            group=group,
             value=spot.error_count / spot.row_count,
             count=spot.row_count,
             interval=_rate_interval(spot, subject.conf_level, subject.conf_level),
@@ -112,7 +120,7 @@ def _measurements(
                 spot, level, subject.conf_level, f", Bonferroni over {len(search.proposed)} proposed slices"
             ),
         )
-        for spot, name in zip(spots, names, strict=True)
+        for spot, group in zip(spots, groups, strict=True)
     ]
     rates = Measurement(
         id="weak_spots.error_rate",

@@ -39,7 +39,12 @@ def render_aiverify(report: Report) -> str:
             "run_id": report.run_id,
             "verdict": report.verdict,
             "findings": [
-                {"measurement": one.measurement, "by": one.by, "slice": one.slice, "verdict": one.verdict}
+                {
+                    "measurement": one.measurement,
+                    "by": one.by,
+                    "group": one.group and one.group.key,
+                    "verdict": one.verdict,
+                }
                 | {"message": one.message}
                 for one in report.findings
             ],

@@ -8,7 +8,8 @@ from datetime import UTC
 from typing import Any
 
 from auditkit.errors import InputError
-from auditkit.evidence.measurement import Interval
+from auditkit.evidence.measurement import Interval, shown
+from auditkit.evidence.policy import Finding
 from auditkit.evidence.report import DatasetRecord, Report
 from auditkit.render.renderer import Renderer
 from auditkit.render.summary import not_examined
@@ -89,11 +90,11 @@ def _metrics(report: Report) -> list[dict[str, Any]]:
     metrics = []
     for outcome in report.outcomes:
         for one in outcome.measurements:
-            by = " & ".join(one.by)
+            by = shown(one.by) if one.by else None
             if one.value is not None:
                 metrics.append(_metric(one.id, one.value, f"by {by}" if by else None, one.interval))
             metrics += [
-                _metric(one.id, part.value, f"{by}: {part.name}" if by else part.name, part.interval)
+                _metric(one.id, part.value, f"{by}: {part.group.text}" if by else part.group.text, part.interval)
                 for part in one.slices
                 if part.value is not None
             ]
@@ -113,8 +114,7 @@ def _considerations(report: Report) -> dict[str, Any]:
     limits = [visible(f"Not examined: {item.what}: {item.why}") for item in not_examined(report)]
     limits += [visible(note) for note in report.subject.notes]
     harms = [
-        {"groupAtRisk": visible(finding.slice or _at_risk(report, finding.measurement, finding.by))}
-        | {"harms": visible(finding.message)}
+        {"groupAtRisk": visible(_at_risk(report, finding))} | {"harms": visible(finding.message)}
         for finding in report.findings
         if finding.measurement.startswith("fairness.") and finding.verdict in ("fail", "warn", "inconclusive", "waived")
     ]
@@ -126,10 +126,12 @@ def _considerations(report: Report) -> dict[str, Any]:
     return considerations
 
 
-def _at_risk(report: Report, id: str, by: tuple[str, ...]) -> str:
-    measurement = report.measurement(id, by)
-    group = measurement.compared[0] if measurement is not None and measurement.compared else "groups"
-    return f"{group} ({' & '.join(by)})" if by else group
+def _at_risk(report: Report, finding: Finding) -> str:
+    if finding.group is not None:
+        return finding.group.text
+    measurement = report.measurement(finding.measurement, finding.by)
+    group = measurement.compared[0].text if measurement is not None and measurement.compared else "groups"
+    return f"{group} ({shown(finding.by)})" if finding.by else group
 
 
 RENDERER = Renderer("bom.cdx.json", render_cyclonedx)

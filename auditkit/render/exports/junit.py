@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import UTC
 from xml.etree import ElementTree
 
+from auditkit.evidence.measurement import shown
 from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.report import Outcome, Report
 from auditkit.render.renderer import Renderer
@@ -41,8 +42,8 @@ def case_name(finding: Finding) -> str:
 
     The limit's bound is left out on purpose: a changed bound is the same test.
     """
-    by = f" by {' & '.join(finding.by)}" if finding.by else ""
-    part = f" [{finding.slice}]" if finding.slice is not None else ""
+    by = f" by {shown(finding.by)}" if finding.by else ""
+    part = f" [{finding.group.text}]" if finding.group is not None else ""
     side = finding.limit.side
     return visible(f"{finding.measurement.partition('.')[2]}{by}{part}, {side}, {finding.limit.severity}")
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from auditkit.compliance.facts import Facts, words
-from auditkit.evidence.measurement import Measurement
+from auditkit.evidence.measurement import Measurement, shown
 from auditkit.evidence.messages import number, span, title
 from auditkit.evidence.report import Report
 from auditkit.render.exports.markdown import escape
@@ -121,7 +121,7 @@ def _results(report: Report) -> dict[str, Any]:
     metrics = [
         {
             "type": one.id.partition(".")[2],
-            "name": title(one.id) + (f" by {' & '.join(one.by)}" if one.by else ""),
+            "name": title(one.id) + (f" by {shown(one.by)}" if one.by else ""),
             "value": one.value,
         }
         for outcome in report.outcomes
@@ -144,7 +144,7 @@ def _task(report: Report) -> str:
 
 
 def _row(one: Measurement) -> str:
-    by = f" by {escape(' & '.join(one.by))}" if one.by else ""
+    by = f" by {escape(shown(one.by))}" if one.by else ""
     interval = span(one.interval, one.unit) if one.interval else "–"
     return f"| {escape(title(one.id))}{by} | {number(one.value or 0.0, one.unit)} | {interval} | {one.count:,} |"
 

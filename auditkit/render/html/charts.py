@@ -84,7 +84,7 @@ def slices_chart(
                 f'<line class="overall" x1="{x(overall)}" x2="{x(overall)}" y1="{middle - 8}" y2="{middle + 8}"/>'
             )
         body.append(_slice_row(part, unit, x, middle, bars, marks))
-    names = ", ".join(f"{shorten(part.name, 40)} {number(part.value or 0.0, unit)}" for part in drawn[:8])
+    names = ", ".join(f"{shorten(part.group.text, 40)} {number(part.value or 0.0, unit)}" for part in drawn[:8])
     description = f"{counted(len(drawn), 'value')}, highest first: {names}{', and more' if len(drawn) > 8 else ''}."
     if limit:
         description += f" The limit is {bound_words(limit, unit)}."
@@ -108,7 +108,7 @@ def undrawn(measurement: Measurement, *, zeros: bool = True) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for part in measurement.slices:
         if part.value is None:
-            reasons.setdefault(part.reason or "undefined", []).append(f"{part.name} (n = {part.count:,})")
+            reasons.setdefault(part.reason or "undefined", []).append(f"{part.group.text} (n = {part.count:,})")
     sentences = [f"Not shown: {', '.join(names)}: {reason}." for reason, names in reasons.items()]
     known = sum(part.value is not None for part in measurement.slices)
     if zero_count := 0 if zeros else sum(part.value == 0 for part in measurement.slices):
@@ -204,14 +204,14 @@ def _slice_row(
 ) -> str:
     value = part.value or 0.0
     text = middle - 11
-    said = f"{visible(part.name)}: {number(value, unit)} ("
+    said = f"{visible(part.group.text)}: {number(value, unit)} ("
     said += f"{span(part.interval, unit)}, " if part.interval else ""
     said += f"n = {part.count:,})"
     pieces = [
         f"<g><title>{_escape(said)}</title>",
         f'<line class="axis" x1="{x(marks[0])}" x2="{x(marks[-1])}" y1="{middle}" y2="{middle}"/>',
         # The inner picture cuts off a name that is wider than its place, whatever the letters.
-        f'<svg class="name" x="{_LEFT}%" y="{text - 15}" width="62%" height="20">{_names(part.name)}</svg>',
+        f'<svg class="name" x="{_LEFT}%" y="{text - 15}" width="62%" height="20">{_names(part.group.text)}</svg>',
         f'<text class="value" x="{_RIGHT}%" y="{text}" text-anchor="end">'
         f'<tspan class="count">n = {part.count:,}\u2003</tspan>{number(value, unit)}</text>',
     ]

@@ -8,10 +8,10 @@ from auditkit.evidence.baseline import DIFFERENCE_UNIT
 from auditkit.evidence.comparison import Change, Comparison, Reading, VerdictChange
 from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Interval, Unit
-from auditkit.evidence.messages import number
+from auditkit.evidence.messages import bounds, number
 from auditkit.render.html.sheet import render_sheet
 from auditkit.render.i18n.translation import translated
-from auditkit.render.text import bounds, counted
+from auditkit.render.text import counted
 
 ORDER: tuple[Reading, ...] = (
     "worse",

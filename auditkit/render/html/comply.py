@@ -12,6 +12,7 @@ from auditkit.compliance.assess import STATES, Assessed, Assessment, Item, State
 from auditkit.compliance.facts import words
 from auditkit.compliance.framework import SOURCES
 from auditkit.compliance.impact import PlacedTable, shown_ratio
+from auditkit.evidence.measurement import shown
 from auditkit.evidence.messages import number, span, title
 from auditkit.evidence.report import Report
 from auditkit.render.exports.markdown import escape
@@ -89,7 +90,7 @@ def proofs(items: Sequence[Item], beside: str = "") -> list[Proof]:
 def _name(item: Item) -> str:
     if item.unit is None:
         return item.name
-    return title(item.name) + (f" by {' & '.join(item.by)}" if item.by else "")
+    return title(item.name) + (f" by {shown(item.by)}" if item.by else "")
 
 
 def _said(item: Item) -> str:
@@ -103,7 +104,7 @@ def _said(item: Item) -> str:
     low, high = known[0], known[-1]
     without = len(item.slices) - len(known)
     aside = f", {without} of them undefined or withheld" if without else ""
-    ends = [f"{number(part.value or 0.0, item.unit)} ({part.slice})" for part in (low, high)]
+    ends = [f"{number(part.value or 0.0, item.unit)} ({part.group.text if part.group else ''})" for part in (low, high)]
     return f"{' to '.join(dict.fromkeys(ends))}, {counted(len(item.slices), 'group')}{aside}, {n}"
 
 
@@ -199,7 +200,7 @@ def _markdown(report: Report, assessment: Assessment, beside: str) -> str:
 def _impact_markdown(table: PlacedTable) -> list[str]:
     above = "Selected" if table.kind == "selection" else "Above the median"
     lines = [
-        f"## {table.kind.capitalize()} rates and impact ratios by {escape(' & '.join(table.by))}",
+        f"## {table.kind.capitalize()} rates and impact ratios by {escape(shown(table.by))}",
         "",
         f"{table.applicant_count:,} rows; {table.unknown_count:,} of an unknown category, outside the ratios; "
         f"{table.withheld_count:,} of categories too small to be shown.",
@@ -273,7 +274,7 @@ def _csv(assessment: Assessment, beside: str) -> str:
                 "framework": assessment.framework.key,
                 "kind": "impact ratio",
                 "name": f"{table.kind} rate over the highest",
-                "by": " & ".join(table.by),
+                "by": shown(table.by),
                 "group": entry.category,
                 "value": entry.impact_ratio,
                 "unit": "ratio",
@@ -290,8 +291,8 @@ def _csv_item(item: Item, beside: str) -> dict[str, str | float | None]:
     return {
         "kind": "evidence",
         "name": item.name,
-        "by": " & ".join(item.by),
-        "group": item.slice,
+        "by": shown(item.by) if item.by else None,
+        "group": item.group.text if item.group else None,
         "value": item.value,
         "unit": item.unit,
         "interval_low": interval.low if interval else None,

@@ -7,9 +7,10 @@ from importlib import resources
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from auditkit.evidence.messages import number, title
+from auditkit.evidence.measurement import shown
+from auditkit.evidence.messages import bounds, number, title
 from auditkit.render.summary import WORDS
-from auditkit.render.text import bounds, counted, shorten, unbroken, visible
+from auditkit.render.text import counted, shorten, unbroken, visible
 
 
 def page_environment() -> Environment:
@@ -24,6 +25,7 @@ def page_environment() -> Environment:
         keep_trailing_newline=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
+    environment.filters["shown"] = shown
     environment.globals |= {
         "verdict_words": WORDS,
         "number": number,

@@ -8,12 +8,12 @@ from datetime import datetime
 
 from markupsafe import Markup
 
-from auditkit.evidence.measurement import Interval, Measurement, Unit
-from auditkit.evidence.messages import number, title
+from auditkit.evidence.measurement import Interval, Measurement, Unit, shown
+from auditkit.evidence.messages import bounds, number, title
 from auditkit.evidence.report import Report
 from auditkit.render.html.sheet import render_sheet
 from auditkit.render.i18n.translation import names_of, translated
-from auditkit.render.text import bounds, counted
+from auditkit.render.text import counted
 
 WIDTH, HEIGHT, MARGIN = 200.0, 56.0, 6.0
 
@@ -96,7 +96,7 @@ def _panel(id: str, by: tuple[str, ...], every: list[tuple[Measurement, _Point]]
     before = f"{number(points[-2].value, unit)} the run before" if len(points) > 1 else "one run so far"
     return _Panel(
         heading=title(id),
-        by=f"by {' & '.join(by)}" if by else "",
+        by=f"by {shown(by)}" if by else "",
         latest=number(latest.value, unit),
         interval=f"{interval.level * 100:g} % CI {bounds(interval, unit)}" if interval else "no interval",
         change=before,

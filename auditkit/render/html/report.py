@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment
 from markupsafe import Markup
 
-from auditkit.evidence.measurement import Curve, Line, Measurement, Slice, SliceChart, SliceTable, Unit
+from auditkit.evidence.measurement import Curve, Group, Line, Measurement, Slice, SliceChart, SliceTable, Unit
 from auditkit.evidence.messages import number, title
 from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.report import DatasetRecord, Outcome, Report
@@ -147,15 +147,14 @@ class SliceRows(NamedTuple):
     """Measurements of one breakdown, and for each group its slices of them, None where it has none."""
 
     measurements: list[Measurement]
-    groups: dict[str, list[Slice | None]]
+    groups: dict[Group, list[Slice | None]]
 
 
 def _slice_rows(outcome: Outcome, exhibit: SliceTable) -> SliceRows:
     found = [m for id in exhibit.measurements if (m := _find(outcome, id, exhibit.by)) is not None and m.slices]
-    names = dict.fromkeys(part.name for m in found for part in m.slices)
-    groups: dict[str, list[Slice | None]] = {
-        name: [next((part for part in m.slices if part.name == name), None) for m in found] for name in sorted(names)
-    }
+    by_group = [{part.group: part for part in m.slices} for m in found]
+    every = sorted({group for parts in by_group for group in parts}, key=lambda group: group.key)
+    groups: dict[Group, list[Slice | None]] = {group: [parts.get(group) for parts in by_group] for group in every}
     return SliceRows(found, groups)
 
 
@@ -172,7 +171,7 @@ def _columns(report: Report) -> set[str]:
 
 def _headed(text: str, names: frozenset[str]) -> str:
     """Begin a heading with a capital, unless it is a name of the data's own, or a symbol such as n."""
-    return text if len(text) == 1 or names.issuperset(text.split(" & ")) else text[:1].upper() + text[1:]
+    return text if len(text) == 1 or text in names else text[:1].upper() + text[1:]
 
 
 class CurveTable(NamedTuple):

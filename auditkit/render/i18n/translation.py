@@ -17,6 +17,7 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 from auditkit.errors import InputError
+from auditkit.evidence.measurement import Measurement, shown
 from auditkit.evidence.messages import title
 from auditkit.evidence.report import Outcome, Report
 from auditkit.render.text import visible
@@ -125,7 +126,7 @@ class Translator:
         return _PLACEHOLDER.sub(lambda match: said[match[1]] or "", words)
 
     def _is_name(self, text: str) -> bool:
-        return text.endswith("…") or text in self.names or self.names.issuperset(text.split(" & "))
+        return text.endswith("…") or text in self.names
 
     def _join(self, sentences: list[str]) -> str | None:
         """Translate sentences in as long groups as the catalogue has entries for."""
@@ -213,8 +214,15 @@ def names_of(*reports: Report) -> frozenset[str]:
                 quoted = [place for place, column in enumerate(table.columns) if column.name in QUOTED]
                 collect([[row[place] for place in quoted] for row in table.rows])
             for measurement in outcome.measurements:
-                collect([measurement.by, measurement.compared, [part.name for part in measurement.slices]])
+                collect([measurement.by, _shown_names(measurement)])
     return frozenset(found - {""})
+
+
+def _shown_names(measurement: Measurement) -> list[str]:
+    """The breakdown and the groups of a measurement as a page shows them."""
+    groups = [*(measurement.compared or ()), *(part.group for part in measurement.slices)]
+    by = [shown(measurement.by)] if measurement.by else []
+    return [*by, *(name for group in groups for name in (group.text, *group.key))]
 
 
 def _foreign_words(outcome: Outcome) -> list[str]:

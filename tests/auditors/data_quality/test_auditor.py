@@ -26,7 +26,7 @@ def checked(loans: Loans, frame: pd.DataFrame, checks: DataChecks | None = None,
 def values(report: Report, id: str, by: tuple[str, ...]) -> dict[str, float | None]:
     measurement = report.measurement(id, by)
     assert measurement is not None
-    return {part.name: part.value for part in measurement.slices}
+    return {part.group.text: part.value for part in measurement.slices}
 
 
 @pytest.fixture(scope="module")

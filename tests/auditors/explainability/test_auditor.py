@@ -66,10 +66,10 @@ def test_a_column_that_the_model_ignores_has_no_share_and_shares_sum_to_1() -> N
     report = explain(linear([2.0, -1.0, 0.0]))
     shares = report.measurement("explainability.attribution_share", ("column",))
     assert shares is not None
-    by_name = {part.name: part for part in shares.slices}
+    by_name = {part.group.text: part for part in shares.slices}
     assert by_name["c"].value == 0
     assert sum(part.value or 0.0 for part in shares.slices) == pytest.approx(1)
-    assert [part.name for part in shares.slices] == ["a", "b", "c"]
+    assert [part.group.text for part in shares.slices] == ["a", "b", "c"]
     # Columns are standard normal, so the shares are 2/3 and 1/3 up to sampling.
     interval = by_name["a"].simultaneous_interval
     assert interval is not None
@@ -98,7 +98,7 @@ def test_without_a_gradient_shapley_values_take_over_and_the_report_says_so() ->
     outcome = outcome_of(explain(Step()))
     assert outcome.notes[0].startswith("Exact Shapley values explain the model: integrated gradients needs gradients")
     shares = next(part for part in outcome.measurements if part.id == "explainability.attribution_share")
-    assert {part.name: part.value for part in shares.slices}["c"] == pytest.approx(0, abs=1e-9)
+    assert {part.group.text: part.value for part in shares.slices}["c"] == pytest.approx(0, abs=1e-9)
     refused = outcome_of(explain(Step(), method="integrated_gradients"))
     assert refused.reason is not None
     assert "has no gradient" in refused.reason

@@ -67,7 +67,7 @@ def outcome(report: Report) -> Outcome:
 def slices(report: Report, name: str, *by: str) -> dict[str, float | None]:
     measurement = report.measurement(f"explainability.{name}", by)
     assert measurement is not None, name
-    return {part.name: part.value for part in measurement.slices}
+    return {part.group.text: part.value for part in measurement.slices}
 
 
 def exhibit(report: Report, title: str) -> Table | Facts | None:

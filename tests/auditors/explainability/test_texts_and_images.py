@@ -57,7 +57,7 @@ def test_the_planted_word_is_found(text_report: Report):
     shares = text_report.measurement("explainability.word_attribution_share", ("word",))
     assert words is not None
     assert shares is not None
-    assert words.slices[0].name == shares.slices[0].name == "splendid"
+    assert words.slices[0].group.text == shares.slices[0].group.text == "splendid"
     assert words.slices[0].interval is not None
     assert words.slices[0].interval.low > 1
     assert all(part.count >= 10 for part in words.slices)
@@ -91,7 +91,7 @@ def test_other_methods_find_the_planted_word(text_model: Path, method: str, said
     share = "word_attention_share" if method == "attention" else "word_attribution_share"
     found = report.measurement(f"explainability.{share}", ("word",))
     assert found is not None
-    assert found.slices[0].name == "splendid"
+    assert found.slices[0].group.text == "splendid"
     assert (report.measurement("explainability.failed_trust_checks") is None) == (method == "attention")
 
 
@@ -114,7 +114,7 @@ def test_the_planted_corner_is_found(image_model: Path):
     assert regions is not None
     assert sum(part.value or 0 for part in regions.slices) == pytest.approx(1)
     best = max(regions.slices, key=lambda part: part.value or 0)
-    assert best.name == "top left"
+    assert best.group.text == "top left"
     assert (best.value or 0) > 0.5
     maps = [exhibit for exhibit in outcome(report, "explainability").exhibits if exhibit.kind == "heat_maps"]
     assert [panel.name for panel in maps[0].panels] == ["predicted no", "predicted yes"]
@@ -136,7 +136,7 @@ def test_other_methods_find_the_planted_corner_or_are_stamped(image_model: Path,
     if method == "grad_cam":  # it averages slopes over the whole image, and is known to miss what one corner does
         assert chart.note.startswith("Not trustworthy: fails infidelity")
     else:
-        assert max(regions.slices, key=lambda part: part.value or 0).name == "top left"
+        assert max(regions.slices, key=lambda part: part.value or 0).group.text == "top left"
 
 
 def test_a_backdoor_is_said_in_a_sentence(tmp_path: Path):
@@ -147,7 +147,7 @@ def test_a_backdoor_is_said_in_a_sentence(tmp_path: Path):
     assert "The model looks most at the bottom right: " in chart.note
     regions = report.measurement("explainability.region_attribution_share", ("region",))
     assert regions is not None
-    assert sorted(regions.slices, key=lambda part: part.value or 0)[-2].name == "centre"
+    assert sorted(regions.slices, key=lambda part: part.value or 0)[-2].group.text == "centre"
 
 
 def test_single_rows_are_shown_only_when_asked_for(image_model: Path):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from keys import compared
 from torch import nn
 
 from auditkit import Report, audit
@@ -51,7 +52,7 @@ def test_a_planted_word_is_found_with_its_size():
     report = audited(Weighed(she=-2.0, her=-2.0), TEXTS)
     gap = report.measurement("identity_terms.sentence_score_gap", ("gender",))
     assert gap is not None
-    assert gap.compared == ("female", "male")
+    assert compared(gap) == ("female", "male")
     # Every text loses sigma(0) - sigma(-2): half of it has "she", half "his".
     assert gap.value == pytest.approx(0.5 - 1 / (1 + np.exp(2)))
     assert gap.count == 20
@@ -60,7 +61,7 @@ def test_a_planted_word_is_found_with_its_size():
     assert flips.value == 1.0
     templates = report.measurement("identity_terms.template_score_gap", ("gender",))
     assert templates is not None
-    assert templates.compared == ("female", "male")
+    assert compared(templates) == ("female", "male")
     findings = [finding.message for outcome in report.outcomes for finding in outcome.findings]
     assert any(
         "The same texts score 38.1 points lower with terms of female (gender) than of male" in m for m in findings
@@ -86,7 +87,7 @@ def test_terms_that_the_vocabulary_lacks_are_said_and_not_compared():
     assert gap.reason == "the model can tell the versions of only 0 audited texts apart"
     known = report.measurement("identity_terms.known_term_rate", ("name",))
     assert known is not None
-    assert {part.name: part.value for part in known.slices} == {"African American": 0, "European American": 0.05}
+    assert {part.group.text: part.value for part in known.slices} == {"African American": 0, "European American": 0.05}
 
 
 def test_own_terms_are_added():
@@ -96,7 +97,7 @@ def test_own_terms_are_added():
     assert gap.reason == "the model can tell the versions of only 1 terms or templates apart"
     sentences = report.measurement("identity_terms.sentence_score_gap", ("faith",))
     assert sentences is not None
-    assert sentences.compared == ("b", "a")
+    assert compared(sentences) == ("b", "a")
     assert report.measurement("identity_terms.sentence_score_gap", ("gender",)) is not None
     with pytest.raises(InputError, match=r"identity terms \[x\]: groups"):
         audited(Weighed(), TEXTS, terms={"x": {"source": ""}})

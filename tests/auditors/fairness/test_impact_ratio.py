@@ -30,12 +30,12 @@ MADE_UP = {"Female": (30, 100), "Male": (80, 200), "(missing)": (5, 20)}
 def test_local_law_144_by_hand():
     counts = counts_of(**MADE_UP)
     ratio = impact_ratio.impact_ratio_measurement(counts)
-    assert {part.name: (part.value, part.count) for part in ratio.slices} == {
+    assert {part.group.text: (part.value, part.count) for part in ratio.slices} == {
         "Female": (0.3 / 0.4, 100),
         "Male": (1.0, 200),
     }
     fisher = impact_ratio.fisher_measurement(counts)
-    assert [part.name for part in fisher.slices] == ["Female"]
+    assert [part.group.text for part in fisher.slices] == ["Female"]
     assert fisher.slices[0].value == pytest.approx(naive_fisher(30, 100, 80, 200))
     table = impact_ratio.impact_exhibit(counts, None, {"impact_ratio": ratio, "fisher_exact_p": fisher})
     female, male = table.rows
@@ -86,7 +86,7 @@ def test_fisher_is_the_sum_of_what_is_as_unlikely(a, n, b, m):
     counts = counts_of(A=(a, n), B=(b, m))
     assert impact_ratio.fisher_measurement(counts).slices[0].value == pytest.approx(naive_fisher(a, n, b, m))
     against_first = impact_ratio.fisher_measurement(counts, reference=("A",))
-    assert against_first.slices[0].name == "B"
+    assert against_first.slices[0].group.text == "B"
     assert "against A" in against_first.definition
 
 
@@ -135,7 +135,7 @@ def test_two_groups_have_the_ratio_of_the_pair():
 def test_reference_group():
     counts = counts_of(A=(5, 50), B=(9, 30), C=(40, 70))
     found = impact_ratio.reference_measurement(counts, "selection_rate", ("B",))
-    assert [(part.name, part.value) for part in found.slices] == [("A", 5 / 50 - 9 / 30), ("C", 40 / 70 - 9 / 30)]
+    assert [(part.group.text, part.value) for part in found.slices] == [("A", 5 / 50 - 9 / 30), ("C", 40 / 70 - 9 / 30)]
     low, high = newcombe(5, 50, 9, 30, 0.95)
     assert (found.slices[0].interval.low, found.slices[0].interval.high) == (float(low), float(high))
     low, _ = newcombe(5, 50, 9, 30, 0.975)

@@ -35,7 +35,7 @@ def report(loans: Loans) -> auditkit.Report:
 def slices(report: auditkit.Report, id: str, by: tuple[str, ...] = ("retraining",)) -> dict[str, auditkit.Slice]:
     measurement = report.measurement(id, by)
     assert measurement is not None
-    return {part.name: part for part in measurement.slices}
+    return {part.group.text: part for part in measurement.slices}
 
 
 def test_the_guarantee_is_at_most_what_was_asked(report: auditkit.Report) -> None:

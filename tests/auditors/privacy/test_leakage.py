@@ -38,7 +38,7 @@ def test_every_declared_number_is_there_with_its_interval(report: auditkit.Repor
         if id == "leakage.true_positive_rate_at_0_1_percent":
             continue
         if id.startswith("leakage.attribute_"):
-            assert [part.name for part in measurement.slices] == ["group", "region"]
+            assert [part.group.text for part in measurement.slices] == ["group", "region"]
             assert all(part.simultaneous_interval is not None for part in measurement.slices)
             continue
         assert measurement.value is not None, id
@@ -130,7 +130,7 @@ def test_a_hidden_column_that_the_model_learned_by_heart_is_guessed(task: str) -
     assert coin.interval.low > 0.05
     groups = report.measurement("leakage.attribute_advantage", ("coin",))
     assert groups is not None
-    assert [part.name for part in groups.slices] == ["heads", "tails"]
+    assert [part.group.text for part in groups.slices] == ["heads", "tails"]
     table = next(part for part in outcome_of(report).exhibits if part.title == "Guessing sensitive columns")
     assert isinstance(table, auditkit.Table)
     assert [row[1] for row in table.rows] == ["all groups alike", "heads", "tails"]

@@ -154,7 +154,7 @@ def simulated(seed: int, *, leak: float, models: int = 8, rows: int = 3000) -> A
 
 
 def test_attacks_find_a_planted_leak_and_nothing_where_there_is_none() -> None:
-    found = {part.name: part for part in simulated(5, leak=0.5).measurements()[1].slices}
+    found = {part.group.text: part for part in simulated(5, leak=0.5).measurements()[1].slices}
     assert list(found) == ["RMIA", "LiRA online", "LiRA offline", "LOSS"]
     assert min((found[name].value or 0) for name in ("RMIA", "LiRA online", "LiRA offline")) > 0.7
     assert (found["LOSS"].value or 0) < 0.65  # difficulty hides it from the attack without references
@@ -168,7 +168,7 @@ def test_groups_and_controls() -> None:
     codes = np.arange(3000) % 3
     codes[:6] = 3
     area, rate = attack.by_group(("g",), (("a",), ("b",), ("c",), ("d",)), codes, 10)
-    shown = {part.name: part for part in area.slices}
+    shown = {part.group.text: part for part in area.slices}
     assert "d" not in shown
     name = next(iter(shown))
     mask = codes == "abc".index(name)

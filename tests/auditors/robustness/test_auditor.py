@@ -91,7 +91,7 @@ def test_every_number_has_a_count_an_interval_and_is_declared(loans: Loans) -> N
         assert measurement.count == 1000 or measurement.by
         assert measurement.by or measurement.interval is not None
         if measurement.by == ("group",):
-            assert [part.name for part in measurement.slices] == ["north", "south"]
+            assert [part.group.text for part in measurement.slices] == ["north", "south"]
             assert sum(part.count for part in measurement.slices) == 1000
     curves = [exhibit for exhibit in found.exhibits if isinstance(exhibit, Curve)]
     assert len(curves) == 7
@@ -204,7 +204,7 @@ def test_images_and_texts_are_damaged_as_what_they_are(tmp_path: Path) -> None:
     assert outcome(report).error is None
     assert value(report, "occlusion_accuracy_loss").count == 200
     assert value(report, "adversarial_flip_rate").value is not None
-    assert {part.name for part in value(report, "odd_input_confidence", ("input",)).slices} >= {"random pixels"}
+    assert {part.group.text for part in value(report, "odd_input_confidence", ("input",)).slices} >= {"random pixels"}
     train(data_from_frame(reviews(300)), target="label", text="text", out=word, device="cpu")
     report = audit(word, reviews(200, seed=1), only=ONLY, device="cpu")
     assert outcome(report).error is None

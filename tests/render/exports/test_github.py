@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
+from keys import group
+
 from auditkit.evidence.gate import judge_report
 from auditkit.evidence.policy import parse_policy
 from auditkit.evidence.report import Report
@@ -67,7 +69,9 @@ def test_no_name_can_start_a_command_of_its_own(report: Report) -> None:
     measurements = []
     for outcome in report.outcomes:
         changed = tuple(
-            measurement.model_copy(update={"compared": (evil, "::error::y")}) if measurement.compared else measurement
+            measurement.model_copy(update={"compared": (group(evil), group("::error::y"))})
+            if measurement.compared
+            else measurement
             for measurement in outcome.measurements
         )
         measurements.append(outcome.model_copy(update={"measurements": changed, "error": None}))

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from keys import group
 
 from auditkit.evidence.measurement import Curve, Interval, Line, Measurement, Slice
 from auditkit.evidence.policy import Limit
@@ -19,7 +20,7 @@ def measurement(*slices: Slice, unit: str = "rate") -> Measurement:
 
 
 def part(name: str, value: float | None, **more: object) -> Slice:
-    return Slice(name=name, value=value, count=50, **more)
+    return Slice(group=group(name), value=value, count=50, **more)
 
 
 def around(value: float, half: float) -> Interval:
@@ -81,14 +82,14 @@ def test_shares_are_bars_from_zero() -> None:
 
 def test_a_slice_without_a_value_is_named_with_its_reason_and_not_drawn() -> None:
     some = measurement(part("a", 0.1), part("b", None, reason="no positives"), part("c", None, reason="no positives"))
-    assert [one.name for one in drawn_slices(some)] == ["a"]
+    assert [one.group.text for one in drawn_slices(some)] == ["a"]
     assert undrawn(some) == ["Not shown: b (n = 50), c (n = 50): no positives."]
     assert slices_chart(measurement(part("b", None, reason="r")), heading="h") == ""
 
 
 def test_of_too_many_slices_both_ends_are_drawn_and_that_is_said() -> None:
     many = measurement(*(part(f"g{i}", i / 100) for i in range(100)))
-    names = [one.name for one in drawn_slices(many)]
+    names = [one.group.text for one in drawn_slices(many)]
     assert len(names) == ROWS_SHOWN
     assert (names[0], names[-1]) == ("g99", "g0")
     assert "20 highest and the 20 lowest of 100 values" in undrawn(many)[0]
@@ -178,7 +179,7 @@ def test_logarithmic_axes_refuse_zero() -> None:
 
 def test_zeros_can_be_left_out_and_are_counted() -> None:
     some = measurement(part("a", 0.0), part("b", 0.1), part("c", 0.0))
-    assert [one.name for one in drawn_slices(some, zeros=False)] == ["b"]
+    assert [one.group.text for one in drawn_slices(some, zeros=False)] == ["b"]
     assert undrawn(some, zeros=False) == ["2 of 3 values are zero, and not drawn; the table lists all."]
     assert undrawn(some) == []
 

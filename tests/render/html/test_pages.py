@@ -16,6 +16,7 @@ import pytest
 import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from keys import group
 
 from auditkit.compliance.assess import assess
 from auditkit.compliance.facts import Facts, known_facts
@@ -46,7 +47,7 @@ def evil(build_report: Build, hostile: dict[str, Any]) -> Report:
     model = report.subject.model
     assert model is not None
     slices = tuple(
-        Slice(name=f"{text} {n}", value=0.5, count=50)
+        Slice(group=group(f"{text} {n}"), value=0.5, count=50)
         for n, text in enumerate([EVIL, *(t for t in hostile.values() if isinstance(t, str))])
     )
     rates = Measurement(
@@ -165,7 +166,7 @@ def test_the_csv_holds_every_group_of_the_evidence(census: Report) -> None:
     assert rates is not None
     clause = [row for row in rows if row["clause"] == "Art. 10(2)(e)-(h)" and row["by"] == "race"]
     said = {row["group"]: row["value"] for row in clause if row["name"] == "fairness.selection_rate" and row["group"]}
-    assert said == {part.name: str(part.value) for part in rates.slices}
+    assert said == {part.group.text: str(part.value) for part in rates.slices}
     assert {row["state"] for row in rows} == {"evidenced", "partial", "human input required"}
 
 

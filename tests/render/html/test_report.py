@@ -10,6 +10,8 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+from keys import group
+
 import auditkit.render
 from auditkit.evidence.measurement import Column, Measurement, Slice, Table
 from auditkit.evidence.messages import title
@@ -226,7 +228,8 @@ def test_a_heading_begins_with_a_capital_unless_it_is_a_name_of_the_data(report:
     columns = tuple(Column(name=name) for name in ("column", "distance by", "n", "group a", "sex", "sex & group a"))
     table = Table(title="Mixed", columns=columns, rows=(tuple("abcdef"),))
     m = measured("a.b", ("group a",))
-    outcome = Outcome(auditor="toy", version="1", measurements=(m,), exhibits=(table,))
+    both = measured("a.b", ("sex", "group a"))
+    outcome = Outcome(auditor="toy", version="1", measurements=(m, both), exhibits=(table,))
     subject = report.subject.model_copy(update={"sensitive": ("sex",)})
 
     def headings(subject: SubjectRecord) -> list[str]:
@@ -238,5 +241,5 @@ def test_a_heading_begins_with_a_capital_unless_it_is_a_name_of_the_data(report:
 
 
 def measured(id: str, by: tuple[str, ...]) -> Measurement:
-    slices = (Slice(name="x", value=0.5, count=10),)
+    slices = (Slice(group=group("x"), value=0.5, count=10),)
     return Measurement(id=id, by=by, unit="rate", better="lower", count=10, slices=slices, definition="s")
