@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +17,18 @@ try:
     import fcntl
 except ImportError:  # Windows has no flock: there, two runs into one folder are not told apart
     fcntl = None  # type: ignore[assignment]  # None in the place of a module says that it is absent
+
+
+PARTIAL = ".auditkit-partial"
+"""How the name of a file ends that is being written; such a file is no part of a report."""
+
+RESULTS = "results.json"
+REPORT_FILES = (
+    RESULTS, "manifest.json", "manifest.sig", "report*.html", "report*.pdf", "summary*.md", "junit.xml",
+    "results.sarif", "gl-code-quality-report.json", "model-card.md", "bom.cdx.json", "test-result.intoto.json",
+    "ai-verify.json", "comply-*.html", "comply-*.md", "comply-*.csv",
+)  # fmt: skip
+"""What a run writes into its folder, or what is made there from its results: void once another run starts there."""
 
 
 @contextmanager
@@ -44,6 +58,8 @@ def output_folder(path: str | Path) -> Iterator[Path]:
                         f"output folder {folder}: another run is writing there; pass --out DIR."
                     ) from error
                 raise
+        for left in folder.glob(f".*{PARTIAL}"):  # of a run that was killed: nobody else writes while the lock is held
+            left.unlink(missing_ok=True)
         yield folder
     finally:
         os.close(handle)
@@ -67,7 +83,7 @@ def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> None:
     staged: list[tuple[Path, Path]] = []
     try:
         for name, content in contents.items():
-            handle, beside = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+            handle, beside = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=PARTIAL)
             staged.append((Path(beside), folder / name))
             with os.fdopen(handle, "wb") as file:
                 file.write(content.encode() if isinstance(content, str) else content)
@@ -83,6 +99,35 @@ def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> None:
     finally:
         for beside_path, _ in staged:
             beside_path.unlink(missing_ok=True)
+
+
+def replace_run(folder: Path, run_id: str) -> None:
+    """Take an earlier run's report out of the folder before another run there starts, and say so until it ends.
+
+    A run that fails, or is killed, must not leave the verdict of the one before it to be read as its own. Where there
+    was no report, nothing is written.
+    """
+    if any(os.path.lexists(folder / name) for name in ("manifest.json", RESULTS)):
+        write_files(folder, {RESULTS: json.dumps({"state": "unfinished", "run_id": run_id}) + "\n"})
+        for pattern in REPORT_FILES:
+            for path in folder.glob(pattern):
+                if path.name != RESULTS:
+                    path.unlink()
+
+
+def unfinished_run(content: bytes) -> str | None:
+    """Return the id of the run whose results are still to come, None where `content` is a report, or anything else.
+
+    >>> unfinished_run(b'{"state": "unfinished", "run_id": "ab12"}')
+    'ab12'
+    """
+    if len(content) > 1000:
+        return None
+    with contextlib.suppress(ValueError):
+        document = json.loads(content)
+        if isinstance(document, dict) and document.get("state") == "unfinished":
+            return str(document.get("run_id", ""))[:80]
+    return None
 
 
 def write_new(path: Path, text: str) -> None:

@@ -36,6 +36,7 @@ from auditkit.schema.infer import infer_schema
 from auditkit.training.dp.clip_chunked import COMPILED_FROM
 from auditkit.training.dp.clipping import require_agreement, summed_by
 from auditkit.training.dp.dp_sgd import as_one_vector, poisson_sample, private_step
+from auditkit.training.dp.noise import noise_of
 from auditkit.training.dp.per_example import ClippedSum, clip_and_sum, looped_gradients, trainable
 from auditkit.training.fit import autocast_on
 
@@ -115,7 +116,7 @@ def noisy_step(module: nn.Module, clipped_sum: ClippedSum, batch: int) -> Iterat
             noise_multiplier=1.0,
             max_grad_norm=1.0,
             expected_batch_size=batch,
-            generator=torch.Generator(vector.device).manual_seed(0),
+            noise=noise_of(b"benchmark", vector.device),
         )
 
 
@@ -216,7 +217,7 @@ def adult_epoch(device: torch.device) -> dict[str, Any]:
     schema = infer_schema(training.frame, target=TARGET, sensitive=SENSITIVE)
     inputs = torch.as_tensor(np.asarray(schema.encode(training.frame)), device=device)
     labels = torch.as_tensor(schema.encode_labels(training.frame), device=device)
-    batch, generator = 1024, torch.Generator(device).manual_seed(0)
+    batch, noise = 1024, noise_of(b"benchmark", device)
     rate, count = batch / len(labels), len(labels)
     usual_network, module = (
         build("mlp", {"input_width": inputs.shape[1], "output_width": 2}).to(device).train() for _ in range(2)
@@ -231,7 +232,7 @@ def adult_epoch(device: torch.device) -> dict[str, Any]:
 
         def private_epoch() -> None:
             for _ in range(round(1 / rate)):
-                picked = poisson_sample(count, rate, generator)
+                picked = poisson_sample(count, rate, noise)
                 step(inputs[picked], labels[picked])
 
         usual, private = shortest_of(device, plain_epoch, private_epoch)

@@ -168,14 +168,18 @@ def test_two_auditors_of_one_name_are_refused(loans: Loans) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
-def test_sigterm_ends_a_command_with_a_line(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    process = command("gate", tmp_path / "pipe")
-    handle = os.open(tmp_path / "pipe", os.O_WRONLY)  # waits until the command reads
+def test_sigterm_ends_a_command_with_a_line() -> None:
+    waits = (
+        "import sys, time, auditkit.cli as cli\n"
+        "def wait(): print('ready', flush=True); time.sleep(60)\n"
+        "cli.app.command()(wait); sys.argv = ['auditkit', 'wait']; cli.main()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", waits], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=20) == ("", "auditkit: interrupted.\n")
     assert process.returncode == 130
-    os.close(handle)
 
 
 def test_an_interrupted_write_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

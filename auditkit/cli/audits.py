@@ -21,12 +21,12 @@ def run(resolved: Resolved) -> None:
     from auditkit import terminal
     from auditkit.engine.audit import audit, new_run_id
     from auditkit.engine.settings import check_settings
-    from auditkit.evidence.integrity import SIGNATURE, read_private_key, sealed
+    from auditkit.evidence.integrity import read_private_key, sealed
     from auditkit.models.cache import user_cache
     from auditkit.render import render
     from auditkit.render.html.pdf import check_pdf
     from auditkit.render.i18n.translation import page_name
-    from auditkit.run_folder import output_folder, write_files
+    from auditkit.run_folder import output_folder, replace_run, write_files
 
     config, report_config = resolved.config, resolved.config.report
     _check_training(config)
@@ -39,10 +39,9 @@ def run(resolved: Resolved) -> None:
     folder = report_config.out or default_folder(config, run_id)
     silent = report_config.quiet or report_config.print_json
     with output_folder(folder) as place:
+        replace_run(place, run_id)
         with terminal.progress(silent=silent) as progress:
             report = audit(config=config, run_id=run_id, cache=user_cache(), progress=progress)
-        if key is None:
-            (place / SIGNATURE).unlink(missing_ok=True)
         files = {"results.json": report.to_json(), **render(report, formats)}
         if report_config.lang != "en":
             pages = [name for name in formats if name in ("html", "markdown", "pdf")]

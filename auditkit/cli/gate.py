@@ -61,12 +61,13 @@ def gate(
     if out is not None:
         from auditkit.evidence.integrity import sealed
         from auditkit.render import render
-        from auditkit.run_folder import output_folder, write_files
+        from auditkit.run_folder import output_folder, replace_run, write_files
 
         if (out / "results.json").resolve() == results.resolve():
             raise InputError(f"--out {out} would overwrite {results}, the record of the audit; name another folder.")
         files = render(report, [name.strip() for name in to.split(",")])
         with output_folder(out) as folder:
+            replace_run(folder, report.run_id)
             write_files(folder, sealed({"results.json": report.to_json(), **files}, run_id=report.run_id))
     if format_ is Format.json:
         sys.stdout.write(report.to_json())

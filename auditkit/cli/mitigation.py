@@ -51,10 +51,10 @@ def mitigate(
     """Make a model with a smaller gap between groups. Packs it, and audits it beside the original."""
     from auditkit import terminal
     from auditkit.data.dataset import read_data
-    from auditkit.engine.audit import audit
+    from auditkit.engine.audit import audit, new_run_id
     from auditkit.models.formats.opening import open_model
     from auditkit.render import render
-    from auditkit.run_folder import output_folder, write_files
+    from auditkit.run_folder import output_folder, replace_run, write_files
     from auditkit.training.mitigate import mitigate as make
 
     if out.resolve() == model.resolve():
@@ -75,6 +75,8 @@ def mitigate(
         )
     for name, path in (("original", model), ("mitigated", out)):
         with output_folder(folder / name) as place, terminal.progress(silent=quiet) as progress:
+            run_id = new_run_id()
+            replace_run(place, run_id)
             report = audit(
                 path,
                 dataset,
@@ -84,6 +86,7 @@ def mitigate(
                 device=device,
                 encoding=encoding,
                 progress=progress,
+                run_id=run_id,
             )
             write_files(place, {"results.json": report.to_json(), **render(report)})
         found.append(report)

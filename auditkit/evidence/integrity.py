@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from auditkit.budgets import MODEL_BYTES, RESULTS_BYTES
 from auditkit.errors import InputError
 from auditkit.files import read_bytes, sha256_of
+from auditkit.run_folder import PARTIAL, unfinished_run
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -103,6 +104,10 @@ def verify(folder: str | Path, *, public_key: str | Path | None = None) -> Verif
             package `cryptography` is missing.
     """
     folder = Path(folder)
+    if not os.path.lexists(folder / MANIFEST) and os.path.lexists(folder / RESULTS):
+        run_id = unfinished_run(read_bytes(folder / RESULTS, str(folder / RESULTS), budget=RESULTS_BYTES))
+        if run_id is not None:
+            raise InputError(f"{folder}: the run {run_id} there has not finished, or failed; run the audit again.")
     remedy = "'auditkit run' writes one, pass the folder of a run"
     text = read_bytes(folder / MANIFEST, str(folder / MANIFEST), budget=RESULTS_BYTES, remedy=remedy)
     trusted = None if public_key is None else read_public_key(public_key)
@@ -266,13 +271,14 @@ def _inside(name: str) -> bool:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield every file and link under `folder` but the manifest and its signature, by name."""
+    """Yield every file and link under `folder` by name, but the manifest, its signature, and what was being written."""
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         for name in sorted([*names, *links]):
             path = Path(place) / name
             relative = path.relative_to(folder).as_posix()
-            if relative not in (MANIFEST, SIGNATURE):
+            left_by_a_killed_run = name.startswith(".") and name.endswith(PARTIAL)
+            if relative not in (MANIFEST, SIGNATURE) and not left_by_a_killed_run:
                 yield relative, path
 
 

@@ -24,6 +24,7 @@ from auditkit.evidence.rederive import ContradictionError, rederived
 from auditkit.evidence.version1 import from_version_1
 from auditkit.evidence.waivers import Waiver
 from auditkit.files import read_bytes
+from auditkit.run_folder import unfinished_run
 
 SCHEMA_VERSION = 2
 """Of the reports that are written; those of version 1 are read too."""
@@ -257,6 +258,8 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
     name = f"results {path}"
     content = read_bytes(path, name, budget=RESULTS_BYTES)
     sha256 = hashlib.sha256(content).hexdigest()
+    if (run_id := unfinished_run(content)) is not None:
+        raise InputError(f"{name}: the run {run_id} that writes it has not finished, or failed; run the audit again.")
     check_beside(Path(path), sha256)
     try:
         text = content.decode("utf-8")

@@ -6,13 +6,13 @@ import contextlib
 import functools
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 
+from auditkit import files
+from auditkit.budgets import MODEL_BYTES
 from auditkit.errors import ModelFileError
 from auditkit.models.capabilities import Capability
 from auditkit.models.formats.archive import Contents, read_contents
@@ -92,7 +92,7 @@ class Source:
     """
 
     path: Path
-    file: BufferedReader | None
+    file: BinaryIO | None
 
     @property
     def name(self) -> str:
@@ -112,8 +112,7 @@ class Source:
         """The hash of the file's bytes; empty for a folder, whose format hashes its files."""
         if self.file is None:
             return ""
-        self.file.seek(0)
-        return hashlib.file_digest(self.file, "sha256").hexdigest()
+        return files.digest(self.file)
 
     @functools.cached_property
     def byte_count(self) -> int:
@@ -184,10 +183,5 @@ def opened(path: str | Path) -> Iterator[Source]:
     if place.is_dir():
         yield Source(place, None)
         return
-    try:
-        with open(place, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ModelFileError(f"{name}: is no regular file.")
-            yield Source(place, file)
-    except OSError as error:
-        raise ModelFileError(f"{name}: {error.strerror or error}.") from error
+    with files.opened(place, name, budget=MODEL_BYTES, error=ModelFileError) as file:
+        yield Source(place, file)

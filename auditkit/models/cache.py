@@ -25,6 +25,7 @@ from auditkit.errors import InputError
 from auditkit.files import read_bytes
 from auditkit.models.predict import Predictions, code_type, decided
 from auditkit.private import is_private, is_sealed, private_folder, seal_of, user_key
+from auditkit.run_folder import PARTIAL
 
 KEPT_BYTES = Budget("bytes", 2**30, 2**30)
 """Predictions of one audit that take more are not kept, and the folder holds as much: the oldest give way."""
@@ -85,7 +86,7 @@ class Cache:
         packed = io.BytesIO()
         np.savez(packed, probabilities=kept, notes=np.array(predictions.notes, dtype=str))
         path = self._path(key)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        beside = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
         try:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             _make_room(self.folder, len(packed.getvalue()))

@@ -10,9 +10,10 @@ import io
 import json
 import math
 import os
+import re
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
@@ -28,7 +29,12 @@ from auditkit.models.formats.pickles import (
 
 MAXIMUM_PICKLE_BYTES = 16 * 2**20
 MAXIMUM_MEMBERS = 50_000
-END_OF_DIRECTORY_BYTES = 22
+END_OF_DIRECTORY_BYTES, LOCAL_HEADER_BYTES = 22, 30
+PLAIN_MEMBERS = re.compile(
+    r"data\.pkl|byteorder|version|\.format_version|\.storage_alignment|\.data/serialization_id|data/\d+"
+)
+"""What torch.save writes beside each other, inside of its folder."""
+
 CARD = "auditkit_card"
 """What auditkit's card is called in a file: a key, a word of a safetensors header, or a JSON file of an export."""
 
@@ -117,6 +123,9 @@ def read_archive(file: BinaryIO, size: int) -> Any:
             raise Refused("is a zip archive, but none that torch.save writes")
         if sizes[f"{prefix}data.pkl"] > MAXIMUM_PICKLE_BYTES:
             raise Refused(f"has a table of contents of more than {MAXIMUM_PICKLE_BYTES:,} bytes")
+        odd = [name for name in sizes if not PLAIN_MEMBERS.fullmatch(name.removeprefix(prefix))]
+        if odd:
+            raise Refused(f"holds {odd[0][:80]!r}, which torch.save never writes")
         check_sums(archive)
         pickle = archive.read(f"{prefix}data.pkl")
 
@@ -150,8 +159,8 @@ def open_zip(file: BinaryIO, size: int) -> zipfile.ZipFile:
     at_both_ends = min(member.header_offset for member in members) == 0 and end.startswith(b"PK\x05\x06")
     if not at_both_ends or archive.comment:
         raise Refused("has bytes before or behind its zip archive")
-    if len({member.filename for member in members}) != len(members):
-        raise Refused("has two members of one name")
+    check_names(members)
+    _check_places(file, size, members)
     # Stored members cannot overlap if they fit in the file together; the deflated ones hold code, and are bounded.
     if sum(member.compress_size for member in members) > size:
         raise Refused("claims more bytes than the file has")
@@ -159,6 +168,58 @@ def open_zip(file: BinaryIO, size: int) -> zipfile.ZipFile:
     if any(member.file_size != member.compress_size for member in stored):
         raise Refused("claims more bytes than the file has")
     return archive
+
+
+def check_names(members: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuse names that two readers of zip archives read differently: torch's ignores case, Python's ends at a NUL.
+
+    Raises:
+        Refused: two members of one name, whatever the case, or a name with a NUL or another unprintable character.
+    """
+    for member in members:
+        name = member.orig_filename
+        if name != member.filename or not name.isprintable() or "\\" in name:
+            raise Refused(f"has a member of the name {name[:80]!r}, which readers of archives read differently")
+    if len({member.filename.casefold() for member in members}) != len(members):
+        raise Refused("has two members of one name")
+
+
+def _check_places(file: BinaryIO, size: int, members: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuse members that lie over one another, or whose own header gives another name than the directory."""
+    reached = 0
+    for member in sorted(members, key=lambda member: member.header_offset):
+        file.seek(member.header_offset)
+        header = file.read(LOCAL_HEADER_BYTES)
+        if len(header) != LOCAL_HEADER_BYTES or not header.startswith(b"PK\x03\x04"):
+            raise Refused("is damaged: a member is not where the archive's directory says")
+        name_length, extra_length = struct.unpack("<HH", header[26:30])
+        coded = member.orig_filename.encode("utf-8" if member.flag_bits & 0x800 else "cp437")
+        if file.read(name_length) != coded:
+            raise Refused(f"has a member that calls itself otherwise than {member.filename[:80]!r}")
+        if member.header_offset < reached:
+            raise Refused("has members that lie over one another")
+        reached = member.header_offset + LOCAL_HEADER_BYTES + name_length + extra_length + member.compress_size
+        if reached > size:
+            raise Refused("claims more bytes than the file has")
+    file.seek(0)
+
+
+def copied(content: BinaryIO) -> io.BytesIO:
+    """Return an archive of the very members that were scanned, as read here, for torch to read in its own way.
+
+    torch finds members by rules of its own. In an archive that was written anew from what Python's reader gave there is
+    nothing else to find.
+
+    Raises:
+        Refused: it is damaged.
+    """
+    size = content.seek(0, os.SEEK_END)
+    made = io.BytesIO()
+    with open_zip(content, size) as archive, zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as anew:
+        for member in archive.infolist():
+            anew.writestr(zipfile.ZipInfo(member.filename), archive.read(member))
+    made.seek(0)
+    return made
 
 
 def folder_of(archive: zipfile.ZipFile) -> str:

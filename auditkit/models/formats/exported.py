@@ -16,6 +16,7 @@ from torch import nn
 from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, ModelConfig, Source, Trust
 from auditkit.models.capabilities import Capability, Differentiable, Layered
+from auditkit.models.formats import archive
 from auditkit.models.formats.pickles import Refused
 from auditkit.models.formats.preflight import check_export
 
@@ -94,7 +95,7 @@ def _open(content: bytes) -> Opened:
 
 def _open_export(content: bytes) -> Opened:
     check_export(content)
-    program = torch.export.load(io.BytesIO(content))
+    program = torch.export.load(archive.copied(io.BytesIO(content)))
     batch = _fixed_batch(program)
     notes: tuple[str, ...] = ()
     if batch is not None:

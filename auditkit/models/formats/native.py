@@ -22,11 +22,13 @@ from auditkit.evidence.messages import Message
 from auditkit.models.architectures import READS
 from auditkit.models.base import Match, ModelConfig, Source, Trust
 from auditkit.models.factory import build_network, is_code
-from auditkit.models.formats.archive import CARD, CARD_MEMBER, Contents
+from auditkit.models.formats.archive import CARD, CARD_MEMBER, Contents, copied
 from auditkit.models.formats.exported import program_in, save_program
+from auditkit.models.formats.pickles import Refused
 from auditkit.models.formats.weights import Weights, check_finite, check_fit, common_prefix, find_weights, shapes_of
 from auditkit.models.model import NATIVE, OF_WEIGHTS, Card, Model, first_line
 from auditkit.models.refit import seeded
+from auditkit.run_folder import PARTIAL
 from auditkit.schema.schema import Schema
 
 
@@ -47,7 +49,7 @@ def save_model(path: str | Path, module: nn.Module, card: Card) -> None:
         _check_card(name, card, shapes_of(module))
     check_finite(name, state)
     target = Path(path)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    beside = target.with_name(f".{target.name}.{os.getpid()}{PARTIAL}")
     try:
         with open(beside, "xb") as file:
             if exported is not None:
@@ -295,7 +297,10 @@ def _load_state(source: Source, found: ModelFile) -> dict[str, torch.Tensor]:
             return safetensors.torch.load(file.read())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about protocols and storages of other versions of torch
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            scanned = copied(file) if found.contents.form == "zip archive" else file
+            content = torch.load(scanned, map_location="cpu", weights_only=True)
+    except Refused as error:
+        raise ModelFileError(f"{name}: {error}.") from error
     except pickle.UnpicklingError as error:
         raise ModelFileError(f"{name}: torch does not read it as plain weights; save its state_dict again.") from error
     except (RuntimeError, ValueError, LookupError, TypeError, EOFError, safetensors.SafetensorError) as error:

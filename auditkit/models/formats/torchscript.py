@@ -9,6 +9,7 @@ import torch
 from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, ModelConfig, Source, Trust
 from auditkit.models.capabilities import Differentiable, Layered, Refittable
+from auditkit.models.formats.archive import copied
 from auditkit.models.formats.exported import HOOKS_NOTHING, Opened, running_code
 from auditkit.models.formats.preflight import check_torchscript
 from auditkit.models.formats.trusted import match_program, open_trusted
@@ -46,4 +47,4 @@ class TorchScriptFormat:
 def _open(content: bytes) -> Opened:
     with running_code():
         check_torchscript(content)
-        return Opened(torch.jit.load(io.BytesIO(content), map_location="cpu"))
+        return Opened(torch.jit.load(copied(io.BytesIO(content)), map_location="cpu"))

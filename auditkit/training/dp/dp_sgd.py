@@ -1,4 +1,4 @@
-"""Differentially private training: DP-SGD by Opacus, and the ledger of what it guarantees.
+"""Differentially private training: DP-SGD, and the ledger of what it guarantees.
 
 Abadi et al. 2016, "Deep learning with differential privacy" (arXiv:1607.00133). Each step draws a Poisson
 sample of rows, clips each row's gradient to a norm C, adds Gaussian noise of standard deviation sigma C to
@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -20,7 +19,6 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from opacus.optimizers import DPOptimizerFastGradientClipping
 from opacus.validators import ModuleValidator
 from torch import nn
 
@@ -47,6 +45,7 @@ from auditkit.training.dp.accounting import (
 from auditkit.training.dp.canaries import Canaries
 from auditkit.training.dp.checkpoint import CHECKPOINTS, Checkpoint
 from auditkit.training.dp.clipping import clipper_for
+from auditkit.training.dp.noise import Noise, key_of, new_key, noise_of
 from auditkit.training.dp.per_example import ClippedSum, trainable
 from auditkit.training.dp.settings import Clipping, require_clipping
 from auditkit.training.fit import (
@@ -72,7 +71,7 @@ def fit_private(
     epochs: int = 20,
     batch_size: int | None = None,
     learning_rate: float = 3e-3,
-    seed: int | None = 0,
+    seed: int | None = None,
     device: torch.device,
     output: Output = "logits",
     clipping: Clipping = "auto",
@@ -153,15 +152,16 @@ def fit_private(
     settings = f"{fixed} {output} {trained_part(module)}"
     # Dropout and noise come from streams of their own, unlike those of weights made with the same seed. So do those of
     # other settings: two noises that are multiples of each other would cancel, whatever the accountant says.
-    entropy = int.from_bytes(os.urandom(16)) if seed is None else seed
-    settings_hash = int.from_bytes(hashlib.sha256(f"{settings} {canaries}".encode()).digest())
-    streams = np.random.SeedSequence([entropy, settings_hash]).generate_state(3, np.uint64)
-    dropout_seed, noise_seed, canary_seed = (int(word >> np.uint64(1)) for word in streams)
+    entropy = new_key() if seed is None else str(seed).encode()
+    dropout_key, noise_key, canary_key = (
+        key_of(entropy, f"{purpose} {settings} {canaries}") for purpose in ("dropout", "noise", "canaries")
+    )
+    dropout_seed, canary_seed = (int.from_bytes(key[:8]) >> 1 for key in (dropout_key, canary_key))
     with trained_on(module, device, dropout_seed):
         require_classes(module, inputs, labels, device)
         all_inputs = tensor_of(inputs, device)
         all_labels = targets_of(labels, device)
-        generator = torch.Generator(device).manual_seed(noise_seed)
+        noise = noise_of(noise_key, device)
         module.train()
         planted = None
         if canaries:
@@ -192,14 +192,14 @@ def fit_private(
                 noise_multiplier=noise_multiplier,
                 max_grad_norm=max_grad_norm,
                 expected_batch_size=batch_size,
-                generator=generator,
+                noise=noise,
                 physical_batch_size=physical_batch_size,
                 canaries=planted,
             )
             for step in range(taken + 1, steps + 1):
                 if file is not None and (step - taken - 1) % chunk == 0:
                     file.save(module, adam, taken=step - 1, spent=min(step - 1 + chunk, steps), lost=lost)
-                rows = poisson_sample(row_count + canaries, sample_rate, generator)
+                rows = poisson_sample(row_count + canaries, sample_rate, noise)
                 if planted is not None:  # they are drawn as the rows are, so that they test the sampling too
                     planted.drawn, rows = rows[rows >= row_count] - row_count, rows[rows < row_count]
                 take_step(all_inputs[rows], all_labels[rows])
@@ -256,10 +256,9 @@ def default_batch_size(row_count: int) -> int:
     return min(1024, max(1, row_count // 4))
 
 
-def poisson_sample(row_count: int, sample_rate: float, generator: torch.Generator) -> torch.Tensor:
+def poisson_sample(row_count: int, sample_rate: float, noise: Noise) -> torch.Tensor:
     """Draw each row independently with probability `sample_rate`; returns row numbers, possibly none."""
-    draws = torch.rand(row_count, generator=generator, device=generator.device, dtype=torch.float64)
-    return (draws < sample_rate).nonzero().squeeze(1)
+    return (noise.uniform(row_count) < sample_rate).nonzero().squeeze(1)
 
 
 class Disclosed(TypedDict):
@@ -328,22 +327,16 @@ def private_step(
     noise_multiplier: float,
     max_grad_norm: float,
     expected_batch_size: int,
-    generator: torch.Generator,
+    noise: Noise,
     physical_batch_size: int | None = None,
     canaries: Canaries | None = None,
 ) -> Callable[[torch.Tensor, torch.Tensor], None]:
     """Return a function that takes one DP-SGD step on a batch (inputs, labels), which may be empty.
 
-    `vector` holds all parameters that are trained (`as_one_vector`), and `optimizer` steps it. Noise and the division
-    by the expected batch are Opacus's.
+    `vector` holds all parameters that are trained (`as_one_vector`), and `optimizer` steps it. An empty batch gets
+    its noise too.
     """
-    noisy = DPOptimizerFastGradientClipping(
-        optimizer,
-        noise_multiplier=noise_multiplier,
-        max_grad_norm=max_grad_norm,
-        expected_batch_size=expected_batch_size,
-        generator=generator,
-    )
+    deviation = noise_multiplier * max_grad_norm
 
     def step(inputs: torch.Tensor, labels: torch.Tensor) -> None:
         total: torch.Tensor | None = None
@@ -356,14 +349,13 @@ def private_step(
             total = torch.zeros_like(vector)
         if canaries is not None:
             canaries.add([total])
-        vector.summed_grad = total  # type: ignore[attr-defined]  # where Opacus looks for it
-        noisy.add_noise()
-        noisy.scale_grad()
-        assert vector.grad is not None  # Opacus has put the noisy mean there
+        if deviation:
+            total.add_(noise.normal(total.numel(), total.dtype), alpha=deviation)
+        vector.grad = total.div_(expected_batch_size).view_as(vector)
         if canaries is not None:
             canaries.observe([vector.grad])
         optimizer.step()
-        vector.grad = vector.summed_grad = None  # type: ignore[attr-defined]  # as above
+        vector.grad = None
 
     return step
 

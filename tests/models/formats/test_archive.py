@@ -118,3 +118,86 @@ def test_random_tables_of_contents_are_refused_in_one_line(model_file):
         except ModelFileError as error:
             assert "\n" not in str(error)  # noqa: PT017  # some damages are harmless
     assert not TRACE.exists()
+
+
+def renamed(path: Path, old: bytes, new: bytes) -> None:
+    """Give a member another name of the same length, in its own header and in the archive's directory."""
+    content = path.read_bytes()
+    assert len(old) == len(new)
+    assert content.count(old) >= 2
+    path.write_bytes(content.replace(old, new))
+
+
+def test_names_that_torch_and_python_read_differently(model_file):
+    """FACTS 13.4: torch ignores case, Python ends a name at NUL; two readers, two contents."""
+    content = model_file.read_bytes()
+    for name in ("archive/DATA/0", "archive/Data/0", "ARCHIVE/data/0", "archive/DATA.PKL"):
+        model_file.write_bytes(content)
+        with zipfile.ZipFile(model_file, "a") as archive:
+            archive.writestr(name, b"other")
+        refused(model_file, "two members of one name")
+    model_file.write_bytes(content)
+    with zipfile.ZipFile(model_file, "a") as archive:
+        archive.writestr("archive/data/0?z", b"other")
+    renamed(model_file, b"archive/data/0?z", b"archive/data/0\0z")
+    refused(model_file, "readers of archives read differently")
+    for old, new in ((b"data/1", b"da\0a/1"), (b"data/1", b"data\\1"), (b"data/1", b"data\n1")):
+        model_file.write_bytes(content)
+        renamed(model_file, b"archive/" + old, b"archive/" + new)
+        refused(model_file, "readers of archives read differently")
+
+
+def test_one_name_in_another_case_is_no_part_of_a_model(model_file):
+    content = model_file.read_bytes()
+    for old, new in ((b"archive/data.pkl", b"archive/DATA.PKL"), (b"archive/data/0", b"archive/DATA/0")):
+        model_file.write_bytes(content)
+        renamed(model_file, old, new)
+        refused(model_file, "which torch.save never writes|none that torch.save writes")
+    model_file.write_bytes(content)
+    with zipfile.ZipFile(model_file, "a") as archive:
+        archive.writestr("archive/data/0/inner", b"x")
+    refused(model_file, "which torch.save never writes")
+
+
+def test_a_member_that_calls_itself_otherwise_in_its_own_header(model_file):
+    content = model_file.read_bytes()
+    place = content.index(b"archive/data/0")
+    model_file.write_bytes(content[:place] + b"archive/data/9" + content[place + 14 :])
+    refused(model_file, "calls itself otherwise")
+
+
+def test_members_over_one_another(tmp_path, model_file):
+    """The directory of one member points into another: what is checked under one name is read under two."""
+    content = bytearray(model_file.read_bytes())
+    directory = content.index(b"PK\x01\x02")
+    with zipfile.ZipFile(model_file) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+    whole = members["archive/data.pkl"]
+    inner = bytes(content[whole.header_offset : whole.header_offset + 30 + len("archive/data.pkl")])
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
+        archive.writestr("archive/data.pkl", b"x" * 50 + inner + b"y" * 50)
+        archive.writestr("archive/version", b"3")
+    packed = bytearray((tmp_path / "outer.zip").read_bytes())
+    directory = packed.rindex(b"PK\x01\x02")
+    packed[directory + 42 : directory + 46] = (packed.index(inner, 40)).to_bytes(4, "little")
+    (tmp_path / "outer.zip").write_bytes(packed)
+    refused(tmp_path / "outer.zip", "calls itself otherwise|over one another|before or behind")
+
+
+def test_torch_is_handed_what_was_scanned(model_file, module, monkeypatch):
+    """Whatever else an archive holds: torch reads one that was written from the members that were read."""
+    seen = []
+    honest = torch.load
+
+    def spy(file, **settings):
+        with zipfile.ZipFile(file) as archive:
+            seen.append({member.filename: member.CRC for member in archive.infolist()})
+        file.seek(0)
+        return honest(file, **settings)
+
+    monkeypatch.setattr(torch, "load", spy)
+    opened = open_model(model_file)
+    with zipfile.ZipFile(model_file) as archive:
+        assert seen == [{member.filename: member.CRC for member in archive.infolist()}]
+    for key, value in module.state_dict().items():
+        assert torch.equal(opened.module.state_dict()[key], value)

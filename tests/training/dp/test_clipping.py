@@ -180,6 +180,7 @@ def test_what_is_asked_for_is_used_or_refused_with_the_reason() -> None:
             epsilon=3,
             clipping="fast",  # type: ignore[arg-type]
             device=torch.device("cpu"),
+            seed=0,
         )
 
 
@@ -244,6 +245,7 @@ def test_every_way_trains_to_the_same_weights() -> None:
             batch_size=20,
             clipping=asked,
             device=torch.device("cpu"),  # type: ignore[arg-type]
+            seed=0,
         )
         found[asked] = [parameter.detach().double() for parameter in module.parameters()]
         assert ledger.clipping == {"opacus": "ghost"}.get(asked, asked)

@@ -19,6 +19,7 @@ from auditkit.errors import NotRun
 from auditkit.training.dp import clip_chunked, dp_sgd
 from auditkit.training.dp.clipping import Way, summed_by
 from auditkit.training.dp.dp_sgd import as_one_vector, fit_private, poisson_sample, private_step
+from auditkit.training.dp.noise import Noise
 from auditkit.training.dp.per_example import ClippedSum, looped_gradients
 
 CPU = torch.device("cpu")
@@ -51,7 +52,7 @@ def one_step(
             noise_multiplier=sigma,
             max_grad_norm=clip,
             expected_batch_size=batch,
-            generator=seeded(),
+            noise=Noise([seeded()]),
             physical_batch_size=physical_batch_size,
         )
         step(inputs, labels)
@@ -91,7 +92,7 @@ def test_clipping_the_mean_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> N
     inputs = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
     labels = (inputs[:, 0] > 0).astype(np.int64)
     with pytest.raises(NotRun, match=r"chunked: the sum over 8 rows is .* away from a loop over them"):
-        fit_private(mlp(2), inputs, labels, epsilon=3, epochs=1, clipping="chunked", device=CPU)
+        fit_private(mlp(2), inputs, labels, epsilon=3, epochs=1, clipping="chunked", device=CPU, seed=0)
 
 
 @EACH
@@ -130,11 +131,11 @@ def test_physical_batches_give_the_same_step(way: Way) -> None:
 
 def test_batches_are_poisson() -> None:
     """Planted bug: a shuffled or fixed-size batch, where the accountant counts on independent draws."""
-    generator = seeded()
+    noise = Noise([seeded()])
     count, rate, draws = 300, 0.05, 2000
     picked = torch.zeros(draws, count)
     for draw in range(draws):
-        picked[draw, poisson_sample(count, rate, generator)] = 1
+        picked[draw, poisson_sample(count, rate, noise)] = 1
     sizes = picked.sum(1).numpy()
     assert sizes.mean() == pytest.approx(count * rate, rel=0.02)
     assert sizes.var() == pytest.approx(count * rate * (1 - rate), rel=0.12)  # a fixed size would give 0
@@ -143,8 +144,8 @@ def test_batches_are_poisson() -> None:
     assert binom.sf(per_row.max(), draws, rate) > 1e-6
     both = (picked[:, 0] * picked[:, 1]).mean().item()
     assert both == pytest.approx(rate**2, abs=4 * math.sqrt(rate**2 / draws))
-    assert len(poisson_sample(5, 1e-9, generator)) == 0
-    assert poisson_sample(5, 1.0, generator).tolist() == [0, 1, 2, 3, 4]
+    assert len(poisson_sample(5, 1e-9, noise)) == 0
+    assert poisson_sample(5, 1.0, noise).tolist() == [0, 1, 2, 3, 4]
 
 
 def test_parameters_in_one_vector_stay_the_modules_own() -> None:
@@ -199,7 +200,9 @@ def check_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     module = nn.Sequential(nn.Linear(50, 10), Scale(0.0))
     start = weights(module)
     with watched(monkeypatch, learning_rate=0.1) as taken:
-        ledger = fit_private(module, inputs, labels, epsilon=2, max_grad_norm=3.0, epochs=4, batch_size=30, device=CPU)
+        ledger = fit_private(
+            module, inputs, labels, epsilon=2, max_grad_norm=3.0, epochs=4, batch_size=30, device=CPU, seed=0
+        )
     assert ledger.steps == len(taken) == 40
     step_deviation = 0.1 * ledger.noise_multiplier * 3.0 / 30
     walk = weights(module) - start
@@ -218,8 +221,8 @@ def test_every_step_of_a_run_is_sampled_and_noised(monkeypatch: pytest.MonkeyPat
 def test_batches_of_a_fixed_size_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted bug: shuffled batches, each row once an epoch, where Poisson sampling is claimed."""
 
-    def shuffled(row_count: int, sample_rate: float, generator: torch.Generator) -> torch.Tensor:
-        return torch.randperm(row_count, generator=generator)[: round(row_count * sample_rate)]
+    def shuffled(row_count: int, sample_rate: float, noise: Noise) -> torch.Tensor:
+        return torch.randperm(row_count, generator=noise.generators[0])[: round(row_count * sample_rate)]
 
     monkeypatch.setattr(dp_sgd, "poisson_sample", shuffled)
     with pytest.raises(AssertionError, match="not Poisson samples"):

@@ -1,0 +1,104 @@
+"""FACTS 13.10 and 12: what a folder held before a run is void once the run starts, whatever becomes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from loans import Loans
+
+from auditkit.cli import call
+from auditkit.run_folder import PARTIAL, output_folder, replace_run, write_files
+
+
+def audited(loans: Loans, out: Path, *more: str, code: tuple[int, ...] = (0, 1)) -> None:
+    command = ["run", str(loans.model), "--dataset", str(loans.test), "--only", "performance", "--quiet"]
+    assert call([*command, "--out", str(out), *more]) in code
+
+
+@pytest.fixture
+def earlier(loans: Loans, tmp_path: Path) -> Path:
+    """A folder with the report of a run, what was made of it since, and a file of the user's own."""
+    out = tmp_path / "audit"
+    audited(loans, out)
+    assert call(["render", str(out / "results.json"), "--to", "sarif,model-card"]) == 0
+    (out / "minutes.txt").write_text("a meeting")
+    return out
+
+
+@pytest.mark.parametrize("fault", ["--dataset", "--policy", "--where"])
+def test_a_run_that_fails_leaves_no_earlier_report(
+    earlier: Path, loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixture[str], fault: str
+) -> None:
+    value = {"--dataset": str(tmp_path / "none.csv"), "--policy": str(tmp_path / "none.toml"), "--where": "income >"}
+    audited(loans, earlier, fault, value[fault], code=(2,))
+    assert sorted(path.name for path in earlier.iterdir()) == ["minutes.txt", "results.json"]
+    assert json.loads((earlier / "results.json").read_text())["state"] == "unfinished"
+    capsys.readouterr()
+    for command in (
+        ["gate", str(earlier)], ["render", str(earlier / "results.json")], ["compare", str(earlier), str(earlier)],
+        ["comply", str(earlier), "--framework", "eu-ai-act"], ["verify", str(earlier)],
+    ):  # fmt: skip
+        assert call(command) == 2, command
+        err = capsys.readouterr().err
+        assert "has not finished, or failed" in err
+        assert err.count("\n") == 1
+    audited(loans, earlier)
+    assert call(["verify", str(earlier)]) == 1, "the user's own file is no part of the report"
+    (earlier / "minutes.txt").unlink()
+    assert call(["verify", str(earlier)]) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_run_that_is_killed_leaves_no_earlier_report(earlier: Path, loans: Loans) -> None:
+    command = [sys.executable, "-m", "auditkit", "run", str(loans.model), "--dataset", str(loans.test), "--quiet"]
+    process = subprocess.Popen([*command, "--out", str(earlier)])
+    for _ in range(1200):
+        if json.loads((earlier / "results.json").read_text()).get("state") == "unfinished":
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert call(["gate", str(earlier)]) == 2
+    assert not (earlier / "summary.md").exists()
+    assert not (earlier / "manifest.json").exists()
+
+
+def test_a_first_run_that_fails_leaves_nothing(loans: Loans, tmp_path: Path) -> None:
+    audited(loans, tmp_path / "new", "--where", "income >", code=(2,))
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_a_killed_run_was_writing_is_no_part_of_a_report_and_goes_with_the_next(
+    earlier: Path, loans: Loans
+) -> None:
+    (earlier / "minutes.txt").unlink()
+    assert call(["seal", str(earlier)]) == 0
+    left = earlier / f".report.html.x1y2{PARTIAL}"
+    left.write_text("half a page")
+    assert call(["verify", str(earlier)]) == 0
+    (earlier / f"visible{PARTIAL}").write_text("not hidden")
+    assert call(["verify", str(earlier)]) == 1
+    (earlier / f"visible{PARTIAL}").unlink()
+    audited(loans, earlier)
+    assert not left.exists()
+
+
+def test_a_gate_into_the_folder_of_another_report_replaces_it_whole(earlier: Path, tmp_path: Path) -> None:
+    out = tmp_path / "gated"
+    write_files(out.parent / "gated" if out.mkdir() is None else out, {"results.json": "{}", "results.sarif": "old"})
+    assert call(["gate", str(earlier / "results.json"), "--out", str(out)]) in (0, 1)
+    assert not (out / "results.sarif").exists()
+    assert call(["verify", str(out)]) == 0
+
+
+def test_an_empty_folder_stays_empty(tmp_path: Path) -> None:
+    with output_folder(tmp_path) as folder:
+        replace_run(folder, "r")
+        assert list(folder.iterdir()) == []
