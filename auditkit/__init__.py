@@ -12,10 +12,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from auditkit.config import AuditConfig
     from auditkit.engine.audit import audit
     from auditkit.engine.inspect import inspect_model
     from auditkit.engine.subject import Subject
     from auditkit.errors import AuditkitError, InputError, NotRun
+    from auditkit.evidence.comparison import Comparison, compare
+    from auditkit.evidence.gate import gate
     from auditkit.evidence.measurement import (
         Column,
         Curve,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
         SliceTable,
         Table,
     )
+    from auditkit.evidence.picture import Picture
     from auditkit.evidence.policy import Finding, Limit, Policy, default_policy, read_policy
     from auditkit.evidence.report import Report, read_report
     from auditkit.models.formats.opening import open_model
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from auditkit.schema.schema import Schema, read_schema
     from auditkit.schema.table import Feature
     from auditkit.stats.intervals import multinomial_bootstrap, proportion_interval
+    from auditkit.training.train import train
 
 _HOMES = {
     "auditkit.errors": ("AuditkitError", "InputError", "NotRun"),
@@ -56,6 +61,11 @@ _HOMES = {
     "auditkit.evidence.policy": ("Finding", "Limit", "Policy", "default_policy", "read_policy"),
     "auditkit.evidence.report": ("Report", "read_report"),
     "auditkit.engine.inspect": ("inspect_model",),
+    "auditkit.config": ("AuditConfig",),
+    "auditkit.evidence.comparison": ("Comparison", "compare"),
+    "auditkit.evidence.gate": ("gate",),
+    "auditkit.evidence.picture": ("Picture",),
+    "auditkit.training.train": ("train",),
     "auditkit.engine.audit": ("audit",),
     "auditkit.models.model": ("Model",),
     "auditkit.models.formats.opening": ("open_model",),

@@ -31,7 +31,7 @@ LAYERS = [
     {"auditors"},
     {"compliance"},
     {"render"},
-    {"demo", "terminal", "installation"},
+    {"demo", "terminal", "installation", "testing"},
     {"cli"},
     {"__main__"},
 ]

@@ -196,7 +196,10 @@ def test_another_model_on_the_same_rows_is_a_pair_and_on_other_rows_is_not(
         (finding,) = read_report(tmp_path / name / "results.json").findings
         assert finding.interval is not None
         methods.append(finding.interval.method)
-    assert methods == ["jackknife over 20 blocks of rows, paired", "MOVER of the two intervals, unpaired"]
+    assert methods == [
+        "Bonett-Price and MOVER over 20 blocks of rows, paired",
+        "MOVER of the two intervals, unpaired",
+    ]
 
 
 def test_waived_and_unused_waivers_always_print(

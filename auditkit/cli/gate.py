@@ -43,21 +43,9 @@ def gate(
     quiet: Quiet = False,
 ) -> None:
     """Judge a results.json by a policy: one exit code. Needs neither the model, nor the data, nor torch."""
-    from auditkit.evidence.gate import check_policy_fits, judge_report, read_baseline
-    from auditkit.evidence.policy import default_policy, read_policy
-    from auditkit.evidence.report import read_report
-    from auditkit.evidence.waivers import read_waivers
+    from auditkit.evidence.gate import gate as judge
 
-    limits = default_policy() if policy is None else read_policy(policy)
-    audited = read_report(results)
-    check_policy_fits(limits, audited)
-    report = judge_report(
-        audited,
-        limits,
-        baseline=None if baseline is None else read_baseline(baseline),
-        waivers=() if waivers is None else read_waivers(waivers),
-        strict=strict,
-    )
+    report = judge(results, policy, baseline=baseline, waivers=waivers, strict=strict)
     if out is not None:
         from auditkit.evidence.integrity import sealed
         from auditkit.render import render

@@ -133,6 +133,17 @@ def _joined(pattern: str, parts: Sequence[Data]) -> Data:
     )
 
 
+def as_data(rows: Data | pd.DataFrame | str | Path, *, encoding: str = "utf-8") -> Data:
+    """Return rows that a caller has as a DataFrame or in a file as a data set; a data set as it is.
+
+    Raises:
+        DatasetError: as `read_data` and `data_from_frame`.
+    """
+    if isinstance(rows, Data):
+        return rows
+    return read_data(rows, encoding=encoding) if isinstance(rows, str | Path) else data_from_frame(rows)
+
+
 def data_from_frame(frame: pd.DataFrame) -> Data:
     """Return a data set of the columns of a frame from memory; its index is ignored, its values stay typed.
 

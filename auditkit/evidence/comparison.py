@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from pydantic import FiniteFloat, NonNegativeInt
@@ -12,7 +13,7 @@ from auditkit.evidence.baseline import difference_interval, paired_interval
 from auditkit.evidence.gate import same_rows
 from auditkit.evidence.measurement import Better, Group, Interval, Measurement, Record, Slice, Unit, shown
 from auditkit.evidence.policy import Finding, Verdict
-from auditkit.evidence.report import Report
+from auditkit.evidence.report import Report, read_report
 
 Reading = Literal["better", "worse", "changed", "not settled", "same", "undefined", "appeared", "disappeared"]
 """How a change reads; `changed` where neither direction is better, `not settled` where the interval of the
@@ -97,13 +98,14 @@ class Departure(Record):
     recomputed: str
 
 
-def compare(before: Report, after: Report) -> Comparison:
-    """Compare two reports, number by number: differences, their intervals, and what appeared or disappeared.
+def compare(before: Report | str | Path, after: Report | str | Path) -> Comparison:
+    """Compare two reports, or those of two runs, number by number: differences, intervals, what appeared or went.
 
     The interval of a difference needs an interval of one level on both sides. Where both runs audited the very same
     rows and hold replicates, it is that of pairs (the delete-a-group jackknife); else it treats the runs as
     independent. Each interval holds for its own difference, not for all of them at once, which the notes say.
     """
+    before, after = (one if isinstance(one, Report) else read_report(one) for one in (before, after))
     old, new = _numbers(before), _numbers(after)
     paired = same_rows(before, after)
     changes = [_change(key, old.get(key), new.get(key), paired=paired) for key in dict.fromkeys([*new, *old])]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from auditkit.errors import InputError
 from auditkit.evidence.baseline import Earlier
 from auditkit.evidence.judging import judge, unmeasured
-from auditkit.evidence.policy import Finding, Policy, check_measurements_exist
+from auditkit.evidence.policy import Finding, Policy, check_measurements_exist, default_policy, read_policy
 from auditkit.evidence.rederive import ABSENT, was_absent, why_unmeasured
-from auditkit.evidence.report import BaselineRecord, Outcome, Report, read_report_file
-from auditkit.evidence.waivers import Waiver, waive
+from auditkit.evidence.report import BaselineRecord, Outcome, Report, read_report, read_report_file
+from auditkit.evidence.waivers import Waiver, read_waivers, waive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Baseline:
     """A report to judge regressions against, and the file that it is from."""
 
     report: Report
-    path: str
+    path: str | None
     sha256: str
 
 
@@ -30,9 +31,35 @@ def read_baseline(path: str | Path) -> Baseline:
     Raises:
         InputError: as `read_report`.
     """
-    path = Path(path) / "results.json" if Path(path).is_dir() else Path(path)
     report, sha256 = read_report_file(path)
     return Baseline(report, str(path), sha256)
+
+
+def gate(
+    report: Report | str | Path,
+    policy: Policy | str | Path | None = None,
+    *,
+    baseline: Report | str | Path | None = None,
+    waivers: str | Path | None = None,
+    strict: bool = False,
+) -> Report:
+    """Return a report, or that of a results.json, judged by a policy: what `auditkit gate` does.
+
+    `policy` is a Policy, a file, or the name of a profile; default: the policy that auditkit ships. `baseline` is a
+    report, or the results.json or folder of a run, that regressions are judged against; `waivers` a file.
+
+    Raises:
+        InputError: a file cannot be read, or the policy or the baseline does not fit the report.
+    """
+    audited = report if isinstance(report, Report) else read_report(report)
+    limits = policy if isinstance(policy, Policy) else default_policy() if policy is None else read_policy(policy)
+    check_policy_fits(limits, audited)
+    earlier = baseline if baseline is None or isinstance(baseline, Report) else read_baseline(baseline)
+    if isinstance(earlier, Report):
+        text = earlier.to_json().encode()
+        earlier = Baseline(earlier, None, hashlib.sha256(text).hexdigest())
+    waived = () if waivers is None else read_waivers(waivers)
+    return judge_report(audited, limits, baseline=earlier, waivers=waived, strict=strict)
 
 
 def judge_report(

@@ -44,6 +44,10 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def __dir__(self) -> list[str]:
+        """List the names of auditkit's own, so that tab completion shows no method of the framework."""
+        return sorted({*type(self).model_fields, *(set(super().__dir__()) - set(dir(BaseModel)))})
+
 
 def first_problem(error: ValidationError) -> tuple[str, str]:
     """Return where the first problem of a record lies, "" for the record as a whole, and what it is.

@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, ValidationError, computed_field, model_validator
 
 from auditkit import plugins
 from auditkit.budgets import RESULTS_BYTES
 from auditkit.config import AuditConfig, configured, settings_of
-from auditkit.errors import InputError
+from auditkit.errors import InputError, closest
+from auditkit.evidence import frames
 from auditkit.evidence.integrity import check_beside
 from auditkit.evidence.judging import RANK, overall
 from auditkit.evidence.measurement import Exhibit, Measurement, Record, first_problem
 from auditkit.evidence.messages import Text
+from auditkit.evidence.picture import Picture
 from auditkit.evidence.policy import Finding, Policy, Verdict
 from auditkit.evidence.rederive import ContradictionError, rederived
 from auditkit.evidence.version1 import from_version_1
 from auditkit.evidence.waivers import Waiver
 from auditkit.files import read_bytes
 from auditkit.run_folder import unfinished_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from auditkit.evidence.comparison import Comparison
 
 SCHEMA_VERSION = 2
 """Of the reports that are written; those of version 1 are read too."""
@@ -228,6 +237,107 @@ class Report(Record):
                     return measurement
         return None
 
+    def __getitem__(self, key: str | tuple[str | tuple[str, ...], ...]) -> Measurement:
+        """Return the measurement of an id, or of an id and the columns that it is broken down by.
+
+        >>> report["fairness.demographic_parity_difference", "sex"]  # doctest: +SKIP
+
+        Raises:
+            KeyError: there is none; the message names the closest one.
+        """
+        id, *columns = key if isinstance(key, tuple) else (key,)
+        by = tuple(name for part in columns for name in (part if isinstance(part, tuple) else (part,)))
+        found = self.measurement(str(id), by)
+        if found is not None:
+            return found
+        every = [one for outcome in self.outcomes for one in outcome.measurements]
+        breakdowns = [", ".join(one.by) or "all rows" for one in every if one.id == id]
+        if not breakdowns:
+            raise KeyError(f"no measurement {id!r}{closest(str(id), {one.id for one in every})}")
+        wanted = ", ".join(by) or "all rows"
+        raise KeyError(f"{id} by {wanted!r}{closest(wanted, breakdowns)}; it is measured by {'; '.join(breakdowns)}")
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a DataFrame with one row for each measurement, and for each group of one that is broken down.
+
+        `group` is missing where the number is of all rows or of a gap; `reason` says why a number is missing.
+        """
+        return frames.measurements_frame(self)
+
+    def findings_frame(self) -> pd.DataFrame:
+        """Return a DataFrame with one row for each finding, worst first: verdict, number, limit and sentence."""
+        return frames.findings_frame(self)
+
+    def metric_frame(self, *by: str) -> pd.DataFrame:
+        """Return a DataFrame with a row for each group of these columns, as Fairlearn's `MetricFrame.by_group`.
+
+        Each metric has a column, and the ends of its interval two more: `selection_rate`, `selection_rate_low`,
+        `selection_rate_high`.
+
+        Raises:
+            InputError: nothing is measured by these columns.
+        """
+        return frames.metric_frame(self, by)
+
+    def plot(self, id: str, *by: str) -> Picture:
+        """Return the chart of a measurement's groups, as the report shows it. Without `by`, its first breakdown.
+
+        Raises:
+            KeyError: there is no such measurement.
+            InputError: the measurement has no groups to draw.
+        """
+        every = [one for outcome in self.outcomes for one in outcome.measurements if one.id == id and one.slices]
+        chosen = every[0] if every and not by else self[(id, *by)]
+        where = f" by {', '.join(chosen.by)}" if chosen.by else ""
+        return Picture(f"{chosen.id}{where}", plugins.load("renderers", "plot").function(self, chosen))
+
+    def compare(self, other: Report) -> Comparison:
+        """Compare this report with a later one, number by number: differences with intervals, verdicts that turned."""
+        from auditkit.evidence.comparison import compare
+
+        return compare(self, other)
+
+    def gate(
+        self,
+        policy: Policy | str | Path | None = None,
+        *,
+        baseline: Report | str | Path | None = None,
+        waivers: str | Path | None = None,
+        strict: bool = False,
+    ) -> Report:
+        """Return this report judged by a policy, against a baseline; see `auditkit.gate`."""
+        from auditkit.evidence.gate import gate
+
+        return gate(self, policy, baseline=baseline, waivers=waivers, strict=strict)
+
+    def save(self, folder: str | Path, formats: Sequence[str] = ("html", "junit", "markdown")) -> Path:
+        """Write results.json, the named formats and a manifest into a folder, as `auditkit run` does; return it.
+
+        Raises:
+            InputError: an unknown format, or a folder that cannot be written.
+        """
+        from auditkit.evidence.integrity import sealed
+        from auditkit.run_folder import output_folder, write_files
+
+        files: dict[str, str | bytes] = {"results.json": self.to_json()}
+        for name in formats:
+            renderer = plugins.load("renderers", name)
+            files[renderer.file] = renderer.function(self)
+        with output_folder(folder) as place:
+            write_files(place, sealed(files, run_id=self.run_id))
+        return Path(folder)
+
+    def __repr__(self) -> str:
+        """Return what was audited and the verdict, in one line."""
+        model, data = self.subject.model, self.subject.dataset
+        counts = Counter(finding.verdict for finding in self.findings)
+        said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        what = "recorded decisions" if model is None else model.name
+        rows = f"{data.audited_row_count:,} rows of {Path(data.path).name if data.path else 'a frame'}"
+        return f"<Report {self.verdict}: {what} on {rows}; findings: {said or 'none'}>"
+
+    __str__ = __repr__
+
     def to_json(self) -> str:
         """Return the report as JSON text, as written to results.json."""
         return self.model_dump_json(indent=2) + "\n"
@@ -244,7 +354,7 @@ def results_schema() -> dict[str, Any]:
 
 
 def read_report(path: str | Path) -> Report:
-    """Read a results.json, and derive its findings and its verdict anew from its measurements.
+    """Read a results.json, or that of a run's folder, and derive findings and verdict anew from the measurements.
 
     Raises:
         InputError: the file is missing, is not a report of a known schema version, is not what the manifest.json
@@ -255,6 +365,7 @@ def read_report(path: str | Path) -> Report:
 
 def read_report_file(path: str | Path) -> tuple[Report, str]:
     """Return the report of a results.json, and the sha256 of the very bytes that were read; errors as `read_report`."""
+    path = Path(path) / "results.json" if Path(path).is_dir() else Path(path)
     name = f"results {path}"
     content = read_bytes(path, name, budget=RESULTS_BYTES)
     sha256 = hashlib.sha256(content).hexdigest()

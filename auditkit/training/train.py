@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
-from auditkit.data.dataset import Data, naming
+from auditkit.data.dataset import Data, as_data, naming
 from auditkit.data.image import holds_images
 from auditkit.errors import InputError, closest
 from auditkit.models.architectures import ARCHITECTURES, READS, build
@@ -37,10 +38,10 @@ FIT_SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def train(
-    data: Data,
+    data: Data | pd.DataFrame | str | Path,
     *,
     target: str,
-    sensitive: Sequence[str] = (),
+    sensitive: str | Sequence[str] = (),
     drop: Sequence[str] = (),
     immutable: Sequence[str] = (),
     out: str | Path,
@@ -61,7 +62,7 @@ def train(
     DP-SGD with a noise seed that is not recorded, and the ledger travels in the file.
 
     Args:
-        data: the training rows; rows without a label are left out and counted.
+        data: the training rows: a DataFrame, a file or a Data; rows without a label are left out and counted.
         target: the column of the label, or of the number to be predicted; several labels as "a,b,c".
         sensitive: columns whose groups an audit will compare.
         drop: columns that are not features, such as an id or a sampling weight.
@@ -82,6 +83,7 @@ def train(
     Raises:
         InputError: the data, a column, or a setting cannot be used; nothing was written.
     """
+    data, sensitive = as_data(data), (sensitive,) if isinstance(sensitive, str) else sensitive
     out = Path(out)
     if out.suffix != ".pt":
         raise InputError(f"out must end in .pt, got {out}; pass --out model.pt.")
