@@ -33,6 +33,7 @@ from auditkit.data.dataset import read_data
 from auditkit.demo.census import SENSITIVE, TARGET, write_census
 from auditkit.models.architectures import build
 from auditkit.schema.infer import infer_schema
+from auditkit.tasks.base import task_for
 from auditkit.training.dp.clip_chunked import COMPILED_FROM
 from auditkit.training.dp.clipping import require_agreement, summed_by
 from auditkit.training.dp.dp_sgd import as_one_vector, poisson_sample, private_step
@@ -216,7 +217,7 @@ def adult_epoch(device: torch.device) -> dict[str, Any]:
         training = read_data(write_census(Path(folder))[0])
     schema = infer_schema(training.frame, target=TARGET, sensitive=SENSITIVE)
     inputs = torch.as_tensor(np.asarray(schema.encode(training.frame)), device=device)
-    labels = torch.as_tensor(schema.encode_labels(training.frame), device=device)
+    labels = torch.as_tensor(task_for(schema).encode_labels(training.frame), device=device)
     batch, noise = 1024, noise_of(b"benchmark", device)
     rate, count = batch / len(labels), len(labels)
     usual_network, module = (

@@ -20,6 +20,7 @@ from auditkit.models.formats.opening import open_model
 from auditkit.models.predict import predict
 from auditkit.schema.infer import numeric_schema
 from auditkit.schema.outputs import declare
+from auditkit.tasks.base import task_for
 
 AUDITORS = ("performance", "fairness", "tradeoff", "explainability")
 
@@ -28,7 +29,7 @@ def probabilities(loans: Loans) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels of the test rows and the model's probabilities, (rows,)."""
     model, data = open_model(loans.model), read_data(loans.test)
     found = predict(model.module, model.schema.encode(data.frame), model.schema, device=torch.device("cpu"))
-    return model.schema.encode_labels(data.frame), found.scores
+    return task_for(model.schema).encode_labels(data.frame), found.scores
 
 
 def value(report: Report, id: str, by: tuple[str, ...] = ()) -> float:

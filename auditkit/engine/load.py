@@ -18,10 +18,11 @@ from auditkit.engine.subject import Subject
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.messages import Message
 from auditkit.models.cache import NO_CACHE, Cache
-from auditkit.models.predict import LARGE_ROW_COUNT, ROWS_AT_ONCE, choose_device, code_type
+from auditkit.models.predict import ROWS_AT_ONCE, choose_device
 from auditkit.models.recorded import Decisions
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels, Schema, has_label
+from auditkit.tasks.base import LARGE_ROW_COUNT, code_type, task_for
 
 if TYPE_CHECKING:
     from auditkit.models.model import Model
@@ -189,7 +190,7 @@ def _labelled(schema: Schema, data: Data) -> tuple[Data, Labels, list[str]]:
         shape = (len(data.frame), len(schema.classes)) if schema.task == "multilabel" else len(data.frame)
         labels: Labels = np.empty(shape, dtype=kind)
         for start, part in _parts(data.frame):
-            labels[start : start + len(part)] = schema.encode_labels(part)
+            labels[start : start + len(part)] = task_for(schema).encode_labels(part)
         known = has_label(labels)
         if not known.any():
             raise DatasetError(f"no row has a label in column {schema.target!r}.")

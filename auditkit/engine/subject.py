@@ -18,16 +18,11 @@ from auditkit.data.dataset import Data, factorize, naming
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 from auditkit.models.cache import NO_CACHE, Cache, agree, checked_rows, prediction_key
-from auditkit.models.predict import (
-    LARGE_ROW_COUNT,
-    Predictions,
-    code_type,
-    highest,
-    predict_rows,
-)
+from auditkit.models.predict import highest, predict_rows
 from auditkit.models.recorded import Decisions
 from auditkit.progress import Progress, silent
-from auditkit.schema.schema import Labels, Schema
+from auditkit.schema.schema import Schema
+from auditkit.tasks.base import LARGE_ROW_COUNT, Labels, Predictions, Rows, Task, code_type, task_for
 
 if TYPE_CHECKING:
     import torch
@@ -97,6 +92,16 @@ class Subject:
         return self.opened
 
     @functools.cached_property
+    def task(self) -> Task:
+        """What the outputs mean: how they become predictions, and what is measured of them."""
+        return task_for(self.schema)
+
+    @functools.cached_property
+    def rows(self) -> Rows:
+        """The labels and the predictions of the audited rows."""
+        return Rows(self.labels, self.predictions)
+
+    @functools.cached_property
     def inputs(self) -> NDArray[np.float32]:
         """The audited rows as the network reads them: (rows, input_width)."""
         return self.encode(slice(None))
@@ -147,13 +152,7 @@ class Subject:
 
     def _kept(self, key: str) -> Predictions | None:
         """Return the predictions of an earlier audit of the same, if the model still predicts some of them so."""
-        kept = self.cache.load(
-            key,
-            row_count=len(self.labels),
-            class_count=len(self.schema.classes),
-            threshold=self.schema.decision_threshold,
-            several_labels=self.schema.task == "multilabel",
-        )
+        kept = self.cache.load(key, row_count=len(self.labels), task=self.task)
         if kept is None:
             return None
         rows = checked_rows(key, len(self.labels))
@@ -210,7 +209,7 @@ class Subject:
     @functools.cached_property
     def training_labels(self) -> Labels | None:
         """The class codes (of a regression, the numbers) of the training rows, or None without training data."""
-        return None if self.training is None else self.schema.encode_labels(self.training.frame)
+        return None if self.training is None else self.task.encode_labels(self.training.frame)
 
     @functools.cached_property
     def _factorized(self) -> dict[str, tuple[NDArray[np.int64], list[str]]]:

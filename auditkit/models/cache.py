@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from auditkit.budgets import Budget
 from auditkit.errors import InputError
 from auditkit.files import read_bytes
-from auditkit.models.predict import Predictions, code_type, decided
 from auditkit.private import is_private, is_sealed, private_folder, seal_of, user_key
 from auditkit.run_folder import PARTIAL
+from auditkit.tasks.base import Predictions, Task, code_type
 
 KEPT_BYTES = Budget("bytes", 2**30, 2**30)
 """Predictions of one audit that take more are not kept, and the folder holds as much: the oldest give way."""
@@ -44,14 +44,8 @@ class Cache:
     folder: Path | None
     key: bytes | None = None
 
-    def load(
-        self, key: str, *, row_count: int, class_count: int, threshold: float = 0.5, several_labels: bool = False
-    ) -> Predictions | None:
-        """Return the predictions kept under a key, or None; a file that this user did not keep is passed over.
-
-        Without classes they are the numbers of a regression. `threshold` decides between two classes, or on each of
-        `several_labels`.
-        """
+    def load(self, key: str, *, row_count: int, task: Task) -> Predictions | None:
+        """Return the predictions kept under a key, or None; a file that this user did not keep is passed over."""
         if self.folder is None or self.key is None:
             return None
         try:
@@ -66,13 +60,9 @@ class Cache:
                 probabilities, notes = archive["probabilities"], archive["notes"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError, RuntimeError):
             return None
-        whole = probabilities.shape == (row_count, class_count or 1) and probabilities.dtype.kind == "f"
-        said = tuple(str(note) for note in notes)
-        if whole and not class_count and bool(np.isfinite(probabilities).all()):
-            return Predictions(labels=probabilities[:, 0], class_probabilities=None, notes=said)
-        if whole and class_count and bool(((probabilities >= 0) & (probabilities <= 1)).all()):
-            labels = decided(probabilities, threshold, several_labels=several_labels)
-            return Predictions(labels=labels, class_probabilities=probabilities, notes=said)
+        whole = probabilities.shape == (row_count, task.width) and probabilities.dtype.kind == "f"
+        if whole and task.is_possible(probabilities):
+            return task.predictions(probabilities, [str(note) for note in notes])
         return None
 
     def save(self, key: str, predictions: Predictions) -> None:
@@ -166,7 +156,7 @@ def _code_hash() -> str:
     """Return a hash of the source that reads data, opens models and predicts."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
-    for folder in ("data", "schema", "models"):
+    for folder in ("data", "schema", "tasks", "models"):
         for path in sorted((package / folder).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()

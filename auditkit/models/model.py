@@ -19,10 +19,11 @@ from auditkit.models.capabilities import Capability, Differentiable, Generative,
 from auditkit.models.factory import is_code
 from auditkit.models.formats.weights import check_finite
 from auditkit.models.outputs import FirstOutput
-from auditkit.models.predict import Predictions, choose_device, predict
+from auditkit.models.predict import choose_device, predict
 from auditkit.models.refit import FromCard, FromCopy
 from auditkit.models.reinitialise import DrawingRules
 from auditkit.schema.schema import Schema
+from auditkit.tasks.base import Predictions
 
 C = TypeVar("C", bound=Capability)
 

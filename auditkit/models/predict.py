@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from auditkit.errors import InputError, ModelFileError, NotRun
+from auditkit.errors import InputError, ModelFileError
 from auditkit.evidence.messages import Message
 from auditkit.progress import Progress, silent
-from auditkit.schema.schema import Labels, Schema
+from auditkit.schema.schema import Schema
+from auditkit.tasks.base import LARGE_ROW_COUNT, Predictions, task_for
 
 if TYPE_CHECKING:
     import torch
@@ -29,52 +28,6 @@ ROWS_AT_ONCE = 2**16
 
 CELLS_AT_ONCE = 2**18
 """How many pixels or tokens go through a network at a time: their activations take some hundred times the memory."""
-
-LARGE_ROW_COUNT = 2**20
-"""From this many rows on, codes are held as int32 and probabilities as float32, and rows are encoded in parts."""
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """What a model, or a record of decisions, says about each row.
-
-    `labels` is integer, (rows,): the predicted class; of a model the most probable one, in a binary task the positive
-    one from the schema's threshold (0.5) on. In a multi-label task it is 0 or 1, (rows, labels), by the same threshold.
-    In a regression it is floating: the predicted number, in the target's own unit. `class_probabilities` is floating,
-    (rows, classes), of several labels (rows, labels), each by itself, or None where only decisions are known;
-    `ranking`, (rows,), are scores that order the rows without being probabilities. `notes` says what happened on the
-    way (a smaller batch, a threshold).
-    """
-
-    labels: Labels
-    class_probabilities: NDArray[np.float64] | None
-    ranking: NDArray[np.float64] | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """The probability of every class: (rows, classes).
-
-        Raises:
-            NotRun: the data hold decisions, or scores on another scale, or a regression predicts numbers.
-        """
-        if np.issubdtype(self.labels.dtype, np.floating):
-            raise NotRun(Message("a regression predicts numbers, and no probabilities of classes"))
-        if self.class_probabilities is None:
-            scores, decisions = Message("scores that are no probabilities"), Message("decisions and no scores")
-            what = scores if self.ranking is not None else decisions
-            raise NotRun(f"the data hold {what}", remedy="--score COLUMN with values from 0 to 1")
-        return self.class_probabilities
-
-    @property
-    def scores(self) -> NDArray[np.float64]:
-        """What orders the rows: the probability of the positive, that is the last, class, or the ranking: (rows,).
-
-        Raises:
-            NotRun: the data hold decisions only.
-        """
-        scores: NDArray[np.float64] = self.probabilities[:, -1] if self.ranking is None else self.ranking
-        return scores
 
 
 def choose_device(device: str) -> torch.device:
@@ -141,8 +94,8 @@ def predict_rows(
     modes = {part: part.training for part in module.modules()}
     home = next((tensor.device for tensor in module.state_dict().values()), torch.device("cpu"))
     notes: list[str] = []
-    width = 1 if schema.output == "score" else len(schema.classes) or 1
-    probabilities = np.zeros((row_count, width), dtype=np.float32 if row_count > LARGE_ROW_COUNT else np.float64)
+    task = task_for(schema)
+    transformed = np.zeros((row_count, task.width), dtype=np.float32 if row_count > LARGE_ROW_COUNT else np.float64)
     wrong: list[NDArray[np.int64]] = []
     part, part_start, start = encode(slice(0, ROWS_AT_ONCE)), 0, 0
     if part.ndim > 2 or np.issubdtype(part.dtype, np.integer):  # what images and texts become on their way is larger
@@ -169,7 +122,7 @@ def predict_rows(
                 finite = np.isfinite(outputs).all(axis=1)
                 wrong.append(start + np.flatnonzero(~finite))
                 outputs[~finite] = 0  # counted, and refused below
-                probabilities[start : start + len(outputs)] = _probabilities(outputs, schema)
+                transformed[start : start + len(outputs)] = task.transform(outputs)
                 start += len(outputs)
                 progress(start / row_count, f"{start:,} of {row_count:,} rows predicted")
                 continue
@@ -194,27 +147,7 @@ def predict_rows(
             f"model: {rows.size:,} of {row_count:,} rows have NaN or infinite outputs, the first is row "
             f"{int(rows[0]):,} of the audited rows."
         )
-    if schema.output == "value":
-        return Predictions(labels=probabilities[:, 0], class_probabilities=None, notes=tuple(notes))
-    if schema.output == "score":
-        scores = probabilities[:, 0]
-        positive = (scores >= schema.decision_threshold).astype(code_type(row_count))
-        return Predictions(labels=positive, class_probabilities=None, ranking=scores, notes=tuple(notes))
-    labels = decided(probabilities, schema.decision_threshold, several_labels=schema.task == "multilabel")
-    return Predictions(labels=labels, class_probabilities=probabilities, notes=tuple(notes))
-
-
-def decided(
-    probabilities: NDArray[np.float64], threshold: float = 0.5, *, several_labels: bool = False
-) -> NDArray[np.int64]:
-    """Return the predicted class of each row: with two classes 1 from `threshold` on, else the likeliest.
-
-    With `several_labels`, (rows, labels): each 1 from `threshold` on.
-    """
-    if several_labels:
-        return (probabilities >= threshold).astype(code_type(len(probabilities)))
-    chosen = probabilities[:, 1] >= threshold if probabilities.shape[1] == 2 else probabilities.argmax(axis=1)
-    return chosen.astype(code_type(len(probabilities)))
+    return task.predictions(transformed, notes)
 
 
 def highest(predictions: Predictions, count: int, seed: int) -> Predictions:
@@ -243,11 +176,6 @@ def highest(predictions: Predictions, count: int, seed: int) -> Predictions:
     return dataclasses.replace(predictions, labels=labels, notes=(*predictions.notes, note))
 
 
-def code_type(row_count: int) -> type[np.int64]:
-    """Return the integer type of codes of so many rows: int64, or int32, which takes half of the memory."""
-    return np.int32 if row_count > LARGE_ROW_COUNT else np.int64  # type: ignore[return-value]  # int32 behaves alike
-
-
 def _forward(module: nn.Module, batch: NDArray[Any], device: torch.device) -> NDArray[np.float64]:
     import torch
 
@@ -264,35 +192,6 @@ def _forward(module: nn.Module, batch: NDArray[Any], device: torch.device) -> ND
             )
         array: NDArray[np.float64] = outputs.to("cpu", torch.float64, copy=True).numpy()
         return array
-
-
-def _probabilities(outputs: NDArray[np.float64], schema: Schema) -> NDArray[np.float64]:
-    """Return the probability of every class, (rows, classes), from finite outputs; or scores or values, (rows, 1)."""
-    width, output, class_count = outputs.shape[1], schema.output, len(schema.classes)
-    if output in ("score", "value"):
-        if width != 1:
-            raise ModelFileError(f"model: returns {width} columns of outputs, and a {output} is a single one.")
-        return outputs * schema.target_scale + schema.target_mean  # of a score, by 1 and 0
-    several = schema.task == "multilabel"
-    if width != class_count and (several or width != 1 or class_count != 2):
-        what = "labels" if several else "classes"
-        raise ModelFileError(f"model: returns {width} columns of outputs, but the schema names {class_count} {what}.")
-    if output == "probabilities":
-        sums = outputs.sum(axis=1) if width > 1 and not several else np.ones(len(outputs))
-        if ((outputs < -1e-6) | (outputs > 1 + 1e-6)).any() or (np.abs(sums - 1) > 1e-3).any():
-            raise ModelFileError(
-                f"model: its outputs are declared probabilities, but lie from {outputs.min():.3g} to "
-                f"{outputs.max():.3g} and sum to {sums.min():.3g} to {sums.max():.3g} a row; declare them logits."
-            )
-        outputs = outputs.clip(0, 1)
-        return np.column_stack([1 - outputs, outputs]) if width == 1 else outputs
-    if several:
-        sigmoid: NDArray[np.float64] = special.expit(outputs)
-        return sigmoid
-    logits = np.column_stack([np.zeros(len(outputs)), outputs]) if width == 1 else outputs
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    softmax: NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return softmax
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

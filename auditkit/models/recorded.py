@@ -17,10 +17,10 @@ from auditkit.data.values import FALSE_WORDS, TRUE_WORDS, numbers
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.measurement import first_problem
 from auditkit.evidence.messages import Message
-from auditkit.models.predict import Predictions, code_type
 from auditkit.schema.infer import target_classes
 from auditkit.schema.outputs import check_task
 from auditkit.schema.schema import Schema, target_names
+from auditkit.tasks.base import Predictions, code_type
 
 
 @dataclass(frozen=True, kw_only=True)

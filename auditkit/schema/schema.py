@@ -13,9 +13,6 @@ from pydantic import Field, FiniteFloat, ValidationError, model_validator
 from scipy import special
 
 from auditkit.data.bins import check_rule
-from auditkit.data.dataset import factorize, origin
-from auditkit.data.interned import shown
-from auditkit.data.values import numbers
 from auditkit.errors import DatasetError, SchemaError, closest
 from auditkit.evidence.measurement import Record, first_problem
 from auditkit.schema.table import Feature
@@ -187,45 +184,6 @@ class Schema(Record):
         for feature, cells in zip(self.features, self.column_slices().values(), strict=True):
             feature.write(frame, encoded[:, cells])
         return encoded
-
-    def encode_labels(self, frame: pd.DataFrame) -> Labels:
-        """Return the class codes of the target column: int64, (rows,), -1 where the label is missing.
-
-        In a regression the target in its own unit: float64, (rows,), NaN where it is missing. In a multi-label task
-        0 or 1 for each label: int64, (rows, labels), -1 where it is missing.
-
-        Raises:
-            DatasetError: the schema names no target, the column is missing, or a label is none of the classes, or no
-                number.
-        """
-        if self.target is None:
-            raise DatasetError("the model's schema names no target column; pass --target COLUMN.")
-        for target in self.targets:
-            if target not in frame.columns:
-                raise DatasetError(f"has no target column {target!r}{closest(target, list(frame.columns))}.")
-        if self.task == "multilabel":
-            values = np.column_stack([numbers(frame, name, boolean=True) for name in self.classes])
-            return np.where(np.isnan(values), -1, values).astype(np.int64)
-        if self.task == "regression":
-            return numbers(frame, self.target)
-        codes, words = factorize(frame[self.target])
-        position = {name: code for code, name in enumerate(self.classes)}
-        unknown = [code for code, word in enumerate(words) if word not in position]
-        if unknown:
-            row = int(np.isin(codes, unknown).argmax())
-            listed = ", ".join(shown(name) for name in self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
-            raise DatasetError(
-                f"target {self.target!r}, {origin(frame, row)}: {shown(words[codes[row]])} is none of the classes "
-                f"that the model knows ({listed})."
-            )
-        return np.array([*(position[word] for word in words), -1], dtype=np.int64)[codes]
-
-    def standardised(self, labels: Labels) -> Labels:
-        """Return labels as a network learns them: codes as they are, of a regression (labels - mean) / scale."""
-        if self.task != "regression":
-            return labels
-        scaled: Labels = (labels - self.target_mean) / self.target_scale
-        return scaled
 
     def unseen_counts(self, frame: pd.DataFrame) -> dict[str, int]:
         """Return, per feature, the rows whose value has no cell of its own; features without such rows are left out.

@@ -19,22 +19,25 @@ from auditkit.stats.estimates import Breakdown, Estimate, Labels, measure
 
 
 @dataclass(frozen=True)
-class Quality:
-    """How a number is made, read and defined.
+class MetricSpec:
+    """How a metric is computed, read and defined: one row of a table of metrics.
 
-    `of` says what it is made of beside the labels: decisions, probabilities, or only the order of those. `needs` says
-    of which labels a group must have `min_group` rows: of `each`, of the positive one, or of no certain one.
-    `definition_of_several` stands for `definition` with more than two classes.
+    `of` says what it is computed from beside the labels: `decisions` (the `statistic` takes their confusion table and
+    the levels of its intervals), `probabilities`, only the `order` of those, or `values`, the predictions of a
+    regression (the `statistic` takes labels, predictions and levels). `needs` says of which labels a group must have
+    `min_group` rows: of `each`, of the `positive` one, or of no certain one. With fewer than `fewest_rows` rows there
+    is a value and no interval. `definition_of_several` stands for `definition` with more than two classes.
     """
 
     statistic: Callable[..., Estimate]
-    of: Literal["decisions", "order", "probabilities"]
+    of: Literal["decisions", "order", "probabilities", "values"]
     unit: Unit
     better: Better
     definition: str
     needs: Literal["each", "positive", ""] = ""
     definition_of_several: str = ""
     replicated: bool = True
+    fewest_rows: int = 0
 
 
 _CALIBRATION_ERROR = (
@@ -42,9 +45,9 @@ _CALIBRATION_ERROR = (
     "biased upward in small samples"
 )
 
-QUALITIES: dict[str, Quality] = {
-    "accuracy": Quality(confusion.accuracy, "decisions", "rate", "higher", "scikit-learn accuracy_score"),
-    "balanced_accuracy": Quality(
+CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
+    "accuracy": MetricSpec(confusion.accuracy, "decisions", "rate", "higher", "scikit-learn accuracy_score"),
+    "balanced_accuracy": MetricSpec(
         confusion.balanced_accuracy,
         "decisions",
         "rate",
@@ -52,11 +55,11 @@ QUALITIES: dict[str, Quality] = {
         "scikit-learn balanced_accuracy_score",
         needs="each",
     ),
-    "f1_score": Quality(confusion.f1, "decisions", "number", "higher", "scikit-learn f1_score", needs="positive"),
-    "matthews_correlation": Quality(
+    "f1_score": MetricSpec(confusion.f1, "decisions", "number", "higher", "scikit-learn f1_score", needs="positive"),
+    "matthews_correlation": MetricSpec(
         confusion.matthews_correlation, "decisions", "number", "higher", "scikit-learn matthews_corrcoef", needs="each"
     ),
-    "roc_auc": Quality(
+    "roc_auc": MetricSpec(
         scores.roc_auc,
         "order",
         "number",
@@ -65,7 +68,7 @@ QUALITIES: dict[str, Quality] = {
         needs="each",
         definition_of_several="scikit-learn roc_auc_score (ovr, macro)",
     ),
-    "average_precision": Quality(
+    "average_precision": MetricSpec(
         scores.average_precision,
         "order",
         "number",
@@ -73,15 +76,15 @@ QUALITIES: dict[str, Quality] = {
         "scikit-learn average_precision_score (area under the PR curve)",
         needs="positive",
     ),
-    "log_loss": Quality(
+    "log_loss": MetricSpec(
         scores.log_loss,
         "probabilities",
         "nats",
         "lower",
         "scikit-learn log_loss, probabilities clipped to [2.2e-16, 1 - 2.2e-16]",
     ),
-    "brier_score": Quality(scores.brier_score, "probabilities", "number", "lower", "scikit-learn brier_score_loss"),
-    "calibration_error": Quality(
+    "brier_score": MetricSpec(scores.brier_score, "probabilities", "number", "lower", "scikit-learn brier_score_loss"),
+    "calibration_error": MetricSpec(
         scores.calibration_error,
         "probabilities",
         "rate_difference",
@@ -89,7 +92,7 @@ QUALITIES: dict[str, Quality] = {
         _CALIBRATION_ERROR.format("positive"),
         definition_of_several=_CALIBRATION_ERROR.format("most probable"),
     ),
-    "calibration_slope": Quality(
+    "calibration_slope": MetricSpec(
         scores.calibration_slope,
         "probabilities",
         "number",
@@ -98,7 +101,7 @@ QUALITIES: dict[str, Quality] = {
         needs="each",
         replicated=False,
     ),
-    "mean_score": Quality(
+    "mean_score": MetricSpec(
         scores.mean_score,
         "probabilities",
         "rate",
@@ -120,17 +123,17 @@ def quality_measurement(
     level: float = 0.95,
     prefix: str = "performance",
 ) -> Measurement:
-    """Return one of `QUALITIES` with its interval: over all rows, or a slice for each group of a breakdown.
+    """Return a metric of classification with its interval: over all rows, or a slice for each group of a breakdown.
 
-    `given` are decisions, integer, (rows,), or probabilities, (rows, classes), as `QUALITIES[name].of` says. Of more
-    than two classes, F1 and the average precision are means over the classes, and the calibration slope and the mean
-    score those of the most probable class. In a group with fewer than `min_group` rows of a label that the number
-    rests on it is undefined, and says why.
+    `given` are decisions, integer, (rows,), or probabilities, (rows, classes), as `CLASSIFICATION_METRICS[name].of`
+    says. Of more than two classes, F1 and the average precision are means over the classes, and the calibration slope
+    and the mean score those of the most probable class. In a group with fewer than `min_group` rows of a label that the
+    number rests on it is undefined, and says why.
 
     Raises:
         InputError: labels, decisions or probabilities that are none.
     """
-    quality, groups = QUALITIES[name], breakdown or Breakdown()
+    quality, groups = CLASSIFICATION_METRICS[name], breakdown or Breakdown()
     if quality.of == "decisions":
         _check_decisions(labels, given, class_count)
     else:

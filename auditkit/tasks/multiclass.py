@@ -1,182 +1,46 @@
-"""Fairness with more than two classes, or with several labels: each one against the rest, and their mean (macro)."""
+"""The multi-class task: one of more than two classes a row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from auditkit.evidence.measurement import Group, Interval, Measurement, Slice
-from auditkit.evidence.messages import Message
-from auditkit.stats import gaps as binary_gaps
-from auditkit.stats.counts import Counts
-from auditkit.stats.intervals import simultaneous_level
-from auditkit.stats.rates import rate_measurement
+from auditkit.tasks.base import BinaryView, Predictions, Rows
+from auditkit.tasks.classes import ClassTask
 
-CLASS = "class"
-LABEL = "label"
-"""What stands for the classes, or for the labels of a multi-label task, among the columns of a breakdown."""
-
-RATES = ("base_rate", "selection_rate", "true_positive_rate", "false_positive_rate", "positive_predictive_value")
-GAPS = ("demographic_parity", "equalized_odds", "equal_opportunity", "predictive_parity")
+if TYPE_CHECKING:
+    import torch
 
 
-def rate_measurements(
-    counts: Counts | Sequence[Counts], *, prefix: str = "fairness", level: float = 0.95, min_group: int = 10
-) -> list[Measurement]:
-    """Return the rates of each class against the rest, a slice for each group and class; by the columns and `class`.
+@dataclass(frozen=True)
+class Multiclass(ClassTask):
+    """One of several classes a row, the likeliest."""
 
-    Of several labels `counts` are the tables of two classes of each one, the last class with the label's name; its
-    accuracy is among the rates, and they are by the columns and `label`.
-    """
-    parts, axis, _ = _parts(counts)
-    pairs = sorted(
-        ((*key, part.classes[-1]), group, code)
-        for code, part in enumerate(parts)
-        for group, key in enumerate(part.groups)
-    )
-    stacked = Counts(
-        columns=(*parts[0].columns, axis),
-        groups=tuple(key for key, _, _ in pairs),
-        classes=("any other", "this class"),
-        table=np.stack([parts[code].table[group] for _, group, code in pairs]),
-    )
-    rates = (*RATES, "accuracy") if axis == LABEL else RATES
-    return [rate_measurement(stacked, name, prefix=prefix, level=level, min_group=min_group) for name in rates]
-
-
-def gap_measurements(
-    counts: Counts | Sequence[Counts],
-    *,
-    prefix: str = "fairness",
-    level: float = 0.95,
-    min_group: int = 10,
-    replicated: Callable[[list[Measurement], int], list[Measurement]] = lambda gaps, code: gaps,
-) -> list[Measurement]:
-    """Return each gap twice: a slice for each class (by the columns and `class`), and the mean over the classes.
-
-    `counts` as in `rate_measurements`; of several labels the gap in accuracy is among them.
-
-    The mean is over the classes in which the gap is defined; its interval is between the means of the limits that
-    hold for all of these classes at once. `replicated` returns the gaps of a class, by its code, with their replicates
-    (`with_gap_replicates`); those of the mean are the means.
-    """
-    parts, axis, _ = _parts(counts)
-    first_part, against = parts[0], "each label by itself" if axis == LABEL else "each class against the rest"
-    mean_of = "labels" if axis == LABEL else "classes against the rest"
-    gaps = (*GAPS, "accuracy") if axis == LABEL else GAPS
-    each = simultaneous_level(level, len(parts))
-    family = _family(axis, len(parts))
-    alone, together = (
-        [binary_gaps.gap_measurements(part, gaps=gaps, prefix=prefix, level=at, min_group=min_group) for part in parts]
-        for at in (level, each)
-    )
-    measurements = []
-    alone = [replicated(gaps_of, code) for code, gaps_of in enumerate(alone)]
-    for place, first in enumerate(alone[0]):
-        slices = []
-        for part, own, wide in zip(parts, alone, together, strict=True):
-            found, held = own[place], wide[place]
-            slices.append(
-                Slice(
-                    group=Group(by=(axis,), key=(part.classes[-1],)),
-                    value=found.value,
-                    count=found.count,
-                    interval=found.interval,
-                    simultaneous_interval=_at(held.interval, level, family),
-                    replicates=found.replicates,
-                    one_record=found.one_record,
-                    reason=found.reason,
-                )
+    def binary_views(self, rows: Rows) -> tuple[BinaryView, ...]:
+        """Return each class against the rest."""
+        told = rows.predictions
+        return tuple(
+            BinaryView(
+                name,
+                (rows.labels == code).astype(np.int64),
+                (told.labels == code).astype(np.int64),
+                None if told.class_probabilities is None else told.class_probabilities[:, code],
             )
-        columns = (*first_part.columns, axis)
-        definition = f"{first.definition}, {against}"
-        measurements.append(_measurement(first, columns, first_part, definition, slices=tuple(slices)))
-        known = [
-            (found.value, found.simultaneous_interval)
-            for found in slices
-            if found.value is not None and found.simultaneous_interval is not None
-        ]
-        if not known:
-            reason = _undefined(axis, slices[0].reason or "")
-            measurements.append(_measurement(first, first_part.columns, first_part, definition, reason=reason))
-            continue
-        low, high = (float(np.mean([end for _, end in ends])) for ends in _ends(known))
-        blocks = [found.replicates for found in slices if found.value is not None]
-        paired = len({len(replicates) for replicates in blocks}) == 1
-        method = _joint_method(axis, known[0][1].method)
-        measurements.append(
-            _measurement(
-                first,
-                first_part.columns,
-                first_part,
-                f"{first.definition}, mean over {len(known)} of {len(parts)} {mean_of}",
-                value=float(np.mean([value for value, _ in known])),
-                interval=Interval(low=low, high=high, level=level, method=method),
-                replicates=tuple(float(value) for value in np.mean(blocks, axis=0)) if paired else (),
-                one_record=max((found.one_record for found in slices if found.one_record), default=None),
-            )
+            for code, name in enumerate(self.schema.classes)
         )
-    return measurements
 
+    def explained(self, predictions: Predictions) -> NDArray[np.int64]:
+        """Return the predicted class of each row."""
+        return predictions.labels.astype(np.int64)
 
-def _parts(counts: Counts | Sequence[Counts]) -> tuple[Sequence[Counts], str, str]:
-    """Return the tables of two classes, what they are slices by, and the word for several of those."""
-    if isinstance(counts, Counts):
-        return [counts.one_against_rest(code) for code in range(len(counts.classes))], CLASS, "classes"
-    return counts, LABEL, "labels"
+    def target(self, outputs: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
+        """Return the output of the explained class, (rows,)."""
+        return outputs.gather(1, explained[:, None])[:, 0]
 
-
-def _ends(known: list[tuple[float, Interval]]) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    return [(value, held.low) for value, held in known], [(value, held.high) for value, held in known]
-
-
-def _at(interval: Interval | None, level: float, family: str) -> Interval | None:
-    if interval is None:
-        return None
-    return interval.model_copy(update={"level": level, "method": interval.method + family})
-
-
-def _measurement(
-    like: Measurement,
-    columns: tuple[str, ...],
-    counts: Counts,
-    definition: str,
-    *,
-    value: float | None = None,
-    interval: Interval | None = None,
-    replicates: tuple[float, ...] = (),
-    one_record: float | None = None,
-    slices: tuple[Slice, ...] = (),
-    reason: str | None = None,
-) -> Measurement:
-    return Measurement(
-        id=like.id,
-        by=columns,
-        value=value,
-        unit=like.unit,
-        better=like.better,
-        count=int(counts.sizes.sum()),
-        interval=interval,
-        replicates=replicates,
-        one_record=one_record,
-        slices=slices,
-        definition=definition,
-        reason=reason,
-    )
-
-
-def _family(axis: str, n: int) -> Message:
-    return Message(", Sidak over {n} labels", n=n) if axis == LABEL else Message(", Sidak over {n} classes", n=n)
-
-
-def _undefined(axis: str, reason: str) -> Message:
-    if axis == LABEL:
-        return Message("it is undefined for every label: {reason}", reason=reason)
-    return Message("it is undefined for every class: {reason}", reason=reason)
-
-
-def _joint_method(axis: str, method: str) -> Message:
-    if axis == LABEL:
-        return Message("means of limits that hold for all labels: {method}", method=method)
-    return Message("means of limits that hold for all classes: {method}", method=method)
+    def margin(self, outputs: torch.Tensor, decisions: torch.Tensor) -> torch.Tensor:
+        """Return how far the decided class's output lies above the highest of the others, (rows,)."""
+        own = outputs.gather(1, decisions[:, None])
+        return own[:, 0] - outputs.scatter(1, decisions[:, None], -float("inf")).amax(dim=1)

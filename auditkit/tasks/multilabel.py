@@ -1,161 +1,150 @@
-"""Performance with several labels a row: each label by itself, the mean over the labels, and whole rows.
-
-Labels and decisions are 0 or 1, (rows, labels), probabilities floating, (rows, labels), each label's by itself.
-"""
+"""The multi-label task: several labels a row, each of them there or not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
-from auditkit.evidence.measurement import Interval, Measurement, Slice
+from auditkit.data.values import numbers
+from auditkit.evidence.measurement import Exhibit, Measurement, SliceChart, SliceTable
 from auditkit.evidence.messages import Message
-from auditkit.stats.estimates import Breakdown, Labels
-from auditkit.stats.intervals import simultaneous_level
-from auditkit.stats.quality import QUALITIES, quality_measurement
-from auditkit.tasks.multiclass import LABEL
+from auditkit.stats.estimates import Breakdown
+from auditkit.stats.multilabel import WHOLE_ROWS, label_measurement, mean_measurement, row_measurement
+from auditkit.stats.one_vs_rest import LABEL
+from auditkit.stats.quality import CLASSIFICATION_METRICS, MetricSpec
+from auditkit.tasks.base import BinaryView, Floats, Labels, Predictions, Rows, code_type
+from auditkit.tasks.classes import require_probabilities, require_targets, wrong_width
 
-WHOLE_ROWS = ("exact_match_rate", "hamming_loss")
-"""The numbers on all labels of a row together that `row_measurements` makes."""
+if TYPE_CHECKING:
+    import torch
 
+    from auditkit.schema.schema import Schema
 
-def label_measurement(
-    name: str,
-    labels: Labels,
-    given: NDArray[Any],
-    breakdown: Breakdown,
-    names: Sequence[str],
-    *,
-    level: float = 0.95,
-) -> Measurement:
-    """Return one of QUALITIES for each label: a slice for each label, or each group and label; by them and `label`.
-
-    `given` are decisions or probabilities, as `QUALITIES[name].of` says. To the statistic a label is one more column
-    of the breakdown, and each row occurs once a label. Over all rows no label is too rare to be shown.
-    """
-    count, rows = len(names), len(labels)
-    label = np.repeat(np.arange(count), rows)
-    groups = breakdown.names or ((),)
-    codes = label if breakdown.codes is None else np.tile(breakdown.codes.astype(np.int64), count) * count + label
-    return quality_measurement(
-        name,
-        labels.T.ravel(),
-        _of_one_label(name, given.T.ravel()),
-        Breakdown(
-            columns=(*breakdown.columns, LABEL),
-            names=tuple((*key, label_name) for key in groups for label_name in names),
-            codes=codes,
-            min_group=0 if breakdown.codes is None else breakdown.min_group,
-        ),
-        level=level,
-    )
+CHARTED = {"f1_score": Message("F1 score"), "roc_auc": "ROC AUC"}
 
 
-def mean_measurement(
-    name: str,
-    labels: Labels,
-    given: NDArray[Any],
-    breakdown: Breakdown,
-    names: Sequence[str],
-    *,
-    level: float = 0.95,
-) -> Measurement:
-    """Return the mean over the labels (macro) of one of QUALITIES, over all rows or by group.
+@dataclass(frozen=True)
+class Multilabel:
+    """Several labels a row. Each label is judged as a binary task; a row is right where all of its labels are."""
 
-    Its interval lies between the means of limits that hold for all labels at once. Undefined where it is for a label.
-    """
-    each = simultaneous_level(level, len(names))
-    parts = [
-        quality_measurement(name, labels[:, code], _of_one_label(name, given[:, code]), breakdown, level=each)
-        for code in range(len(names))
-    ]
-    first = parts[0]
-    together = list(zip(*(part.slices for part in parts), strict=True))
-    definition = f"{first.definition}, mean over {len(names)} labels"
-    if breakdown.codes is None:
-        return first.model_copy(update={**_mean(parts, names, level), "definition": definition})
-    slices = []
-    for ones in together:
-        wide = [part.simultaneous_interval for part in ones]
-        more = {"simultaneous_interval": _mean_interval(wide, level)}
-        slices.append(ones[0].model_copy(update={**more, **_mean(ones, names, level)}))
-    return first.model_copy(update={"slices": tuple(slices), "definition": definition})
+    schema: Schema
 
+    metrics: ClassVar[Mapping[str, MetricSpec]] = {**WHOLE_ROWS, **CLASSIFICATION_METRICS}
+    headline: ClassVar[str] = "accuracy"
+    axis: ClassVar[tuple[str, ...]] = (LABEL,)
 
-def row_measurements(
-    labels: Labels, decisions: Labels, breakdown: Breakdown, names: Sequence[str], *, level: float = 0.95
-) -> list[Measurement]:
-    """Return how often all labels of a row are right, and the share of single labels that are wrong (Hamming loss).
+    @property
+    def width(self) -> int:
+        """One column a label."""
+        return len(self.schema.classes)
 
-    The Hamming loss is 1 less the mean accuracy of the labels, and so are the ends of its interval.
-    """
-    every = (labels == decisions).all(axis=1).astype(np.int64)
-    exact = quality_measurement("accuracy", np.ones(len(labels), dtype=np.int64), every, breakdown, level=level)
-    right = mean_measurement("accuracy", labels, decisions, breakdown, names, level=level)
-    wrong = right.model_copy(
-        update={
-            **_complement(right),
-            "id": "performance.hamming_loss",
-            "better": "lower",
-            "definition": "scikit-learn hamming_loss",
-            "slices": tuple(part.model_copy(update=_complement(part)) for part in right.slices),
-        }
-    )
-    definition = "scikit-learn accuracy_score of several labels: all must be right"
-    return [exact.model_copy(update={"id": "performance.exact_match_rate", "definition": definition}), wrong]
+    def encode_labels(self, frame: pd.DataFrame) -> Labels:
+        """Return 0 or 1 for each label: int64, (rows, labels), -1 where it is missing.
 
+        Raises:
+            DatasetError: a column is missing, or holds something other than 0 and 1, or yes and no.
+        """
+        require_targets(self.schema, frame)
+        values = np.column_stack([numbers(frame, name, boolean=True) for name in self.schema.classes])
+        return np.where(np.isnan(values), -1, values).astype(np.int64)
 
-def _of_one_label(name: str, given: NDArray[Any]) -> NDArray[Any]:
-    return given if QUALITIES[name].of == "decisions" else np.column_stack([1 - given, given])
+    def learnt(self, labels: Labels) -> Labels:
+        """Return labels as a network learns them: as they are."""
+        return labels
 
+    def transform(self, outputs: Floats) -> Floats:
+        """Return the probability of each label, (rows, labels), from finite outputs.
 
-def _mean(parts: Sequence[Measurement | Slice], names: Sequence[str], level: float) -> dict[str, Any]:
-    """Return the fields of a measurement, or of a slice, that are the mean of those of every label."""
-    absent = [(names[place], part.reason) for place, part in enumerate(parts) if part.value is None]
-    if absent:
-        name, why = absent[0]
-        reason = Message(
-            "undefined for {absent_count} of {names_count} labels, such as {name}: {why}",
-            absent_count=len(absent),
-            names_count=len(names),
-            name=name,
-            why=why,
+        Raises:
+            ModelFileError: another number of columns than of labels, or probabilities that are none.
+        """
+        if outputs.shape[1] != self.width:
+            raise wrong_width(outputs.shape[1], self.width, "labels")
+        if self.schema.output == "probabilities":
+            require_probabilities(outputs, np.ones(len(outputs)))
+            return outputs.clip(0, 1)
+        sigmoid: Floats = special.expit(outputs)
+        return sigmoid
+
+    def is_possible(self, transformed: Floats) -> bool:
+        """Return whether all numbers are probabilities."""
+        return bool(((transformed >= 0) & (transformed <= 1)).all())
+
+    def predictions(self, transformed: Floats, notes: Sequence[str] = ()) -> Predictions:
+        """Return the labels that are predicted, each from the threshold on."""
+        labels = (transformed >= self.schema.decision_threshold).astype(code_type(len(transformed)))
+        return Predictions(labels=labels, class_probabilities=transformed, notes=tuple(notes))
+
+    def binary_views(self, rows: Rows) -> tuple[BinaryView, ...]:
+        """Return each label by itself."""
+        told = rows.predictions
+        return tuple(
+            BinaryView(
+                name,
+                rows.labels[:, place],
+                told.labels[:, place],
+                None if told.class_probabilities is None else told.class_probabilities[:, place],
+            )
+            for place, name in enumerate(self.schema.classes)
         )
-        unknown = {"value": None, "interval": None, "simultaneous_interval": None, "one_record": None}
-        return {**unknown, "replicates": (), "reason": reason}
-    replicates = [part.replicates for part in parts]
-    paired = all(replicates) and len({len(part) for part in replicates}) == 1
-    return {
-        "value": float(np.mean([part.value for part in parts if part.value is not None])),
-        "interval": _mean_interval([part.interval for part in parts], level),
-        "replicates": tuple(float(value) for value in np.mean(replicates, axis=0)) if paired else (),
-        "one_record": max((part.one_record for part in parts if part.one_record), default=None),
-    }
 
+    def errors(self, rows: Rows) -> NDArray[Any]:
+        """Return which rows have a label that is predicted wrong: bool, (rows,)."""
+        return np.asarray((rows.predictions.labels != rows.labels).any(axis=1))
 
-def _mean_interval(intervals: Sequence[Interval | None], level: float) -> Interval | None:
-    known = [interval for interval in intervals if interval is not None]
-    if len(known) < len(intervals):
-        return None
-    return Interval(
-        low=float(np.mean([interval.low for interval in known])),
-        high=float(np.mean([interval.high for interval in known])),
-        level=level,
-        method=Message("means of limits that hold for all labels: {method}", method=known[0].method),
-    )
+    def explained(self, predictions: Predictions) -> NDArray[np.int64]:
+        """Return the label that is explained of each row: the labels in turn, each in its share of the rows."""
+        return np.arange(len(predictions.labels), dtype=np.int64) % self.width
 
+    def target(self, outputs: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
+        """Return the output of the explained label, (rows,)."""
+        return outputs.gather(1, explained[:, None])[:, 0]
 
-def _complement(part: Measurement | Slice) -> dict[str, Any]:
-    """Return a rate's fields as those of 1 less the rate."""
-    found: dict[str, Any] = {"replicates": tuple(1 - value for value in part.replicates)}
-    if part.value is not None:
-        found["value"] = 1 - part.value
-    kinds = ("interval", "simultaneous_interval") if isinstance(part, Slice) else ("interval",)
-    for kind in kinds:
-        held: Interval | None = getattr(part, kind)
-        if held is not None:
-            found[kind] = held.model_copy(update={"low": 1 - held.high, "high": 1 - held.low})
-    return found
+    def margin(self, outputs: torch.Tensor, decisions: torch.Tensor) -> torch.Tensor:
+        """Return how far the label that is nearest to its threshold lies on the decided side of it, (rows,)."""
+        threshold = self.schema.output_at(self.schema.decision_threshold)
+        return ((2 * decisions - 1) * (outputs - threshold)).amin(dim=1)
+
+    def measurable(self, predictions: Predictions) -> tuple[list[str], list[str]]:
+        """Return the metrics that decisions or probabilities allow, and notes on what they are and what is left out."""
+        notes: list[str] = [
+            Message(
+                "Each label is measured by itself, and without a label the mean over the labels is given. A "
+                "row is an exact match where all of its labels are right; the Hamming loss is the share of "
+                "single labels that are wrong."
+            )
+        ]
+        if predictions.class_probabilities is not None:
+            return list(self.metrics), notes
+        notes.append(Message("The data hold decisions and no scores: ranking and calibration are left out."))
+        return [name for name, metric in self.metrics.items() if metric.of == "decisions"], notes
+
+    def measure(self, metric: str, rows: Rows, breakdown: Breakdown, *, level: float) -> list[Measurement]:
+        """Return the mean over the labels and the metric of each label, over all rows or by group."""
+        labels, told, names = rows.labels, rows.predictions, self.schema.classes
+        if metric in WHOLE_ROWS:
+            return [row_measurement(metric, labels, told.labels, breakdown, names, level=level)]
+        given = told.labels if self.metrics[metric].of == "decisions" else told.probabilities
+        return [
+            mean_measurement(metric, labels, given, breakdown, names, level=level),
+            label_measurement(metric, labels, given, breakdown, names, level=level),
+        ]
+
+    def overview(self, rows: Rows, *, level: float, min_group: int) -> list[Exhibit]:
+        """Return charts and a table of the labels side by side."""
+        possible = [name for name in self.measurable(rows.predictions)[0] if name not in WHOLE_ROWS]
+        charts: list[Exhibit] = [
+            SliceChart(
+                title=Message("{charted} by label", charted=title), measurement=f"performance.{name}", by=self.axis
+            )
+            for name, title in CHARTED.items()
+            if name in possible
+        ]
+        ids = tuple(f"performance.{name}" for name in possible)
+        return [*charts, SliceTable(title=Message("Performance by label"), measurements=ids, by=self.axis)]

@@ -1,200 +1,146 @@
-"""The numbers on predicted numbers as measurements: errors, their spread and the predictions, overall and per group."""
+"""The regression task: a number a row, in the unit of the target."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from auditkit.errors import InputError
-from auditkit.evidence.measurement import Better, Measurement
+from auditkit.data.values import numbers
+from auditkit.errors import NotRun
+from auditkit.evidence.measurement import Curve, Exhibit, Facts, Line, Measurement
 from auditkit.evidence.messages import Message
-from auditkit.stats.distances import mean_gap_measurement
-from auditkit.stats.estimates import Bound, Breakdown, Estimate, measure, too_few
-from auditkit.stats.intervals import skewed_mean_interval
+from auditkit.stats.estimates import Breakdown
+from auditkit.stats.intervals import mean_interval
+from auditkit.stats.quality import MetricSpec
+from auditkit.stats.regression import REGRESSION_METRICS, regression_measurement
+from auditkit.tasks.base import BinaryView, Floats, Labels, Predictions, Rows
+from auditkit.tasks.classes import require_one_column, require_targets
 
-Array = NDArray[np.float64]
-Statistic = Callable[[Array, Array, Sequence[float]], Estimate]
+if TYPE_CHECKING:
+    import torch
 
-METHOD = Message("Student's t joined with Hall's")
+    from auditkit.schema.schema import Schema
+
+SHARES = {"Half of the rows": 0.5, "Nine rows in ten": 0.9, "99 rows in 100": 0.99}
+CURVE_POINTS = 10
 
 
 @dataclass(frozen=True)
-class Number:
-    """How a number is made of labels and predictions, read and defined. All are in the target's unit, but for R2.
+class Regression:
+    """A number a row: the network returns it standardised, and an error is how far it is off."""
 
-    From `fewest_rows` on it has an interval: in fewer, it would cover less than it says.
-    """
+    schema: Schema
 
-    statistic: Statistic
-    better: Better
-    definition: str
-    fewest_rows: int = 20
+    metrics: ClassVar[Mapping[str, MetricSpec]] = REGRESSION_METRICS
+    headline: ClassVar[str] = "mean_absolute_error"
+    axis: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def width(self) -> int:
+        """One column."""
+        return 1
 
-def _mean_error(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-    return mean_estimate(predictions - labels, levels)
+    def encode_labels(self, frame: pd.DataFrame) -> Labels:
+        """Return the target in its own unit: float64, (rows,), NaN where it is missing.
 
+        Raises:
+            DatasetError: the column is missing, or holds something other than numbers.
+        """
+        require_targets(self.schema, frame)
+        return numbers(frame, self.schema.target or "")
 
-def _mean_prediction(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-    return mean_estimate(predictions, levels)
+    def learnt(self, labels: Labels) -> Labels:
+        """Return labels as a network learns them: (labels - mean) / scale."""
+        scaled: Labels = (labels - self.schema.target_mean) / self.schema.target_scale
+        return scaled
 
+    def transform(self, outputs: Floats) -> Floats:
+        """Return the predicted numbers in the target's unit, (rows, 1), from finite standardised outputs."""
+        require_one_column(outputs, "value")
+        return outputs * self.schema.target_scale + self.schema.target_mean
 
-def _mean_label(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-    return mean_estimate(labels, levels)
+    def is_possible(self, transformed: Floats) -> bool:
+        """Return whether all numbers are finite."""
+        return bool(np.isfinite(transformed).all())
 
+    def predictions(self, transformed: Floats, notes: Sequence[str] = ()) -> Predictions:
+        """Return the predicted numbers."""
+        return Predictions(labels=transformed[:, 0], class_probabilities=None, notes=tuple(notes))
 
-def _mean_absolute_error(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-    return mean_estimate(np.abs(predictions - labels), levels, sizes=True)
+    def binary_views(self, rows: Rows) -> tuple[BinaryView, ...]:
+        """Return none: a number selects nobody."""
+        return ()
 
+    def errors(self, rows: Rows) -> NDArray[Any]:
+        """Return how far each prediction is off: float64, (rows,)."""
+        return np.abs(np.asarray(rows.predictions.labels - rows.labels, dtype=np.float64))
 
-def _root_mean_squared_error(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-    squares = mean_estimate((predictions - labels) ** 2, levels, sizes=True)
-    assert squares.value is not None
-    roots = [
-        (low**0.5, high**0.5, Message("root of {method}", method=method))
-        for low, high, method in filter(None, squares.bounds)
-    ]
-    return Estimate(squares.value**0.5, tuple(roots) if len(roots) == len(squares.bounds) else squares.bounds)
+    def explained(self, predictions: Predictions) -> NDArray[np.int64]:
+        """Return the only output of every row."""
+        return np.zeros(len(predictions.labels), dtype=np.int64)
 
+    def target(self, outputs: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
+        """Return the predicted number in the target's own unit, (rows,)."""
+        return outputs[:, 0] * self.schema.target_scale + self.schema.target_mean
 
-def _r2(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-    """Return 1 - the mean squared error over the variance of the labels, by the influence of each row on that ratio."""
-    spread = (labels - labels.mean()) ** 2
-    variance = float(spread.mean())
-    if variance == 0:
-        return Estimate(reason=Message("all labels are alike, and their variance is zero,"))
-    errors = (predictions - labels) ** 2
-    ratio = float(errors.mean()) / variance
-    found = mean_estimate(ratio + (errors - ratio * spread) / variance, levels, sizes=True)
-    bounds = tuple(
-        None if bound is None else (1 - bound[1], 1 - bound[0], Message("{method}, delta method", method=bound[2]))
-        for bound in found.bounds
-    )
-    return Estimate(1 - ratio, bounds)
+    def margin(self, outputs: torch.Tensor, decisions: torch.Tensor) -> torch.Tensor:
+        """Raise NotRun: there is no decision."""
+        raise NotRun(Message("a regression makes no decision that an attack could turn"))
 
-
-NUMBERS: dict[str, Number] = {
-    "mean_error": Number(
-        _mean_error, "neither", "mean of prediction - label; 0 is ideal, above it predictions are high"
-    ),
-    "mean_absolute_error": Number(_mean_absolute_error, "lower", "scikit-learn mean_absolute_error"),
-    "root_mean_squared_error": Number(
-        _root_mean_squared_error, "lower", "scikit-learn root_mean_squared_error", fewest_rows=50
-    ),
-    "r2": Number(_r2, "higher", "scikit-learn r2_score: 1 is ideal, 0 as good as the mean", fewest_rows=200),
-    "mean_prediction": Number(_mean_prediction, "neither", "mean of the predictions"),
-    "mean_label": Number(_mean_label, "neither", "mean of the labels"),
-}
-"""The numbers that `regression_measurement` makes."""
-
-GAPS = ("mean_prediction", "mean_error", "mean_absolute_error")
-"""The numbers whose largest difference between groups `regression_gap` makes."""
-
-
-def regression_measurement(
-    name: str,
-    labels: Array,
-    predictions: Array,
-    breakdown: Breakdown,
-    *,
-    level: float = 0.95,
-    prefix: str = "performance",
-) -> Measurement:
-    """Return one of `NUMBERS`, as `prefix.NAME`, with its interval, in the unit of the target.
-
-    `labels` and `predictions` are finite, (rows,). R2 is undefined, with the reason, where all labels are alike.
-
-    Raises:
-        InputError: labels and predictions of different lengths, none, or some that are not finite.
-    """
-    _check(labels, predictions)
-    return measure(
-        f"{prefix}.{name}",
-        _statistic(name),
-        labels,
-        predictions,
-        breakdown,
-        level,
-        unit="number",
-        better=NUMBERS[name].better,
-        definition=NUMBERS[name].definition,
-    )
-
-
-def regression_gap(
-    name: str,
-    labels: Array,
-    predictions: Array,
-    breakdown: Breakdown,
-    *,
-    level: float = 0.95,
-    prefix: str = "fairness",
-) -> Measurement:
-    """Return the highest minus the lowest of the groups' numbers, as `prefix.NAME_difference`: 0 is ideal.
-
-    Groups of fewer rows than an interval needs are left out; the interval bounds all pairs at once.
-
-    Raises:
-        InputError: as `regression_measurement`.
-    """
-    _check(labels, predictions)
-    return mean_gap_measurement(
-        f"{name}_difference",
-        _statistic(name),
-        labels,
-        predictions,
-        breakdown,
-        unit="number",
-        definition=f"highest minus lowest {name.replace('_', ' ')} of a group",
-        prefix=prefix,
-        level=level,
-    )
-
-
-def _check(labels: Array, predictions: Array) -> None:
-    if len(labels) != len(predictions) or not len(labels):
-        raise InputError(
-            f"predictions must be as many as the {len(labels):,} labels, at least 1: {len(predictions):,}."
+    def measurable(self, predictions: Predictions) -> tuple[list[str], list[str]]:
+        """Return all metrics, and a note on their unit."""
+        unit = Message(
+            "Predictions and errors are in the unit of {target}; an error is prediction minus label.",
+            target=self.schema.target,
         )
-    if not (np.isfinite(labels).all() and np.isfinite(predictions).all()):
-        raise InputError("labels and predictions must be finite numbers.")
+        return list(self.metrics), [unit]
 
+    def measure(self, metric: str, rows: Rows, breakdown: Breakdown, *, level: float) -> list[Measurement]:
+        """Return the measurement of a metric, over all rows or by group."""
+        return [regression_measurement(metric, rows.labels, rows.predictions.labels, breakdown, level=level)]
 
-def _statistic(name: str) -> Statistic:
-    number = NUMBERS[name]
+    def overview(self, rows: Rows, *, level: float, min_group: int) -> list[Exhibit]:
+        """Return how far off the predictions are, and the labels against the predictions."""
+        return [self._how_far_off(rows, min_group), *self._labels_by_prediction(rows, level, min_group)]
 
-    def statistic(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-        labels, predictions = labels.astype(np.float64), predictions.astype(np.float64)
-        if len(labels) >= number.fewest_rows:
-            return number.statistic(labels, predictions, levels)
-        found = number.statistic(labels, predictions, ())
-        return Estimate(found.value, (None,) * len(levels), found.reason or too_few(number.fewest_rows))
+    def _how_far_off(self, rows: Rows, min_group: int) -> Facts:
+        errors = self.errors(rows)
+        listed = tuple(
+            (name, Message("off by at most {quantile:.4g}", quantile=np.quantile(errors, share)))
+            for name, share in SHARES.items()
+            if len(errors) * (1 - share) >= min_group
+        )
+        return Facts(title=Message("How far off the predictions are"), rows=listed)
 
-    return statistic
-
-
-def mean_estimate(values: Array, levels: Sequence[float], *, sizes: bool = False) -> Estimate:
-    """Return the mean of at least two values, with an interval for each level.
-
-    Of `sizes`, errors without sign or squared, a row that was not drawn can outweigh all that were: none lies below 0,
-    and the upper end is what it would be if one row more were as large as the largest. tests/tasks/test_regression.py
-    holds the intervals to covering 93 % where they say 95 %, for errors from uniform to exponential ones, and in 200
-    rows for lognormal ones.
-    """
-    value = float(values.mean())
-    if not levels:
-        return Estimate(value)
-    variance, away = float(values.var(ddof=1)), values - value
-    skewness, kurtosis = 0.0, 3.0
-    if variance > 0:
-        skewness, kurtosis = float((away**3).mean()) / variance**1.5, float((away**4).mean()) / float(values.var()) ** 2
-    unseen = float(away.max()) / len(values) if sizes else 0.0
-    lowest = min(0.0, value) if sizes else -np.inf
-    bounds: list[Bound] = []
-    for level in levels:
-        low, high = skewed_mean_interval(value, variance, skewness, len(values), level, kurtosis=kurtosis)
-        bounds.append((max(low, lowest), high + unseen, METHOD))
-    return Estimate(value, tuple(bounds))
+    def _labels_by_prediction(self, rows: Rows, level: float, min_group: int) -> Iterator[Curve]:
+        """Yield the mean label over the mean prediction, by tenths of the rows in the order of their predictions."""
+        labels, predictions = rows.labels, rows.predictions.labels
+        if len(labels) < CURVE_POINTS * max(min_group, 2) or predictions.min() == predictions.max():
+            return
+        parts = np.array_split(np.argsort(predictions, kind="stable"), CURVE_POINTS)
+        means = [float(labels[part].mean()) for part in parts]
+        bounds = [mean_interval(labels[part].mean(), labels[part].var(ddof=1), len(part), level) for part in parts]
+        yield Curve(
+            title=Message("Labels against predictions"),
+            note=Message(
+                "Each point is a tenth of the rows, in the order of their predictions; on the diagonal both "
+                "have the same mean. The band is the interval of the mean label."
+            ),
+            x_label=Message("mean prediction"),
+            y_label=Message("mean label"),
+            identity=True,
+            lines=(
+                Line(
+                    name=self.schema.target or Message("label"),
+                    x=tuple(float(predictions[part].mean()) for part in parts),
+                    y=tuple(means),
+                    low=tuple(float(low) for low, _ in bounds),
+                    high=tuple(float(high) for _, high in bounds),
+                ),
+            ),
+        )

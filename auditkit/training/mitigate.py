@@ -33,6 +33,7 @@ from auditkit.models.predict import choose_device, predict
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
 from auditkit.stats.thresholds import Constraint, thresholds_per_group
+from auditkit.tasks.base import task_for
 from auditkit.training.adversarial import debiased
 from auditkit.training.fit import fit, has_loss, stratified_mask
 
@@ -103,7 +104,7 @@ def mitigate(
         raise InputError(f"sensitive column {sensitive!r} is not in {training.name}{closest(sensitive, names)}.")
     chosen_device = choose_device(device)
     with naming(training):
-        labels = model.schema.encode_labels(training.frame)
+        labels = task_for(model.schema).encode_labels(training.frame)
         codes, words = factorize(training.frame[sensitive])
         known_rows = (labels >= 0) & (codes >= 0)
         inputs = np.asarray(model.schema.encode(training.frame))[known_rows]

@@ -20,6 +20,7 @@ from auditkit.models.predict import choose_device
 from auditkit.progress import Progress, silent
 from auditkit.schema.infer import infer_schema
 from auditkit.schema.schema import Schema, Task, has_label, target_names
+from auditkit.tasks.base import task_for
 from auditkit.training.dp.dp_sgd import fit_private
 from auditkit.training.fit import fit, has_loss
 
@@ -114,10 +115,10 @@ def train(
         fixed = tuple(name for name in schema.column_slices() if name in immutable)
         schema = schema.model_copy(update={"immutable": fixed})
         name = _fitting_architecture(architecture, schema)
-        labels = schema.encode_labels(data.frame)
+        labels = task_for(schema).encode_labels(data.frame)
         known = has_label(labels)
         inputs = schema.encode(data.frame)[known]
-    labels = schema.standardised(labels[known])
+    labels = task_for(schema).learnt(labels[known])
     output = schema.output
     assert has_loss(output), "an inferred schema has an output that can be trained"
     given = dict(arguments or {}) | schema.network_arguments()

@@ -14,10 +14,13 @@ from auditkit.cli import call
 from auditkit.evidence.report import read_report
 from auditkit.models import cache as cache_file
 from auditkit.models.cache import NO_CACHE, PURPOSE, Cache, agree, checked_rows, prediction_key, user_cache
-from auditkit.models.predict import Predictions
 from auditkit.private import seal_of, user_key
+from auditkit.schema.schema import Schema
+from auditkit.tasks.base import Predictions
+from auditkit.tasks.binary import Binary
 
 KEY = b"k" * 32
+BINARY = Binary(Schema(features=(), target="y", task="binary", classes=("0", "1"), output="decisions"))
 MADE = Predictions(labels=np.array([0, 1]), class_probabilities=np.array([[0.8, 0.2], [0.25, 0.75]]), notes=("a note",))
 
 
@@ -36,16 +39,16 @@ def put(cache: Cache, key: str, packed: bytes, by: bytes = KEY) -> Path:
 
 def test_predictions_come_back_as_they_were_kept(tmp_path):
     cache = Cache(folder=tmp_path / "kept", key=KEY)
-    assert cache.load("k", row_count=2, class_count=2) is None
+    assert cache.load("k", row_count=2, task=BINARY) is None
     cache.save("k", MADE)
-    found = cache.load("k", row_count=2, class_count=2)
+    found = cache.load("k", row_count=2, task=BINARY)
     assert found is not None
     np.testing.assert_array_equal(found.probabilities, MADE.probabilities)
     assert found.labels.tolist() == [0, 1]
     assert found.notes == ("a note",)
     (file,) = (tmp_path / "kept").iterdir()
     assert file.name != "k.npz", "a name that nobody without the key can foretell"
-    assert Cache(folder=tmp_path / "kept", key=b"x" * 32).load("k", row_count=2, class_count=2) is None
+    assert Cache(folder=tmp_path / "kept", key=b"x" * 32).load("k", row_count=2, task=BINARY) is None
 
 
 @pytest.mark.parametrize(
@@ -55,19 +58,19 @@ def test_predictions_come_back_as_they_were_kept(tmp_path):
 def test_what_does_not_fit_is_passed_over(tmp_path, probabilities):
     cache = Cache(folder=tmp_path, key=KEY)
     sealed_npz(cache, "k", probabilities=probabilities, notes=np.array([], dtype=str))
-    assert cache.load("k", row_count=2, class_count=2) is None
+    assert cache.load("k", row_count=2, task=BINARY) is None
 
 
 def test_damaged_files_and_folders_are_passed_over(tmp_path):
     cache = Cache(folder=tmp_path, key=KEY)
     put(cache, "k", b"PK\x03\x04garbage")
-    assert cache.load("k", row_count=2, class_count=2) is None
+    assert cache.load("k", row_count=2, task=BINARY) is None
     (tmp_path / "file").write_text("")
     Cache(folder=tmp_path / "file/in", key=KEY).save("k", MADE)
     NO_CACHE.save("k", MADE)
     pickled = np.array([{}], dtype=object)
     sealed_npz(cache, "k", probabilities=pickled, notes=pickled)
-    assert cache.load("k", row_count=2, class_count=2) is None
+    assert cache.load("k", row_count=2, task=BINARY) is None
 
 
 def test_files_that_this_user_did_not_keep_are_passed_over(tmp_path):
@@ -75,17 +78,17 @@ def test_files_that_this_user_did_not_keep_are_passed_over(tmp_path):
     cache.save("k", MADE)
     forged = {"probabilities": np.array([[0.0, 1.0]] * 2), "notes": np.array([], dtype=str)}
     path = sealed_npz(cache, "k", by=b"guess".ljust(32), **forged)
-    assert cache.load("k", row_count=2, class_count=2) is None
+    assert cache.load("k", row_count=2, task=BINARY) is None
     cache.save("other", MADE)
     path.write_bytes(cache._path("other").read_bytes())
-    assert cache.load("k", row_count=2, class_count=2) is None, "nor are those that were kept under another key"
+    assert cache.load("k", row_count=2, task=BINARY) is None, "nor are those that were kept under another key"
     whole = cache._path("other").read_bytes()
     for place in (0, 40, len(whole) - 1):
         cache._path("other").write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        assert cache.load("other", row_count=2, class_count=2) is None
+        assert cache.load("other", row_count=2, task=BINARY) is None
     path.unlink()
     os.mkfifo(path)
-    assert cache.load("k", row_count=2, class_count=2) is None
+    assert cache.load("k", row_count=2, task=BINARY) is None
 
 
 def test_the_folder_and_the_key_are_private(tmp_path, monkeypatch):
@@ -115,9 +118,9 @@ def test_the_oldest_give_way(tmp_path, monkeypatch):
     cache.save("new", MADE)
     monkeypatch.setattr(cache_file, "KEPT_BYTES", cache_file.Budget("bytes", size * 2, size * 2))
     cache.save("newest", MADE)
-    assert cache.load("old", row_count=2, class_count=2) is None
-    assert cache.load("new", row_count=2, class_count=2) is not None
-    assert cache.load("newest", row_count=2, class_count=2) is not None
+    assert cache.load("old", row_count=2, task=BINARY) is None
+    assert cache.load("new", row_count=2, task=BINARY) is not None
+    assert cache.load("newest", row_count=2, task=BINARY) is not None
 
 
 def test_the_key_depends_on_everything():

@@ -15,6 +15,7 @@ from auditkit.errors import DatasetError, SchemaError
 from auditkit.schema.infer import infer_classes, infer_schema, numeric_schema
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
+from auditkit.tasks.base import task_for
 
 CENSUS = Schema(
     features=(
@@ -157,16 +158,16 @@ def test_typed_columns_encode_like_their_text():
 
 
 def test_labels():
-    assert CENSUS.encode_labels(frame(income=["yes", None, " no "])).tolist() == [1, -1, 0]
+    assert task_for(CENSUS).encode_labels(frame(income=["yes", None, " no "])).tolist() == [1, -1, 0]
     with pytest.raises(DatasetError, match=r"target 'income', line 3: 'maybe' is none of the classes.*'no', 'yes'"):
-        CENSUS.encode_labels(frame(income=["yes", "maybe"]))
+        task_for(CENSUS).encode_labels(frame(income=["yes", "maybe"]))
     with pytest.raises(DatasetError, match=r"no target column 'income'.*did you mean 'incom'"):
-        CENSUS.encode_labels(frame(incom=["yes"]))
+        task_for(CENSUS).encode_labels(frame(incom=["yes"]))
     nameless = CENSUS.model_copy(update={"target": None})
     with pytest.raises(DatasetError, match="--target"):
-        nameless.encode_labels(frame(income=["yes"]))
+        task_for(nameless).encode_labels(frame(income=["yes"]))
     counted = numeric_schema(["a"], target="y", classes=["0", "1"])
-    assert counted.encode_labels(pd.DataFrame({"y": [1.0, 0.0, np.nan]})).tolist() == [1, 0, -1]
+    assert task_for(counted).encode_labels(pd.DataFrame({"y": [1.0, 0.0, np.nan]})).tolist() == [1, 0, -1]
 
 
 def inferred(values: list[object], dtype: object = object) -> Feature:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from scipy import special
 
 from auditkit.errors import InputError
-from auditkit.models.predict import decided
 from auditkit.stats import confusion
 from auditkit.stats.calibration import calibration_slope
 from auditkit.stats.estimates import Breakdown
-from auditkit.stats.quality import QUALITIES, quality_measurement
+from auditkit.stats.quality import CLASSIFICATION_METRICS, quality_measurement
 from auditkit.stats.ranking import average_precision
+from auditkit.tasks.classes import decided
 
 
 def sample(seed, rows, classes=2, *, rounded=False):
@@ -30,12 +30,12 @@ def sample(seed, rows, classes=2, *, rounded=False):
 
 
 def measured(name, labels, probabilities, breakdown=None):
-    given = decided(probabilities) if QUALITIES[name].of == "decisions" else probabilities
+    given = decided(probabilities) if CLASSIFICATION_METRICS[name].of == "decisions" else probabilities
     return quality_measurement(name, labels, given, breakdown, class_count=probabilities.shape[1])
 
 
 def found(labels, probabilities):
-    return {name: measured(name, labels, probabilities) for name in QUALITIES}
+    return {name: measured(name, labels, probabilities) for name in CLASSIFICATION_METRICS}
 
 
 @settings(max_examples=40, deadline=None)
@@ -123,7 +123,7 @@ def test_decisions_can_be_given():
     assert measurement.value == pytest.approx(sklearn.metrics.matthews_corrcoef(labels, decisions))
 
 
-@pytest.mark.parametrize("name", QUALITIES)
+@pytest.mark.parametrize("name", CLASSIFICATION_METRICS)
 def test_few_rows_of_a_label_are_not_told_by_a_group(name):
     """A group of 9 positive rows: what rests on these rows is undefined there, and says why."""
     labels = np.repeat(np.array([0, 1, 0, 1], dtype=np.int64), [91, 9, 50, 50])
@@ -131,13 +131,13 @@ def test_few_rows_of_a_label_are_not_told_by_a_group(name):
     breakdown = Breakdown(("g",), (("a",), ("b",)), np.repeat([0, 1], 100))
     few, enough = measured(name, labels, np.column_stack([1 - positive, positive]), breakdown).slices
     assert enough.value is not None
-    if QUALITIES[name].needs:
+    if CLASSIFICATION_METRICS[name].needs:
         assert (few.value, few.interval) == (None, None)
         assert few.reason == "fewer than 10 rows with a positive label in this group"
     else:
         assert few.value is not None
     flipped = measured(name, 1 - labels, np.column_stack([1 - positive, positive]), breakdown).slices[0]
-    assert (flipped.value is None) == (QUALITIES[name].needs == "each")
+    assert (flipped.value is None) == (CLASSIFICATION_METRICS[name].needs == "each")
     assert measured(name, labels[:100], np.column_stack([1 - positive, positive])[:100]).value is not None
 
 
@@ -168,7 +168,7 @@ def test_groups_order_and_names_do_not_matter():
     labels, probabilities = sample(1, 400)
     codes = np.random.default_rng(2).integers(0, 3, 400)
     order = np.random.default_rng(3).permutation(400)
-    for name in QUALITIES:
+    for name in CLASSIFICATION_METRICS:
         before = measured(name, labels, probabilities, Breakdown(("g",), (("a",), ("b",), ("c",)), codes))
         renamed = Breakdown(("g",), (("z",), ("y",), ("x",)), codes[order])
         after = measured(name, labels[order], probabilities[order], renamed)

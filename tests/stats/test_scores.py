@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditkit.errors import InputError
-from auditkit.models.predict import decided
 from auditkit.stats import scores
 from auditkit.stats.estimates import Breakdown
-from auditkit.stats.quality import QUALITIES, quality_measurement
+from auditkit.stats.quality import CLASSIFICATION_METRICS, quality_measurement
+from auditkit.tasks.classes import decided
 
 MEASURED = ("accuracy", "balanced_accuracy", "log_loss", "roc_auc", "calibration_error")
 NAMES = (("a",), ("b",), ("c",))
@@ -21,7 +21,7 @@ NAMES = (("a",), ("b",), ("c",))
 def measured(name, labels, probabilities, codes=None, *, names=NAMES, min_group=10):
     """Return a measurement, of decisions where it is one of those."""
     breakdown = None if codes is None else Breakdown(("g",), names, codes, min_group)
-    of_decisions = QUALITIES[name].of == "decisions"
+    of_decisions = CLASSIFICATION_METRICS[name].of == "decisions"
     given = decided(probabilities) if of_decisions else probabilities
     return quality_measurement(name, labels, given, breakdown, class_count=probabilities.shape[1])
 

@@ -19,6 +19,7 @@ from auditkit.auditors.data_quality.columns import (
 from auditkit.auditors.data_quality.representation import (
     class_shares,
     group_shares,
+    label_base_rates,
     mean_label,
     missing_by_group,
     missing_rates,
@@ -42,9 +43,8 @@ from auditkit.evidence.measurement import (
 from auditkit.evidence.messages import number
 from auditkit.stats.counts import suppression_note, tally
 from auditkit.stats.estimates import Breakdown
+from auditkit.stats.one_vs_rest import LABEL
 from auditkit.stats.rates import rate_measurement
-from auditkit.tasks.multiclass import LABEL
-from auditkit.tasks.multilabel_audit import label_base_rates
 
 
 @dataclass(frozen=True, kw_only=True)

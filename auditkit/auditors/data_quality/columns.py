@@ -23,8 +23,8 @@ from auditkit.evidence.measurement import (
 from auditkit.stats.drift import Drift, categorical_drift, drift_interval, holm, numeric_drift
 from auditkit.stats.estimates import Estimate, interval_of
 from auditkit.stats.intervals import simultaneous_level
+from auditkit.stats.one_vs_rest import LABEL
 from auditkit.stats.ranking import roc_auc_interval
-from auditkit.tasks.multiclass import LABEL
 
 ROWS_SAMPLED = 1_000_000
 """Single-column prediction and drift are measured on a seeded sample of at most this many rows."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from auditkit.stats.estimates import Estimate
 from auditkit.stats.ranking import RocAuc, average_ranks, macro_roc_auc, roc_auc
-from auditkit.tasks.regression import NUMBERS
+from auditkit.stats.regression import REGRESSION_METRICS
 
 BIN_COUNT = 64
 """Numbers are put into this many quantiles."""
@@ -84,4 +84,4 @@ def single_column_r2(
         sums = np.bincount(codes[learn], weights=ranks[learn], minlength=size)
         means = (sums + ranks[learn].mean()) / (np.bincount(codes[learn], minlength=size) + 1)
         predicted[apply] = means[codes[apply]]
-    return NUMBERS["r2"].statistic(ranks, predicted, levels)
+    return REGRESSION_METRICS["r2"].statistic(ranks, predicted, levels)

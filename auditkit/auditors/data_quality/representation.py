@@ -19,10 +19,11 @@ from auditkit.evidence.measurement import (
     Measurement,
     Slice,
 )
-from auditkit.stats.counts import suppressed
+from auditkit.stats import one_vs_rest
+from auditkit.stats.counts import suppressed, tally
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.rates import rate_intervals, too_small
-from auditkit.tasks.regression import regression_measurement
+from auditkit.stats.regression import regression_measurement
 
 COLUMNS_PER_GROUP = 20
 """Missing values are broken down by group for this many columns: those where most is missing."""
@@ -106,6 +107,19 @@ def mean_label(subject: Subject, breakdown: Breakdown) -> Measurement:
     """Return the mean of the numbers that a regression predicts, over all rows or by group."""
     labels, level = subject.labels, subject.conf_level
     return regression_measurement("mean_label", labels, labels, breakdown, level=level, prefix="data")
+
+
+def label_base_rates(subject: Subject, columns: tuple[str, ...]) -> Measurement:
+    """Return the share of the rows that have each label, as the data auditor's base rate: by `columns` and label."""
+    names, codes = subject.group_codes(columns)
+    counts = [
+        tally(columns, names, codes, own, own, ("not this label", label))
+        for label, own in zip(subject.schema.classes, subject.labels.T, strict=True)
+    ]
+    rates = one_vs_rest.rate_measurements(
+        counts, prefix="data", level=subject.conf_level, min_group=subject.min_group if columns else 0
+    )
+    return next(rate for rate in rates if rate.id == "data.base_rate")
 
 
 def class_shares(subject: Subject) -> Measurement:

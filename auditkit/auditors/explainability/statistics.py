@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Group, Interval, Slice
 from auditkit.stats.jackknife import replicates
-from auditkit.tasks.regression import mean_estimate
+from auditkit.stats.regression import mean_estimate
 
 Floats = NDArray[np.float64]
 

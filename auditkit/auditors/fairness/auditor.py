@@ -10,18 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.fairness import conditional, impact_ratio
+from auditkit.auditors.fairness.by_label import fairness_of_labels
+from auditkit.auditors.fairness.by_number import fairness_of_numbers
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable, shown
-from auditkit.stats import distances, inequality, scores
+from auditkit.stats import distances, inequality, one_vs_rest, regression, scores
 from auditkit.stats.counts import Counts, crossings, suppression_note, tally
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.gaps import GAPS, gap_measurements, left_out_notes
 from auditkit.stats.jackknife import with_gap_replicates, with_rate_replicates
 from auditkit.stats.rates import RATES, overall_rate, rate_measurement
-from auditkit.tasks import multiclass, regression
-from auditkit.tasks.multilabel_audit import fairness_of_labels
-from auditkit.tasks.regression_audit import fairness_of_numbers
 
 CHARTED = {
     "selection_rate": "Selection rate",
@@ -214,11 +213,11 @@ class _Parts:
         """Measure a breakdown of more than two classes: each class against the rest, and their mean."""
         level, min_group = self.subject.conf_level, self.subject.min_group
         by, columns = shown(counts.columns), counts.columns
-        own = multiclass.rate_measurements(counts, level=level, min_group=min_group)
+        own = one_vs_rest.rate_measurements(counts, level=level, min_group=min_group)
         own.append(rate_measurement(counts, "accuracy", level=level, min_group=min_group))
         labels, decisions = self.subject.labels, self.subject.predictions.labels
         names, codes = self.subject.group_codes(columns)
-        gaps = multiclass.gap_measurements(
+        gaps = one_vs_rest.gap_measurements(
             counts,
             level=level,
             min_group=min_group,
@@ -235,7 +234,7 @@ class _Parts:
                     title=f"Gap in selection between the groups of {by}, by class",
                     note="How differently often each class is predicted for the groups.",
                     measurement="fairness.demographic_parity_difference",
-                    by=(*columns, multiclass.CLASS),
+                    by=(*columns, one_vs_rest.CLASS),
                 )
             )
         for title, part in (("Rates", own), ("Gaps", gaps)):
@@ -243,7 +242,7 @@ class _Parts:
                 SliceTable(
                     title=f"{title} of each class by {by}",
                     measurements=tuple(dict.fromkeys(m.id for m in part if m.by != columns)),
-                    by=(*columns, multiclass.CLASS),
+                    by=(*columns, one_vs_rest.CLASS),
                 )
             )
 

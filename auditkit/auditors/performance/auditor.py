@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from auditkit.engine.breakdowns import breakdowns_of
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
-from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable, shown
-from auditkit.stats import scores
-from auditkit.stats.counts import crossings, suppression_note
+from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
+from auditkit.evidence.messages import Message, title
 from auditkit.stats.estimates import Breakdown
-from auditkit.stats.quality import QUALITIES, quality_measurement
-from auditkit.stats.ranking import average_ranks
-from auditkit.tasks.multilabel import WHOLE_ROWS
-from auditkit.tasks.multilabel_audit import performance_of_labels
-from auditkit.tasks.regression import NUMBERS
-from auditkit.tasks.regression_audit import performance_of_numbers
+from auditkit.tasks.base import every_metric
+
+OF_SCORES = ("order", "probabilities")
+"""What metrics are computed from that sort and copy scores: of very many rows they are taken over a sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +29,7 @@ class Performance:
 
     requires: ClassVar = ("labels",)
     several_labels: ClassVar = True
-    measures: ClassVar = tuple(f"performance.{name}" for name in (*QUALITIES, *NUMBERS, *WHOLE_ROWS))
+    measures: ClassVar = tuple(f"performance.{name}" for name in every_metric())
 
     def __post_init__(self) -> None:
         """Refuse a depth under 1."""
@@ -42,70 +38,48 @@ class Performance:
 
     def audit(self, subject: Subject) -> Evidence:
         """Measure overall, and by the sensitive columns and their intersections."""
-        if subject.schema.task == "regression":
-            return performance_of_numbers(subject, self.intersections)
-        if subject.schema.task == "multilabel":
-            return performance_of_labels(subject, self.intersections)
-        labels, predictions = subject.labels, subject.predictions
-        possible, probabilities, notes = _possible(subject)
-        notes += subject.scored_note
-        rows = subject.scored_rows
-        exhibits: list[Exhibit] = []
-        if predictions.class_probabilities is not None:
-            exhibits.append(
-                scores.calibration_curve(
-                    labels[rows], probabilities[rows], level=subject.conf_level, min_group=subject.min_group
-                )
-            )
-        breakdowns = [(), *crossings(subject.sensitive, self.intersections)]
+        task, level = subject.task, subject.conf_level
+        possible, notes = task.measurable(subject.predictions)
+        if any(task.metrics[name].of in OF_SCORES for name in possible):
+            notes += subject.scored_note
+        whole, sampled = subject.rows, subject.rows.take(subject.scored_rows)
         measurements: list[Measurement] = []
-        for done, columns in enumerate(breakdowns, 1):
-            names, codes = subject.group_codes(columns) if columns else ((), None)
-            whole = Breakdown(columns, names, codes, subject.min_group)
-            sampled = Breakdown(columns, names, None if codes is None else codes[rows], subject.min_group)
+
+        def measure(breakdown: Breakdown) -> None:
+            codes = None if breakdown.codes is None else breakdown.codes[subject.scored_rows]
+            among = dataclasses.replace(breakdown, codes=codes)
             for name in possible:
-                of_all = QUALITIES[name].of == "decisions"
-                measurements.append(
-                    quality_measurement(
-                        name,
-                        labels if of_all else labels[rows],
-                        predictions.labels if of_all else probabilities[rows],
-                        whole if of_all else sampled,
-                        class_count=len(subject.schema.classes),
-                        level=subject.conf_level,
-                    )
-                )
-            if codes is not None:
-                hidden = suppression_note(columns, names, np.bincount(codes, minlength=len(names)), subject.min_group)
-                notes += [hidden] if hidden else []
-                by = shown(columns)
-                if len(columns) == 1:
-                    exhibits.append(
-                        SliceChart(title=f"Accuracy by {by}", measurement="performance.accuracy", by=columns)
-                    )
-                exhibits.append(
-                    SliceTable(
-                        title=f"Performance by {by}",
-                        measurements=tuple(f"performance.{name}" for name in possible),
-                        by=columns,
-                    )
-                )
-            subject.progress(done / len(breakdowns), shown(columns))
+                given = (sampled, among) if task.metrics[name].of in OF_SCORES else (whole, breakdown)
+                measurements.extend(task.measure(name, *given, level=level))
+
+        measure(Breakdown(min_group=subject.min_group))
+        exhibits: list[Exhibit] = task.overview(sampled, level=level, min_group=subject.min_group)
+        for breakdown, by in breakdowns_of(subject, self.intersections, notes):
+            measure(breakdown)
+            if len(breakdown.columns) == 1:
+                drawn = f"performance.{task.headline}"
+                heading = Message("{what} by {by}", what=title(drawn), by=by)
+                exhibits.append(SliceChart(title=heading, measurement=drawn, by=breakdown.columns))
+            exhibits += _tables(breakdown.columns, task.axis, by, measurements)
         exhibits.sort(key=lambda exhibit: exhibit.kind == "slice_table")
         return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 
-def _possible(subject: Subject) -> tuple[list[str], NDArray[np.float64], list[str]]:
-    """Return what can be measured, (rows, classes) to measure it on, and a note on what cannot."""
-    predictions = subject.predictions
-    if predictions.class_probabilities is not None:
-        return list(QUALITIES), predictions.class_probabilities, []
-    if predictions.ranking is not None:
-        # Ranks order the rows as the scores do, and lie between 0 and 1.
-        ranks = average_ranks(predictions.ranking) / len(predictions.ranking)
-        note = "The scores are no probabilities: log loss, Brier score and calibration are left out."
-        named = [name for name, quality in QUALITIES.items() if quality.of != "probabilities"]
-        return named, np.column_stack([1 - ranks, ranks]), [note]
-    named = [name for name, quality in QUALITIES.items() if quality.of == "decisions"]
-    note = "The data hold decisions and no scores: ranking and calibration are left out."
-    return named, np.zeros((len(subject.labels), 0)), [note]
+def _tables(
+    columns: tuple[str, ...], axis: tuple[str, ...], by: str, measurements: list[Measurement]
+) -> list[SliceTable]:
+    """Return the table of what was measured by these columns, and one of each part of the task, such as a label."""
+    ids: dict[tuple[str, ...], dict[str, None]] = {}
+    for one in measurements:
+        ids.setdefault(one.by, {})[one.id] = None
+    tables = [SliceTable(title=Message("Performance by {by}", by=by), measurements=tuple(ids[columns]), by=columns)]
+    for part in axis:
+        names = tuple(ids[(*columns, part)])
+        tables.append(
+            SliceTable(
+                title=Message("Performance of each {part} by {by}", part=Message(part), by=by),
+                measurements=names,
+                by=(*columns, part),
+            )
+        )
+    return tables

@@ -23,10 +23,11 @@ from auditkit.auditors.privacy.attribute_attack import (
 from auditkit.data.groups import grouped_columns
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Evidence, Group, Measurement, Slice, Table, shown
-from auditkit.models.predict import Predictions, predict
+from auditkit.models.predict import predict
 from auditkit.schema.schema import Labels, Schema
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.proxies import MODEL
+from auditkit.tasks.base import Predictions, task_for
 
 ADVANTAGE, CONTROL = "leakage.attribute_advantage", "leakage.attribute_control_advantage"
 MEMORY = "leakage.attribute_memory"
@@ -112,7 +113,7 @@ def answers_of(schema: Schema, *parts: Predictions) -> Answers:
     """Return what a model says: probabilities, (rows, classes), or a regression's standardised numbers, (rows, 1)."""
     if schema.classes:
         return np.concatenate([part.probabilities for part in parts]).astype(np.float64)
-    numbers: Answers = schema.standardised(np.concatenate([part.labels for part in parts]))[:, None]
+    numbers: Answers = task_for(schema).learnt(np.concatenate([part.labels for part in parts]))[:, None]
     return numbers
 
 

@@ -84,7 +84,7 @@ class Privacy:
         inputs, labels = subject.training_inputs, subject.training_labels
         if inputs is None or labels is None:
             raise NotRun("no training data", remedy="--train-dataset FILE")
-        labels = subject.schema.standardised(labels)
+        labels = subject.task.learnt(labels)
         output = subject.schema.output
         if not has_loss(output):
             raise NotRun("the model gives scores that are no probabilities: there is no loss to train it by")

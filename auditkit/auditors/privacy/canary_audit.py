@@ -13,9 +13,10 @@ from auditkit.auditors.privacy.epsilon_bounds import OneRun, one_run_lower_bound
 from auditkit.auditors.privacy.membership import confidence
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Facts, Measurement, Slice, Table
-from auditkit.models.predict import Predictions, predict
+from auditkit.models.predict import predict
 from auditkit.progress import Progress, part_of
 from auditkit.schema.schema import Labels
+from auditkit.tasks.base import Predictions
 from auditkit.training.dp.accounting import Ledger, composed_epsilon
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _nearness(said: Predictions, given: Labels, subject: Subject) -> NDArray[np.
     """Return how near predictions lie to labels, (rows,): log odds, or of a regression minus the squared error."""
     if subject.schema.classes:
         return confidence(said.probabilities, given)
-    nearness: NDArray[np.float64] = -((subject.schema.standardised(said.labels) - given) ** 2)
+    nearness: NDArray[np.float64] = -((subject.task.learnt(said.labels) - given) ** 2)
     return nearness
 
 

@@ -22,7 +22,6 @@ from auditkit.evidence.measurement import (
     Unit,
     shown,
 )
-from auditkit.models.predict import Predictions
 from auditkit.stats.counts import tally
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.gaps import GAPS, gap_measurements
@@ -30,6 +29,7 @@ from auditkit.stats.quality import quality_measurement
 from auditkit.stats.rates import rate_measurement
 from auditkit.stats.repetitions import slice_of_runs
 from auditkit.stats.scores import paired_difference_interval
+from auditkit.tasks.base import Predictions
 from auditkit.training.dp.accounting import Ledger, composed_epsilon
 
 Runs = dict[str, list[Predictions]]

@@ -17,8 +17,8 @@ from auditkit.auditors.privacy.comparison import (
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Exhibit, Interval, Measurement, Slice, SliceChart
 from auditkit.stats.estimates import Breakdown
+from auditkit.stats.regression import mean_estimate, regression_gap, regression_measurement
 from auditkit.stats.repetitions import slice_of_runs
-from auditkit.tasks.regression import mean_estimate, regression_gap, regression_measurement
 
 ERROR, INCREASE = "mean_absolute_error", "mean_absolute_error_increase"
 GAPS = ("mean_error", "mean_absolute_error")

@@ -89,7 +89,7 @@ class Leakage:
         if training_inputs is None or training_labels is None:
             raise NotRun("no training data", remedy="--train-dataset FILE")
         inputs = np.concatenate([training_inputs, subject.inputs])
-        labels = subject.schema.standardised(np.concatenate([training_labels, subject.labels]))
+        labels = subject.task.learnt(np.concatenate([training_labels, subject.labels]))
         member = np.arange(len(labels)) < len(training_labels)
         once = membership.unique_rows(inputs, labels)
         if min(int((once & member).sum()), int((once & ~member).sum())) < FEWEST_ROWS:

@@ -22,7 +22,7 @@ from auditkit.stats.intervals import (
     proportion_interval,
     simultaneous_level,
 )
-from auditkit.tasks.regression import mean_estimate
+from auditkit.stats.regression import mean_estimate
 
 Errors = NDArray[Any]
 """Whether each row is answered wrong, bool, or how far off its number is, float64: (rows,)."""

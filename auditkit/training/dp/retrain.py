@@ -24,6 +24,7 @@ from auditkit.models.refit import seeded
 from auditkit.progress import Progress, part_of, silent
 from auditkit.run_folder import output_folder
 from auditkit.schema.schema import has_label
+from auditkit.tasks.base import task_for
 from auditkit.training.adapters import merge_adapters, train_only
 from auditkit.training.dp.accounting import Ledger, composed_epsilon, default_delta
 from auditkit.training.dp.dp_sgd import default_batch_size, disclosed, fit_private, trained_part
@@ -97,10 +98,10 @@ def retrain(
         raise InputError(f"model {model.name}: returns a {output}, which there is no loss to train by.")
     with naming(data):
         model.schema.check_columns(data.frame)
-        labels = model.schema.encode_labels(data.frame)
+        labels = task_for(model.schema).encode_labels(data.frame)
         known = has_label(labels)
         inputs = model.schema.encode(data.frame)[known]
-    labels = model.schema.standardised(labels[known])
+    labels = task_for(model.schema).learnt(labels[known])
     name = Path(model.path).name.partition(".")[0] if model.path else model.name
     initial: str = FRESH
     if public is not None:

@@ -16,6 +16,7 @@ from auditkit.auditors.privacy.leakage import Leakage, recipe_of
 from auditkit.errors import InputError
 from auditkit.models.formats.opening import open_model
 from auditkit.schema.infer import infer_schema
+from auditkit.tasks.base import task_for
 
 
 def outcome_of(report: auditkit.Report) -> auditkit.evidence.report.Outcome:  # type: ignore[name-defined]
@@ -112,7 +113,10 @@ def test_a_hidden_column_that_the_model_learned_by_heart_is_guessed(task: str) -
     train, test = frame.iloc[:800], frame.iloc[800:]
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(schema.input_width, 256), nn.ReLU(), nn.Linear(256, 2 if schema.classes else 1))
-    inputs, labels = torch.tensor(schema.encode(train)), torch.tensor(schema.standardised(schema.encode_labels(train)))
+    inputs, labels = (
+        torch.tensor(schema.encode(train)),
+        torch.tensor(task_for(schema).learnt(task_for(schema).encode_labels(train))),
+    )
     optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
     for _ in range(400):
         optimizer.zero_grad()

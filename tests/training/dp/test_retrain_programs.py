@@ -24,6 +24,7 @@ from auditkit.models.formats.opening import open_model, read_model_file
 from auditkit.models.model import Card, Model
 from auditkit.schema.infer import infer_schema, numeric_schema
 from auditkit.schema.schema import Schema
+from auditkit.tasks.base import task_for
 from auditkit.training.dp.accounting import NOT_COVERED, Ledger
 from auditkit.training.dp.retrain import Retrained, retrain
 
@@ -143,7 +144,7 @@ def test_a_program_of_one_batch_size_clips_each_row_alone(tmp_path: Path) -> Non
         fit_private(
             network,
             rows.numpy(),
-            schema.encode_labels(data.frame),
+            task_for(schema).encode_labels(data.frame),
             epsilon=1.0,
             epochs=2,
             seed=5,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from fairlearn.metrics import MetricFrame
 
+from auditkit.stats import one_vs_rest
 from auditkit.stats.counts import tally
 from auditkit.stats.jackknife import block_count, deal, with_gap_replicates
-from auditkit.tasks import multiclass
 
 CLASSES = ("blue", "green", "red")
 ORACLES = {
@@ -38,7 +38,7 @@ def counts_of(codes, labels, decisions):
 def test_each_class_is_fairlearns_and_the_macro_is_their_mean(seed):
     codes, labels, decisions = sample(seed)
     found = {
-        (m.id.partition(".")[2], m.by): m for m in multiclass.gap_measurements(counts_of(codes, labels, decisions))
+        (m.id.partition(".")[2], m.by): m for m in one_vs_rest.gap_measurements(counts_of(codes, labels, decisions))
     }
     for name, oracle in ORACLES.items():
         values = [
@@ -57,7 +57,7 @@ def test_each_class_is_fairlearns_and_the_macro_is_their_mean(seed):
 
 def test_rates_are_those_of_metric_frame():
     codes, labels, decisions = sample()
-    found = {m.id.partition(".")[2]: m for m in multiclass.rate_measurements(counts_of(codes, labels, decisions))}
+    found = {m.id.partition(".")[2]: m for m in one_vs_rest.rate_measurements(counts_of(codes, labels, decisions))}
     for code, name in enumerate(CLASSES):
         frame = MetricFrame(
             metrics={
@@ -81,7 +81,7 @@ def test_equal_groups_are_told_apart_as_rarely_as_stated():
     for _ in range(100):
         labels = draws.integers(0, 3, 300)
         decisions = np.where(draws.random(300) < 0.7, labels, draws.integers(0, 3, 300))
-        found = multiclass.gap_measurements(counts_of(draws.integers(0, 3, 300), labels, decisions))[0]
+        found = one_vs_rest.gap_measurements(counts_of(draws.integers(0, 3, 300), labels, decisions))[0]
         assert found.by == ("g", "class")
         apart.append(any(part.simultaneous_interval.low > 0 for part in found.slices))
     assert np.mean(apart) <= 0.06 + 0.02
@@ -90,7 +90,7 @@ def test_equal_groups_are_told_apart_as_rarely_as_stated():
 def test_a_class_that_no_group_has_is_left_out_of_the_mean():
     codes, labels, decisions = sample()
     labels = np.where(labels == 2, 1, labels)
-    found = {(m.id, m.by): m for m in multiclass.gap_measurements(counts_of(codes, labels, decisions))}
+    found = {(m.id, m.by): m for m in one_vs_rest.gap_measurements(counts_of(codes, labels, decisions))}
     parts = found["fairness.equal_opportunity_difference", ("g", "class")].slices
     assert parts[2].value is None
     assert "a positive label" in parts[2].reason
@@ -107,12 +107,12 @@ def test_gaps_carry_the_values_without_the_block_and_their_mean():
 
     blocks = block_count(int(np.bincount(codes).min()))
     kept = deal(900, blocks, codes) != 4
-    whole = multiclass.gap_measurements(counts_of(codes, labels, decisions), replicated=replicated)
-    without = multiclass.gap_measurements(counts_of(codes[kept], labels[kept], decisions[kept]))
+    whole = one_vs_rest.gap_measurements(counts_of(codes, labels, decisions), replicated=replicated)
+    without = one_vs_rest.gap_measurements(counts_of(codes[kept], labels[kept], decisions[kept]))
     for found, expected in zip(whole, without, strict=True):
         parts = zip(found.slices, expected.slices, strict=True) if found.slices else [(found, expected)]
         for part, value in parts:
             assert len(part.replicates) == blocks
             assert part.replicates[4] == pytest.approx(value.value, rel=1e-6)
-    plain = multiclass.gap_measurements(counts_of(codes, labels, decisions))
+    plain = one_vs_rest.gap_measurements(counts_of(codes, labels, decisions))
     assert {measurement.replicates for measurement in plain} == {()}

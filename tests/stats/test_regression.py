@@ -13,10 +13,10 @@ from auditkit.errors import InputError
 from auditkit.evidence.measurement import Measurement
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.intervals import skewed_mean_interval
-from auditkit.tasks.regression import (
+from auditkit.stats.regression import (
     GAPS,
     METHOD,
-    NUMBERS,
+    REGRESSION_METRICS,
     mean_estimate,
     regression_gap,
     regression_measurement,
@@ -70,7 +70,7 @@ def table(seed: int = 0, rows: int = 300) -> tuple[np.ndarray, np.ndarray, Break
 
 def test_a_hand_computed_example() -> None:
     labels, predictions = np.array([1.0, 2.0, 3.0, 6.0]), np.array([2.0, 2.0, 1.0, 7.0])
-    values = {name: regression_measurement(name, labels, predictions, ALL).value for name in NUMBERS}
+    values = {name: regression_measurement(name, labels, predictions, ALL).value for name in REGRESSION_METRICS}
     # Errors 1, 0, -2, 1; labels differ from their mean, 3, by -2, -1, 0, 3.
     assert values == {
         "mean_error": 0.0,
@@ -82,7 +82,7 @@ def test_a_hand_computed_example() -> None:
     }
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", REGRESSION_METRICS)
 def test_scikit_learn_and_fairlearn_agree(name: str) -> None:
     labels, predictions, breakdown = table()
     whole = regression_measurement(name, labels, predictions, ALL)
@@ -94,7 +94,7 @@ def test_scikit_learn_and_fairlearn_agree(name: str) -> None:
     assert [part.value for part in found.slices] == pytest.approx(frame.by_group.tolist(), rel=1e-12)
     for part in found.slices:
         if part.interval is None:
-            assert part.count < NUMBERS[name].fewest_rows
+            assert part.count < REGRESSION_METRICS[name].fewest_rows
             continue
         assert part.simultaneous_interval is not None
         assert part.simultaneous_interval.low < part.interval.low < part.value < part.interval.high
@@ -117,7 +117,7 @@ def test_order_names_and_units_do_not_matter(seed: int, rows: int, shift: float,
     def values(found: Measurement) -> list[float | None]:
         return sorted(part.value for part in found.slices if part.value is not None)
 
-    for name in NUMBERS:
+    for name in REGRESSION_METRICS:
         found = regression_measurement(name, labels, predictions, breakdown)
         again = regression_measurement(name, labels[order], predictions[order], renamed)
         assert values(again) == pytest.approx(values(found), rel=1e-9, abs=1e-9)
@@ -164,17 +164,17 @@ def covered(name: str, kind: str, rows: int, repetitions: int) -> float:
         labels = predictions - errors
         if name in ("mean_prediction", "mean_label"):
             labels, predictions = predictions, errors
-        bounds = NUMBERS[name].statistic(labels, predictions, (0.95,)).bounds[0]
+        bounds = REGRESSION_METRICS[name].statistic(labels, predictions, (0.95,)).bounds[0]
         assert bounds is not None
         hits += bounds[0] <= truth[name] <= bounds[1]
     return hits / repetitions
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", REGRESSION_METRICS)
 @pytest.mark.parametrize("kind", ["normal", "exponential"])
 def test_intervals_cover_as_often_as_they_say(name: str, kind: str) -> None:
     # A quarter of a percent below 93 %: three standard errors of so many repetitions.
-    assert covered(name, kind, NUMBERS[name].fewest_rows, 1000) >= 0.93 - 0.024
+    assert covered(name, kind, REGRESSION_METRICS[name].fewest_rows, 1000) >= 0.93 - 0.024
 
 
 @pytest.mark.parametrize(("name", "kind"), HEAVY_CASES)
@@ -190,10 +190,13 @@ def test_intervals_cover_heavy_tails_in_more_rows(name: str, kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("name", REGRESSION_METRICS)
 @pytest.mark.parametrize("kind", ERRORS)
 def test_intervals_cover_at_every_size(name: str, kind: str) -> None:
-    found = [covered(name, kind, max(rows, NUMBERS[name].fewest_rows), 6000) for rows in (20, 30, 50, 100, 200, 1000)]
+    found = [
+        covered(name, kind, max(rows, REGRESSION_METRICS[name].fewest_rows), 6000)
+        for rows in (20, 30, 50, 100, 200, 1000)
+    ]
     assert min(found) >= 0.93 - 0.006, found
     assert np.mean(found) <= 0.985, found
 

@@ -8,10 +8,10 @@ import pytest
 from fairlearn.metrics import MetricFrame
 from sklearn import metrics as sklearn_metrics
 
+from auditkit.stats import one_vs_rest
 from auditkit.stats.counts import tally
 from auditkit.stats.estimates import Breakdown
-from auditkit.tasks import multiclass
-from auditkit.tasks.multilabel import label_measurement, mean_measurement, row_measurements
+from auditkit.stats.multilabel import WHOLE_ROWS, label_measurement, mean_measurement, row_measurement
 
 NAMES = ("rain", "snow", "wind")
 GROUPS = (("a",), ("b",))
@@ -27,6 +27,10 @@ def sample(seed=0, rows=500):
     labels = (draws.random((rows, 3)) < [0.5, 0.3, 0.2]).astype(np.int64)
     probabilities = np.clip(0.3 * labels + 0.7 * draws.random((rows, 3)), 0, 1)
     return labels, (probabilities >= 0.6).astype(np.int64), probabilities, draws.integers(0, 2, rows)
+
+
+def whole_rows(labels, decisions, breakdown, names):
+    return [row_measurement(name, labels, decisions, breakdown, names) for name in WHOLE_ROWS]
 
 
 def by_groups(codes):
@@ -58,7 +62,7 @@ def test_the_mean_is_scikit_learns_macro_and_each_label_its_own(name):
 
 def test_whole_rows_are_scikit_learns_accuracy_and_hamming_loss():
     labels, decisions, _, codes = sample(1)
-    exact, wrong = row_measurements(labels, decisions, Breakdown(), NAMES)
+    exact, wrong = whole_rows(labels, decisions, Breakdown(), NAMES)
     assert exact.value == sklearn_metrics.accuracy_score(labels, decisions)
     assert wrong.value == pytest.approx(sklearn_metrics.hamming_loss(labels, decisions), abs=1e-15)
     assert (exact.id, wrong.id) == ("performance.exact_match_rate", "performance.hamming_loss")
@@ -66,7 +70,7 @@ def test_whole_rows_are_scikit_learns_accuracy_and_hamming_loss():
     assert 0 <= wrong.interval.low < wrong.value < wrong.interval.high
     assert wrong.replicates
     assert np.mean(wrong.replicates) == pytest.approx(wrong.value, abs=1e-9)
-    exact, wrong = row_measurements(labels, decisions, by_groups(codes), NAMES)
+    exact, wrong = whole_rows(labels, decisions, by_groups(codes), NAMES)
     for code in range(2):
         mine = labels[codes == code], decisions[codes == code]
         assert exact.slices[code].value == sklearn_metrics.accuracy_score(*mine)
@@ -78,7 +82,7 @@ def test_whole_rows_are_scikit_learns_accuracy_and_hamming_loss():
 def test_a_case_counted_by_hand():
     labels = np.array([[1, 0, 1], [0, 0, 1], [1, 1, 0], [0, 1, 0]])
     decisions = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 1], [1, 0, 0]])
-    exact, wrong = row_measurements(labels, decisions, Breakdown(), NAMES)
+    exact, wrong = whole_rows(labels, decisions, Breakdown(), NAMES)
     assert exact.value == 1 / 4
     assert wrong.value == pytest.approx(4 / 12)
     each = label_measurement("accuracy", labels, decisions, Breakdown(), NAMES)
@@ -106,7 +110,7 @@ def test_the_order_of_rows_changes_nothing():
         made = [
             label_measurement("roc_auc", labels[rows], probabilities[rows], breakdown, NAMES),
             mean_measurement("f1_score", labels[rows], decisions[rows], breakdown, NAMES),
-            *row_measurements(labels[rows], decisions[rows], breakdown, NAMES),
+            *whole_rows(labels[rows], decisions[rows], breakdown, NAMES),
         ]
         return [(part.group.text, part.value, part.interval.low) for one in made for part in one.slices]
 
@@ -120,7 +124,7 @@ def test_rates_and_gaps_of_each_label_are_fairlearns():
         tally(("g",), GROUPS, codes, labels[:, place], decisions[:, place], ("not this label", name))
         for place, name in enumerate(NAMES)
     ]
-    gaps = {(m.id.partition(".")[2], m.by): m for m in multiclass.gap_measurements(counts)}
+    gaps = {(m.id.partition(".")[2], m.by): m for m in one_vs_rest.gap_measurements(counts)}
     for name in ("demographic_parity_difference", "equalized_odds_difference", "equal_opportunity_ratio"):
         oracle = getattr(fairlearn.metrics, name)
         values = [oracle(labels[:, place], decisions[:, place], sensitive_features=codes) for place in range(3)]
@@ -138,7 +142,7 @@ def test_rates_and_gaps_of_each_label_are_fairlearns():
     ]
     accuracy = gaps["accuracy_difference", ("g", "label")]
     assert [part.value for part in accuracy.slices] == [frame.difference() for frame in frames]
-    rates = {m.id.partition(".")[2]: m for m in multiclass.rate_measurements(counts)}
+    rates = {m.id.partition(".")[2]: m for m in one_vs_rest.rate_measurements(counts)}
     found = {part.group.text: part.value for part in rates["accuracy"].slices}
     assert found == {
         f"{'ab'[code]} & {NAMES[place]}": frames[place].by_group[code] for code in (0, 1) for place in range(3)

@@ -1,0 +1,61 @@
+"""Fairness of predicted numbers: how predictions and errors differ between groups."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from auditkit.engine.breakdowns import breakdowns_of
+from auditkit.engine.subject import Subject
+from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable, shown
+from auditkit.evidence.messages import Message
+from auditkit.stats import distances
+from auditkit.stats.estimates import Breakdown
+from auditkit.stats.regression import GAPS, regression_gap, regression_measurement
+
+
+def fairness_of_numbers(subject: Subject, intersections: int) -> Evidence:
+    """Measure how predictions and errors differ between the groups of the sensitive columns and their intersections."""
+    labels, predictions, level = subject.labels, subject.predictions.labels, subject.conf_level
+    notes = [
+        Message(
+            "A regression selects nobody: predictions and errors are compared between groups, in the "
+            "unit of {target}. A group's mean prediction may differ because its labels do; its mean "
+            "error may not.",
+            target=subject.schema.target,
+        ),
+        *subject.scored_note,
+    ]
+    measurements: list[Measurement] = []
+    exhibits: list[Exhibit] = []
+    for breakdown, by in breakdowns_of(subject, intersections, notes):
+        for name in GAPS:
+            measurements.append(
+                regression_measurement(name, labels, predictions, breakdown, level=level, prefix="fairness")
+            )
+            measurements.append(regression_gap(name, labels, predictions, breakdown, level=level))
+        rows = subject.scored_rows
+        sampled = Breakdown(breakdown.columns, breakdown.names, _at(breakdown, rows), breakdown.min_group)
+        measurements += distances.distance_measurements(
+            np.asarray(predictions[rows]), sampled, level=level, seed=subject.seed
+        )
+        if len(breakdown.columns) == 1:
+            exhibits.append(_chart(Message("Mean prediction"), "fairness.mean_prediction", breakdown))
+            exhibits.append(_chart(Message("Mean error"), "fairness.mean_error", breakdown))
+        exhibits.append(
+            SliceTable(
+                title=Message("Predictions and errors by {by}", by=by),
+                measurements=tuple(f"fairness.{name}" for name in GAPS),
+                by=breakdown.columns,
+            )
+        )
+    exhibits.sort(key=lambda exhibit: exhibit.kind == "slice_table")
+    return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+
+
+def _at(breakdown: Breakdown, rows: np.ndarray | slice) -> np.ndarray | None:
+    return None if breakdown.codes is None else breakdown.codes[rows]
+
+
+def _chart(what: str, measurement: str, breakdown: Breakdown) -> SliceChart:
+    by = breakdown.columns
+    return SliceChart(title=Message("{what} by {by}", what=what, by=shown(by)), measurement=measurement, by=by)

@@ -1,0 +1,228 @@
+"""What every task offers: how labels and outputs are read, and what is measured, explained and attacked of them.
+
+Auditors ask the task and never which task it is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit import plugins
+from auditkit.errors import NotRun
+from auditkit.evidence.messages import Message
+from auditkit.stats.quality import MetricSpec
+from auditkit.stats.ranking import average_ranks
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from auditkit.evidence.measurement import Exhibit, Measurement
+    from auditkit.schema.schema import Schema
+    from auditkit.stats.estimates import Breakdown
+
+Labels = NDArray[Any]
+"""Class codes, (rows,), -1 where there is no label; numbers of a regression (float64), NaN where there is none.
+
+In a multi-label task 0 or 1, (rows, labels), -1 where a label is missing.
+"""
+
+Floats = NDArray[np.float64]
+
+LARGE_ROW_COUNT = 2**20
+"""From this many rows on, codes are held as int32 and probabilities as float32, and rows are encoded in parts."""
+
+
+def code_type(row_count: int) -> type[np.int64]:
+    """Return the integer type of codes of so many rows: int64, or int32, which takes half of the memory."""
+    return np.int32 if row_count > LARGE_ROW_COUNT else np.int64  # type: ignore[return-value]  # int32 behaves alike
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model, or a record of decisions, says about each row.
+
+    `labels` is integer, (rows,): the predicted class; of a model the most probable one, in a binary task the positive
+    one from the schema's threshold (0.5) on. In a multi-label task it is 0 or 1, (rows, labels), by the same threshold.
+    In a regression it is floating: the predicted number, in the target's own unit. `class_probabilities` is floating,
+    (rows, classes), of several labels (rows, labels), each by itself, or None where only decisions are known;
+    `ranking`, (rows,), are scores that order the rows without being probabilities. `notes` says what happened on the
+    way (a smaller batch, a threshold).
+    """
+
+    labels: Labels
+    class_probabilities: Floats | None
+    ranking: Floats | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def probabilities(self) -> Floats:
+        """The probability of every class: (rows, classes).
+
+        Raises:
+            NotRun: the data hold decisions, or scores on another scale, or a regression predicts numbers.
+        """
+        if np.issubdtype(self.labels.dtype, np.floating):
+            raise NotRun(Message("a regression predicts numbers, and no probabilities of classes"))
+        if self.class_probabilities is None:
+            scores, decisions = Message("scores that are no probabilities"), Message("decisions and no scores")
+            what = scores if self.ranking is not None else decisions
+            raise NotRun(f"the data hold {what}", remedy="--score COLUMN with values from 0 to 1")
+        return self.class_probabilities
+
+    @property
+    def scores(self) -> Floats:
+        """What orders the rows: the probability of the positive, that is the last, class, or the ranking: (rows,).
+
+        Raises:
+            NotRun: the data hold decisions only.
+        """
+        scores: Floats = self.probabilities[:, -1] if self.ranking is None else self.ranking
+        return scores
+
+    def take(self, rows: NDArray[np.int64] | slice) -> Predictions:
+        """Return the predictions for some of the rows."""
+        return replace(
+            self,
+            labels=self.labels[rows],
+            class_probabilities=None if self.class_probabilities is None else self.class_probabilities[rows],
+            ranking=None if self.ranking is None else self.ranking[rows],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows as a task judges them: what is true of them (`labels`), and what was predicted."""
+
+    labels: Labels
+    predictions: Predictions
+
+    def take(self, rows: NDArray[np.int64] | slice) -> Rows:
+        """Return some of the rows."""
+        return Rows(self.labels[rows], self.predictions.take(rows))
+
+    @functools.cached_property
+    def order(self) -> Floats:
+        """What orders the rows, as probabilities of two classes, (rows, 2): of a ranking the ranks, from 0 to 1."""
+        if self.predictions.ranking is None:
+            return self.predictions.probabilities
+        ranks = average_ranks(self.predictions.ranking) / len(self.labels)
+        return np.column_stack([1 - ranks, ranks])
+
+
+@dataclass(frozen=True, eq=False)
+class BinaryView:
+    """A task of two classes that a task can be seen as: the task itself (`name` is empty), a class, or a label.
+
+    `labels` and `decisions` are 0 or 1, (rows,); `scores`, (rows,), order the rows, None where only decisions are
+    known.
+    """
+
+    name: str
+    labels: Labels
+    decisions: Labels
+    scores: Floats | None
+
+
+class Task(Protocol):
+    """What the outputs of a model mean. Tasks are frozen dataclasses with one field, the schema of the model.
+
+    `metrics` are those that performance measures, by name, in the order of a report; `headline` is the name of the one
+    that is drawn for each group. `axis` is what a task is measured by part by part: `("label",)`, else `()`.
+    """
+
+    metrics: ClassVar[Mapping[str, MetricSpec]]
+    headline: ClassVar[str]
+    axis: ClassVar[tuple[str, ...]]
+
+    @property
+    def schema(self) -> Schema:
+        """The schema that names the target and its classes, and says what the network returns."""
+        ...
+
+    def encode_labels(self, frame: pd.DataFrame) -> Labels:
+        """Return the labels of the rows of a frame, with their mark where one is missing."""
+        ...
+
+    def learnt(self, labels: Labels) -> Labels:
+        """Return labels as a network learns them."""
+        ...
+
+    def transform(self, outputs: Floats) -> Floats:
+        """Return finite raw outputs, (rows, outputs), as what predictions are made of, (rows, `width`)."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """The number of columns of what `transform` returns."""
+        ...
+
+    def is_possible(self, transformed: Floats) -> bool:
+        """Return whether numbers that were kept, (rows, `width`), can be what `transform` returned."""
+        ...
+
+    def predictions(self, transformed: Floats, notes: Sequence[str] = ()) -> Predictions:
+        """Return the predictions that follow from transformed outputs, (rows, `width`)."""
+        ...
+
+    def binary_views(self, rows: Rows) -> tuple[BinaryView, ...]:
+        """Return the tasks of two classes that this one can be seen as: itself; one-vs-rest; one per label; none."""
+        ...
+
+    def errors(self, rows: Rows) -> NDArray[Any]:
+        """Return what each prediction costs, (rows,): whether it is wrong, bool, or how far off it is, float64."""
+        ...
+
+    def explained(self, predictions: Predictions) -> NDArray[np.int64]:
+        """Return which output of each row is explained, (rows,)."""
+        ...
+
+    def target(self, outputs: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
+        """Return the number that is explained of each row, (rows,), from outputs (rows, outputs)."""
+        ...
+
+    def margin(self, outputs: torch.Tensor, decisions: torch.Tensor) -> torch.Tensor:
+        """Return how far outputs, (rows, outputs), are from another decision, (rows,): below 0 beyond it.
+
+        Raises:
+            NotRun: the task makes no decision.
+        """
+        ...
+
+    def measurable(self, predictions: Predictions) -> tuple[list[str], list[str]]:
+        """Return the names of the metrics that these predictions allow, and notes on what is measured and what not."""
+        ...
+
+    def measure(self, metric: str, rows: Rows, breakdown: Breakdown, *, level: float) -> list[Measurement]:
+        """Return the measurements of a metric, over all rows or by group."""
+        ...
+
+    def overview(self, rows: Rows, *, level: float, min_group: int) -> list[Exhibit]:
+        """Return pictures of predictions beside labels, over all rows."""
+        ...
+
+
+def task_for(schema: Schema) -> Task:
+    """Return the task that a schema names, by its entry point in the group `auditkit.tasks`.
+
+    Raises:
+        InputError: no such task is installed.
+    """
+    task: Task = _task_class(schema.task)(schema)
+    return task
+
+
+def every_metric() -> tuple[str, ...]:
+    """Return the names of the metrics of every installed task, each once."""
+    return tuple(dict.fromkeys(name for task in plugins.installed("tasks") for name in _task_class(task).metrics))
+
+
+@functools.cache
+def _task_class(name: str) -> Any:
+    return plugins.load("tasks", name)
