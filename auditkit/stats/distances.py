@@ -202,27 +202,30 @@ def mean_gap_measurement(
 ) -> Measurement:
     """Return the highest minus the lowest value of a statistic over the groups, as `prefix.NAME`: 0 is ideal.
 
-    Groups where it is undefined are left out. The interval bounds all pairs at once (`limits_gap_interval`).
+    Groups where it is undefined are left out. The lower end bounds all pairs at once (`limits_gap_interval`).
     """
     groups = shown_rows(breakdown, len(labels))
     reason = too_small(breakdown.min_group) if len(groups) < 2 else None
     found: list[Group] = []
     values: list[float] = []
     ends: list[tuple[float, float]] = []
+    wide_ends: list[tuple[float, float]] = []
     each = studentized_range_level(level, max(len(groups), 2))
     for key, rows in groups.items():
-        part = statistic(labels[rows], predictions[rows], (each,))
-        if part.value is not None and part.bounds and part.bounds[0] is not None:
+        part = statistic(labels[rows], predictions[rows], (level, each))
+        own, wide = part.bounds or (None, None)
+        if part.value is not None and own is not None and wide is not None:
             found.append(Group(by=breakdown.columns, key=key))
             values.append(part.value)
-            ends.append(part.bounds[0][:2])
+            ends.append(own[:2])
+            wide_ends.append(wide[:2])
     if reason is None and len(values) < 2:
         reason = Message("it is defined in fewer than two groups")
     interval = compared = None
     if reason is None:
-        low, high = limits_gap_interval(np.array(values), _columns(ends))
+        low, high = limits_gap_interval(np.array(values), _columns(ends), _columns(wide_ends))
         family = (
-            Message(", studentised range over {values_count} groups", values_count=len(values))
+            Message(", lower end for all pairs of {values_count} groups at once", values_count=len(values))
             if len(values) > 2
             else ""
         )

@@ -127,7 +127,9 @@ def _difference(id: str, counts: Counts, spreads: list[_Spread], level: float, m
         return _measurement(id, counts, spreads, "rate_difference", "lower", reason=undefined)
     worst = max(spreads, key=lambda spread: spread.difference)
     each = simultaneous_level(level, len(spreads))
-    bounds = [difference_gap_interval(spread.successes, spread.trials, each) for spread in spreads]
+    apart, alone = (
+        [difference_gap_interval(spread.successes, spread.trials, at) for spread in spreads] for at in (each, level)
+    )
     return _measurement(
         id,
         counts,
@@ -136,8 +138,9 @@ def _difference(id: str, counts: Counts, spreads: list[_Spread], level: float, m
         "lower",
         value=worst.difference,
         worst=worst,
-        # The larger of several gaps is at least each one's lower bound, and at most the largest upper bound.
-        interval=_interval(max(low for low, _ in bounds), max(high for _, high in bounds), level, "Newcombe", spreads),
+        # The larger of several gaps is at least each one's lower bound. It is one of them, whose upper bound needs no
+        # correction for the others.
+        interval=_interval(max(low for low, _ in apart), max(high for _, high in alone), level, "Newcombe", spreads),
     )
 
 
@@ -150,7 +153,9 @@ def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_gr
         return _measurement(id, counts, spreads, "ratio", "higher", reason=undefined)
     worst = min(spreads, key=lambda spread: spread.ratio)
     each = simultaneous_level(level, len(spreads))
-    bounds = [ratio_gap_interval(spread.successes, spread.trials, each) for spread in spreads]
+    apart, alone = (
+        [ratio_gap_interval(spread.successes, spread.trials, at) for spread in spreads] for at in (each, level)
+    )
     return _measurement(
         id,
         counts,
@@ -160,7 +165,7 @@ def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_gr
         value=worst.ratio,
         worst=worst,
         interval=_interval(
-            min(low for low, _ in bounds), min(high for _, high in bounds), level, Message("Donner-Zou"), spreads
+            min(low for low, _ in alone), min(high for _, high in apart), level, Message("Donner-Zou"), spreads
         ),
     )
 
@@ -184,7 +189,12 @@ def _too_few(counts: Counts, spreads: list[_Spread], min_group: int) -> str | No
 def _interval(low: float, high: float, level: float, pairs: str, spreads: list[_Spread]) -> Interval:
     sizes = sorted({len(spread.groups) for spread in spreads})
     over = sizes[0] if len(sizes) == 1 else Message("{one} and {other}", one=sizes[0], other=sizes[-1])
-    family = Message(", studentised range over {sizes} groups", sizes=over) if sizes != [2] else ""
+    end = "lower" if pairs == "Newcombe" else "upper"
+    shared = {
+        "lower": Message(", lower end for all pairs of {sizes} groups at once", sizes=over),
+        "upper": Message(", upper end for all pairs of {sizes} groups at once", sizes=over),
+    }
+    family = shared[end] if sizes != [2] else ""
     both = Message(", Sidak over both rates") if len(spreads) > 1 else ""
     method = Message("{pairs} with mid-P limits of weight 0.6", pairs=pairs)
     return Interval(low=low, high=high, level=level, method=method + family + both)

@@ -18,6 +18,12 @@ from auditkit.errors import InputError
 Array = NDArray[np.float64]
 Bounds = tuple[Array, Array]
 
+Combine = Callable[[Array, Bounds, Array, Bounds], Bounds]
+"""Takes a value and its limits, and another's; returns the bounds of what the two are compared by."""
+
+WEIGHTED_GROUPS = 24
+"""With more groups than this one more changes little, and limits of each pair by itself cost more than they bring."""
+
 PAIRS_AT_ONCE = 2**20
 """How many pairs of groups are held in memory at a time."""
 
@@ -98,16 +104,17 @@ def proportion_interval(successes: ArrayLike, trials: ArrayLike, level: float) -
     return low, high
 
 
-def mid_p(successes: ArrayLike, trials: ArrayLike, level: float, *, weight: float = MID_P_WEIGHT) -> Bounds:
+def mid_p(successes: ArrayLike, trials: ArrayLike, level: ArrayLike, *, weight: float = MID_P_WEIGHT) -> Bounds:
     """Return the mid-P interval of a rate: Clopper-Pearson's with a part of the probability of what was seen.
 
     Too short for one rare rate by itself; the right limits to combine into an interval for two.
     """
     x, n = _rates(successes, trials)
-    return _mid_p_low(x, n, level, weight), 1 - _mid_p_low(n - x, n, level, weight)
+    x, n, levels = np.broadcast_arrays(x, n, np.asarray(level, dtype=np.float64))
+    return _mid_p_low(x, n, levels, weight), 1 - _mid_p_low(n - x, n, levels, weight)
 
 
-def _mid_p_low(x: Array, n: Array, level: float, weight: float) -> Array:
+def _mid_p_low(x: Array, n: Array, level: Array, weight: float) -> Array:
     low, high = np.zeros(x.shape), np.ones(x.shape)
     tail = (1 - level) / 2
     for _ in range(54):  # bisection, to the last bit of a float64
@@ -202,66 +209,108 @@ def studentized_range_level(level: float, group_count: int) -> float:
     return float(1 - 2 * special.ndtr(-(low + high) / 2))
 
 
+def pair_levels(trials: ArrayLike, level: float) -> Array:
+    """Return the level of each pair of groups, (groups, groups), with all pairs holding with `level` at once.
+
+    The chance of an error is shared out in proportion to what a pair can tell, `n m / (n + m)` (weighted Bonferroni),
+    so that a small group takes next to nothing from the others; where that gives no pair more than Tukey's studentised
+    range does, as for groups of equal size, every pair has the level of that. The choice rests on the numbers of trials
+    alone, not on the rates.
+
+    >>> pair_levels([1000, 1000, 10], 0.95).round(4)[0].tolist()
+    [0.951, 0.951, 0.999]
+    """
+    n = np.asarray(trials, dtype=np.float64)
+    worth = n[:, None] * n / (n[:, None] + n)
+    np.fill_diagonal(worth, 0.0)
+    shares = 2 * worth / np.sort(worth, axis=None).sum()  # sorted: the order of groups must not change a bit of it
+    np.fill_diagonal(shares, shares[0, 1])
+    equal = studentized_range_level(level, len(n))
+    return np.full(shares.shape, equal) if (1 - level) * shares.max() <= 1 - equal else 1 - (1 - level) * shares
+
+
 def difference_gap_interval(successes: ArrayLike, trials: ArrayLike, level: float) -> tuple[float, float]:
     """Return the interval of the largest minus the smallest of k independent rates, k at least 2.
 
-    All pairs are bounded at once (`newcombe` at the `studentized_range_level`); the gap then lies between the
-    largest lower and the largest upper bound of a pair. Where all rates are equal it excludes 0 in 1 - `level`
-    of samples, whatever k. (A percentile bootstrap of the gap excludes 0 in most of them: it is not a test.)
+    The lower end is the largest lower bound of a pair (`newcombe`), all of them bounded at once (`pair_levels`): where
+    all rates are equal it excludes 0 in 1 - `level` of samples, whatever k. (A percentile bootstrap of the gap
+    excludes 0 in most of them: it is not a test.) The upper end is the largest upper bound of a pair at `level`
+    itself: the gap is the difference of one pair, and that pair's upper bound errs in (1 - `level`) / 2 of samples,
+    whatever the others do (Berger 1982).
     """
-    return limits_gap_interval(*_simultaneous_limits(successes, trials, level))
+    x, n = _of_groups(successes, trials)
+    low = max(0.0, *(float(bounds[0].max()) for bounds in _simultaneous_pairs(_difference, x, n, level)))
+    return low, max(float(bounds[1].max()) for bounds in _pairs(_difference, x / n, mid_p(x, n, level)))
 
 
-def limits_gap_interval(values: Array, limits: Bounds) -> tuple[float, float]:
+def limits_gap_interval(values: Array, limits: Bounds, simultaneous_limits: Bounds) -> tuple[float, float]:
     """Return the interval of the largest minus the smallest of k independent values, k at least 2, from their limits.
 
-    `limits` are those of each value at the `studentized_range_level`; all pairs are then bounded at once by the
-    squares of the distances to the limits (Zou & Donner 2008, MOVER).
+    `limits` are those of each value at the interval's level, `simultaneous_limits` those at the
+    `studentized_range_level`, from which all pairs are bounded at once. A pair is bounded by the squares of the
+    distances to the limits (Zou & Donner 2008, MOVER), the gap as in `difference_gap_interval`.
     """
-    low, high = 0.0, 0.0
-    for pair_low, pair_high in _pairs(_difference, values, limits):
-        low, high = max(low, float(pair_low.max())), max(high, float(pair_high.max()))
-    return low, high
+    low = max(0.0, *(float(bounds[0].max()) for bounds in _pairs(_difference, values, simultaneous_limits)))
+    return low, max(float(bounds[1].max()) for bounds in _pairs(_difference, values, limits))
 
 
 def ratio_gap_interval(successes: ArrayLike, trials: ArrayLike, level: float) -> tuple[float, float]:
     """Return the interval of the smallest over the largest of k independent rates, k at least 2.
 
-    As `difference_gap_interval`, by the ratios of all pairs (`donner_zou`); 1 stands where 0 stood there.
+    As `difference_gap_interval`, by the ratios of all pairs (`donner_zou`), with the ends changed over; 1 stands where
+    0 stood there.
     """
-    low, high = 1.0, 1.0
-    for pair_low, pair_high in _pairs(_ratio, *_simultaneous_limits(successes, trials, level)):
-        low, high = min(low, float(pair_low.min())), min(high, float(pair_high.min()))
-    return low, high
+    x, n = _of_groups(successes, trials)
+    high = min(1.0, *(float(bounds[1].min()) for bounds in _simultaneous_pairs(_ratio, x, n, level)))
+    return min(1.0, *(float(bounds[0].min()) for bounds in _pairs(_ratio, x / n, mid_p(x, n, level)))), high
 
 
 def ratio_to_highest_interval(successes: ArrayLike, trials: ArrayLike, level: float) -> Bounds:
     """Return the intervals of each of k independent rates over the highest of them, k at least 2: arrays (k,).
 
-    All hold at once with `level`: a rate over the highest is its smallest ratio to any other, or 1, and all ratios
-    are bounded together as in `ratio_gap_interval`. Where all rates are equal one of them excludes 1 in 1 - `level`
-    of samples at most.
+    All hold at once with `level`. A rate over the highest is its smallest ratio to any other, or 1: its upper end is
+    the smallest upper bound, of all ratios together as in `ratio_gap_interval`, and its lower end the smallest lower
+    bound of its ratios at a level that holds for the k - 1 groups below the highest. Where all rates are equal one of
+    them excludes 1 in 1 - `level` of samples at most.
     """
-    rates, limits = _simultaneous_limits(successes, trials, level)
-    low, high = np.ones(len(rates)), np.ones(len(rates))
-    for first in range(len(rates)):
-        own = limits[0][first : first + 1], limits[1][first : first + 1]
-        others = np.arange(len(rates)) != first
-        bounds = _ratio(rates[first : first + 1], own, rates[others], (limits[0][others], limits[1][others]))
-        low[first], high[first] = min(1.0, bounds[0].min()), min(1.0, bounds[1].min())
+    x, n = _of_groups(successes, trials)
+    rates, limits = x / n, mid_p(x, n, simultaneous_level(level, len(x) - 1))
+    wide = mid_p(x, n, studentized_range_level(level, len(x)))
+    levels = pair_levels(n, level) if len(x) <= WEIGHTED_GROUPS else None
+    low, high = np.ones(len(x)), np.ones(len(x))
+    for first in range(len(x)):
+        others = np.arange(len(x)) != first
+        own = limits[0][first], limits[1][first]
+        low[first] = min(1.0, _ratio(rates[first], own, rates[others], (limits[0][others], limits[1][others]))[0].min())
+        if levels is None:
+            own, theirs = (wide[0][first], wide[1][first]), (wide[0][others], wide[1][others])
+        else:
+            own = mid_p(x[first], n[first], levels[first][others])
+            theirs = mid_p(x[others], n[others], levels[first][others])
+        high[first] = min(1.0, _ratio(rates[first], own, rates[others], theirs)[1].min())
     return low, high
 
 
-def _simultaneous_limits(successes: ArrayLike, trials: ArrayLike, level: float) -> tuple[Array, Bounds]:
-    """Return k rates, and the limits of each from which all pairs are bounded at once."""
+def _of_groups(successes: ArrayLike, trials: ArrayLike) -> tuple[Array, Array]:
     x, n = _rates(np.atleast_1d(successes), np.atleast_1d(trials))
-    return x / n, mid_p(x, n, studentized_range_level(level, len(x)))
+    if len(x) < 2:
+        raise InputError(f"a gap needs at least 2 groups, got {len(x)}.")
+    return x, n
 
 
-def _pairs(
-    combine: Callable[[Array, Bounds, Array, Bounds], Bounds], values: Array, limits: Bounds
-) -> Iterator[Bounds]:
-    """Yield the simultaneous bounds of all ordered pairs, a block of first groups at a time to bound the memory."""
+def _simultaneous_pairs(combine: Combine, x: Array, n: Array, level: float) -> Iterator[Bounds]:
+    """Yield the bounds of all ordered pairs of rates, with all of them holding at once."""
+    if len(x) > WEIGHTED_GROUPS:
+        yield from _pairs(combine, x / n, mid_p(x, n, studentized_range_level(level, len(x))))
+        return
+    low, high = mid_p(x[:, None], n[:, None], pair_levels(n, level))
+    bounds = combine((x / n)[:, None], (low, high), x / n, (low.T, high.T))
+    others = ~np.eye(len(x), dtype=bool)
+    yield bounds[0][others], bounds[1][others]
+
+
+def _pairs(combine: Combine, values: Array, limits: Bounds) -> Iterator[Bounds]:
+    """Yield the bounds of all ordered pairs from the limits of each value, a block at a time to bound the memory."""
     if len(values) < 2:
         raise InputError(f"a gap needs at least 2 groups, got {len(values)}.")
     step = max(1, PAIRS_AT_ONCE // len(values))

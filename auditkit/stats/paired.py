@@ -45,9 +45,9 @@ def differences_from_mean(scores: Floats, level: float) -> tuple[Floats, Floats,
 def paired_gap(scores: Floats, level: float) -> PairedGap:
     """Return the highest mean of a group minus the lowest, over units that are scored once for each group.
 
-    Every pair of groups has Student's t interval of its mean difference at a level that holds for all pairs at once
-    (Bonferroni); the gap lies between the largest lower and the largest upper bound of a pair. Where the groups are
-    alike it excludes 0 in at most 1 - `level` of samples.
+    The lower end is the largest lower bound of a pair's mean difference (Student's t), at a level that holds for all
+    pairs at once (Bonferroni): where the groups are alike it excludes 0 in at most 1 - `level` of samples. The upper
+    end is the largest upper bound of a pair at `level` itself: the gap is the difference of one pair.
 
     Args:
         scores: (units, groups), at least two units and two groups.
@@ -59,7 +59,7 @@ def paired_gap(scores: Floats, level: float) -> PairedGap:
     low = high = 0.0
     for one, other in pairs:
         apart = scores[:, one] - scores[:, other]
-        bounds = mean_interval(apart.mean(), apart.var(ddof=1), len(apart), each)
-        low = max(low, float(bounds[0]), -float(bounds[1]))
-        high = max(high, float(bounds[1]), -float(bounds[0]))
+        wide, own = (mean_interval(apart.mean(), apart.var(ddof=1), len(apart), at) for at in (each, level))
+        low = max(low, float(wide[0]), -float(wide[1]))
+        high = max(high, float(own[1]), -float(own[0]))
     return PairedGap(float(np.ptp(means)), low, high, int(means.argmin()), int(means.argmax()))

@@ -181,15 +181,54 @@ class TestGaps:
 
     def test_naive_loop(self):
         successes, trials = np.array([3, 40, 90, 0, 7]), np.array([20, 100, 150, 15, 7])
-        level = intervals.studentized_range_level(0.95, 5)
         pairs = [(i, j) for i in range(5) for j in range(5) if i != j]
-        differences = [intervals.newcombe(successes[i], trials[i], successes[j], trials[j], level) for i, j in pairs]
-        ratios = [intervals.donner_zou(successes[i], trials[i], successes[j], trials[j], level) for i, j in pairs]
+        together = intervals.pair_levels(trials, 0.95)
+        ends = {"newcombe": [], "donner_zou": []}
+        for i, j in pairs:
+            counts = successes[i], trials[i], successes[j], trials[j]
+            for name, bounds in ends.items():
+                bounds.append(
+                    [*getattr(intervals, name)(*counts, together[i, j]), *getattr(intervals, name)(*counts, 0.95)]
+                )
+        low, _, _, high = np.array(ends["newcombe"]).T
         assert intervals.difference_gap_interval(successes, trials, 0.95) == pytest.approx(
-            (max(0, *(low for low, _ in differences)), min(1, max(high for _, high in differences)))
+            (max(0, low.max()), high.max())
         )
-        expected = min(1, *(float(low) for low, _ in ratios)), min(1, *(float(high) for _, high in ratios))
-        assert intervals.ratio_gap_interval(successes, trials, 0.95) == pytest.approx(expected)
+        _, high, low, _ = np.array(ends["donner_zou"]).T
+        assert intervals.ratio_gap_interval(successes, trials, 0.95) == pytest.approx(
+            (min(1, low.min()), min(1, high.min()))
+        )
+
+    @pytest.mark.parametrize("trials", [[500] * 4, [20, 1000, 1000], [5, 50, 500, 5000], [7, 9]])
+    def test_the_levels_of_pairs_hold_together(self, trials):
+        """Either all are Tukey's, or their errors add up to that of the whole."""
+        levels = intervals.pair_levels(trials, 0.95)
+        errors = (1 - levels)[np.triu_indices(len(trials), 1)]
+        tukey = 1 - intervals.studentized_range_level(0.95, len(trials))
+        assert np.allclose(errors, tukey) or errors.sum() == pytest.approx(0.05)
+        assert errors.max() >= tukey - 1e-12
+
+    def test_a_tiny_group_changes_next_to_nothing_for_the_others(self):
+        before, _ = intervals.difference_gap_interval([500, 560], [1000, 1000], 0.95)
+        after, _ = intervals.difference_gap_interval([500, 560, 6], [1000, 1000, 12], 0.95)
+        assert before > 0
+        assert before - 0.001 < after <= before
+
+    def test_the_upper_end_is_that_of_a_pair(self):
+        """4 and 12 equal groups of 500: over a fifth nearer to the value than an end that holds for all pairs."""
+        for groups, share in ((4, 0.8), (12, 0.65)):
+            counts = np.linspace(140, 160, groups).round()
+            value = (counts.max() - counts.min()) / 500
+            _, high = intervals.difference_gap_interval(counts, [500] * groups, 0.95)
+            level = intervals.studentized_range_level(0.95, groups)
+            _, wide = intervals.newcombe(counts.max(), 500, counts.min(), 500, level)
+            assert value < high < value + share * (wide - value)
+
+    def test_equal_groups_pass_a_limit_of_ten_points(self):
+        """4 groups of 500 at 30 %: 18 % of samples passed with an end for all pairs at once."""
+        samples = np.random.default_rng(5).binomial(500, 0.3, size=(300, 4))
+        found = [intervals.difference_gap_interval(sample, [500] * 4, 0.95)[1] <= 0.1 for sample in samples]
+        assert np.mean(found) > 0.4
 
     def test_blocks_of_pairs_make_no_difference(self, monkeypatch):
         successes, trials = np.arange(10, 40), np.full(30, 100)
@@ -216,6 +255,25 @@ class TestGaps:
             samples = draws.binomial(sizes, rate, size=(500, len(sizes)))
             found = [intervals.difference_gap_interval(row, sizes, 0.95)[0] > 0 for row in samples]
             assert np.mean(found) <= 0.06 + 0.032, rate
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("groups", [2, 4, 12])
+    @pytest.mark.parametrize("size", [40, 500])
+    def test_coverage_of_gaps_everywhere(self, groups, size):
+        """Groups with one apart, evenly spread, or all but two in the middle; at least 94 % but for simulation."""
+        draws, samples = np.random.default_rng(13), 1500
+        for base in (0.05, 0.3):
+            for gap in (0.0, 0.03, 0.1, 0.2):
+                middle = np.full(groups, base + gap / 2)
+                middle[[0, -1]] = base, base + gap
+                apart = np.full(groups, base)
+                apart[0] = base + gap
+                for rates in (apart, np.linspace(base, base + gap, groups), middle):
+                    counts = draws.binomial(size, rates, size=(samples, groups))
+                    found = np.array([intervals.difference_gap_interval(row, [size] * groups, 0.95) for row in counts])
+                    covered = ((found[:, 0] <= gap + 1e-12) & (gap - 1e-12 <= found[:, 1])).mean()
+                    assert covered >= 0.94 - 3 * (0.06 * 0.94 / samples) ** 0.5, (base, gap, rates)
+                    assert (found[:, 1] < gap - 1e-12).mean() <= 0.025 + 3 * (0.025 * 0.975 / samples) ** 0.5 + 0.01
 
     @pytest.mark.parametrize("rates", [(0.1, 0.2), (0.1, 0.15, 0.2, 0.25, 0.5), (0.02, 0.02, 0.02, 0.1)])
     def test_coverage_of_a_real_gap(self, rates):

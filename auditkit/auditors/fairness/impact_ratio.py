@@ -51,7 +51,7 @@ def impact_ratio_measurement(
     else:
         rates = [point(counts.table[group], "selection_rate") for group in known]
         low, high = ratio_to_highest_interval(successes, trials, level)
-        family = f", studentised range over {len(known)} groups" if len(known) > 2 else ""
+        family = f", upper end for all pairs of {len(known)} groups at once" if len(known) > 2 else ""
         for position, group in enumerate(known):
             value = rates[position] / max(rates)
             interval = Interval(

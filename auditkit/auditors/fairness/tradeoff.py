@@ -201,7 +201,7 @@ def _judge(rows: _Rows, decisions: Labels, constraint: Constraint, level: float)
     right = int((decisions == rows.labels).sum())
     successes, trials = rows.gap_counts(decisions, constraint)
     low, high = difference_gap_interval(successes, trials, level)
-    family = f", studentised range over {len(trials)} groups" if len(trials) > 2 else ""
+    family = f", lower end for all pairs of {len(trials)} groups at once" if len(trials) > 2 else ""
     return _Point(
         accuracy=right / len(rows.labels),
         accuracy_interval=rate_intervals(np.array([right]), np.array([len(rows.labels)]), level)[0],
