@@ -92,6 +92,24 @@ class ModelConfig(Section):
     architecture_args: Annotated[
         Table | None, Option(help="Its arguments, such as '{\"hidden\": 64}'.", metavar="JSON")
     ] = None
+    preprocess: Annotated[
+        str | None,
+        Option(help="Your own code that makes the model's input of a data frame.", metavar="MODULE:FUNCTION"),
+    ] = None
+    predictor: Annotated[
+        str | None,
+        Option(
+            help="Your own code in the place of MODEL: a function of a data frame, or an estimator.",
+            metavar="MODULE:OBJECT",
+        ),
+    ] = None
+    expect: Annotated[
+        str | None,
+        Option(
+            help="The column of the scores that the model is known to give: refuse one that gives others.",
+            metavar="COLUMN",
+        ),
+    ] = None
     trust_model: Annotated[
         str | None,
         Option(

@@ -99,6 +99,7 @@ def retrain(
     from auditkit.data.dataset import read_data
     from auditkit.models.factory import read_arguments
     from auditkit.models.formats.opening import open_model
+    from auditkit.models.from_columns import Columns
     from auditkit.models.open import model_for
     from auditkit.schema.schema import read_schema
     from auditkit.training.dp.retrain import retrain as retrain_model
@@ -106,9 +107,7 @@ def retrain(
     data = read_data(train_dataset, encoding=encoding)
     opened = model_for(
         model,
-        lambda: data,
-        target=target,
-        sensitive=sensitive,
+        Columns(read_rows=lambda: data, read_training=lambda: None, target=target, sensitive=tuple(sensitive or ())),
         config=ModelConfig(
             architecture=architecture,
             architecture_args=None if architecture_args is None else read_arguments(architecture_args),

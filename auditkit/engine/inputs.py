@@ -16,9 +16,7 @@ from auditkit.evidence.policy import Policy, default_policy, read_policy
 from auditkit.schema.schema import Schema, read_schema
 
 if TYPE_CHECKING:
-    import torch
-
-    from auditkit.models.model import Model
+    pass
 
 IN_MEMORY = Path("in memory")
 """What the record states as the schema's file where the schema was an object of Python."""
@@ -28,10 +26,15 @@ Rows = pd.DataFrame | Path
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What is audited, and how: the options, and the objects that some of them were given as."""
+    """What is audited, and how: the options, and the objects that some of them were given as.
+
+    `model` is anything that predicts: see `auditkit.audit`. `preprocess` is a function, a fitted transformer, or what
+    names one.
+    """
 
     config: AuditConfig
-    model: torch.nn.Module | Model | Path | None
+    model: Any
+    preprocess: Any
     data: Rows
     training: Rows | None
     schema: Schema | None
@@ -51,11 +54,12 @@ def read_inputs(model: Any, data: Any, config: AuditConfig | None, options: Mapp
         "train_dataset": given.pop("training_data", given.pop("train_dataset", None)),
         "schema": given.pop("schema", None),
         "policy": given.pop("policy", None),
+        "preprocess": given.pop("preprocess", None),
     }
     settings = given.pop("settings", None)
     files = {name: value for name, value in objects.items() if isinstance(value, str | Path)}
     config = configured(config, given | files)
-    if isinstance(objects["schema"], Schema) or _is_module(model):
+    if isinstance(objects["schema"], Schema) or (model is not None and not _is_opened(model)):
         config = configured(config, {"schema": IN_MEMORY})
     if settings:
         config = with_settings(config, settings)
@@ -72,6 +76,7 @@ def read_inputs(model: Any, data: Any, config: AuditConfig | None, options: Mapp
     return Inputs(
         config=config,
         model=_object_or(model, config.model.model),
+        preprocess=_object_or(objects["preprocess"], config.model.preprocess),
         data=rows,
         training=_object_or(objects["train_dataset"], config.data.train_dataset),
         schema=schema,
@@ -79,12 +84,12 @@ def read_inputs(model: Any, data: Any, config: AuditConfig | None, options: Mapp
     )
 
 
-def _is_module(model: object) -> bool:
-    """Return whether this is a module of torch: where there is one, torch has been imported."""
-    loaded = sys.modules.get("torch")
-    return loaded is not None and isinstance(model, loaded.nn.Module)
+def _is_opened(model: object) -> bool:
+    """Return whether this is the path of a model, or a Model: where there is one, its module has been imported."""
+    loaded = sys.modules.get("auditkit.models.model")
+    return isinstance(model, str | Path) or (loaded is not None and isinstance(model, loaded.Model))
 
 
-def _object_or(given: Any, path: Path | None) -> Any:
+def _object_or(given: Any, path: Path | str | None) -> Any:
     """Return an object of Python as it is; a path, or nothing, as the request states it."""
     return path if given is None or isinstance(given, str | Path) else given

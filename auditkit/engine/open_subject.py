@@ -17,7 +17,6 @@ from auditkit.engine.load import load_subject
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.models.cache import Cache
-from auditkit.models.open import model_for
 from auditkit.models.recorded import Decisions, decision_schema
 from auditkit.progress import AuditProgress
 from auditkit.schema.schema import Schema, target_names
@@ -50,6 +49,7 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
     target, sensitive, where = config.data.target, config.groups.sensitive, config.data.where
     progress(0.0, "opening the model")
     read: list[Data] = []
+    trained: list[Data] = []
     named: list[str] = [*also]
 
     def rows() -> Data:
@@ -58,20 +58,38 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
             read.append(_read(inputs.data, config.data.encoding, named or None))
         return read[0]
 
+    def training_rows() -> Data | None:
+        if inputs.training is None:
+            return None
+        if not trained:
+            trained.append(_read(inputs.training, config.data.encoding, None))
+        return trained[0]
+
     opened: Model | None = None
     decisions: Decisions | None = None
-    if inputs.model is None:
+    if inputs.model is None and config.model.predictor is None:
         decisions, schema = _recorded(inputs, rows, named)
     else:
         _check_model_options(config.model)
+        from auditkit.models.from_columns import Columns
+        from auditkit.models.open import model_for
+
+        columns = Columns(
+            read_rows=rows,
+            read_training=training_rows,
+            target=target,
+            sensitive=tuple(sensitive or ()),
+            task=config.model.task,
+            classes=config.model.classes,
+        )
         opened = model_for(
-            inputs.model, rows, target=target, sensitive=sensitive, config=config.model, schema=inputs.schema
+            inputs.model, columns, config=config.model, schema=inputs.schema, preprocess=inputs.preprocess
         )
         schema = opened.schema
         named += [column for feature in schema.features for column in feature.reads]
         named += [*(schema.sensitive if sensitive is None else sensitive), *columns_named(where)]
         named += schema.targets
-    training = None if inputs.training is None else _read(inputs.training, config.data.encoding, None)
+    training = training_rows()
     progress(0.5, "checking the data")
     subject = load_subject(
         opened,

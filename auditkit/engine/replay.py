@@ -71,6 +71,9 @@ def replay(
             f"the record names the architecture {named[:80]!r}, which is code that is not auditkit's; only if that "
             "code is your own, name it yourself with --architecture."
         )
+    for option in ("preprocess", "predictor"):
+        if getattr(recorded.config.model, option) is not None:
+            raise InputError(f"the record names code as its {option}, and replay runs no code that a record names.")
     schema = Schema.model_validate(subject.schema_) if recorded.config.model.schema_file is not None else None
     again = audit(
         model,
@@ -99,7 +102,7 @@ def _repeated(recorded: Report, ran: Mapping[str, Outcome], device: str) -> Audi
     Auditors get the settings that they ran with, which a caller in Python may have given them outside the request.
     """
     document = recorded.config.model_dump(by_alias=True, exclude_unset=True)
-    for name in ("model", "schema", "trust_model", "trust_pickle"):
+    for name in ("model", "schema", "trust_model", "trust_pickle", "preprocess", "predictor"):
         document.get("model", {}).pop(name, None)
     for name in ("dataset", "train_dataset"):
         document.get("data", {}).pop(name, None)

@@ -175,6 +175,8 @@ def _check_number(number: Measurement | Slice, unit: Unit, where: str) -> None:
     if number.value is None:
         return
     low, high = RANGES.get(unit, (-float("inf"), float("inf")))
+    if "_excess" in where:  # a difference of two such numbers
+        low = -high
     if not low - TOLERANCE <= number.value <= high + TOLERANCE:
         raise ContradictionError(f"{where} is {number.value!r}, and a {unit} lies from {low:g} to {high:g}")
     _check_interval(number.value, number.interval, where)

@@ -20,6 +20,7 @@ from auditkit.models.formats.pickles import Refused
 from auditkit.schema.schema import Schema
 
 if TYPE_CHECKING:
+    from auditkit.models.from_columns import Columns
     from auditkit.models.model import Model
 
 HEAD_BYTES = 4096
@@ -58,15 +59,19 @@ class Trust:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class OpenOptions:
     """What the user says about a file that the file does not say: see `auditkit.audit`.
 
-    `schema` may be a function, which is called only where the file has no schema of its own.
+    `schema` may be a function, which is called only where the file has no schema of its own. `columns` makes a model of
+    what predicts from a data frame, None where no data are at hand. `own_inputs` says that the user's preprocessing
+    makes the network's inputs, so that the schema does not tell their width.
     """
 
     architecture: str | None = None
     arguments: Mapping[str, Any] | None = None
     schema: Schema | Callable[[], Schema] | None = None
+    columns: Columns | None = None
+    own_inputs: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ class ModelFormat(Protocol):
         """Return what the source is, by its bytes alone; None where it is not of this format."""
         ...
 
-    def open(self, source: Source, trust: Trust, config: ModelConfig) -> Model:
+    def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model; only called for a source that this format recognises.
 
         Raises:

@@ -30,6 +30,8 @@ def as_batch(value: Any, *, row_count: int, maker: str) -> Batch:
     """
     if isinstance(value, Mapping):
         return {str(name): _tensor(part, row_count, f"{maker} [{name!r}]") for name, part in value.items()}
+    if isinstance(value, list) and value and all(isinstance(part, int | float) for part in value):
+        value = np.array(value)
     if isinstance(value, tuple | list):
         return tuple(_tensor(part, row_count, f"{maker} [{place}]") for place, part in enumerate(value))
     return _tensor(value, row_count, maker)
@@ -44,7 +46,7 @@ def _tensor(value: Any, row_count: int, what: str) -> torch.Tensor:
         except (TypeError, ValueError) as error:
             raise InputError(f"{what}: must return numbers, got {str(error).splitlines()[0]}.") from error
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        value = torch.from_numpy(np.ascontiguousarray(value))
+        value = torch.from_numpy(np.array(value))  # a copy: pandas gives arrays that may not be written
     if not isinstance(value, torch.Tensor):
         raise InputError(
             f"{what}: must return a tensor, an array, or a tuple or dictionary of them, got {type(value).__name__}."

@@ -160,14 +160,16 @@ def _spelled(frame: pd.DataFrame, feature: Feature) -> Feature:
 class RawColumns(nn.Module):
     """A predictor of data frames as a module of encoded rows: decoded, then given to the predictor.
 
-    Where it raises on rows with missing values, as a lookup of categories does, these rows have NaN as their outputs:
-    they have no answer. What it raises on whole rows is raised.
+    `example` are a few encoded rows of the data, (rows, cells). Where the predictor raises on rows with missing values,
+    as a lookup of categories does, these rows have NaN as their outputs: they have no answer. What it raises on whole
+    rows is raised.
     """
 
-    def __init__(self, decoder: ColumnDecoder, predictor: Predictor) -> None:
+    def __init__(self, decoder: ColumnDecoder, predictor: Predictor, example: NDArray[np.float32]) -> None:
         super().__init__()
         self.decoder = decoder
         self.predictor = predictor
+        self.example = example
 
     def forward(self, cells: torch.Tensor) -> torch.Tensor:
         """Return the outputs of encoded rows, (rows, outputs)."""
@@ -224,6 +226,8 @@ def columns_read(
     some = _typed(frame.iloc[rows], candidates)
     try:
         whole = _flat(outputs(some))
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(f"{what}: {describe(error)} (given the columns {', '.join(candidates)}).") from error
     read = []

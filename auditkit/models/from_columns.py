@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from pydantic import ValidationError
 from torch import nn
 
@@ -14,8 +15,8 @@ from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import first_problem
 from auditkit.models.capabilities import Capability, Differentiable, Refittable
 from auditkit.models.columns import RawColumns, columns_read, decoder_of
-from auditkit.models.model import Model
-from auditkit.models.onnx import OnnxColumns, input_names
+from auditkit.models.model import NATIVE, Model
+from auditkit.models.onnx import OnnxColumns, input_names, is_session
 from auditkit.models.predictors import (
     Estimator,
     FittedAnew,
@@ -30,6 +31,8 @@ from auditkit.models.predictors import (
 from auditkit.schema.infer import target_classes
 from auditkit.schema.schema import Schema, target_names, task_of
 
+CPU = torch.device("cpu")
+EXAMPLE_ROWS = 8
 NO_GRADIENT = "{} stands between the columns and the model's outputs, so that they have no gradient"
 NO_NETWORK = "the model is no network of torch, so that no fresh weights can be drawn"
 
@@ -86,7 +89,7 @@ class Columns:
             Differentiable: NO_GRADIENT.format(f"a {type(thing).__name__}"),
             Refittable: NO_NETWORK,
         }
-        if hasattr(thing, "get_inputs") and hasattr(thing, "run"):
+        if is_session(thing):
             read = tuple(column for column in input_names(thing))
             made = self._made(
                 OnnxColumns(thing), self._known(read, "the ONNX model"), "probabilities", self._classes(None)
@@ -96,7 +99,7 @@ class Columns:
             return self._estimator(thing, name, lacks)
         if callable(thing):
             function = Function(thing, name)
-            read = self._read(thing, None, f"predictor {name}")
+            read = self._read(lambda frame: function.outputs(frame, CPU), None, f"predictor {name}")
             made = self._made(function, read, "logits", self._classes(None))
             return OfColumns(*made, (), lacks, (_note(f"The predictor {name}", read),))
         raise InputError(
@@ -199,15 +202,19 @@ class Columns:
             )
         except ValidationError as error:
             raise InputError(f"model: {first_problem(error)[1]}.") from error
-        return RawColumns(decoder, predictor), schema
+        with naming(rows):
+            example = schema.encode(rows.frame.iloc[:EXAMPLE_ROWS])
+        return RawColumns(decoder, predictor, example), schema
 
 
 def applied(model: Model, made: OfColumns, *, trust: str) -> Model:
     """Return an opened network as the model of columns that was made of it."""
+    stated = {"output": model.schema.output, "threshold": model.schema.threshold} if model.kind == NATIVE else {}
     return dataclasses.replace(
         model,
+        kind="weights" if model.kind == NATIVE else model.kind,
         module=made.module.eval(),
-        schema=made.schema,
+        schema=made.schema.model_copy(update=stated),
         trust=f"{model.trust}; {trust}",
         notes=(*model.notes, *made.notes),
         capabilities=made.capabilities if model.capability(Refittable) is not None else (),

@@ -152,6 +152,11 @@ class Model:
         refit = self.capability(Refittable)
         return None if refit is None else refit.drawing_rules
 
+    def network_inputs(self, inputs: NDArray[Any]) -> NDArray[Any]:
+        """Return what a network of `fresh` reads, of encoded rows: they themselves, if no preprocessing is between."""
+        refit = self.capability(Refittable)
+        return inputs if refit is None else refit.encoded(inputs)
+
     def fresh(self, seed: int) -> nn.Module:
         """Return a network of the same architecture with fresh weights drawn from `seed`, in training mode.
 

@@ -11,12 +11,21 @@ from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.errors import ModelFileError
+from auditkit.models.capabilities import Capability, Differentiable, Refittable
+from auditkit.models.model import Model
+from auditkit.schema.schema import Schema
 
 TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_,
 }  # fmt: skip
 """The types of inputs that numbers are cast to; texts stay as they are."""
+
+
+LACKS: dict[type[Capability], str] = {
+    Differentiable: "an ONNX model gives outputs and no gradient",
+    Refittable: "fresh weights cannot be drawn: an ONNX model has no architecture to build anew",
+}
 
 
 class OnnxNetwork(nn.Module):
@@ -53,6 +62,29 @@ class OnnxColumns(nn.Module):
         """Return the outputs, (rows, ...)."""
         given = {one.name: frame[[one.name]].to_numpy() for one in self.session.get_inputs()}
         return torch.from_numpy(run(self.session, given)).to(device)
+
+
+def is_session(thing: Any) -> bool:
+    """Return whether an object is an inference session of onnxruntime."""
+    return hasattr(thing, "get_inputs") and hasattr(thing, "run")
+
+
+def session_model(
+    session: Any, schema: Schema, *, name: str = "model", path: str | None = None, sha256: str | None = None
+) -> Model:
+    """Return the Model of an ONNX model that takes tensors."""
+    return Model(
+        name=name,
+        module=OnnxNetwork(session).eval(),
+        schema=schema,
+        card=None,
+        path=path,
+        sha256=sha256,
+        kind="ONNX",
+        trust="a graph of known operators, run by onnxruntime",
+        capabilities=(),
+        lacks=LACKS,
+    )
 
 
 def input_names(session: Any) -> tuple[str, ...]:

@@ -5,54 +5,103 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from auditkit.config import ModelConfig
 from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, closest
 from auditkit.evidence.messages import Message
+from auditkit.models.columns import RawColumns
 from auditkit.models.factory import is_code
+from auditkit.models.formats.native import save_model
+from auditkit.models.formats.opening import open_model
+from auditkit.models.from_columns import Columns, applied, model_of
+from auditkit.models.model import NATIVE, Card, Model, model_from_module
+from auditkit.models.onnx import is_session, session_model
+from auditkit.models.outputs import PROBED_ROWS, recognise
+from auditkit.models.predictors import load_object
 from auditkit.schema.infer import numeric_schema, target_classes
 from auditkit.schema.outputs import check_task, declare
 from auditkit.schema.schema import Schema, target_names
 
-if TYPE_CHECKING:
-    from torch import nn
-
-    from auditkit.models.model import Model
-
 
 def model_for(
-    model: nn.Module | Model | str | Path,
-    read_rows: Callable[[], Data],
-    *,
-    target: str | None,
-    sensitive: Sequence[str] | None,
-    config: ModelConfig,
-    schema: Schema | None = None,
+    model: Any, columns: Columns, *, config: ModelConfig, schema: Schema | None = None, preprocess: Any = None
 ) -> Model:
-    """Open a model, with the columns of the data as they are for its input where no schema says otherwise.
+    """Open a model, with the columns of the data as they are for its input where nothing says otherwise.
 
-    `config` states what the file does not, `schema` how columns become the input. What its outputs are is declared,
-    stated by a schema, or recognised from a pass over a few rows; its notes say so.
+    Args:
+        model: a file or folder, an opened Model, a module, an estimator, an ONNX session or a function of a data
+            frame; None where `config.predictor` names it.
+        columns: the data that it is to be audited on, and what the user says about the task.
+        config: what the file does not say.
+        schema: how columns become the input.
+        preprocess: instead of a schema, the user's own function from a data frame to the input, or its name.
+
+    What its outputs are is declared, stated by a schema, or recognised from a pass over a few rows; its notes say so.
 
     Raises:
-        InputError: the file cannot be opened, or what is said about it contradicts itself or the data.
+        InputError: the model cannot be opened, or what is said about it contradicts itself or the data.
     """
-    from auditkit.models.formats.opening import open_model
-    from auditkit.models.model import Model, model_from_module
-    from auditkit.models.outputs import PROBED_ROWS, recognise
-
+    if config.predictor is not None:
+        if model is not None:
+            raise InputError("predictor takes the place of the model file; leave one of them out.")
+        model = load_object(config.predictor, "predictor")
     for option in ("architecture", "trust_model", "trust_pickle"):
         if getattr(config, option) is not None and not isinstance(model, str | Path):
             raise InputError(f"{option} is for model files, and the model is an object in memory; leave it out.")
+    if schema is not None and preprocess is not None:
+        raise InputError("schema and preprocess are two ways to make the model's input; leave one of them out.")
+    if preprocess is not None:
+        opened, guessed = _preprocessed(model, columns, config, preprocess), True
+    elif isinstance(model, str | Path | Model | nn.Module):
+        opened, guessed = _opened(model, columns, config, schema)
+    else:
+        name = config.predictor or type(model).__name__
+        made = columns.predictor(model, name)
+        trust = "the user's own code was run" if config.predictor else "object in memory"
+        opened = model_of(made, name=name, kind=type(model).__name__, trust=trust)
+        guessed = made.schema.output == "logits"
+    target = columns.target
+    schema = opened.schema
+    if any(part is not None for part in (config.output, config.threshold, config.task, config.classes)):
+        schema = declare(
+            schema,
+            output=config.output,
+            threshold=config.threshold,
+            task=config.task,
+            classes=config.classes,
+        )
+    if target is not None and target != schema.target:
+        schema = _with_target(schema, target)
+    opened = dataclasses.replace(opened, schema=schema)
+    if opened.kind == NATIVE:
+        return opened
+    rows = columns.read_rows()
+    with naming(rows):
+        spread = np.linspace(0, len(rows.frame) - 1, min(len(rows.frame), PROBED_ROWS)).astype(np.int64)
+        probe = schema.encode(rows.frame.iloc[spread])
+    stated = config.output or (schema.output if not guessed or schema.task == "regression" else None)
+    module, output, found = recognise(opened.module, probe, declared=stated, several_labels=schema.task == "multilabel")
+    return dataclasses.replace(
+        opened,
+        module=module,
+        schema=schema.model_copy(update={"output": output}),
+        notes=(*opened.notes, *found),
+    )
+
+
+def _opened(
+    model: str | Path | Model | nn.Module, columns: Columns, config: ModelConfig, given: Schema | None
+) -> tuple[Model, bool]:
+    """Return an opened model, and whether its schema is a guess: the columns as they are, in their order."""
     notes: list[str] = []
-    given = schema
 
     def plain() -> Schema:
-        schema = plain_schema(read_rows(), target, sensitive or (), config.classes, config.task)
+        schema = plain_schema(columns.read_rows(), columns.target, columns.sensitive, config.classes, config.task)
         names = [feature.name for feature in schema.features]
         listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         notes.append(
@@ -73,44 +122,51 @@ def model_for(
         return schema
 
     if isinstance(model, str | Path):
-        opened = open_model(
-            model,
-            architecture=config.architecture,
-            arguments=config.architecture_args,
-            schema=given or plain,
-            trust_model=config.trust_model,
-            trust_pickle=config.trust_pickle,
-        )
+        opened = _open_file(model, columns, config, given or plain)
     elif isinstance(model, Model):
         opened = model if given is None else dataclasses.replace(model, schema=given)
     else:
         opened = model_from_module(model, given or plain())
-    schema = opened.schema
-    if any(part is not None for part in (config.output, config.threshold, config.task, config.classes)):
-        schema = declare(
-            schema,
-            output=config.output,
-            threshold=config.threshold,
-            task=config.task,
-            classes=config.classes,
-        )
-    if target is not None and target != schema.target:
-        schema = _with_target(schema, target)
-    opened = dataclasses.replace(opened, schema=schema)
-    if opened.kind == "auditkit":
-        return opened
-    rows = read_rows()
-    with naming(rows):
-        spread = np.linspace(0, len(rows.frame) - 1, min(len(rows.frame), PROBED_ROWS)).astype(np.int64)
-        probe = schema.encode(rows.frame.iloc[spread])
-    stated = config.output or (schema.output if not notes or schema.task == "regression" else None)
-    module, output, found = recognise(opened.module, probe, declared=stated, several_labels=schema.task == "multilabel")
-    return dataclasses.replace(
-        opened,
-        module=module,
-        schema=schema.model_copy(update={"output": output}),
-        notes=(*opened.notes, *notes, *found),
+    return dataclasses.replace(opened, notes=(*opened.notes, *notes)), bool(notes)
+
+
+def _open_file(
+    path: str | Path,
+    columns: Columns,
+    config: ModelConfig,
+    schema: Schema | Callable[[], Schema] | None,
+    *,
+    own_inputs: bool = False,
+) -> Model:
+    return open_model(
+        path,
+        architecture=config.architecture,
+        arguments=config.architecture_args,
+        schema=schema,
+        trust_model=config.trust_model,
+        trust_pickle=config.trust_pickle,
+        columns=columns,
+        own_inputs=own_inputs,
     )
+
+
+def _preprocessed(model: Any, columns: Columns, config: ModelConfig, preprocess: Any) -> Model:
+    """Return a model behind the user's preprocessing."""
+    name = preprocess if isinstance(preprocess, str) else getattr(preprocess, "__name__", type(preprocess).__name__)
+    given = load_object(preprocess, "preprocess") if isinstance(preprocess, str) else preprocess
+    schema = columns.schema(given, name)
+    if isinstance(model, str | Path):
+        opened = _open_file(model, columns, config, schema, own_inputs=True)
+    elif isinstance(model, Model):
+        opened = model
+    elif is_session(model):
+        opened = session_model(model, schema)
+    else:
+        opened = model_from_module(model, schema)
+    if any(isinstance(part, RawColumns) for part in opened.module.modules()):
+        raise InputError("the model reads the data's columns by itself; leave preprocess out.")
+    made = columns.preprocessed(opened.module, given, name)
+    return applied(opened, made, trust=f"the user's preprocessing {name} was run")
 
 
 def _with_target(schema: Schema, target: str) -> Schema:
@@ -129,9 +185,7 @@ def pack_model(path: str | Path, out: str | Path, *, config: ModelConfig, schema
     Raises:
         InputError: the file cannot be opened or packed, or there is no schema of its inputs.
     """
-    from auditkit.models.formats.native import save_model
     from auditkit.models.formats.opening import open_model
-    from auditkit.models.model import Card
 
     if Path(out).suffix not in (".pt", ".safetensors"):
         raise InputError(f"out must end in .pt or .safetensors, got {out}; pass --out model.pt.")

@@ -98,8 +98,7 @@ class FromPreprocessed(Refittable):
         else:
             with seeded(seed):
                 reset_weights(network)
-        empty = np.zeros((1, sum(feature.width for feature in columns.decoder.features)))
-        layout = layout_of(predictor.preprocess(columns.decoder.frame(empty)))
+        layout = layout_of(predictor.preprocess(columns.decoder.frame(columns.example.astype(np.float64))))
         made = network if layout is None else PackedInputs(network, layout)
         return made.requires_grad_(True).train()
 
@@ -187,7 +186,7 @@ class FittedAnew(SelfFitting):
                 fitted.fit(rows, self._targets(estimator, columns.predictor.classes, labels))
         except Exception as error:
             raise NotRun(f"the estimator cannot be fitted anew: {describe(error)}") from error
-        return RawColumns(columns.decoder, Estimator(fitted, columns.predictor.classes))
+        return RawColumns(columns.decoder, Estimator(fitted, columns.predictor.classes), columns.example)
 
     def _targets(self, estimator: Any, classes: tuple[str, ...], labels: NDArray[Any]) -> NDArray[Any]:
         if not classes:

@@ -85,6 +85,7 @@ class Privacy:
         if inputs is None or labels is None:
             raise NotRun("no training data", remedy="--train-dataset FILE")
         labels = subject.task.learnt(labels)
+        inputs, audited = (subject.model.network_inputs(rows) for rows in (inputs, subject.inputs))
         output = subject.schema.output
         if not has_loss(output):
             raise NotRun("the model gives scores that are no probabilities: there is no loss to train it by")
@@ -112,7 +113,7 @@ class Privacy:
                 **said,
             )
             ledgers.setdefault(name, []).append(ledger)
-            predictions = subject.selected(predict(module, subject.inputs, subject.schema, device=subject.device))
+            predictions = subject.selected(predict(module, audited, subject.schema, device=subject.device))
             runs.setdefault(name, []).append(predictions)
         tested = {
             name: attack_claim(

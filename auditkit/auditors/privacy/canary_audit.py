@@ -91,9 +91,13 @@ def attack_claim(
         progress=part_of(progress, 0, 1, "testing the claim: "),
     )
     if len(chosen):
+        assert subject.training_inputs is not None
         after, before = (
-            _nearness(predict(network, inputs[chosen], subject.schema, device=subject.device), given[chosen], subject)
-            for network in (module, subject.model.module)
+            _nearness(predict(network, rows, subject.schema, device=subject.device), given[chosen], subject)
+            for network, rows in (
+                (module, inputs[chosen]),
+                (subject.model.module, subject.training_inputs[chosen]),
+            )
         )
         judge(after - before, included)
     return Tested(ledger, found[0], found[1] if len(found) > 1 else None)

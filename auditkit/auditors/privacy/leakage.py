@@ -34,12 +34,15 @@ from auditkit.auditors.privacy.memorisation import COPIES, EXACT, EXCESS, copies
 from auditkit.engine.subject import MISSING_GROUP, Subject
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence, Exhibit, Facts, SliceChart
+from auditkit.models.capabilities import SelfFitting
 from auditkit.models.predict import predict
 from auditkit.progress import part_of
 from auditkit.schema.schema import Labels
 from auditkit.stats.counts import suppression_note
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from auditkit.auditors.privacy.shadow_models import Recipe, Shadows
     from auditkit.models.model import Model
     from auditkit.training.fit import Output
@@ -152,10 +155,14 @@ class Leakage:
 
         if not self.shadows:
             return None, None, "none were asked for"
+        own = subject.model.capability(SelfFitting)
         try:
+            if own is not None:
+                return self._refitted(subject, own, inputs, labels), None, ""
             module = subject.model.fresh(subject.seed)
         except NotRun as why:
             return None, None, str(why)
+        inputs = subject.model.network_inputs(inputs)
         recipe = recipe_of(subject.model)
         if recipe is None:
             half = np.random.default_rng(subject.seed).permutation(len(labels))[: len(labels) // 2]
@@ -182,6 +189,25 @@ class Leakage:
             progress=part_of(subject.progress, 0.1, 0.9),
         )
         return shadows, recipe, ""
+
+    def _refitted(self, subject: Subject, own: SelfFitting, inputs: NDArray[Any], labels: Labels) -> Shadows:
+        """Return the shadows of a model that trains itself."""
+        from auditkit.auditors.privacy.shadow_models import fit_shadows
+
+        def answer(module: nn.Module) -> NDArray[np.float64]:
+            said = predict(module, inputs, subject.schema, device=subject.device)
+            return answers_of(subject.schema, said)
+
+        return fit_shadows(
+            own.refit,
+            answer,
+            inputs,
+            labels,
+            model_count=self.shadows,
+            budget_seconds=self.budget,
+            seed=subject.seed,
+            progress=part_of(subject.progress, 0.0, 0.9),
+        )
 
 
 def _confidence(said: NDArray[np.float64], labels: Labels, *, unseen: Mask) -> Confidence:

@@ -113,6 +113,41 @@ def train_shadows(
     return Shadows(np.stack(scored), inside[: len(scored)], seconds, batched)
 
 
+def fit_shadows(
+    refit: Callable[[NDArray[Any], Labels, int], nn.Module],
+    answer: Callable[[nn.Module], NDArray[np.float64]],
+    inputs: NDArray[Any],
+    labels: Labels,
+    *,
+    model_count: int,
+    budget_seconds: float | None = None,
+    seed: int,
+    progress: Progress = silent,
+) -> Shadows:
+    """Fit shadows by the model's own method on halves of the rows, and score all rows with each.
+
+    `refit` returns a model fitted to rows and labels with a seed, `answer` what it says of all rows, (rows, classes).
+    Fitting stops before the models that would exceed `budget_seconds`; the first pair is always fitted.
+
+    Raises:
+        NotRun: a model cannot be fitted.
+    """
+    inside = halves(len(labels), model_count, seed)
+    started = time.perf_counter()
+    scored: list[NDArray[np.float64]] = []
+    seconds = 0.0
+    while len(scored) < model_count:
+        done = len(scored)
+        if budget_seconds is not None and done and seconds * (1 + 2 / done) > budget_seconds:
+            break
+        for index in (done, done + 1):
+            module = refit(inputs[inside[index]], labels[inside[index]], seed + 1 + index)
+            scored.append(answer(module))
+        seconds = time.perf_counter() - started
+        progress(len(scored) / model_count, f"shadow models {done + 1} to {done + 2}")
+    return Shadows(np.stack(scored), inside[: len(scored)], seconds, batched=False)
+
+
 def can_be_batched(module: nn.Module) -> bool:
     """Return whether several such networks train as one: plain layers with nothing else that they remember."""
     owners = [part for part in module.modules() if next(part.parameters(recurse=False), None) is not None]

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from auditkit.evidence.messages import Message
-from auditkit.models.base import Match, ModelConfig, Source, Trust
+from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.capabilities import Capability, Differentiable, Layered
 from auditkit.models.formats import archive
 from auditkit.models.formats.pickles import Refused
@@ -37,7 +37,7 @@ class ExportedFormat:
 
         return match_program(source, "torch.export", TRUST, LACKS)
 
-    def open(self, source: Source, trust: Trust, config: ModelConfig) -> Model:
+    def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model; opening it runs its author's code."""
         from auditkit.models.formats.trusted import open_trusted
         from auditkit.models.refit import FromGraph

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pickle
 import warnings
@@ -20,7 +21,7 @@ from auditkit.errors import ModelFileError
 from auditkit.evidence.measurement import first_problem
 from auditkit.evidence.messages import Message
 from auditkit.models.architectures import READS
-from auditkit.models.base import Match, ModelConfig, Source, Trust
+from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.factory import build_network, is_code
 from auditkit.models.formats.archive import CARD, CARD_MEMBER, Contents, copied
 from auditkit.models.formats.exported import program_in, save_program
@@ -99,12 +100,12 @@ class NativeFormat:
             return None
         return Match(NATIVE) if card_text(source) is not None else None
 
-    def open(self, source: Source, trust: Trust, config: ModelConfig) -> Model:
+    def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model; nothing of the file is run."""
         return open_weights_file(source, trust, config)
 
 
-def open_weights_file(source: Source, trust: Trust, config: ModelConfig) -> Model:
+def open_weights_file(source: Source, trust: Trust, config: OpenOptions) -> Model:
     """Return the model of a file of plain weights, with or without a card.
 
     Raises:
@@ -114,7 +115,8 @@ def open_weights_file(source: Source, trust: Trust, config: ModelConfig) -> Mode
         raise ModelFileError(f"{source.name}: holds plain weights, which need no trust; leave {option} out.")
     found = model_file(source)
     card, notes = card_for(found, config)
-    return open_weights(found, card, lambda: _load_state(source, found), notes, Message("weights only"))
+    state = functools.partial(_load_state, source, found)
+    return open_weights(found, card, state, notes, Message("weights only"), own_inputs=config.own_inputs)
 
 
 def card_text(source: Source) -> str | None:
@@ -166,7 +168,7 @@ def _read_card(name: str, text: str) -> Card:
         raise ModelFileError(f"{name}: its card is not valid: {where or 'its text'}: {problem}.") from error
 
 
-def card_for(found: ModelFile, config: ModelConfig) -> tuple[Card, list[str]]:
+def card_for(found: ModelFile, config: OpenOptions) -> tuple[Card, list[str]]:
     """Return the card to open weights by, the file's own or one made of what the user says, and notes.
 
     Raises:
@@ -241,15 +243,27 @@ def _expected(name: str, card: Card) -> dict[str, tuple[int, ...]]:
 
 
 def open_weights(
-    found: ModelFile, card: Card, load: Callable[[], Mapping[str, torch.Tensor]], notes: list[str], trust: str
+    found: ModelFile,
+    card: Card,
+    load: Callable[[], Mapping[str, torch.Tensor]],
+    notes: list[str],
+    trust: str,
+    *,
+    own_inputs: bool = False,
 ) -> Model:
-    """Return the model of weights that fit the architecture; they are loaded once that is known."""
+    """Return the model of weights that fit the architecture; they are loaded once that is known.
+
+    With `own_inputs` the user's preprocessing makes the inputs, and the schema is not held against the architecture.
+    """
     name = f"model {found.path}"
     assert found.weights is not None
     expected = _expected(name, card)
     prefix = "" if found.card is not None else common_prefix(list(found.weights.tensors), list(expected))
     shapes = {key.removeprefix(prefix): tuple(part.shape) for key, part in found.weights.tensors.items()}
-    _check_card(name, card, shapes)
+    if own_inputs:
+        check_fit(name, card.architecture, expected, shapes)
+    else:
+        _check_card(name, card, shapes)
     state = {key.removeprefix(prefix): value for key, value in load().items()}
     check_finite(name, state)
     with seeded(0):

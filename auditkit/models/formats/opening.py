@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from auditkit import plugins
 from auditkit.errors import ModelFileError
-from auditkit.models.base import Match, ModelConfig, ModelFormat, Source, Trust, opened
+from auditkit.models.base import Match, ModelFormat, OpenOptions, Source, Trust, opened
 from auditkit.models.formats.kinds import name_of
 from auditkit.models.formats.native import ModelFile, model_file
 from auditkit.models.model import Model
 from auditkit.schema.schema import Schema
+
+if TYPE_CHECKING:
+    from auditkit.models.from_columns import Columns
 
 
 class Recognised(NamedTuple):
@@ -60,6 +63,8 @@ def open_model(
     schema: Schema | Callable[[], Schema] | None = None,
     trust_model: str | None = None,
     trust_pickle: str | None = None,
+    columns: Columns | None = None,
+    own_inputs: bool = False,
 ) -> Model:
     """Open a model file. Nothing in it is run unless it is trusted by its hash.
 
@@ -72,16 +77,20 @@ def open_model(
         schema: for a file without a card, or in place of the card's; a function is only called where there is none.
         trust_model: `sha256:...` of a torch.export or TorchScript program that may run its code.
         trust_pickle: `sha256:...` of a pickled module or object that may run its code.
+        columns: makes a model of a file that predicts from data frames, such as an estimator.
+        own_inputs: the user's preprocessing makes the network's inputs, and `schema` says nothing of their width.
 
     Raises:
         ModelFileError: no such file, not a model, a program or a pickled module that is not trusted (the remedies are
             spelled out), damaged, weights that do not fit the architecture, or weights that are not finite.
     """
-    config = ModelConfig(architecture=architecture, arguments=arguments, schema=schema)
+    config = OpenOptions(
+        architecture=architecture, arguments=arguments, schema=schema, columns=columns, own_inputs=own_inputs
+    )
     return open_with(path, Trust(trust_model, trust_pickle), config)
 
 
-def open_with(path: str | Path, trust: Trust, config: ModelConfig) -> Model:
+def open_with(path: str | Path, trust: Trust, config: OpenOptions) -> Model:
     """Open a model file by the format that recognises it.
 
     Raises:

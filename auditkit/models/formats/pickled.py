@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from auditkit.models.base import Match, ModelConfig, Source, Trust
+from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.formats.exported import Opened, running_code
 from auditkit.models.formats.trusted import match_program, open_trusted
 from auditkit.models.model import OF_MODULE, Model
@@ -28,7 +28,7 @@ class PickledFormat:
             or match_program(source, "torch.package", None)
         )
 
-    def open(self, source: Source, trust: Trust, config: ModelConfig) -> Model:
+    def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model; opening it runs its author's code."""
         return open_trusted(source, trust, config, option=TRUST, open_bytes=_open, capabilities=OF_MODULE, lacks={})
 

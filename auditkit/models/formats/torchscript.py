@@ -7,7 +7,7 @@ import io
 import torch
 
 from auditkit.evidence.messages import Message
-from auditkit.models.base import Match, ModelConfig, Source, Trust
+from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.capabilities import Differentiable, Layered, Refittable
 from auditkit.models.formats.archive import copied
 from auditkit.models.formats.exported import HOOKS_NOTHING, Opened, running_code
@@ -31,7 +31,7 @@ class TorchScriptFormat:
         """Return a match where the file holds a TorchScript program."""
         return match_program(source, "TorchScript", TRUST, LACKS)
 
-    def open(self, source: Source, trust: Trust, config: ModelConfig) -> Model:
+    def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model; opening it runs its author's code."""
         return open_trusted(
             source,

@@ -12,7 +12,7 @@ from torch import nn
 
 from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
-from auditkit.models.base import Match, ModelConfig, Source, Trust
+from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.capabilities import Capability
 from auditkit.models.formats.exported import Opened, refusal
 from auditkit.models.formats.native import card_for, model_file, open_weights
@@ -57,7 +57,7 @@ def trusted_content(source: Source, trust: Trust, option: str) -> bytes:
 def open_trusted(
     source: Source,
     trust: Trust,
-    config: ModelConfig,
+    config: OpenOptions,
     *,
     option: str,
     open_bytes: Callable[[bytes], Opened],
@@ -91,7 +91,7 @@ def open_trusted(
             unpickled = unpickled[key]
         found = replace(found, weights=weights)
         made, notes = card_for(found, config)
-        return open_weights(found, made, lambda: unpickled, [note, *notes], TRUSTED)
+        return open_weights(found, made, lambda: unpickled, [note, *notes], TRUSTED, own_inputs=config.own_inputs)
     card: Card | None = None
     notes = []
     if found.card is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from auditkit.errors import ModelFileError, closest
-from auditkit.models.base import Match, ModelConfig, Source, Trust
+from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.formats.pickles import StoredTensor
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class WeightsFormat:
             return None
         return Match("weights")
 
-    def open(self, source: Source, trust: Trust, config: ModelConfig) -> Model:
+    def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model of the architecture that the user names; nothing of the file is run."""
         from auditkit.models.formats.native import open_weights_file
 
