@@ -5,6 +5,7 @@
 # make lock      pin again what pyproject.toml asks for   make clean    remove what these made
 # make screenshots  the pictures of docs/, from the gallery
 # make versions  demo and tests of the installed package: PYTHON=python3.13, RESOLUTION=lowest-direct
+# make dist      the wheel and the source distribution
 # make bench     speed beside Fairlearn, in benchmarks/results     make coverage  how often intervals and searches hold
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo test check slow fuzz reports screenshots versions lock clean bench coverage
+.PHONY: install demo test check slow fuzz reports screenshots versions lock dist clean bench coverage
 
 install: .venv/installed
 
@@ -82,6 +83,9 @@ lock:
 	sed -n '/^#/p' requirements.lock > requirements.lock.new
 	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude auditkit | sed 's/+cpu$$//' >> requirements.lock.new
 	mv requirements.lock.new requirements.lock && rm -rf .venv-lock
+
+dist: install
+	rm -rf dist && $(BIN)/python -m hatchling build --directory dist
 
 clean:
 	rm -rf .venv .venv-lock .venv-versions reports/demo .mypy_cache .pytest_cache .ruff_cache

@@ -32,7 +32,7 @@ from auditkit.errors import InputError, closest
 FILE = "auditkit.toml"
 PYPROJECT = "pyproject.toml"
 PREFIX = "AUDITKIT_"
-OTHER_VARIABLES = ("AUDITKIT_RESULTS", "AUDITKIT_CONFIG")
+OTHER_VARIABLES = ("AUDITKIT_RESULTS", "AUDITKIT_PACKAGE", "AUDITKIT_CONFIG")
 """Variables that are no option: what the GitLab template of `auditkit gate` reads, and the configuration file."""
 COMMAND_LINE = "command line"
 DEFAULT = "default"

@@ -1,0 +1,136 @@
+"""The package as others install it: the gate without torch, the wheel, the image, the workflow that publishes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from auditkit.evidence.report import Report
+
+ROOT = Path(__file__).parents[2]
+GATE = ROOT / "ci/gate-requirements.txt"
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+ALONE = """
+import sys
+from importlib.abc import MetaPathFinder
+
+allowed = set(sys.argv[1].split(","))
+
+class Bare(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in allowed and top not in sys.stdlib_module_names and not top.startswith("_sysconfigdata"):
+            raise ModuleNotFoundError(f"a bare environment has no {top}", name=top)
+
+sys.meta_path.insert(0, Bare())
+from auditkit.cli import call
+sys.exit(call(sys.argv[2:]))
+"""
+
+
+def pins() -> dict[str, str]:
+    lines = [line for line in GATE.read_text().splitlines() if line and not line.startswith("#")]
+    return dict(line.split("==") for line in lines)
+
+
+def test_the_pins_of_the_gate_are_those_of_the_lock_and_of_the_template() -> None:
+    lock = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line)
+    assert {name: lock.get(name) for name in pins()} == pins()
+    (install,) = yaml.safe_load((ROOT / "ci/gitlab.yml").read_text())[".auditkit-gate"]["before_script"]
+    assert "\n" not in install
+    assert re.findall(r"[\w.-]+==[\d.]+", install) == [f"{name}=={version}" for name, version in pins().items()]
+    template = yaml.safe_load((ROOT / "ci/gitlab.yml").read_text())[".auditkit-gate"]
+    assert template["variables"]["AUDITKIT_PACKAGE"] == f"auditkit=={VERSION}"
+
+
+@pytest.mark.parametrize("format", ["text", "github", "json"])
+def test_the_gate_imports_nothing_but_its_pins(format: str, report: Report, tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(report.to_json())
+    modules = {name.replace("-", "_").lower() for name in pins()} | {"auditkit", "markdown_it"}
+    command = ["gate", "results.json", "--baseline", "results.json", "--out", "out", "--format", format]
+    command += ["--to", "html,junit,markdown,sarif,gitlab"]
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, ",".join(modules), *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == report.gate().exit_code, done.stderr
+    assert (tmp_path / "out/report.html").stat().st_size > 10_000
+    assert "no module" not in done.stderr.lower()
+
+
+def test_the_workflow_publishes_a_tag_that_is_the_version_with_notes() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/publish.yml").read_text())
+    assert workflow[True] == {"push": {"tags": ["v*"]}}  # YAML 1.1 reads the key `on` as true
+    assert workflow["permissions"] == {}
+    assert workflow["jobs"]["pypi"]["permissions"] == {"id-token": "write"}
+    assert (ROOT / f"docs/releases/{VERSION}.md").read_text().startswith(f"# auditkit {VERSION}\n")
+    for job in workflow["jobs"].values():
+        for step in job["steps"]:
+            assert "${{" not in step.get("run", ""), "an expression in a script is an injection"
+
+
+def test_the_image_copies_what_the_wheel_is_built_of() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    for name in ("auditkit", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "requirements.lock"):
+        assert name in text
+        assert f"!{name}" in ignored
+    assert "USER auditor" in text
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder
+
+
+def test_wheel_and_sdist_hold_the_whole_package(dist: Path) -> None:
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+    source = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "auditkit").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert source <= names
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    assert source | {"README.md", "LICENSE", "pyproject.toml"} <= packed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["*.whl", "*.tar.gz"])
+def test_the_gate_in_a_bare_environment(kind: str, dist: Path, report: Report, tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare", with_pip=True)
+    python = tmp_path / "bare/bin/python"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    for what in (["-r", str(GATE)], [str(next(dist.glob(kind)))]):
+        command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *what]
+        subprocess.run(command, check=True, env=environment, timeout=1800)
+    (tmp_path / "results.json").write_text(report.to_json())
+    done = subprocess.run(
+        [tmp_path / "bare/bin/auditkit", "gate", "results.json", "--out", "out"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == report.gate().exit_code, done.stderr
+    doctor = subprocess.run([tmp_path / "bare/bin/auditkit", "doctor"], capture_output=True, text=True, check=True)
+    assert "'auditkit gate' works" in doctor.stdout
