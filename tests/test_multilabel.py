@@ -55,9 +55,9 @@ def test_inspect_estimates_the_cost_of_what_can_run_alone(trained, tmp_path):
     weather().to_csv(tmp_path / "rows.csv", index=False)
     found = auditkit.inspect_model(trained.path, dataset=tmp_path / "rows.csv")
     able = {ability.auditor for ability in found.abilities if ability.able}
-    assert "performance" in able
-    assert "explainability" not in able
-    assert [cost.part for cost in found.costs] == ["predictions"]
+    assert {"performance", "weak_spots", "robustness", "explainability"} <= able
+    assert not {"tradeoff", "identity_terms"} & able
+    assert [cost.part for cost in found.costs][:3] == ["predictions", "explainability", "robustness"]
 
 
 def found(report):
@@ -91,7 +91,7 @@ def test_a_trained_model_is_audited_label_by_label(trained):
     assert ("fairness.demographic_parity_difference", ("place",)) in measured
     outcomes = {outcome.auditor: outcome for outcome in report.outcomes}
     assert all(outcomes[name].error is None for name in ONLY)
-    assert "task multilabel" in outcomes["weak_spots"].reason
+    assert outcomes["weak_spots"].reason is None
 
 
 def test_the_report_is_chinese_throughout_where_it_is_asked_for(trained):
@@ -103,7 +103,40 @@ def test_the_report_is_chinese_throughout_where_it_is_asked_for(trained):
 def test_every_auditor_runs_or_says_why_not(trained):
     report = auditkit.audit(trained, weather(rows=300, seed=2), training_data=weather(rows=300))
     assert [outcome.auditor for outcome in report.outcomes if outcome.error] == []
-    assert {o.auditor for o in report.outcomes if o.reason is None} == {"data", "performance", "fairness", "proxies"}
+    assert {o.auditor for o in report.outcomes if o.reason is None} == {
+        "data", "performance", "weak_spots", "fairness", "proxies", "explainability", "robustness"
+    }  # fmt: skip
+
+
+def test_what_labels_rest_on_is_found_label_by_label(trained):
+    measured = found(auditkit.audit(trained, weather(seed=4), only=["explainability"]))
+    by_label = {
+        part.group.key: part.value for part in measured["explainability.attribution_share", ("column", "label")].slices
+    }
+    assert by_label["x", "rain"] == max(share for (_, label), share in by_label.items() if label == "rain")
+    assert by_label["z", "rain"] < by_label["z", "snow"]
+    assert measured["explainability.completeness_error", ()].value < 0.05
+
+
+def test_noise_costs_exact_matches_and_turns_labels(trained):
+    measured = found(auditkit.audit(trained, weather(seed=4), only=["robustness"]))
+    turned = measured["robustness.adversarial_flip_rate", ()].value
+    lost = measured["robustness.out_of_range_accuracy_loss", ()].value
+    assert 0 < turned < 1
+    assert 0 < lost < measured["robustness.out_of_range_flip_rate", ()].value
+
+
+def test_rows_with_a_wrong_label_are_searched_for_weak_spots():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({name: rng.integers(0, 2, 2000) for name in ("rain", "snow", "a", "b")})
+    frame["where"] = rng.choice(["hill", "vale", "coast"], 2000)
+    frame["a"], frame["b"] = frame.rain, frame.snow
+    off = (frame["where"] == "vale") & (rng.random(2000) < 0.5)
+    frame.loc[off, "b"] = 1 - frame.loc[off, "b"]
+    report = auditkit.audit(None, frame, prediction="a,b", target="rain,snow", only=["weak_spots"])
+    (spot,) = found(report)["weak_spots.error_rate", ("slice",)].slices
+    assert "vale" in spot.group.text
+    assert spot.value == pytest.approx(0.5, abs=0.1)
 
 
 def test_rows_without_one_of_the_labels_are_left_out_and_counted(trained):

@@ -132,5 +132,5 @@ def test_the_margin_of_an_attack_changes_its_sign_where_the_decision_changes(out
     rows = torch.linspace(-3, 3, 61)[:, None]
     decisions = predict(Network(), rows.numpy(), schema, device=torch.device("cpu")).labels
     assert (decisions == (rows.sigmoid().numpy()[:, 0] >= 0.3)).all()
-    margins = margin_function(Network(), schema)(rows, torch.ones(61, dtype=torch.int64))
+    margins = margin_function(Network(), task_for(schema))(rows, torch.ones(61, dtype=torch.int64))
     assert ((margins >= 0).numpy() == (decisions == 1)).all()

@@ -22,7 +22,7 @@ class Auditor(Protocol):
     """What an auditor looks like; nothing inherits from it.
 
     A class may declare `requires` (see auditkit.engine.requirements) and `measures`, the ids that it can emit: a policy
-    that names another id of this auditor is then refused before the run. Only one whose `several_labels` is true is
+    that names another id of this auditor is then refused before the run. Only one whose `multilabel` is true is
     given a multi-label subject, whose labels and predictions have a column a label. A method `check(subject)` may
     refuse settings that do not fit the subject, by InputError, before any auditor starts. `read_from_file` holds, for
     a setting that may be stated as the path of a file, the function that reads it.

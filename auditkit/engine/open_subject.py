@@ -126,7 +126,7 @@ def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> tup
     schema = decision_schema(
         rows, target=target, sensitive=sensitive, classes=config.classes, task=config.task, given=given
     )
-    return dataclasses.replace(decisions, several_labels=schema.task == "multilabel"), schema
+    return dataclasses.replace(decisions, multilabel=schema.task == "multilabel"), schema
 
 
 def _read(data: pd.DataFrame | str | Path, encoding: str, needed: Sequence[str] | None) -> Data:

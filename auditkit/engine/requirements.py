@@ -10,6 +10,7 @@ from auditkit.engine.subject import A_MODEL, NO_MODEL, Subject
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable
 from auditkit.schema.schema import Schema
+from auditkit.tasks.base import task_for
 
 if TYPE_CHECKING:
     from auditkit.models.model import Model
@@ -28,7 +29,7 @@ CAPABILITIES: dict[str, type[Capability]] = {
 """The requirements that are capabilities of the model."""
 
 ONE_LABEL = Message("this auditor reads one label a row, and these rows have several (task multilabel)")
-"""Why an auditor that does not declare `several_labels` is `not_run` on a multi-label model."""
+"""Why an auditor that does not declare `multilabel` is `not_run` on a multi-label model."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,18 @@ class Lack:
 class Request:
     """What a request has of what auditors may require.
 
-    `lacks` says what is missing, by requirement; what it does not list is there. `several_labels` says whether a row
+    `lacks` says what is missing, by requirement; what it does not list is there. `multilabel` says whether a row
     has more than one label.
     """
 
     lacks: Mapping[str, Lack] = field(default_factory=dict)
-    several_labels: bool = False
+    multilabel: bool = False
 
     def missing(self, auditor: Any) -> list[Lack]:
         """Return what an auditor, or its class, requires and the request has not."""
         found = [self.lacks[name] for name in getattr(auditor, "requires", ()) if name in self.lacks]
-        if self.several_labels and not getattr(auditor, "several_labels", False):
-            found.insert(0, Lack("several_labels", ONE_LABEL))
+        if self.multilabel and not getattr(auditor, "multilabel", False):
+            found.insert(0, Lack("multilabel", ONE_LABEL))
         return found
 
 
@@ -95,8 +96,9 @@ def request(
     found = []
     if schema is None or schema.target is None:
         found.append(Lack("labels", "the data has no labels", "--target COLUMN"))
-    if schema is not None and schema.task == "regression":
-        found.append(Lack("scores", Message("a regression predicts numbers, and there are no classes to score")))
+    task = None if schema is None else task_for(schema)
+    if task is not None and task.unscored is not None:
+        found.append(Lack("scores", task.unscored))
     if not sensitive:
         found.append(Lack("sensitive", "no column was named sensitive", "--sensitive COLUMN"))
     if not training:
@@ -107,6 +109,4 @@ def request(
         reason = next((said for other, said in lacks.items() if issubclass(kind, other)), None)
         if reason is not None:
             found.append(Lack(name, reason, None if model else A_MODEL))
-    return Request(
-        {lack.requirement: lack for lack in found}, several_labels=schema is not None and schema.task == "multilabel"
-    )
+    return Request({lack.requirement: lack for lack in found}, multilabel=task is not None and bool(task.axis))

@@ -22,7 +22,7 @@ from auditkit.models.predict import highest, predict_rows
 from auditkit.models.recorded import Decisions
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
-from auditkit.tasks.base import LARGE_ROW_COUNT, Labels, Predictions, Rows, Task, code_type, task_for
+from auditkit.tasks.base import LARGE_ROW_COUNT, BinaryView, Labels, Predictions, Rows, Task, code_type, task_for
 
 if TYPE_CHECKING:
     import torch
@@ -100,6 +100,26 @@ class Subject:
     def rows(self) -> Rows:
         """The labels and the predictions of the audited rows."""
         return Rows(self.labels, self.predictions)
+
+    @functools.cached_property
+    def views(self) -> tuple[BinaryView, ...]:
+        """The tasks of two classes that the task can be seen as: itself, each class, each label, or none."""
+        return self.task.binary_views(self.rows)
+
+    @property
+    def is_one_decision(self) -> bool:
+        """Whether the task itself is a decision between two classes, the last of which is the positive one."""
+        return [view.name for view in self.views] == [""]
+
+    @property
+    def has_one_class_a_row(self) -> bool:
+        """Whether each row has one of several classes: neither a number nor several labels."""
+        return bool(self.schema.classes) and not self.task.axis
+
+    @property
+    def decision_columns(self) -> tuple[str, ...]:
+        """The columns of the data that hold recorded decisions; none where there is a model."""
+        return () if self.decisions is None else self.decisions.columns
 
     @functools.cached_property
     def inputs(self) -> NDArray[np.float32]:

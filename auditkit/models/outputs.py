@@ -42,7 +42,7 @@ def first_tensor(outputs: Any) -> Any:
 
 
 def recognise(
-    module: nn.Module, inputs: NDArray[Any], *, declared: str | None, several_labels: bool = False
+    module: nn.Module, inputs: NDArray[Any], *, declared: str | None, multilabel: bool = False
 ) -> tuple[nn.Module, str, list[str]]:
     """Return the module as one that returns one tensor, what its outputs are, and what a reader must know of that.
 
@@ -88,7 +88,7 @@ def recognise(
     if declared == "value":
         return module, declared, notes
     alike = bool(((values >= 0) & (values <= 1)).all())
-    sums = values.shape[1] > 1 and not several_labels
+    sums = values.shape[1] > 1 and not multilabel
     if sums:
         alike = alike and bool(((values.sum(dim=1) - 1).abs() < 1e-3).all())
     if declared is None:

@@ -30,13 +30,13 @@ class Decisions:
     In a regression `prediction` holds numbers in the target's unit. Else it holds each row's class, or a word for yes
     or no, or the positive class's probability, or, with a `threshold`, a score that is positive from the threshold on.
     `score` holds what orders the rows; where all of it lies from 0 to 1 it is taken for the positive class's
-    probability. Either may be None, not both. With `several_labels` each names one column a label, joined by commas.
+    probability. Either may be None, not both. With `multilabel` each names one column a label, joined by commas.
     """
 
     prediction: str | None
     score: str | None = None
     threshold: float | None = None
-    several_labels: bool = False
+    multilabel: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a record of nothing."""
@@ -53,7 +53,7 @@ class Decisions:
     def _named(self) -> Iterator[tuple[str, str]]:
         for option, given in (("prediction", self.prediction), ("score", self.score)):
             if given is not None:
-                yield from ((option, name) for name in (target_names(given, ()) if self.several_labels else (given,)))
+                yield from ((option, name) for name in (target_names(given, ()) if self.multilabel else (given,)))
 
     def present(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
         """Return which rows have all of it: bool, (rows,).
@@ -76,7 +76,7 @@ class Decisions:
             DatasetError: a value is none of what the column may hold (the row is named).
             InputError: scores, or a threshold, for more than two classes.
         """
-        if self.several_labels:
+        if self.multilabel:
             return self._read_labels(frame, schema)
         if schema.task == "regression":
             if self.prediction is None or self.score is not None or self.threshold is not None:

@@ -134,12 +134,15 @@ class Task(Protocol):
     """What the outputs of a model mean. Tasks are frozen dataclasses with one field, the schema of the model.
 
     `metrics` are those that performance measures, by name, in the order of a report; `headline` is the name of the one
-    that is drawn for each group. `axis` is what a task is measured by part by part: `("label",)`, else `()`.
+    that is drawn for each group. `axis` is what a task is measured by part by part: `("label",)`, else `()`. `wrong`
+    says what a wrong prediction is: "the model is ...". `unscored` is the reason why there are no scores, if so.
     """
 
     metrics: ClassVar[Mapping[str, MetricSpec]]
     headline: ClassVar[str]
     axis: ClassVar[tuple[str, ...]]
+    wrong: ClassVar[Message]
+    unscored: ClassVar[Message | None]
 
     @property
     def schema(self) -> Schema:
@@ -175,12 +178,40 @@ class Task(Protocol):
         """Return the tasks of two classes that this one can be seen as: itself; one-vs-rest; one per label; none."""
         ...
 
+    def unanswered(self) -> Predictions:
+        """Return the prediction for one row to which the model gives no finite answer: a code of -1, or NaN."""
+        ...
+
+    def sureness(self, probabilities: Floats) -> Floats:
+        """Return how sure probabilities are, (rows,), from those of what was predicted.
+
+        Raises:
+            NotRun: the task has no probabilities.
+        """
+        ...
+
+    def calibrated(self, rows: Rows) -> tuple[Labels, Floats] | None:
+        """Return class codes, (rows,), and probabilities, (rows, classes), that calibration is measured on, if any."""
+        ...
+
     def errors(self, rows: Rows) -> NDArray[Any]:
         """Return what each prediction costs, (rows,): whether it is wrong, bool, or how far off it is, float64."""
         ...
 
     def explained(self, predictions: Predictions) -> NDArray[np.int64]:
         """Return which output of each row is explained, (rows,)."""
+        ...
+
+    def explained_by_part(self) -> tuple[str, tuple[str, ...]] | None:
+        """Return what differs between rows whose explained outputs differ, with its names by output; None for one."""
+        ...
+
+    def target_name(self) -> str:
+        """Return what is explained of each row, in words."""
+        ...
+
+    def typical(self, predictions: Predictions) -> list[tuple[str, NDArray[np.bool_], int]]:
+        """Return the groups of rows whose typical profile is explained: a name, the rows, and the explained output."""
         ...
 
     def target(self, outputs: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.evidence.messages import Message
 from auditkit.tasks.base import BinaryView, Floats, Predictions, Rows, code_type
 from auditkit.tasks.classes import ClassTask, require_one_column
 
@@ -40,6 +41,11 @@ class Binary(ClassTask):
         positive = (scores >= self.schema.decision_threshold).astype(code_type(len(scores)))
         return Predictions(labels=positive, class_probabilities=None, ranking=scores, notes=tuple(notes))
 
+    def unanswered(self) -> Predictions:
+        """Return the prediction for one row without a finite answer; of scores there are no probabilities."""
+        found = super().unanswered()
+        return replace(found, class_probabilities=None) if self.schema.output == "score" else found
+
     def binary_views(self, rows: Rows) -> tuple[BinaryView, ...]:
         """Return the task itself."""
         told = rows.predictions
@@ -49,6 +55,17 @@ class Binary(ClassTask):
     def explained(self, predictions: Predictions) -> NDArray[np.int64]:
         """Return the positive class of every row."""
         return np.ones(len(predictions.labels), dtype=np.int64)
+
+    def explained_by_part(self) -> tuple[str, tuple[str, ...]] | None:
+        """Return None: the positive class is explained of every row."""
+        return None
+
+    def target_name(self) -> str:
+        """Return the words for the log-odds, or the probability, of the positive class."""
+        named = {"target": self.schema.target, "name": self.schema.classes[-1]}
+        if self.schema.output == "probabilities":
+            return Message("the probability of {target} = {name}", **named)
+        return Message("the log-odds of {target} = {name}", **named)
 
     def target(self, outputs: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
         """Return the log-odds of the positive class, (rows,), or its probability where the model gives that."""

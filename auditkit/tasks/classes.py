@@ -33,6 +33,8 @@ class ClassTask:
     metrics: ClassVar[Mapping[str, MetricSpec]] = CLASSIFICATION_METRICS
     headline: ClassVar[str] = "accuracy"
     axis: ClassVar[tuple[str, ...]] = ()
+    wrong: ClassVar[Message] = Message("wrong")
+    unscored: ClassVar[Message | None] = None
 
     @property
     def width(self) -> int:
@@ -96,6 +98,25 @@ class ClassTask:
     def errors(self, rows: Rows) -> NDArray[Any]:
         """Return which rows are predicted wrong: bool, (rows,)."""
         return np.asarray(rows.predictions.labels != rows.labels)
+
+    def unanswered(self) -> Predictions:
+        """Return the prediction for one row without a finite answer: class -1, and probabilities that are NaN."""
+        return Predictions(labels=np.full(1, -1), class_probabilities=np.full((1, len(self.schema.classes)), np.nan))
+
+    def sureness(self, probabilities: Floats) -> Floats:
+        """Return the probability of the likeliest class, (rows,)."""
+        highest: Floats = probabilities.max(axis=1)
+        return highest
+
+    def calibrated(self, rows: Rows) -> tuple[Labels, Floats] | None:
+        """Return the labels and the probabilities as they are, if there are any."""
+        probabilities = rows.predictions.class_probabilities
+        return None if probabilities is None else (rows.labels, probabilities)
+
+    def typical(self, predictions: Predictions) -> list[tuple[str, NDArray[np.bool_], int]]:
+        """Return the rows of each predicted class."""
+        named = enumerate(self.schema.classes)
+        return [(Message("predicted {name}", name=name), predictions.labels == code, code) for code, name in named]
 
     def measurable(self, predictions: Predictions) -> tuple[list[str], list[str]]:
         """Return the metrics that decisions, scores or probabilities allow, and a note on what is left out."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.evidence.messages import Message
 from auditkit.tasks.base import BinaryView, Predictions, Rows
 from auditkit.tasks.classes import ClassTask
 
@@ -35,6 +36,16 @@ class Multiclass(ClassTask):
     def explained(self, predictions: Predictions) -> NDArray[np.int64]:
         """Return the predicted class of each row."""
         return predictions.labels.astype(np.int64)
+
+    def explained_by_part(self) -> tuple[str, tuple[str, ...]] | None:
+        """Return the classes: of each row the predicted one is explained."""
+        return "class", self.schema.classes
+
+    def target_name(self) -> str:
+        """Return the words for the output of the predicted class."""
+        if self.schema.output == "probabilities":
+            return Message("the probability of the predicted class")
+        return Message("the logit of the predicted class")
 
     def target(self, outputs: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
         """Return the output of the explained class, (rows,)."""

@@ -38,6 +38,8 @@ class Multilabel:
     metrics: ClassVar[Mapping[str, MetricSpec]] = {**WHOLE_ROWS, **CLASSIFICATION_METRICS}
     headline: ClassVar[str] = "accuracy"
     axis: ClassVar[tuple[str, ...]] = (LABEL,)
+    wrong: ClassVar[Message] = Message("wrong about at least one label")
+    unscored: ClassVar[Message | None] = None
 
     @property
     def width(self) -> int:
@@ -98,9 +100,38 @@ class Multilabel:
         """Return which rows have a label that is predicted wrong: bool, (rows,)."""
         return np.asarray((rows.predictions.labels != rows.labels).any(axis=1))
 
+    def unanswered(self) -> Predictions:
+        """Return the prediction for one row without a finite answer: -1 for each label, and probabilities of NaN."""
+        nothing = np.full((1, self.width), np.nan)
+        return Predictions(labels=np.full((1, self.width), -1), class_probabilities=nothing)
+
+    def sureness(self, probabilities: Floats) -> Floats:
+        """Return the probability of what is likelier of each label, the mean over the labels, (rows,)."""
+        likelier: Floats = np.maximum(probabilities, 1 - probabilities).mean(axis=1)
+        return likelier
+
+    def calibrated(self, rows: Rows) -> tuple[Labels, Floats] | None:
+        """Return None: the labels of a row are not independent, and an interval would take them so."""
+        return None
+
     def explained(self, predictions: Predictions) -> NDArray[np.int64]:
         """Return the label that is explained of each row: the labels in turn, each in its share of the rows."""
         return np.arange(len(predictions.labels), dtype=np.int64) % self.width
+
+    def explained_by_part(self) -> tuple[str, tuple[str, ...]] | None:
+        """Return the labels: each is explained of its share of the rows."""
+        return LABEL, self.schema.classes
+
+    def target_name(self) -> str:
+        """Return the words for the output of one label a row."""
+        if self.schema.output == "probabilities":
+            return Message("the probability of one label for each row, the labels in turn")
+        return Message("the log-odds of one label for each row, the labels in turn")
+
+    def typical(self, predictions: Predictions) -> list[tuple[str, NDArray[np.bool_], int]]:
+        """Return the rows of each label that is predicted."""
+        named = enumerate(self.schema.classes)
+        return [(Message("predicted {name}", name=name), predictions.labels[:, at] == 1, at) for at, name in named]
 
     def target(self, outputs: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
         """Return the output of the explained label, (rows,)."""

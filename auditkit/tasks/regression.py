@@ -39,6 +39,8 @@ class Regression:
     metrics: ClassVar[Mapping[str, MetricSpec]] = REGRESSION_METRICS
     headline: ClassVar[str] = "mean_absolute_error"
     axis: ClassVar[tuple[str, ...]] = ()
+    wrong: ClassVar[Message] = Message("wrong")
+    unscored: ClassVar[Message | None] = Message("a regression predicts numbers, and there are no classes to score")
 
     @property
     def width(self) -> int:
@@ -80,9 +82,33 @@ class Regression:
         """Return how far each prediction is off: float64, (rows,)."""
         return np.abs(np.asarray(rows.predictions.labels - rows.labels, dtype=np.float64))
 
+    def unanswered(self) -> Predictions:
+        """Return the prediction for one row without a finite answer: NaN."""
+        return Predictions(labels=np.full(1, np.nan), class_probabilities=None)
+
+    def sureness(self, probabilities: Floats) -> Floats:
+        """Raise NotRun: a number has no probability."""
+        raise NotRun(Message("a regression predicts numbers, and no probabilities of classes"))
+
+    def calibrated(self, rows: Rows) -> tuple[Labels, Floats] | None:
+        """Return None: there are no probabilities."""
+        return None
+
     def explained(self, predictions: Predictions) -> NDArray[np.int64]:
         """Return the only output of every row."""
         return np.zeros(len(predictions.labels), dtype=np.int64)
+
+    def explained_by_part(self) -> tuple[str, tuple[str, ...]] | None:
+        """Return None: there is one output."""
+        return None
+
+    def target_name(self) -> str:
+        """Return the words for the predicted number."""
+        return Message("the predicted {target}", target=self.schema.target)
+
+    def typical(self, predictions: Predictions) -> list[tuple[str, NDArray[np.bool_], int]]:
+        """Return all rows."""
+        return [(Message("all rows"), np.ones(len(predictions.labels), dtype=bool), 0)]
 
     def target(self, outputs: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
         """Return the predicted number in the target's own unit, (rows,)."""

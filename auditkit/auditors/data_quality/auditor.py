@@ -57,7 +57,7 @@ class DataChecks:
     population: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     requires: ClassVar = ("labels",)
-    several_labels: ClassVar = True
+    multilabel: ClassVar = True
     read_from_file: ClassVar = {"population": read_population}
     measures: ClassVar = (
         "data.row_count",

@@ -41,6 +41,7 @@ class Explainability:
     show_rows: bool = False
 
     requires: ClassVar = ("model",)
+    multilabel: ClassVar = True
     measures: ClassVar = tuple(
         f"explainability.{name}"
         for name in (
@@ -115,14 +116,13 @@ class Explainability:
         source = subject.inputs if subject.training_inputs is None else subject.training_inputs
         others = np.random.default_rng(subject.seed).choice(len(source), size=min(OTHERS, len(source)), replace=False)
 
-        # A regression has no classes: no output is chosen by a row's prediction.
-        predicted = subject.predictions.labels[rows] if subject.schema.classes else np.zeros(len(rows))
+        predicted = subject.task.explained(subject.predictions.take(rows))
 
         def explained(network: torch.nn.Module) -> Explained:
             return Explained(
-                decision=Decided(network, subject.schema),
+                decision=Decided(network, subject.task),
                 inputs=subject.inputs[rows],
-                predicted=predicted.astype(np.int64),
+                predicted=predicted,
                 baseline=source.mean(axis=0, dtype=np.float64).astype(np.float32),
                 columns=subject.schema.column_slices(),
                 device=subject.device,

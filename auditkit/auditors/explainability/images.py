@@ -55,6 +55,7 @@ def explain_images(
     subject: Subject, module: nn.Module, rows: NDArray[np.int64], *, asked: str | None, show_rows: bool
 ) -> Evidence:
     """Return the evidence about the pixels of the images in `rows`, by the method `asked` for, or the default."""
+    show_rows = show_rows and subject.has_one_class_a_row
     images = subject.inputs[rows]
     source = subject.inputs if subject.training_inputs is None else subject.training_inputs
     baseline = source.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -62,9 +63,9 @@ def explain_images(
     square = squares(height, width, min(SQUARES, height, width))
     square_count = int(square.max()) + 1
     parts = Parts(
-        decision=Decided(module, subject.schema),
+        decision=Decided(module, subject.task),
         inputs=images,
-        predicted=subject.predictions.labels[rows].astype(np.int64),
+        predicted=subject.task.explained(subject.predictions.take(rows)),
         counts=np.full(len(rows), square_count),
         width=square_count,
         delete=without_squares(baseline, square),
@@ -105,7 +106,7 @@ def explain_images(
     size = np.abs(pixels)
     regions = _region_shares(size, METHODS[method].reference, level=subject.conf_level)
     exhibits: list[Exhibit] = [
-        _class_maps(subject, images, size, parts.predicted, stamp(found)),
+        _class_maps(subject, images, size, rows, stamp(found)),
         SliceChart(
             title="Share of attribution by region",
             note=f"{stamp(found)}{_first(regions)} Each image is cut into nine parts: a model that looks at a border "
@@ -162,21 +163,22 @@ def _region_shares(size: Floats, definition: str, *, level: float) -> Measuremen
 
 
 def _class_maps(
-    subject: Subject, images: NDArray[np.float32], size: Floats, predicted: NDArray[np.int64], stamped: str
+    subject: Subject, images: NDArray[np.float32], size: Floats, rows: NDArray[np.int64], stamped: str
 ) -> HeatMaps:
     panels: list[Panel] = []
-    for code, name in enumerate(subject.schema.classes):
-        members = np.flatnonzero(predicted == code)
+    groups = subject.task.typical(subject.predictions.take(rows))
+    for name, chosen, _ in groups:
+        members = np.flatnonzero(chosen)
         if len(members) >= subject.min_group and len(panels) < PANELS:
             panels.append(
                 Panel(
-                    name=f"predicted {name}",
+                    name=name,
                     note=f"mean of {len(members):,} images",
                     image=_grid(images[members].mean(axis=(0, 1))),
                     heat=_grid(size[members].mean(axis=0)),
                 )
             )
-    left_out = len(subject.schema.classes) - len(panels)
+    left_out = len(groups) - len(panels)
     return HeatMaps(
         title="Where the model looks, by predicted class",
         note=f"{stamped}Left the mean image, right the mean absolute attribution of its pixels: the darker, the more."

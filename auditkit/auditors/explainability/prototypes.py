@@ -23,7 +23,7 @@ PROFILES, COLUMNS_SHOWN, ROWS_SHOWN = 10, 4, 5
 def profiles(subject: Subject, given: Attributed, *, show_rows: bool) -> list[Exhibit]:
     """Return a table of typical profiles with what moved their decisions; with `show_rows` one of single rows too."""
     exhibits = _typical(subject, given)
-    return [*exhibits, _single(subject, given)] if show_rows and subject.schema.classes else exhibits
+    return [*exhibits, _single(subject, given)] if show_rows and subject.has_one_class_a_row else exhibits
 
 
 def _typical(subject: Subject, given: Attributed) -> list[Exhibit]:
@@ -31,31 +31,28 @@ def _typical(subject: Subject, given: Attributed) -> list[Exhibit]:
     schema = subject.schema
     rows = sample_rows(subject, len(given.size))
     frame = subject.data.frame.iloc[rows]
-    predicted = given.explained.predicted
-    members = {f"predicted {name}": np.flatnonzero(predicted == code) for code, name in enumerate(schema.classes)}
-    members = members or {"all rows": np.arange(len(rows))}
-    large = {name: part for name, part in members.items() if len(part) >= max(subject.min_group, 2)}
-    large = dict(list(large.items())[:PROFILES])
+    groups = subject.task.typical(subject.predictions.take(rows))
+    large = [(name, part, at) for name, part, at in groups if part.sum() >= max(subject.min_group, 2)][:PROFILES]
     if not large:
         return []
     typical = pd.DataFrame(
         [
             {feature.name: _typical_value(frame.iloc[part], feature) for feature in schema.features}
-            for part in large.values()
+            for _, part, _ in large
         ]
     ).astype(object)
-    firsts = np.array([predicted[part[0]] for part in large.values()], dtype=np.int64)
-    explained = replace(given.explained, inputs=schema.encode(typical), predicted=firsts)
+    outputs = np.array([at for _, _, at in large], dtype=np.int64)
+    explained = replace(given.explained, inputs=schema.encode(typical), predicted=outputs)
     values, attributions = explained.values(explained.inputs), given.local(explained)
     table = [
         (
             name,
-            len(part),
+            int(part.sum()),
             ", ".join(f"{column} {_word(value)}" for column, value in typical.iloc[place].items()),
             float(values[place]),
             _movers(given, typical.iloc[place], attributions[place]),
         )
-        for place, (name, part) in enumerate(large.items())
+        for place, (name, part, _) in enumerate(large)
     ]
     return [
         Table(

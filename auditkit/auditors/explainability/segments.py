@@ -30,7 +30,7 @@ Mask = NDArray[np.bool_]
 class Parts:
     """Rows as a network reads them, cut into parts, and what is explained of them.
 
-    `predicted` are the predicted classes, (rows,). Row i has the first `counts[i]` of `width` parts.
+    `predicted` says which output of each is explained, (rows,). Row i has the first `counts[i]` of `width` parts.
     `delete(inputs, mask)` returns the inputs without the parts of a mask, (rows, width).
     """
 
@@ -48,7 +48,7 @@ class Parts:
 
     def of_network(self, network: nn.Module) -> Parts:
         """Return the same rows, explained of another network."""
-        return replace(self, decision=Decided(network, self.decision.schema))
+        return replace(self, decision=Decided(network, self.decision.task))
 
     @property
     def exists(self) -> Mask:

@@ -152,20 +152,10 @@ def _second_method(method: str, schema: Schema, module: nn.Module) -> str | None
     return gradients if gradients and refusal(gradients, module=module) is None else None
 
 
-def explained_words(schema: Schema) -> str:
-    """Say what is explained of each row."""
-    what = "probability" if schema.output == "probabilities" else "logit"
-    if schema.task == "regression":
-        return f"the predicted {schema.target}"
-    if schema.task == "binary":
-        return f"the {what.replace('logit', 'log-odds')} of {schema.target} = {schema.classes[-1]}"
-    return f"the {what} of the predicted class"
-
-
 def settings(subject: Subject, what: str, count: int, facts: Sequence[tuple[str, str]]) -> Facts:
     """Return how the attributions of `count` rows, of which there is a word in `what`, were made."""
     sample = f"{count:,} of {len(subject.labels):,} {what}, drawn with seed {subject.seed}"
-    explained = explained_words(subject.schema)
+    explained = subject.task.target_name()
     return Facts(
         title="How the attributions were made",
         rows=(facts[0], ("Explained", explained), *facts[1:], ("Sample", sample)),

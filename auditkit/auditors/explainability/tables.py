@@ -35,6 +35,7 @@ from auditkit.evidence.measurement import (
     SliceChart,
     Table,
 )
+from auditkit.evidence.messages import Message
 
 FEWEST_ROWS, COLUMNS_SHOWN, GROUPS_SHOWN = 30, 8, 8
 
@@ -78,7 +79,7 @@ def explain_columns(
         by=("column",),
     )
     parts = [group_shares(subject, given, column) for column in subject.sensitive]
-    parts += [class_shares(subject, given)] if subject.schema.task == "multiclass" else []
+    parts += class_shares(subject, given)
     measurements += credited([measurement for measurement, _ in parts], method, "table")
     exhibits = [
         *stamped([chart, *sensitive.exhibits, *profiles(subject, given, show_rows=show_rows)], found),
@@ -90,7 +91,7 @@ def explain_columns(
     pairs, pictures = interactions(subject, given)
     measurements += pairs
     exhibits += pictures
-    if subject.schema.task == "binary":
+    if subject.is_one_decision:
         more, pictures = adverse_decisions(subject, given, immutable)
         measurements += more
         exhibits += [*stamped(pictures[:1], found), *pictures[1:]]
@@ -102,7 +103,7 @@ def explain_columns(
         ("Sensitive columns that are inputs", ", ".join(inputs) or "none"),
     ]
     exhibits.append(settings(subject, "rows", len(given.size), facts))
-    shown = show_rows and bool(subject.schema.classes)
+    shown = show_rows and subject.has_one_class_a_row
     sampled = sample_notes(subject, "rows", len(given.size), show_rows=shown)
     said = [*notes, *trust_notes(found), *sensitive.notes, *sampled]
     return Evidence(measurements=measurements, exhibits=exhibits, notes=said)
@@ -123,15 +124,22 @@ def group_shares(subject: Subject, given: Attributed, column: str) -> tuple[Meas
     return _shares_by(given, groups, column, f"Share of attribution by column and {column}", subject.conf_level)
 
 
-def class_shares(subject: Subject, given: Attributed) -> tuple[Measurement, Table]:
-    """Return the attribution shares among the rows of each predicted class, whose output is explained."""
-    predicted = given.explained.predicted
-    classes = {
-        group: np.flatnonzero(predicted == code) for code, group in enumerate(keyed("class", subject.schema.classes))
-    }
-    large = {group: rows for group, rows in classes.items() if len(rows) >= max(subject.min_group, FEWEST_ROWS)}
-    title = "Share of attribution by column and predicted class"
-    return _shares_by(given, large, "class", title, subject.conf_level)
+def class_shares(subject: Subject, given: Attributed) -> list[tuple[Measurement, Table]]:
+    """Return the attribution shares among the rows of each explained output, where the task explains several.
+
+    That is the predicted class of a row, or one of its labels.
+    """
+    parts = subject.task.explained_by_part()
+    if parts is None:
+        return []
+    what, names = parts
+    rows = {group: np.flatnonzero(given.explained.predicted == at) for at, group in enumerate(keyed(what, names))}
+    large = {group: part for group, part in rows.items() if len(part) >= max(subject.min_group, FEWEST_ROWS)}
+    label, chosen = (
+        Message("Share of attribution by column and label"),
+        Message("Share of attribution by column and predicted class"),
+    )
+    return [_shares_by(given, large, what, label if what in subject.task.axis else chosen, subject.conf_level)]
 
 
 def _shares_by(

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from auditkit.schema.schema import Schema
+from auditkit.tasks.base import Task
 
 Inputs = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Decision = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Maps encoded rows (n, cells) and their predicted classes (n,) to one number a row (n,)."""
+"""Maps encoded rows (n, cells) and which output of each is explained (n,) to one number a row (n,)."""
 
 ROWS_AT_ONCE = 65_536
 """Rows of one forward pass: large enough to keep the cores busy, small enough for their caches."""
@@ -25,9 +25,9 @@ ROWS_AT_ONCE = 65_536
 class Explained:
     """A decision over a sample of rows: what every attribution method here is given.
 
-    `inputs` are encoded rows (rows, cells), `predicted` their predicted classes (rows,), `baseline` the encoded row
-    (cells,) that stands for "nothing known", and `columns` the cells of each column of the user's data. `others` are
-    rows (n, cells) that stand for it too: methods that average over baselines draw from them.
+    `inputs` are encoded rows (rows, cells), `predicted` which output of each is explained (rows,), `baseline` the
+    encoded row (cells,) that stands for "nothing known", and `columns` the cells of each column of the user's data.
+    `others` are rows (n, cells) that stand for it too: methods that average over baselines draw from them.
     """
 
     decision: Decision
@@ -79,25 +79,13 @@ class Explained:
 
 
 class Decided(nn.Module):
-    """The scalar that is explained, as a module of inputs (rows, cells) and predicted classes (rows,).
+    """The number that a task explains of each row, as a module of inputs (rows, ...) and explained outputs (rows,)."""
 
-    For a binary task the log-odds of the positive class (its probability where the model gives
-    probabilities); for several classes the output of each row's predicted class; in a regression the predicted
-    number, in the target's own unit. One value a row.
-    """
-
-    def __init__(self, network: nn.Module, schema: Schema) -> None:
+    def __init__(self, network: nn.Module, task: Task) -> None:
         super().__init__()
         self.network = network
-        self.schema = schema
+        self.task = task
 
     def forward(self, inputs: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
         """Return what is explained of each row, (rows,)."""
-        outputs: torch.Tensor = self.network(inputs).reshape(len(inputs), -1)
-        if self.schema.task == "regression":
-            return outputs[:, 0] * self.schema.target_scale + self.schema.target_mean
-        if outputs.shape[1] == 1:
-            return outputs[:, 0]
-        if self.schema.task == "binary":
-            return outputs[:, 1] if self.schema.output == "probabilities" else outputs[:, 1] - outputs[:, 0]
-        return outputs.gather(1, predicted[:, None])[:, 0]
+        return self.task.target(self.network(inputs).reshape(len(inputs), -1), predicted)

@@ -18,7 +18,6 @@ from auditkit.auditors.explainability.segments_report import (
     change_of,
     checked_rows,
     enough_steps,
-    explained_words,
     sample_notes,
     settings,
     shown_rows,
@@ -46,11 +45,12 @@ def explain_texts(
     subject: Subject, module: nn.Module, rows: NDArray[np.int64], *, asked: str | None, show_rows: bool
 ) -> Evidence:
     """Return the evidence about the words of the texts in `rows`, by the method `asked` for, or the default."""
+    show_rows = show_rows and subject.has_one_class_a_row
     ids = subject.inputs[rows].astype(np.int64)
     parts = Parts(
-        decision=Decided(module, subject.schema),
+        decision=Decided(module, subject.task),
         inputs=ids,
-        predicted=subject.predictions.labels[rows].astype(np.int64),
+        predicted=subject.task.explained(subject.predictions.take(rows)),
         counts=(ids != PADDING).sum(axis=1),
         width=ids.shape[1],
         delete=without_words,
@@ -88,7 +88,7 @@ def explain_texts(
             by=share.by,
         )
     ]
-    if subject.schema.task == "binary":
+    if subject.is_one_decision:
         directed = [term_directions(by_word, definition, level=subject.conf_level)]
         by_phrase = phrases(subject, ids, attributions)
         if len(by_phrase.names):
@@ -154,8 +154,8 @@ def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped
     return [
         SliceChart(
             title=f"{measurement.by[0].capitalize()}s that speak for and against {outcome}",
-            note=f"{stamped}What a {measurement.by[0]} adds to {explained_words(schema)} of a text that holds it, on "
-            "average.",
+            note=f"{stamped}What a {measurement.by[0]} adds to {subject.task.target_name()} of a text that holds it, "
+            "on average.",
             measurement=measurement.id,
             by=measurement.by,
         )

@@ -50,7 +50,7 @@ class Fairness:
     legitimate: tuple[str, ...] = ()
 
     requires: ClassVar = ("labels", "sensitive")
-    several_labels: ClassVar = True
+    multilabel: ClassVar = True
     measures: ClassVar = tuple(
         f"fairness.{name}"
         for name in (

@@ -23,7 +23,7 @@ class ProxyColumns:
     """How well the model's other inputs predict each sensitive column, together and each alone."""
 
     requires: ClassVar = ("sensitive",)
-    several_labels: ClassVar = True
+    multilabel: ClassVar = True
     measures: ClassVar = ("proxies.roc_auc", "proxies.column_roc_auc")
 
     def audit(self, subject: Subject) -> Evidence:

@@ -28,7 +28,7 @@ class Performance:
     intersections: int = 2
 
     requires: ClassVar = ("labels",)
-    several_labels: ClassVar = True
+    multilabel: ClassVar = True
     measures: ClassVar = tuple(f"performance.{name}" for name in every_metric())
 
     def __post_init__(self) -> None:

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from auditkit.errors import NotRun
 from auditkit.models.predict import CELLS_AT_ONCE
-from auditkit.schema.schema import Schema
+from auditkit.tasks.base import Task
 
 Margin = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Maps inputs (n, ...) and their decisions (n,) to how far each is from another decision: (n,), below 0 beyond it."""
+"""Maps inputs (n, ...) and their decisions, (n,) or (n, labels), to how far each is from another decision: (n,).
+
+Below 0 it is beyond it."""
 
 STEPS = 10
 REACH = 2.5
@@ -39,20 +41,11 @@ class Attack:
     flat_count: int
 
 
-def margin_function(module: torch.nn.Module, schema: Schema) -> Margin:
+def margin_function(module: torch.nn.Module, task: Task) -> Margin:
     """Return how far a network's outputs are from another decision; in eval mode, on the inputs' device."""
-    binary = schema.task == "binary"
-    threshold = schema.output_at(schema.decision_threshold) if binary else 0.0
 
     def margin(inputs: torch.Tensor, decided: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = module(inputs).reshape(len(inputs), -1)
-        if binary:
-            positive = outputs[:, -1]
-            if outputs.shape[1] == 2 and schema.output == "logits":
-                positive = positive - outputs[:, 0]
-            return (2 * decided - 1) * (positive - threshold)
-        own = outputs.gather(1, decided[:, None])
-        return own[:, 0] - outputs.scatter(1, decided[:, None], -torch.inf).amax(dim=1)
+        return task.margin(module(inputs).reshape(len(inputs), -1), decided)
 
     return margin
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from auditkit.auditors.robustness import statistics
 from auditkit.auditors.robustness.corruption import Damage
-from auditkit.auditors.robustness.evaluation import Answers, Sample, Tried, answer
+from auditkit.auditors.robustness.evaluation import Sample, Tried, answer
 from auditkit.auditors.robustness.images import IMAGE_DAMAGES, image_damages
 from auditkit.auditors.robustness.out_of_distribution import odd_inputs
 from auditkit.auditors.robustness.tables import TABLE_DAMAGES, numbers_of, table_damages
@@ -50,6 +50,7 @@ class Robustness:
     rows: int = 2000
 
     requires: ClassVar = ("model", "labels")
+    multilabel: ClassVar = True
     measures: ClassVar = (
         *(f"robustness.{name}_{what}" for name in (*DAMAGES, "adversarial") for what in ("accuracy_loss", "flip_rate")),
         *(f"robustness.{name}_error_increase" for name in DAMAGES),
@@ -79,7 +80,7 @@ class Robustness:
         subject.progress(len(damages) / (len(damages) + 1), "attack along the gradient")
         part = Sample(subject, rows, before)
         attacked = _attacked(part, inputs, source)
-        odd = _odd(subject, inputs, source, before)
+        odd = _odd(part, inputs, source)
         notes = [*part.notes(tried), *attacked.notes, *odd.notes]
         return Evidence(
             measurements=[*part.measured(tried), *attacked.measurements, *odd.measurements],
@@ -128,7 +129,7 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
     schema, level, kind = subject.schema, subject.conf_level, subject.schema.kind
     unit = np.zeros(inputs.shape[1:], dtype=np.float32)
     bounds: tuple[float, float] | None = None
-    if part.is_regression:
+    if part.of_numbers:
         raise NotRun("a regression makes no decision that an attack could turn")
     if kind == "text":
         raise NotRun("words are not numbers, so that no gradient says how to change them a little")
@@ -146,7 +147,7 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
     module.to(subject.device).eval()
     try:
         found = attack(
-            margin_function(module, schema),
+            margin_function(module, subject.task),
             inputs,
             part.before.values.clip(0).astype(np.int64),
             unit=unit,
@@ -161,7 +162,8 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
         module.to("cpu").train(training)
     at = strengths.index(stated)
     turned = found.ten_steps[at]
-    after = np.where(turned, -1, part.before.values)
+    after = part.before.values.copy()
+    after[turned] = -1
     origin = f"{ATTACK_SOURCE}; {ATTACK_AXIS[kind]}: {stated:g}; a lower bound on what an attacker can do"
     measurements = part.compared("adversarial", part.errors(part.before) | turned, after, origin)
     curve = Curve(
@@ -188,9 +190,10 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
     return Evidence(measurements=measurements, exhibits=[curve], notes=notes)
 
 
-def _odd(subject: Subject, inputs: NDArray[Any], source: NDArray[Any], before: Answers) -> Evidence:
+def _odd(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
     """Measure how sure the model is of inputs that mean nothing."""
-    if subject.schema.task == "regression":
+    subject, before = part.subject, part.before
+    if part.of_numbers:
         return Evidence()
     if before.probabilities is None:
         return Evidence(notes=["The scores are no probabilities: confidence on odd inputs is left out."])
@@ -200,10 +203,10 @@ def _odd(subject: Subject, inputs: NDArray[Any], source: NDArray[Any], before: A
         assert answers.probabilities is not None
         answered = answers.given
         if answered.any():
-            confidences[kind] = answers.probabilities[answered].max(axis=1)
+            confidences[kind] = subject.task.sureness(answers.probabilities[answered])
         if not answered.all():
             notes.append(f"Odd inputs, {kind}: {int((~answered).sum()):,} of {len(odd):,} get no finite answer.")
-    usual = float(np.nanmean(before.probabilities.max(axis=1)))
+    usual = float(np.nanmean(subject.task.sureness(before.probabilities)))
     measurement = statistics.odd_input_confidence(
         confidences, level=subject.conf_level, definition="mean probability of the likeliest class (Hein et al. 2019)"
     )

@@ -19,15 +19,16 @@ from auditkit.models.predict import predict
 from auditkit.schema.schema import Labels
 from auditkit.stats import scores
 from auditkit.stats.estimates import Breakdown, Estimate, measure, shown_rows
+from auditkit.tasks.base import Predictions, Rows
 
 NOISES = ("numeric_noise", "pixel_noise")
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What the model says: class codes, or numbers in a regression, (rows,), and its probabilities, if any.
+    """What the model says: predictions as in `Predictions.labels`, and its probabilities, if any.
 
-    Where it gives no finite answer, `given` is False, the code is -1 and the number NaN.
+    Where it gives no finite answer, `given` is False, a code is -1 and a number NaN.
     """
 
     values: Labels
@@ -36,9 +37,8 @@ class Answers:
     @property
     def given(self) -> NDArray[np.bool_]:
         """Whether there is an answer: (rows,)."""
-        if np.issubdtype(self.values.dtype, np.floating):
-            return np.isfinite(self.values)
-        return np.asarray(self.values >= 0)
+        known = np.isfinite(self.values) if np.issubdtype(self.values.dtype, np.floating) else self.values >= 0
+        return np.asarray(known.reshape(len(known), -1).all(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +61,8 @@ def answer(subject: Subject, inputs: NDArray[Any]) -> Answers:
         found = predict(subject.model.module, inputs, schema, device=subject.device)
     except ModelFileError:
         if len(inputs) == 1:
-            nothing = np.full(1, np.nan) if schema.task == "regression" else np.full(1, -1)
-            without = schema.output in ("score", "value")
-            return Answers(nothing, None if without else np.full((1, len(schema.classes)), np.nan))
+            nothing = subject.task.unanswered()
+            return Answers(nothing.labels, nothing.class_probabilities)
         halves = [answer(subject, half) for half in np.array_split(inputs, 2)]
         parts = [half.probabilities for half in halves if half.probabilities is not None]
         return Answers(np.concatenate([half.values for half in halves]), np.concatenate(parts) if parts else None)
@@ -79,9 +78,9 @@ class Sample:
     before: Answers
 
     @property
-    def is_regression(self) -> bool:
-        """Whether answers are numbers, and no decisions."""
-        return self.subject.schema.task == "regression"
+    def of_numbers(self) -> bool:
+        """Whether answers are numbers that are off by some distance, and no decisions."""
+        return bool(np.issubdtype(self.errors(self.before).dtype, np.floating))
 
     @property
     def labels(self) -> Labels:
@@ -90,9 +89,11 @@ class Sample:
 
     def errors(self, answers: Answers) -> statistics.Errors:
         """Return what answers cost: whether they are wrong, or in a regression how far they are off."""
-        if self.is_regression:
-            return np.abs(np.asarray(answers.values - self.labels, dtype=np.float64))
-        return np.asarray(answers.values != self.labels)
+        return self.subject.task.errors(self.judged(answers))
+
+    def judged(self, answers: Answers) -> Rows:
+        """Return the rows with these answers for predictions."""
+        return Rows(self.labels, Predictions(answers.values, answers.probabilities))
 
     def breakdowns(self) -> Iterator[Breakdown]:
         """Yield all rows, then the groups of each sensitive column."""
@@ -121,7 +122,7 @@ class Sample:
             )
         if subject.top_k is not None:
             notes.append("Decisions here are those from the model's own threshold on, not the rows of highest scores.")
-        left = "they are left out of the mean" if self.is_regression else "they count as changed and as wrong"
+        left = "they are left out of the mean" if self.of_numbers else "they count as changed and as wrong"
         for one in tried:
             for strength, answers in zip(one.damage.strengths, one.answers, strict=True):
                 if count := int((~answers.given).sum()):
@@ -136,7 +137,7 @@ class Sample:
         level, before = self.subject.conf_level, self.errors(self.before)
         for groups in self.breakdowns():
             yield statistics.added_error_measurement(name, before, errors, groups, level=level, definition=definition)
-            if not self.is_regression:
+            if not self.of_numbers:
                 yield statistics.flip_rate_measurement(
                     name, self.before.values, values, groups, level=level, definition=definition
                 )
@@ -145,8 +146,8 @@ class Sample:
         """Yield the numbers of every damage at its stated strength."""
         for one in tried:
             yield from self.compared(one.damage.name, self.errors(one.stated), one.stated.values, _source(one.damage))
-            if one.damage.name in NOISES and one.stated.probabilities is not None and one.stated.given.any():
-                yield self._calibration(one, one.stated.probabilities)
+            if one.damage.name in NOISES and one.stated.given.any():
+                yield from self._calibration(one)
         if tried:
             lost = ~np.all([one.stated.given for one in tried], axis=0)
             yield measure(
@@ -161,13 +162,15 @@ class Sample:
                 definition="rows without a finite answer under at least one damage at its stated strength",
             )
 
-    def _calibration(self, noise: Tried, probabilities: NDArray[np.float64]) -> Measurement:
-        given = noise.stated.given
-        return measure(
+    def _calibration(self, noise: Tried) -> Iterator[Measurement]:
+        given = np.flatnonzero(noise.stated.given)
+        calibrated = self.subject.task.calibrated(self.judged(noise.stated).take(given))
+        if calibrated is None:
+            return
+        yield measure(
             "robustness.calibration_error_under_noise",
             scores.calibration_error,
-            self.labels[given],
-            probabilities[given],
+            *calibrated,
             Breakdown(),
             self.subject.conf_level,
             unit="rate_difference",
@@ -183,7 +186,7 @@ class Sample:
             errors = self.errors(one.stated)
             added = statistics.added_error(before, errors, (level,))
             line: list[str | float | None] = [one.damage.title, one.damage.said()]
-            if not self.is_regression:
+            if not self.of_numbers:
                 line.append(statistics.flip_rate(self.before.values, one.stated.values, ()).value)
             line += [added.value, _limits(added, self._unit)]
             if groups:
@@ -191,7 +194,7 @@ class Sample:
                 line += [f"{group.text} ({shown(group.by)})", there.value]
             lines.append(tuple(line))
         columns = [Column(name="What is damaged"), Column(name="Strength")]
-        if not self.is_regression:
+        if not self.of_numbers:
             columns.append(Column(name="Decisions changed", unit="rate"))
         columns += [Column(name=self._added, unit=self._unit), Column(name=f"{level * 100:g} % CI")]
         if groups:
@@ -199,7 +202,7 @@ class Sample:
         as_they_are = float(np.nanmean(before))
         usual = (
             f"Mean absolute error on the {len(before):,} rows as they are is {number(as_they_are, 'number')}."
-            if self.is_regression
+            if self.of_numbers
             else f"Accuracy on the {len(before):,} rows as they are is {number(1 - as_they_are, 'rate')}."
         )
         return Table(
@@ -212,11 +215,11 @@ class Sample:
 
     @property
     def _added(self) -> str:
-        return "Error added" if self.is_regression else "Accuracy lost"
+        return "Error added" if self.of_numbers else "Accuracy lost"
 
     @property
     def _unit(self) -> Unit:
-        return "number" if self.is_regression else "rate_difference"
+        return "number" if self.of_numbers else "rate_difference"
 
     def curves(self, tried: Sequence[Tried]) -> list[Exhibit]:
         """Return a curve a damage: what is lost by its strength, of all rows and of the worst group."""
@@ -242,7 +245,7 @@ class Sample:
 
     def by_group(self, tried: Sequence[Tried]) -> list[Exhibit]:
         """Return a table a sensitive column: what every damage costs each of its groups."""
-        what = "error_increase" if self.is_regression else "accuracy_loss"
+        what = "error_increase" if self.of_numbers else "accuracy_loss"
         return [
             SliceTable(
                 title=f"{self._added} by {column}",

@@ -59,8 +59,8 @@ def _added_distance(before: Errors, after: Errors, levels: Sequence[float]) -> E
 
 
 def flip_rate(before: NDArray[Any], after: NDArray[Any], levels: Sequence[float]) -> Estimate:
-    """Return the share of rows that are decided otherwise after than before: 0 is ideal."""
-    return share(before != after, levels)
+    """Return the share of rows of which any decision is another after than before: 0 is ideal."""
+    return share((before != after).reshape(len(before), -1).any(axis=1), levels)
 
 
 def share(chosen: NDArray[np.bool_], levels: Sequence[float]) -> Estimate:

@@ -26,12 +26,13 @@ class WeakSpots:
     """The slices of one or two columns, sensitive or not, in which the model is wrong most often.
 
     `quantiles` is the number of ranges that a column of numbers is put into. In a regression, the tenth of the rows
-    that the model misses by most counts as wrong.
+    that the model misses by most counts as wrong; of several labels a row is wrong where one of them is.
     """
 
     quantiles: int = 5
 
     requires: ClassVar = ("labels",)
+    multilabel: ClassVar = True
     measures: ClassVar = ("weak_spots.error_rate", "weak_spots.excess_error_rate", "weak_spots.row_share")
 
     def __post_init__(self) -> None:
@@ -42,8 +43,7 @@ class WeakSpots:
     def audit(self, subject: Subject) -> Evidence:
         """Search on a random half of the rows, and test what was found on the other."""
         frame = subject.data.frame
-        decided = subject.decisions.columns if subject.decisions is not None else ()
-        left_out = (subject.schema.target or "", *decided)
+        left_out = (*subject.schema.targets, *subject.decision_columns)
         columns, omitted = grouped_columns(frame, leave_out=left_out, quantiles=self.quantiles)
         if not columns:
             raise NotRun("no column has between 2 and 100 groups")
@@ -86,12 +86,11 @@ def _group(spot: WeakSpot, columns: list[GroupedColumn]) -> Group:
 
 def _errors(subject: Subject) -> tuple[NDArray[np.bool_], str]:
     """Return where the model is wrong, and how to say so."""
-    labels, predictions = subject.labels, subject.predictions.labels
-    if subject.schema.task == "regression":
-        distances = np.abs(labels - predictions)
-        most = float(np.quantile(distances, 0.9))
-        return distances > most, f"off by more than {most:.4g}"
-    return np.asarray(labels != predictions), "wrong"
+    errors = subject.task.errors(subject.rows)
+    if errors.dtype == np.bool_:
+        return errors, subject.task.wrong
+    most = float(np.quantile(errors, 0.9))
+    return errors > most, f"off by more than {most:.4g}"
 
 
 def _measurements(

@@ -14,6 +14,7 @@ from auditkit.auditors.explainability.target_function import Decided
 from auditkit.errors import InputError
 from auditkit.evidence.report import Outcome
 from auditkit.schema.infer import numeric_schema
+from auditkit.tasks.base import task_for
 
 
 def linear(weights: list[float]) -> torch.nn.Module:
@@ -41,7 +42,7 @@ def test_several_classes_explain_the_predicted_one() -> None:
     schema = numeric_schema(["a", "b"], target="y", classes=("0", "1", "2"))
     inputs = torch.from_numpy(rows(30, 2))
     predicted = module(inputs).argmax(dim=1)
-    decided = Decided(module, schema)(inputs, predicted)
+    decided = Decided(module, task_for(schema))(inputs, predicted)
     torch.testing.assert_close(decided, module(inputs).max(dim=1).values)
 
 

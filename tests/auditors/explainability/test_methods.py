@@ -18,6 +18,7 @@ from auditkit.auditors.explainability.target_function import Decided, Explained
 from auditkit.errors import InputError, NotRun
 from auditkit.models.formats.exported import ExportedNetwork
 from auditkit.schema.infer import numeric_schema
+from auditkit.tasks.base import task_for
 
 WIDTH = 4
 SCHEMA = numeric_schema([f"c{place}" for place in range(WIDTH)], target="y", classes=("no", "yes"))
@@ -89,7 +90,7 @@ PROGRAMS = ("traced", "scripted", "exported", "exported for 6 rows", "part of a 
 def explained(module: nn.Module, count: int = 20) -> Explained:
     rng = np.random.default_rng(0)
     return Explained(
-        decision=Decided(module, SCHEMA),
+        decision=Decided(module, task_for(SCHEMA)),
         inputs=rng.normal(size=(count, WIDTH)).astype(np.float32),
         predicted=np.zeros(count, dtype=np.int64),
         baseline=rng.normal(size=WIDTH).astype(np.float32),
@@ -144,7 +145,7 @@ def test_deep_lift_equals_captums_and_is_refused_where_it_cannot_hook_a_nonlinea
     given = explained(eager())
     rows = torch.from_numpy(given.inputs)
     with pytest.warns(UserWarning, match="hooks"):
-        truth = DeepLift(Decided(eager(), SCHEMA)).attribute(
+        truth = DeepLift(Decided(eager(), task_for(SCHEMA))).attribute(
             rows.requires_grad_(),
             baselines=torch.from_numpy(given.baseline)[None].expand_as(rows),
             additional_forward_args=(torch.zeros(len(rows), dtype=torch.int64),),
@@ -161,7 +162,9 @@ def test_deep_lift_equals_captums_and_is_refused_where_it_cannot_hook_a_nonlinea
 def test_ablation_equals_captums() -> None:
     given = explained(eager())
     rows = torch.from_numpy(given.inputs)
-    truth = FeatureAblation(lambda part: Decided(eager(), SCHEMA)(part, torch.zeros(len(part), dtype=torch.int64)))
+    truth = FeatureAblation(
+        lambda part: Decided(eager(), task_for(SCHEMA))(part, torch.zeros(len(part), dtype=torch.int64))
+    )
     theirs = truth.attribute(rows, baselines=torch.from_numpy(given.baseline)[None]).detach().numpy()
     np.testing.assert_allclose(feature_ablation(given), theirs, atol=1e-5)
 

@@ -15,6 +15,7 @@ from auditkit.errors import NotRun
 from auditkit.models.architectures import build
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
+from auditkit.tasks.base import task_for
 
 CPU = torch.device("cpu")
 TEXT = Feature(name="t", kind="text", tokenizer="words", vocabulary=tuple("abcdef"), length=5)
@@ -40,7 +41,7 @@ class MeanOfWords(nn.Module):
 
 def texts(module: nn.Module, ids: np.ndarray) -> Parts:
     return Parts(
-        decision=Decided(module.eval(), BINARY),
+        decision=Decided(module.eval(), task_for(BINARY)),
         inputs=ids,
         predicted=np.zeros(len(ids), np.int64),
         counts=(ids != 0).sum(axis=1),
@@ -55,7 +56,7 @@ def images(module: nn.Module, count: int = 5) -> tuple[Parts, np.ndarray]:
     rows = rng.normal(size=(count, 2, 4, 6)).astype(np.float32)
     baseline = rows.mean(axis=0)
     part = Parts(
-        decision=Decided(module.eval(), THREE),
+        decision=Decided(module.eval(), task_for(THREE)),
         inputs=rows,
         predicted=np.arange(count) % 3,
         counts=np.full(count, 4),

@@ -12,6 +12,7 @@ from auditkit.auditors.robustness.adversarial import Attack, attack, margin_func
 from auditkit.errors import NotRun
 from auditkit.schema.infer import numeric_schema
 from auditkit.schema.schema import Schema
+from auditkit.tasks.base import task_for
 
 STRENGTHS = (0.05, 0.2, 0.5, 1.0)
 CPU = torch.device("cpu")
@@ -33,7 +34,7 @@ def attacked(module: torch.nn.Module, rows: np.ndarray, decided: np.ndarray, **m
     options = {"unit": np.ones(rows.shape[1:], dtype=np.float32), "strengths": STRENGTHS, "seed": 0, "device": CPU}
     schema = more.pop("schema", schema_of())
     assert isinstance(schema, Schema)
-    return attack(margin_function(module.eval(), schema), rows, decided, **{**options, **more})  # type: ignore[arg-type]
+    return attack(margin_function(module.eval(), task_for(schema)), rows, decided, **{**options, **more})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("columns", [1, 2])
@@ -112,7 +113,7 @@ def test_margins_follow_the_kind_of_output(output: str, threshold: float) -> Non
     module = linear(np.array([[1.0, 0.0, 0.0]]), np.array([0.0]))
     schema = schema_of(output=output).model_copy(update={"threshold": 3.0 if output == "score" else None})
     rows = torch.tensor([[threshold + 1, 0.0, 0.0], [threshold - 2, 0.0, 0.0]])
-    assert margin_function(module, schema)(rows, torch.tensor([1, 0])).tolist() == pytest.approx([1.0, 2.0])
+    assert margin_function(module, task_for(schema))(rows, torch.tensor([1, 0])).tolist() == pytest.approx([1.0, 2.0])
 
 
 def test_rows_without_a_slope_are_counted() -> None:
