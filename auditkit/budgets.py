@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from auditkit.errors import InputError
+from auditkit.errors import DatasetError, InputError
 
 ALLOW_LARGE = "--allow-large"
 _large: ContextVar[bool] = ContextVar("large", default=False)
@@ -45,8 +45,8 @@ WORDS_BYTES = Budget("bytes", 4 * 2**20, 2**30)
 
 ROWS = Budget("rows", 50_000_000, 10_000_000_000)
 COLUMNS = Budget("columns", 20_000, 2_000_000)
-CELLS = Budget("cells (rows x columns)", 1_000_000_000, 200_000_000_000)
-TEXT_BYTES = Budget("bytes of text", 2 * 2**30, 256 * 2**30)
+CELLS = Budget("cells (rows x columns)", 500_000_000, 200_000_000_000)
+TEXT_BYTES = Budget("bytes of text", 2**30, 256 * 2**30)
 """Of fixed-width texts in an .npz file, as they lie in memory: four bytes a character, each as long as the longest."""
 
 IMAGE_BYTES = Budget("bytes of pixels", 8 * 2**30, 256 * 2**30)
@@ -55,6 +55,16 @@ INFLATED = Budget("times its size when decompressed", 200, 2_000)
 """How far a compressed file may inflate, beyond the first INFLATED_FREE bytes."""
 
 INFLATED_FREE = 64 * 2**20
+
+
+SPARSE_CELLS = Budget("cells for each character of the file", 64, 6_400)
+"""How far a file that names its keys in every line may be from a table, beyond the first million cells."""
+
+
+def check_inflation(name: str, inflated: int, size: int) -> None:
+    """Raise DatasetError where `size` bytes of a compressed file become too many."""
+    if inflated > INFLATED_FREE:
+        INFLATED.check(inflated / max(1, size), name, DatasetError)
 
 
 def large_allowed() -> bool:

@@ -28,6 +28,7 @@ from auditkit.config import (
     unknown_key,
 )
 from auditkit.errors import InputError, closest
+from auditkit.files import read_text
 
 FILE = "auditkit.toml"
 PYPROJECT = "pyproject.toml"
@@ -191,12 +192,7 @@ def _file(named: str | Path | None) -> Path | None:
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"configuration {path}: {error.strerror or error}; pass --config FILE.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"configuration {path}: not UTF-8 text at byte {error.start}; save it as UTF-8.") from error
+    return read_text(path, f"configuration {path}", remedy="pass --config FILE")
 
 
 def _from_file(path: Path) -> Stated:

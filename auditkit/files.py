@@ -59,8 +59,12 @@ def opened(
         raise error(f"{name}: {(problem.strerror or str(problem)).rstrip('.')}{ending.rstrip('.')}.") from problem
     except ValueError as problem:  # a NUL in a path
         raise error(f"{name}: {problem}{ending.rstrip('.')}.") from problem
-    with os.fdopen(descriptor, "rb") as raw:
+    try:
         before = _regular(os.fstat(descriptor), name, ending, budget, error)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    with os.fdopen(descriptor, "rb") as raw:
         if within is not None and not _still_inside(Path(path), within, before):
             raise error(f"{name}: was replaced while it was opened; try again.")
         if before.st_size > COPIED_BYTES:

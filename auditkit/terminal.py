@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,9 @@ from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from auditkit.budgets import MODEL_BYTES
 from auditkit.evidence.messages import number, span, title
+from auditkit.files import sha256_of
 from auditkit.progress import AuditProgress
 from auditkit.render.summary import headline
 from auditkit.render.text import one_line
@@ -180,8 +181,7 @@ def retrained(done: Retrained) -> None:
         tuning = tuned if ledger.tuning_runs else ""
         console.print(f"Epsilon {ledger.epsilon:.2f} at delta {ledger.delta:.2g}{tuning}{lost}: {path}", markup=False)
         if path.suffix == ".pt2":
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(path, str(path), budget=MODEL_BYTES)
             console.print(f"  a program: auditkit run {path} --trust-model sha256:{digest}", markup=False)
     if len(done.files) > 1:
         console.print(f"Whoever is given all {len(done.files)} models: epsilon {done.epsilon_together:.2f} together.")

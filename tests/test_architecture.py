@@ -90,6 +90,72 @@ def test_what_a_module_does_not_import(module: str, absent: set[str]) -> None:
     assert done.stdout.strip() == ""
 
 
+OPENERS = {"open", "read_text", "read_bytes", "memory_map", "ZipFile", "load", "read_schema", "ParquetFile", "fdopen"}
+"""Calls that open a file by its path, or could: searched for in the whole package."""
+
+WHO_OPENS = {
+    # The guarded opener, and what is handed the open file that it gives (never a path).
+    "files.py": {"opened"},
+    "data/readers/arrays.py": {"read_npz", "_check_sizes"},
+    "data/readers/columnar.py": {"_opened", "parquet_batches"},
+    "data/readers/images.py": {"_read_images"},
+    "data/stream.py": {"_tally"},
+    "models/cache.py": {"load", "save", "_code_hash"},
+    "models/formats/archive.py": {"open_zip", "copied"},
+    "models/formats/exported.py": {"_open_export", "save_program"},
+    "models/formats/native.py": {"_load_state", "save_model"},
+    "models/formats/pickled.py": {"_unpickle"},
+    "models/formats/torchscript.py": {"_open"},
+    # Writers, and files of the package itself.
+    "cli/__init__.py": {"main"},
+    "cli/gate.py": {"_add_step_summary"},
+    "compliance/facts.py": {"facts_template"},
+    "compliance/framework.py": {"*"},
+    "auditors/fairness/term_groups.py": {"*"},
+    "demo/census.py": {"write_census"},
+    "evidence/policy.py": {"profile_text"},
+    "private.py": {"_create"},
+    "render/html/sheet.py": {"*"},
+    "render/html/environment.py": {"*"},
+    "render/i18n/translation.py": {"*"},
+    "run_folder.py": {"output_folder", "write_files", "write_new"},
+    "training/dp/checkpoint.py": {"load", "save"},
+}
+
+
+def opening_calls(path: Path) -> list[tuple[str, str, int]]:
+    """Return each call of a file that could open another by its path: the function it stands in, its name, its line."""
+    found: list[tuple[str, str, int]] = []
+
+    def visit(node: ast.AST, function: str) -> None:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            function = node.name
+        if isinstance(node, ast.Call):
+            called = node.func
+            name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
+            owner = getattr(getattr(called, "value", None), "id", "")
+            guarded = name in ("read_text", "read_bytes", "read_schema") and owner in ("", "files")
+            other_load = name == "load" and owner not in ("np", "torch", "jit", "export")
+            if name in OPENERS and not ((guarded and isinstance(called, ast.Name)) or owner == "files" or other_load):
+                found.append((function, name, node.lineno))
+        for child in ast.iter_child_nodes(node):
+            visit(child, function)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")), "")
+    return found
+
+
+def test_only_the_guarded_opener_opens_files_by_their_path() -> None:
+    """A path that a user or a file names is opened by auditkit.files alone; writers are exempt by name."""
+    wrong = []
+    for path in FILES:
+        allowed = WHO_OPENS.get(path.relative_to(ROOT).as_posix(), set())
+        for function, name, line in opening_calls(path):
+            if not (function in allowed or "*" in allowed or function == "open_with"):
+                wrong.append(f"{path.relative_to(ROOT)}:{line}: {name} in {function or 'the module'}")
+    assert wrong == []
+
+
 def test_every_public_name_is_there() -> None:
     for name in auditkit.__all__:
         assert getattr(auditkit, name) is not None

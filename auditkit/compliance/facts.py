@@ -13,6 +13,7 @@ from pydantic import Field
 
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Record
+from auditkit.files import read_bytes
 
 BLANKS = {"", "todo", "tbd", "tba", "?", "-", "n/a"}
 """Answers that are none."""
@@ -59,13 +60,9 @@ def read_facts(path: str | Path) -> Facts:
     Raises:
         InputError: the file is missing, is not TOML, holds an unknown key, or an answer of the wrong kind.
     """
+    content = read_bytes(path, f"facts {path}", remedy="'auditkit comply --init-facts' writes one to fill")
     try:
-        content = Path(path).read_bytes()
         document = tomllib.loads(content.decode("utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"facts {path}: {error.strerror or error}; 'auditkit comply --init-facts' writes one to fill."
-        ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"facts {path}: not UTF-8 text at byte {error.start}; save it as UTF-8.") from error
     except tomllib.TOMLDecodeError as error:

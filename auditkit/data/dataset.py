@@ -17,10 +17,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from auditkit import plugins
+from auditkit.budgets import DATA_BYTES
 from auditkit.data.interned import MISSING_WORDS, check_header
 from auditkit.data.readers.base import HEAD_BYTES, DataSource, Reader, ReadOptions
 from auditkit.errors import DatasetError, closest
 from auditkit.evidence.messages import Message
+from auditkit.files import digest, opened
 
 SHARED_FROM = 10_000
 """From this many rows on it pays to look whether rows share their objects."""
@@ -74,14 +76,10 @@ def _read_file(path: Path, encoding: str, needed: Sequence[str] | None) -> Data:
         source = DataSource(path, b"", is_folder=True)
         rows = reader_of(source).read(source, options)
         return Data(frame=rows.frame, path=str(path), sha256=rows.sha256, notes=tuple(rows.notes))
-    try:
-        with path.open("rb") as file:
-            source = DataSource(path, file.read(HEAD_BYTES), is_folder=False)
-            file.seek(0)
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DatasetError(f"{name}: {error.strerror or error}.") from error
-    rows = reader_of(source).read(source, options)
+    with opened(path, name, budget=DATA_BYTES, error=DatasetError) as file:
+        source = DataSource(path, file.read(HEAD_BYTES), is_folder=False, file=file)
+        sha256 = digest(file)
+        rows = reader_of(source).read(source, options)
     return Data(frame=rows.frame, path=str(path), sha256=rows.sha256 or sha256, notes=tuple(rows.notes))
 
 

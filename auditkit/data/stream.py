@@ -11,7 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from auditkit.budgets import DATA_BYTES
+from auditkit.data.readers.columnar import mapped
 from auditkit.errors import DatasetError, closest
+from auditkit.files import opened
 from auditkit.stats.counts import Counts, tally
 
 ROWS_AT_ONCE = 2**20
@@ -43,15 +46,29 @@ def tally_parquet(
     Raises:
         DatasetError: no such file or column, or a label or prediction that is none of the classes.
     """
+    with opened(path, f"dataset {path}", budget=DATA_BYTES, error=DatasetError) as raw, mapped(raw) as source:
+        return _tally(source, path, columns, label, prediction, classes, progress)
+
+
+def _tally(
+    source: pa.BufferReader,
+    path: str | Path,
+    columns: Sequence[str],
+    label: str,
+    prediction: str,
+    classes: tuple[str, ...],
+    progress: Callable[[int], None],
+) -> Counts:
     try:
-        known = pq.read_schema(path).names
+        known = pq.read_schema(source).names
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"dataset {path}: {str(error).splitlines()[0].rstrip('.')}.") from error
+    source.seek(0)
     for name in (*columns, label, prediction):
         if name not in known:
             raise DatasetError(f"dataset {path}: has no column {name!r}{closest(name, known)}.")
     # Buffering ahead keeps every byte that was read until the end: memory that grows with the file.
-    file = pq.ParquetFile(path, read_dictionary=[*columns], pre_buffer=False)
+    file = pq.ParquetFile(source, read_dictionary=[*columns], pre_buffer=False)
     total: Counts | None = None
     done = 0
     for batch in file.iter_batches(ROWS_AT_ONCE, columns=[*columns, label, prediction]):

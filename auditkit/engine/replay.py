@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from auditkit.budgets import DATA_BYTES
 from auditkit.config import AuditConfig, read_config
 from auditkit.engine.audit import audit
 from auditkit.engine.auditor import installed
 from auditkit.errors import InputError
 from auditkit.evidence.comparison import Departure, departures
 from auditkit.evidence.report import DatasetRecord, ModelRecord, Outcome, Report
+from auditkit.files import sha256_of
 from auditkit.models.factory import is_code
 from auditkit.progress import AuditProgress
 from auditkit.schema.schema import Schema
@@ -121,8 +122,7 @@ def _check_file(path: str | Path | None, record: ModelRecord | DatasetRecord | N
     """Refuse a file that is not the recorded one before the audit starts; folders and patterns are told after it."""
     if path is None or record is None or record.sha256 is None or not Path(path).is_file():
         return
-    with Path(path).open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = sha256_of(path, f"{what} {path}", budget=DATA_BYTES)
     if sha256 != record.sha256:
         raise InputError(f"{what} {path}: not the file that was audited, sha256 {sha256} instead of {record.sha256}.")
 

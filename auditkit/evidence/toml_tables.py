@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from auditkit import files
 from auditkit.errors import PolicyError, closest
 from auditkit.evidence.measurement import Record
 
@@ -22,12 +23,7 @@ def read_text(path: str | Path, what: str, remedy: str) -> str:
     Raises:
         PolicyError: the file is missing or is not UTF-8 text.
     """
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise PolicyError(f"{what} {path}: {error.strerror or error}; {remedy}") from error
-    except UnicodeDecodeError as error:
-        raise PolicyError(f"{what} {path}: not UTF-8 text at byte {error.start}; save it as UTF-8.") from error
+    return files.read_text(path, f"{what} {path}", remedy=remedy, error=PolicyError)
 
 
 def parse_tables(

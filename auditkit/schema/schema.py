@@ -15,6 +15,7 @@ from scipy import special
 from auditkit.data.bins import check_rule
 from auditkit.errors import DatasetError, SchemaError, closest
 from auditkit.evidence.measurement import Record, first_problem
+from auditkit.files import read_text
 from auditkit.schema.table import Feature
 from auditkit.schema.text import FIRST_WORD, token_counts
 
@@ -247,12 +248,7 @@ def read_schema(path: str | Path) -> Schema:
     Raises:
         SchemaError: no such file, not JSON, or not a schema; the part that is wrong is named.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise SchemaError(f"schema {path}: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise SchemaError(f"schema {path}: not UTF-8 text.") from error
+    text = read_text(path, f"schema {path}", error=SchemaError)
     try:
         return Schema.model_validate_json(text)
     except ValidationError as error:

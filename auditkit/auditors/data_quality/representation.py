@@ -19,6 +19,7 @@ from auditkit.evidence.measurement import (
     Measurement,
     Slice,
 )
+from auditkit.files import read_text
 from auditkit.stats import one_vs_rest
 from auditkit.stats.counts import suppressed, tally
 from auditkit.stats.estimates import Breakdown
@@ -38,10 +39,9 @@ def read_population(path: str | Path) -> dict[str, dict[str, float]]:
     Raises:
         InputError: the file is missing, is not TOML, or holds something other than such tables.
     """
+    text = read_text(path, f"population {path}")
     try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"population {path}: {error.strerror or error}.") from error
+        document = tomllib.loads(text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"population {path}: not valid TOML: {error}.") from error
     for column, shares in document.items():

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Record, first_problem
+from auditkit.files import read_text
 from auditkit.schema.text import cased_words
 
 SLOT = "{}"
@@ -104,10 +105,9 @@ def read_term_groups(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, is not TOML, or holds something else.
     """
+    text = read_text(path, f"identity terms {path}")
     try:
-        document = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"identity terms {path}: {error.strerror or error}.") from error
+        document = tomllib.loads(text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"identity terms {path}: not valid TOML: {error}.") from error
     check_term_groups(document)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import os
 import zipfile
 import zlib
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from auditkit.budgets import CELLS, COLUMNS, IMAGE_BYTES, ROWS, TEXT_BYTES, check_inflation
 from auditkit.data.interned import check_header
 from auditkit.data.readers.base import DataSource, ReadOptions, ReadRows
 from auditkit.errors import DatasetError
 
 IMAGE = "image"
 """What the column of arrays with more than one axis a row is called."""
-
-MAXIMUM_BYTES = 8 * 2**30
-"""The most bytes of decoded arrays that one data set may hold."""
 
 ZIP = b"PK\x03\x04"
 
@@ -33,10 +32,10 @@ class NpzReader:
 
     def read(self, source: DataSource, options: ReadOptions) -> ReadRows:
         """Return its rows."""
-        return ReadRows(read_npz(source.name, source.path))
+        return ReadRows(read_npz(source.name, source.file))
 
 
-def read_npz(name: str, path: Path) -> pd.DataFrame:
+def read_npz(name: str, file: BinaryIO) -> pd.DataFrame:
     """Return the arrays of an .npz file as columns, one row for each entry of their first axis.
 
     An array (rows,) is a column under its own name. `features` (rows, width) and `sensitive` (rows, width) give a
@@ -44,11 +43,8 @@ def read_npz(name: str, path: Path) -> pd.DataFrame:
     `features` with more axes is one column, `image`, of arrays.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            claimed = sum(member.file_size for member in archive.infolist())
-        if claimed > MAXIMUM_BYTES:
-            raise DatasetError(f"{name}: its arrays claim {claimed:,} bytes, and may have at most {MAXIMUM_BYTES:,}.")
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        _check_sizes(name, file)
+        with np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError, RuntimeError) as error:
         raise DatasetError(
@@ -87,6 +83,32 @@ def read_npz(name: str, path: Path) -> pd.DataFrame:
     if set(lengths.values()) == {0}:
         raise DatasetError(f"{name}: has no rows.")
     return pd.DataFrame(columns, index=pd.RangeIndex(len(next(iter(columns.values()))), name="row"))
+
+
+def _check_sizes(name: str, file: BinaryIO) -> None:
+    """Refuse an archive that describes more than may be read, before any array is made."""
+    size = file.seek(0, os.SEEK_END)
+    texts = cells = columns = 0
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        COLUMNS.check(len(members), name, DatasetError)
+        check_inflation(name, sum(member.file_size for member in members), size)
+        IMAGE_BYTES.check(sum(member.file_size for member in members), name, DatasetError)
+        for member in members:
+            with archive.open(member) as head:
+                version = np.lib.format.read_magic(head)
+                reader = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = reader(head)
+            ROWS.check(shape[0] if shape else 0, name, DatasetError)
+            columns += shape[1] if len(shape) == 2 else 1
+            texts += math.prod(shape) * dtype.itemsize * (dtype.kind in "US")
+            cells += math.prod(shape[:2]) if len(shape) <= 2 else shape[0]
+    COLUMNS.check(columns, name, DatasetError)
+    CELLS.check(cells, name, DatasetError)
+    TEXT_BYTES.check(texts, name, DatasetError)
+    file.seek(0)
 
 
 def _values(name: str, key: str, array: NDArray[Any]) -> NDArray[Any]:

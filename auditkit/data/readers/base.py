@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -14,11 +15,16 @@ HEAD_BYTES = 4096
 
 @dataclass(frozen=True)
 class DataSource:
-    """A file or a folder of data; `head` are the first bytes of a file, `name` is how messages call it."""
+    """A file or a folder of data; `head` are the first bytes of a file, `name` is how messages call it.
+
+    A reader reads `file`, which is open at its start, and not `path`: by then another file may lie there than the one
+    whose hash is recorded.
+    """
 
     path: Path
     head: bytes
     is_folder: bool
+    file: BinaryIO = field(default_factory=io.BytesIO, repr=False)
 
     @property
     def name(self) -> str:

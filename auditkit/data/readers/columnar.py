@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from auditkit.budgets import CELLS, COLUMNS, ROWS
 from auditkit.data.interned import MISSING_WORDS, check_header
 from auditkit.data.readers.base import DataSource, ReadOptions, ReadRows
 from auditkit.errors import DatasetError
@@ -35,26 +37,28 @@ class ColumnarReader:
 
     def read(self, source: DataSource, options: ReadOptions) -> ReadRows:
         """Return its rows, numbers and booleans with their types."""
-        return ReadRows(*read_columnar(source.name, source.path, options.needed))
+        return ReadRows(*read_columnar(source.name, source.file, options.needed))
 
 
-def read_columnar(name: str, path: Path, needed: Sequence[str] | None) -> tuple[pd.DataFrame, list[str]]:
+def read_columnar(name: str, file: BinaryIO, needed: Sequence[str] | None) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows of a Parquet or Arrow file, and notes on columns that were not read.
 
     Numbers and booleans keep their type, texts become categories (stripped; an empty one and `?` are missing),
     dates become datetime64. Of a file with more than 2,000,000 rows only the columns `needed` are read.
     """
     try:
-        with _opened(path) as (schema, row_count, batches):
+        with _opened(file) as (schema, row_count, batches):
             check_header(name, schema.names)
             if row_count == 0:
                 raise DatasetError(f"{name}: has no rows.")
+            COLUMNS.check(len(schema.names), name, DatasetError)
+            ROWS.check(row_count, name, DatasetError)
             columns = {field.name: column for field in schema if (column := _column(field.type)) is not None}
             notes: list[str] = [
                 Message(
                     "Column {name} was not read: auditkit knows no use for values of type {type}.",
                     name=field.name,
-                    type=field.type,
+                    type=str(field.type),
                 )
                 for field in schema
                 if field.name not in columns
@@ -71,6 +75,7 @@ def read_columnar(name: str, path: Path, needed: Sequence[str] | None) -> tuple[
                             left_out_count=len(left_out),
                         )
                     )
+            CELLS.check(row_count * len(columns), name, DatasetError)
             for batch in batches(list(columns)):
                 for column, gathered in columns.items():
                     gathered.add(batch.column(batch.schema.get_field_index(column)))
@@ -92,13 +97,24 @@ def read_columnar(name: str, path: Path, needed: Sequence[str] | None) -> tuple[
     return pd.DataFrame(series, index=index, copy=False), notes
 
 
+@contextmanager
+def mapped(file: BinaryIO) -> Iterator[pa.BufferReader]:
+    """Give an open file as Arrow reads it: its bytes where they are in memory, else mapped from its descriptor."""
+    if isinstance(file, io.BytesIO):
+        with pa.BufferReader(pa.py_buffer(file.getbuffer())) as source:
+            yield source
+        return
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view, pa.BufferReader(pa.py_buffer(view)) as source:
+        yield source
+
+
 Batches = Callable[[list[str]], Iterator[pa.RecordBatch]]
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[pa.Schema, int, Batches]]:
+def _opened(file: BinaryIO) -> Iterator[tuple[pa.Schema, int, Batches]]:
     """Give a file's columns and types, its number of rows, and a function that reads named columns in batches."""
-    with pa.memory_map(str(path)) as source:
+    with mapped(file) as source:
         if source.read(len(ARROW)) == ARROW:
             source.seek(0)
             reader = pa.ipc.open_file(source)
@@ -114,14 +130,14 @@ def _opened(path: Path) -> Iterator[tuple[pa.Schema, int, Batches]]:
             yield reader.schema, count, arrow_batches
             return
         source.seek(0)
-        file = pq.ParquetFile(source)
+        parquet = pq.ParquetFile(source)
 
         def parquet_batches(names: list[str]) -> Iterator[pa.RecordBatch]:
-            texts = [field.name for field in file.schema_arrow if field.name in names and _is_text(field.type)]
+            texts = [field.name for field in parquet.schema_arrow if field.name in names and _is_text(field.type)]
             reader = pq.ParquetFile(source, read_dictionary=texts, pre_buffer=False)
             yield from reader.iter_batches(batch_size=ROWS_AT_ONCE, columns=names, use_threads=False)
 
-        yield file.schema_arrow, file.metadata.num_rows, parquet_batches
+        yield parquet.schema_arrow, parquet.metadata.num_rows, parquet_batches
 
 
 class _Numbers:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from auditkit.data.readers.arrays import IMAGE, MAXIMUM_BYTES, cells_of
+from auditkit.budgets import DATA_BYTES, IMAGE_BYTES, Budget
+from auditkit.data.readers.arrays import IMAGE, cells_of
 from auditkit.data.readers.base import DataSource, ReadOptions, ReadRows
 from auditkit.data.readers.text import read_csv
 from auditkit.errors import DatasetError, closest
+from auditkit.files import read_bytes
+
+IMAGE_FILE, PIXELS = Budget("bytes", 2**28, 2**32), Budget("pixels", 4096 * 4096, 2**27)
+"""How large the file of one image may be, and the image."""
 
 METADATA = "metadata.csv"
 FILE_NAME, LABEL = "file_name", "label"
@@ -81,8 +87,8 @@ def read_image_folder(name: str, folder: Path, encoding: str) -> tuple[pd.DataFr
     The column `file_name` names each row's image by its path inside the folder. The arrays are (height, width) for
     grey images and (height, width, 3) for all others. The hash is over metadata.csv and every image, row by row.
     """
-    metadata = folder / METADATA
-    frame = read_csv(f"{name}/{METADATA}", metadata, encoding)
+    listing = read_bytes(folder / METADATA, f"{name}/{METADATA}", budget=DATA_BYTES, within=folder, error=DatasetError)
+    frame = read_csv(f"{name}/{METADATA}", io.BytesIO(listing), encoding)
     if FILE_NAME not in frame.columns:
         raise DatasetError(
             f"{name}/{METADATA}: has no column {FILE_NAME!r}{closest(FILE_NAME, list(frame.columns))}; "
@@ -99,31 +105,26 @@ def read_image_folder(name: str, folder: Path, encoding: str) -> tuple[pd.DataFr
         listed.append((where, str(inside)))
     images, hashes = _read_images(folder, listed)
     frame[IMAGE] = cells_of(images)
-    return frame, hashlib.sha256(metadata.read_bytes() + b"".join(hashes)).hexdigest()
+    return frame, hashlib.sha256(listing + b"".join(hashes)).hexdigest()
 
 
 def _read_images(folder: Path, listed: list[tuple[str, str]]) -> tuple[list[NDArray[np.uint8]], list[bytes]]:
     """Return the images that are listed by where they are named and their path, and the hash of each."""
-    import io
-
     from PIL import Image, UnidentifiedImageError
 
     images: list[NDArray[np.uint8]] = []
     hashes: list[bytes] = []
     held = 0
-    root = folder.resolve()
     for where, inside in listed:
         try:
-            if not (folder / inside).resolve().is_relative_to(root):
-                raise DatasetError(f"{where}: {inside} leads out of the folder; copy the image into it.")
-            raw = (folder / inside).read_bytes()
+            raw = read_bytes(
+                folder / inside, f"{where}: {inside}", budget=IMAGE_FILE, within=folder, error=DatasetError
+            )
             hashes.append(hashlib.sha256(raw).digest())
             with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+                PIXELS.check(image.width * image.height, f"{where}: {inside}", DatasetError)
                 held += image.width * image.height * 3
-                if held > MAXIMUM_BYTES:
-                    raise DatasetError(
-                        f"{where}: the images so far take more than {MAXIMUM_BYTES:,} bytes; shrink them."
-                    )
+                IMAGE_BYTES.check(held, f"{where}: the images so far", DatasetError)
                 images.append(np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")))
         except UnidentifiedImageError as error:
             raise DatasetError(f"{where}: {inside} is no image that Pillow knows.") from error

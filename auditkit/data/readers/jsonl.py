@@ -15,4 +15,4 @@ class JsonLinesReader:
 
     def read(self, source: DataSource, options: ReadOptions) -> ReadRows:
         """Return its rows, every column as text."""
-        return ReadRows(read_jsonl(source.name, source.path, options.encoding))
+        return ReadRows(read_jsonl(source.name, source.file, options.encoding))

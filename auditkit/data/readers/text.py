@@ -7,16 +7,17 @@ import csv
 import gzip
 import io
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import numpy as np
 import pandas as pd
 
+from auditkit.budgets import CELLS, COLUMNS, ROWS, SPARSE_CELLS, check_inflation
 from auditkit.data.interned import TextColumn, check_header, is_broken, shown
 from auditkit.errors import DatasetError
 
@@ -28,19 +29,19 @@ MAXIMUM_LINE = 2**26
 GZIP = b"\x1f\x8b"
 
 
-def read_csv(name: str, path: Path, encoding: str) -> pd.DataFrame:
+def read_csv(name: str, file: BinaryIO, encoding: str) -> pd.DataFrame:
     """Return the rows of a comma-separated file whose first line names the columns; `name` is for messages."""
-    with _text(name, path, encoding) as file:
-        return _frame_of_csv(name, file)
+    with _text(name, file, encoding) as lines:
+        return _frame_of_csv(name, lines)
 
 
-def read_jsonl(name: str, path: Path, encoding: str) -> pd.DataFrame:
+def read_jsonl(name: str, file: BinaryIO, encoding: str) -> pd.DataFrame:
     """Return the rows of a file with one JSON object a line; a key that a line lacks is missing there.
 
     Numbers are kept as they are written, true and false become those words, null is missing.
     """
-    with _text(name, path, encoding) as file:
-        return _frame_of_jsonl(name, file)
+    with _text(name, file, encoding) as lines:
+        return _frame_of_jsonl(name, lines)
 
 
 def _frame_of_csv(name: str, file: Iterator[str]) -> pd.DataFrame:
@@ -56,6 +57,7 @@ def _frame_of_csv(name: str, file: Iterator[str]) -> pd.DataFrame:
                 pass
             elif not header:
                 header = [column.strip() for column in row]
+                COLUMNS.check(len(header), name, DatasetError)
                 check_header(name, header)
                 columns = [TextColumn() for _ in header]
             elif len(row) != len(header):
@@ -68,6 +70,7 @@ def _frame_of_csv(name: str, file: Iterator[str]) -> pd.DataFrame:
                 lines.append(begins)
                 if len(rows) == ROWS_AT_ONCE:
                     _flush(columns, rows)
+                    _check_size(name, len(lines), len(columns))
             begins = reader.line_num + 1
     except csv.Error as error:
         raise DatasetError(f"{name}: line {begins}: not comma-separated text: {error}.") from error
@@ -77,6 +80,11 @@ def _frame_of_csv(name: str, file: Iterator[str]) -> pd.DataFrame:
         raise DatasetError(f"{name}: has a header and no rows.")
     _flush(columns, rows)
     return _frame(header, columns, lines)
+
+
+def _check_size(name: str, row_count: int, column_count: int) -> None:
+    ROWS.check(row_count, name, DatasetError)
+    CELLS.check(row_count * column_count, name, DatasetError)
 
 
 def _flush(columns: list[TextColumn], rows: list[list[str]]) -> None:
@@ -89,7 +97,7 @@ def _frame_of_jsonl(name: str, file: Iterator[str]) -> pd.DataFrame:
     columns: dict[str, TextColumn] = {}
     parts: dict[str, list[str | None]] = {}
     lines: list[int] = []
-    waiting = 0
+    waiting = read = 0
 
     def flush() -> None:
         for key, values in parts.items():
@@ -101,18 +109,23 @@ def _frame_of_jsonl(name: str, file: Iterator[str]) -> pd.DataFrame:
             continue
         for key, value in _json_object(name, number, line).items():
             if key not in columns:
+                COLUMNS.check(len(columns) + 1, name, DatasetError)
                 columns[key] = TextColumn()
                 columns[key].add_missing(len(lines) - waiting)
                 parts[key] = [None] * waiting
             parts[key].append(_json_text(name, number, key, value))
         lines.append(number)
         waiting += 1
+        read += len(line)
+        if (cells := len(lines) * len(columns)) > 1_000_000:  # keys that differ from line to line: a table of holes
+            SPARSE_CELLS.check(cells / read, name, DatasetError)
         for values in parts.values():
             if len(values) < waiting:
                 values.append(None)
         if waiting == ROWS_AT_ONCE:
             flush()
             waiting = 0
+            _check_size(name, len(lines), len(columns))
     flush()
     if not lines:
         raise DatasetError(f"{name}: the file is empty.")
@@ -154,7 +167,7 @@ def _frame(header: list[str], columns: list[TextColumn], lines: list[int]) -> pd
 
 
 @contextmanager
-def _text(name: str, path: Path, encoding: str) -> Iterator[Iterator[str]]:
+def _text(name: str, raw: BinaryIO, encoding: str) -> Iterator[Iterator[str]]:
     """Give the lines of a text file, decoded and decompressed as they are asked for; its faults as DatasetErrors."""
     # Spreadsheets put a byte order mark before UTF-8 text; it is no part of the first column's name.
     codec = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
@@ -165,16 +178,20 @@ def _text(name: str, path: Path, encoding: str) -> Iterator[Iterator[str]]:
             f"{name}: encoding {encoding!r} is unknown; pass --encoding latin-1, for instance."
         ) from error
     try:
-        with path.open("rb") as raw:
-            start = raw.read(2)
-            raw.seek(0)
-            if not start:
-                raise DatasetError(f"{name}: the file is empty.")
-            plain = gzip.GzipFile(fileobj=raw) if start == GZIP else raw
-            with io.TextIOWrapper(plain, encoding=codec, newline="") as file:
-                yield _lines(name, file)
+        start = raw.read(2)
+        raw.seek(0)
+        if not start:
+            raise DatasetError(f"{name}: the file is empty.")
+        if start == GZIP:
+            _check_gzip(name, raw)
+        plain = gzip.GzipFile(fileobj=raw) if start == GZIP else raw
+        file = io.TextIOWrapper(plain, encoding=codec, newline="")
+        try:
+            yield _lines(name, file)
+        finally:
+            file.detach()
     except UnicodeError as error:
-        where = _undecodable(path, codec)
+        where = _undecodable(raw, codec)
         raise DatasetError(
             f"{name}: not {encoding} text{where}; if it is a CSV file, name its encoding, such as --encoding latin-1."
         ) from error
@@ -182,6 +199,18 @@ def _text(name: str, path: Path, encoding: str) -> Iterator[Iterator[str]]:
         raise DatasetError(f"{name}: damaged gzip file: {error}.") from error
     except OSError as error:
         raise DatasetError(f"{name}: {error.strerror or error}.") from error
+
+
+def _check_gzip(name: str, raw: BinaryIO) -> None:
+    """Count what a gzip file holds before its lines are read: a thousand times faster than to find out by reading."""
+    size, inflated, rows = raw.seek(0, os.SEEK_END), 0, 0
+    raw.seek(0)
+    plain = gzip.GzipFile(fileobj=raw)
+    while part := plain.read(BYTES_AT_ONCE):
+        inflated, rows = inflated + len(part), rows + part.count(b"\n")
+        check_inflation(name, inflated, size)
+        ROWS.check(rows - 1, name, DatasetError)
+    raw.seek(0)
 
 
 def _lines(name: str, file: TextIO) -> Iterator[str]:
@@ -197,18 +226,18 @@ def _lines(name: str, file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _undecodable(path: Path, codec: str) -> str:
+def _undecodable(raw: BinaryIO, codec: str) -> str:
     """Return where the first byte is that the codec does not know, which a decoder of parts cannot tell."""
     decoder, done, waiting = codecs.getincrementaldecoder(codec)(), 0, 0
     try:
-        with path.open("rb") as raw:
-            plain = gzip.GzipFile(fileobj=raw) if raw.read(2) == GZIP else raw
-            raw.seek(0)
-            # Part by part: what is compressed may be larger than the memory.
-            while part := plain.read(BYTES_AT_ONCE):
-                decoder.decode(part)
-                done, waiting = done + len(part), len(decoder.getstate()[0])
-            decoder.decode(b"", final=True)
+        raw.seek(0)
+        plain = gzip.GzipFile(fileobj=raw) if raw.read(2) == GZIP else raw
+        raw.seek(0)
+        # Part by part: what is compressed may be larger than the memory.
+        while part := plain.read(BYTES_AT_ONCE):
+            decoder.decode(part)
+            done, waiting = done + len(part), len(decoder.getstate()[0])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         return f" at byte {done - waiting + error.start:,}"
     except (UnicodeError, OSError, EOFError, zlib.error):
