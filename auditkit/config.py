@@ -226,6 +226,9 @@ class RunConfig(Section):
     only: Annotated[Names, Option(help="Run this auditor alone", metavar="AUDITOR")] = ()
     skip: Annotated[Names, Option(help="Leave this auditor out", metavar="AUDITOR")] = ()
     device: Annotated[Literal["auto", "cpu", "cuda"], Option(help="Where the model runs.")] = "auto"
+    allow_large: Annotated[bool, Option(help="Raise the limits on what files may describe (rows, classes, ...).")] = (
+        False
+    )
     seed: Annotated[int, Option(help="Seeds every random choice.", metavar="N"), Ge(0), Le(2**32 - 1)] = 0
 
 

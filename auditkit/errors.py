@@ -51,6 +51,23 @@ class NotRun(AuditkitError):
         self.remedy = remedy
 
 
+def out_of_memory(error: BaseException) -> str | None:
+    """Return one line for an error that says that the memory is full, None for any other.
+
+    >>> out_of_memory(MemoryError()), out_of_memory(ValueError("x"))
+    ('out of memory; audit fewer rows (--limit N), or leave auditors out (--skip AUDITOR)', None)
+    """
+    words = str(error).lower()
+    full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if full or (isinstance(error, RuntimeError) and any(said in words for said in NO_MEMORY)):
+        return "out of memory; audit fewer rows (--limit N), or leave auditors out (--skip AUDITOR)"
+    return None
+
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+"""What torch says where the memory is full, in errors that have no type of their own."""
+
+
 def closest(name: str, candidates: Iterable[str]) -> str:
     """Return `" (did you mean 'x'?)"` for the candidate nearest to `name`, or an empty string.
 

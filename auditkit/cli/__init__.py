@@ -19,7 +19,7 @@ import typer
 
 from auditkit.cli import audits, compliance, gate, mitigation, models, privacy, reports, schemas, setup
 from auditkit.cli.configured import configured
-from auditkit.errors import AuditkitError, InputError
+from auditkit.errors import AuditkitError, InputError, out_of_memory
 
 
 def _generated() -> None:
@@ -111,6 +111,8 @@ def call(arguments: list[str]) -> int:
         # Typer ends no process here. It is code of the user's own, and may say 0.
         return _fail(f"code that the audit ran ended the process: sys.exit({error.code!r}).", INCOMPLETE)
     except BaseException as error:  # noqa: BLE001  # Python's exit code for it is 1, which here means "a limit failed"
+        if (said := out_of_memory(error)) is not None:
+            return _fail(f"{said}.", INCOMPLETE)
         return _fail(f"auditkit itself failed: {type(error).__name__}: {error}", INCOMPLETE, traceback.format_exc())
 
 

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from auditkit.budgets import allow_large
 from auditkit.config import AuditConfig, settings_of
 from auditkit.engine.auditor import Auditor, installed
-from auditkit.engine.inputs import read_inputs
+from auditkit.engine.inputs import Inputs, read_inputs
 from auditkit.engine.open_subject import Stage, load
 from auditkit.engine.provenance import environment, subject_record
 from auditkit.engine.requirements import request_of
 from auditkit.engine.settings import auditor_settings, unknown_auditor
 from auditkit.engine.subject import Subject
-from auditkit.errors import InputError, NotRun
+from auditkit.errors import InputError, NotRun, out_of_memory
 from auditkit.evidence.gate import judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.messages import Message, reason_of
@@ -87,6 +88,17 @@ def audit(
         InputError: the model, data, policy, an option or a setting cannot be used; nothing was audited.
     """
     inputs = read_inputs(model, data, config, options)
+    with allow_large(inputs.config.run.allow_large):
+        return _audit(inputs, auditors, run_id, cache, progress)
+
+
+def _audit(
+    inputs: Inputs,
+    auditors: Sequence[Auditor] | None,
+    run_id: str | None,
+    cache: Cache | None,
+    progress: AuditProgress,
+) -> Report:
     config, policy = inputs.config, inputs.policy
     chosen = _choose(auditors, config)
     _check_policy(policy, chosen)
@@ -233,7 +245,7 @@ def _run(name: str, auditor: Auditor | FailedPlugin | None, subject: Subject) ->
     except NotRun as why:
         result = outcome(None, reason=reason_of(why) or Message("it gave no reason"), remedy=why.remedy)
     except ANYTHING as error:  # the others still report
-        result = outcome(None, error=_place(error))
+        result = outcome(None, error=out_of_memory(error) or _place(error))
     subject.progress(1.0, "")
     return result
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from auditkit.budgets import CELLS, CLASSES
 from auditkit.config import AuditConfig, configured
 from auditkit.data.bins import check_rule, edges_of
 from auditkit.data.dataset import Data, naming
@@ -68,6 +69,9 @@ def load_subject(
     schema = schema or (model.schema if model is not None else None)
     if schema is None or (model is None) == (decisions is None):
         raise InputError("an audit needs either a model or a schema and a record of decisions.")
+    CLASSES.check(len(schema.classes), "the model" if decisions is None else data.name)
+    rows_predicted = min(len(data.frame), limit or len(data.frame))
+    CELLS.check(rows_predicted * len(schema.classes), "rows times classes")
     device_name = "cpu" if model is None else choose_device(config.run.device).type
     chosen = tuple(dict.fromkeys(schema.sensitive if sensitive is None else sensitive))
     columns = [str(column) for column in data.frame.columns]

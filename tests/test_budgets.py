@@ -1,0 +1,163 @@
+"""FACTS 13.8 and 12: small files that describe large things are refused in one line, before they take the memory."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from loans import Loans
+
+import auditkit
+from auditkit.budgets import CLASSES, allow_large
+from auditkit.cli import call
+from auditkit.data.dataset import read_data
+from auditkit.errors import DatasetError, InputError, out_of_memory
+
+
+def keys(path: Path) -> None:
+    """A new key a line: 95 kB took 1.5 GB, and quadratic time."""
+    path.write_text("".join(json.dumps({f"k{number}": 1}) + "\n" for number in range(8000)))
+
+
+def wide_keys(path: Path) -> None:
+    path.write_text(json.dumps({f"k{number}": 1 for number in range(30_000)}) + "\n")
+
+
+def constant_rows(path: Path) -> None:
+    """200 million rows of one number: 9.8 GB."""
+    column = pa.array(np.zeros(5_000_000, dtype=np.int8))
+    with pq.ParquetWriter(path, pa.schema([("x", pa.int8())])) as writer:
+        for _ in range(40):
+            writer.write_table(pa.table({"x": column}))
+
+
+def constant_cells(path: Path) -> None:
+    column = pa.array(np.zeros(2_000_000, dtype=np.int8))
+    pq.write_table(pa.table({f"c{number}": column for number in range(300)}), path)
+
+
+def texts(path: Path) -> None:
+    """Texts of which one is long: 3.9 MB took 10.9 GB."""
+    values = np.zeros(200_000, dtype="U5000")
+    np.savez_compressed(path, x=values)
+
+
+def rows_of_zeros(path: Path) -> None:
+    np.savez_compressed(path, x=np.zeros(60_000_000, dtype=np.int8))
+
+
+def gzip_of_columns(path: Path) -> None:
+    path.write_bytes(gzip.compress((",".join(f"c{number}" for number in range(1_000_000)) + "\n").encode()))
+
+
+def gzip_of_rows(path: Path) -> None:
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for _ in range(60):
+            file.write(b"x\n" * 1_000_000)
+
+
+def gzip_of_zeros(path: Path) -> None:
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(b"a,b\n" + b"0" * 100_000_000)
+
+
+SMALL_FILES = {
+    "keys.jsonl": (keys, "cells for each character"),
+    "wide.jsonl": (wide_keys, "columns, and auditkit reads"),
+    "rows.parquet": (constant_rows, "200,000,000 rows"),
+    "cells.parquet": (constant_cells, "cells"),
+    "texts.npz": (texts, "times its size|bytes of text"),
+    "zeros.npz": (rows_of_zeros, "times its size|rows"),
+    "columns.csv.gz": (gzip_of_columns, "1,000,000 columns"),
+    "rows.csv.gz": (gzip_of_rows, "rows|times its size"),
+    "zeros.csv.gz": (gzip_of_zeros, "times its size"),
+}
+
+
+@pytest.mark.parametrize("name", SMALL_FILES)
+def test_a_small_file_that_describes_much_is_one_line(name: str, tmp_path: Path) -> None:
+    make, said = SMALL_FILES[name]
+    make(tmp_path / name)
+    size = (tmp_path / name).stat().st_size
+    assert size < 8_000_000
+    script = (
+        "import sys, resource\n"
+        "from auditkit.data.dataset import read_data\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: read_data(sys.argv[1])\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / name)], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert time.monotonic() - began < 100
+    message, kilobytes = done.stdout.splitlines()
+    assert message.startswith("DatasetError dataset"), done.stdout
+    assert any(part in message for part in said.split("|")), message
+    assert "--allow-large allows" in message
+    assert int(kilobytes) < 600_000, "memory grows with what is read, not with what is described"
+
+
+def test_an_honest_file_of_any_shape_is_read(tmp_path: Path) -> None:
+    rows = [{"a": number, "b": "x", **({"rare": 1} if number % 500 == 0 else {})} for number in range(3000)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_data(tmp_path / "a.jsonl").frame["rare"].notna().sum() == 6
+    pd.DataFrame({"a": np.zeros(1_000_000, dtype=int)}).to_csv(tmp_path / "b.csv.gz", index=False)
+    assert len(read_data(tmp_path / "b.csv.gz").frame) == 1_000_000
+    np.savez_compressed(tmp_path / "c.npz", features=np.zeros((1000, 28, 28)), y=np.array(["a", "bb"] * 500))
+    assert len(read_data(tmp_path / "c.npz").frame) == 1000
+
+
+def test_what_is_allowed_is_read(tmp_path: Path) -> None:
+    wide_keys(tmp_path / "w.jsonl")
+    with pytest.raises(DatasetError, match="columns"):
+        read_data(tmp_path / "w.jsonl")
+    with allow_large():
+        assert read_data(tmp_path / "w.jsonl").frame.shape == (1, 30_000)
+
+
+def test_too_many_classes_are_refused_before_anything_is_predicted(tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(CLASSES.usual + 1)]
+    frame = pd.DataFrame({"made": names, "was": names})
+    with pytest.raises(InputError, match=r"501 classes, and auditkit reads at most 500; --allow-large allows 20,000"):
+        auditkit.audit(None, frame, prediction="made", target="was", only=["performance"])
+    report = auditkit.audit(None, frame, prediction="made", target="was", only=["data"], allow_large=True)
+    assert report.verdict != "error"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")],
+)
+def test_a_full_memory_is_one_line_and_the_other_auditors_keep_their_results(
+    error: Exception, loans: Loans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from auditkit.auditors.fairness.auditor import Fairness
+
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    assert out_of_memory(error)
+    monkeypatch.setattr(Fairness, "audit", full)
+    command = ["run", str(loans.model), "--dataset", str(loans.test), "--only", "fairness", "--only", "performance"]
+    assert call([*command, "--out", str(tmp_path / "out"), "--quiet"]) == 3
+    report = auditkit.read_report(tmp_path / "out/results.json")
+    assert report.measurement("performance.accuracy") is not None
+    assert any((outcome.error or "").startswith("out of memory; ") for outcome in report.outcomes)
+    monkeypatch.setattr("auditkit.engine.audit.load", full)
+    capsys.readouterr()
+    assert call([*command, "--out", str(tmp_path / "out")]) == 3
+    assert capsys.readouterr().err == (
+        "auditkit: out of memory; audit fewer rows (--limit N), or leave auditors out (--skip AUDITOR).\n"
+    )
