@@ -44,7 +44,8 @@ def _root_mean_squared_error(labels: Array, predictions: Array, levels: Sequence
         (low**0.5, high**0.5, Message("root of {method}", method=method))
         for low, high, method in filter(None, squares.bounds)
     ]
-    return Estimate(squares.value**0.5, tuple(roots) if len(roots) == len(squares.bounds) else squares.bounds)
+    bounds = tuple(roots) if len(roots) == len(squares.bounds) else squares.bounds
+    return Estimate(squares.value**0.5, bounds, squares.reason)
 
 
 def _r2(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
@@ -60,7 +61,7 @@ def _r2(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
         None if bound is None else (1 - bound[1], 1 - bound[0], Message("{method}, delta method", method=bound[2]))
         for bound in found.bounds
     )
-    return Estimate(1 - ratio, bounds)
+    return Estimate(1 - ratio, bounds, found.reason)
 
 
 def _of_values(statistic: Statistic, better: Better, definition: str, fewest_rows: int = 20) -> MetricSpec:
@@ -180,9 +181,10 @@ def mean_estimate(values: Array, levels: Sequence[float], *, sizes: bool = False
     if not levels:
         return Estimate(value)
     variance, away = float(values.var(ddof=1)), values - value
-    skewness, kurtosis = 0.0, 3.0
-    if variance > 0:
-        skewness, kurtosis = float((away**3).mean()) / variance**1.5, float((away**4).mean()) / float(values.var()) ** 2
+    if variance == 0:
+        reason = Message("all rows are alike, which says nothing of the spread that an interval needs")
+        return Estimate(value, (None,) * len(levels), reason)
+    skewness, kurtosis = float((away**3).mean()) / variance**1.5, float((away**4).mean()) / float(values.var()) ** 2
     unseen = float(away.max()) / len(values) if sizes else 0.0
     lowest = min(0.0, value) if sizes else -np.inf
     bounds: list[Bound] = []

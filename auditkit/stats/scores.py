@@ -16,7 +16,11 @@ from auditkit.evidence.measurement import Curve, Interval
 from auditkit.evidence.messages import Message
 from auditkit.stats import calibration, intervals, ranking
 from auditkit.stats.estimates import Bound, Estimate, Labels, Probabilities, absent, too_few
-from auditkit.stats.intervals import normal_quantile, proportion_interval, skewed_mean_interval
+from auditkit.stats.intervals import clopper_pearson, normal_quantile, proportion_interval, skewed_mean_interval
+
+FEWEST_EVENTS, FEW_EVENTS = 10, 30
+"""A mean without a bound has no interval on fewer events than the first; one in [0, 1] has on fewer than the second an
+interval that is at least as wide as the exact one of a rate."""
 
 
 def log_loss(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
@@ -24,8 +28,9 @@ def log_loss(labels: Labels, probabilities: Probabilities, levels: Sequence[floa
 
     Probabilities are clipped to [2.2e-16, 1 - 2.2e-16], as scikit-learn does. Student's t and Hall's
     skewness-corrected t (1992) are joined, with the larger of the variance that was seen and the one that the
-    probabilities imply: losses are so skewed that t alone covers 53 % at 20 rows of a rare class. A model that is
-    sure of everything and right in every row of the sample gives no hint of how much one error would cost.
+    probabilities imply: losses are so skewed that t alone covers 53 % at 20 rows of a rare class. A loss has no upper
+    bound, so that there is no interval on fewer than 10 rows with a rarer label, nor where all losses are the
+    same: a model that is sure of everything and right in every row gives no hint of what one error would cost.
     """
     epsilon = float(np.finfo(np.float64).eps)
     clipped = probabilities.clip(epsilon, 1 - epsilon)
@@ -34,6 +39,12 @@ def log_loss(labels: Labels, probabilities: Probabilities, levels: Sequence[floa
     value = float(losses.mean())
     if len(losses) < 2:
         return Estimate(value, (None,) * len(levels), too_few(2))
+    rarer = len(labels) - int(np.bincount(labels).max())
+    if levels and rarer < FEWEST_EVENTS:
+        reason = Message(
+            "fewer than {fewest} rows with a rarer label are too few for an interval", fewest=FEWEST_EVENTS
+        )
+        return Estimate(value, (None,) * len(levels), reason)
     expected = float((clipped * surprise).sum(axis=1).mean())
     implied = float((clipped * (surprise - expected) ** 2).sum(axis=1).mean())
     seen = float(losses.var(ddof=1))
@@ -41,6 +52,9 @@ def log_loss(labels: Labels, probabilities: Probabilities, levels: Sequence[floa
         ((losses - value) ** 3).mean() if seen >= implied else (clipped * (surprise - expected) ** 3).sum(axis=1).mean()
     )
     variance = max(seen, implied)
+    if levels and variance < 1e-12:
+        reason = Message("all rows cost the same, which says nothing of the spread that an interval needs")
+        return Estimate(value, (None,) * len(levels), reason)
     return Estimate(value, _mean_bounds(value, variance, float(third), len(losses), levels, 0.0, np.inf))
 
 
@@ -71,8 +85,25 @@ def calibration_error(labels: Labels, probabilities: Probabilities, levels: Sequ
     bins = calibration.bin_probabilities(*calibration.confidence(labels, probabilities))
     value = calibration.expected_calibration_error(bins)
     method = Message("tangent above, binomial consistency resampling below")
-    bounds = [(*calibration.calibration_error_interval(bins, level), method) for level in levels]
+    bounds = []
+    for level in levels:
+        low, high = calibration.calibration_error_interval(bins, level)
+        bounds.append((low, max(high, _unseen_calibration_error(bins, level)), method))
     return Estimate(value, tuple(bounds), one_record=2 / len(labels))
+
+
+def _unseen_calibration_error(bins: calibration.Bins, level: float) -> float:
+    """Return how large the calibration error can be where too few of the rarer outcome were seen to tell; else 0.
+
+    Probability and share of an outcome differ by at most their sum, of which the share has the exact upper limit.
+    """
+    rows, outcomes = int(bins.rows.sum()), int(bins.outcomes.sum())
+    promised = float(bins.probabilities.sum())
+    if 2 * outcomes > rows:
+        outcomes, promised = rows - outcomes, rows - promised
+    if outcomes >= FEWEST_EVENTS:
+        return 0.0
+    return min(1.0, promised / rows + float(clopper_pearson(outcomes, rows, level)[1]))
 
 
 def brier_score(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
@@ -95,6 +126,8 @@ def brier_score(labels: Labels, probabilities: Probabilities, levels: Sequence[f
     if errors.var(ddof=1) >= moments[0]:
         moments = [float(errors.var(ddof=1)), float(((errors - value) ** 3).mean())]
     bounds = _mean_bounds(value, moments[0], moments[1], len(labels), levels, 0.0, 2.0 / half)
+    if len(labels) - int(np.bincount(labels).max()) < FEW_EVENTS:
+        bounds = _as_of_a_rate(value * half / 2, len(labels), bounds, levels, 2.0 / half)
     return Estimate(value, bounds, one_record=2 / half / len(labels))
 
 
@@ -132,7 +165,25 @@ def mean_score(labels: Labels, probabilities: Probabilities, levels: Sequence[fl
         return Estimate(value, (None,) * len(levels), too_few(2))
     third = float(((values - value) ** 3).mean())
     bounds = _mean_bounds(value, float(values.var(ddof=1)), third, len(values), levels, 0.0, 1.0)
+    if len(values) * min(value, 1 - value) < FEW_EVENTS:
+        bounds = _as_of_a_rate(value, len(values), bounds, levels, 1.0)
     return Estimate(value, bounds, one_record=1 / len(values))
+
+
+def _as_of_a_rate(
+    share: float, count: int, bounds: tuple[Bound, ...], levels: Sequence[float], highest: float
+) -> tuple[Bound, ...]:
+    """Return the bounds of a mean in [0, `highest`], each at least as wide as the exact one of a rate of `share`.
+
+    Of all values in [0, 1] with one mean, 0 and 1 vary most: a sample of the others in which the rare large ones do not
+    occur cannot tell how large they are.
+    """
+    joined = []
+    for (low, high, method), level in zip(bounds, levels, strict=True):
+        exact = clopper_pearson(min(max(share * count, 0.0), count), count, level)
+        text = Message("{method}, joined with Clopper-Pearson", method=method)
+        joined.append((min(low, float(exact[0]) * highest), max(high, float(exact[1]) * highest), text))
+    return tuple(joined)
 
 
 def _mean_bounds(

@@ -67,8 +67,10 @@ def ratio_of_means(
         return value, np.zeros(len(value)), np.full(len(value), np.inf)
     influence = value + (numerators - value * denominators[:, None]) / total
     each = 1 - (1 - level) / family_size
-    bounds = [bound for column in influence.T for bound in mean_estimate(column, (each,)).bounds if bound]
-    low, high = np.array([bound[:2] for bound in bounds]).reshape(len(value), 2).T
+    found = [mean_estimate(column, (each,)).bounds[0] for column in influence.T]
+    # A column with the same share of every row, mostly none at all, has that share.
+    ends = [(share, share) if bound is None else bound[:2] for bound, share in zip(found, value, strict=True)]
+    low, high = np.array(ends).T
     return value, np.clip(low, 0.0, value), np.maximum(high, value)
 
 
