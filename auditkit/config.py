@@ -285,6 +285,9 @@ class FairnessConfig(AuditorSection):
     legitimate: Annotated[
         Names, Option(help="Compare groups within the values of this column too", metavar="COLUMN")
     ] = ()
+    cross_check: Annotated[bool, Option(help="Compute the rates and gaps of recorded decisions by Fairlearn too.")] = (
+        False
+    )
 
 
 class ExplainabilityConfig(AuditorSection):

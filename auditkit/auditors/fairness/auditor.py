@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.auditors.fairness import conditional, impact_ratio
+from auditkit.auditors.fairness import conditional, cross_check, impact_ratio
 from auditkit.auditors.fairness.by_label import fairness_of_labels
 from auditkit.auditors.fairness.by_number import fairness_of_numbers
 from auditkit.engine.subject import Subject
@@ -42,12 +43,15 @@ class Fairness:
 
     `intersections` is the largest number of sensitive columns that are crossed with each other. `reference_group`
     names a group of a column as `COLUMN=GROUP`, one a column at most: differences from it are then measured too.
-    `legitimate` names columns within whose values the groups' disparity is taken once more.
+    `legitimate` names columns within whose values the groups' disparity is taken once more. The rates and gaps of a
+    model are computed once more by Fairlearn; those of recorded decisions, which need no other package, with
+    `cross_check`.
     """
 
     intersections: int = 2
     reference_group: tuple[str, ...] = ()
     legitimate: tuple[str, ...] = ()
+    cross_check: bool = False
 
     requires: ClassVar = ("labels", "sensitive")
     multilabel: ClassVar = True
@@ -117,7 +121,12 @@ class Fairness:
             hidden = suppression_note(columns, counts.groups, counts.sizes, subject.min_group)
             evidence.notes += [hidden] if hidden else []
             subject.progress(done / len(breakdowns), shown(columns))
-        kinds = ("slices", "table", "slice_table")
+        if binary and (self.cross_check or subject.opened is not None):
+            checks = [cross_check.cross_check(finest.by(columns), evidence.measurements) for columns in breakdowns]
+            whole_check = functools.reduce(cross_check.CrossCheck.plus, checks)
+            if whole_check.compared:
+                evidence.exhibits.append(cross_check.cross_check_facts(whole_check))
+        kinds = ("slices", "table", "slice_table", "facts")
         evidence.exhibits.sort(key=lambda exhibit: kinds.index(exhibit.kind))
         return Evidence(measurements=evidence.measurements, exhibits=evidence.exhibits, notes=evidence.notes)
 

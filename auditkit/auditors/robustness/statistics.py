@@ -55,7 +55,7 @@ def _added_distance(before: Errors, after: Errors, levels: Sequence[float]) -> E
         return Estimate(float(added.mean()), (None,) * len(levels), too_few(2))
     found = mean_estimate(added, levels)
     bounds = tuple(None if bound is None else (bound[0], bound[1], f"{bound[2]}, paired") for bound in found.bounds)
-    return Estimate(found.value, bounds)
+    return Estimate(found.value, bounds, found.reason)
 
 
 def flip_rate(before: NDArray[Any], after: NDArray[Any], levels: Sequence[float]) -> Estimate:
