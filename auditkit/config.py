@@ -191,7 +191,12 @@ class GroupsConfig(Section):
         Option(help="Cut a continuous sensitive column: age=25,45,65 or age=quantiles:4", metavar="COLUMN=EDGES"),
     ] = None
     intersections: Annotated[int, Option(help="Cross up to this many sensitive columns.", metavar="DEPTH")] = 2
-    min_group: Annotated[int, Option(help="Fewest rows of a group that is compared.", metavar="N"), Ge(1)] = 10
+    min_group: Annotated[
+        int, Option(help="Groups of fewer rows are counted, and too few to judge.", metavar="N"), Ge(1)
+    ] = 10
+    compare_missing: Annotated[
+        bool, Option(help="Compare the rows without a value in a sensitive column as a group.")
+    ] = False
 
 
 class PolicyConfig(Section):

@@ -15,10 +15,9 @@ from auditkit.budgets import DATA_BYTES
 from auditkit.data.readers.columnar import mapped
 from auditkit.errors import DatasetError, closest
 from auditkit.files import opened
-from auditkit.stats.counts import Counts, tally
+from auditkit.stats.counts import MISSING, Counts, tally
 
 ROWS_AT_ONCE = 2**20
-MISSING = "(missing)"
 
 
 def tally_parquet(

@@ -8,7 +8,7 @@ import numpy as np
 
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import shown
-from auditkit.stats.counts import crossings, suppression_note
+from auditkit.stats.counts import crossings, not_compared_note
 from auditkit.stats.estimates import Breakdown
 
 
@@ -19,6 +19,6 @@ def breakdowns_of(subject: Subject, intersections: int, notes: list[str]) -> Ite
         names, codes = subject.group_codes(columns)
         by = shown(columns)
         yield Breakdown(columns, names, codes, subject.min_group), by
-        hidden = suppression_note(columns, names, np.bincount(codes, minlength=len(names)), subject.min_group)
+        hidden = not_compared_note(columns, names, np.bincount(codes, minlength=len(names)), subject.min_group)
         notes += [hidden] if hidden else []
         subject.progress(done / len(breakdowns), by)

@@ -138,6 +138,7 @@ def load_subject(
         device_name=device_name,
         conf_level=conf_level,
         min_group=min_group,
+        compare_missing=config.groups.compare_missing,
         top_k=top_k,
         notes=(*(model.notes if model is not None else ()), *data.notes, *notes, *_unseen_notes(schema, rows)),
         row_count_read=len(data.frame),

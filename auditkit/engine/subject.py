@@ -22,6 +22,7 @@ from auditkit.models.predict import highest, predict_rows
 from auditkit.models.recorded import Decisions
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
+from auditkit.stats.counts import MISSING
 from auditkit.tasks.base import LARGE_ROW_COUNT, BinaryView, Labels, Predictions, Rows, Task, code_type, task_for
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
     from auditkit.models.model import Model
 
-MISSING_GROUP = "(missing)"
-"""What a missing value of a sensitive column is called: a group of its own."""
+NO_VALUE = "(no value)"
+"""The group of rows without a value in a sensitive column where these are compared; else `MISSING`."""
 
 MOST_SCORED = 2_000_000
 """Statistics of scores sort and copy them; over more rows than this they are taken over a sample."""
@@ -65,6 +66,7 @@ class Subject:
     device_name: str = "cpu"
     conf_level: float = 0.95
     min_group: int = 10
+    compare_missing: bool = False
     top_k: int | None = None
     notes: tuple[str, ...] = ()
     row_count_read: int
@@ -235,6 +237,11 @@ class Subject:
     def _factorized(self) -> dict[str, tuple[NDArray[np.int64], list[str]]]:
         return {column: self.coded(self.data.frame, column) for column in self.sensitive}
 
+    @property
+    def missing_group(self) -> str:
+        """The value that stands for a missing one in the key of a group."""
+        return NO_VALUE if self.compare_missing else MISSING
+
     def coded(self, frame: pd.DataFrame, column: str) -> tuple[NDArray[np.int64], list[str]]:
         """Return a column of any rows as codes, (rows,), -1 where missing, into its texts, or the ranges of `bins`."""
         if column in self.bins:
@@ -248,7 +255,7 @@ class Subject:
         point into them. Two columns or more give their intersections. A missing value is a group of its own.
         """
         parts = [self._factorized.get(column) or factorize(self.data.frame[column]) for column in columns]
-        named = [[*words, MISSING_GROUP] for _, words in parts]
+        named = [[*words, self.missing_group] for _, words in parts]
         sizes = [len(words) for words in named]
         few = math.prod(sizes) <= LARGE_ROW_COUNT
         combined = np.zeros(len(self.labels), dtype=np.min_scalar_type(math.prod(sizes)) if few else np.int64)

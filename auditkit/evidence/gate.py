@@ -101,7 +101,7 @@ def judge_report(
                     update={
                         "findings": tuple(
                             waive(finding, waivers, model_sha256, judged)
-                            for finding in _findings(outcome, policy, before)
+                            for finding in _findings(outcome, policy, before, report.subject.sensitive)
                         )
                     }
                 )
@@ -135,12 +135,12 @@ def same_rows(report: Report, other: Report) -> bool:
     return None not in hashes and hashes == (two.sha256, two.rows_sha256)
 
 
-def _findings(outcome: Outcome, policy: Policy, before: Earlier | None) -> list[Finding]:
+def _findings(outcome: Outcome, policy: Policy, before: Earlier | None, named: tuple[str, ...]) -> list[Finding]:
     why = why_unmeasured(outcome)
     findings: list[Finding] = []
     for limit in policy.limits:
         if limit.measurement.partition(".")[0] == outcome.auditor:
-            findings += judge(limit, outcome.measurements, before) or [unmeasured(limit, why)]
+            findings += judge(limit, outcome.measurements, before, named=named) or [unmeasured(limit, why)]
     return findings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from auditkit.evidence.baseline import DIFFERENCE_UNIT, Earlier, Regression, judged_interval, regression
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
@@ -22,13 +22,21 @@ Judged = tuple[tuple[str, int], ...]
 NO_BASELINE = "there is no baseline; pass --baseline RESULTS.json"
 
 
-def judge(limit: Limit, measurements: Iterable[Measurement], baseline: Earlier | None = None) -> list[Finding]:
+def judge(
+    limit: Limit,
+    measurements: Iterable[Measurement],
+    baseline: Earlier | None = None,
+    *,
+    named: Collection[str] = (),
+) -> list[Finding]:
     """Judge one limit against the measurements that it chooses; one finding per number.
 
     A measurement with slices and no value of its own is judged slice by slice, on intervals that hold for all
     slices together. A value without an interval is judged by itself; but where the measurement gives a reason why it
     has none, only by a limit that compares points. `baseline` holds the measurements that a regression is judged
-    against. Where the limit's measurement was not made, the result is empty: `unmeasured` says so.
+    against. Where the limit's measurement was not made, the result is empty: `unmeasured` says so. `named` are the
+    sensitive columns, which the user named: a limit of severity error by which none of such a column's numbers could
+    be judged is an error, never a pass.
     """
     findings = []
     for measurement in measurements:
@@ -36,10 +44,31 @@ def judge(limit: Limit, measurements: Iterable[Measurement], baseline: Earlier |
             continue
         if measurement.value is None and measurement.slices:
             of_groups = [_judge_number(limit, measurement, part, baseline) for part in measurement.slices]
-            findings += _worst(of_groups) if limit.groups == "worst" else of_groups
+            found = _worst(of_groups) if limit.groups == "worst" else of_groups
         else:
-            findings.append(_judge_number(limit, measurement, None, baseline))
+            found = [_judge_number(limit, measurement, None, baseline)]
+        if _is_missed(limit, measurement, named) and all(finding.verdict == "not_run" for finding in found):
+            known = measurement.value is not None or any(part.value is not None for part in measurement.slices)
+            found = [_missed(found[0], None if known else measurement.by[0])]
+        findings += found
     return findings
+
+
+def _is_missed(limit: Limit, measurement: Measurement, named: Collection[str]) -> bool:
+    """Whether a limit that fails must be judged on this breakdown, which is by one column that the user named.
+
+    An optional limit may go without the measurement, but not without its number once the breakdown was made.
+    """
+    conditional = limit.severity == "warn" or limit.min_count is not None or limit.regression_at_most is not None
+    return not conditional and len(measurement.by) == 1 and measurement.by[0] in named
+
+
+def _missed(finding: Finding, column: str | None) -> Finding:
+    """Return a finding as the error that it is; of a `column` without any number, with what to do."""
+    if column is None:
+        return finding.model_copy(update={"verdict": "error"})
+    remedy = f"To settle it, audit more rows of its groups, lower --min-group, or leave {column} out of --sensitive."
+    return finding.model_copy(update={"verdict": "error", "message": f"{finding.message} {remedy}"})
 
 
 def unmeasured(limit: Limit, reason: str) -> Finding:

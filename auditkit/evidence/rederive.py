@@ -120,7 +120,8 @@ def _findings(outcome: Outcome, report: Report) -> list[Finding]:
         if limit.regression_at_most is not None and report.baseline is not None:
             findings += _regressions(outcome, limit, report, day)
             continue
-        made = judge(limit, outcome.measurements, None) or [unmeasured(limit, why_unmeasured(outcome))]
+        named = report.subject.sensitive
+        made = judge(limit, outcome.measurements, named=named) or [unmeasured(limit, why_unmeasured(outcome))]
         findings += [waive(finding, report.waivers, model_sha256, day) for finding in made]
     return findings
 

@@ -89,7 +89,9 @@ def headline(report: Report) -> tuple[str, str]:
     if report.verdict == "not_run":
         return "Nothing was judged", "No limit of the policy met a measurement, so there is no verdict to give."
     crashed = [outcome.auditor for outcome in report.outcomes if outcome.error is not None]
-    required = sum(1 for judged in limits if judged.verdict == "not_run" and not judged.limit.optional)
+    required = sum(
+        judged.verdict == "error" or (judged.verdict == "not_run" and not judged.limit.optional) for judged in limits
+    )
     parts = [f"the {shorten(name, 60)} auditor crashed" for name in crashed[:3]]
     parts += [f"{counted(len(crashed) - 3, 'more auditor')} crashed"] if len(crashed) > 3 else []
     if required:

@@ -183,82 +183,70 @@ def crossings(columns: Sequence[str], depth: int) -> list[tuple[str, ...]]:
     ]
 
 
-def suppressed(
+MISSING = "(missing)"
+"""The value of a group whose rows have none: such groups are counted, and not compared with the others."""
+
+
+def not_compared(
     sizes: NDArray[np.int64], min_group: int, groups: tuple[tuple[str, ...], ...] | None = None
 ) -> NDArray[np.bool_]:
-    """Return which groups a report must not show: bool, (groups,).
+    """Return which groups are counted and not compared: bool, (groups,).
 
-    Those under `min_group` rows, and then as many of the smallest others as it takes to keep what was hidden from
-    being found again by subtraction: whoever knows the number of all rows learns the sum of the hidden groups, so at
-    least two groups are hidden, with at least `min_group` rows together. With `groups`, the keys of an intersection,
-    the same holds within each value of the other columns, whose sums are reported as well. Where fewer than two
-    groups would remain to be compared, all are hidden.
+    Those under `min_group` rows, which are too few to judge, and, by their keys in `groups`, those without a value in a
+    column. No other group: a few rows never keep the rest from being measured and judged.
 
-    This guards against subtraction within one breakdown and its margins, not against several audits of
-    overlapping data.
-
-    >>> suppressed(np.array([500, 300, 40, 4]), 10)
-    array([False, False,  True,  True])
-    >>> suppressed(np.array([500, 4]), 10)
-    array([ True,  True])
+    >>> not_compared(np.array([500, 300, 40, 4]), 10)
+    array([False, False, False,  True])
+    >>> not_compared(np.array([500, 400, 30]), 10, (("F",), ("M",), ("(missing)",)))
+    array([False, False,  True])
     """
-    sizes = np.asarray(sizes)
-    hidden: NDArray[np.bool_] = sizes < min_group
-    if not hidden.any():
-        return hidden
-    lines = _lines(groups) if groups is not None else []
-    lines.append(np.arange(len(sizes)))
-    changed = True
-    while changed:
-        changed = False
-        for line in lines:
-            shown = line[~hidden[line]]
-            count, rows = len(line) - len(shown), sizes[line][hidden[line]].sum()
-            if count and len(shown) and (count < 2 or rows < min_group):
-                hidden[shown[np.argmin(sizes[shown])]] = True
-                changed = True
-    if (~hidden).sum() < 2:
-        hidden[:] = True
-    return hidden
+    few: NDArray[np.bool_] = np.asarray(sizes) < min_group
+    if groups is not None:
+        few = np.logical_or(few, [MISSING in key for key in groups])
+    return few
 
 
-def _lines(groups: tuple[tuple[str, ...], ...]) -> list[NDArray[np.int64]]:
-    """Return the positions of the groups that share all values but one, for each column left out."""
-    lines: dict[tuple[int, tuple[str, ...]], list[int]] = {}
-    width = len(groups[0]) if groups else 0
-    for position, key in enumerate(groups):
-        for column in range(width if width > 1 else 0):
-            lines.setdefault((column, key[:column] + key[column + 1 :]), []).append(position)
-    return [np.array(line) for line in lines.values()]
+LISTED = 10
+"""How many groups that are too few to judge a sentence names."""
 
 
-def suppression_note(
+def not_compared_note(
     columns: tuple[str, ...], groups: tuple[tuple[str, ...], ...], sizes: NDArray[np.int64], min_group: int
 ) -> str | None:
-    """Return the sentence that says what a breakdown does not show, or None where it shows every group.
+    """Return the sentence that says which groups of a breakdown are not compared, or None where all are.
 
-    >>> suppression_note(("race",), (("A",), ("B",), ("C",), ("D",)), np.array([500, 300, 4, 6]), 10)
-    'By race, 2 of 4 groups (10 rows) are counted but not shown: 2 with fewer than 10 rows.'
+    >>> not_compared_note(("race",), (("A",), ("B",), ("C",), ("D",)), np.array([500, 300, 4, 6]), 10)
+    'By race, 2 of 4 groups have fewer than 10 rows, too few to judge: D (6), C (4).'
     """
-    hidden = suppressed(sizes, min_group, groups)
-    if not hidden.any():
-        return None
-    small = int((sizes < min_group).sum())
-    others = int(hidden.sum()) - small
-    why = Message("{small} with fewer than {min_group} rows", small=small, min_group=min_group)
-    if others:
-        why = Message.plural(
-            "{n} with fewer than {min_group} rows, and {others} that would give it away",
-            "{n} with fewer than {min_group} rows, and {others} that would give them away",
-            small,
-            min_group=min_group,
-            others=others,
+    sizes = np.asarray(sizes)
+    unknown = np.array([MISSING in key for key in groups], dtype=bool)
+    few = (sizes < min_group) & ~unknown
+    parts = []
+    if few.any():
+        order = sorted(np.flatnonzero(few), key=lambda place: (-int(sizes[place]), groups[place]))
+        named = [f"{shown(groups[place])} ({int(sizes[place])})" for place in order[:LISTED]]
+        more = Message(" and {n:,} more", n=len(order) - LISTED) if len(order) > LISTED else ""
+        parts.append(
+            Message.plural(
+                "{n} of {count} groups has fewer than {min_group} rows, too few to judge: {listed}{more}",
+                "{n} of {count} groups have fewer than {min_group} rows, too few to judge: {listed}{more}",
+                int(few.sum()),
+                count=int((~unknown).sum()),
+                min_group=min_group,
+                listed=", ".join(named),
+                more=more,
+            )
         )
-    return Message(
-        "By {columns}, {count} of {groups_count} groups ({count_2:,} rows) are counted but not shown: {why}.",
-        columns=shown(columns),
-        count=int(hidden.sum()),
-        groups_count=len(groups),
-        count_2=int(sizes[hidden].sum()),
-        why=why,
-    )
+    if unknown.any():
+        parts.append(
+            Message.plural(
+                "{n:,} row without a value is counted and not compared; --compare-missing compares it",
+                "{n:,} rows without a value are counted and not compared; --compare-missing compares them",
+                int(sizes[unknown].sum()),
+            )
+        )
+    if not parts:
+        return None
+    if len(parts) == 1:
+        return Message("By {columns}, {what}.", columns=shown(columns), what=parts[0])
+    return Message("By {columns}, {what}; {more}.", columns=shown(columns), what=parts[0], more=parts[1])

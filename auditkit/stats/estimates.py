@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Better, Group, Interval, Measurement, Slice, Unit
 from auditkit.evidence.messages import Message
-from auditkit.stats.counts import suppressed
+from auditkit.stats.counts import not_compared
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.jackknife import replicates
 from auditkit.stats.rates import too_small
@@ -119,7 +119,7 @@ def shown_rows(breakdown: Breakdown, row_count: int) -> dict[tuple[str, ...], ND
     sizes = np.bincount(codes, minlength=len(breakdown.names))
     present = np.flatnonzero(sizes)
     keys = tuple(breakdown.names[code] for code in present)
-    shown = present[~suppressed(sizes[present], breakdown.min_group, keys)]
+    shown = present[~not_compared(sizes[present], breakdown.min_group, keys)]
     order, ends = np.argsort(codes, kind="stable"), np.cumsum(sizes)
     return {
         breakdown.names[code]: order[ends[code] - sizes[code] : ends[code]]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Better, Group, Interval, Measurement, Unit, shown
 from auditkit.evidence.messages import Message, title
-from auditkit.stats.counts import Counts, suppressed
+from auditkit.stats.counts import Counts, not_compared
 from auditkit.stats.intervals import difference_gap_interval, ratio_gap_interval, simultaneous_level
 from auditkit.stats.rates import point, rate, successes_and_trials, too_small
 
@@ -73,11 +73,11 @@ def gap_measurements(
     A difference is the highest minus the lowest rate of a group (ideal 0), a ratio the lowest over the
     highest (ideal 1); equalized odds take the worse of the true and the false positive rate (Fairlearn's
     `agg="worst_case"`). A group with fewer than `min_group` of the rows that a rate is a part of is left out of that
-    rate's gap (`left_out_notes` says so), as are the groups that `suppressed` hides. `compared` names the lowest and
+    rate's gap (`left_out_notes` says so), as are the groups that are `not_compared`. `compared` names the lowest and
     the highest group of the rate that the value is from.
     Undefined, with the reason: fewer than two groups with a rate, or a ratio of rates that are all zero.
     """
-    kept = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
+    kept = np.flatnonzero(~not_compared(counts.sizes, min_group, counts.groups))
     measurements = []
     for gap in gaps:
         spreads = [_spread(counts, kept, rate, min_group) for rate in GAPS[gap]]
@@ -88,7 +88,7 @@ def gap_measurements(
 
 def left_out_notes(counts: Counts, min_group: int, gaps: Iterable[str] = GAPS) -> list[str]:
     """Return the sentences that say which groups the gaps leave out, although they are shown."""
-    kept = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
+    kept = np.flatnonzero(~not_compared(counts.sizes, min_group, counts.groups))
     notes: list[str] = []
     for needed in dict.fromkeys(rate(name).needed for gap in gaps for name in GAPS[gap]):
         name = next(name for gap in gaps for name in GAPS[gap] if rate(name).needed == needed)
@@ -173,7 +173,7 @@ def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_gr
 def _too_few(counts: Counts, spreads: list[_Spread], min_group: int) -> str | None:
     if len(counts.groups) < 2:
         return Message("only one group occurs, and a gap needs two")
-    if (~suppressed(counts.sizes, min_group, counts.groups)).sum() < 2:
+    if (~not_compared(counts.sizes, min_group, counts.groups)).sum() < 2:
         return too_small(min_group)
     for spread in spreads:
         if len(spread.groups) < 2:

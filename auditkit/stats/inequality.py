@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Interval, Measurement
 from auditkit.evidence.messages import Message
-from auditkit.stats.counts import Counts, suppressed
+from auditkit.stats.counts import Counts, not_compared
 from auditkit.stats.intervals import mid_p, simultaneous_level
 from auditkit.stats.rates import too_small
 
@@ -68,7 +68,7 @@ def inequality_measurements(
     """
     if not counts.columns:
         return [_total(name, counts.total(), prefix, level) for name in INDICES]
-    shown = ~suppressed(counts.sizes, min_group, counts.groups)
+    shown = ~not_compared(counts.sizes, min_group, counts.groups)
     table = counts.table[shown]
     measurements = []
     for name in INDICES:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Measurement
-from auditkit.stats.counts import suppressed
+from auditkit.stats.counts import not_compared
 from auditkit.stats.gaps import GAPS
 from auditkit.stats.inequality import INDICES, index_parts
 from auditkit.stats.rates import RATES, successes_and_trials
@@ -126,7 +126,7 @@ def with_gap_replicates(
     """
     sizes = np.bincount(groups, minlength=len(names))
     present = np.flatnonzero(sizes)
-    shown = present[~suppressed(sizes[present], min_group, tuple(names[code] for code in present))]
+    shown = present[~not_compared(sizes[present], min_group, tuple(names[code] for code in present))]
     blocks = block_count(int(sizes[shown].min()), min_group) if len(shown) and len(groups) <= MAXIMUM_ROWS else 0
     if not blocks:
         return measurements

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Better, Interval, Measurement, Slice
 from auditkit.evidence.messages import Message
-from auditkit.stats.counts import Counts, suppressed
+from auditkit.stats.counts import MISSING, Counts, not_compared
 from auditkit.stats.intervals import needs_exact, proportion_interval, simultaneous_level
 
 
@@ -138,10 +138,10 @@ def rate_measurement(
 
     Each slice has an interval of its own, and a simultaneous one that holds for all groups of the measurement
     at once. A group with fewer than `min_group` of the rows that the rate is a part of has no value, and says why.
-    Groups that `suppressed` hides are left out; `suppression_note` says so.
+    Groups that are `not_compared` are left out; of the selection rate they have a slice that says so, with their count.
     """
     chosen = rate(name)
-    shown = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
+    shown = np.flatnonzero(~not_compared(counts.sizes, min_group, counts.groups))
     table = counts.table[shown]
     successes, trials = successes_and_trials(table, name)
     defined = trials >= max(min_group, 1)
@@ -159,21 +159,33 @@ def rate_measurement(
         else:
             reason = _reason_in_group(chosen, int(trials[position]), min_group)
             slices.append(Slice(group=key, value=None, count=int(trials[position]), reason=reason))
+    others = _not_compared(counts, min_group) if name == "selection_rate" else []
     return Measurement(
         id=f"{prefix}.{name}",
         by=counts.columns,
         unit="rate",
         better=chosen.better,
-        count=int(trials.sum()),
-        slices=tuple(slices),
+        count=int(trials.sum()) + sum(part.count for part in others),
+        slices=tuple(sorted([*slices, *others], key=lambda part: part.group.key)),
         definition=chosen.definition,
-        reason=None if slices else too_small(min_group),
+        reason=None if slices or others else too_small(min_group),
     )
+
+
+def _not_compared(counts: Counts, min_group: int) -> list[Slice]:
+    """Return the groups that are counted and not compared, each with the reason instead of a rate."""
+    listed = []
+    for place in np.flatnonzero(not_compared(counts.sizes, min_group, counts.groups)):
+        reason = Message("too few to judge: fewer than {min_group} rows", min_group=min_group)
+        if MISSING in counts.groups[place]:
+            reason = Message("no value: not compared without --compare-missing")
+        listed.append(Slice(group=counts.group(place), value=None, count=int(counts.sizes[place]), reason=reason))
+    return listed
 
 
 def too_small(min_group: int) -> str:
     """Return the reason for a breakdown without a group to show."""
-    return Message("fewer than two groups have at least {min_group} rows and can be shown", min_group=min_group)
+    return Message("fewer than two groups have at least {min_group} rows", min_group=min_group)
 
 
 def rate_intervals(

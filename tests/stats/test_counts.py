@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditkit.errors import InputError
-from auditkit.stats.counts import Counts, suppressed, suppression_note, tally
+from auditkit.stats.counts import Counts, not_compared, not_compared_note, tally
 
 COLUMNS = ("sex", "race")
 NAMES = (("M", "b"), ("F", "a"), ("F", "b"), ("M", "a"), ("X", "a"))
@@ -121,56 +121,29 @@ class TestCounts:
             counted([(0, 0, 0)]).table[0, 0, 0] = 7
 
 
-class TestSuppressed:
-    @pytest.mark.parametrize(
-        ("sizes", "hidden"),
-        [
-            ([50, 60, 70], []),
-            ([50, 10, 70], []),
-            ([50, 60, 9], [0, 1, 2]),  # hiding one more would leave a single group
-            ([50, 60, 70, 9], [0, 3]),
-            ([50, 60, 70, 9, 9], [3, 4]),
-            ([50, 60, 70, 2, 3], [0, 3, 4]),  # 5 rows in two groups, found by subtraction, are still too few
-            ([9, 9, 9], [0, 1, 2]),
-            ([50, 9], [0, 1]),
-            ([9], [0]),
-        ],
-    )
-    def test_cases(self, sizes, hidden):
-        assert np.flatnonzero(suppressed(np.array(sizes), 10)).tolist() == hidden
-
+class TestNotCompared:
     @given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(1, 20))
-    def test_what_is_hidden_cannot_be_subtracted(self, sizes, min_group):
-        sizes = np.array(sizes)
-        hidden = suppressed(sizes, min_group)
-        assert not (sizes[~hidden] < min_group).any()
-        if hidden.any() and not hidden.all():
-            assert hidden.sum() >= 2
-            assert sizes[hidden].sum() >= min_group
-            assert (~hidden).sum() >= 2
-        if (sizes >= min_group).all():
-            assert not hidden.any()
+    def test_only_groups_that_are_too_small_are_left_out(self, sizes, min_group):
+        left_out = not_compared(np.array(sizes), min_group)
+        assert left_out.tolist() == [size < min_group for size in sizes]
 
-    @given(st.lists(st.integers(0, 60), min_size=9, max_size=9))
-    def test_nor_within_a_value_of_another_column(self, sizes):
-        keys = tuple((sex, race) for sex in "FMX" for race in "abc")
-        present = [position for position, size in enumerate(sizes) if size]
-        keys, sizes = tuple(keys[position] for position in present), np.array([sizes[position] for position in present])
-        if not len(sizes):
-            return
-        hidden = suppressed(sizes, 10, keys)
-        for column in (0, 1):
-            for value in {key[column] for key in keys}:
-                line = np.array([key[column] == value for key in keys])
-                if hidden[line].any() and not hidden[line].all():
-                    assert hidden[line].sum() >= 2
-                    assert sizes[line & hidden].sum() >= 10
+    @given(st.lists(st.integers(1, 40), min_size=4, max_size=4))
+    def test_and_those_without_a_value(self, sizes):
+        keys = (("F", "a"), ("F", "(missing)"), ("(missing)", "a"), ("M", "b"))
+        left_out = not_compared(np.array(sizes), 10, keys)
+        assert left_out.tolist() == [sizes[0] < 10, True, True, sizes[3] < 10]
 
     def test_note(self):
         keys = (("A",), ("B",), ("C",), ("D",))
-        assert suppression_note(("race",), keys, np.array([500, 300, 40, 40]), 10) is None
-        note = suppression_note(("race",), keys, np.array([500, 300, 40, 4]), 10)
+        assert not_compared_note(("race",), keys, np.array([500, 300, 40, 40]), 10) is None
+        note = not_compared_note(("race",), keys, np.array([500, 300, 40, 4]), 10)
+        assert note == "By race, 1 of 4 groups has fewer than 10 rows, too few to judge: D (4)."
+        note = not_compared_note(("sex",), (("(missing)",), ("F",), ("M",), ("X",)), np.array([12, 50, 50, 1]), 10)
         assert note == (
-            "By race, 2 of 4 groups (44 rows) are counted but not shown: 1 with fewer than 10 rows, "
-            "and 1 that would give it away."
+            "By sex, 1 of 3 groups has fewer than 10 rows, too few to judge: X (1); 12 rows without a value are "
+            "counted and not compared; --compare-missing compares them."
         )
+        many = tuple((f"g{place:02}",) for place in range(14))
+        note = not_compared_note(("g",), many, np.array([500, 500] + [3] * 12), 10)
+        assert note is not None
+        assert note.endswith("g11 (3) and 2 more.")

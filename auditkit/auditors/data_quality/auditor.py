@@ -16,6 +16,7 @@ from auditkit.auditors.data_quality.columns import (
     examined_columns,
     single_columns,
 )
+from auditkit.auditors.data_quality.missingness import MISSING_DECISIONS, missing_decisions
 from auditkit.auditors.data_quality.representation import (
     class_shares,
     group_shares,
@@ -41,7 +42,7 @@ from auditkit.evidence.measurement import (
     Unit,
 )
 from auditkit.evidence.messages import number
-from auditkit.stats.counts import suppression_note, tally
+from auditkit.stats.counts import not_compared_note, tally
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.one_vs_rest import LABEL
 from auditkit.stats.rates import rate_measurement
@@ -73,6 +74,7 @@ class DataChecks:
         "data.single_column_roc_auc",
         "data.single_column_r2",
         "data.drift_distance",
+        MISSING_DECISIONS,
     )
 
     def __post_init__(self) -> None:
@@ -116,6 +118,7 @@ class DataChecks:
         ]
         subject.progress(3 / steps, "rows shared with training")
         measurements += missing_by_group(subject, missing)
+        measurements += missing_decisions(subject)
         regression = subject.schema.task == "regression"
         several = subject.schema.task == "multilabel"
         if several:
@@ -149,7 +152,7 @@ class DataChecks:
             elif regression:
                 measurements.append(mean_label(subject, Breakdown((column,), names, codes, subject.min_group)))
                 exhibits.append(_chart(f"Mean {subject.schema.target} by {column}", "mean_label", (column,)))
-            hidden = suppression_note((column,), names, sizes, subject.min_group)
+            hidden = not_compared_note((column,), names, sizes, subject.min_group)
             notes += [hidden] if hidden else []
         subject.progress(4 / steps, "columns that give the label away")
         examined = examined_columns(subject, columns)

@@ -21,7 +21,7 @@ from auditkit.evidence.measurement import (
 )
 from auditkit.files import read_text
 from auditkit.stats import one_vs_rest
-from auditkit.stats.counts import suppressed, tally
+from auditkit.stats.counts import not_compared, tally
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.rates import rate_intervals, too_small
 from auditkit.stats.regression import regression_measurement
@@ -78,7 +78,7 @@ def missing_by_group(subject: Subject, missing: Mapping[str, NDArray[np.bool_]])
     for column in subject.sensitive if shown else ():
         names, codes = subject.group_codes((column,))
         sizes = np.bincount(codes, minlength=len(names))
-        kept = np.flatnonzero(~suppressed(sizes, subject.min_group))
+        kept = np.flatnonzero(~not_compared(sizes, subject.min_group, names))
         keys, counts, rows = [], [], []
         for name in [name for name in shown if name != column][:COLUMNS_PER_GROUP]:
             found = np.bincount(codes[missing[name]], minlength=len(names))
@@ -144,7 +144,7 @@ def group_shares(
     column: str, names: tuple[tuple[str, ...], ...], sizes: NDArray[np.int64], subject: Subject
 ) -> Measurement:
     """Return the share of each group among the rows."""
-    kept = np.flatnonzero(~suppressed(sizes, subject.min_group))
+    kept = np.flatnonzero(~not_compared(sizes, subject.min_group, names))
     return _sliced(
         "data.group_share",
         (column,),
@@ -167,7 +167,7 @@ def shares_against(
     """Return each group's share less its share in the stated population; a group that is absent counts no rows."""
     found = {name: int(size) for name, size in zip(names, sizes, strict=True)}
     rows = sum(found.values())
-    kept = {names[group] for group in np.flatnonzero(~suppressed(sizes, subject.min_group))}
+    kept = {names[group] for group in np.flatnonzero(~not_compared(sizes, subject.min_group, names))}
     stated = [(group,) for group in shares if (group,) in kept or (group,) not in found]
     counts = np.array([found.get(group, 0) for group in stated], dtype=np.int64)
     share = _sliced(

@@ -17,7 +17,7 @@ from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable, shown
 from auditkit.stats import distances, inequality, one_vs_rest, regression, scores
-from auditkit.stats.counts import Counts, crossings, suppression_note, tally
+from auditkit.stats.counts import Counts, crossings, not_compared_note, tally
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.gaps import GAPS, gap_measurements, left_out_notes
 from auditkit.stats.jackknife import with_gap_replicates, with_rate_replicates
@@ -118,7 +118,7 @@ class Fairness:
                 self._binary(evidence, counts, key)
             else:
                 evidence.add_one_against_rest(counts)
-            hidden = suppression_note(columns, counts.groups, counts.sizes, subject.min_group)
+            hidden = not_compared_note(columns, counts.groups, counts.sizes, subject.min_group)
             evidence.notes += [hidden] if hidden else []
             subject.progress(done / len(breakdowns), shown(columns))
         if binary and (self.cross_check or subject.opened is not None):

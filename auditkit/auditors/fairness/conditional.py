@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Interval, Measurement, Slice, shown
-from auditkit.stats.counts import Counts, suppressed
+from auditkit.stats.counts import Counts, not_compared
 from auditkit.stats.intervals import mid_p, simultaneous_level
 from auditkit.stats.rates import too_small
 
@@ -26,7 +26,7 @@ def disparity_measurement(
     """
     columns = counts.columns[: len(counts.columns) - len(conditions)]
     own = counts.by(columns)
-    kept = np.flatnonzero(~suppressed(own.sizes, min_group, own.groups))
+    kept = np.flatnonzero(~not_compared(own.sizes, min_group, own.groups))
     strata = sorted({key[len(columns) :] for key in counts.groups})
     place = {key: position for position, key in enumerate(strata)}
     position = {key: number for number, key in enumerate(own.groups)}

@@ -9,21 +9,19 @@ from numpy.typing import NDArray
 
 from auditkit.auditors.fairness.local_law_144 import ImpactTable, impact_table
 from auditkit.evidence.measurement import Column, Group, Interval, Measurement, Slice, Table, shown
-from auditkit.stats.counts import Counts, suppressed
+from auditkit.stats.counts import MISSING, Counts, not_compared
 from auditkit.stats.hypergeometric import fisher_exact
 from auditkit.stats.intervals import newcombe, ratio_to_highest_interval
 from auditkit.stats.rates import point, rate, rate_measurement, successes_and_trials, too_small
 
 FOUR_FIFTHS = 0.8
-MISSING = "(missing)"
 PAIRS_METHOD = "Donner-Zou with mid-P limits of weight 0.6"
 Key = tuple[str, ...]
 
 
 def known_groups(counts: Counts, min_group: int) -> NDArray[np.intp]:
     """Return the positions of the groups that are shown and whose category is known in every column."""
-    visible = ~suppressed(counts.sizes, min_group, counts.groups)
-    return np.flatnonzero(visible & np.array([MISSING not in key for key in counts.groups], dtype=bool))
+    return np.flatnonzero(~not_compared(counts.sizes, min_group, counts.groups))
 
 
 def impact_ratio_measurement(
@@ -139,7 +137,7 @@ def reference_measurement(
     Newcombe's interval for each group, and one at Bonferroni's level over all groups but the reference.
     """
     chosen = rate(name)
-    kept = np.flatnonzero(~suppressed(counts.sizes, min_group, counts.groups))
+    kept = np.flatnonzero(~not_compared(counts.sizes, min_group, counts.groups))
     successes, trials = successes_and_trials(counts.table[kept], name)
     keys = [counts.groups[group] for group in kept]
     enough = trials >= max(min_group, 1)
@@ -191,7 +189,7 @@ def reference_measurement(
 
 
 def _tabled(counts: Counts, min_group: int) -> ImpactTable:
-    visible = ~suppressed(counts.sizes, min_group, counts.groups)
+    visible = ~not_compared(counts.sizes, min_group, counts.groups)
     selected = counts.table[:, :, 1].sum(axis=1)
     return impact_table(
         counts.columns,

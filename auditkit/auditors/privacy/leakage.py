@@ -31,14 +31,14 @@ from auditkit.auditors.privacy.membership_report import (
     split_control,
 )
 from auditkit.auditors.privacy.memorisation import COPIES, EXACT, EXCESS, copies_of_training_rows, sample_rows
-from auditkit.engine.subject import MISSING_GROUP, Subject
+from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence, Exhibit, Facts, SliceChart
 from auditkit.models.capabilities import SelfFitting
 from auditkit.models.predict import predict
 from auditkit.progress import part_of
 from auditkit.schema.schema import Labels
-from auditkit.stats.counts import suppression_note
+from auditkit.stats.counts import not_compared_note
 
 if TYPE_CHECKING:
     from torch import nn
@@ -131,7 +131,7 @@ class Leakage:
         breakdowns = _breakdowns(subject, labels, notes)
         for by, names, codes in breakdowns:
             measurements += attack.by_group(by, names, codes[once], subject.min_group)
-            hidden = suppression_note(by, names, attack.sizes(codes[once], len(names)), subject.min_group)
+            hidden = not_compared_note(by, names, attack.sizes(codes[once], len(names)), subject.min_group)
             notes += [hidden] if hidden else []
             exhibits.append(SliceChart(title=f"Who is exposed: attack by {by[0]}", measurement=AUC, by=by))
         if shadows is not None and recipe is not None:
@@ -245,7 +245,8 @@ def _breakdowns(subject: Subject, labels: Labels, notes: list[str]) -> list[Brea
             continue
         parts = [subject.coded(frame, column) for frame in (subject.training.frame, subject.data.frame)]
         texts = [
-            np.array([*words, MISSING_GROUP], dtype=object)[np.asarray(codes, dtype=np.int64)] for codes, words in parts
+            np.array([*words, subject.missing_group], dtype=object)[np.asarray(codes, dtype=np.int64)]
+            for codes, words in parts
         ]
         words, codes = np.unique(np.concatenate(texts).astype(str), return_inverse=True)
         found.append(((column,), tuple((str(word),) for word in words), codes.astype(np.int64)))

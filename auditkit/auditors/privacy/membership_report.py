@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from auditkit.auditors.privacy import membership
 from auditkit.evidence.measurement import Column, Curve, Group, Interval, Line, Measurement, Slice, Table
-from auditkit.stats.counts import suppressed
+from auditkit.stats.counts import not_compared
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.ranking import RocAuc, roc_auc, roc_auc_interval
 
@@ -75,7 +75,7 @@ class Attack:
         self, by: tuple[str, ...], names: tuple[tuple[str, ...], ...], codes: NDArray[np.int64], min_group: int
     ) -> list[Measurement]:
         """Return the main attack's numbers within each group: members of the group against others of the group."""
-        hidden = suppressed(self.sizes(codes, len(names)), min_group, names)
+        hidden = not_compared(self.sizes(codes, len(names)), min_group, names)
         scores = self.scores[self.main]
         groups = {
             Group(by=by, key=name): (self.member[codes == code], scores[codes == code])

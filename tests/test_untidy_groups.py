@@ -1,0 +1,170 @@
+"""Blanks, misspelt and tiny groups: what is wrong in a few rows never turns a fail into a pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from keys import group
+
+import auditkit
+from auditkit.cli import call
+from auditkit.evidence.report import Report, read_report
+
+NEVER_PASSES = ("fail", "error")
+
+
+def decided(counts: dict[Any, tuple[int, int]], column: str = "g") -> pd.DataFrame:
+    """Return rows of groups: so many of each, of which so many are selected, with labels that agree half the time."""
+    rows = [
+        (name, int(place < selected), place % 2) for name, (size, selected) in counts.items() for place in range(size)
+    ]
+    return pd.DataFrame(rows, columns=[column, "p", "y"]).sample(frac=1, random_state=1)
+
+
+def audited(frame: pd.DataFrame, *sensitive: str, **options: Any) -> Report:
+    given_by = {"prediction": "p", "target": "y", "sensitive": list(sensitive or ("g",)), "only": ["fairness"]}
+    return auditkit.audit(None, frame, **{**given_by, **options})
+
+
+def parity(report: Report, *by: str) -> tuple[float | None, Any]:
+    found = report.measurement("fairness.demographic_parity_difference", by or ("g",))
+    assert found is not None
+    return found.value, found.interval and (found.interval.low, found.interval.high)
+
+
+UNFAIR = {"F": (300, 96), "M": (320, 215)}
+FAIR = {"F": (4000, 2000), "M": (4100, 2050)}
+
+
+@pytest.mark.parametrize("blanks", [1, 2, 9, 10, 40])
+def test_blanks_leave_the_comparison_of_the_others_as_it_was(blanks: int) -> None:
+    before = audited(decided(UNFAIR))
+    after = audited(pd.concat([decided(UNFAIR), decided({None: (blanks, 0)})]))
+    assert before.verdict == after.verdict == "fail"
+    assert parity(before) == parity(after)
+    rates = after.measurement("fairness.selection_rate", ("g",))
+    assert rates is not None
+    (unknown,) = (part for part in rates.slices if part.group == group("(missing)", by=("g",)))
+    assert (unknown.value, unknown.count) == (None, blanks)
+    assert any("without a value" in note for outcome in after.outcomes for note in outcome.notes)
+
+
+@pytest.mark.parametrize("size", [1, 3, 9])
+def test_a_tiny_group_changes_nothing_for_the_others(size: int) -> None:
+    for counts, verdict in ((UNFAIR, "fail"), (FAIR, "pass")):
+        before, after = audited(decided(counts)), audited(decided({**counts, "X": (size, size)}))
+        assert before.verdict == after.verdict == verdict
+        assert parity(before) == parity(after)
+    assert any(f"too few to judge: X ({size})" in note for outcome in after.outcomes for note in outcome.notes)
+
+
+def test_missing_values_are_compared_where_that_is_asked_for() -> None:
+    frame = pd.concat([decided(FAIR), decided({None: (800, 40)})])
+    assert audited(frame).verdict == "pass"
+    asked = audited(frame, compare_missing=True)
+    assert asked.verdict == "fail"
+    measured = asked.measurement("fairness.demographic_parity_difference", ("g",))
+    assert measured is not None
+    assert measured.compared is not None
+    assert measured.compared[0] == group("(no value)", by=("g",))
+
+
+def test_decisions_that_depend_on_a_missing_value_are_a_finding() -> None:
+    frame = pd.concat([decided(FAIR), decided({None: (800, 40)})])
+    report = audited(frame, only=["data"])
+    (found,) = (f for f in report.findings if f.measurement == "data.missing_decision_difference")
+    assert (found.by, found.verdict, found.value) == (("g",), "warn", pytest.approx(0.45))
+    for rows in (0, 5):
+        quiet = audited(pd.concat([decided(FAIR), decided({None: (rows, 0)})]), only=["data"])
+        assert not [f for f in quiet.findings if "missing_decision" in f.measurement and f.verdict != "not_run"]
+
+
+def test_a_group_that_is_tiny_in_the_crossing_hides_no_other_crossing() -> None:
+    crossed = {("F", "a"): (300, 60), ("F", "b"): (200, 100), ("M", "a"): (300, 200), ("M", "b"): (4, 4)}
+    frame = decided(crossed, "key")
+    frame["g"], frame["h"] = frame["key"].str[0], frame["key"].str[1]
+    value, _ = parity(audited(frame.drop(columns="key"), "g", "h"), "g", "h")
+    assert value == pytest.approx(200 / 300 - 60 / 300)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [{"F": (500, 250)}, {"F": (500, 250), "M": (4, 1)}, {"F": (6, 3), "M": (7, 3)}, {None: (50, 20), "F": (60, 20)}],
+)
+def test_a_limit_on_a_named_column_that_cannot_be_judged_is_an_error(counts: dict[Any, tuple[int, int]]) -> None:
+    report = audited(decided(counts))
+    assert (report.verdict, report.exit_code) == ("error", 3)
+    missed = [f for f in report.findings if f.verdict == "error"]
+    assert {f.by for f in missed} == {("g",)}
+    assert all("was not judged: " in f.message and "leave g out of --sensitive" in f.message for f in missed)
+
+
+def test_the_terminal_names_the_limit_the_reason_and_the_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decided({"F": (500, 250), "M": (4, 1)}).to_csv(tmp_path / "d.csv", index=False)
+    flags = ["--prediction", "p", "--target", "y", "--sensitive", "g", "--out", str(tmp_path / "out")]
+    assert call(["run", "--dataset", str(tmp_path / "d.csv"), *flags]) == 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Demographic parity difference by g was not judged: fewer than two groups have at least 10 rows." in said
+    assert "lower --min-group, or leave g out of --sensitive" in said
+    assert call(["gate", str(tmp_path / "out"), "--quiet"]) == 3
+
+
+def test_a_blank_after_a_clean_baseline_does_not_pass(tmp_path: Path) -> None:
+    """What the case S0 and S1 show: with --strict and against a baseline too."""
+    decided(UNFAIR).to_csv(tmp_path / "S0.csv", index=False)
+    pd.concat([decided(UNFAIR), decided({None: (1, 0)})]).to_csv(tmp_path / "S1.csv", index=False)
+    flags = ["--prediction", "p", "--target", "y", "--sensitive", "g", "--quiet"]
+    for name in ("S0", "S1"):
+        for more in ([], ["--strict"]):
+            run = ["run", "--dataset", str(tmp_path / f"{name}.csv"), *flags, *more, "--out", str(tmp_path / name)]
+            assert call(run) == 1
+    assert call(["gate", str(tmp_path / "S1"), "--baseline", str(tmp_path / "S0"), "--quiet"]) == 1
+    assert read_report(tmp_path / "S1" / "results.json").verdict == "fail"
+
+
+TABLES = st.dictionaries(
+    st.sampled_from("ABCDE"),
+    st.tuples(st.integers(60, 200), st.floats(0, 1)),
+    min_size=2,
+    max_size=4,
+)
+
+
+@given(table=TABLES, seed=st.integers(0, 2**16), kind=st.sampled_from(["blank", "misspelt", "tiny", "order", "names"]))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_small_disturbance_turns_a_fail_into_a_pass(
+    table: dict[str, tuple[int, float]], seed: int, kind: str
+) -> None:
+    draws = np.random.default_rng(seed)
+    counts = {name: (size, round(size * rate)) for name, (size, rate) in table.items()}
+    frame = decided(counts)
+    if audited(frame).verdict != "fail":
+        counts["Z"] = (200, 200 if np.mean([s / n for n, s in counts.values()]) < 0.5 else 0)
+        frame = decided(counts)
+    before = audited(frame)
+    assert before.verdict == "fail"
+    frame = frame.reset_index(drop=True).astype({"g": object})
+    row = int(draws.integers(len(frame)))
+    if kind == "blank":
+        frame.loc[row, "g"] = draws.choice(np.array([None, "", float("nan")], dtype=object))
+    elif kind == "misspelt":
+        frame.loc[row, "g"] = f"{frame.loc[row, 'g']}x"
+    elif kind == "tiny":
+        frame = pd.concat([frame, decided({"tiny": (int(draws.integers(1, 10)), 1)})])
+    elif kind == "order":
+        frame = frame.iloc[draws.permutation(len(frame))]
+    else:
+        new = dict(zip(sorted(counts), draws.permutation([f"n{place}" for place in range(len(counts))]), strict=True))
+        frame["g"] = frame["g"].map(new)
+    after = audited(frame)
+    assert after.verdict in NEVER_PASSES
+    if kind in ("order", "names", "tiny"):
+        assert parity(after) == parity(before)
