@@ -79,7 +79,7 @@ def test_results_match_the_published_schema(loans: Loans, tmp_path: Path, capsys
     document = json.loads((tmp_path / "out/results.json").read_text())
     jsonschema.validate(document, published)
     slices = {
-        part["name"]: part["value"]
+        part["group"]["key"][0]: part["value"]
         for outcome in document["outcomes"]
         for measurement in outcome["measurements"]
         for part in measurement["slices"]
@@ -93,7 +93,7 @@ def test_results_match_the_published_schema(loans: Loans, tmp_path: Path, capsys
         if measurement["id"] == "explainability.attribution_share"
     )
     assert sum(part["value"] for part in shares) == pytest.approx(1)
-    assert shares[0]["name"] == "income"
+    assert shares[0]["group"]["key"] == ["income"]
 
 
 def test_every_number_has_count_unit_direction_source_and_interval_or_reason(loans: Loans, tmp_path: Path) -> None:

@@ -335,7 +335,8 @@ def test_no_name_of_a_group_reaches_the_terminal_as_a_command(
     ]
     hostile = "\\u001b[2J\\n::error::x\\r\\u202e"
     for part in rates[0]["slices"]:
-        text = text.replace(json.dumps(part["name"]), f'"{part["name"]}{hostile}"')
+        (name,) = part["group"]["key"]
+        text = text.replace(json.dumps(name), f'"{name}{hostile}"')
     (tmp_path / "results.json").write_text(text)
     (tmp_path / "policy.toml").write_text(
         '[[limit]]\nmeasurement = "fairness.selection_rate"\nby = "*"\nat_most = 0.001\nrationale = "Fails."\n'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ def results(tmp_path: Path) -> Path:
     """A results.json that reads back, without a manifest."""
     path = tmp_path / "run/results.json"
     path.parent.mkdir()
-    path.write_text(build_report().to_json(), encoding="utf-8")
+    report = build_report()
+    own = report.environment.model_copy(update={"auditkit": version("auditkit")})
+    path.write_text(report.model_copy(update={"environment": own}).to_json(), encoding="utf-8")
     read_report(path)
     return path
 
@@ -208,7 +211,7 @@ def baselined(change: float) -> Report:
             better="higher",
             count=100,
             interval=interval,
-            source="s",
+            definition="s",
         )
         outcome = Outcome(auditor="performance", version="1", measurements=(one,))
         return build_report(outcomes=(outcome,), policy=policy)
@@ -225,7 +228,7 @@ def baselined(change: float) -> Report:
         ({"value": 0.01, "verdict": "pass"}, "that its two values do not give"),
         ({"baseline": 0.9}, "that its two values do not give"),
         ({"value": None, "verdict": "pass"}, "has no value, and the verdict pass"),
-        ({"slice": "x"}, "is about no number"),
+        ({"group": {"by": ["group"], "key": ["x"]}}, "is about no number"),
         (
             {"interval": {"low": 0.0, "high": 0.01, "level": 0.95, "method": "m"}, "verdict": "pass"},
             "outside its interval",
@@ -259,6 +262,6 @@ def test_a_clock_that_was_set_back_revives_no_waiver() -> None:
 
 def test_an_auditor_cannot_write_what_cannot_be_read() -> None:
     wide = Interval(low=0.1, high=0.2, level=0.95, method="m")
-    one = Measurement(id="own.rate", value=0.5, unit="rate", better="lower", count=5, interval=wide, source="s")
+    one = Measurement(id="own.rate", value=0.5, unit="rate", better="lower", count=5, interval=wide, definition="s")
     with pytest.raises(ContradictionError, match="outside its interval"):
         check_outcome(Outcome(auditor="own", version="1", measurements=(one,)))

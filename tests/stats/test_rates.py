@@ -114,12 +114,15 @@ def test_small_counts_name_the_conservative_method():
     assert parts[1].interval.low == 0
 
 
-def test_small_groups_are_not_shown():
-    data = [("a", 1, 1)] * 50 + [("b", 1, 1)] * 40 + [("c", 0, 1)] * 4
-    measurement = rate_measurement(counted(data), "selection_rate")
-    assert measurement.slices == ()
-    assert measurement.value is None
-    assert measurement.reason == "fewer than two groups have at least 10 rows and can be shown"
+def test_small_groups_are_listed_and_change_nothing_for_the_others():
+    data = [("a", 1, 1)] * 50 + [("b", 1, 1)] * 40
+    alone = rate_measurement(counted(data), "selection_rate").slices
+    *others, small = rate_measurement(counted([*data, *[("c", 0, 1)] * 4]), "selection_rate").slices
+    assert tuple(others) == alone
+    assert (small.group.text, small.value, small.count) == ("c", None, 4)
+    assert small.reason == "too few to judge: fewer than 10 rows"
+    nobody = rate_measurement(counted([("a", 1, 1)] * 4), "accuracy")
+    assert (nobody.slices, nobody.value, nobody.reason) == ((), None, "fewer than two groups have at least 10 rows")
 
 
 @given(rows, st.randoms())

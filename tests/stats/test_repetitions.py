@@ -45,10 +45,10 @@ def test_the_interval_covers_the_truth() -> None:
 
 def test_bounds_and_reasons() -> None:
     parts = [Slice(group=group("x"), value=value, count=5, interval=around(value, 0.2)) for value in (0.05, 0.1)]
-    cut = slice_of_runs("x", parts, low=0.0, high=1.0)
+    cut = slice_of_runs(group("x"), parts, low=0.0, high=1.0)
     assert cut.interval is not None
     assert cut.interval.low == 0
-    undefined = slice_of_runs("x", [*parts, Slice(group=group("x"), value=None, count=5, reason="no rows")])
+    undefined = slice_of_runs(group("x"), [*parts, Slice(group=group("x"), value=None, count=5, reason="no rows")])
     assert undefined.value is None
     assert undefined.reason == "no rows"
     with pytest.raises(InputError):

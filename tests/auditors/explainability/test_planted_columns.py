@@ -78,7 +78,7 @@ def exhibit(report: Report, title: str) -> Table | Facts | None:
 def test_the_planted_interaction_comes_first_and_nothing_else_interacts() -> None:
     pairs = slices(audit(Product()), "interaction_ratio", "pair")
     first, *others = pairs
-    assert first == "a x b"
+    assert first == "a & b"
     assert (pairs[first] or 0) > 0.3
     assert all((pairs[name] or 0) < 1e-5 for name in others)
 
