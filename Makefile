@@ -45,7 +45,7 @@ fuzz: install
 	$(BIN)/python tests/fuzz.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
 bench: install
-	cd benchmarks && for part in metric_frame bootstrap growth stream explain private_step; do OMP_NUM_THREADS=1 ../$(BIN)/python $$part.py || exit 1; done
+	cd benchmarks && for part in startup metric_frame bootstrap growth stream explain private_step; do OMP_NUM_THREADS=1 ../$(BIN)/python $$part.py || exit 1; done
 
 coverage: install
 	$(BIN)/python -m pytest -m slow --quiet --timeout 3600 tests/evidence tests/stats tests/tasks tests/auditors

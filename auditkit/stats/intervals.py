@@ -111,7 +111,8 @@ def mid_p(successes: ArrayLike, trials: ArrayLike, level: ArrayLike, *, weight: 
     """
     x, n = _rates(successes, trials)
     x, n, levels = np.broadcast_arrays(x, n, np.asarray(level, dtype=np.float64))
-    return _mid_p_low(x, n, levels, weight), 1 - _mid_p_low(n - x, n, levels, weight)
+    low, rest = _mid_p_low(np.stack([x, n - x]), n, levels, weight)
+    return low, 1 - rest
 
 
 def _mid_p_low(x: Array, n: Array, level: Array, weight: float) -> Array:
