@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 
-CASE_SECONDS = 20
 MEMORY = 8 * 2**30
 COLUMNS = ("age", "job", "member", "sex")
 
@@ -234,7 +233,7 @@ def hang(*_: object) -> None:
     raise Hang
 
 
-def work_through(first: int, seconds: float, cases: int, honest: Path, log: Path) -> None:
+def work_through(first: int, seconds: float, cases: int, patience: float, honest: Path, log: Path) -> None:
     """Run cases one after the other, and write what each did to the log."""
     import auditkit.engine.audit  # seconds, which are not those of a case
     from auditkit.cli import call
@@ -251,7 +250,7 @@ def work_through(first: int, seconds: float, cases: int, honest: Path, log: Path
             lines.write(json.dumps({"case": number}) + "\n")
             command, what = command_of(number, honest, work)
             output = io.StringIO()
-            signal.setitimer(signal.ITIMER_PROF, CASE_SECONDS)  # of processor time: machines are shared
+            signal.setitimer(signal.ITIMER_PROF, patience)  # of processor time: machines are shared
             try:
                 with contextlib.redirect_stderr(output), contextlib.redirect_stdout(io.StringIO()):
                     code = call(command)
@@ -262,7 +261,7 @@ def work_through(first: int, seconds: float, cases: int, honest: Path, log: Path
                     policy_damaged=what.startswith(("policy", "results")),
                 )
             except Hang:
-                code, wrong = -1, f"took more than {CASE_SECONDS} s of processor time"
+                code, wrong = -1, f"took more than {patience:g} s of processor time"
             except Exception as error:  # noqa: BLE001  # whatever it is, the case failed
                 code, wrong = -1, f"{type(error).__name__}: {error}"
             finally:
@@ -271,7 +270,7 @@ def work_through(first: int, seconds: float, cases: int, honest: Path, log: Path
             shutil.rmtree(work)
 
 
-def run(seconds: float, first: int, cases: int, report: Callable[[str], None] = print) -> int:
+def run(seconds: float, first: int, cases: int, patience: float, report: Callable[[str], None] = print) -> int:
     """Run cases for so many seconds, and return the number of those that went wrong."""
     wrong: list[str] = []
     codes: dict[int, int] = {}
@@ -284,13 +283,13 @@ def run(seconds: float, first: int, cases: int, report: Callable[[str], None] = 
         while time.monotonic() < ends and number < first + cases:
             rest = ends - time.monotonic()
             command = [sys.executable, __file__, "--worker", place, "--first", str(number), "--seconds", str(rest)]
-            command += ["--cases", str(first + cases - number)]
+            command += ["--cases", str(first + cases - number), "--patience", str(patience)]
             worker = subprocess.Popen(command, stderr=subprocess.DEVNULL)
             stuck = False
             while worker.poll() is None:
                 time.sleep(0.2)
                 # A case that sleeps, or hangs in native code, does not hear the timer.
-                if time.time() - log.stat().st_mtime > 9 * CASE_SECONDS:
+                if time.time() - log.stat().st_mtime > 9 * patience:
                     stuck = True
                     worker.kill()
             lines = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
@@ -319,12 +318,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="the cases start at this many times a million")
     parser.add_argument("--first", type=int, help="the number of the first case, in place of --seed")
     parser.add_argument("--cases", type=int, default=1_000_000, help="at most so many")
+    parser.add_argument("--patience", type=float, default=20, help="a case that takes so many seconds hangs")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     first = given.seed * 1_000_000 if given.first is None else given.first
     if given.worker is not None:
-        work_through(first, given.seconds, given.cases, given.worker / "honest", given.worker / "log")
-    elif run(given.seconds, first, given.cases):
+        work_through(first, given.seconds, given.cases, given.patience, given.worker / "honest", given.worker / "log")
+    elif run(given.seconds, first, given.cases, given.patience):
         sys.exit(1)
 
 

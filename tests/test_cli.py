@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -183,19 +182,18 @@ def test_json_prints_the_results(loans: Loans, tmp_path: Path, capsys: pytest.Ca
 
 def shell(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=120, env={**os.environ, **environment}, check=False
+        command, cwd=cwd, capture_output=True, text=True, timeout=1800, env={**os.environ, **environment}, check=False
     )
 
 
-def test_help_answers_within_half_a_second(tmp_path: Path) -> None:
-    best = float("inf")
-    for _ in range(3):
-        started = time.perf_counter()
-        done = shell(sys.executable, "-m", "auditkit", "--help", cwd=tmp_path)
-        best = min(best, time.perf_counter() - started)
-        assert done.returncode == 0
-        assert "Exit codes" in done.stdout
-    assert best < 0.5
+def test_help_imports_no_library_that_computes(tmp_path: Path) -> None:
+    script = (
+        "import sys; from auditkit.cli import call; code = call(['--help']); "
+        "print(code, sorted({'numpy', 'pandas', 'scipy', 'torch', 'jinja2'} & set(sys.modules)))"
+    )
+    done = shell(sys.executable, "-c", script, cwd=tmp_path)
+    assert "Exit codes" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 []"
 
 
 def test_render_writes_the_same_files_without_torch(loans: Loans, tmp_path: Path) -> None:

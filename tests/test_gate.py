@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -59,31 +58,20 @@ def audited(loans: Loans, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def processor_seconds() -> float:
-    """What the processes started here have used: on a machine that is doing nothing else, about the time."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def gate(audited: Path, *more: str) -> int:
     return call(["gate", str(audited / "main/results.json"), "--policy", str(audited / "policy.toml"), *more])
 
 
-def test_the_gate_takes_under_a_second_and_imports_no_torch(audited: Path) -> None:
+def test_the_gate_imports_no_library_for_models_or_data(audited: Path) -> None:
     results = str(audited / "main/results.json")
     script = (
         "import sys; from auditkit.cli import call; "
         f"code = call(['gate', {results!r}, '--baseline', {results!r}, '--quiet', '--policy', 'policy.toml', "
         "'--out', 'fast', '--to', 'html,junit,markdown,sarif,gitlab']); "
-        "print(sorted({'torch', 'pandas', 'fairlearn', 'sklearn'} & set(sys.modules)), code)"
+        "print(sorted({'torch', 'pandas', 'pyarrow', 'fairlearn', 'sklearn', 'scipy.stats'} & set(sys.modules)), code)"
     )
-    best = float("inf")
-    for _ in range(3):
-        started = processor_seconds()
-        done = subprocess.run([sys.executable, "-c", script], cwd=audited, capture_output=True, text=True, check=True)
-        best = min(best, processor_seconds() - started)
-        assert done.stdout.strip() == "[] 1", done.stderr
-    assert best < 1
+    done = subprocess.run([sys.executable, "-c", script], cwd=audited, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] 1", done.stderr
 
 
 def test_the_gate_writes_nothing_unless_asked(audited: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,12 @@ def audit(loans: Loans, site: Path, out: Path, *flags: str) -> tuple[int, dict[s
     command = [sys.executable, "-m", "auditkit", "run", str(loans.model), "--dataset", str(loans.test)]
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(
-        [*command, "--out", str(out), *flags], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [*command, "--out", str(out), *flags],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
     )
     document = json.loads((out / "results.json").read_text())
     return done.returncode, {outcome["auditor"]: outcome for outcome in document["outcomes"]}, done.stdout
