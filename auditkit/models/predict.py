@@ -131,7 +131,7 @@ def predict_rows(
                 Message(
                     "Out of memory on {device}: the batch was reduced to {batch_size:,} rows; the numbers are "
                     "the same.",
-                    device=device,
+                    device=str(device),
                     batch_size=batch_size,
                 )
             ]

@@ -86,7 +86,7 @@ def test_training_takes_bfloat16_on_a_gpu_and_leaves_the_generators_alone() -> N
     module = network()
     inputs, labels = rows(2000)
     before = states()
-    record = fit(module, inputs, labels, epochs=3, seed=0, device=DEVICE)
+    record = fit(module, inputs, labels, epochs=5, learning_rate=1e-2, seed=0, device=DEVICE)
     assert record.precision == ("bfloat16 autocast" if ON_GPU else "float32")
     assert all(torch.equal(one, other) for one, other in zip(before, states(), strict=True))
     assert {(tensor.dtype, tensor.device.type) for tensor in module.parameters()} == {(torch.float32, "cpu")}
@@ -139,7 +139,7 @@ def test_shadow_models_learn(dropout: float) -> None:
         torch.manual_seed(seed)
         return nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 2))
 
-    made = train_shadows(fresh, inputs, labels, model_count=4, recipe=Recipe(5, 64), seed=0, device=DEVICE)
+    made = train_shadows(fresh, inputs, labels, model_count=4, recipe=Recipe(10, 64, 1e-2), seed=0, device=DEVICE)
     assert made.probabilities.shape == (4, 1200, 2)
     assert ((made.probabilities[:, :, 1] >= 0.5) == labels).mean() > 0.75
 
