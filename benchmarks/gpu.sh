@@ -57,7 +57,7 @@ part() {  # part NAME SECONDS COMMAND...: run it, keep its log, and go on whatev
 
 export AUDITKIT_DEVICE=$device PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-4}
 [ "$device" = cuda ] && nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader
-part tests 150 "$python" -m pytest -q -p no:cacheprovider -m gpu tests/gpu
+part tests 150 "$python" -m pytest -q -p no:cacheprovider -o filterwarnings= -m gpu tests/gpu
 demo=$(mktemp -d)
 # The demo's verdict is fail (exit 1): the model is meant to be unfair. Its report must be there, and complete.
 part demo 150 bash -c "$python -m auditkit demo --device $device --out $demo/run; [ \$? -le 1 ] && test -s $demo/run/report.html"
