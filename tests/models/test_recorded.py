@@ -114,7 +114,7 @@ def test_large_data_take_small_types_and_give_the_same(monkeypatch):
     labels = rng.choice(["no", "yes"], 300)
     scores = rng.random(300)
     plain = read(scores, labels=labels)
-    for module in ("models.predict", "engine.subject", "models.recorded"):
+    for module in ("tasks.base", "models.predict", "engine.subject", "engine.load"):
         monkeypatch.setattr(f"auditkit.{module}.LARGE_ROW_COUNT", 100, raising=False)
     large = read(scores, labels=labels)
     assert large.labels.dtype == large.predictions.labels.dtype == np.int32
