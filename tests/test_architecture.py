@@ -25,6 +25,7 @@ LAYERS = [
     {"data"},
     {"schema"},
     {"tasks"},
+    {"modalities"},
     {"models"},
     {"training"},
     {"engine"},

@@ -17,6 +17,7 @@ from auditkit.data.bins import Edges, binned
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
+from auditkit.modalities.base import Modality, modality_for
 from auditkit.models.cache import NO_CACHE, Cache, agree, checked_rows, prediction_key
 from auditkit.models.predict import highest, predict_rows
 from auditkit.models.recorded import Decisions
@@ -99,6 +100,11 @@ class Subject:
         return task_for(self.schema)
 
     @functools.cached_property
+    def modality(self) -> Modality:
+        """How rows become model inputs, what can be deleted of them, and how they get worse."""
+        return modality_for(self.schema)
+
+    @functools.cached_property
     def rows(self) -> Rows:
         """The labels and the predictions of the audited rows."""
         return Rows(self.labels, self.predictions)
@@ -133,7 +139,8 @@ class Subject:
         if self.opened is None:
             raise NotRun(NO_MODEL, remedy=A_MODEL)
         with naming(self.data):
-            return self.schema.encode(self.data.frame.iloc[rows])
+            encoded: NDArray[np.float32] = self.modality.encode(self.data.frame.iloc[rows])
+            return encoded
 
     @functools.cached_property
     def predictions(self) -> Predictions:

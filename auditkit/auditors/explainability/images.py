@@ -11,7 +11,7 @@ from torch import nn
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
 from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
-from auditkit.auditors.explainability.methods_image import attribute_pixels, squares, sum_over, without_squares
+from auditkit.auditors.explainability.methods_image import attribute_pixels, sum_over
 from auditkit.auditors.explainability.segments import Parts
 from auditkit.auditors.explainability.segments_report import (
     change_of,
@@ -37,11 +37,11 @@ from auditkit.evidence.measurement import (
     grid_of,
 )
 from auditkit.evidence.messages import number, span
+from auditkit.modalities.image import SQUARES, squares, without_squares
 
 SIDE = 56
 """A heat map has at most so many cells a side; larger images are averaged over blocks."""
 
-SQUARES = 7
 REGIONS = ("top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right")
 PANELS = 20
 ROWS_SHOWN = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,32 +17,11 @@ from auditkit.progress import Progress, silent
 ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU)
 
 
-def squares(height: int, width: int, across: int) -> NDArray[np.int64]:
-    """Return the number of the square that each pixel lies in, (height, width), of `across` by `across` of them.
-
-    >>> squares(2, 4, 2)
-    array([[0, 0, 1, 1],
-           [2, 2, 3, 3]])
-    """
-    down = np.arange(height) * across // height
-    right = np.arange(width) * across // width
-    return down[:, None] * across + right[None, :]
-
-
 def sum_over(attributions: Floats, numbered: NDArray[np.int64]) -> Floats:
     """Sum pixel attributions, (rows, H, W), over the squares that `numbered` numbers: (rows, squares)."""
     flat = attributions.reshape(len(attributions), -1)
     members = (numbered.reshape(-1)[:, None] == np.arange(numbered.max() + 1)).astype(np.float64)
     return np.asarray(flat @ members)
-
-
-def without_squares(baseline: NDArray[np.float32], square: NDArray[np.int64]) -> Callable[..., NDArray[np.float32]]:
-    """Return the function that puts the baseline's squares in the place of deleted ones (Parts.delete)."""
-
-    def delete(images: NDArray[np.float32], deleted: NDArray[np.bool_]) -> NDArray[np.float32]:
-        return np.where(deleted[:, square][:, None], baseline, images)
-
-    return delete
 
 
 def attribute_pixels(

@@ -6,23 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.auditors.explainability.segments import Parts, batches, occlusion
 from auditkit.auditors.explainability.target_function import Floats
 from auditkit.errors import NotRun
+from auditkit.modalities.text import without_words
 from auditkit.progress import Progress, silent
-from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN
-
-
-def without_words(ids: NDArray[np.int64], deleted: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return token ids with the unknown word in place of those `deleted`, (rows, length); padding stays.
-
-    >>> without_words(np.array([[5, 7, 0]]), np.array([[True, False, True]]))
-    array([[1, 7, 0]])
-    """
-    return np.where(deleted & (ids >= FIRST_WORD), UNKNOWN, ids)
+from auditkit.schema.text import PADDING
 
 
 def attribute_words(method: str, parts: Parts, *, steps: int = 1, progress: Progress = silent) -> Floats:

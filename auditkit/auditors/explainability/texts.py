@@ -12,7 +12,7 @@ from torch import nn
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
 from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
-from auditkit.auditors.explainability.methods_text import attribute_words, embedding_of, without_words
+from auditkit.auditors.explainability.methods_text import attribute_words, embedding_of
 from auditkit.auditors.explainability.segments import Parts
 from auditkit.auditors.explainability.segments_report import (
     change_of,
@@ -47,13 +47,14 @@ def explain_texts(
     """Return the evidence about the words of the texts in `rows`, by the method `asked` for, or the default."""
     show_rows = show_rows and subject.has_one_class_a_row
     ids = subject.inputs[rows].astype(np.int64)
+    segments = subject.modality.segments(ids, ids)
     parts = Parts(
         decision=Decided(module, subject.task),
         inputs=ids,
         predicted=subject.task.explained(subject.predictions.take(rows)),
-        counts=(ids != PADDING).sum(axis=1),
-        width=ids.shape[1],
-        delete=without_words,
+        counts=segments.counts,
+        width=segments.width,
+        delete=segments.delete,
         device=subject.device,
     )
     change = change_of(parts, "every word is replaced by the unknown word")

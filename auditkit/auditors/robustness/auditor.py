@@ -6,16 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from auditkit.auditors.robustness import statistics
-from auditkit.auditors.robustness.corruption import Damage
-from auditkit.auditors.robustness.evaluation import Sample, Tried, answer
-from auditkit.auditors.robustness.images import IMAGE_DAMAGES, image_damages
-from auditkit.auditors.robustness.out_of_distribution import odd_inputs
-from auditkit.auditors.robustness.tables import TABLE_DAMAGES, numbers_of, table_damages
-from auditkit.auditors.robustness.texts import TEXT_DAMAGES, text_damages
+from auditkit.auditors.robustness.evaluation import CorruptionResult, Sample, answer
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun
@@ -26,17 +20,14 @@ from auditkit.evidence.measurement import (
     SliceChart,
 )
 from auditkit.evidence.messages import number
+from auditkit.modalities.base import every_corruption
 
-DAMAGES = (*TABLE_DAMAGES, *IMAGE_DAMAGES, *TEXT_DAMAGES)
-IMAGE_ROWS = 500
-"""At most so many images are damaged: each costs some hundred times what a row of a table does."""
+DEAR_ROWS = 500
+"""At most so many rows are corrupted where each costs some hundred times what a row of a table does."""
 
 SOURCE_ROWS = 100_000
 """Without training rows, the spread and the range of columns are those of at most so many audited rows."""
 
-ATTACK_STRENGTHS = {"table": (0.05, 0.1, 0.25, 0.5, 1.0), "image": (0.01, 0.03, 0.1)}
-ATTACK_STATED = {"table": 0.1, "image": 0.03}
-ATTACK_AXIS = {"table": "largest change, in standard deviations", "image": "largest change, share of the range"}
 ATTACK_SOURCE = "PGD of ten steps in the L-infinity norm (Madry et al. 2018, arXiv:1706.06083)"
 
 
@@ -52,8 +43,12 @@ class Robustness:
     requires: ClassVar = ("model", "labels")
     multilabel: ClassVar = True
     measures: ClassVar = (
-        *(f"robustness.{name}_{what}" for name in (*DAMAGES, "adversarial") for what in ("accuracy_loss", "flip_rate")),
-        *(f"robustness.{name}_error_increase" for name in DAMAGES),
+        *(
+            f"robustness.{name}_{what}"
+            for name in (*every_corruption(), "adversarial")
+            for what in ("accuracy_loss", "flip_rate")
+        ),
+        *(f"robustness.{name}_error_increase" for name in every_corruption()),
         "robustness.no_answer_rate",
         "robustness.odd_input_confidence",
         "robustness.calibration_error_under_noise",
@@ -65,19 +60,24 @@ class Robustness:
             raise InputError(f"rows must be at least 2, got {self.rows}.")
 
     def audit(self, subject: Subject) -> Evidence:
-        """Damage the sampled rows in every way that fits what they are, and compare the answers."""
-        rows = sample_rows(subject, min(self.rows, IMAGE_ROWS) if subject.schema.kind == "image" else self.rows)
+        """Corruption the sampled rows in every way that fits what they are, and compare the answers."""
+        modality = subject.modality
+        rows = sample_rows(subject, min(self.rows, DEAR_ROWS) if modality.dear else self.rows)
         inputs = subject.encode(rows)
         source = subject.training_inputs
         if source is None:
             source = subject.encode(sample_rows(subject, SOURCE_ROWS))
         before = answer(subject, inputs)
         tried = []
-        damages = _damages(subject, rows, inputs, source)
-        for done, damage in enumerate(damages):
-            subject.progress(done / (len(damages) + 1), damage.title.lower())
-            tried.append(Tried(damage, tuple(answer(subject, damage.at(strength)) for strength in damage.strengths)))
-        subject.progress(len(damages) / (len(damages) + 1), "attack along the gradient")
+        corruptions = modality.corruptions(subject.data.frame.iloc[rows], inputs, source, seed=subject.seed)
+        for done, corruption in enumerate(corruptions):
+            subject.progress(done / (len(corruptions) + 1), corruption.title.lower())
+            tried.append(
+                CorruptionResult(
+                    corruption, tuple(answer(subject, corruption.at(strength)) for strength in corruption.strengths)
+                )
+            )
+        subject.progress(len(corruptions) / (len(corruptions) + 1), "attack along the gradient")
         part = Sample(subject, rows, before)
         attacked = _attacked(part, inputs, source)
         odd = _odd(part, inputs, source)
@@ -87,20 +87,6 @@ class Robustness:
             exhibits=[part.table(tried), *part.curves(tried), *attacked.exhibits, *odd.exhibits, *part.by_group(tried)],
             notes=notes,
         )
-
-
-def _damages(subject: Subject, rows: NDArray[np.int64], inputs: NDArray[Any], source: NDArray[Any]) -> list[Damage]:
-    schema = subject.schema
-    if schema.kind == "image":
-        return image_damages(inputs, source, seed=subject.seed)
-    if schema.kind == "table":
-        return table_damages(schema, inputs, source, seed=subject.seed)
-    name = schema.features[0].name
-    column = subject.data.frame[name].iloc[rows]
-    texts = [None if missing else str(text) for text, missing in zip(column, column.isna(), strict=True)]
-    return text_damages(
-        texts, lambda words: schema.encode(pd.DataFrame({name: np.array(words, dtype=object)})), seed=subject.seed
-    )
 
 
 def _attacked(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
@@ -126,22 +112,10 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
     from auditkit.auditors.robustness.adversarial import attack, margin_function
 
     subject = part.subject
-    schema, level, kind = subject.schema, subject.conf_level, subject.schema.kind
-    unit = np.zeros(inputs.shape[1:], dtype=np.float32)
-    bounds: tuple[float, float] | None = None
+    level = subject.conf_level
     if part.of_numbers:
         raise NotRun("a regression makes no decision that an attack could turn")
-    if kind == "text":
-        raise NotRun("words are not numbers, so that no gradient says how to change them a little")
-    if kind == "image":
-        bounds = float(source.min()), float(source.max())
-        unit[:] = bounds[1] - bounds[0]
-    else:
-        numbers = numbers_of(schema, source)
-        unit[numbers.cells] = numbers.deviation
-    if not unit.any():
-        raise NotRun("no numeric column varies, so that there is nothing to change a little")
-    strengths, stated = ATTACK_STRENGTHS[kind], ATTACK_STATED[kind]
+    reach = subject.modality.reach(source)
     module = subject.model.module
     training = module.training
     module.to(subject.device).eval()
@@ -150,9 +124,9 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
             margin_function(module, subject.task),
             inputs,
             part.before.values.clip(0).astype(np.int64),
-            unit=unit,
-            strengths=strengths,
-            bounds=bounds,
+            unit=reach.unit,
+            strengths=reach.strengths,
+            bounds=reach.bounds,
             seed=subject.seed,
             device=subject.device,
         )
@@ -160,11 +134,11 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
         raise NotRun(f"the model gives no gradient: {str(error).strip().splitlines()[0]}") from error
     finally:
         module.to("cpu").train(training)
-    at = strengths.index(stated)
+    at = reach.strengths.index(reach.stated)
     turned = found.ten_steps[at]
     after = part.before.values.copy()
     after[turned] = -1
-    origin = f"{ATTACK_SOURCE}; {ATTACK_AXIS[kind]}: {stated:g}; a lower bound on what an attacker can do"
+    origin = f"{ATTACK_SOURCE}; {reach.axis}: {reach.stated:g}; a lower bound on what an attacker can do"
     measurements = part.compared("adversarial", part.errors(part.before) | turned, after, origin)
     curve = Curve(
         title="Attack along the gradient",
@@ -172,13 +146,13 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
             "An attacker who knows the model changes every number, or every pixel, by at most so much, to turn the "
             "decision. One step is FGSM, ten steps are PGD. A stronger attack may turn more."
         ),
-        x_label=ATTACK_AXIS[kind],
+        x_label=reach.axis,
         y_label="decisions turned",
-        x_unit="rate" if kind == "image" else "number",
+        x_unit=reach.axis_unit,
         y_unit="rate",
         lines=(
-            statistics.share_line("ten steps (PGD)", strengths, list(found.ten_steps), level=level),
-            statistics.share_line("one step (FGSM)", strengths, list(found.one_step), level=level),
+            statistics.share_line("ten steps (PGD)", reach.strengths, list(found.ten_steps), level=level),
+            statistics.share_line("one step (FGSM)", reach.strengths, list(found.one_step), level=level),
         ),
     )
     notes = []
@@ -198,7 +172,7 @@ def _odd(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
     if before.probabilities is None:
         return Evidence(notes=["The scores are no probabilities: confidence on odd inputs is left out."])
     confidences, notes = {}, []
-    for kind, odd in odd_inputs(subject.schema, inputs, source, seed=subject.seed).items():
+    for kind, odd in subject.modality.out_of_distribution(inputs, source, seed=subject.seed).items():
         answers = answer(subject, odd)
         assert answers.probabilities is not None
         answered = answers.given

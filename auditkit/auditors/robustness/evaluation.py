@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.robustness import statistics
-from auditkit.auditors.robustness.corruption import Damage
 from auditkit.engine.subject import Subject
 from auditkit.errors import ModelFileError
 from auditkit.evidence.measurement import Column, Curve, Exhibit, Group, Measurement, SliceTable, Table, Unit, shown
 from auditkit.evidence.messages import number
+from auditkit.modalities.base import Corruption
 from auditkit.models.predict import predict
 from auditkit.schema.schema import Labels
 from auditkit.stats import scores
@@ -25,7 +25,7 @@ NOISES = ("numeric_noise", "pixel_noise")
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class RobustPredictions:
     """What the model says: predictions as in `Predictions.labels`, and its probabilities, if any.
 
     Where it gives no finite answer, `given` is False, a code is -1 and a number NaN.
@@ -42,19 +42,19 @@ class Answers:
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
+class CorruptionResult:
     """A damage, and the model's answers at each of its strengths."""
 
-    damage: Damage
-    answers: tuple[Answers, ...]
+    corruption: Corruption
+    answers: tuple[RobustPredictions, ...]
 
     @property
-    def stated(self) -> Answers:
+    def stated(self) -> RobustPredictions:
         """The answers at the strength at which single numbers are reported."""
-        return self.answers[self.damage.strengths.index(self.damage.stated)]
+        return self.answers[self.corruption.strengths.index(self.corruption.stated)]
 
 
-def answer(subject: Subject, inputs: NDArray[Any]) -> Answers:
+def answer(subject: Subject, inputs: NDArray[Any]) -> RobustPredictions:
     """Return the answers to encoded inputs; where some are not finite, or refused, the rest is found by halves."""
     schema = subject.schema
     try:
@@ -62,11 +62,13 @@ def answer(subject: Subject, inputs: NDArray[Any]) -> Answers:
     except ModelFileError:
         if len(inputs) == 1:
             nothing = subject.task.unanswered()
-            return Answers(nothing.labels, nothing.class_probabilities)
+            return RobustPredictions(nothing.labels, nothing.class_probabilities)
         halves = [answer(subject, half) for half in np.array_split(inputs, 2)]
         parts = [half.probabilities for half in halves if half.probabilities is not None]
-        return Answers(np.concatenate([half.values for half in halves]), np.concatenate(parts) if parts else None)
-    return Answers(found.labels, found.class_probabilities)
+        return RobustPredictions(
+            np.concatenate([half.values for half in halves]), np.concatenate(parts) if parts else None
+        )
+    return RobustPredictions(found.labels, found.class_probabilities)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +77,7 @@ class Sample:
 
     subject: Subject
     rows: NDArray[np.int64]
-    before: Answers
+    before: RobustPredictions
 
     @property
     def of_numbers(self) -> bool:
@@ -87,11 +89,11 @@ class Sample:
         """The labels of the rows."""
         return self.subject.labels[self.rows]
 
-    def errors(self, answers: Answers) -> statistics.Errors:
+    def errors(self, answers: RobustPredictions) -> statistics.Errors:
         """Return what answers cost: whether they are wrong, or in a regression how far they are off."""
         return self.subject.task.errors(self.judged(answers))
 
-    def judged(self, answers: Answers) -> Rows:
+    def judged(self, answers: RobustPredictions) -> Rows:
         """Return the rows with these answers for predictions."""
         return Rows(self.labels, Predictions(answers.values, answers.probabilities))
 
@@ -111,7 +113,7 @@ class Sample:
             for key, rows in shown_rows(breakdown, len(self.rows)).items()
         }
 
-    def notes(self, tried: Sequence[Tried]) -> list[str]:
+    def notes(self, tried: Sequence[CorruptionResult]) -> list[str]:
         """Say which rows are damaged, and at which strengths the model gives some of them no finite answer."""
         subject = self.subject
         notes = []
@@ -124,11 +126,11 @@ class Sample:
             notes.append("Decisions here are those from the model's own threshold on, not the rows of highest scores.")
         left = "they are left out of the mean" if self.of_numbers else "they count as changed and as wrong"
         for one in tried:
-            for strength, answers in zip(one.damage.strengths, one.answers, strict=True):
+            for strength, answers in zip(one.corruption.strengths, one.answers, strict=True):
                 if count := int((~answers.given).sum()):
                     notes.append(
-                        f"{one.damage.title}, strength {one.damage.said(strength)}: to {count:,} rows the model gives "
-                        f"no finite answer; {left}."
+                        f"{one.corruption.title}, strength {one.corruption.said(strength)}: to {count:,} rows the "
+                        f"model gives no finite answer; {left}."
                     )
         return notes
 
@@ -142,11 +144,13 @@ class Sample:
                     name, self.before.values, values, groups, level=level, definition=definition
                 )
 
-    def measured(self, tried: Sequence[Tried]) -> Iterator[Measurement]:
+    def measured(self, tried: Sequence[CorruptionResult]) -> Iterator[Measurement]:
         """Yield the numbers of every damage at its stated strength."""
         for one in tried:
-            yield from self.compared(one.damage.name, self.errors(one.stated), one.stated.values, _source(one.damage))
-            if one.damage.name in NOISES and one.stated.given.any():
+            yield from self.compared(
+                one.corruption.name, self.errors(one.stated), one.stated.values, _source(one.corruption)
+            )
+            if one.corruption.name in NOISES and one.stated.given.any():
                 yield from self._calibration(one)
         if tried:
             lost = ~np.all([one.stated.given for one in tried], axis=0)
@@ -162,7 +166,7 @@ class Sample:
                 definition="rows without a finite answer under at least one damage at its stated strength",
             )
 
-    def _calibration(self, noise: Tried) -> Iterator[Measurement]:
+    def _calibration(self, noise: CorruptionResult) -> Iterator[Measurement]:
         given = np.flatnonzero(noise.stated.given)
         calibrated = self.subject.task.calibrated(self.judged(noise.stated).take(given))
         if calibrated is None:
@@ -175,17 +179,17 @@ class Sample:
             self.subject.conf_level,
             unit="rate_difference",
             better="lower",
-            definition=f"Guo et al. 2017 (arXiv:1706.04599): 15 bins; {_source(noise.damage)}",
+            definition=f"Guo et al. 2017 (arXiv:1706.04599): 15 bins; {_source(noise.corruption)}",
         )
 
-    def table(self, tried: Sequence[Tried]) -> Table:
-        """Return a row a damage: what it changes and what it costs at its stated strength, and the worst group."""
+    def table(self, tried: Sequence[CorruptionResult]) -> Table:
+        """Return a row a corruption: what it changes and what it costs at its stated strength, and the worst group."""
         level, before, groups = self.subject.conf_level, self.errors(self.before), self.groups()
         lines: list[tuple[str | float | None, ...]] = []
         for one in tried:
             errors = self.errors(one.stated)
             added = statistics.added_error(before, errors, (level,))
-            line: list[str | float | None] = [one.damage.title, one.damage.said()]
+            line: list[str | float | None] = [one.corruption.title, one.corruption.said()]
             if not self.of_numbers:
                 line.append(statistics.flip_rate(self.before.values, one.stated.values, ()).value)
             line += [added.value, _limits(added, self._unit)]
@@ -221,35 +225,35 @@ class Sample:
     def _unit(self) -> Unit:
         return "number" if self.of_numbers else "rate_difference"
 
-    def curves(self, tried: Sequence[Tried]) -> list[Exhibit]:
-        """Return a curve a damage: what is lost by its strength, of all rows and of the worst group."""
+    def curves(self, tried: Sequence[CorruptionResult]) -> list[Exhibit]:
+        """Return a curve a corruption: what is lost by its strength, of all rows and of the worst group."""
         level, groups, before = self.subject.conf_level, self.groups(), self.errors(self.before)
         curves: list[Exhibit] = []
         for one in tried:
-            strengths, after = one.damage.strengths, [self.errors(answers) for answers in one.answers]
+            strengths, after = one.corruption.strengths, [self.errors(answers) for answers in one.answers]
             lines = [statistics.added_line("all rows", strengths, before, after, level=level)]
             if groups:
                 lines.append(statistics.worst_group_line("worst group", strengths, before, after, groups, level=level))
             curves.append(
                 Curve(
-                    title=one.damage.title,
-                    note=one.damage.means,
-                    x_label=one.damage.axis,
+                    title=one.corruption.title,
+                    note=one.corruption.means,
+                    x_label=one.corruption.axis,
                     y_label=self._added.lower(),
-                    x_unit=one.damage.unit,
+                    x_unit=one.corruption.unit,
                     y_unit=self._unit,
                     lines=tuple(lines),
                 )
             )
         return curves
 
-    def by_group(self, tried: Sequence[Tried]) -> list[Exhibit]:
+    def by_group(self, tried: Sequence[CorruptionResult]) -> list[Exhibit]:
         """Return a table a sensitive column: what every damage costs each of its groups."""
         what = "error_increase" if self.of_numbers else "accuracy_loss"
         return [
             SliceTable(
                 title=f"{self._added} by {column}",
-                measurements=tuple(f"robustness.{one.damage.name}_{what}" for one in tried),
+                measurements=tuple(f"robustness.{one.corruption.name}_{what}" for one in tried),
                 by=(column,),
             )
             for column in self.subject.sensitive
@@ -265,5 +269,6 @@ def _limits(estimate: Estimate, unit: Unit) -> str | None:
     return f"{low} to {high}"
 
 
-def _source(damage: Damage) -> str:
-    return f"{damage.title.lower()} of strength {damage.said()} ({damage.axis}) on a seeded sample, paired by row"
+def _source(corruption: Corruption) -> str:
+    what = f"{corruption.title.lower()} of strength {corruption.said()} ({corruption.axis})"
+    return f"{what} on a seeded sample, paired by row"

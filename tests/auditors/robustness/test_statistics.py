@@ -1,4 +1,4 @@
-"""What damages cost: by hand, by naive loops, on the same rows, and for the group that surely loses most."""
+"""What corruptions cost: by hand, by naive loops, on the same rows, and for the group that surely loses most."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from auditkit.auditors.robustness.corruption import Damage
-from auditkit.auditors.robustness.tables import TABLE_DAMAGES, numbers_of, table_damages
+from auditkit.modalities.base import Corruption
+from auditkit.modalities.table import TABLE_CORRUPTIONS, numbers_of, table_corruptions
 from auditkit.schema.infer import infer_schema
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
@@ -32,9 +32,9 @@ def people(count: int, *, seed: int = 0, missing: bool = True) -> pd.DataFrame:
     return frame
 
 
-def damages_of(frame: pd.DataFrame, schema: Schema, *, seed: int = 0) -> dict[str, Damage]:
+def corruptions_of(frame: pd.DataFrame, schema: Schema, *, seed: int = 0) -> dict[str, Corruption]:
     rows = schema.encode(frame)
-    return {damage.name: damage for damage in table_damages(schema, rows, rows, seed=seed)}
+    return {corruption.name: corruption for corruption in table_corruptions(schema, rows, rows, seed=seed)}
 
 
 @pytest.fixture(scope="module")
@@ -50,43 +50,43 @@ def schema(frame: pd.DataFrame) -> Schema:
 def test_every_damage_is_seeded_and_leaves_the_rows_alone(frame: pd.DataFrame, schema: Schema) -> None:
     rows = schema.encode(frame)
     kept = rows.copy()
-    found, again = (table_damages(schema, rows, rows, seed=3) for _ in range(2))
-    assert tuple(damage.name for damage in found) == TABLE_DAMAGES
-    for damage, same in zip(found, again, strict=True):
-        assert damage.stated in damage.strengths
-        assert list(damage.strengths) == sorted(damage.strengths)
-        for strength in damage.strengths:
-            assert np.array_equal(damage.at(strength), same.at(strength))
-            assert not np.array_equal(damage.at(strength), rows)
-            assert damage.at(strength).dtype == np.float32
+    found, again = (table_corruptions(schema, rows, rows, seed=3) for _ in range(2))
+    assert tuple(corruption.name for corruption in found) == TABLE_CORRUPTIONS
+    for corruption, same in zip(found, again, strict=True):
+        assert corruption.stated in corruption.strengths
+        assert list(corruption.strengths) == sorted(corruption.strengths)
+        for strength in corruption.strengths:
+            assert np.array_equal(corruption.at(strength), same.at(strength))
+            assert not np.array_equal(corruption.at(strength), rows)
+            assert corruption.at(strength).dtype == np.float32
     assert np.array_equal(rows, kept)
 
 
 def test_everything_missing_is_what_the_schema_reads_as_missing(frame: pd.DataFrame, schema: Schema) -> None:
     nothing = frame.assign(age=np.nan, income=np.nan, constant=np.nan, job=None, member=None)
-    assert np.array_equal(damages_of(frame, schema)["missing_values"].at(1.0), schema.encode(nothing))
+    assert np.array_equal(corruptions_of(frame, schema)["missing_values"].at(1.0), schema.encode(nothing))
 
 
 def test_unseen_categories_are_what_the_schema_reads_as_unseen(schema: Schema) -> None:
     full = people(300, seed=5, missing=False)
     strange = full.assign(job="astronaut")
-    assert np.array_equal(damages_of(full, schema)["unseen_categories"].at(1.0), schema.encode(strange))
+    assert np.array_equal(corruptions_of(full, schema)["unseen_categories"].at(1.0), schema.encode(strange))
 
 
 def test_a_unit_slip_is_the_same_number_times_ten() -> None:
     full = people(300, seed=6, missing=False)[["income", "label"]]
     schema = infer_schema(full, target="label")
     slipped = schema.encode(full.assign(income=full["income"] * 100))
-    assert damages_of(full, schema)["unit_slip"].at(2.0) == pytest.approx(slipped, rel=1e-4, abs=1e-4)
+    assert corruptions_of(full, schema)["unit_slip"].at(2.0) == pytest.approx(slipped, rel=1e-4, abs=1e-4)
 
 
 def test_one_number_a_row_slips_or_leaves_the_range(frame: pd.DataFrame, schema: Schema) -> None:
-    rows, damages = schema.encode(frame), damages_of(frame, schema)
+    rows, corruptions = schema.encode(frame), corruptions_of(frame, schema)
     numbers = numbers_of(schema, rows)
     assert len(numbers.cells) == 2, "the constant column has no spread"
     for name in ("unit_slip", "out_of_range"):
-        assert ((damages[name].at(3.0) != rows).sum(axis=1) == 1).all()
-    beyond = damages["out_of_range"].at(3.0)
+        assert ((corruptions[name].at(3.0) != rows).sum(axis=1) == 1).all()
+    beyond = corruptions["out_of_range"].at(3.0)
     for cell, low, high, deviation in zip(numbers.cells, numbers.low, numbers.high, numbers.deviation, strict=True):
         moved = beyond[beyond[:, cell] != rows[:, cell], cell]
         ends = np.array([low - 3 * deviation, high + 3 * deviation])
@@ -95,8 +95,8 @@ def test_one_number_a_row_slips_or_leaves_the_range(frame: pd.DataFrame, schema:
 
 
 def test_noise_has_the_stated_size_and_spares_what_is_missing(frame: pd.DataFrame, schema: Schema) -> None:
-    rows, damage = schema.encode(frame), damages_of(frame, schema)["numeric_noise"]
-    moved = damage.at(0.5) - rows
+    rows, corruption = schema.encode(frame), corruptions_of(frame, schema)["numeric_noise"]
+    moved = corruption.at(0.5) - rows
     cells = schema.column_slices()
     assert moved[:, cells["income"].start].std() == pytest.approx(0.5 * rows[:, cells["income"].start].std(), rel=0.1)
     gone = rows[:, cells["age"].stop - 1] == 1
@@ -105,29 +105,29 @@ def test_noise_has_the_stated_size_and_spares_what_is_missing(frame: pd.DataFram
     others = np.ones(rows.shape[1], dtype=bool)
     others[[cells["age"].start, cells["income"].start]] = False
     assert not moved[:, others].any()
-    assert damage.at(1.0) - rows == pytest.approx(2 * moved, abs=1e-5), "more of the same noise"
+    assert corruption.at(1.0) - rows == pytest.approx(2 * moved, abs=1e-5), "more of the same noise"
 
 
 def test_swapped_categories_are_others_as_frequent_as_they_occur(schema: Schema) -> None:
     full = people(6000, seed=7, missing=False)
-    rows, damages = schema.encode(full), damages_of(full, schema)
+    rows, corruptions = schema.encode(full), corruptions_of(full, schema)
     cells = schema.column_slices()
     named = slice(cells["job"].start, cells["job"].start + 3)
-    swapped = damages["swapped_categories"].at(1.0)
+    swapped = corruptions["swapped_categories"].at(1.0)
     assert (swapped[:, named].sum(axis=1) == 1).all()
     assert not (swapped[:, named] * rows[:, named]).any(), "never the same again"
     member = cells["member"].start
     assert np.array_equal(swapped[:, member], 1 - rows[:, member])
     nurses = rows[:, named][:, 2] == 1
     assert swapped[nurses][:, named].mean(axis=0) == pytest.approx([2 / 3, 1 / 3, 0], abs=0.07)
-    light, strong = (damages["swapped_categories"].at(share)[:, named] != rows[:, named] for share in (0.1, 0.5))
-    assert not (light & ~strong).any(), "what a weaker damage changed a stronger one changes too"
+    light, strong = (corruptions["swapped_categories"].at(share)[:, named] != rows[:, named] for share in (0.1, 0.5))
+    assert not (light & ~strong).any(), "what a weaker corruption changed a stronger one changes too"
     assert light.any(axis=1).mean() == pytest.approx(0.1, abs=0.02)
 
 
 def test_missing_values_are_not_swapped(frame: pd.DataFrame, schema: Schema) -> None:
     rows = schema.encode(frame)
-    swapped = damages_of(frame, schema)["swapped_categories"].at(1.0)
+    swapped = corruptions_of(frame, schema)["swapped_categories"].at(1.0)
     for name in ("job", "member"):
         cells = schema.column_slices()[name]
         gone = rows[:, cells.stop - 1] == 1
@@ -138,8 +138,8 @@ def test_a_column_with_one_category_stays_as_it_is() -> None:
     frame = pd.DataFrame({"x": np.arange(50.0), "only": "a", "label": ["u", "v"] * 25}).astype({"only": object})
     schema = infer_schema(frame, target="label")
     rows = schema.encode(frame)
-    damages = damages_of(frame, schema)
-    assert np.array_equal(damages["swapped_categories"].at(1.0), rows)
+    corruptions = corruptions_of(frame, schema)
+    assert np.array_equal(corruptions["swapped_categories"].at(1.0), rows)
 
 
 def test_columns_without_numbers_have_no_numeric_damages() -> None:
@@ -150,7 +150,7 @@ def test_columns_without_numbers_have_no_numeric_damages() -> None:
         classes=("u", "v"),
     )
     rows = np.eye(2, dtype=np.float32)[np.arange(40) % 2]
-    names = [damage.name for damage in table_damages(schema, rows, rows, seed=0)]
+    names = [corruption.name for corruption in table_corruptions(schema, rows, rows, seed=0)]
     assert names == ["missing_values", "swapped_categories", "unseen_categories"]
 
 
@@ -161,9 +161,9 @@ def test_a_linear_model_flips_under_noise_as_often_as_the_normal_distribution_sa
     frame["label"] = rng.choice(["u", "v"], 20_000)
     schema = infer_schema(frame, target="label")
     rows, weights, bias = schema.encode(frame).astype(np.float64), np.array([1.0, -0.5, 0.25]), 0.3
-    damage = damages_of(frame, schema)["numeric_noise"]
+    corruption = corruptions_of(frame, schema)["numeric_noise"]
     scores = rows @ weights + bias
-    for strength in damage.strengths:
-        flipped = ((damage.at(strength).astype(np.float64) @ weights + bias > 0) != (scores > 0)).mean()
+    for strength in corruption.strengths:
+        flipped = ((corruption.at(strength).astype(np.float64) @ weights + bias > 0) != (scores > 0)).mean()
         expected = stats.norm.cdf(-np.abs(scores) / (strength * np.linalg.norm(weights))).mean()
         assert flipped == pytest.approx(expected, abs=4 * np.sqrt(expected / 20_000))

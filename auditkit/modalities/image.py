@@ -1,25 +1,36 @@
-"""Damages of images: noise, blur, light, a moved camera and something in front of it (Hendrycks & Dietterich 2019)."""
+"""Images: pixels, and noise, blur, light, a moved camera and something in front (Hendrycks & Dietterich 2019)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from auditkit.auditors.robustness.corruption import Damage
+from auditkit.errors import NotRun
+from auditkit.evidence.messages import Message
+from auditkit.modalities.base import OUTSIDE_ROWS, Corruption, Reach, Segments
+from auditkit.schema.schema import Schema
 
 Images = NDArray[np.float32]
 
-IMAGE_DAMAGES = ("pixel_noise", "blur", "lower_contrast", "brightness", "shift", "occlusion")
-"""The names of what `image_damages` returns, in its order."""
+IMAGE_CORRUPTIONS = ("pixel_noise", "blur", "lower_contrast", "brightness", "shift", "occlusion")
+"""The names of what `image_corruptions` returns, in its order."""
+
+SQUARES = 7
+"""An image is cut into so many squares a side, which are deleted one by one."""
 
 DIRECTIONS = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 
 
-def image_damages(images: Images, source: Images, *, seed: int) -> list[Damage]:
-    """Return the damages of encoded images, (rows, channels, height, width).
+def image_corruptions(images: Images, source: Images, *, seed: int) -> list[Corruption]:
+    """Return the corruptions of encoded images, (rows, channels, height, width).
 
     The lowest and the highest pixel of `source` are the range that strengths are shares of, and that no damaged pixel
-    leaves. Without a range there is nothing to damage, and no damage.
+    leaves. Without a range there is nothing to corruption, and no corruption.
     """
     low, high = float(source.min()), float(source.max())
     if not low < high:
@@ -58,7 +69,7 @@ def image_damages(images: Images, source: Images, *, seed: int) -> list[Damage]:
     pixels = tuple(float(size) for size in sorted({max(1, round(share * side)) for share in (0.05, 0.1, 0.15, 0.2)}))
     of_range = "share of the range of the pixels"
     return [
-        Damage(
+        Corruption(
             "pixel_noise",
             "Noise on pixels",
             "Gaussian noise is added to every pixel; its standard deviation is a share of the pixels' range.",
@@ -66,7 +77,7 @@ def image_damages(images: Images, source: Images, *, seed: int) -> list[Damage]:
             noisy,
             strengths=(0.05, 0.1, 0.2, 0.3),
         ),
-        Damage(
+        Corruption(
             "blur",
             "Blur",
             "Gaussian blur, whose standard deviation is a share of the image's shorter side.",
@@ -75,7 +86,7 @@ def image_damages(images: Images, source: Images, *, seed: int) -> list[Damage]:
             strengths=(0.02, 0.05, 0.1, 0.15),
             stated=0.05,
         ),
-        Damage(
+        Corruption(
             "lower_contrast",
             "Lower contrast",
             "Every pixel moves a share of the way towards the mean of its image.",
@@ -84,7 +95,7 @@ def image_damages(images: Images, source: Images, *, seed: int) -> list[Damage]:
             strengths=(0.2, 0.4, 0.6, 0.8),
             stated=0.4,
         ),
-        Damage(
+        Corruption(
             "brightness",
             "Brighter or darker",
             "All pixels of an image are raised, or all lowered, by a share of the pixels' range.",
@@ -92,7 +103,7 @@ def image_damages(images: Images, source: Images, *, seed: int) -> list[Damage]:
             lit,
             strengths=(0.05, 0.1, 0.2, 0.3),
         ),
-        Damage(
+        Corruption(
             "shift",
             "Shifted",
             "The image is moved by some pixels in one of eight directions; its border is repeated.",
@@ -102,7 +113,7 @@ def image_damages(images: Images, source: Images, *, seed: int) -> list[Damage]:
             strengths=pixels,
             stated=min(pixels, key=lambda size: abs(size - 0.1 * side)),
         ),
-        Damage(
+        Corruption(
             "occlusion",
             "Partly covered",
             "A square at a random place is covered by the mean pixel; its side is a share of the image's.",
@@ -133,3 +144,70 @@ def _covered(images: Images, corner: NDArray[np.float64], size: int, fill: float
     down = (rows >= tops) & (rows < tops + size)
     across = (columns >= lefts) & (columns < lefts + size)
     return np.where((down[:, :, None] & across[:, None, :])[:, None], np.float32(fill), images)
+
+
+def squares(height: int, width: int, across: int) -> NDArray[np.int64]:
+    """Return the number of the square that each pixel lies in, (height, width), of `across` by `across` of them.
+
+    >>> squares(2, 4, 2)
+    array([[0, 0, 1, 1],
+           [2, 2, 3, 3]])
+    """
+    down = np.arange(height) * across // height
+    right = np.arange(width) * across // width
+    return down[:, None] * across + right[None, :]
+
+
+def without_squares(baseline: NDArray[np.float32], square: NDArray[np.int64]) -> Callable[..., NDArray[np.float32]]:
+    """Return the function that puts the baseline's squares in the place of deleted ones (Segments.delete)."""
+
+    def delete(images: NDArray[np.float32], deleted: NDArray[np.bool_]) -> NDArray[np.float32]:
+        return np.where(deleted[:, square][:, None], baseline, images)
+
+    return delete
+
+
+@dataclass(frozen=True)
+class Image:
+    """Images as pixels, (rows, channels, height, width)."""
+
+    schema: Schema
+
+    name: ClassVar[str] = "image"
+    corruption_names: ClassVar[tuple[str, ...]] = IMAGE_CORRUPTIONS
+    dear: ClassVar[bool] = True
+
+    def encode(self, frame: pd.DataFrame) -> Images:
+        """Return pixels, float32, (rows, channels, height, width)."""
+        return self.schema.encode(frame)
+
+    def segments(self, inputs: Images, source: Images) -> Segments:
+        """Return squares, at most 7 a side; a deleted one is that of the mean image of `source`."""
+        baseline = source.mean(axis=0, dtype=np.float64).astype(np.float32)
+        height, width = inputs.shape[2:]
+        square = squares(height, width, min(SQUARES, height, width))
+        count = int(square.max()) + 1
+        return Segments(np.full(len(inputs), count), count, without_squares(baseline, square))
+
+    def corruptions(self, frame: pd.DataFrame, inputs: Images, source: Images, *, seed: int) -> list[Corruption]:
+        """Return noise, blur, light, a moved camera and something in front."""
+        return image_corruptions(inputs, source, seed=seed)
+
+    def out_of_distribution(self, inputs: Images, source: Images, *, seed: int) -> dict[str, Images]:
+        """Return random pixels, and images all dark and all bright."""
+        rng = np.random.default_rng((seed, 31))
+        low, high = float(source.min()), float(source.max())
+        shape = inputs.shape[1:]
+        return {
+            "random pixels": rng.uniform(low, high, (OUTSIDE_ROWS, *shape)).astype(np.float32),
+            "an image all dark": np.full((1, *shape), low, dtype=np.float32),
+            "an image all bright": np.full((1, *shape), high, dtype=np.float32),
+        }
+
+    def reach(self, source: Images) -> Reach:
+        """Return the range of the pixels, which no pixel leaves."""
+        low, high = float(source.min()), float(source.max())
+        unit = np.full(source.shape[1:], high - low, dtype=np.float32)
+        if not unit.any():
+            raise NotRun(Message("no pixel varies, so that there is nothing to change a little"))
+        return Reach(unit, (low, high), (0.01, 0.03, 0.1), 0.03, "largest change, share of the range", "rate")

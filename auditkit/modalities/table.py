@@ -1,19 +1,23 @@
-"""Damages of encoded rows of a table: what careless entry, other units and later times do to columns."""
+"""Rows of a table: columns as cells, and what careless entry, other units and later times do to them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from auditkit.auditors.robustness.corruption import Damage
+from auditkit.errors import NotRun
+from auditkit.evidence.messages import Message
+from auditkit.modalities.base import OUTSIDE_ROWS, Corruption, Reach, Segments
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
 
 Rows = NDArray[np.float32]
 
-TABLE_DAMAGES = (
+TABLE_CORRUPTIONS = (
     "numeric_noise",
     "missing_values",
     "swapped_categories",
@@ -21,7 +25,7 @@ TABLE_DAMAGES = (
     "unit_slip",
     "out_of_range",
 )
-"""The names of what `table_damages` returns, in its order."""
+"""The names of what `table_corruptions` returns, in its order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,25 +71,25 @@ def numbers_of(schema: Schema, source: Rows) -> Numbers:
     return Numbers(np.array(cells_, dtype=np.int64), deviation, low, high, scale, mean, tuple(missing_cells))
 
 
-def table_damages(schema: Schema, rows: Rows, source: Rows, *, seed: int) -> list[Damage]:
-    """Return the damages that apply to encoded `rows`, (rows, cells).
+def table_corruptions(schema: Schema, rows: Rows, source: Rows, *, seed: int) -> list[Corruption]:
+    """Return the corruptions that apply to encoded `rows`, (rows, cells).
 
     `source` are rows, encoded alike, whose spread, range and shares of categories stand for what the model knows.
     """
     numbers = numbers_of(schema, source)
-    damages = []
+    corruptions = []
     if len(numbers.cells):
-        damages.append(_noise(rows, numbers, seed))
-    damages.append(_missing(schema, rows, seed))
+        corruptions.append(_noise(rows, numbers, seed))
+    corruptions.append(_missing(schema, rows, seed))
     swaps = [(feature, cells) for feature, cells in _features(schema) if feature.kind in ("categorical", "boolean")]
     if swaps:
-        damages.append(_swapped(swaps, rows, source, seed))
+        corruptions.append(_swapped(swaps, rows, source, seed))
     named = [cells for feature, cells in swaps if feature.kind == "categorical"]
     if named:
-        damages.append(_unseen(schema, rows, seed))
+        corruptions.append(_unseen(schema, rows, seed))
     if len(numbers.cells):
-        damages += [_unit_slip(rows, numbers, seed), _out_of_range(rows, numbers, seed)]
-    return damages
+        corruptions += [_unit_slip(rows, numbers, seed), _out_of_range(rows, numbers, seed)]
+    return corruptions
 
 
 def _features(schema: Schema) -> list[tuple[Feature, slice]]:
@@ -96,7 +100,7 @@ def _categories(feature: Feature, cells: slice) -> slice:
     return slice(cells.start, cells.start + len(feature.categories))
 
 
-def _noise(rows: Rows, numbers: Numbers, seed: int) -> Damage:
+def _noise(rows: Rows, numbers: Numbers, seed: int) -> Corruption:
     draws = np.random.default_rng((seed, 1)).standard_normal((len(rows), len(numbers.cells)))
     step = np.where(numbers.known(rows), draws * numbers.deviation, 0.0)
 
@@ -105,7 +109,7 @@ def _noise(rows: Rows, numbers: Numbers, seed: int) -> Damage:
         damaged[:, numbers.cells] += (strength * step).astype(np.float32)
         return damaged
 
-    return Damage(
+    return Corruption(
         "numeric_noise",
         "Noise on numbers",
         "Gaussian noise is added to every number, in standard deviations of its column.",
@@ -116,7 +120,7 @@ def _noise(rows: Rows, numbers: Numbers, seed: int) -> Damage:
     )
 
 
-def _missing(schema: Schema, rows: Rows, seed: int) -> Damage:
+def _missing(schema: Schema, rows: Rows, seed: int) -> Corruption:
     features = _features(schema)
     draws = np.random.default_rng((seed, 2)).random((len(rows), len(features)))
 
@@ -129,7 +133,7 @@ def _missing(schema: Schema, rows: Rows, seed: int) -> Damage:
                 damaged[gone, cells.stop - 1] = 1
         return damaged
 
-    return Damage(
+    return Corruption(
         "missing_values",
         "Missing values",
         "A share of all values is missing at random; the model reads them as it reads missing values.",
@@ -138,7 +142,7 @@ def _missing(schema: Schema, rows: Rows, seed: int) -> Damage:
     )
 
 
-def _swapped(swaps: list[tuple[Feature, slice]], rows: Rows, source: Rows, seed: int) -> Damage:
+def _swapped(swaps: list[tuple[Feature, slice]], rows: Rows, source: Rows, seed: int) -> Corruption:
     rng = np.random.default_rng((seed, 3))
     draws = rng.random((len(rows), len(swaps)))
     places = rng.random((len(rows), len(swaps)))
@@ -162,7 +166,7 @@ def _swapped(swaps: list[tuple[Feature, slice]], rows: Rows, source: Rows, seed:
             damaged[np.flatnonzero(chosen)[possible], named] = one_hot[possible]
         return damaged
 
-    return Damage(
+    return Corruption(
         "swapped_categories",
         "Swapped categories",
         "A share of the categories is exchanged for others of the same column, drawn as often as they occur.",
@@ -171,7 +175,7 @@ def _swapped(swaps: list[tuple[Feature, slice]], rows: Rows, source: Rows, seed:
     )
 
 
-def _unseen(schema: Schema, rows: Rows, seed: int) -> Damage:
+def _unseen(schema: Schema, rows: Rows, seed: int) -> Corruption:
     named = [_categories(feature, cells) for feature, cells in _features(schema) if feature.kind == "categorical"]
     draws = np.random.default_rng((seed, 4)).random((len(rows), len(named)))
 
@@ -181,7 +185,7 @@ def _unseen(schema: Schema, rows: Rows, seed: int) -> Damage:
             damaged[draws[:, column] < strength, cells] = 0
         return damaged
 
-    return Damage(
+    return Corruption(
         "unseen_categories",
         "Unseen categories",
         "A share of the categories is replaced by a word that the model has never seen.",
@@ -198,7 +202,7 @@ def _one_column(rows: Rows, numbers: Numbers, seed: tuple[int, int]) -> tuple[ND
     return np.where(known.any(axis=1), draws.argmax(axis=1), -1), rng.random(len(rows))
 
 
-def _unit_slip(rows: Rows, numbers: Numbers, seed: int) -> Damage:
+def _unit_slip(rows: Rows, numbers: Numbers, seed: int) -> Corruption:
     column, _ = _one_column(rows, numbers, (seed, 5))
     hit = np.flatnonzero(column >= 0)
     column = column[hit]
@@ -210,7 +214,7 @@ def _unit_slip(rows: Rows, numbers: Numbers, seed: int) -> Damage:
         damaged[hit, cell] = ((value * 10.0**strength - mean) / scale).astype(np.float32)
         return damaged
 
-    return Damage(
+    return Corruption(
         "unit_slip",
         "Slips of the unit",
         "In each row one number is too large by a power of ten, as if it had been entered in another unit.",
@@ -222,7 +226,7 @@ def _unit_slip(rows: Rows, numbers: Numbers, seed: int) -> Damage:
     )
 
 
-def _out_of_range(rows: Rows, numbers: Numbers, seed: int) -> Damage:
+def _out_of_range(rows: Rows, numbers: Numbers, seed: int) -> Corruption:
     column, side = _one_column(rows, numbers, (seed, 6))
     hit = np.flatnonzero(column >= 0)
     column, above = column[hit], side[hit] < 0.5
@@ -236,7 +240,7 @@ def _out_of_range(rows: Rows, numbers: Numbers, seed: int) -> Damage:
         damaged[hit, cell] = beyond.astype(np.float32)
         return damaged
 
-    return Damage(
+    return Corruption(
         "out_of_range",
         "Numbers out of range",
         "In each row one number lies beyond the range of its column, by so many standard deviations.",
@@ -246,3 +250,73 @@ def _out_of_range(rows: Rows, numbers: Numbers, seed: int) -> Damage:
         strengths=(0.5, 1.0, 3.0, 10.0),
         stated=1.0,
     )
+
+
+FAR = 100.0
+"""Far off is so many standard deviations away."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of columns, each of which is one or more cells of the encoded row."""
+
+    schema: Schema
+
+    name: ClassVar[str] = "table"
+    corruption_names: ClassVar[tuple[str, ...]] = TABLE_CORRUPTIONS
+    dear: ClassVar[bool] = False
+
+    def encode(self, frame: pd.DataFrame) -> Rows:
+        """Return encoded rows, float32, (rows, cells)."""
+        return self.schema.encode(frame)
+
+    def segments(self, inputs: Rows, source: Rows) -> Segments:
+        """Return the columns; a deleted one has the mean cells of `source`."""
+        baseline = source.mean(axis=0, dtype=np.float64).astype(np.float32)
+        columns = self.schema.column_slices()
+        widths = [cells.stop - cells.start for cells in columns.values()]
+
+        def delete(rows: Rows, deleted: NDArray[np.bool_]) -> Rows:
+            return np.where(np.repeat(deleted, widths, axis=1), baseline, rows)
+
+        return Segments(np.full(len(inputs), len(columns)), len(columns), delete, tuple(columns))
+
+    def corruptions(self, frame: pd.DataFrame, inputs: Rows, source: Rows, *, seed: int) -> list[Corruption]:
+        """Return what careless entry, other units and later times do to columns."""
+        return table_corruptions(self.schema, inputs, source, seed=seed)
+
+    def out_of_distribution(self, inputs: Rows, source: Rows, *, seed: int) -> dict[str, Rows]:
+        """Return rows of random values, of numbers far off, and of missing values."""
+        rng = np.random.default_rng((seed, 31))
+        numbers, count = numbers_of(self.schema, source), OUTSIDE_ROWS
+        noise = np.zeros((count, inputs.shape[1]), dtype=np.float32)
+        nothing = np.zeros((1, inputs.shape[1]), dtype=np.float32)
+        centre = source[:, numbers.cells].mean(axis=0, dtype=np.float64)
+        spread = 3 * numbers.deviation
+        noise[:, numbers.cells] = (centre + spread * rng.standard_normal((count, len(numbers.cells)))).astype(
+            np.float32
+        )
+        for feature, cells in _features(self.schema):
+            if feature.kind == "categorical":
+                noise[np.arange(count), cells.start + rng.integers(0, len(feature.categories), count)] = 1
+            elif feature.kind == "boolean":
+                noise[:, cells.start] = rng.integers(0, 2, count)
+            if feature.missing:
+                nothing[:, cells.stop - 1] = 1
+        found: dict[str, Rows] = {"random values": noise}
+        if len(numbers.cells):
+            far = inputs[rng.integers(0, len(inputs), count)].copy()
+            sides = rng.choice([-1.0, 1.0], (count, len(numbers.cells)))
+            far[:, numbers.cells] += (FAR * sides * numbers.deviation).astype(np.float32)
+            found["numbers far off"] = far
+        return {**found, "every value missing": nothing}
+
+    def reach(self, source: Rows) -> Reach:
+        """Return the standard deviation of each number; categories stay."""
+        numbers = numbers_of(self.schema, source)
+        unit = np.zeros(source.shape[1:], dtype=np.float32)
+        unit[numbers.cells] = numbers.deviation
+        if not unit.any():
+            raise NotRun(Message("no numeric column varies, so that there is nothing to change a little"))
+        strengths = (0.05, 0.1, 0.25, 0.5, 1.0)
+        return Reach(unit, None, strengths, 0.1, "largest change, in standard deviations", "number")

@@ -1,0 +1,142 @@
+"""Texts: token ids, and typing errors, words left out, and words in capitals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from auditkit.errors import NotRun
+from auditkit.evidence.messages import Message
+from auditkit.modalities.base import OUTSIDE_ROWS, Corruption, Reach, Segments
+from auditkit.schema.schema import Schema
+from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN, words
+
+TEXT_CORRUPTIONS = ("typing_errors", "dropped_words", "capitals")
+"""The names of what `text_corruptions` returns, in its order."""
+
+Encode = Callable[[list[str]], NDArray[np.int64]]
+"""Turns texts into token ids, (rows, length), as the model reads them."""
+
+
+def text_corruptions(texts: Sequence[str | None], encode: Encode, *, seed: int) -> list[Corruption]:
+    """Return the corruptions of texts; a text that is missing is an empty one."""
+    rng = np.random.default_rng((seed, 21))
+    rows = [words(text or "") for text in texts]
+    draws = [rng.random(len(row)) for row in rows]
+    misspelt = [[typing_error(word, rng) for word in row] for row in rows]
+
+    def replaced(strength: float, others: list[list[str]]) -> NDArray[np.int64]:
+        return encode(
+            [
+                " ".join(other if draw < strength else word for word, other, draw in zip(row, new, chance, strict=True))
+                for row, new, chance in zip(rows, others, draws, strict=True)
+            ]
+        )
+
+    nothing = [[""] * len(row) for row in rows]
+    raised = [[word.upper() for word in row] for row in rows]
+    return [
+        Corruption(
+            "typing_errors",
+            "Typing errors",
+            "A share of the words has two letters exchanged, one left out, or one doubled.",
+            "share of the words",
+            lambda strength: replaced(strength, misspelt),
+        ),
+        Corruption(
+            "dropped_words",
+            "Words left out",
+            "A share of the words is left out at random.",
+            "share of the words",
+            lambda strength: replaced(strength, nothing),
+        ),
+        Corruption(
+            "capitals",
+            "Words in capitals",
+            "A share of the words is written in capitals.",
+            "share of the words",
+            lambda strength: replaced(strength, raised),
+            strengths=(0.5, 1.0),
+            stated=1.0,
+        ),
+    ]
+
+
+def typing_error(word: str, rng: np.random.Generator) -> str:
+    """Return a word with two neighbouring letters exchanged, one left out, or one doubled; one letter stays as it is.
+
+    >>> rng = np.random.default_rng(0)
+    >>> [typing_error("splendid", rng) for _ in range(3)], typing_error("a", rng)
+    (['splenid', 'splnedid', 'spelndid'], 'a')
+    """
+    if len(word) < 2:
+        return word
+    place, kind = int(rng.integers(0, len(word) - 1)), int(rng.integers(0, 3))
+    if kind == 0:
+        return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+    return word[:place] + word[place + 1 :] if kind == 1 else word[: place + 1] + word[place:]
+
+
+def without_words(ids: NDArray[np.int64], deleted: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return token ids with the unknown word in place of those `deleted`, (rows, length); padding stays.
+
+    >>> without_words(np.array([[5, 7, 0]]), np.array([[True, False, True]]))
+    array([[1, 7, 0]])
+    """
+    return np.where(deleted & (ids >= FIRST_WORD), UNKNOWN, ids)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Texts as token ids, (rows, length)."""
+
+    schema: Schema
+
+    name: ClassVar[str] = "text"
+    corruption_names: ClassVar[tuple[str, ...]] = TEXT_CORRUPTIONS
+    dear: ClassVar[bool] = False
+
+    def encode(self, frame: pd.DataFrame) -> NDArray[np.int64]:
+        """Return token ids, int64, (rows, length)."""
+        ids: NDArray[np.int64] = self.schema.encode(frame)
+        return ids
+
+    def segments(self, inputs: NDArray[np.int64], source: NDArray[np.int64]) -> Segments:
+        """Return the tokens; a deleted one becomes the unknown word."""
+        return Segments((inputs != PADDING).sum(axis=1), inputs.shape[1], without_words)
+
+    def corruptions(
+        self, frame: pd.DataFrame, inputs: NDArray[np.int64], source: NDArray[np.int64], *, seed: int
+    ) -> list[Corruption]:
+        """Return typing errors, words left out, and words in capitals."""
+        name = self.schema.features[0].name
+        column = frame[name]
+        texts = [None if missing else str(text) for text, missing in zip(column, column.isna(), strict=True)]
+        return text_corruptions(
+            texts,
+            lambda written: self.encode(pd.DataFrame({name: np.array(written, dtype=object)})),
+            seed=seed,
+        )
+
+    def out_of_distribution(
+        self, inputs: NDArray[np.int64], source: NDArray[np.int64], *, seed: int
+    ) -> dict[str, NDArray[np.int64]]:
+        """Return texts of random words, of unknown words, and of none."""
+        rng = np.random.default_rng((seed, 31))
+        length, vocabulary = inputs.shape[1], len(self.schema.features[0].vocabulary)
+        padding = inputs[rng.integers(0, len(inputs), OUTSIDE_ROWS)] == PADDING
+        drawn = rng.integers(FIRST_WORD, FIRST_WORD + vocabulary, (OUTSIDE_ROWS, length))
+        return {
+            "random words": np.where(padding, PADDING, drawn).astype(np.int64),
+            "unknown words": np.where(padding, PADDING, UNKNOWN).astype(np.int64),
+            "an empty text": np.full((1, length), PADDING, dtype=np.int64),
+        }
+
+    def reach(self, source: NDArray[np.int64]) -> Reach:
+        """Raise NotRun: a word cannot be changed a little."""
+        raise NotRun(Message("words are not numbers, so that no gradient says how to change them a little"))
