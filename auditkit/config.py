@@ -194,6 +194,10 @@ class GroupsConfig(Section):
     min_group: Annotated[
         int, Option(help="Groups of fewer rows are counted, and too few to judge.", metavar="N"), Ge(1)
     ] = 10
+    merge: Annotated[
+        Names,
+        Option(help="Count a name of a group as another: sex:female=Female", metavar="COLUMN:NAME=GROUP"),
+    ] = ()
     compare_missing: Annotated[
         bool, Option(help="Compare the rows without a value in a sensitive column as a group.")
     ] = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ import pandas as pd
 from auditkit.budgets import CELLS, CLASSES
 from auditkit.config import AuditConfig, configured
 from auditkit.data.bins import check_rule, edges_of
-from auditkit.data.dataset import Data, naming
+from auditkit.data.dataset import Data, factorize, naming
 from auditkit.data.filter import select
+from auditkit.data.group_names import canonical, parse_merges
 from auditkit.engine.subject import Subject
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.messages import Message
@@ -139,6 +141,7 @@ def load_subject(
         conf_level=conf_level,
         min_group=min_group,
         compare_missing=config.groups.compare_missing,
+        merges=parse_merges(config.groups.merge, chosen),
         top_k=top_k,
         notes=(*(model.notes if model is not None else ()), *data.notes, *notes, *_unseen_notes(schema, rows)),
         row_count_read=len(data.frame),
@@ -153,6 +156,7 @@ def load_subject(
         progress=progress,
     )
     for name in chosen:
+        _check_groups(subject, name)
         count = len(subject.group_codes((name,))[0])
         if count > MAXIMUM_GROUPS:
             raise InputError(
@@ -166,6 +170,30 @@ def load_subject(
         with naming(training_rows):
             _ = subject.training_inputs
     return subject
+
+
+MOST_NUMBERS, FEWEST_ROWS = 20, 100
+"""A sensitive column of more different numbers, half of them in fewer rows, looks continuous."""
+
+
+def _check_groups(subject: Subject, name: str) -> None:
+    """Refuse a merge of a name that does not occur, and a column of numbers that looks continuous."""
+    _, words = factorize(subject.data.frame[name])
+    known = {canonical(word) for word in words}
+    for before in subject.merges.get(name, {}):
+        if before not in known:
+            raise InputError(f"merge: column {name} has no group {before!r}{closest(before, known)}.")
+    if name in subject.bins:
+        return
+    keys, codes = subject.group_codes((name,))
+    numbers = [key[0] for key in keys if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", key[0])]
+    if len(numbers) > MOST_NUMBERS and len(numbers) >= len(keys) - 1:
+        usual = int(np.median(np.bincount(codes, minlength=len(keys))))
+        if usual < FEWEST_ROWS:
+            raise InputError(
+                f"sensitive column {name!r} looks continuous: {len(numbers):,} different numbers, of about {usual:,} "
+                f"rows each; pass --bins {name}=quantiles:4 or edges of your own, such as --bins {name}=25,45,65."
+            )
 
 
 def _where(data: Data, expression: str | None) -> tuple[Data, list[str]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from auditkit.data.bins import Edges, binned
 from auditkit.data.dataset import Data, factorize, naming
+from auditkit.data.group_names import Merges, recoded
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 from auditkit.modalities.base import Modality, modality_for
@@ -68,6 +69,7 @@ class Subject:
     conf_level: float = 0.95
     min_group: int = 10
     compare_missing: bool = False
+    merges: Merges = field(default_factory=dict)
     top_k: int | None = None
     notes: tuple[str, ...] = ()
     row_count_read: int
@@ -253,7 +255,7 @@ class Subject:
         """Return a column of any rows as codes, (rows,), -1 where missing, into its texts, or the ranges of `bins`."""
         if column in self.bins:
             return binned(frame, column, self.bins[column])
-        return factorize(frame[column])
+        return recoded(*factorize(frame[column]), self.merges.get(column, {}), missing=(MISSING,))
 
     def group_codes(self, columns: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], ...], NDArray[np.int64]]:
         """Return the groups that columns divide the audited rows into, and each row's group.
@@ -261,7 +263,7 @@ class Subject:
         The names are tuples of one value a column, sorted, of the groups that occur; the codes, integer, (rows,),
         point into them. Two columns or more give their intersections. A missing value is a group of its own.
         """
-        parts = [self._factorized.get(column) or factorize(self.data.frame[column]) for column in columns]
+        parts = [self._factorized.get(column) or self.coded(self.data.frame, column) for column in columns]
         named = [[*words, self.missing_group] for _, words in parts]
         sizes = [len(words) for words in named]
         few = math.prod(sizes) <= LARGE_ROW_COUNT

@@ -16,7 +16,12 @@ from auditkit.auditors.data_quality.columns import (
     examined_columns,
     single_columns,
 )
-from auditkit.auditors.data_quality.missingness import MISSING_DECISIONS, missing_decisions
+from auditkit.auditors.data_quality.missingness import (
+    LOOK_ALIKES,
+    MISSING_DECISIONS,
+    look_alike_groups,
+    missing_decisions,
+)
 from auditkit.auditors.data_quality.representation import (
     class_shares,
     group_shares,
@@ -75,6 +80,7 @@ class DataChecks:
         "data.single_column_r2",
         "data.drift_distance",
         MISSING_DECISIONS,
+        LOOK_ALIKES,
     )
 
     def __post_init__(self) -> None:
@@ -119,13 +125,14 @@ class DataChecks:
         subject.progress(3 / steps, "rows shared with training")
         measurements += missing_by_group(subject, missing)
         measurements += missing_decisions(subject)
+        alike, notes = look_alike_groups(subject)
+        measurements += alike
         regression = subject.schema.task == "regression"
         several = subject.schema.task == "multilabel"
         if several:
             measurements.append(label_base_rates(subject, ()))
         else:
             measurements.append(mean_label(subject, Breakdown()) if regression else class_shares(subject))
-        notes: list[str] = []
         exhibits: list[Exhibit] = [_glance(subject, columns, repeated, shared, constants)]
         if any(mask.any() for mask in missing.values()):
             chart = _chart("Missing values by column", "missing_rate", ("column",))
