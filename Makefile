@@ -34,6 +34,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 
 slow: install
 	$(BIN)/python -m pytest -m slow --quiet --timeout 3600

@@ -12,35 +12,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from auditkit.config import AuditConfig
-    from auditkit.engine.audit import audit
-    from auditkit.engine.inspect import inspect_model
-    from auditkit.engine.subject import Subject
-    from auditkit.errors import AuditkitError, InputError, NotRun
-    from auditkit.evidence.comparison import Comparison, compare
-    from auditkit.evidence.gate import gate
+    from auditkit.config import AuditConfig as AuditConfig
+    from auditkit.engine.audit import audit as audit
+    from auditkit.engine.inspect import inspect_model as inspect_model
+    from auditkit.engine.subject import Subject as Subject
+    from auditkit.errors import AuditkitError as AuditkitError, InputError as InputError, NotRun as NotRun
+    from auditkit.evidence.comparison import Comparison as Comparison, compare as compare
+    from auditkit.evidence.gate import gate as gate
     from auditkit.evidence.measurement import (
-        Column,
-        Curve,
-        Evidence,
-        Facts,
-        Interval,
-        Line,
-        Measurement,
-        Slice,
-        SliceChart,
-        SliceTable,
-        Table,
+        Column as Column,
+        Curve as Curve,
+        Evidence as Evidence,
+        Facts as Facts,
+        Interval as Interval,
+        Line as Line,
+        Measurement as Measurement,
+        Slice as Slice,
+        SliceChart as SliceChart,
+        SliceTable as SliceTable,
+        Table as Table,
     )
-    from auditkit.evidence.picture import Picture
-    from auditkit.evidence.policy import Finding, Limit, Policy, default_policy, read_policy
-    from auditkit.evidence.report import Report, read_report
-    from auditkit.models.formats.opening import open_model
-    from auditkit.models.model import Model
-    from auditkit.schema.schema import Schema, read_schema
-    from auditkit.schema.table import Feature
-    from auditkit.stats.intervals import multinomial_bootstrap, proportion_interval
-    from auditkit.training.train import train
+    from auditkit.evidence.picture import Picture as Picture
+    from auditkit.evidence.policy import (
+        Finding as Finding,
+        Limit as Limit,
+        Policy as Policy,
+        default_policy as default_policy,
+        read_policy as read_policy,
+    )
+    from auditkit.evidence.report import Report as Report, read_report as read_report
+    from auditkit.models.formats.opening import open_model as open_model
+    from auditkit.models.model import Model as Model
+    from auditkit.schema.schema import Schema as Schema, read_schema as read_schema
+    from auditkit.schema.table import Feature as Feature
+    from auditkit.stats.intervals import (
+        multinomial_bootstrap as multinomial_bootstrap,
+        proportion_interval as proportion_interval,
+    )
+    from auditkit.training.train import train as train
 
 _HOMES = {
     "auditkit.errors": ("AuditkitError", "InputError", "NotRun"),

@@ -5,7 +5,8 @@
 #   benchmarks/gpu.sh --fetch-wheels DIR
 #
 # Made for a machine with PyTorch and no network: what is missing is installed from the wheels in DIR (default .whl),
-# which --fetch-wheels downloads beforehand (about 15 MiB). Under 8 minutes on one H100. --device cpu rehearses it.
+# which --fetch-wheels downloads beforehand (about 15 MiB). Under 8 minutes on one H100. --device cpu rehearses it;
+# PATIENCE=10 multiplies the limits of its parts, for a slow or busy machine.
 # Results: OUT (default benchmarks/results): gpu-<device>.json, and logs of each part. Exit 1 where a part failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -49,7 +50,7 @@ fi
 
 failed=0
 part() {  # part NAME SECONDS COMMAND...: run it, keep its log, and go on whatever comes of it
-  local name=$1 limit=$2 started=$SECONDS code; shift 2
+  local name=$1 limit=$(($2 * ${PATIENCE:-1})) started=$SECONDS code; shift 2
   timeout "$limit" "$@" >"$out/gpu-$name.log" 2>&1; code=$?
   echo "$name: exit $code after $((SECONDS - started)) s"
   [ $code -eq 0 ] || { failed=1; tail -25 "$out/gpu-$name.log"; }

@@ -59,7 +59,9 @@ def test_a_model_format_recognises_and_opens(block: Block, tmp_path: Path) -> No
     path.write_text("#coefficients\n0.5\n-1.0\n0.25\n")
     schema = numeric_schema(["a", "b"], target="y", classes=["no", "yes"])
     with opened(path) as source:
-        assert kind.recognise(source).kind == "coefficients"
+        match = kind.recognise(source)
+        assert match is not None
+        assert match.kind == "coefficients"
         model = kind.open(source, Trust(), OpenOptions(schema=schema))
     assert model.sha256
     draws = np.random.default_rng(0)

@@ -128,7 +128,7 @@ def test_explanations_are_those_of_the_cpu() -> None:
     here, there = explained(DEVICE), explained(CPU)
     np.testing.assert_allclose(integrated_gradients(here, steps=50), integrated_gradients(there, steps=50), atol=1e-4)
     shapley = [kernel_shap(each, coalition_count=14, seed=0) for each in (here, there)]
-    np.testing.assert_allclose(*shapley, atol=1e-4)
+    np.testing.assert_allclose(shapley[0], shapley[1], atol=1e-4)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
