@@ -225,6 +225,9 @@ class PolicyConfig(Section):
     ] = None
     conf_level: Annotated[float, Option(help="The level of every interval.", metavar="LEVEL")] = 0.95
     strict: Annotated[bool, Option(help="Exit 3 where the verdict is inconclusive.")] = False
+    other_baseline: Annotated[bool, Option(help="Under --strict: accept a baseline of another model or data set.")] = (
+        False
+    )
 
 
 class RunConfig(Section):

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from auditkit.budgets import MODEL_BYTES
+from auditkit.evidence.gate import unlike
 from auditkit.evidence.messages import number, span, title
 from auditkit.files import sha256_of
 from auditkit.progress import AuditProgress
@@ -134,6 +135,8 @@ def _headline(console: Console, report: Report) -> None:
     words, colour = VERDICTS[report.verdict]
     console.print()
     console.print(Text(words, style=f"bold {colour}"), Text(f" {headline(report)[1]}"), soft_wrap=True)
+    if (other := unlike(report, report.baseline)) is not None:
+        _sentence(console, "warn", f"Check the baseline: {other}.")
     for outcome in report.outcomes:
         if outcome.error is not None:
             _sentence(console, "error", f"The {outcome.auditor} auditor failed: {outcome.error}")

@@ -120,7 +120,7 @@ WHO_OPENS = {
     "render/html/environment.py": {"*"},
     "render/i18n/translation.py": {"*"},
     "run_folder.py": {"output_folder", "write_files", "write_new"},
-    "training/dp/checkpoint.py": {"load", "save"},
+    "training/dp/checkpoint.py": {"_read", "_write"},
 }
 
 

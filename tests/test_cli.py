@@ -300,7 +300,7 @@ BAD_INPUT: dict[str, tuple[Breaker, list[str]]] = {
     "epsilon without data": (flags("--epsilon", "3"), ["--train-dataset"]),
     "epsilon of zero": (
         lambda loans, tmp: flags("--train-dataset", str(loans.train), "--epsilon", "0")(loans, tmp),
-        ["epsilon must be finite and above 0"],
+        ["epsilon must be a number from 0.01 to 10,000"],
     ),
     "intersections of zero": (flags("--intersections", "0"), ["intersections must be at least 1"]),
     "limit of zero": (flags("--limit", "0"), ["--limit"]),

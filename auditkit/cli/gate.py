@@ -40,12 +40,15 @@ def gate(
         typer.Option("--format", help="Print sentences, GitHub annotations (and the step summary), or results.json."),
     ] = Format.text,
     strict: Strict = False,
+    other_baseline: Annotated[
+        bool, typer.Option("--other-baseline", help="Under --strict: accept a baseline of another model or data set.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Judge a results.json by a policy: one exit code. Needs neither the model, nor the data, nor torch."""
     from auditkit.evidence.gate import gate as judge
 
-    report = judge(results, policy, baseline=baseline, waivers=waivers, strict=strict)
+    report = judge(results, policy, baseline=baseline, waivers=waivers, strict=strict, other_baseline=other_baseline)
     if out is not None:
         from auditkit.evidence.integrity import sealed
         from auditkit.render import render

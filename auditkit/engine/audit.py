@@ -124,7 +124,14 @@ def _audit(
         policy=policy,
         outcomes=tuple(outcomes),
     )
-    return judge_report(report, policy, baseline=earlier, waivers=waived, strict=config.policy.strict)
+    return judge_report(
+        report,
+        policy,
+        baseline=earlier,
+        waivers=waived,
+        strict=config.policy.strict,
+        other_baseline=config.policy.other_baseline,
+    )
 
 
 def _signature() -> inspect.Signature:

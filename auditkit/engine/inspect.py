@@ -151,7 +151,7 @@ def inspect_model(
         operations_per_row=operations,
         schema=None if schema is None else schema.for_report(),
         training={} if found.card is None else found.card.training,
-        ledger=None if found.card is None else found.card.ledger,
+        ledger=None if found.card is None else _checked_ledger(found),
         row_count=row_count,
         abilities=abilities,
         costs=() if row_count is None else tuple(_costs(found, row_count, operations, able)),
@@ -205,6 +205,17 @@ def _network(found: ModelFile, architecture: str, arguments: Mapping[str, Any]) 
     shapes = {key.removeprefix(prefix): part.shape for key, part in found.weights.tensors.items()}
     check_fit(f"model {found.path}", architecture, expected, shapes)
     return network.to("meta").eval()
+
+
+def _checked_ledger(found: ModelFile) -> dict[str, Any] | None:
+    """Return the privacy ledger of a file, once its epsilon is what its own numbers give."""
+    assert found.card is not None
+    if found.card.ledger is None:
+        return None
+    from auditkit.training.dp.accounting import read_ledger
+
+    read_ledger(found.card.ledger, f"model {found.path}")
+    return found.card.ledger
 
 
 def _parameter_count(found: ModelFile, network: nn.Module | None) -> int | None:

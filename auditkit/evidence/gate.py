@@ -42,6 +42,7 @@ def gate(
     baseline: Report | str | Path | None = None,
     waivers: str | Path | None = None,
     strict: bool = False,
+    other_baseline: bool = False,
 ) -> Report:
     """Return a report, or that of a results.json, judged by a policy: what `auditkit gate` does.
 
@@ -59,7 +60,7 @@ def gate(
         text = earlier.to_json().encode()
         earlier = Baseline(earlier, None, hashlib.sha256(text).hexdigest())
     waived = () if waivers is None else read_waivers(waivers)
-    return judge_report(audited, limits, baseline=earlier, waivers=waived, strict=strict)
+    return judge_report(audited, limits, baseline=earlier, waivers=waived, strict=strict, other_baseline=other_baseline)
 
 
 def judge_report(
@@ -69,6 +70,7 @@ def judge_report(
     baseline: Baseline | None = None,
     waivers: tuple[Waiver, ...] = (),
     strict: bool = False,
+    other_baseline: bool = False,
     today: date | None = None,
 ) -> Report:
     """Return `report` with its measurements judged by `policy`, whatever judged them before.
@@ -77,10 +79,14 @@ def judge_report(
     default: the day in UTC. It is never a day before the audit, so that a clock that was set back revives no waiver.
 
     Raises:
-        InputError: the baseline is of another task, target or class list than the report.
+        InputError: the baseline is of another task, target or class list than the report; or, under `strict` and
+            without `other_baseline`, of another model or data set.
     """
     if baseline is not None:
         _check_comparable(report, baseline)
+        other = None if other_baseline or not strict else unlike(report, _record(report, baseline))
+        if other is not None:
+            raise InputError(f"baseline {baseline.path}: {other}; pass --other-baseline if that is meant.")
     judged = max(today or datetime.now(UTC).date(), report.created.date())
     before = None if baseline is None else _earlier(report, baseline.report)
     policy = policy.for_task(report.subject.schema_.get("task"))
@@ -126,6 +132,25 @@ def check_policy_fits(policy: Policy, report: Report) -> None:
             undeclared.discard(outcome.auditor)
             measures += outcome.measures
     check_measurements_exist(policy, measures, open_auditors=undeclared)
+
+
+def unlike(report: Report, baseline: BaselineRecord | None) -> str | None:
+    """Return how a baseline is of another model or another data set than a report, by their names; None if neither.
+
+    A regression is judged from one version of a model to the next, on the same kind of data. A baseline of something
+    else makes any model look better.
+    """
+    if baseline is None:
+        return None
+    one, other = report.subject.model, baseline.model
+    parts = []
+    if (one is None) != (other is None) or (one and other and one.name != other.name):
+        names = ["recorded decisions" if model is None else model.name for model in (other, one)]
+        parts.append(f"it is of another model ({names[0]}, not {names[1]})")
+    data = [Path(record.path).name if record.path else "" for record in (baseline.dataset, report.subject.dataset)]
+    if data[0] != data[1] and all(data):
+        parts.append(f"it is of another data set ({data[0]}, not {data[1]})")
+    return " and ".join(parts) or None
 
 
 def same_rows(report: Report, other: Report) -> bool:

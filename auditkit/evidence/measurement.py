@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     FiniteFloat,
@@ -47,6 +49,29 @@ class Record(BaseModel):
     def __dir__(self) -> list[str]:
         """List the names of auditkit's own, so that tab completion shows no method of the framework."""
         return sorted({*type(self).model_fields, *(set(super().__dir__()) - set(dir(BaseModel)))})
+
+
+def _no_boolean(value: object) -> object:
+    """Refuse a boolean where a number is meant: Python, and pydantic, take true for 1."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+Number = Annotated[FiniteFloat, BeforeValidator(_no_boolean)]
+"""A finite number that a person wrote."""
+
+Count = Annotated[PositiveInt, BeforeValidator(_no_boolean)]
+"""A whole number above 0 that a person wrote."""
+
+Words = Annotated[str, AfterValidator(_not_blank)]
+"""A text that says something."""
 
 
 def first_problem(error: ValidationError) -> tuple[str, str]:

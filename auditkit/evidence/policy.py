@@ -8,10 +8,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat, PositiveInt, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from auditkit.errors import PolicyError, closest
-from auditkit.evidence.measurement import Group, Interval, Record
+from auditkit.evidence.measurement import Count, Group, Interval, Number, Record, Words
 from auditkit.evidence.messages import Text
 from auditkit.evidence.toml_tables import parse_tables, read_text
 
@@ -38,19 +38,19 @@ class Limit(Record):
 
     measurement: str
     by: tuple[str, ...] | Literal["*"] = ()
-    at_most: FiniteFloat | None = None
-    at_least: FiniteFloat | None = None
-    regression_at_most: FiniteFloat | None = None
-    warn_at: FiniteFloat | None = None
+    at_most: Number | None = None
+    at_least: Number | None = None
+    regression_at_most: Number | None = None
+    warn_at: Number | None = None
     severity: Literal["error", "warn"] = "error"
     compare: Literal["interval", "point"] = "interval"
     inconclusive: Literal["report", "fail"] = "report"
     groups: Literal["each", "worst"] = "each"
-    min_count: PositiveInt | None = None
-    level: Annotated[float, Field(gt=0, lt=1)] | None = None
+    min_count: Count | None = None
+    level: Annotated[Number, Field(gt=0, lt=1)] | None = None
     optional: bool = False
     skip_tasks: tuple[str, ...] = ()
-    rationale: Annotated[str, Field(min_length=1)]
+    rationale: Words
     clause: str = ""
     line: int | None = None
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from auditkit.errors import PolicyError
-from auditkit.evidence.measurement import Record
+from auditkit.evidence.measurement import Record, Words
 from auditkit.evidence.policy import Finding, Verdict
 from auditkit.evidence.toml_tables import parse_tables, read_text
 
-Text = Annotated[str, Field(min_length=1)]
+
+def _day(value: object) -> object:
+    """Refuse what is no plain date: a time and its zone move the last day, and a number is a day in 1970."""
+    if type(value) is date or (isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value)):
+        return value
+    raise ValueError("must be a date without a time, such as 2027-01-31")
 
 
 class Waiver(Record):
@@ -24,16 +30,16 @@ class Waiver(Record):
     regression limit instead.
     """
 
-    id: Text
-    measurement: Text
+    id: Words
+    measurement: Words
     by: tuple[str, ...] | Literal["*"] = ()
     slice: str | tuple[str, ...] | None = None
     regression: bool = False
     model: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")] | None = None
-    owner: Text
-    approver: Text
-    statement: Text
-    expires: date
+    owner: Words
+    approver: Words
+    statement: Words
+    expires: Annotated[date, BeforeValidator(_day)]
     line: int | None = None
 
     @model_validator(mode="after")

@@ -70,10 +70,13 @@ def escape(text: str) -> str:
 
     >>> escape("a|b\n<script> *x* [y](z) @team #1")
     'a\\|b &lt;script&gt; \\*x\\* \\[y\\](z) @\u200bteam #\u200b1'
+    >>> escape("https://a.example www.b.example")
+    'https\u200b://a.example www\u200b.b.example'
     """
     text = " ".join(visible(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_\[\]|~])", r"\\\1", text)
-    # A name must not be able to mention a person or an issue: a zero-width space keeps both from linking.
+    # A name must not be able to mention a person or an issue, or to link: a zero-width space keeps all from linking.
+    text = re.sub(r"(?i)(https?|ftp|mailto|xmpp)(?=:)|(www)(?=\.)", "\\g<0>\u200b", text)
     return re.sub(r"([@#])(?=\w)", "\\1\u200b", text)
 
 

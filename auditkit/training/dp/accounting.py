@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
-from pydantic import FiniteFloat, NonNegativeInt, PositiveInt
+from pydantic import FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
 
 from auditkit.errors import InputError
-from auditkit.evidence.measurement import Record
+from auditkit.evidence.measurement import Record, first_problem
 from auditkit.evidence.messages import Message
 
 NOT_COVERED = (
@@ -87,6 +87,54 @@ class Ledger(Record):
     not_covered: tuple[str, ...] = NOT_COVERED
 
 
+LARGEST_EPSILON, SMALLEST_EPSILON = 10_000.0, 0.01
+"""Budgets beyond these are no privacy, or none that training could reach; the accountants do not end for some."""
+
+MOST_STEPS = 10_000_000
+PRECISION = 0.01
+"""How far a stated epsilon may lie under what its noise and steps give, as versions of an accountant differ."""
+
+
+def read_ledger(document: object, name: str) -> Ledger:
+    """Return the ledger that a file states, once its epsilon is what its noise, rate, steps and delta give.
+
+    Raises:
+        InputError: it is no ledger, its numbers cannot be, or its epsilon is less than they give; `name` is the file.
+    """
+    try:
+        ledger = Ledger.model_validate(document)
+    except ValidationError as error:
+        where, problem = first_problem(error)
+        raise InputError(f"{name}: its privacy ledger is not valid: {where}: {problem}.") from error
+    possible = {
+        "sample_rate": 0 < ledger.sample_rate <= 1
+        and math.isclose(ledger.sample_rate, ledger.expected_batch_size / ledger.row_count, rel_tol=1e-6),
+        "steps": ledger.steps == math.ceil(ledger.epochs / ledger.sample_rate) <= MOST_STEPS,
+        "delta": 0 < ledger.delta < 1 / ledger.row_count,
+        "noise_multiplier": ledger.noise_multiplier > 0,
+        "max_grad_norm": ledger.max_grad_norm > 0,
+        "lost_steps": ledger.lost_steps <= ledger.steps,
+        "epsilon": 0 < ledger.epsilon <= ledger.epsilon_rdp * (1 + PRECISION),
+    }
+    for field, holds in possible.items():
+        if not holds:
+            value = getattr(ledger, field)
+            raise InputError(f"{name}: its privacy ledger states {field} {value!r}, which cannot be: it was edited.")
+    numbers = (ledger.noise_multiplier, ledger.sample_rate, ledger.steps, ledger.delta)
+    least = [("epsilon_rdp", ledger.epsilon_rdp, rdp_epsilon(*numbers))]
+    if ledger.accountant == "rdp":
+        least.append(("epsilon", ledger.epsilon, least[0][2]))
+    elif (bound := prv_epsilon(*numbers)) is not None:
+        least.append(("epsilon", ledger.epsilon, bound))
+    for field, stated, derived in least:
+        if stated < derived * (1 - PRECISION):
+            raise InputError(
+                f"{name}: its privacy ledger states {field} {stated:.4g}, and its noise, rate, steps and delta give "
+                f"{derived:.4g}: it was edited."
+            )
+    return ledger
+
+
 def default_delta(row_count: int) -> float:
     """Return the smaller of 1e-5 and 1/(10 n); at 1/n, publishing one whole row at random would count as private.
 
@@ -135,8 +183,10 @@ def require_noise(noise_multiplier: float) -> None:
 
 def require_epsilon(epsilon: float) -> None:
     """Raise InputError for a budget that no mechanism can have, or that is none."""
-    if not (math.isfinite(epsilon) and epsilon > 0):
-        raise InputError(f"epsilon must be finite and above 0, got {epsilon}; pass --epsilon 3.")
+    number = isinstance(epsilon, int | float) and not isinstance(epsilon, bool)
+    if not (number and SMALLEST_EPSILON <= epsilon <= LARGEST_EPSILON):
+        bounds = f"from {SMALLEST_EPSILON:g} to {LARGEST_EPSILON:,.0f}"
+        raise InputError(f"epsilon must be a number {bounds}, got {epsilon}; pass --epsilon 3.")
 
 
 def require_tuning_runs(tuning_runs: int) -> None:

@@ -43,7 +43,7 @@ from auditkit.training.dp.accounting import (
     require_tuning_runs,
 )
 from auditkit.training.dp.canaries import Canaries
-from auditkit.training.dp.checkpoint import CHECKPOINTS, Checkpoint
+from auditkit.training.dp.checkpoint import CHECKPOINTS, RESUMED, Checkpoint
 from auditkit.training.dp.clipping import clipper_for
 from auditkit.training.dp.noise import Noise, key_of, new_key, noise_of
 from auditkit.training.dp.per_example import ClippedSum, trainable
@@ -182,8 +182,10 @@ def fit_private(
             if checkpoint is not None:
                 rows_read = all_inputs.cpu().numpy().tobytes() + all_labels.cpu().numpy().tobytes()
                 digest = hashlib.sha256(rows_read).hexdigest()
-                file = Checkpoint(checkpoint, f"{settings} {digest} {noise_multiplier} {initial_weights}")
-                taken, lost = file.load(module, adam) or (0, 0)
+                file = Checkpoint(checkpoint, f"{settings} {digest} {noise_multiplier} {initial_weights}", steps)
+                resumed = file.load(module, adam)
+                taken, lost = resumed or (0, 0)
+                not_covered = not_covered if resumed is None else (*not_covered, RESUMED)
             chunk = math.ceil(steps / CHECKPOINTS)
             take_step = private_step(
                 vector,

@@ -26,7 +26,7 @@ from auditkit.run_folder import output_folder
 from auditkit.schema.schema import has_label
 from auditkit.tasks.base import task_for
 from auditkit.training.adapters import merge_adapters, train_only
-from auditkit.training.dp.accounting import Ledger, composed_epsilon, default_delta
+from auditkit.training.dp.accounting import Ledger, composed_epsilon, default_delta, read_ledger, require_epsilon
 from auditkit.training.dp.dp_sgd import default_batch_size, disclosed, fit_private, trained_part
 from auditkit.training.dp.settings import Clipping
 
@@ -191,6 +191,8 @@ def _require_retrainable(
     model: Model, epsilons: Sequence[float], public: Model | None, trainable: Sequence[str], lora_rank: int | None
 ) -> None:
     """Raise InputError for what can be refused before any row is read."""
+    for epsilon in epsilons:
+        require_epsilon(epsilon)
     if not epsilons or len(set(epsilons)) < len(epsilons):
         raise InputError(f"epsilon must name each budget once, got {list(epsilons)}; pass --epsilon 1 --epsilon 3.")
     program = program_in(model.module)
@@ -259,7 +261,7 @@ def _finished(path: Path, model: Model, data: Data, settings: dict[str, Any]) ->
     """
     card = read_model_file(path).card
     if card is not None and card.ledger is not None and data.sha256 and card.training.get("sha256") == data.sha256:
-        ledger = Ledger.model_validate(card.ledger)
+        ledger = read_ledger(card.ledger, f"out {path}")
         by_default = {
             "delta": default_delta(ledger.row_count),
             "expected_batch_size": default_batch_size(ledger.row_count),

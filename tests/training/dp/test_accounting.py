@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import torch
 from scipy.optimize import brentq
 from scipy.stats import norm
 
 from auditkit.errors import InputError
-from auditkit.training.dp.accounting import Ledger, composed_epsilon, plan_noise, prv_epsilon, rdp_epsilon
+from auditkit.training.dp.accounting import (
+    Ledger,
+    composed_epsilon,
+    plan_noise,
+    prv_epsilon,
+    rdp_epsilon,
+    read_ledger,
+    require_epsilon,
+)
+from auditkit.training.dp.dp_sgd import fit_private
 
 
 def ledger(noise_multiplier: float, sample_rate: float, steps: int, *, tuning_runs: int = 0) -> Ledger:
@@ -112,3 +123,46 @@ def test_no_noise_is_an_infinite_epsilon(sigma: float) -> None:
     for accountant in (rdp_epsilon, prv_epsilon):
         with pytest.raises(InputError, match=r"^noise_multiplier must be .*got .*epsilon is infinite"):
             accountant(sigma, 0.1, 10, 1e-5)
+
+
+def stated(**changes: object) -> dict[str, object]:
+    module, rng = torch.nn.Linear(4, 2), np.random.default_rng(0)
+    inputs = rng.normal(size=(400, 4)).astype(np.float32)
+    labels = (inputs[:, 0] > 0).astype(np.int64)
+    ledger = fit_private(module, inputs, labels, epsilon=3, epochs=2, seed=0, device=torch.device("cpu"))
+    return {**ledger.model_dump(mode="json"), **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"epsilon": 0.01}, "states epsilon 0.01, and its noise, rate, steps and delta give"),
+        ({"epsilon": 0.01, "epsilon_rdp": 0.01}, "states epsilon_rdp 0.01"),
+        ({"epsilon": 0.01, "epsilon_rdp": 0.01, "accountant": "rdp"}, "states epsilon_rdp 0.01"),
+        ({"noise_multiplier": -1.0}, "states noise_multiplier -1.0, which cannot be"),
+        ({"noise_multiplier": 0.0}, "which cannot be"),
+        ({"sample_rate": 0.0001}, "states sample_rate 0.0001, which cannot be"),
+        ({"steps": 1}, "states steps 1, which cannot be"),
+        ({"epochs": 10**12, "steps": 4 * 10**12}, "states steps"),
+        ({"delta": 0.5}, "states delta 0.5, which cannot be"),
+        ({"lost_steps": 10**6}, "states lost_steps"),
+        ({"lost_steps": -1}, "is not valid: lost_steps"),
+        ({"epsilon": float("nan")}, "is not valid: epsilon"),
+        ({"epsilon": -1.0}, "states epsilon -1.0, which cannot be"),
+    ],
+)
+def test_a_ledger_that_is_read_back_is_computed_again(changes: dict[str, object], said: str | None) -> None:
+    """FACTS 13.9: a forged epsilon of 0.01 with the noise of 3 was printed and accepted."""
+    if said is None:
+        assert read_ledger(stated(), "model m").epsilon <= 3
+        return
+    with pytest.raises(InputError, match=said):
+        read_ledger(stated(**changes), "model m")
+
+
+@pytest.mark.parametrize("epsilon", [1e300, 1e-300, 0.0, -1.0, float("inf"), float("nan"), True, 10_001])
+def test_a_budget_beyond_its_bounds_is_refused_at_once(epsilon: float) -> None:
+    """FACTS 13.12: `--epsilon 1e300` never ended."""
+    with pytest.raises(InputError, match=r"from 0\.01 to 10,000"):
+        require_epsilon(epsilon)

@@ -187,10 +187,10 @@ def test_refuses_bad_data_before_training() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"epsilon": 0.0}, r"^epsilon must be finite and above 0, got 0\.0"),
-        ({"epsilon": -1.0}, r"^epsilon must be finite and above 0, got -1\.0"),
-        ({"epsilon": math.nan}, r"^epsilon must be finite and above 0, got nan"),
-        ({"epsilon": math.inf}, r"^epsilon must be finite and above 0, got inf"),
+        ({"epsilon": 0.0}, r"^epsilon must be a number from 0\.01 to 10,000, got 0\.0"),
+        ({"epsilon": -1.0}, r"^epsilon must be a number from 0\.01 to 10,000, got -1\.0"),
+        ({"epsilon": math.nan}, r"^epsilon must be a number from 0\.01 to 10,000, got nan"),
+        ({"epsilon": math.inf}, r"^epsilon must be a number from 0\.01 to 10,000, got inf"),
         ({"epsilon": 0.01}, r"^epsilon 0\.01 at delta 1e-05 is out of the RDP accountant's reach; pass a larger"),
         (
             {"delta": 1 / 400},

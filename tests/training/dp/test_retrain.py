@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import io
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ from auditkit.errors import InputError
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Model, model_from_module
+from auditkit.private import private_folder, seal_of, user_key
 from auditkit.run_folder import output_folder
 from auditkit.training.dp.accounting import Ledger, rdp_epsilon
 from auditkit.training.dp.dp_sgd import fit_private
@@ -76,7 +79,7 @@ def test_a_killed_run_goes_on_and_pays_for_the_steps_it_lost(model: Model, loans
     with pytest.raises(Killed):
         quick(model, loans, tmp_path, progress=kill_at(0.47))
     (checkpoint,) = tmp_path.iterdir()
-    saved = torch.load(checkpoint, weights_only=True)
+    saved = opened(checkpoint)
     assert not any("rng" in key or "generator" in key or "seed" in key for key in saved)
     shares: list[float] = []
     done = quick(model, loans, tmp_path, progress=lambda share, what: shares.append(share))
@@ -91,6 +94,103 @@ def test_a_killed_run_goes_on_and_pays_for_the_steps_it_lost(model: Model, loans
         rdp_epsilon(ledger.noise_multiplier, ledger.sample_rate, ledger.steps, ledger.delta)
     )
     assert ledger.epsilon <= 3
+
+
+def opened(checkpoint: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(io.BytesIO(checkpoint.read_bytes()[32:]), weights_only=True)
+    return content
+
+
+def forged(checkpoint: Path, **changes: object) -> None:
+    """Write a checkpoint with the code of the user's own key: what a program of the user could."""
+    content = io.BytesIO()
+    torch.save({**opened(checkpoint), **changes}, content)
+    key = user_key()
+    assert key is not None
+    checkpoint.write_bytes(seal_of(key, "checkpoint", content.getvalue()) + content.getvalue())
+
+
+def killed(model: Model, loans: Loans, folder: Path, share: float = 0.5) -> Path:
+    with pytest.raises(Killed):
+        quick(model, loans, folder, progress=kill_at(share))
+    (checkpoint,) = folder.iterdir()
+    return checkpoint
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"taken": -1000, "spent": -1000},
+        {"lost": -5},
+        {"spent": 10**9},
+        {"taken": 3, "spent": 2},
+        {"taken": True},
+        {"lost": 1.5},
+        {"spent": "10"},
+    ],
+)
+def test_steps_that_cannot_be_are_refused(
+    model: Model, loans: Loans, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    """FACTS 13.9: `taken = spent = -1000` ran 1,080 steps and claimed 80."""
+    forged(killed(model, loans, tmp_path), **changes)
+    with pytest.raises(InputError, match="steps that cannot be") as raised:
+        quick(model, loans, tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_edited_checkpoint_and_one_of_another_user_are_refused(
+    model: Model, loans: Loans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    checkpoint = killed(model, loans, tmp_path / "out")
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    checkpoint.write_bytes(content)
+    with pytest.raises(InputError, match="damaged, copied or edited"):
+        quick(model, loans, tmp_path / "out")
+    content[len(content) // 2] ^= 1
+    checkpoint.write_bytes(content)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another"))
+    with pytest.raises(InputError, match="damaged, copied or edited"):
+        quick(model, loans, tmp_path / "out")
+
+
+def test_an_earlier_state_put_back_is_refused(model: Model, loans: Loans, tmp_path: Path) -> None:
+    checkpoint = killed(model, loans, tmp_path, 0.3)
+    earlier = checkpoint.read_bytes()
+    killed(model, loans, tmp_path, 0.6)
+    later = checkpoint.read_bytes()
+    checkpoint.write_bytes(earlier)
+    with pytest.raises(InputError, match="earlier state, put back"):
+        quick(model, loans, tmp_path)
+    checkpoint.write_bytes(later)
+    ((path, ledger),) = quick(model, loans, tmp_path).files
+    assert any("put back an earlier state" in str(one) for one in ledger.not_covered), "what cannot be excluded is said"
+    path.unlink()
+    checkpoint.write_bytes(later)
+    with pytest.raises(InputError, match="earlier state, put back"):  # also once it is finished
+        quick(model, loans, tmp_path)
+
+
+def test_a_copy_cannot_go_on_beside_the_original(model: Model, loans: Loans, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    checkpoint = killed(model, loans, tmp_path / "a")
+    (tmp_path / "b" / checkpoint.name).write_bytes(checkpoint.read_bytes())
+    quick(model, loans, tmp_path / "a")
+    with pytest.raises(InputError, match="earlier state, put back"):
+        quick(model, loans, tmp_path / "b")
+
+
+def test_a_checkpoint_without_its_record_is_refused(model: Model, loans: Loans, tmp_path: Path) -> None:
+    killed(model, loans, tmp_path)
+    folder = private_folder("data")
+    assert folder is not None
+    for record in (folder / "trainings").iterdir():
+        record.unlink()
+    with pytest.raises(InputError, match="no training of this user here"):
+        quick(model, loans, tmp_path)
 
 
 KILLED = """
@@ -112,7 +212,7 @@ def test_a_signal_half_way_leaves_no_step_uncounted(model: Model, loans: Loans, 
     words = [sys.executable, "-c", KILLED, str(loans.model), str(loans.train), str(tmp_path)]
     assert subprocess.run(words, check=False).returncode == -signal.SIGKILL
     (checkpoint,) = tmp_path.iterdir()
-    saved = torch.load(checkpoint, weights_only=True)
+    saved = opened(checkpoint)
     ((_, ledger),) = quick(model, loans, tmp_path).files
     assert 0.5 * ledger.steps <= saved["spent"] <= 0.6 * ledger.steps
     assert ledger.lost_steps == saved["spent"] - saved["taken"] > 0
