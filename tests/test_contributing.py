@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import auditkit
@@ -38,7 +39,13 @@ def block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Block:
 
 
 def test_every_block_of_the_page_is_tested_here_or_beside() -> None:
-    assert set(BLOCKS) == {"my_package", "my_metric", "my_format", "my_reader"}  # the first in tests/test_plugin.py
+    assert set(BLOCKS) == {
+        "my_package",
+        "my_metric",
+        "my_format",
+        "my_reader",
+        "my_modality",
+    }  # the first in tests/test_plugin.py
     assert PAGE.count("```python") == len(BLOCKS)
 
 
@@ -67,8 +74,6 @@ def test_a_model_format_recognises_and_opens(block: Block, tmp_path: Path) -> No
     draws = np.random.default_rng(0)
     rows = {"a": draws.standard_normal(200), "b": draws.standard_normal(200)}
     frame = {**rows, "y": np.where(rows["a"] > rows["b"], "yes", "no")}
-    import pandas as pd
-
     report = auditkit.audit(model, pd.DataFrame(frame), only=["performance"])
     accuracy = report.measurement("performance.accuracy")
     assert accuracy is not None
@@ -94,3 +99,16 @@ def test_a_reader_recognises_and_reads(block: Block) -> None:
     empty = DataSource(path=Path("none.fwf"), head=b"", is_folder=False, file=io.BytesIO(b""))
     with pytest.raises(DatasetError, match=r"dataset none\.fwf"):
         reader.read(empty, ReadOptions())
+
+
+def test_a_modality_adds_a_corruption(block: Block) -> None:
+    schema = numeric_schema(["a", "b"], target="y", classes=["no", "yes"])
+    modality = block("my_modality").Sensors(schema)
+    frame = pd.DataFrame(np.random.default_rng(0).standard_normal((100, 2)), columns=["a", "b"])
+    inputs = modality.encode(frame)
+    found = {one.name: one for one in modality.corruptions(frame, inputs, inputs, seed=0)}
+    assert set(found) <= set(modality.corruption_names)
+    for share in (0.1, 0.5):
+        changed = (found["stuck_sensor"].at(share) != inputs).mean()
+        assert share - 0.02 <= changed <= share
+    assert len(found) > 1
