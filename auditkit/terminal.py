@@ -167,7 +167,7 @@ def trained(model: Model, record: dict[str, Any]) -> None:
     )
     privacy = f", epsilon {record['epsilon']:.2f}" if "epsilon" in record else ""
     console.print(f"Trained {model.name} on {rows}: {model.parameter_count:,} parameters{privacy}.", soft_wrap=True)
-    kind = "labels" if model.schema.task == "multilabel" else "classes"
+    kind = "labels" if len(model.schema.targets) > 1 else "classes"
     what = f"{len(model.schema.classes)} {kind}" if model.schema.classes else "a number"
     console.print(f"Predicts: {model.schema.target}, {what} (task {model.schema.task})", soft_wrap=True, markup=False)
     console.print(f"Model: {model.path}", soft_wrap=True)

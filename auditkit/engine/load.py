@@ -117,15 +117,16 @@ def load_subject(
         if rules[name].startswith("quantiles")
     ]
     if model is not None and schema.threshold is not None and top_k is None:
-        outcome = Message("each label") if schema.task == "multilabel" else schema.classes[-1]
+        outcome = Message("each label") if task_for(schema).axis else schema.classes[-1]
         at = schema.threshold
         notes.append(
             Message("Predicted {outcome} from a score of {threshold:g} on.", outcome=outcome, threshold=at)
             if schema.output == "score"
             else Message("Predicted {outcome} from a probability of {threshold:g} on.", outcome=outcome, threshold=at)
         )
-    if top_k is not None and (schema.task != "binary" or not 1 <= top_k < len(labels)):
-        two = "needs two classes" if schema.task != "binary" else f"must be from 1 to {len(labels) - 1:,} rows"
+    one_decision = len(schema.classes) == 2 and not task_for(schema).axis
+    if top_k is not None and not (one_decision and 1 <= top_k < len(labels)):
+        two = "needs two classes" if not one_decision else f"must be from 1 to {len(labels) - 1:,} rows"
         raise InputError(f"top_k {two}, got {top_k:,} for {len(labels):,} rows of {len(schema.classes)} classes.")
     subject = Subject(
         schema=schema,
@@ -219,11 +220,12 @@ def _labelled(schema: Schema, data: Data) -> tuple[Data, Labels, list[str]]:
     """Return the rows that have a label, the labels, and a note on those that have none."""
     with naming(data):
         schema.check_columns(data.frame)
-        kind = np.float64 if schema.task == "regression" else code_type(len(data.frame))
-        shape = (len(data.frame), len(schema.classes)) if schema.task == "multilabel" else len(data.frame)
-        labels: Labels = np.empty(shape, dtype=kind)
+        task = task_for(schema)
+        like = task.encode_labels(data.frame.iloc[:0])
+        kind = np.float64 if np.issubdtype(like.dtype, np.floating) else code_type(len(data.frame))
+        labels: Labels = np.empty((len(data.frame), *like.shape[1:]), dtype=kind)
         for start, part in _parts(data.frame):
-            labels[start : start + len(part)] = task_for(schema).encode_labels(part)
+            labels[start : start + len(part)] = task.encode_labels(part)
         known = has_label(labels)
         if not known.any():
             raise DatasetError(f"no row has a label in column {schema.target!r}.")

@@ -20,6 +20,7 @@ from auditkit.models.cache import Cache
 from auditkit.models.recorded import Decisions, decision_schema
 from auditkit.progress import AuditProgress
 from auditkit.schema.schema import Schema, target_names
+from auditkit.tasks.base import task_for
 
 if TYPE_CHECKING:
     from auditkit.models.model import Model
@@ -126,7 +127,7 @@ def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> tup
     schema = decision_schema(
         rows, target=target, sensitive=sensitive, classes=config.classes, task=config.task, given=given
     )
-    return dataclasses.replace(decisions, multilabel=schema.task == "multilabel"), schema
+    return dataclasses.replace(decisions, multilabel=bool(task_for(schema).axis)), schema
 
 
 def _read(data: pd.DataFrame | str | Path, encoding: str, needed: Sequence[str] | None) -> Data:

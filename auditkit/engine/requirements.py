@@ -69,8 +69,8 @@ def request_of(subject: Subject) -> Request:
     """Return what a loaded subject has of what auditors may require."""
     return request(
         subject.schema,
-        {Capability: NO_MODEL} if subject.opened is None else capability_lacks(subject.opened),
-        model=subject.opened is not None,
+        capability_lacks(subject.model) if subject.has_model else {Capability: NO_MODEL},
+        model=subject.has_model,
         sensitive=subject.sensitive,
         training=subject.training is not None,
     )

@@ -30,7 +30,7 @@ from auditkit.tasks.base import LARGE_ROW_COUNT, BinaryView, Labels, Predictions
 if TYPE_CHECKING:
     import torch
 
-    from auditkit.models.model import Model
+    from auditkit.models.model import Card, Model
 
 NO_VALUE = "(no value)"
 """The group of rows without a value in a sensitive column where these are compared; else `MISSING`."""
@@ -125,6 +125,16 @@ class Subject:
     def has_one_class_a_row(self) -> bool:
         """Whether each row has one of several classes: neither a number nor several labels."""
         return bool(self.schema.classes) and not self.task.axis
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model was opened; else there is a record of its decisions."""
+        return self.opened is not None
+
+    @property
+    def card(self) -> Card | None:
+        """The words of the model's file; None where there are none, or no model."""
+        return None if self.opened is None else self.opened.card
 
     @property
     def decision_columns(self) -> tuple[str, ...]:

@@ -355,7 +355,7 @@ OF_REGRESSIONS: dict[str, Words] = {
 
 def words_of(auditor: str, task: object) -> Words:
     """Return the words for an auditor, of a model of this task."""
-    of_task = OF_REGRESSIONS.get(auditor) if task == "regression" else None
+    of_task = {"regression": OF_REGRESSIONS}.get(str(task), {}).get(auditor)
     return of_task or AUDITORS.get(auditor) or plugin_words(auditor)
 
 

@@ -127,8 +127,8 @@ class DataChecks:
         measurements += missing_decisions(subject)
         alike, notes = look_alike_groups(subject)
         measurements += alike
-        regression = subject.schema.task == "regression"
-        several = subject.schema.task == "multilabel"
+        regression = not subject.views
+        several = bool(subject.task.axis)
         if several:
             measurements.append(label_base_rates(subject, ()))
         else:
@@ -147,7 +147,7 @@ class DataChecks:
                 exhibits.append(
                     _chart(f"Share by {column}, less that in the population", "group_share_difference", (column,))
                 )
-            if subject.schema.task == "binary":
+            if subject.is_one_decision:
                 counts = tally((column,), names, codes, subject.labels, subject.labels, subject.schema.classes)
                 measurements.append(
                     rate_measurement(counts, "base_rate", prefix="data", level=level, min_group=subject.min_group)
@@ -214,7 +214,7 @@ def _constants(subject: Subject, columns: Sequence[str]) -> list[str]:
 
 def _shared(subject: Subject, columns: Sequence[str]) -> Measurement:
     id, row_count, level = "data.shared_row_rate", len(subject.labels), subject.conf_level
-    card = subject.opened.card if subject.opened is not None else None
+    card = subject.card
     if card is not None and subject.data.sha256 and card.training.get("sha256") == subject.data.sha256:
         measured = _exact(id, 1.0, "rate", "lower", row_count, level)
         return measured.model_copy(update={"definition": "the sha256 of the data is that of the model's training data"})

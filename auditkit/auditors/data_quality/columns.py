@@ -34,7 +34,7 @@ def examined_columns(subject: Subject, columns: Sequence[str]) -> list[str]:
     """Return the columns that are looked at one by one: not the label, the decisions, images, or pixels."""
     if subject.schema.kind != "table":
         return []
-    decided = subject.decisions.columns if subject.decisions is not None else ()
+    decided = subject.decision_columns
     names = [name for name in columns if name not in subject.schema.targets and name not in decided]
     return [name for name in names if not holds_images(subject.data.frame[name])]
 
@@ -52,8 +52,8 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
     """
     rows = _sample(len(subject.labels), subject.seed)
     frame, labels = subject.data.frame.iloc[rows], subject.labels[rows]
-    regression = subject.schema.task == "regression"
-    several = subject.schema.task == "multilabel"
+    regression = not subject.views
+    several = bool(subject.task.axis)
     aims = list(zip(subject.schema.classes, labels.T, strict=True)) if several else [("", labels)]
     family = len(columns) * len(aims)
     level, together = subject.conf_level, simultaneous_level(subject.conf_level, family)

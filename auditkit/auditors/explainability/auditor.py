@@ -17,8 +17,8 @@ from auditkit.evidence.measurement import Evidence
 if TYPE_CHECKING:
     import torch
 
-IMAGE_ROWS = 400
-"""At most so many images are explained: each costs some hundred times what a row of a table does."""
+DEAR_ROWS = 400
+"""At most so many rows are explained where each costs some hundred times what a row of a table does."""
 
 OTHERS = 100
 """So many rows are drawn for methods that average over baselines, and for the check that other baselines agree."""
@@ -82,7 +82,7 @@ class Explainability:
     def check(self, subject: Subject) -> None:
         """Refuse a method that is not for this kind of input, and columns that the model does not read."""
         if self.method is not None:
-            check_kind(self.method, subject.schema.kind)
+            check_kind(self.method, subject.modality.name)
         columns = list(subject.schema.column_slices())
         for name in self.immutable:
             if name not in columns:
@@ -93,17 +93,16 @@ class Explainability:
         from auditkit.auditors.explainability.images import explain_images
         from auditkit.auditors.explainability.texts import explain_texts
 
-        kind = subject.schema.kind
-        rows = sample_rows(subject, min(self.rows, IMAGE_ROWS) if kind == "image" else self.rows)
+        modality = subject.modality
+        rows = sample_rows(subject, min(self.rows, DEAR_ROWS) if modality.dear else self.rows)
+        explain = {"text": explain_texts, "image": explain_images}.get(modality.name)
         module = subject.model.module
         training = module.training
         module.to(subject.device).eval()
         try:
-            if kind == "text":
-                return explain_texts(subject, module, rows, asked=self.method, show_rows=self.show_rows)
-            if kind == "image":
-                return explain_images(subject, module, rows, asked=self.method, show_rows=self.show_rows)
-            return self._explain(subject, module, rows)
+            if explain is None:
+                return self._explain(subject, module, rows)
+            return explain(subject, module, rows, asked=self.method, show_rows=self.show_rows)
         finally:
             module.train(training)
 

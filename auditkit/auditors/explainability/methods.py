@@ -118,14 +118,14 @@ def check_name(name: str) -> None:
         raise InputError(f"unknown method {name!r}{closest(name, METHODS)}; known are {', '.join(METHODS)}.")
 
 
-def check_kind(name: str, kind: Kind) -> None:
+def check_kind(name: str, kind: str) -> None:
     """Raise InputError where a method is not for this kind of input."""
     if kind not in METHODS[name].kinds:
         others = ", ".join(other for other, each in METHODS.items() if kind in each.kinds)
         raise InputError(f"method {name} is not for a {kind}; choose one of {others}.")
 
 
-def is_program(module: nn.Module) -> bool:
+def is_compiled(module: nn.Module) -> bool:
     """Return whether a module, or a part of it, is a compiled graph, whose layers cannot be hooked."""
     import torch
 
@@ -146,7 +146,7 @@ def refusal(name: str, *, module: nn.Module, has_gradient: bool = True, column_c
     from torch import nn
 
     method = METHODS[name]
-    if method.reads == "layers" and is_program(module):
+    if method.reads == "layers" and is_compiled(module):
         return f"{method.title} hooks layers, and on a compiled program it would be silently wrong"
     if method.layer is not None and not any(isinstance(part, getattr(nn, method.layer)) for part in module.modules()):
         return f"{method.title} reads a torch.nn.{method.layer} layer, and the model has none"

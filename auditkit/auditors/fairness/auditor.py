@@ -84,18 +84,18 @@ class Fairness:
 
     def check(self, subject: Subject) -> None:
         """Refuse reference groups and legitimate columns that are not there, or that the task has no use for."""
-        if subject.schema.task == "regression" and (self.reference_group or self.legitimate):
+        if not subject.views and (self.reference_group or self.legitimate):
             raise InputError("reference_group and legitimate compare selections, and a regression selects nobody.")
-        if subject.schema.task == "multilabel" and (self.reference_group or self.legitimate):
+        if subject.task.axis and (self.reference_group or self.legitimate):
             raise InputError("reference_group and legitimate compare one label, and a multilabel task has several.")
         self._reference(subject)
         self._check_legitimate(subject)
 
     def audit(self, subject: Subject) -> Evidence:
         """Count once over all sensitive columns, and read every breakdown off the table."""
-        if subject.schema.task == "regression":
+        if not subject.views:
             return fairness_of_numbers(subject, self.intersections)
-        if subject.schema.task == "multilabel":
+        if subject.task.axis:
             return fairness_of_labels(subject, self.intersections)
         reference = self._reference(subject)
         finest = confusion_counts(subject, subject.sensitive)
@@ -121,7 +121,7 @@ class Fairness:
             hidden = not_compared_note(columns, counts.groups, counts.sizes, subject.min_group)
             evidence.notes += [hidden] if hidden else []
             subject.progress(done / len(breakdowns), shown(columns))
-        if binary and (self.cross_check or subject.opened is not None):
+        if binary and (self.cross_check or subject.has_model):
             checks = [cross_check.cross_check(finest.by(columns), evidence.measurements) for columns in breakdowns]
             whole_check = functools.reduce(cross_check.CrossCheck.plus, checks)
             if whole_check.compared:
@@ -260,11 +260,11 @@ def _selected_means(subject: Subject) -> str:
     schema = subject.schema
     if subject.top_k is not None:
         return f"Selected means being among the {subject.top_k:,} rows of the highest scores for {schema.classes[-1]}."
-    if subject.decisions is not None:
-        columns = ", ".join(subject.decisions.columns)
+    if subject.decision_columns:
+        columns = ", ".join(subject.decision_columns)
         return f"Selected means decided for {schema.target} = {schema.classes[-1]}, by column {columns}."
     how = ""
-    if subject.opened is not None:
+    if subject.has_model:
         what = "a score" if schema.output == "score" else "a probability"
         how = f", at {what} of at least {schema.decision_threshold:g}"
     return f"Selected means predicted {schema.target} = {schema.classes[-1]}{how}."

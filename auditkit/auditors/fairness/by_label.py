@@ -18,7 +18,7 @@ def fairness_of_labels(subject: Subject, intersections: int) -> Evidence:
     """Measure the rates and gaps of each label by itself, and the mean of the gaps over the labels."""
     level, min_group = subject.conf_level, subject.min_group
     notes: list[str] = [Message('"Selected" means that a label is predicted; each label is compared by itself.')]
-    if subject.opened is not None:
+    if subject.has_model:
         notes = [
             Message(
                 '"Selected" means that a label is predicted (probability {threshold:g} or more); each label is '

@@ -95,7 +95,7 @@ class IdentityTerms:
         schema = subject.schema
         if schema.kind != "text":
             raise NotRun("the model reads no texts, whose words could be swapped")
-        if schema.task != "binary":
+        if not subject.is_one_decision:
             raise NotRun("it compares the score of a positive class, which only a model of two classes has")
         _ = subject.predictions.probabilities  # a model without probabilities is not run, with that reason
         chosen = np.random.default_rng(subject.seed).permutation(len(subject.labels))

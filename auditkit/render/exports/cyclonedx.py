@@ -70,7 +70,7 @@ def _parameters(report: Report) -> dict[str, Any]:
         data.append(_dataset("Training rows", subject.training_dataset, ()))
     parameters: dict[str, Any] = {"approach": {"type": "supervised"}, "datasets": data}
     if task := subject.schema_.get("task"):
-        parameters["task"] = "regression" if task == "regression" else f"{task} classification"
+        parameters["task"] = {"regression": "regression"}.get(task, f"{task} classification")
     if subject.model is not None and subject.model.architecture:
         parameters["modelArchitecture"] = visible(subject.model.architecture)
     return parameters
