@@ -164,13 +164,26 @@ class Slice(Record):
         return self
 
 
+class Pair(Record):
+    """The two groups that a gap lies between: whose `rate`, of how many records it is true, and their own interval.
+
+    `successes` are those of the group with the lowest and of the one with the highest rate. `interval` is that of the
+    difference or the ratio of these two groups alone, chosen before the data were seen; a gap is judged by the
+    measurement's interval, which holds for the largest gap between any two groups.
+    """
+
+    rate: str
+    successes: tuple[NonNegativeInt, NonNegativeInt]
+    interval: Interval
+
+
 class Measurement(Record):
     """One number with its unit, direction, count, interval, slices and definition; or no number and the reason why.
 
     `id` is `auditor.metric_in_full`, and never changes its meaning. `by` names the columns that the value
     is broken down by; each slice is then one group. For a gap between groups `compared` names the group with
-    the lowest and the one with the highest value, and `compared_counts` their numbers of rows. `count` is the number
-    of rows that the value rests on, of all groups.
+    the lowest and the one with the highest value, `compared_counts` their numbers of rows, and `pair` their rates.
+    `count` is the number of rows that the value rests on, of all groups.
     `replicates` are the values with one block of rows left out each, where they were computed: two models' on the
     same rows are pairs (auditkit.stats.jackknife). `one_record` is the most that another outcome of one record could
     change the value, where that is known: a rate's is one over its trials. `definition` says what the number is and by
@@ -188,6 +201,7 @@ class Measurement(Record):
     slices: tuple[Slice, ...] = ()
     compared: tuple[Group, Group] | None = None
     compared_counts: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    pair: Pair | None = None
     replicates: tuple[FiniteFloat, ...] = ()
     one_record: PositiveFiniteFloat | None = None
     definition: Text

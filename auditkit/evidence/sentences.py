@@ -18,6 +18,16 @@ COMPARISONS = {
 }
 
 
+WHOSE = {
+    "selection_rate": "Selected",
+    "true_positive_rate": "Selected among those whose actual outcome is positive",
+    "false_positive_rate": "Selected among those whose actual outcome is negative",
+    "accuracy": "Decided correctly",
+    "positive_predictive_value": "Actual outcome is positive among those selected",
+}
+"""What the records that a rate counts have in common."""
+
+
 def bound_words(limit: Limit, unit: Unit | None) -> str:
     """Print the bounds of a limit; `unit` is that of its measurement, None where nothing measured it.
 
@@ -61,6 +71,8 @@ def sentence(
     value = measurement.value if part is None else part.value
     if value is None:
         return f"{subject} is undefined: {remark}"
+    if part is None and measurement.pair is not None and measurement.compared and measurement.compared_counts:
+        return _of_two_groups(measurement, interval, limit, verdict, remark)
     printed = number(value, measurement.unit)
     template = COMPARISONS.get(measurement_id)
     if (
@@ -79,6 +91,34 @@ def sentence(
         claim = f"{subject} is {printed}"
     count = measurement.count if part is None else part.count
     return _with_evidence(claim, interval, measurement.unit, count, limit, measurement.unit, verdict, remark)
+
+
+def _of_two_groups(gap: Measurement, interval: Interval | None, limit: Limit | None, verdict: str, remark: str) -> str:
+    """Say a gap: the rates of its two groups with their counts, their own interval, and what the limit was held to.
+
+    The interval of the two groups is stated beside the gap; the one that bounds the largest gap between any two groups,
+    which judged the limit, stands by itself wherever it differs.
+    """
+    assert gap.pair is not None
+    assert gap.compared is not None
+    assert gap.compared_counts is not None
+    assert gap.value is not None
+    said = [
+        f"{number(successes / count, 'rate')} of {group.text} ({successes:,} of {count:,})"
+        for group, successes, count in zip(gap.compared, gap.pair.successes, gap.compared_counts, strict=True)
+    ]
+    ratio = gap.unit == "ratio"
+    by = f" by {shown(gap.by)}" if gap.by else ""
+    own = span(gap.pair.interval, gap.unit)
+    bound = f"; limit {bound_words(limit, gap.unit)}" if limit is not None else ""
+    ending = f": {verdict}" + (f" ({remark})" if remark else "") if verdict else ""
+    rates = f"{WHOSE[gap.pair.rate]}{by}: {said[0]} against {said[1]}."
+    claim = f"{'Ratio' if ratio else 'Gap'} {number(gap.value, gap.unit)} ({own}{bound})"
+    if interval is None or bounds(interval, gap.unit) == bounds(gap.pair.interval, gap.unit):
+        return f"{rates} {claim}{ending}."
+    widest = "Smallest ratio" if ratio else "Largest gap"
+    judged = f"{widest} between any two groups: {span(interval, gap.unit)}"
+    return f"{rates} {claim}. {judged}{ending}."
 
 
 def regression_sentence(

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.evidence.measurement import Better, Group, Interval, Measurement, Unit, shown
+from auditkit.evidence.measurement import Better, Group, Interval, Measurement, Pair, Unit, shown
 from auditkit.evidence.messages import Message, title
 from auditkit.stats.counts import Counts, not_compared
-from auditkit.stats.intervals import difference_gap_interval, ratio_gap_interval, simultaneous_level
+from auditkit.stats.intervals import (
+    difference_gap_interval,
+    donner_zou,
+    newcombe,
+    ratio_gap_interval,
+    simultaneous_level,
+)
 from auditkit.stats.rates import point, rate, successes_and_trials, too_small
 
 GAPS: dict[str, tuple[str, ...]] = {
@@ -43,6 +49,23 @@ class _Spread:
     def compared_counts(self) -> tuple[int, int]:
         """The number of rows that these two rates are of."""
         return int(self.trials[int(np.argmin(self.values))]), int(self.trials[int(np.argmax(self.values))])
+
+    def pair(self, unit: Unit, level: float) -> Pair:
+        """Return the numbers of the lowest and the highest group, and the interval of these two alone."""
+        low, high = int(np.argmin(self.values)), int(np.argmax(self.values))
+        counts = [(int(self.successes[group]), int(self.trials[group])) for group in (low, high)]
+        if unit == "ratio":
+            ends, method = donner_zou(*counts[0], *counts[1], level), "Donner-Zou"
+        else:
+            ends, method = newcombe(*counts[1], *counts[0], level), "Newcombe"
+        least, most = (float(end) for end in ends)
+        interval = Interval(
+            low=least,
+            high=most,
+            level=level,
+            method=Message("{pairs} with mid-P limits of weight 0.6", pairs=Message(method)),
+        )
+        return Pair(rate=self.rate, successes=(counts[0][0], counts[1][0]), interval=interval)
 
     def one_record(self, unit: Unit) -> float | None:
         """Return the most that one record of the lowest or the highest group could change the gap."""
@@ -223,6 +246,7 @@ def _measurement(
         compared=None if worst is None else worst.compared,
         compared_counts=None if worst is None else worst.compared_counts,
         one_record=None if worst is None else worst.one_record(unit),
+        pair=None if worst is None or interval is None else worst.pair(unit, interval.level),
         definition=_definition(id.partition(".")[2], spreads),
         reason=reason,
     )

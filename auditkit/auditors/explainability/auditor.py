@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -108,7 +108,7 @@ class Explainability:
 
     def _explain(self, subject: Subject, module: torch.nn.Module, rows: NDArray[np.int64]) -> Evidence:
         from auditkit.auditors.explainability import checks
-        from auditkit.auditors.explainability.gradients import has_gradient
+        from auditkit.auditors.explainability.gradients import has_gradient, integer_codes
         from auditkit.auditors.explainability.tables import explain_columns
         from auditkit.auditors.explainability.target_function import Decided, Explained
 
@@ -137,11 +137,18 @@ class Explainability:
         if not change.any():
             raise NotRun("the model's output does not change between the sampled rows and the baseline")
         slopes = has_gradient(given)
+        given = replace(given, codes=integer_codes(given))
         method, notes = choose_method(
-            self.method, kind="table", module=module, has_gradient=slopes, column_count=len(given.columns)
+            self.method,
+            kind="table",
+            module=module,
+            has_gradient=slopes,
+            column_count=len(given.columns),
+            codes=given.codes,
         )
         randomised = [
-            (name, explained(network)) for name, network in checks.randomised_layers(module, seed=subject.seed)
+            (name, replace(explained(network), codes=given.codes))
+            for name, network in checks.randomised_layers(module, seed=subject.seed)
         ]
         return explain_columns(
             subject,
@@ -150,7 +157,7 @@ class Explainability:
             method=method,
             notes=notes,
             tolerance=self.tolerance,
-            with_gradient=slopes,
+            with_gradient=slopes and not given.codes,
             immutable={*self.immutable, *subject.schema.immutable, *subject.sensitive},
             show_rows=self.show_rows,
         )

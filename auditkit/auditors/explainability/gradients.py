@@ -13,6 +13,26 @@ BASELINES, POINTS_A_BASELINE = 64, 4
 NO_GRADIENT = "the model's output has no gradient with respect to its inputs"
 
 
+def integer_codes(explained: Explained) -> tuple[str, ...]:
+    """Return the columns of integer codes that the decision looks up, such as those that feed an embedding.
+
+    The decision does not move where such a code grows by less than one, and does where it becomes another row's. Its
+    gradient is zero everywhere, so that a method that reads gradients finds nothing in it.
+    """
+    full = explained.values(explained.inputs)
+    found = []
+    for name, cells in explained.columns.items():
+        held = explained.inputs[:, cells.start]
+        if cells.stop - cells.start != 1 or (held != np.round(held)).any():
+            continue
+        nudged, swapped = explained.inputs.copy(), explained.inputs.copy()
+        nudged[:, cells] += np.float32(0.3)
+        swapped[:, cells] = np.roll(np.sort(explained.inputs[:, cells], axis=0), len(held) // 2, axis=0)
+        if (explained.values(nudged) == full).all() and (explained.values(swapped) != full).any():
+            found.append(name)
+    return tuple(found)
+
+
 def integrated_gradients(explained: Explained, *, steps: int) -> Floats:
     """Return integrated gradients of the decision from the baseline: (rows, cells).
 

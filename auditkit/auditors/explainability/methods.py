@@ -136,7 +136,14 @@ def is_compiled(module: nn.Module) -> bool:
     )
 
 
-def refusal(name: str, *, module: nn.Module, has_gradient: bool = True, column_count: int = 0) -> str | None:
+def refusal(
+    name: str,
+    *,
+    module: nn.Module,
+    has_gradient: bool = True,
+    column_count: int = 0,
+    codes: Sequence[str] = (),
+) -> str | None:
     """Return why a method would fail, or be silently wrong, on a model; None where it is right.
 
     DeepLift counts on hooks of every nonlinear layer. Where a layer cannot be hooked, in a compiled graph or in a
@@ -152,15 +159,26 @@ def refusal(name: str, *, module: nn.Module, has_gradient: bool = True, column_c
         return f"{method.title} reads a torch.nn.{method.layer} layer, and the model has none"
     if method.reads != "outputs" and not has_gradient:
         return f"{method.title} needs gradients, and the model's output has no gradient with respect to its inputs"
+    if method.reads != "outputs" and codes:
+        names = ", ".join(codes)
+        return f"{method.title} cannot see integer codes that the model looks up, whose gradient is zero: {names}"
     if name == "shapley" and column_count > MOST_COLUMNS:
         return f"exact Shapley values take at most {MOST_COLUMNS} columns, got {column_count}; kernel_shap takes more"
     return None
 
 
 def choose_method(
-    asked: str | None, *, kind: Kind, module: nn.Module, has_gradient: bool = True, column_count: int = 0
+    asked: str | None,
+    *,
+    kind: Kind,
+    module: nn.Module,
+    has_gradient: bool = True,
+    column_count: int = 0,
+    codes: Sequence[str] = (),
 ) -> tuple[str, Sequence[str]]:
     """Return the name of the method that is taken, and notes: why not the usual one, where that is refused.
+
+    Where the model looks up integer `codes`, one that reads gradients gives way to another, also if it was asked for.
 
     Raises:
         InputError: the method that was asked for is not for this kind of input.
@@ -169,10 +187,12 @@ def choose_method(
     if asked is not None:
         check_kind(asked, kind)
     refused: list[str] = []
-    for name in DEFAULTS[kind] if asked is None else (asked,):
-        reason = refusal(name, module=module, has_gradient=has_gradient, column_count=column_count)
+    for name in DEFAULTS[kind] if asked is None else (asked, *(DEFAULTS[kind] if codes else ())):
+        reason = refusal(name, module=module, has_gradient=has_gradient, column_count=column_count, codes=codes)
         if reason is None:
-            return name, [f"{_capital(METHODS[name].title)} explain the model: {why}." for why in refused]
+            return name, [
+                f"{_capital(METHODS[name].title)} explain the model: {why}." for why in dict.fromkeys(refused)
+            ]
         refused.append(reason)
     raise NotRun("; ".join(refused))
 

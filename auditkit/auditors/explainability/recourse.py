@@ -1,4 +1,4 @@
-"""Recourse: the smallest change of one or two columns that turns a decision."""
+"""Recourse: the cheapest change of one or two columns that turns a decision."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from auditkit.schema.table import Feature
 
 RARE = 0.01
 """A category held by a smaller share of the rows is no change that is offered."""
+
+TRIED_AT_ONCE = 20_000
+"""How many combinations are tried at a time, in the order of their costs."""
 
 LOWEST, HIGHEST = 0.05, 0.95
 """Numbers are offered between these quantiles of the rows."""
@@ -86,32 +89,59 @@ def find_recourse(
     threshold: float,
     pair_option_count: int = 8,
 ) -> Recourse:
-    """Return the cheapest change that lifts each row's decision to `threshold`: of one column, else of two.
+    """Return the cheapest change of one or two columns that lifts each row's decision to `threshold`.
 
-    All options of a column are tried alone; for the rows that no single change turns, every pair of columns, with up
-    to `pair_option_count` options of each, evenly spread. So a row without a change says that none was found, not that
-    there is none.
+    All options of a column are tried alone, then every pair of columns: with up to `pair_option_count` options of each,
+    evenly spread, and then with all combinations that cost less than the cheapest change so far. So no combination of
+    the options is cheaper; a row without a change has none among them.
     """
-    rows = np.arange(len(explained.inputs))
-    cost, changed = np.full(len(rows), np.inf), np.full((len(rows), 2), -1)
+    cost = np.full(len(explained.inputs), np.inf)
+    changed = np.full((len(cost), 2), -1)
     every = {name: np.arange(len(options[name].cells)) for name in changeable}
     for place, name in enumerate(changeable):
         price = _cheapest(explained, options, {name: every[name]}, threshold)
         better = price < cost
         cost[better], changed[better, 0] = price[better], place
-    left = rows[np.isinf(cost)]
     few = {
         name: np.unique(np.linspace(0, len(held) - 1, min(pair_option_count, len(held))).round().astype(np.int64))
         for name, held in every.items()
     }
-    for first, second in combinations(range(len(changeable)), 2):
-        if not len(left):
-            break
-        names = changeable[first], changeable[second]
-        price = _cheapest(explained.take(left), options, {name: few[name] for name in names}, threshold)
-        better = price < cost[left]
-        cost[left[better]], changed[left[better]] = price[better], (first, second)
+    for chosen in (few, every):
+        for first, second in combinations(range(len(changeable)), 2):
+            names = changeable[first], changeable[second]
+            price = _cheaper(explained, options, {name: chosen[name] for name in names}, threshold, cost)
+            better = price < cost
+            cost[better], changed[better] = price[better], (first, second)
     return Recourse(np.where(np.isinf(cost), np.nan, cost), changed)
+
+
+def _cheaper(
+    explained: Explained,
+    options: Mapping[str, Options],
+    chosen: Mapping[str, NDArray[np.int64]],
+    threshold: float,
+    most: Floats,
+) -> Floats:
+    """Return the least cost of setting two columns, (rows,), of combinations cheaper than `most`; inf for none.
+
+    The combinations are tried from the cheapest on, and no more of a row once one turns it.
+    """
+    (one, other), best = chosen, np.full(len(most), np.inf)
+    prices = [options[name].costs(explained.inputs[:, explained.columns[name]])[:, chosen[name]] for name in chosen]
+    total = prices[0][:, :, None] + prices[1][:, None, :]
+    row, first, second = np.nonzero(total < most[:, None, None])
+    order = np.argsort(total[row, first, second], kind="stable")
+    for start in range(0, len(order), TRIED_AT_ONCE):
+        part = order[start : start + TRIED_AT_ONCE]
+        part = part[np.isinf(best[row[part]])]
+        if not len(part):
+            continue
+        moved = explained.inputs[row[part]]
+        moved[:, explained.columns[one]] = options[one].cells[chosen[one][first[part]]]
+        moved[:, explained.columns[other]] = options[other].cells[chosen[other][second[part]]]
+        turned = part[explained.values(moved, explained.predicted[row[part]]) >= threshold]
+        np.minimum.at(best, row[turned], total[row[turned], first[turned], second[turned]])
+    return best
 
 
 def _cheapest(

@@ -158,6 +158,7 @@ def _settings(subject: Subject, changeable: list[str], row_count: int) -> Facts:
             ("Taken as changeable", ", ".join(changeable)),
             ("Numbers", f"values that occur, from the {LOWEST:.0%} to the {HIGHEST:.0%} quantile"),
             ("Other values", "those that at least 1 % of the rows hold"),
+            ("Searched", "every option of each column, and every pair of options that costs less"),
             ("Rows", f"{row_count:,} adverse decisions of the explained rows, drawn with seed {subject.seed}"),
             ("Not examined", "whether a person can make the change; name columns that nobody can with --immutable"),
         ),

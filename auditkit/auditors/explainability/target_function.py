@@ -27,7 +27,8 @@ class Explained:
 
     `inputs` are encoded rows (rows, cells), `predicted` which output of each is explained (rows,), `baseline` the
     encoded row (cells,) that stands for "nothing known", and `columns` the cells of each column of the user's data.
-    `others` are rows (n, cells) that stand for it too: methods that average over baselines draw from them.
+    `others` are rows (n, cells) that stand for it too: methods that average over baselines draw from them. `codes` are
+    the columns of integer codes that the decision looks up (`gradients.integer_codes`).
     """
 
     decision: Decision
@@ -37,6 +38,7 @@ class Explained:
     columns: Mapping[str, slice]
     device: torch.device
     others: Inputs
+    codes: tuple[str, ...] = ()
 
     def values(self, inputs: Inputs, predicted: NDArray[np.int64] | None = None) -> Floats:
         """Return the decision's value for encoded rows (n, cells) -> (n,), in batches."""

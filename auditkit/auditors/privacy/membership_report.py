@@ -30,6 +30,10 @@ SOURCES = {
 }
 SHUFFLES = 100
 
+CHANCE = 0.5
+INVALID = "the attack is invalid here: it ranks training rows below audited ones more often than chance does"
+"""Why an attack clearly below chance is no result: it failed, and says nothing of what the model remembers."""
+
 
 def attack_scores(target: Array, member: Mask, references: Array | None, inside: Mask | None) -> dict[str, Array]:
     """Return the scores of every attack that can be made, the main one first."""
@@ -143,7 +147,7 @@ class Attack:
         slices = []
         for group, (member, scores) in parts.items():
             value, interval, reason = self._measure(id, member, scores, self.level)
-            together = self._measure(id, member, scores, each)[1]
+            together = self._measure(id, member, scores, each)[1] if value is not None else None
             if together is not None:
                 method = f"{together.method}, Sidak over {len(parts)} groups"
                 together = together.model_copy(update={"level": self.level, "method": method})
@@ -179,7 +183,12 @@ class Attack:
         if id == AUC:
             area = roc_auc(member, scores)
             low, high, method = roc_auc_interval(area, level)
+            if high < CHANCE:
+                reason = f"{INVALID} (area under the ROC curve {area.value:.3f}, {self.level:.0%} CI to {high:.3f})"
+                return None, None, reason
             return area.value, Interval(low=low, high=high, level=level, method=method), None
+        if roc_auc_interval(roc_auc(member, scores), level)[1] < CHANCE:
+            return None, None, INVALID
         rate = membership.true_positive_rate_at(member, scores, RATES[id], level)
         if rate is None:
             need = round(1 / RATES[id])

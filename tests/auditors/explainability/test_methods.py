@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import torch
 from captum.attr import DeepLift, FeatureAblation
 from torch import nn
 
-from auditkit.auditors.explainability.gradients import has_gradient
+from auditkit.auditors.explainability.checks import maximum_sensitivity
+from auditkit.auditors.explainability.gradients import has_gradient, integer_codes
 from auditkit.auditors.explainability.methods import METHODS, NOT_OFFERED, check_name, choose_method, refusal
 from auditkit.auditors.explainability.methods_table import attribute_columns, deep_lift, feature_ablation
 from auditkit.auditors.explainability.target_function import Decided, Explained
@@ -199,3 +201,55 @@ def test_methods_that_are_not_offered_say_why(name: str) -> None:
 def test_an_unknown_method_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(InputError, match=r"unknown method 'shaply' \(did you mean 'shapley'"):
         check_name("shaply")
+
+
+class Lookup(nn.Module):
+    """An integer code that feeds an embedding, beside three numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes, self.numbers = nn.Embedding(3, 2), nn.Linear(3, 2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.codes(inputs[:, 0].long().clamp(0, 2)) + self.numbers(inputs[:, 1:])
+        return out
+
+
+def looked_up(rows: int = 60) -> Explained:
+    torch.manual_seed(3)
+    rng = np.random.default_rng(3)
+    inputs = rng.normal(size=(rows, WIDTH)).astype(np.float32)
+    inputs[:, 0], inputs[:, 1] = rng.integers(0, 3, rows), rng.integers(0, 9, rows)
+    return Explained(
+        decision=Decided(Lookup().eval(), task_for(SCHEMA)),
+        inputs=inputs,
+        predicted=np.ones(rows, dtype=np.int64),
+        baseline=inputs.mean(axis=0),
+        columns=SCHEMA.column_slices(),
+        device=torch.device("cpu"),
+        others=inputs,
+    )
+
+
+def test_integer_codes_are_found_and_gradients_give_way() -> None:
+    """A column of whole numbers that the model calculates with is no code."""
+    given = looked_up()
+    assert integer_codes(given) == ("c0",)
+    for asked in (None, "integrated_gradients", "gradient_shap"):
+        name, notes = choose_method(asked, kind="table", module=Lookup(), column_count=WIDTH, codes=("c0",))
+        assert name == "shapley"
+        assert "cannot see integer codes that the model looks up, whose gradient is zero: c0" in notes[0]
+    assert choose_method("kernel_shap", kind="table", module=Lookup(), column_count=WIDTH, codes=("c0",))[0] == (
+        "kernel_shap"
+    )
+
+
+def test_small_moves_leave_codes_as_they_are() -> None:
+    given = replace(looked_up(), codes=("c0",))
+    shapley = attribute_columns("shapley", given, tolerance=0.01, seed=0)
+
+    def moved(part: Explained) -> float:
+        options = {"radius": 0.02, "perturbation_count": 5, "seed": 0}
+        return float(maximum_sensitivity(part, shapley.again, shapley.by_column, **options).max())  # type: ignore[arg-type]
+
+    assert moved(given) < 0.2 < moved(replace(given, codes=()))

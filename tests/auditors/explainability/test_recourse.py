@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import combinations
+
 import numpy as np
 import torch
 
@@ -67,8 +70,39 @@ def test_brute_force_over_pairs_agrees():
             for b in range(5)
             if cells[a, 0] + cells[b, 0] + x[2] >= 0
         ]
-        expected = min(single, default=min(pair, default=np.nan))
+        expected = min([*single, *pair], default=np.nan)
         np.testing.assert_allclose(found.cost[row], expected, atol=1e-6)
+
+
+def test_no_pair_of_300_rows_is_cheaper_than_what_was_found():
+    """A decision that is not linear, 12 to 40 options a column; every combination of two is tried by brute force."""
+    rng = np.random.default_rng(3)
+    given = target(rng.normal(size=(300, 4)).astype(np.float32))
+    given = replace(
+        given, decision=lambda rows, _: rows[:, 0] * rows[:, 1] + torch.sin(2 * rows[:, 2]) - rows[:, 3] ** 2
+    )
+    options = {}
+    for place, (name, most) in enumerate(zip(COLUMNS, (12, 40, 25, 18), strict=True)):
+        cells = np.quantile(given.inputs[:, place], np.linspace(0.05, 0.95, most)).astype(np.float32)[:, None]
+        options[name] = Options(cells, np.sort(given.inputs[:, place]).astype(float))
+    found = find_recourse(given, options, list(COLUMNS), threshold=1.0)
+    best = np.full(300, np.inf)
+    for one, other in combinations(range(4), 2):
+        first, second = options[f"c{one}"], options[f"c{other}"]
+        prices = first.costs(given.inputs[:, [one]]), second.costs(given.inputs[:, [other]])
+        for a in range(-1, len(first.cells)):
+            for b in range(-1, len(second.cells)):
+                moved = given.inputs.copy()
+                cost = np.zeros(300)
+                for place, option, at, price in ((one, first, a, prices[0]), (other, second, b, prices[1])):
+                    if at >= 0:
+                        moved[:, place] = option.cells[at, 0]
+                        cost = cost + price[:, at]
+                turned = given.values(moved, given.predicted) >= 1.0
+                best = np.where(turned & (cost < best) & (cost > 0), cost, best)
+    adverse = given.values(given.inputs, given.predicted) < 1.0
+    assert adverse.sum() > 200
+    np.testing.assert_allclose(found.cost[adverse], np.where(np.isinf(best), np.nan, best)[adverse], atol=1e-9)
 
 
 def test_numbers_stay_within_their_quantiles_and_missing_is_no_change():

@@ -219,3 +219,25 @@ def test_errors_of_a_regression_are_attacked_as_a_normal_likelihood() -> None:
     assert np.allclose(special.expit(found), likelihood)
     assert np.allclose(loss_scores(found), -(errors**2) / 8)
     assert (np.argsort(found) == np.argsort(-np.abs(errors))).all()
+
+
+def test_an_attack_below_chance_is_no_result() -> None:
+    rng = np.random.default_rng(5)
+    member = np.arange(2000) < 1000
+    scores = {"RMIA": rng.normal(size=2000) + member, "LiRA online": rng.normal(size=2000) - 0.5 * member}
+    whole, by_attack = Attack(member, scores, 0.95).measurements()[:2]
+    assert whole.value is not None
+    good, failed = by_attack.slices
+    assert good.value == whole.value
+    assert (failed.value, failed.interval, failed.simultaneous_interval) == (None, None, None)
+    assert "the attack is invalid here" in (failed.reason or "")
+    for measurement in Attack(member, {"LOSS": scores["LiRA online"]}, 0.95).measurements():
+        assert measurement.value is None, "nor is a rate of true positives of such an attack"
+
+
+def test_the_area_of_a_perfect_attack_has_an_interval() -> None:
+    member = np.arange(200) < 100
+    whole = Attack(member, {"LOSS": member.astype(float)}, 0.95).measurements()[0]
+    assert whole.value == 1
+    assert whole.interval is not None
+    assert 0.9 < whole.interval.low < 1
