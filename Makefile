@@ -1,7 +1,7 @@
 # make install   a .venv with the pinned dependencies     make demo     train and audit the census model
 # make test      the tests that CI runs                   make check    format, lint, types
 # make slow      the exhaustive tests                     make reports  regenerate the gallery in reports/
-# make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which
+# make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which, a fresh one each time
 # make lock      pin again what pyproject.toml asks for   make clean    remove what these made
 # make screenshots  the pictures of docs/, from the gallery
 # make versions  demo and tests of the installed package: PYTHON=python3.13, RESOLUTION=lowest-direct
@@ -40,7 +40,7 @@ slow: install
 	$(BIN)/python -m pytest -m slow --quiet --timeout 3600
 
 FUZZ_SECONDS ?= 600
-FUZZ_SEED ?= 0
+FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 fuzz: install
 	$(BIN)/python tests/fuzz.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)

@@ -241,6 +241,15 @@ class RunConfig(Section):
     allow_large: Annotated[bool, Option(help="Raise the limits on what files may describe (rows, classes, ...).")] = (
         False
     )
+    in_process_plugins: Annotated[
+        bool, Option(help="For debugging: run auditors of other packages in this process.")
+    ] = False
+    plugin_seconds: Annotated[
+        int, Option(help="How long an auditor of another package may take.", metavar="SECONDS"), Ge(1)
+    ] = 1800
+    plugin_gigabytes: Annotated[
+        int, Option(help="How much memory an auditor of another package may take.", metavar="GB"), Ge(1)
+    ] = 16
     seed: Annotated[int, Option(help="Seeds every random choice.", metavar="N"), Ge(0), Le(2**32 - 1)] = 0
 
 

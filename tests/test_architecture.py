@@ -153,6 +153,7 @@ WHO_OPENS = {
     "render/html/sheet.py": {"*"},
     "render/html/environment.py": {"*"},
     "render/i18n/translation.py": {"*"},
+    "engine/plugin_process.py": {"_run_process", "_last_words", "_write", "main"},
     "run_folder.py": {"output_folder", "write_files", "write_new"},
     "training/dp/checkpoint.py": {"_read", "_write"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -77,7 +78,7 @@ def test_a_plugin_that_ends_the_process_is_no_pass(loans: Loans, policy: Path, t
     process = command("run", loans.model, "--dataset", loans.test, *flags, PYTHONPATH=str(site), WAY="audit")
     printed, _ = process.communicate(timeout=1800)
     assert process.returncode == 3
-    assert "The ending auditor failed: SystemExit: 0" in printed
+    assert "The ending auditor failed: its process ended with exit code 0 without a result" in printed
     report = auditkit.read_report(tmp_path / "out/results.json")
     assert report.verdict == "error"
     assert report.measurement("performance.accuracy") is not None
@@ -96,8 +97,8 @@ def test_a_plugin_that_exits_before_it_audits_is_no_pass(
     monkeypatch.setenv("WAY", way)
     flags = ["--only", "ending", "--policy", str(policy), "--out", str(tmp_path / "out")]
     assert call(["run", str(loans.model), "--dataset", str(loans.test), *flags]) == 3
-    assert capsys.readouterr().err == "auditkit: code that the audit ran ended the process: sys.exit(0).\n"
-    assert not (tmp_path / "out/results.json").exists()
+    assert "its process ended with exit code 0 without a result" in capsys.readouterr().out
+    assert auditkit.read_report(tmp_path / "out/results.json").verdict == "error"
 
 
 def test_a_plugin_whose_import_exits_does_not_load(
@@ -107,6 +108,92 @@ def test_a_plugin_whose_import_exits_does_not_load(
     monkeypatch.setenv("WAY", "import")
     assert describe_auditors()[-1].summary == "does not load: SystemExit: 0"
     assert auditkit.audit(loans.model, loans.test, only=["ending"], limit=200).verdict == "error"
+
+
+HOSTILE = """
+import ctypes, os, sys, time, auditkit
+print("noise on standard output")
+class Way:
+    def audit(self, subject):
+        print("noise while auditing")
+        os.chdir("/")
+        getattr(self, type(self).__name__)(subject)
+        one = auditkit.Measurement(id=f"{type(self).__name__}.value", value=0.5, unit="number", better="neither",
+            count=len(subject.labels), definition="d")
+        return auditkit.Evidence(measurements=[one])
+    def quiet(self, subject): pass
+    def replaces(self, subject): os.execv("/bin/true", ["true"])
+    def exits(self, subject): ctypes.CDLL(None)._exit(0)
+    def crashes(self, subject): os.kill(os.getpid(), 11)
+    def sleeps(self, subject): time.sleep(3600)
+    def fills(self, subject): self.kept = bytearray(3 * 2**30)
+    def escapes(self, subject):
+        class Odd(BaseException): pass
+        raise Odd("no Exception")
+    def rebinds(self, subject):
+        from auditkit.evidence.report import Report
+        Report.exit_code = property(lambda self: 0)
+        raise ValueError("after it rebound the exit code")
+for name in ("quiet", "replaces", "exits", "crashes", "sleeps", "fills", "escapes", "rebinds"):
+    globals()[name] = type(name, (Way,), {})
+"""
+
+SAID = {
+    "replaces": "its process ended with exit code 0 without a result",
+    "exits": "its process ended with exit code 0 without a result",
+    "crashes": "its process was ended by signal 11 without a result",
+    "sleeps": "took longer than 40 s; --plugin-seconds allows more",
+    "fills": "out of memory; ",
+    "escapes": "without a result: hostile.Way.escapes.<locals>.Odd: no Exception",
+    "rebinds": "ValueError: after it rebound the exit code",
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["quiet", *SAID])
+def test_whatever_a_plugin_does_is_an_error_of_that_plugin(
+    name: str, loans: Loans, policy: Path, tmp_path: Path
+) -> None:
+    """FACTS 13.11: each of these ended the audit with exit code 0, hung it, or broke what it printed."""
+    site = tmp_path / "site"
+    metadata = site / "hostile-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: hostile\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[auditkit.auditors]\n{name} = hostile:{name}\n")
+    (site / "hostile.py").write_text(HOSTILE)
+    limits = ["--plugin-gigabytes", "3", *(["--plugin-seconds", "40"] if name == "sleeps" else [])]
+    process = command(
+        "run", loans.model, "--dataset", loans.test, "--only", name, "--only", "performance", "--policy", policy,
+        "--out", tmp_path / "out", *limits, "--json", PYTHONPATH=str(site),
+    )  # fmt: skip
+    printed, said = process.communicate(timeout=280)
+    document = json.loads(printed)
+    assert said == ""
+    (outcome,) = [one for one in document["outcomes"] if one["auditor"] == name]
+    if name == "quiet":
+        assert outcome["error"] is None
+        assert outcome["measurements"][0]["count"] == 1000
+        assert outcome["version"] == "1.0"
+    else:
+        assert process.returncode == 3
+        assert SAID[name] in outcome["error"]
+        assert outcome["measurements"] == []
+    assert document["config"]["run"]["plugin_gigabytes"] == 3
+    assert auditkit.read_report(tmp_path / "out/results.json").measurement("performance.accuracy") is not None
+
+
+def test_in_process_plugins_are_recorded(
+    loans: Loans, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(install(tmp_path / "site", "ending", package="in_process")))
+    monkeypatch.setenv("WAY", "settings")
+    command = ["run", str(loans.model), "--dataset", str(loans.test), "--only", "ending", "--in-process-plugins"]
+    assert call([*command, "--out", str(tmp_path / "out")]) == 3
+    monkeypatch.setenv("WAY", "none")
+    assert call([*command, "--out", str(tmp_path / "out")]) == 3
+    report = auditkit.read_report(tmp_path / "out/results.json")
+    assert report.config is not None
+    assert report.config.run.in_process_plugins
 
 
 def test_two_packages_cannot_install_one_auditor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from auditkit.config import AuditConfig, settings_of
 from auditkit.engine.auditor import Auditor, installed
 from auditkit.engine.inputs import Inputs, read_inputs
 from auditkit.engine.open_subject import Stage, load
+from auditkit.engine.plugin_process import Elsewhere, is_foreign, run_elsewhere
 from auditkit.engine.provenance import environment, subject_record
 from auditkit.engine.requirements import request_of
 from auditkit.engine.settings import auditor_settings, unknown_auditor
@@ -154,8 +155,8 @@ def new_run_id() -> str:
     return uuid.uuid4().hex
 
 
-Chosen = dict[str, Auditor | FailedPlugin | None]
-"""The auditors by name: an instance, one that does not load, or None for one that was left out."""
+Chosen = dict[str, Auditor | FailedPlugin | Elsewhere | None]
+"""The auditors by name: an instance, one that does not load, one of another package, or None for one left out."""
 
 
 def _choose(auditors: Sequence[Auditor] | None, config: AuditConfig) -> Chosen:
@@ -171,13 +172,32 @@ def _choose(auditors: Sequence[Auditor] | None, config: AuditConfig) -> Chosen:
         if name in skip or (only and name not in only):
             chosen[name] = None
             continue
-        try:
-            kind = point.load()
-        except ANYTHING as error:
-            chosen[name] = FailedPlugin(f"{point.value} does not load: {format_error(error)}")
-            continue
-        chosen[name] = kind(**auditor_settings(name, kind, config))
+        if is_foreign(point) and not config.run.in_process_plugins:
+            chosen[name] = Elsewhere(point, config)
+        else:
+            chosen[name] = _loaded(name, point, config)
     return chosen
+
+
+def _loaded(name: str, point: EntryPoint, config: AuditConfig) -> Auditor | FailedPlugin:
+    try:
+        kind = point.load()
+    except ANYTHING as error:
+        return FailedPlugin(f"{point.value} does not load: {format_error(error)}")
+    made: Auditor = kind(**auditor_settings(name, kind, config))
+    return made
+
+
+def answer_of(name: str, value: str, config: AuditConfig, subject: Subject) -> Outcome:
+    """Return the outcome of another package's auditor: what its process (plugin_process) runs.
+
+    Raises:
+        InputError: it refuses its settings, or they do not fit the subject.
+    """
+    auditor = _loaded(name, EntryPoint(name=name, value=value, group="auditkit.auditors"), config)
+    if (check := getattr(auditor, "check", None)) is not None:
+        check(subject)
+    return _run(name, auditor, subject)
 
 
 def _named(auditors: Sequence[Auditor], points: Mapping[str, EntryPoint]) -> Chosen:
@@ -206,15 +226,24 @@ def _check_policy(policy: Policy, chosen: Chosen) -> None:
 
 
 def measures_of(name: str) -> tuple[str, ...] | None:
-    """Return the measurement ids that the installed auditor `name` declares; None if it declares none."""
+    """Return the measurement ids that auditkit's auditor `name` declares; None if it declares none, or is another's."""
+    point = installed()[name]
+    if is_foreign(point):
+        return None
     try:
-        kind = installed()[name].load()
+        kind = point.load()
     except ANYTHING:  # what does not load declares nothing
         return None
     return getattr(kind, "measures", None)
 
 
-def _run(name: str, auditor: Auditor | FailedPlugin | None, subject: Subject) -> Outcome:
+def _run(name: str, auditor: Auditor | FailedPlugin | Elsewhere | None, subject: Subject) -> Outcome:
+    if isinstance(auditor, Elsewhere):
+        started = time.perf_counter()
+        subject.progress(0.0, "")
+        answer = run_elsewhere(auditor, subject)
+        subject.progress(1.0, "")
+        return answer.model_copy(update={"seconds": round(time.perf_counter() - started, 3)})
     declared = measures_of(name) if auditor is None else getattr(auditor, "measures", None)
 
     settings = dataclasses.asdict(auditor) if dataclasses.is_dataclass(auditor) else {}

@@ -113,7 +113,10 @@ def _declared(name: str) -> list[str]:
 def _load(name: str) -> type | None:
     """Return the class of an installed auditor; None for one that does not load, which the audit reports."""
     try:
-        kind = installed()[name].load()
+        point = installed()[name]
+        if not point.value.startswith("auditkit."):
+            return None  # a process of its own loads it, and refuses a setting there
+        kind = point.load()
     except (Exception, SystemExit):  # noqa: BLE001  # a plug-in's import may raise anything
         return None
     return kind if isinstance(kind, type) else None
