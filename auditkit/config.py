@@ -168,6 +168,9 @@ class DataConfig(Section):
     limit: Annotated[
         int | None, Option(help="Audit a seeded sample of N rows.", metavar="N", default="all rows"), Ge(1)
     ] = None
+    labelled_only: Annotated[
+        bool, Option(help="Audit the labelled rows although whether a label is known depends on the decision.")
+    ] = False
     train_dataset: Annotated[
         Path | None,
         Option(

@@ -17,6 +17,7 @@ from auditkit.data.bins import check_rule, edges_of
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.data.filter import select
 from auditkit.data.group_names import canonical, parse_merges
+from auditkit.engine.selective_labels import check_selective_labels
 from auditkit.engine.subject import Subject
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.messages import Message
@@ -85,9 +86,13 @@ def load_subject(
         if name not in chosen:
             raise InputError(f"bins: {name!r} is no sensitive column{closest(name, chosen)}; pass --sensitive {name}.")
     rows, notes = _where(data, where)
+    every_row = rows
     rows, labels, label_notes = _labelled(schema, rows)
     notes += label_notes
     if decisions is not None:
+        if label_notes and not config.data.labelled_only:
+            known = has_label(task_for(schema).encode_labels(every_row.frame))
+            check_selective_labels(every_row, known, schema, decisions, chosen)
         rows, labels, decision_notes = _decided(rows, labels, decisions)
         notes += decision_notes
     if limit is not None and limit < len(labels):
