@@ -95,6 +95,8 @@ def conclude(report: Report, page: Path) -> None:
     model = report.subject.model
     if model is not None and model.trust.startswith("trusted"):
         _sentence(console, "fail", f"The model file was {model.trust}.")
+    for statement in report.subject.encoding:
+        _sentence(console, "inconclusive", statement)
     training = report.subject.training_dataset
     if training is not None and training.alarm:
         _sentence(console, "fail", f"Training data: {training.alarm}")

@@ -148,6 +148,7 @@ def load_subject(
         min_group=min_group,
         compare_missing=config.groups.compare_missing,
         merges=parse_merges(config.groups.merge, chosen),
+        expect=config.model.expect,
         top_k=top_k,
         notes=(*(model.notes if model is not None else ()), *data.notes, *notes, *_unseen_notes(schema, rows)),
         row_count_read=len(data.frame),

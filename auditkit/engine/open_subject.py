@@ -82,6 +82,7 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
             sensitive=tuple(sensitive or ()),
             task=config.model.task,
             classes=config.model.classes,
+            left_out=() if config.model.expect is None else (config.model.expect,),
         )
         opened = model_for(
             inputs.model, columns, config=config.model, schema=inputs.schema, preprocess=inputs.preprocess
@@ -89,7 +90,7 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
         schema = opened.schema
         named += [column for feature in schema.features for column in feature.reads]
         named += [*(schema.sensitive if sensitive is None else sensitive), *columns_named(where)]
-        named += schema.targets
+        named += [*schema.targets, *([config.model.expect] if config.model.expect else [])]
     training = training_rows()
     progress(0.5, "checking the data")
     subject = load_subject(
@@ -103,7 +104,7 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
         progress=progress,
     )
     progress(0.7, "predicting")
-    _ = subject.predictions
+    _ = subject.predictions, subject.encoding
     progress(1.0, "")
     return subject
 

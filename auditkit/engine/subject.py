@@ -53,7 +53,8 @@ class Subject:
     continuous sensitive column is cut into groups. `training` holds the rows that a retraining may use, None if there
     are none. `notes` says what was dropped, sampled or unseen; `row_count_read` and `training_row_count_read` count the
     rows before that. `selection` says in JSON how the rows were chosen. With `top_k` so many rows of the highest scores
-    are selected. `progress(share, text)` tells whoever started the audit how far an auditor is.
+    are selected. `expect` names the column of the scores that the model is known to give. `progress(share, text)` tells
+    whoever started the audit how far an auditor is.
     """
 
     schema: Schema
@@ -72,6 +73,7 @@ class Subject:
     merges: Merges = field(default_factory=dict)
     top_k: int | None = None
     notes: tuple[str, ...] = ()
+    expect: str | None = None
     row_count_read: int
     training_row_count_read: int | None = None
     selection: Mapping[str, Any] = field(default_factory=dict)
@@ -158,6 +160,19 @@ class Subject:
     def predictions(self) -> Predictions:
         """The predictions for the audited rows, made once (or kept from an earlier audit of the same)."""
         return self.selected(self._predicted())
+
+    @functools.cached_property
+    def encoding(self) -> tuple[str, ...]:
+        """What is known of whether the model reads the columns as it was trained to; nothing without a model.
+
+        Raises:
+            InputError: the model does not give the scores that it is expected to give.
+        """
+        if self.opened is None:
+            return ()
+        from auditkit.engine.encoding import encoding_statements
+
+        return encoding_statements(self)
 
     def selected(self, predictions: Predictions) -> Predictions:
         """Return predictions for the audited rows as they decide: under `top_k`, the highest scores are positive."""

@@ -73,13 +73,17 @@ class DatasetRecord(FileRecord):
 
 
 class SubjectRecord(Record):
-    """What was audited: model, data, and the schema between them; `notes` say what was dropped or sampled."""
+    """What was audited: model, data, and the schema between them; `notes` say what was dropped or sampled.
+
+    `encoding` says whether it was checked that the model reads the columns as it was trained to.
+    """
 
     model: ModelRecord | None
     dataset: DatasetRecord
     training_dataset: DatasetRecord | None = None
     sensitive: tuple[str, ...] = ()
     notes: tuple[Text, ...] = ()
+    encoding: tuple[Text, ...] = ()
     schema_: dict[str, Any] = Field(alias="schema", serialization_alias="schema")
 
     model_config = Record.model_config | {"populate_by_name": True, "serialize_by_alias": True}

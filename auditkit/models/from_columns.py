@@ -52,6 +52,7 @@ class Columns:
     """The data that a model of columns is made for, and what the user says about its task.
 
     `read_rows` gives the audited rows, `read_training` the training rows, if any: both say which values columns hold.
+    `left_out` names columns that no model reads, such as the scores that it is expected to give.
     """
 
     read_rows: Callable[[], Data]
@@ -60,6 +61,7 @@ class Columns:
     sensitive: tuple[str, ...] = ()
     task: str | None = None
     classes: tuple[str, ...] | None = None
+    left_out: tuple[str, ...] = ()
 
     def preprocessed(self, network: nn.Module, given: Any, name: str) -> OfColumns:
         """Return a network behind preprocessing as a model of the columns that this reads.
@@ -142,7 +144,7 @@ class Columns:
         for target in targets:
             if target not in columns:
                 raise InputError(f"target {target!r} is not a column of the data{closest(target, columns)}.")
-        return tuple(column for column in columns if column not in targets)
+        return tuple(column for column in columns if column not in targets and column not in self.left_out)
 
     def _known(self, names: Sequence[str], what: str) -> tuple[str, ...]:
         columns = self._candidates()

@@ -101,7 +101,14 @@ def _opened(
     notes: list[str] = []
 
     def plain() -> Schema:
-        schema = plain_schema(columns.read_rows(), columns.target, columns.sensitive, config.classes, config.task)
+        rows = columns.read_rows()
+        known = [str(name) for name in rows.frame.columns]
+        for name in columns.left_out:
+            if name not in known:
+                raise InputError(f"expect: {name!r} is no column of the data{closest(name, known)}.")
+        aside = (*columns.sensitive, *columns.left_out)
+        schema = plain_schema(rows, columns.target, aside, config.classes, config.task)
+        schema = schema.model_copy(update={"sensitive": columns.sensitive})
         names = [feature.name for feature in schema.features]
         listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
         notes.append(
@@ -127,7 +134,7 @@ def _opened(
         opened = model if given is None else dataclasses.replace(model, schema=given)
     else:
         opened = model_from_module(model, given or plain())
-    return dataclasses.replace(opened, notes=(*opened.notes, *notes)), bool(notes)
+    return dataclasses.replace(opened, notes=(*opened.notes, *notes), guessed=bool(notes)), bool(notes)
 
 
 def _open_file(
