@@ -103,6 +103,10 @@ class ModelConfig(Section):
             metavar="MODULE:OBJECT",
         ),
     ] = None
+    text: Annotated[
+        str | None,
+        Option(help="The column of texts that a Hugging Face model reads.", metavar="COLUMN"),
+    ] = None
     expect: Annotated[
         str | None,
         Option(

@@ -40,7 +40,7 @@ def encoding_statements(subject: Subject) -> tuple[str, ...]:
                 n=len(subject.labels),
             ),
         )
-    if subject.model.kind == "auditkit":  # the file states its encoding
+    if subject.model.states_encoding:
         return ()
     return (
         Message(

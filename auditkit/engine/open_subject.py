@@ -82,6 +82,7 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
             sensitive=tuple(sensitive or ()),
             task=config.model.task,
             classes=config.model.classes,
+            text=config.model.text,
             left_out=() if config.model.expect is None else (config.model.expect,),
         )
         opened = model_for(

@@ -168,7 +168,9 @@ class Subject:
         Raises:
             InputError: the model does not give the scores that it is expected to give.
         """
-        if self.opened is None:
+        try:
+            _ = self.model
+        except NotRun:
             return ()
         from auditkit.engine.encoding import encoding_statements
 

@@ -52,7 +52,8 @@ class Columns:
     """The data that a model of columns is made for, and what the user says about its task.
 
     `read_rows` gives the audited rows, `read_training` the training rows, if any: both say which values columns hold.
-    `left_out` names columns that no model reads, such as the scores that it is expected to give.
+    `left_out` names columns that no model reads, such as the scores that it is expected to give;
+    `text` the column of texts that a language model reads.
     """
 
     read_rows: Callable[[], Data]
@@ -62,6 +63,11 @@ class Columns:
     task: str | None = None
     classes: tuple[str, ...] | None = None
     left_out: tuple[str, ...] = ()
+    text: str | None = None
+
+    def has(self, names: Sequence[str]) -> bool:
+        """Return whether the data have all of these columns."""
+        return set(names) <= {str(column) for column in self.read_rows().frame.columns}
 
     def preprocessed(self, network: nn.Module, given: Any, name: str) -> OfColumns:
         """Return a network behind preprocessing as a model of the columns that this reads.

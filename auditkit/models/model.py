@@ -139,6 +139,11 @@ class Model:
         """Whether the hash of the file tells what it computes: not where the user's own code is part of the model."""
         return self.kind == NATIVE and self.card is not None and not is_code(self.card.architecture)
 
+    @property
+    def states_encoding(self) -> bool:
+        """Whether the file itself says how columns become its input: one that auditkit wrote."""
+        return self.kind == NATIVE
+
     def was_trained_on(self, sha256: str | None) -> bool | None:
         """Return whether the card says that data of this hash trained the model; None where one is not known."""
         recorded = self.card.training.get("sha256") if self.card else None

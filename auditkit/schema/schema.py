@@ -17,7 +17,7 @@ from auditkit.errors import DatasetError, SchemaError, closest
 from auditkit.evidence.measurement import Record, first_problem
 from auditkit.files import read_text
 from auditkit.schema.table import Feature
-from auditkit.schema.text import FIRST_WORD, token_counts
+from auditkit.schema.text import FIRST_WORD
 
 Output = Literal["logits", "probabilities", "score", "value", "decisions"]
 Task = Literal["binary", "multiclass", "multilabel", "regression"]
@@ -143,9 +143,10 @@ class Schema(Record):
         for feature in record["features"]:
             if feature["kind"] == "text":
                 feature["vocabulary"] = f"{len(feature['vocabulary']):,} words"
+                feature["pieces"] = ""  # the tokenizer, which holds the vocabulary again
             elif feature["columns"]:
                 feature["columns"] = f"{len(feature['columns']):,} columns"
-            for name in ("tokenizer", "vocabulary", "length", "shape", "columns"):
+            for name in ("tokenizer", "pieces", "vocabulary", "length", "shape", "columns"):
                 if not feature[name]:
                     del feature[name]
         if self.task != "regression":
@@ -200,7 +201,7 @@ class Schema(Record):
     def cut_count(self, frame: pd.DataFrame) -> int:
         """Return the rows whose text has more tokens than the model reads; 0 where the rows are no texts."""
         texts = [feature for feature in self.features if feature.kind == "text"]
-        return sum(int((token_counts(frame[text.name]) > text.length).sum()) for text in texts)
+        return sum(int((text.token_counts(frame) > text.length).sum()) for text in texts)
 
     def check_columns(self, frame: pd.DataFrame) -> None:
         """Raise DatasetError where a feature's column is missing from the frame."""

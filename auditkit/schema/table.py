@@ -15,7 +15,7 @@ from auditkit.data.image import MAXIMUM_PIXELS, pixels
 from auditkit.data.values import numbers
 from auditkit.errors import DatasetError
 from auditkit.evidence.measurement import Record
-from auditkit.schema.text import FIRST_WORD, MAXIMUM_LENGTH, encode_text
+from auditkit.schema.text import FIRST_WORD, MAXIMUM_LENGTH, encode_pieces, encode_text, piece_counts, token_counts
 
 
 class Feature(Record):
@@ -25,9 +25,10 @@ class Feature(Record):
     categorical: one cell a category, all 0 where the category is not listed. With `missing`, one more cell that
     is 1 where the value is missing.
 
-    text: `length` token ids by the stated tokenizer, 0 behind the end, 1 for a word that `vocabulary` does not list,
-    then the words in its order. image: `shape` (channels, height, width) of (pixel - mean) / scale, from a column of
-    arrays, or from one column a pixel where `columns` names them (row by row, channels innermost).
+    text: `length` token ids by the stated tokenizer, 0 behind the end, then the words, or pieces of words, in their
+    order, from 2; 1 is a word that `vocabulary` does not list. `pieces` is the tokenizer.json of Hugging Face.
+    image: `shape` (channels, height, width) of (pixel - mean) / scale, from a column of arrays, or from one column a
+    pixel where `columns` names them (row by row, channels innermost).
     """
 
     name: str
@@ -36,7 +37,8 @@ class Feature(Record):
     scale: Annotated[FiniteFloat, Field(gt=0)] = 1.0
     categories: tuple[str, ...] = ()
     missing: bool = False
-    tokenizer: Literal["words"] | None = None
+    tokenizer: Literal["words", "pieces"] | None = None
+    pieces: str = ""
     vocabulary: tuple[str, ...] = ()
     length: Annotated[int, Field(ge=0, le=MAXIMUM_LENGTH)] = 0
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
@@ -70,6 +72,12 @@ class Feature(Record):
             return math.prod(self.shape)
         return self.length or max(len(self.categories), 1) + self.missing
 
+    def token_counts(self, frame: pd.DataFrame) -> NDArray[np.int64]:
+        """Return how many tokens each text has, before it is cut: int64, (rows,)."""
+        if self.tokenizer == "pieces":
+            return piece_counts(frame[self.name], self.pieces)
+        return token_counts(frame[self.name])
+
     @property
     def reads(self) -> tuple[str, ...]:
         """The columns of the data that it is made from: its own, or one for each pixel."""
@@ -78,6 +86,8 @@ class Feature(Record):
     def encode(self, frame: pd.DataFrame) -> NDArray[Any]:
         """Return texts as token ids, int64, (rows, length), or images as float32, (rows, channels, height, width)."""
         if self.shape is None:
+            if self.tokenizer == "pieces":
+                return encode_pieces(frame[self.name], self.pieces, self.length)
             return encode_text(frame[self.name], self.vocabulary, self.length)
         raw = pixels(frame, self.name, self.columns, self.shape)
         scaled: NDArray[np.float32] = (raw - np.float32(self.mean)) / np.float32(self.scale)

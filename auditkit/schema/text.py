@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -74,3 +75,38 @@ def token_counts(column: pd.Series[Any]) -> NDArray[np.int64]:
     """Return the number of tokens of each text, int64, (rows,), 0 where it is missing."""
     codes, texts = factorize(column)
     return np.array([*(len(words(text)) for text in texts), 0], dtype=np.int64)[codes]
+
+
+@functools.lru_cache(maxsize=4)
+def _tokenizer(pieces: str) -> Any:
+    """Return the tokenizer of Hugging Face that a JSON text describes, without special tokens and padding."""
+    from tokenizers import Tokenizer
+
+    found = Tokenizer.from_str(pieces)
+    found.no_truncation()
+    found.no_padding()
+    return found
+
+
+def _piece_ids(texts: Sequence[str], pieces: str) -> list[list[int]]:
+    tokenizer = _tokenizer(pieces)
+    return [encoded.ids for encoded in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+
+def encode_pieces(column: pd.Series[Any], pieces: str, length: int) -> NDArray[np.int64]:
+    """Return the piece ids of each text, int64, (rows, length), by a tokenizer of Hugging Face.
+
+    The tokenizer's own ids begin at 2; longer texts are cut, missing ones are all padding. Capital letters and spaces
+    are the tokenizer's business.
+    """
+    codes, texts = factorize(column)
+    ids = np.zeros((len(texts) + 1, length), dtype=np.int64)
+    for row, found in enumerate(_piece_ids(texts, pieces)):
+        ids[row, : min(len(found), length)] = np.array(found[:length], dtype=np.int64) + FIRST_WORD
+    return ids[codes]
+
+
+def piece_counts(column: pd.Series[Any], pieces: str) -> NDArray[np.int64]:
+    """Return the number of pieces of each text, int64, (rows,), 0 where it is missing."""
+    codes, texts = factorize(column)
+    return np.array([*(len(found) for found in _piece_ids(texts, pieces)), 0], dtype=np.int64)[codes]

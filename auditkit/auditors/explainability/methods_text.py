@@ -12,6 +12,7 @@ from auditkit.auditors.explainability.segments import Parts, batches, occlusion
 from auditkit.auditors.explainability.target_function import Floats
 from auditkit.errors import NotRun
 from auditkit.modalities.text import without_words
+from auditkit.models.pieces import PieceNetwork
 from auditkit.progress import Progress, silent
 from auditkit.schema.text import PADDING
 
@@ -30,7 +31,7 @@ def attribute_words(method: str, parts: Parts, *, steps: int = 1, progress: Prog
     from captum.attr import LayerIntegratedGradients
 
     attribution = LayerIntegratedGradients(parts.decision, embedding_of(parts.decision))
-    ids = parts.inputs
+    ids, offset = parts.inputs, next((part.offset for part in _of_pieces(parts.decision)), 0)
     baselines = without_words(ids, np.ones(ids.shape, dtype=bool))
     found = []
     # An embedding holds some ten numbers a token.
@@ -42,7 +43,8 @@ def attribute_words(method: str, parts: Parts, *, steps: int = 1, progress: Prog
             n_steps=steps,
             method="gausslegendre",
         )
-        found.append(attributed.detach().sum(dim=-1).double().cpu().numpy())
+        by_token = attributed.detach().sum(dim=-1).double().cpu().numpy()
+        found.append(by_token[:, offset : offset + ids.shape[1]])  # without special tokens
         progress(stop / len(ids), f"{stop:,} of {len(ids):,} texts explained")
     return np.where(ids == PADDING, 0.0, np.concatenate(found))
 
@@ -53,10 +55,17 @@ def embedding_of(module: nn.Module) -> nn.Embedding:
     Raises:
         NotRun: the network has none, so that gradients cannot reach the words.
     """
+    for network in _of_pieces(module):
+        if isinstance(network.embedding, nn.Embedding):
+            return network.embedding
     for layer in module.modules():
         if isinstance(layer, nn.Embedding):
             return layer
     raise NotRun("the model has no torch.nn.Embedding, where the attribution to words would begin")
+
+
+def _of_pieces(module: nn.Module) -> list[PieceNetwork]:
+    return [part for part in module.modules() if isinstance(part, PieceNetwork)]
 
 
 def _attention(parts: Parts) -> Floats:

@@ -61,12 +61,14 @@ class Opened:
     notes: tuple[str, ...] = ()
 
 
-def refusal(option: str | None, what: str, sha256: str) -> str:
+SAVE_WEIGHTS = (
+    "Where it was made, save its weights, torch.save(model.state_dict(), 'weights.pt'), and pass them with "
+    "--architecture package.module:factory"
+)
+
+
+def refusal(option: str | None, what: str, sha256: str, weights: str = SAVE_WEIGHTS) -> str:
     """Return the refusal of a program that `option` opens, if any, with the remedies ready to paste."""
-    weights = (
-        "Where it was made, save its weights, torch.save(model.state_dict(), 'weights.pt'), and pass them with "
-        "--architecture package.module:factory"
-    )
     if option is None:
         return f"refused: {what}. {weights}."
     trust = Message("{option} sha256:{sha256}", option=option, sha256=sha256)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from auditkit.models.base import Match, OpenOptions, Source, Trust
+from auditkit.models.formats.estimators import JoblibFormat
 from auditkit.models.formats.exported import Opened, running_code
 from auditkit.models.formats.trusted import match_program, open_trusted
 from auditkit.models.model import OF_MODULE, Model
@@ -22,6 +23,8 @@ class PickledFormat:
 
     def recognise(self, source: Source) -> Match | None:
         """Return a match where the file is a pickle that names code, or a torch.package."""
+        if JoblibFormat().recognise(source) is not None:
+            return None
         return (
             match_program(source, "pickled module", TRUST)
             or match_program(source, "pickle", None)

@@ -1,0 +1,110 @@
+"""Files of fitted estimators: skops by its own safe loader, joblib and pickle only where the user trusts the file."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from auditkit.errors import ModelFileError
+from auditkit.models.base import Match, OpenOptions, Source, Trust
+from auditkit.models.capabilities import Capability, Differentiable, Refittable
+from auditkit.models.formats.archive import open_zip
+from auditkit.models.formats.exported import refusal, running_code
+from auditkit.models.formats.pickles import Refused
+from auditkit.models.from_columns import model_of
+from auditkit.models.model import Model, first_line
+
+TRUST = "--trust-pickle"
+PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+LACKS: dict[type[Capability], str] = {
+    Differentiable: "an estimator gives outputs and no gradient",
+    Refittable: "the model is no network of torch, so that no fresh weights can be drawn",
+}
+
+
+class SkopsFormat:
+    """Files of `skops.io.dump`."""
+
+    def recognise(self, source: Source) -> Match | None:
+        """Return a match where the file is a zip archive with a schema.json, as skops writes it."""
+        if source.file is None or not source.head.startswith(b"PK"):
+            return None
+        try:
+            with open_zip(source.file, source.byte_count) as archive:
+                names = set(archive.namelist())
+        except Refused:
+            return None
+        return Match("skops", lacks=LACKS) if "schema.json" in names and "data.pkl" not in names else None
+
+    def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
+        """Return the estimator by skops's loader, which builds types that it knows and refuses others.
+
+        Raises:
+            ModelFileError: the file names types that skops does not trust: they are listed.
+        """
+        import skops.io
+
+        for option in trust.given():
+            raise ModelFileError(f"{source.name}: is a skops file, which needs no trust; leave {option} out.")
+        content = source.content()
+        try:
+            untrusted = skops.io.get_untrusted_types(data=content)
+            if untrusted:
+                listed = ", ".join(untrusted[:6]) + (f" and {len(untrusted) - 6} more" if len(untrusted) > 6 else "")
+                raise ModelFileError(
+                    f"{source.name}: names types that skops does not trust: {listed}. Load it in Python, and pass the "
+                    "estimator to auditkit.audit."
+                )
+            estimator = skops.io.loads(content, trusted=[])
+        except ModelFileError:
+            raise
+        except Exception as error:  # a damaged file may raise anything
+            raise ModelFileError(f"{source.name}: skops cannot open it: {first_line(error)}.") from error
+        return _model(source, estimator, config, kind="skops", trust="types that skops knows; nothing else was run")
+
+
+class JoblibFormat:
+    """Files of `joblib.dump` and `pickle.dump`: pickles, which run their author's code when they are opened."""
+
+    def recognise(self, source: Source) -> Match | None:
+        """Return a match where the file is a pickle of an estimator, as its name or its first bytes say."""
+        if not source.head.startswith(PICKLES) or (source.contents is not None and source.contents.content is not None):
+            return None
+        if b"sklearn" in source.head or b"xgboost" in source.head or b"lightgbm" in source.head:
+            return Match(_what(source), trust=TRUST, lacks=LACKS)
+        return Match("joblib file", trust=TRUST, lacks=LACKS) if source.path.suffix == ".joblib" else None
+
+    def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
+        """Return the estimator; opening the file runs its author's code."""
+        given = trust.given().get(TRUST)
+        if given != f"sha256:{source.sha256}":
+            if given is not None:
+                raise ModelFileError(
+                    f"{source.name}: {TRUST} names {given[:80]!r}, but this file is sha256:{source.sha256}."
+                )
+            raise ModelFileError(f"{source.name}: {refusal(TRUST, f'a {_what(source)}', source.sha256, REMEDY)}")
+        import joblib
+
+        try:
+            with running_code():
+                estimator = joblib.load(io.BytesIO(source.content()))
+        except Refused as error:
+            raise ModelFileError(f"{source.name}: {error}.") from error
+        return _model(source, estimator, config, kind="joblib", trust="trusted by its hash: its author's code was run")
+
+
+REMEDY = "Where it was made, save it by skops.io.dump(estimator, 'model.skops'), which opens without running code"
+
+
+def _what(source: Source) -> str:
+    for word, what in ((b"xgboost", "an XGBoost"), (b"lightgbm", "a LightGBM")):
+        if word in source.head:
+            return f"joblib file of {what} model"
+    return "joblib file of a scikit-learn model" if b"sklearn" in source.head else "joblib file"
+
+
+def _model(source: Source, estimator: Any, config: OpenOptions, *, kind: str, trust: str) -> Model:
+    if config.columns is None:
+        raise ModelFileError(f"{source.name}: is an estimator, which is opened for a data set: auditkit run --dataset.")
+    made = config.columns.predictor(estimator, source.path.name)
+    return model_of(made, name=source.path.stem, kind=kind, trust=trust, path=str(source.path), sha256=source.sha256)

@@ -1,0 +1,50 @@
+"""ONNX files: graphs of known operators, run by onnxruntime (auditkit[onnx])."""
+
+from __future__ import annotations
+
+import onnxruntime
+
+from auditkit.errors import ModelFileError
+from auditkit.models.base import Match, OpenOptions, Source, Trust
+from auditkit.models.formats.kinds import looks_like_onnx
+from auditkit.models.from_columns import model_of
+from auditkit.models.model import Model, first_line
+from auditkit.models.onnx import LACKS, input_names, session_model
+from auditkit.schema.schema import Schema
+
+MOST_BYTES = 2**31
+EXTERNAL = b"\x0a\x08location"
+"""How an entry begins that says in which other file a tensor lies."""
+
+
+class OnnxFormat:
+    """Files of an ONNX model, whole in one file."""
+
+    def recognise(self, source: Source) -> Match | None:
+        """Return a match where the file begins as an ONNX protobuf does."""
+        return Match("ONNX", lacks=LACKS) if looks_like_onnx(source) else None
+
+    def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
+        """Return the model: of one matrix, or, where its inputs are called as columns are, of the columns."""
+        for option in trust.given():
+            raise ModelFileError(f"{source.name}: is an ONNX model, which needs no trust; leave {option} out.")
+        if source.byte_count > MOST_BYTES:
+            raise ModelFileError(f"{source.name}: has {source.byte_count:,} bytes, and may have {MOST_BYTES:,}.")
+        content = source.content()
+        if EXTERNAL in content:
+            raise ModelFileError(f"{source.name}: keeps weights in other files; save it whole in one file.")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        try:
+            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises types of its own for a damaged file
+            raise ModelFileError(f"{source.name}: onnxruntime cannot open it: {first_line(error)}.") from error
+        found = {"name": source.path.stem, "path": str(source.path), "sha256": source.sha256}
+        names = input_names(session)
+        if config.columns is not None and not config.own_inputs and config.columns.has(names):
+            made = config.columns.predictor(session, source.path.name)
+            return model_of(made, kind="ONNX", trust="a graph of known operators, run by onnxruntime", **found)
+        if config.schema is None:
+            raise ModelFileError(f"{source.name}: has no schema of its inputs and outputs; pass --schema schema.json.")
+        schema = config.schema if isinstance(config.schema, Schema) else config.schema()
+        return session_model(session, schema, **found)

@@ -1,0 +1,115 @@
+"""Files of other libraries: ONNX, skops and joblib, opened as far as each is safe, with the numbers of the original."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+import torch
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from torch import nn
+
+import auditkit
+
+
+def people(count: int = 200) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": rng.integers(18, 80, count), "pay": rng.normal(30, 8, count).round(2)})
+    frame["job"] = rng.choice(["clerk", "nurse", "pilot"], count)
+    frame["ok"] = np.where(0.06 * (frame["age"] - 45) + rng.logistic(size=count) > 0, "good", "bad")
+    return frame
+
+
+def fitted(frame: pd.DataFrame) -> object:
+    encode = make_column_transformer((StandardScaler(), ["age", "pay"]), (OneHotEncoder(), ["job"]))
+    return make_pipeline(encode, LogisticRegression()).fit(frame.drop(columns="ok"), frame["ok"])
+
+
+def accuracy(model: object, frame: pd.DataFrame, **options: object) -> tuple[float, str]:
+    report = auditkit.audit(model, frame, target="ok", only=["performance"], **options)
+    measurement = report.measurement("performance.accuracy", ())
+    assert measurement is not None
+    assert report.subject.model is not None
+    return float(measurement.value or 0), report.subject.model.trust
+
+
+def test_skops_opens_what_it_knows(tmp_path: Path) -> None:
+    frame = people()
+    pipeline = fitted(frame)
+    skops.io.dump(pipeline, tmp_path / "model.skops")
+    found, trust = accuracy(tmp_path / "model.skops", frame)
+    assert found == pytest.approx(pipeline.score(frame, frame["ok"]))
+    assert "nothing else was run" in trust
+    odd = make_pipeline(FunctionTransformer(np.fft.fft), pipeline)
+    skops.io.dump(odd, tmp_path / "odd.skops")
+    with pytest.raises(auditkit.InputError, match=r"names types that skops does not trust: numpy\.fft"):
+        accuracy(tmp_path / "odd.skops", frame)
+
+
+def test_joblib_opens_only_where_it_is_trusted(tmp_path: Path) -> None:
+    frame = people()
+    pipeline = fitted(frame)
+    path = tmp_path / "model.joblib"
+    joblib.dump(pipeline, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(auditkit.InputError, match=r"refused: a joblib file of a scikit-learn model\. Where"):
+        accuracy(path, frame)
+    with pytest.raises(auditkit.InputError, match="but this file is sha256"):
+        accuracy(path, frame, trust_pickle="sha256:0")
+    found, trust = accuracy(path, frame, trust_pickle=f"sha256:{digest}")
+    assert found == pytest.approx(pipeline.score(frame, frame["ok"]))
+    assert "author's code was run" in trust
+
+
+def onnx_file(network: nn.Linear, path: Path) -> Path:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = [
+        numpy_helper.from_array(network.weight.detach().numpy().T.copy(), "w"),
+        numpy_helper.from_array(network.bias.detach().numpy(), "b"),
+    ]
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Add", ["h", "b"], ["logits"])]
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2])
+    outputs = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])
+    graph = helper.make_graph(nodes, "net", [given], [outputs], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def test_an_onnx_file_gives_what_the_network_gives(tmp_path: Path) -> None:
+    frame = people()[["age", "pay", "ok"]]
+    torch.manual_seed(0)
+    network = nn.Linear(2, 2)
+    path = onnx_file(network, tmp_path / "model.onnx")
+    expected, _ = accuracy(network, frame)
+    assert accuracy(path, frame) == (expected, "a graph of known operators, run by onnxruntime")
+
+    def scaled(rows: pd.DataFrame) -> torch.Tensor:
+        return torch.tensor(rows[["age", "pay"]].to_numpy()).float() / 10
+
+    assert accuracy(path, frame, preprocess=scaled)[0] == accuracy(network, frame, preprocess=scaled)[0]
+    (tmp_path / "broken.onnx").write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(auditkit.InputError, match="onnxruntime cannot open it"):
+        accuracy(tmp_path / "broken.onnx", frame)
+    with pytest.raises(auditkit.InputError, match="which needs no trust"):
+        accuracy(path, frame, trust_model="sha256:0")
+
+
+def test_kinds_that_are_not_opened_are_named(tmp_path: Path) -> None:
+    for content, what in (
+        (b"GGUF" + b"\0" * 100, "a GGUF file of a language model"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, "an HDF5 file, such as Keras saves"),
+        (b"tree\nversion=v4\n", "a LightGBM model file"),
+    ):
+        (tmp_path / "model.pt").write_bytes(content)
+        with pytest.raises(auditkit.InputError, match=what):
+            accuracy(tmp_path / "model.pt", people())

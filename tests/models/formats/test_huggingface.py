@@ -1,0 +1,177 @@
+"""Hugging Face folders: a tiny BERT made and trained here is audited; code, pickles and links are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+from captum.attr import LayerIntegratedGradients
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+import auditkit
+from auditkit.auditors.explainability.methods_text import attribute_words
+from auditkit.auditors.explainability.segments import Parts
+from auditkit.modalities.text import without_words
+from auditkit.models.pieces import PieceNetwork
+
+GOOD, BAD = ["great", "lovely", "superb"], ["awful", "boring", "dreadful"]
+REST = ["the", "a", "film", "was", "plot", "acting", "and", "music", "story", "it"]
+
+
+def reviews(count: int = 160, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, count)
+    texts = []
+    for label in labels:
+        words = rng.choice(REST, size=rng.integers(3, 9)).tolist()
+        words.insert(int(rng.integers(len(words))), str(rng.choice(GOOD if label else BAD)))
+        texts.append(" ".join(words).capitalize() + ".")
+    return pd.DataFrame({"text": texts, "label": np.array(["neg", "pos"])[labels], "g": rng.choice(["x", "y"], count)})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "gr", "##eat", *REST, *GOOD[1:], *BAD]
+    vocabulary = {piece: code for code, piece in enumerate(pieces)}
+    raw = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    raw.normalizer = normalizers.BertNormalizer()
+    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    raw.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, mask_token="[MASK]", **names)
+    config = transformers.BertConfig(
+        vocab_size=len(pieces), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=32, id2label={0: "neg", 1: "pos"}, label2id={"neg": 0, "pos": 1},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    network = transformers.BertForSequenceClassification(config)
+    frame = reviews(seed=1)
+    batch = tokenizer(frame["text"].tolist(), padding=True, return_tensors="pt", return_token_type_ids=False)
+    labels = torch.tensor((frame["label"] == "pos").to_numpy().astype(int))
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    for _ in range(40):
+        optimizer.zero_grad()
+        network(**batch, labels=labels).loss.backward()
+        optimizer.step()
+    place = tmp_path_factory.mktemp("hf") / "tiny"
+    network.eval().save_pretrained(place)
+    tokenizer.save_pretrained(place)
+    return place
+
+
+def test_a_fine_tuned_bert_says_what_transformers_says(folder: Path) -> None:
+    frame = reviews()
+    report = auditkit.audit(
+        folder, frame, target="label", sensitive=["g"], text="text", only=["performance", "explainability"]
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    network = transformers.AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
+    with torch.no_grad():
+        inputs = tokenizer(frame["text"].tolist(), padding=True, return_tensors="pt", return_token_type_ids=False)
+        said = network(**inputs).logits.argmax(dim=1).numpy()
+    accuracy = report.measurement("performance.accuracy", ())
+    assert accuracy is not None
+    assert accuracy.value == pytest.approx(float((np.array(["neg", "pos"])[said] == frame["label"]).mean()))
+    assert accuracy.value > 0.9
+    outcome = next(one for one in report.outcomes if one.auditor == "explainability")
+    assert outcome.error is None
+    assert outcome.reason is None
+    assert report.subject.model is not None
+    assert report.subject.model.kind == "Hugging Face"
+    assert len(report.subject.model.sha256 or "") == 64
+    assert "nothing of the folder was run" in report.subject.model.trust
+
+
+def test_attributions_are_those_of_captum_on_the_plain_network(folder: Path) -> None:
+    network = transformers.AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokens = torch.tensor([tokenizer.encode("The film was great and lovely").ids])
+    masked = torch.where((tokens == 2) | (tokens == 3), tokens, tokenizer.token_to_id("[MASK]"))
+
+    def margin(ids: torch.Tensor) -> torch.Tensor:
+        logits = network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        return logits[:, 1] - logits[:, 0]
+
+    captum = LayerIntegratedGradients(margin, network.bert.embeddings.word_embeddings)
+    expected = captum.attribute(tokens, baselines=masked, n_steps=20, method="gausslegendre").sum(dim=-1)[0, 1:-1]
+
+    def decision(ids: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+        logits = module(ids)
+        return logits[:, 1] - logits[:, 0]
+
+    module = PieceNetwork(network, tokenizer).eval()
+
+    class Decision(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = module
+
+        def forward(self, ids: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+            return decision(ids, predicted)
+
+    ids = np.zeros((1, 12), dtype=np.int64)
+    ids[0, : tokens.shape[1] - 2] = tokens[0, 1:-1].numpy() + 2
+    parts = Parts(
+        decision=Decision(),
+        inputs=ids,
+        predicted=np.zeros(1, dtype=np.int64),
+        counts=(ids != 0).sum(axis=1),
+        width=12,
+        delete=without_words,
+        device=torch.device("cpu"),
+    )
+    found = attribute_words("layer_integrated_gradients", parts, steps=20)[0]
+    np.testing.assert_allclose(found[: len(expected)], expected.detach().numpy(), atol=1e-4)
+    assert not found[len(expected) :].any()
+
+
+def spoilt(folder: Path, place: Path, what: str) -> Path:
+    shutil.copytree(folder, place)
+    config = json.loads((place / "config.json").read_text())
+    if what == "code":
+        config["auto_map"] = {"AutoModel": "evil.Evil"}
+    if what == "head":
+        config["architectures"] = ["BertForMaskedLM"]
+    (place / "config.json").write_text(json.dumps(config))
+    if what == "pickle":
+        (place / "model.safetensors").rename(place / "pytorch_model.bin")
+    if what == "slow":
+        (place / "tokenizer.json").unlink()
+    if what == "link":
+        (place / "vocab.txt").symlink_to("/etc/passwd")
+    if what == "index":
+        (place / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../../secret.safetensors"}}')
+    if what == "damaged":
+        (place / "model.safetensors").write_bytes(b"\x80\x02nothing")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("what", "match"),
+    [
+        ("code", r"config\.json names code of its own \(auto_map: .*evil\.Evil.*\), which is never run"),
+        ("head", "is a BertForMaskedLM, and auditkit opens text classifiers"),
+        ("pickle", r"holds its weights as pickles \(pytorch_model\.bin\); save it with save_pretrained"),
+        ("slow", r"has no tokenizer\.json; save its fast tokenizer"),
+        ("link", r"vocab\.txt is a link; copy the files"),
+        ("index", "names files that are not in the folder"),
+        ("damaged", r"model\.safetensors is no safetensors file"),
+    ],
+)
+def test_hostile_folders_are_refused(folder: Path, tmp_path: Path, what: str, match: str) -> None:
+    place = spoilt(folder, tmp_path / what, what)
+    with pytest.raises(auditkit.InputError, match=match):
+        auditkit.audit(place, reviews(20), target="label", text="text")
+
+
+def test_what_is_missing_is_asked_for(folder: Path) -> None:
+    with pytest.raises(auditkit.InputError, match=r"text must name the column.*pass --text COLUMN"):
+        auditkit.audit(folder, reviews(20), target="label")
+    with pytest.raises(auditkit.InputError, match="and the model's labels are neg, pos; pass --classes"):
+        auditkit.audit(folder, reviews(20).replace({"neg": "bad", "pos": "good"}), target="label", text="text")
