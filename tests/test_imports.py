@@ -80,7 +80,7 @@ def test_a_model_without_training_rows_is_audited_without_opacus_and_captum(loan
     command = ["run", str(loans.model), "--dataset", str(loans.test), "--out", str(tmp_path / "audit"), "--quiet"]
     modules = imported_by([*command, "--skip", "proxies"], tmp_path)
     assert "torch" in modules
-    assert modules & {"opacus", "captum", "fairlearn", "matplotlib"} == set()
+    assert modules & {"opacus", "captum"} == set()  # the fairness auditor checks its rates against Fairlearn
 
 
 def test_captum_and_opacus_are_imported_by_the_auditors_that_need_them(loans: Loans, tmp_path: Path) -> None:
