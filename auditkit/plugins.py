@@ -42,8 +42,9 @@ def load(group: str, name: str) -> Any:
 def _one_of(group: str) -> str:
     """Return a kind of extension in the singular, with its article.
 
-    >>> _one_of("model_formats"), _one_of("auditors")
-    ('a model format', 'an auditor')
+    >>> _one_of("model_formats"), _one_of("auditors"), _one_of("modalities")
+    ('a model format', 'an auditor', 'a modality')
     """
-    kind = group.replace("_", " ").removesuffix("s")
+    words = group.replace("_", " ")
+    kind = words.removesuffix("ies") + "y" if words.endswith("ies") else words.removesuffix("s")
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"

@@ -171,6 +171,10 @@ def trained(model: Model, record: dict[str, Any]) -> None:
     console.print(f"Trained {model.name} on {rows}: {model.parameter_count:,} parameters{privacy}.", soft_wrap=True)
     kind = "labels" if len(model.schema.targets) > 1 else "classes"
     what = f"{len(model.schema.classes)} {kind}" if model.schema.classes else "a number"
+    if not model.schema.target or model.schema.output == "rows":
+        console.print("Generates: rows like those that it was trained on (task generation)", soft_wrap=True)
+        console.print(f"Model: {model.path}", soft_wrap=True)
+        return
     console.print(f"Predicts: {model.schema.target}, {what} (task {model.schema.task})", soft_wrap=True, markup=False)
     console.print(f"Model: {model.path}", soft_wrap=True)
 

@@ -46,6 +46,7 @@ for command in (
     audits.auditors,
     models.train,
     models.pack,
+    models.sample,
     mitigation.mitigate,
     privacy.retrain,
     gate.gate,

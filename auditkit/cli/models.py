@@ -26,6 +26,7 @@ from auditkit.cli.options import (
     TrainedTask,
     TrustPickle,
 )
+from auditkit.errors import InputError
 
 if TYPE_CHECKING:
     from auditkit.config_sources import Resolved
@@ -38,10 +39,13 @@ def train(
             "--dataset", "--images", help="The training rows: a file, or a folder of images.", show_default=False
         ),
     ],
-    target: Annotated[
-        str, typer.Option(metavar="COLUMN", help="The label's column; several labels: a,b,c.", show_default=False)
-    ],
     out: Annotated[Path, typer.Option(help="The model file to write (.pt).", show_default=False)],
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="The label's column; several labels: a,b,c.", show_default="none: a generator"
+        ),
+    ] = None,
     sensitive: Compared = None,
     drop: Drop = None,
     immutable: Immutable = None,
@@ -60,7 +64,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="mlp, cnn, lstm, gru or transformer.",
+            help="mlp, cnn, lstm, gru, transformer; to generate images vae, dcgan, ddpm.",
             show_default="mlp, for images cnn, for texts transformer",
         ),
     ] = None,
@@ -78,13 +82,39 @@ def train(
     encoding: Encoding = "utf-8",
     quiet: Quiet = False,
 ) -> None:
-    """Train a network on a table, images or texts. Packs it with its schema, ready for 'auditkit run'."""
+    """Train a network, or a generator of images. Packs it with its schema, ready for 'auditkit run'."""
     from auditkit import terminal
-    from auditkit.data.dataset import read_data
+    from auditkit.data.dataset import naming, read_data
     from auditkit.data.image import image_shape
+    from auditkit.models.architectures import GENERATORS
+    from auditkit.models.predict import choose_device
     from auditkit.run_folder import output_folder
+    from auditkit.schema.infer import generator_schema
+    from auditkit.training.generators import GeneratorFit
     from auditkit.training.train import train as train_model
+    from auditkit.training.train_generator import EPOCHS, train_generator
 
+    if architecture in GENERATORS:
+        rows = read_data(dataset, encoding=encoding)
+        with naming(rows):
+            schema = generator_schema(rows.frame, target=target, image=None if image is None else image_shape(image))
+        settings = GeneratorFit(epochs=epochs or EPOCHS[architecture], seed=seed, device=choose_device(device))
+        with output_folder(out.parent), terminal.progress(silent=quiet) as progress:
+            model, record = train_generator(
+                rows,
+                schema,
+                architecture=architecture,
+                out=out,
+                settings=settings,
+                progress=lambda fraction, what: progress("training", fraction, what),
+            )
+        if not quiet:
+            terminal.trained(model, record)
+        return
+    if target is None:
+        raise InputError(
+            f"target must name the label's column; to train a generator, pass --architecture {GENERATORS[0]}."
+        )
     with output_folder(out.parent), terminal.progress(silent=quiet) as progress:
         model, record = train_model(
             read_data(dataset, encoding=encoding),
@@ -105,6 +135,36 @@ def train(
         )
     if not quiet:
         terminal.trained(model, record)
+
+
+def sample(
+    model: ModelFile,
+    out: Annotated[Path, typer.Option(help="The file to write (.npz).", show_default=False)],
+    count: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="How many rows to draw.")] = 1000,
+    device: DeviceOption = Device.auto,
+    seed: Seed = 0,
+) -> None:
+    """Draw rows from a generator. Writes an .npz of images that 'auditkit run --samples' and numpy read."""
+    import io
+
+    import numpy as np
+
+    from auditkit.models.capabilities import Generative
+    from auditkit.models.formats.opening import open_model
+    from auditkit.models.predict import choose_device
+    from auditkit.run_folder import output_folder, write_files
+
+    if out.suffix != ".npz":
+        raise InputError(f"out must end in .npz, got {out}; pass --out samples.npz.")
+    opened = open_model(model)
+    rows = opened.require(Generative).sample(count, seed=seed, device=choose_device(device))
+    feature = opened.schema.features[0]
+    pixels = (rows * feature.scale + feature.mean).transpose(0, 2, 3, 1)
+    content = io.BytesIO()
+    np.savez_compressed(content, features=pixels.squeeze(3) if pixels.shape[3] == 1 else pixels)
+    with output_folder(out.parent) as place:
+        write_files(place, {out.name: content.getvalue()})
+    typer.echo(f"Samples: {out} ({count:,} rows of {opened.name}, seed {seed})")
 
 
 def pack(

@@ -17,7 +17,8 @@ def init(
     profile: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="The policy to start from: default, eu-high-risk, four-fifths, ll144, dp-release."
+            metavar="NAME",
+            help="The policy to start from: default, eu-high-risk, four-fifths, ll144, dp-release, generation.",
         ),
     ] = "default",
     example: Annotated[

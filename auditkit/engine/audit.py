@@ -30,7 +30,7 @@ from auditkit.errors import InputError, NotRun, out_of_memory
 from auditkit.evidence.gate import judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.messages import Message, reason_of
-from auditkit.evidence.policy import Policy, check_measurements_exist
+from auditkit.evidence.policy import SHIPPED, Policy, check_measurements_exist, profile
 from auditkit.evidence.rederive import check_outcome
 from auditkit.evidence.report import Outcome, Report
 from auditkit.evidence.waivers import read_waivers
@@ -125,6 +125,8 @@ def _audit(
         policy=policy,
         outcomes=tuple(outcomes),
     )
+    if policy.source == SHIPPED and config.policy.policy is None:
+        policy = profile(subject.task.profile)
     return judge_report(
         report,
         policy,

@@ -45,6 +45,8 @@ ORDER = (
     "identity_terms",
     "leakage",
     "privacy",
+    "generation",
+    "memorisation",
 )
 """The order of auditkit's own auditors in a report."""
 

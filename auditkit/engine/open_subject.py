@@ -105,7 +105,8 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
         progress=progress,
     )
     progress(0.7, "predicting")
-    _ = subject.predictions, subject.encoding
+    if subject.task.unpredicted is None:
+        _ = subject.predictions, subject.encoding
     progress(1.0, "")
     return subject
 

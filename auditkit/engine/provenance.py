@@ -56,7 +56,7 @@ def subject_record(subject: Subject) -> SubjectRecord:
             alarm=OTHER_ROWS if model is not None and model.was_trained_on(training.sha256) is False else None,
         ),
         sensitive=subject.sensitive,
-        notes=(*subject.encoding, *subject.notes, *subject.predictions.notes),
+        notes=(*subject.encoding, *subject.notes, *subject.prediction_notes),
         encoding=subject.encoding,
         schema=subject.schema.for_report(),
     )

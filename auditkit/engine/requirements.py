@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from auditkit.models.model import Model
 
 Requirement = Literal[
-    "labels", "scores", "sensitive", "training", "model", "gradients", "layers", "refitting", "generation"
+    "labels",
+    "scores",
+    "sensitive",
+    "training",
+    "model",
+    "gradients",
+    "layers",
+    "refitting",
+    "generation",
+    "predictions",
 ]
 """What an auditor can ask for; where it is absent the auditor is `not_run`, with that reason."""
 
@@ -99,6 +108,8 @@ def request(
     task = None if schema is None else task_for(schema)
     if task is not None and task.unscored is not None:
         found.append(Lack("scores", task.unscored))
+    if task is not None and task.unpredicted is not None:
+        found.append(Lack("predictions", task.unpredicted))
     if not sensitive:
         found.append(Lack("sensitive", "no column was named sensitive", "--sensitive COLUMN"))
     if not training:

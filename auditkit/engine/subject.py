@@ -163,7 +163,7 @@ class Subject:
 
     @functools.cached_property
     def encoding(self) -> tuple[str, ...]:
-        """What is known of whether the model reads the columns as it was trained to; nothing without a model.
+        """What is known of whether the model reads the columns as it was trained to; nothing without predictions.
 
         Raises:
             InputError: the model does not give the scores that it is expected to give.
@@ -172,9 +172,16 @@ class Subject:
             _ = self.model
         except NotRun:
             return ()
+        if self.task.unpredicted is not None:
+            return ()
         from auditkit.engine.encoding import encoding_statements
 
         return encoding_statements(self)
+
+    @property
+    def prediction_notes(self) -> tuple[str, ...]:
+        """What happened while the rows were predicted; nothing where the model predicts nothing."""
+        return self.predictions.notes if self.task.unpredicted is None else ()
 
     def selected(self, predictions: Predictions) -> Predictions:
         """Return predictions for the audited rows as they decide: under `top_k`, the highest scores are positive."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from auditkit.errors import InputError
 from auditkit.evidence.baseline import Earlier
-from auditkit.evidence.judging import judge, unmeasured
+from auditkit.evidence.judging import held_back, judge, unmeasured
 from auditkit.evidence.policy import Finding, Policy, check_measurements_exist, default_policy, read_policy
 from auditkit.evidence.rederive import ABSENT, was_absent, why_unmeasured
 from auditkit.evidence.report import BaselineRecord, Outcome, Report, read_report, read_report_file
@@ -95,6 +95,8 @@ def judge_report(
     named = dict.fromkeys(limit.measurement.partition(".")[0] for limit in policy.limits)
     absent = [name for name in named if name not in {outcome.auditor for outcome in audited}]
     outcomes = [*audited, *(Outcome(auditor=name, version="", reason=ABSENT) for name in absent)]
+    made = [_findings(outcome, policy, before, report.subject.sensitive) for outcome in outcomes]
+    findings = iter(held_back(finding for part in made for finding in part))
     return report.model_copy(
         update={
             "strict": strict,
@@ -104,14 +106,9 @@ def judge_report(
             "baseline": None if baseline is None else _record(report, baseline),
             "outcomes": tuple(
                 outcome.model_copy(
-                    update={
-                        "findings": tuple(
-                            waive(finding, waivers, model_sha256, judged)
-                            for finding in _findings(outcome, policy, before, report.subject.sensitive)
-                        )
-                    }
+                    update={"findings": tuple(waive(next(findings), waivers, model_sha256, judged) for _ in part)}
                 )
-                for outcome in outcomes
+                for outcome, part in zip(outcomes, made, strict=True)
             ),
         }
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from auditkit.evidence.baseline import DIFFERENCE_UNIT, Earlier, Regression, judged_interval, regression
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
+from auditkit.evidence.messages import Message, title
 from auditkit.evidence.policy import Finding, Limit, Verdict
 from auditkit.evidence.sentences import regression_sentence, sentence
 
@@ -249,3 +250,33 @@ def records_to_settle(value: float, low: float, high: float, bound: float, group
 def _two_digits(count: float) -> str:
     digits = 1 - math.floor(math.log10(max(count, 1)))
     return f"{max(1, int(round(count, digits))):,}"
+
+
+def held_back(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings, of a whole report, of which none passes without the limits that its own limit depends on.
+
+    Where a limit on a measurement of `only_with` fails, the finding fails with it; where none was judged, the finding
+    is inconclusive. The message says so.
+    """
+    every = list(findings)
+    verdicts: dict[str, set[Verdict]] = {}
+    for finding in every:
+        verdicts.setdefault(finding.measurement, set()).add(finding.verdict)
+    return [_held_back(finding, verdicts) for finding in every]
+
+
+def _held_back(finding: Finding, verdicts: Mapping[str, set[Verdict]]) -> Finding:
+    if finding.verdict not in ("pass", "warn"):
+        return finding
+    for name in finding.limit.only_with:
+        found = verdicts.get(name, set()) - {"not_run", "waived"}
+        if found & {"fail", "error"}:
+            reason: str = Message("{what} exceeds its limit", what=title(name))
+            verdict: Verdict = "fail"
+        elif not found:
+            reason, verdict = Message("{what} was not judged", what=title(name)), "inconclusive"
+        else:
+            continue
+        message = Message("{message} It cannot pass: {reason}.", message=finding.message, reason=reason)
+        return finding.model_copy(update={"verdict": verdict, "message": message})
+    return finding

@@ -17,7 +17,7 @@ from auditkit.evidence.toml_tables import parse_tables, read_text
 
 Verdict = Literal["pass", "warn", "fail", "inconclusive", "waived", "not_run", "error"]
 
-PROFILES = ("default", "eu-high-risk", "four-fifths", "ll144", "dp-release")
+PROFILES = ("default", "eu-high-risk", "four-fifths", "ll144", "dp-release", "generation")
 """The policies that auditkit ships, by name; `policies/NAME.toml` holds each."""
 
 SHIPPED = "shipped with auditkit"
@@ -32,8 +32,9 @@ class Limit(Record):
     how much worse than the baseline the value may be. `warn_at` is a second, stricter bound on the same side: beyond
     it the limit warns. Numbers that rest on fewer than `min_count` rows are not judged, nor are, with a `level`,
     intervals of another one. Of many groups, each gives a finding, or the `"worst"` alone. A limit says nothing
-    about the tasks in `skip_tasks`, such as "multiclass": there it does not count. `line` is where the limit stands
-    in its file.
+    about the tasks in `skip_tasks`, such as "multiclass": there it does not count. It passes only
+    where limits on the measurements in `only_with` were judged and do not fail. `line` is where the limit stands in its
+    file.
     """
 
     measurement: str
@@ -50,6 +51,7 @@ class Limit(Record):
     level: Annotated[Number, Field(gt=0, lt=1)] | None = None
     optional: bool = False
     skip_tasks: tuple[str, ...] = ()
+    only_with: tuple[str, ...] = ()
     rationale: Words
     clause: str = ""
     line: int | None = None

@@ -11,7 +11,7 @@ from collections import Counter
 from datetime import date
 from typing import TYPE_CHECKING
 
-from auditkit.evidence.judging import judge, unmeasured, verdict_of
+from auditkit.evidence.judging import held_back, judge, unmeasured, verdict_of
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
 from auditkit.evidence.policy import Finding, Limit, Policy, profile, shipped_profile
 from auditkit.evidence.waivers import waive
@@ -93,7 +93,7 @@ def rederived(report: Report, *, same_version: bool) -> Report:
     for outcome in report.outcomes:
         check_outcome(outcome)
         _check_counts(outcome, report)
-        derived = tuple(_findings(outcome, report))
+    for outcome, derived in zip(report.outcomes, _every_finding(report), strict=True):
         if same_version and [_judged(one) for one in derived] != [_judged(one) for one in outcome.findings]:
             raise ContradictionError(_difference(outcome, derived))
         outcomes.append(outcome.model_copy(update={"findings": derived}))
@@ -110,9 +110,21 @@ def was_absent(outcome: Outcome) -> bool:
     return outcome.reason == ABSENT and outcome.error is None and not outcome.version and not outcome.measurements
 
 
-def _findings(outcome: Outcome, report: Report) -> list[Finding]:
+def _every_finding(report: Report) -> list[tuple[Finding, ...]]:
+    """Return the findings of every outcome, as its measurements, the policy and the waivers give them."""
     day: date = report.judged or report.created.date()
     model_sha256 = report.subject.model.sha256 if report.subject.model else None
+    made = [_findings(outcome, report, day) for outcome in report.outcomes]
+    held = iter(held_back(finding for part in made for finding in part))
+
+    def waived(finding: Finding) -> Finding:
+        stated = finding.waiver is not None  # of a regression, whose finding was checked as it stands
+        return finding if stated else waive(finding, report.waivers, model_sha256, day)
+
+    return [tuple(waived(next(held)) for _ in part) for part in made]
+
+
+def _findings(outcome: Outcome, report: Report, day: date) -> list[Finding]:
     findings: list[Finding] = []
     for limit in report.policy.limits:
         if limit.measurement.partition(".")[0] != outcome.auditor:
@@ -121,8 +133,7 @@ def _findings(outcome: Outcome, report: Report) -> list[Finding]:
             findings += _regressions(outcome, limit, report, day)
             continue
         named = report.subject.sensitive
-        made = judge(limit, outcome.measurements, named=named) or [unmeasured(limit, why_unmeasured(outcome))]
-        findings += [waive(finding, report.waivers, model_sha256, day) for finding in made]
+        findings += judge(limit, outcome.measurements, named=named) or [unmeasured(limit, why_unmeasured(outcome))]
     return findings
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import numpy as np
+    import torch
     from torch import nn
 
     from auditkit.models.model import Model
@@ -71,8 +72,8 @@ class SelfFitting(Capability):
 
 
 class Generative(Capability):
-    """The model writes text: it continues a prompt, and gives the likelihood of a text."""
+    """The model draws rows of its own, such as images, and predicts nothing about given ones."""
 
-    def generate(self, prompts: Sequence[str], *, length: int, seed: int) -> list[str]:
-        """Return a continuation of at most `length` tokens for each prompt."""
+    def sample(self, count: int, *, seed: int, device: torch.device) -> NDArray[np.float32]:
+        """Return `count` rows as the schema encodes rows, float32, (count, ...); one seed gives the same rows."""
         raise NotImplementedError

@@ -18,6 +18,7 @@ from auditkit.models.base import ModelInfo
 from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable
 from auditkit.models.factory import is_code
 from auditkit.models.formats.weights import check_finite
+from auditkit.models.generate import generating
 from auditkit.models.outputs import FirstOutput
 from auditkit.models.predict import choose_device, predict
 from auditkit.models.refit import FromCard, FromCopy
@@ -177,7 +178,7 @@ LACKS: dict[type[Capability], str] = {
     Differentiable: "the model's outputs have no gradient with respect to its inputs",
     Layered: "the model has no layers that can be hooked",
     Refittable: "fresh weights cannot be drawn: the model has no architecture to build anew",
-    Generative: "the model writes no text",
+    Generative: "the model predicts, and generates no rows",
 }
 """Why a model has not got a capability, where its format does not say more."""
 
@@ -206,6 +207,7 @@ def model_from_module(module: nn.Module, schema: Schema, *, name: str | None = N
         sha256=None,
         kind="module",
         trust=Message("object in memory"),
+        **generating(copied),
     )
 
 

@@ -26,6 +26,7 @@ from auditkit.models.predictors import load_object
 from auditkit.schema.infer import numeric_schema, target_classes
 from auditkit.schema.outputs import check_task, declare
 from auditkit.schema.schema import Schema, target_names
+from auditkit.tasks.base import task_for
 
 
 def model_for(
@@ -78,7 +79,7 @@ def model_for(
     if target is not None and target != schema.target:
         schema = _with_target(schema, target)
     opened = dataclasses.replace(opened, schema=schema)
-    if opened.kind == NATIVE:
+    if opened.kind == NATIVE or task_for(schema).unpredicted is not None:
         return opened
     rows = columns.read_rows()
     with naming(rows):

@@ -141,6 +141,36 @@ def infer_schema(
     return Schema(**{"features": inferred, "target": target, "sensitive": tuple(dict.fromkeys(sensitive)), **found})
 
 
+def generator_schema(
+    frame: pd.DataFrame, *, target: str | None = None, image: tuple[int, int, int] | None = None
+) -> Schema:
+    """Return the schema of a generator of images: pixels scaled to between 0 and 1, and the classes that rows show.
+
+    `image` is the shape of the image whose pixels all columns but the target are; images in a column of arrays, or a
+    folder of images, have their own.
+
+    Raises:
+        DatasetError: there are no images, they differ in shape, or a pixel is negative.
+    """
+    names = [str(column) for column in frame.columns if column != target]
+    arrays = [name for name in names if holds_images(frame[name])]
+    if image is None and not arrays:
+        raise DatasetError("holds no images, and this architecture generates images; pass --image HEIGHTxWIDTH.")
+    feature = _infer_image(frame, arrays[:1] or names, image, of_arrays=bool(arrays))
+    assert feature.shape is not None
+    raw = pixels(frame, feature.name, feature.columns, feature.shape)
+    if raw.min() < 0:
+        raise DatasetError(f"column {feature.name!r} holds a negative pixel; scale pixels to 0 to 1, or 0 to 255.")
+    scaled = feature.model_copy(update={"mean": 0.0, "scale": 255.0 if raw.max() > 1 else 1.0})
+    return Schema(
+        features=(scaled,),
+        target=target,
+        task="generation",
+        classes=() if target is None else infer_classes(frame, target),
+        output="rows",
+    )
+
+
 def infer_task(frame: pd.DataFrame, target: str) -> tuple[Task, str]:
     """Return the task that a target column sets, and a sentence on how that was told where it is a regression.
 

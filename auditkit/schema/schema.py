@@ -19,8 +19,8 @@ from auditkit.files import read_text
 from auditkit.schema.table import Feature
 from auditkit.schema.text import FIRST_WORD
 
-Output = Literal["logits", "probabilities", "score", "value", "decisions"]
-Task = Literal["binary", "multiclass", "multilabel", "regression"]
+Output = Literal["logits", "probabilities", "score", "value", "decisions", "rows"]
+Task = Literal["binary", "multiclass", "multilabel", "regression", "generation"]
 Labels = NDArray[Any]
 """Class codes, (rows,), -1 where there is no label; in a regression numbers (float64), NaN where there is none.
 
@@ -36,7 +36,9 @@ class Schema(Record):
     is no network, and hence no feature, but a record of its decisions. In a regression there are no classes, and the
     network returns a `value` in a single column: the prediction is value * `target_scale` + `target_mean`. In a
     multi-label task the classes are the columns of the labels, each 0 or 1, and `target` is their names joined by
-    commas; the network returns one column a label, in their order, each with a probability of its own. With a
+    commas; the network returns one column a label, in their order, each with a probability of its own. A generator
+    (task "generation") returns whole `rows`, in the encoding of the features; target and classes, if any, only say
+    what its rows may show. With a
     `threshold` a row of a binary task, or a label, is predicted positive from this probability, or score, on (else
     0.5). `bins` cuts
     continuous sensitive columns into groups: by edges, `"25,45,65"`, or `"quantiles:4"`. `immutable` names features
@@ -79,8 +81,10 @@ class Schema(Record):
                 raise ValueError("the target of a multilabel task is its label columns, at least 2, joined by commas")
             if self.output == "score":
                 raise ValueError("a score decides between two classes, and a multilabel task has several labels")
-        elif self.task != task_of(self.classes):
+        elif self.task != "generation" and self.task != task_of(self.classes):
             raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
+        if (self.output == "rows") != (self.task == "generation"):
+            raise ValueError(f"the output of a generator, and of no other model, is rows, got {self.output!r}")
         if self.output != "decisions" and (self.output == "value") != (self.task == "regression"):
             raise ValueError(f"the output of a regression, and of no other task, is a value, got {self.output!r}")
         if self.task != "regression" and (self.target_mean, self.target_scale) != (0.0, 1.0):
@@ -135,7 +139,7 @@ class Schema(Record):
             reads = {"input_shape": list(feature.shape)}
         else:
             reads = {"input_width": self.input_width}
-        return {**reads, "output_width": len(self.classes) or 1}
+        return reads if self.output == "rows" else {**reads, "output_width": len(self.classes) or 1}
 
     def for_report(self) -> dict[str, Any]:
         """Return the schema as the report records it: vocabularies, which may hold names, pixels by number."""

@@ -135,7 +135,9 @@ class Task(Protocol):
 
     `metrics` are those that performance measures, by name, in the order of a report; `headline` is the name of the one
     that is drawn for each group. `axis` is what a task is measured by part by part: `("label",)`, else `()`. `wrong`
-    says what a wrong prediction is: "the model is ...". `unscored` is the reason why there are no scores, if so.
+    says what a wrong prediction is: "the model is ...". `unscored` is the reason why there are no scores, if so, and
+    `unpredicted` why there are no predictions at all. `profile` names the shipped policy that judges where the user
+    names none.
     """
 
     metrics: ClassVar[Mapping[str, MetricSpec]]
@@ -143,6 +145,8 @@ class Task(Protocol):
     axis: ClassVar[tuple[str, ...]]
     wrong: ClassVar[Message]
     unscored: ClassVar[Message | None]
+    unpredicted: ClassVar[Message | None]
+    profile: ClassVar[str]
 
     @property
     def schema(self) -> Schema:

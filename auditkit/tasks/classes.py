@@ -35,6 +35,8 @@ class ClassTask:
     axis: ClassVar[tuple[str, ...]] = ()
     wrong: ClassVar[Message] = Message("wrong")
     unscored: ClassVar[Message | None] = None
+    unpredicted: ClassVar[Message | None] = None
+    profile: ClassVar[str] = "default"
 
     @property
     def width(self) -> int:

@@ -40,6 +40,8 @@ class Multilabel:
     axis: ClassVar[tuple[str, ...]] = (LABEL,)
     wrong: ClassVar[Message] = Message("wrong about at least one label")
     unscored: ClassVar[Message | None] = None
+    unpredicted: ClassVar[Message | None] = None
+    profile: ClassVar[str] = "default"
 
     @property
     def width(self) -> int:

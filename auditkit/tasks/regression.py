@@ -41,6 +41,8 @@ class Regression:
     axis: ClassVar[tuple[str, ...]] = ()
     wrong: ClassVar[Message] = Message("wrong")
     unscored: ClassVar[Message | None] = Message("a regression predicts numbers, and there are no classes to score")
+    unpredicted: ClassVar[Message | None] = None
+    profile: ClassVar[str] = "default"
 
     @property
     def width(self) -> int:

@@ -40,7 +40,7 @@ class Explainability:
     immutable: tuple[str, ...] = ()
     show_rows: bool = False
 
-    requires: ClassVar = ("model",)
+    requires: ClassVar = ("predictions", "model")
     multilabel: ClassVar = True
     measures: ClassVar = tuple(
         f"explainability.{name}"

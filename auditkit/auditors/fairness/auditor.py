@@ -53,7 +53,7 @@ class Fairness:
     legitimate: tuple[str, ...] = ()
     cross_check: bool = False
 
-    requires: ClassVar = ("labels", "sensitive")
+    requires: ClassVar = ("predictions", "labels", "sensitive")
     multilabel: ClassVar = True
     measures: ClassVar = tuple(
         f"fairness.{name}"

@@ -70,7 +70,7 @@ class IdentityTerms:
     rows: int = 2000
     terms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    requires: ClassVar = ("model",)
+    requires: ClassVar = ("predictions", "model")
     read_from_file: ClassVar = {"terms": read_term_groups}
     measures: ClassVar = tuple(
         f"identity_terms.{name}"

@@ -63,7 +63,7 @@ class Tradeoff:
 
     points: int = 7
 
-    requires: ClassVar = ("labels", "scores", "sensitive")
+    requires: ClassVar = ("predictions", "labels", "scores", "sensitive")
     measures: ClassVar = tuple(
         f"tradeoff.{name}"
         for constraint in CONSTRAINTS

@@ -27,7 +27,7 @@ class Performance:
 
     intersections: int = 2
 
-    requires: ClassVar = ("labels",)
+    requires: ClassVar = ("predictions", "labels")
     multilabel: ClassVar = True
     measures: ClassVar = tuple(f"performance.{name}" for name in every_metric())
 

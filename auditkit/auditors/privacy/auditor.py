@@ -46,7 +46,7 @@ class Privacy:
     clipping: Clipping = "auto"
     tuning_runs: int = 0
 
-    requires: ClassVar = ("model", "training", "labels", "refitting")
+    requires: ClassVar = ("predictions", "model", "training", "labels", "refitting")
     measures: ClassVar = (
         "privacy.epsilon",
         "privacy.epsilon_of_all_runs",

@@ -69,7 +69,7 @@ class Leakage:
     budget: float = 120.0
     samples: str | None = None
 
-    requires: ClassVar = ("model", "training", "labels")
+    requires: ClassVar = ("predictions", "model", "training", "labels")
     measures: ClassVar = (AUC, *RATES, EXPOSED, SPLIT, SHUFFLED, ADVANTAGE, CONTROL, MEMORY, EXACT, COPIES, EXCESS)
 
     def __post_init__(self) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from auditkit.auditors.privacy.copy_detection import NEAR, memorisation
 from auditkit.data.dataset import naming, read_data
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Column, Evidence, Measurement, Table
 from auditkit.schema.text import words
+from auditkit.stats.copies import NEAR, memorisation
 
 EXACT, COPIES, EXCESS = "leakage.exact_copy_share", "leakage.near_copy_share", "leakage.near_copy_excess"
 

@@ -40,7 +40,7 @@ class Robustness:
 
     rows: int = 2000
 
-    requires: ClassVar = ("model", "labels")
+    requires: ClassVar = ("predictions", "model", "labels")
     multilabel: ClassVar = True
     measures: ClassVar = (
         *(

@@ -31,7 +31,7 @@ class WeakSpots:
 
     quantiles: int = 5
 
-    requires: ClassVar = ("labels",)
+    requires: ClassVar = ("predictions", "labels")
     multilabel: ClassVar = True
     measures: ClassVar = ("weak_spots.error_rate", "weak_spots.excess_error_rate", "weak_spots.row_share")
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from auditkit.errors import ModelFileError, closest
+from auditkit.models.architectures.generators import dcgan, ddpm, vae
 from auditkit.models.architectures.images import cnn
 from auditkit.models.architectures.tables import mlp
 from auditkit.models.architectures.text import gru, lstm, transformer
@@ -19,11 +20,26 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "lstm": lstm,
     "gru": gru,
     "transformer": transformer,
+    "vae": vae,
+    "dcgan": dcgan,
+    "ddpm": ddpm,
 }
 """The architectures by the name that a card gives them."""
 
-READS: dict[str, str] = {"mlp": "table", "cnn": "image", "lstm": "text", "gru": "text", "transformer": "text"}
-"""What each architecture reads: the `kind` of its schema."""
+READS: dict[str, str] = {
+    "mlp": "table",
+    "cnn": "image",
+    "lstm": "text",
+    "gru": "text",
+    "transformer": "text",
+    "vae": "image",
+    "dcgan": "image",
+    "ddpm": "image",
+}
+"""What each architecture reads, or generates: the `kind` of its schema."""
+
+GENERATORS = ("vae", "dcgan", "ddpm")
+"""The architectures that generate rows."""
 
 
 def build(name: str, arguments: Mapping[str, Any]) -> nn.Module:

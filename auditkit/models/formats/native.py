@@ -27,6 +27,7 @@ from auditkit.models.formats.archive import CARD, CARD_MEMBER, Contents, copied
 from auditkit.models.formats.exported import program_in, save_program
 from auditkit.models.formats.pickles import Refused
 from auditkit.models.formats.weights import Weights, check_finite, check_fit, common_prefix, find_weights, shapes_of
+from auditkit.models.generate import generating
 from auditkit.models.model import NATIVE, OF_WEIGHTS, Card, Model, first_line
 from auditkit.models.refit import seeded
 from auditkit.run_folder import PARTIAL
@@ -297,7 +298,7 @@ def open_weights(
         kind=NATIVE if found.card is not None else "weights",
         trust=trust,
         notes=tuple(notes),
-        capabilities=OF_WEIGHTS,
+        **({"capabilities": OF_WEIGHTS} | generating(module)),
     )
 
 

@@ -113,7 +113,7 @@ def without_rows(report: Report) -> Report:
     )
 
 
-@pytest.mark.parametrize("profile", ["default", "eu-high-risk", "four-fifths", "ll144", "dp-release"])
+@pytest.mark.parametrize("profile", ["default", "eu-high-risk", "four-fifths", "ll144", "dp-release", "generation"])
 def test_the_policies_that_are_shipped_are_said_in_chinese(profile: str) -> None:
     policy = default_policy() if profile == "default" else read_policy(profile)
     judged = judge_report(run("census"), policy)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from auditkit.auditors.privacy.copy_detection import memorisation
+from auditkit.stats.copies import memorisation
 
 
 def drawn(count: int, width: int, seed: int) -> NDArray[np.float64]:

@@ -53,8 +53,9 @@ def memorisation(samples: Array, training: Array, unseen: Array, *, seed: int = 
 
     Exact copies are looked for among all training rows; near ones, by Euclidean distance, among a random part of as
     many training rows as unseen rows, at most 10,000: by symmetry the nearest is then as often of one kind as of the
-    other, unless the generator remembers. Samples that come near the same row are no independent evidence, and the
-    intervals of near copies are widened for that.
+    other, unless the generator remembers. A copy of a training row outside that part is not seen, so the excess is
+    divided by the share of training rows that were looked at. Samples that come near the same row are no independent
+    evidence, and the intervals of near copies are widened for that.
 
     Args:
         samples: (rows, width), on the same scale as the others.
@@ -64,6 +65,7 @@ def memorisation(samples: Array, training: Array, unseen: Array, *, seed: int = 
         level: of the intervals.
     """
     generator = np.random.default_rng(seed)
+    training_count = len(training)
     known = {row.tobytes() for row in training}
     exact, control = (_share([row.tobytes() in known for row in rows], level) for rows in (samples, unseen))
     size = min(len(training), len(unseen), MOST_ROWS)
@@ -79,14 +81,17 @@ def memorisation(samples: Array, training: Array, unseen: Array, *, seed: int = 
     count = len(samples) / _design_effect(surplus, nearest)
     scale = count / len(samples)
     low, high = paired_difference_interval(near.sum() * scale, mirrored.sum() * scale, count, level)
+    looked_at = size / training_count
     method = "Bonett-Price, by the design effect of samples near the same row"
-    excess = Interval(low=max(float(low), -1.0), high=min(float(high), 1.0), level=level, method=method)
+    excess = Interval(
+        low=max(float(low) / looked_at, -1.0), high=min(float(high) / looked_at, 1.0), level=level, method=method
+    )
     return Memorisation(
         exact,
         control,
         _share(near, level, scale),
         _share(mirrored, level, scale),
-        Share(float(surplus.mean()), excess, len(samples)),
+        Share(min(1.0, max(-1.0, float(surplus.mean()) / looked_at)), excess, len(samples)),
     )
 
 

@@ -1,0 +1,42 @@
+"""The generation task: a model that draws rows of its own and predicts nothing about given ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NoReturn
+
+import numpy as np
+import pandas as pd
+
+from auditkit.errors import NotRun
+from auditkit.evidence.messages import Message
+from auditkit.stats.quality import MetricSpec
+from auditkit.tasks.base import Floats, Labels
+from auditkit.tasks.classes import ClassTask
+
+NOTHING_PREDICTED = Message("this model generates rows and predicts nothing about given ones")
+
+
+@dataclass(frozen=True)
+class Generation(ClassTask):
+    """Rows drawn by a model. Classes, where there are any, only say what a real row shows."""
+
+    metrics: ClassVar[Mapping[str, MetricSpec]] = {}
+    unpredicted: ClassVar[Message | None] = NOTHING_PREDICTED
+    profile: ClassVar[str] = "generation"
+
+    @property
+    def width(self) -> int:
+        """No column: nothing is predicted."""
+        return 0
+
+    def encode_labels(self, frame: pd.DataFrame) -> Labels:
+        """Return the class that each real row shows, (rows,); 0 for all where the schema names no target."""
+        if self.schema.target is None:
+            return np.zeros(len(frame), dtype=np.int64)
+        return super().encode_labels(frame)
+
+    def transform(self, outputs: Floats) -> NoReturn:
+        """Raise NotRun: outputs are rows, and no predictions."""
+        raise NotRun(NOTHING_PREDICTED)

@@ -1,0 +1,137 @@
+"""Generators whose truth is planted: unseen real rows, copies, and a generator that forgot two classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from generators import Stored, digits, frame_of, schema_of
+
+from auditkit import Report, audit
+
+
+def report_of(generator: Stored, training: np.ndarray, classes: np.ndarray, unseen: object) -> Report:
+    frame = frame_of(training, classes)
+    return audit(
+        generator,
+        unseen,
+        schema=schema_of(frame),
+        training_data=frame,
+        only=["generation", "memorisation", "performance"],
+        settings={"generation": {"rows": 400}, "memorisation": {"samples": 400}},
+    )
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, np.ndarray]:
+    images, classes = digits()
+    return {
+        "training": images[:600],
+        "training_classes": classes[:600],
+        "unseen": images[600:1100],
+        "unseen_classes": classes[600:1100],
+        "fresh": images[1100:],
+        "fresh_classes": classes[1100:],
+    }
+
+
+@pytest.fixture(scope="module")
+def reports(parts: dict[str, np.ndarray]) -> dict[str, Report]:
+    unseen = frame_of(parts["unseen"], parts["unseen_classes"])
+    kept = ~np.isin(parts["fresh_classes"], ["1", "8"])
+    generators = {
+        "real": Stored(parts["fresh"]),
+        "copies": Stored(parts["training"], noise=0.01),
+        "forgetful": Stored(parts["fresh"][kept]),
+        "some copies": Stored(parts["fresh"], copies=parts["training"], share=0.3),
+    }
+    training, classes = parts["training"], parts["training_classes"]
+    return {name: report_of(made, training, classes, unseen) for name, made in generators.items()}
+
+
+def value(report: Report, id: str) -> float:
+    found = report.measurement(id)
+    assert found is not None
+    assert found.value is not None
+    return found.value
+
+
+def test_unseen_real_rows_reach_the_ceiling_and_are_no_copies(reports: dict[str, Report]) -> None:
+    report = reports["real"]
+    for quality in ("precision", "recall", "coverage"):
+        short = report.measurement(f"generation.{quality}_shortfall")
+        assert short is not None
+        assert short.interval is not None
+        assert short.interval.low < 0.05
+        assert abs(value(report, f"generation.{quality}_shortfall")) < 0.06
+    excess = report.measurement("memorisation.near_copy_excess")
+    assert excess is not None
+    assert excess.interval is not None
+    assert excess.interval.low <= 0.0 <= excess.interval.high
+    assert value(report, "memorisation.exact_copy_share") == 0.0
+
+
+def test_copies_reach_every_quality_and_are_found(reports: dict[str, Report]) -> None:
+    report = reports["copies"]
+    assert value(report, "generation.precision_shortfall") < 0.05
+    assert value(report, "generation.coverage_shortfall") < 0.05
+    excess = report.measurement("memorisation.near_copy_excess")
+    assert excess is not None
+    assert excess.interval is not None
+    assert excess.interval.low > 0.8
+    assert value(report, "memorisation.authenticity_shortfall") > 0.4
+
+
+def test_a_share_of_copies_lies_in_its_interval(reports: dict[str, Report]) -> None:
+    exact = reports["some copies"].measurement("memorisation.exact_copy_share")
+    assert exact is not None
+    assert exact.interval is not None
+    assert exact.interval.low <= 0.3 <= exact.interval.high
+
+
+def test_forgotten_classes_are_found_by_name(reports: dict[str, Report]) -> None:
+    report = reports["forgetful"]
+    short = report.measurement("generation.coverage_shortfall", ("class",))
+    shares = report.measurement("generation.class_share_difference", ("class",))
+    assert short is not None
+    assert shares is not None
+    lost = {part.group.key[0] for part in short.slices if part.value is not None and part.value > 0.4}
+    assert lost == {"1", "8"}
+    missing = {part.group.key[0] for part in shares.slices if part.interval is not None and part.interval.high < -0.02}
+    assert missing == {"1", "8"}
+
+
+def test_auditors_of_predictions_say_why_they_do_not_run(reports: dict[str, Report]) -> None:
+    outcome = next(one for one in reports["real"].outcomes if one.auditor == "performance")
+    assert outcome.error is None
+    assert outcome.reason is not None
+    assert "generates rows" in outcome.reason
+
+
+def test_the_same_seed_gives_the_same_numbers(reports: dict[str, Report], parts: dict[str, np.ndarray]) -> None:
+    unseen = frame_of(parts["unseen"], parts["unseen_classes"])
+    again = report_of(Stored(parts["fresh"]), parts["training"], parts["training_classes"], unseen)
+    for one, other in zip(reports["real"].outcomes, again.outcomes, strict=True):
+        assert one.measurements == other.measurements
+
+
+def test_quality_does_not_pass_beside_copies_or_without_a_look_for_them(
+    reports: dict[str, Report], parts: dict[str, np.ndarray]
+) -> None:
+    assert reports["real"].verdict == "pass"
+    copied = {finding.measurement: finding for finding in reports["copies"].findings}
+    assert reports["copies"].verdict == "fail"
+    assert copied["generation.precision_shortfall"].verdict == "fail"
+    assert "cannot pass" in copied["generation.precision_shortfall"].message
+    assert reports["forgetful"].verdict != "pass"
+    left = {one.group.key for one in reports["forgetful"].findings if one.group is not None and one.verdict != "pass"}
+    assert left == {("1",), ("8",)}
+    alone = audit(
+        Stored(parts["fresh"]),
+        frame_of(parts["unseen"], parts["unseen_classes"]),
+        schema=schema_of(frame_of(parts["training"], parts["training_classes"])),
+        only=["generation"],
+        settings={"generation": {"rows": 200}},
+    )
+    quality = {one.verdict for one in alone.findings if one.measurement.startswith("generation.")}
+    assert quality <= {"inconclusive", "fail"}
+    assert alone.verdict == "error"  # limits on memorisation that nothing measured
