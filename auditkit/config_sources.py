@@ -247,7 +247,7 @@ def _beside(value: Any, place: Place, folder: Path) -> Any:
 def _lines(text: str) -> Iterator[tuple[Place, int]]:
     r"""Yield the tables and keys of a TOML text with their lines; what stands in a text of several lines may be wrong.
 
-    >>> list(_lines("[data]\\nlimit = 5\\na.b = 1"))
+    >>> list(_lines("[data]\nlimit = 5\na.b = 1"))
     [(('data',), 1), (('data', 'limit'), 2), (('data', 'a', 'b'), 3)]
     """
     header: Place = ()

@@ -226,7 +226,6 @@ def test_a_run_from_a_file_and_its_replay(loans: Loans, tmp_path: Path, monkeypa
         "results.json",
         "summary.md",
         "manifest.json",
-        ".predictions",
     }
     report = read_report("out/results.json")
     assert report.config.data.where == "income > 20"

@@ -163,7 +163,7 @@ def test_run_opens_what_is_trusted_and_says_so_in_red(
     assert option[0] == "--trust-pickle"
     assert call([*command, *option]) in (0, 1)
     document = json.loads((tmp_path / "out/results.json").read_text())
-    assert document["subject"]["model"]["trust"] == "trusted by its hash: its author's code was run"
+    assert document["subject"]["model"]["trust"]["text"] == "trusted by its hash: its author's code was run"
     assert document["subject"]["model"]["kind"] == "pickled module"
     page = (tmp_path / "out/report.html").read_text()
     assert '<strong class="trusted">' in page
@@ -196,7 +196,7 @@ def test_weights_without_a_schema_read_the_columns_as_they_are(
     assert "target must name the label's column" in capsys.readouterr().err
     assert call([*command, "--target", "approved", "--classes", "yes,no"]) in (0, 1)
     document = json.loads(capsys.readouterr().out)
-    notes = " ".join(document["subject"]["notes"])
+    notes = " ".join(note["text"] for note in document["subject"]["notes"])
     assert "as one tensor of 2 numbers a row: income, years." in notes
     assert "recognised as logits" in notes
     assert document["subject"]["schema"]["classes"] == ["yes", "no"]

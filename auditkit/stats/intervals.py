@@ -219,7 +219,7 @@ def pair_levels(trials: ArrayLike, level: float) -> Array:
     alone, not on the rates.
 
     >>> pair_levels([1000, 1000, 10], 0.95).round(4)[0].tolist()
-    [0.951, 0.951, 0.999]
+    [0.9519, 0.9519, 0.999]
     """
     n = np.asarray(trials, dtype=np.float64)
     worth = n[:, None] * n / (n[:, None] + n)

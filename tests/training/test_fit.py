@@ -135,6 +135,9 @@ def test_class_logits_agree_with_the_losses_they_stand_for() -> None:
 def test_trains_modules_of_every_kind_of_output(head: nn.Module, output: str) -> None:
     inputs, labels = rows(800)
     module = copy.deepcopy(head)
+    with torch.no_grad():  # from a start of its own, not from whatever was drawn before this file was imported
+        for parameter in module.parameters():
+            parameter.zero_()
     record = fit(module, inputs, labels, learning_rate=3e-2, device=CPU, output=output)  # type: ignore[arg-type]
     assert min(record.validation_losses) < 0.3
 
