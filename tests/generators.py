@@ -30,6 +30,8 @@ class Stored(torch.nn.Module):
     """Draws rows from a store by chance, with noise of a chosen size: a generator whose truth is known."""
 
     latent_shape = (3,)
+    images: torch.Tensor
+    copies: torch.Tensor
 
     def __init__(self, images: np.ndarray, noise: float = 0.0, copies: np.ndarray | None = None, share: float = 0.0):
         super().__init__()

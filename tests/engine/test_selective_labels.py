@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ import pytest
 import auditkit
 from auditkit.errors import DatasetError
 
-OPTIONS = {"prediction": "approved", "target": "repaid", "sensitive": ["sex"], "only": ["fairness"]}
+OPTIONS: dict[str, Any] = {"prediction": "approved", "target": "repaid", "sensitive": ["sex"], "only": ["fairness"]}
 
 
 def lending(known: str, rows: int = 1000, seed: int = 0) -> pd.DataFrame:

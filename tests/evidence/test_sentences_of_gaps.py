@@ -22,8 +22,8 @@ def counts() -> Counts:
     return Counts(("race",), groups, ("no", "yes"), np.array(CELLS, dtype=np.int64).reshape(-1, 2, 2))
 
 
-def said(measurement: Measurement, **limit: object) -> str:
-    (finding,) = judge(Limit(measurement=measurement.id, by="*", rationale="x", **limit), [measurement])  # type: ignore[arg-type]
+def said(measurement: Measurement, **limit: float) -> str:
+    (finding,) = judge(Limit(measurement=measurement.id, by="*", rationale="x", **limit), [measurement])
     return str(finding.message)
 
 
@@ -50,7 +50,9 @@ def test_every_digit_is_that_of_the_rates_of_the_groups() -> None:
             continue
         values = {part.group.text: part.value for part in rate.slices}
         for share, group, successes, trials in re.findall(r"([\d.]+) % of (\w) \(([\d,]+) of ([\d,]+)\)", text):
-            assert f"{values[group] * 100:.1f}" == share
+            value = values[group]
+            assert value is not None
+            assert f"{value * 100:.1f}" == share
             assert f"{int(successes.replace(',', '')) / int(trials.replace(',', '')) * 100:.1f}" == share
     two = gap_measurements(Counts(("sex",), (("F",), ("M",)), ("no", "yes"), counts().table[[0, 2]]))[0]
     assert "between any two groups" not in said(two, at_most=0.1), "the interval of the only pair judged it"

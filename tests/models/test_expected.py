@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,7 +34,7 @@ def people(count: int = 300) -> pd.DataFrame:
     return frame
 
 
-def audited(net: nn.Module, frame: pd.DataFrame, **options: object) -> auditkit.Report:
+def audited(net: nn.Module, frame: pd.DataFrame, **options: Any) -> auditkit.Report:
     return auditkit.audit(net, frame, target="ok", only=["performance"], **options)
 
 
@@ -60,7 +63,7 @@ def test_the_scores_that_are_expected_are_confirmed() -> None:
         (lambda frame: frame.assign(score=np.random.default_rng(1).random(len(frame))), "The cause could not be told"),
     ],
 )
-def test_other_scores_are_refused_with_the_cause(change, cause) -> None:
+def test_other_scores_are_refused_with_the_cause(change: Callable[[pd.DataFrame], pd.DataFrame], cause: str) -> None:
     with pytest.raises(auditkit.InputError, match="of 300 rows differ by more than") as caught:
         audited(network(), change(people()), expect="score")
     assert cause in str(caught.value)

@@ -35,7 +35,7 @@ def test_near_copies_agree_with_a_loop_over_all_distances() -> None:
     found = memorisation(samples, training, unseen)
     here, there = cdist(samples, training).min(axis=1), cdist(samples, unseen).min(axis=1)
     near, mirrored = (here < there / 2).mean(), (there < here / 2).mean()
-    assert (found.near.value, found.near_control.value) == (pytest.approx(near), pytest.approx(mirrored))
+    assert (found.near.value, found.near_control.value) == pytest.approx((near, mirrored))
     assert found.excess.value == pytest.approx(near - mirrored)
 
 

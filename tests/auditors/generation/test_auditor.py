@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from generators import Stored, digits, frame_of, schema_of
 
 from auditkit import Report, audit
 
 
-def report_of(generator: Stored, training: np.ndarray, classes: np.ndarray, unseen: object) -> Report:
+def report_of(generator: Stored, training: np.ndarray, classes: np.ndarray, unseen: pd.DataFrame) -> Report:
     frame = frame_of(training, classes)
     return audit(
         generator,

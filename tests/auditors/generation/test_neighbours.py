@@ -76,7 +76,7 @@ def test_order_and_rotation_do_not_matter() -> None:
 
 def test_copies_have_every_quality_and_no_authenticity() -> None:
     training = rows(400, 4, 1)
-    copies = training[:300] + 1e-4
+    copies = training[:300] + np.float32(1e-4)
     found = manifold_metrics(real_rows(training), copies)
     assert found.precision == 1.0
     assert found.coverage > 0.95

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import joblib
 import numpy as np
@@ -13,7 +14,7 @@ import skops.io
 import torch
 from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from torch import nn
 
@@ -28,12 +29,12 @@ def people(count: int = 200) -> pd.DataFrame:
     return frame
 
 
-def fitted(frame: pd.DataFrame) -> object:
+def fitted(frame: pd.DataFrame) -> Pipeline:
     encode = make_column_transformer((StandardScaler(), ["age", "pay"]), (OneHotEncoder(), ["job"]))
     return make_pipeline(encode, LogisticRegression()).fit(frame.drop(columns="ok"), frame["ok"])
 
 
-def accuracy(model: object, frame: pd.DataFrame, **options: object) -> tuple[float, str]:
+def accuracy(model: nn.Module | Path, frame: pd.DataFrame, **options: Any) -> tuple[float, str]:
     report = auditkit.audit(model, frame, target="ok", only=["performance"], **options)
     measurement = report.measurement("performance.accuracy", ())
     assert measurement is not None

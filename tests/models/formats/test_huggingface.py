@@ -17,11 +17,17 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 import auditkit
 from auditkit.auditors.explainability.methods_text import attribute_words
 from auditkit.auditors.explainability.segments import Parts
+from auditkit.auditors.explainability.target_function import Decided
 from auditkit.modalities.text import without_words
 from auditkit.models.pieces import PieceNetwork
+from auditkit.schema.schema import Schema
+from auditkit.schema.table import Feature
+from auditkit.tasks.base import task_for
 
 GOOD, BAD = ["great", "lovely", "superb"], ["awful", "boring", "dreadful"]
 REST = ["the", "a", "film", "was", "plot", "acting", "and", "music", "story", "it"]
+TEXT = Feature(name="text", kind="text", tokenizer="words", vocabulary=tuple(REST), length=12)
+SCHEMA = Schema(features=(TEXT,), target="label", task="binary", classes=("neg", "pos"))
 
 
 def reviews(count: int = 160, seed: int = 0) -> pd.DataFrame:
@@ -44,7 +50,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     raw.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=raw, mask_token="[MASK]", **names)
+    tokenizer = transformers.PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # transformers gives no types
+        tokenizer_object=raw, mask_token="[MASK]", **names
+    )
     config = transformers.BertConfig(
         vocab_size=len(pieces), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
         max_position_embeddings=32, id2label={0: "neg", 1: "pos"}, label2id={"neg": 0, "pos": 1},
@@ -60,7 +68,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network(**batch, labels=labels).loss.backward()
         optimizer.step()
     place = tmp_path_factory.mktemp("hf") / "tiny"
-    network.eval().save_pretrained(place)
+    network.eval()  # type: ignore[no-untyped-call]  # transformers gives no types
+    network.save_pretrained(place)
     tokenizer.save_pretrained(place)
     return place
 
@@ -77,6 +86,7 @@ def test_a_fine_tuned_bert_says_what_transformers_says(folder: Path) -> None:
         said = network(**inputs).logits.argmax(dim=1).numpy()
     accuracy = report.measurement("performance.accuracy", ())
     assert accuracy is not None
+    assert accuracy.value is not None
     assert accuracy.value == pytest.approx(float((np.array(["neg", "pos"])[said] == frame["label"]).mean()))
     assert accuracy.value > 0.9
     outcome = next(one for one in report.outcomes if one.auditor == "explainability")
@@ -92,33 +102,22 @@ def test_attributions_are_those_of_captum_on_the_plain_network(folder: Path) -> 
     network = transformers.AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokens = torch.tensor([tokenizer.encode("The film was great and lovely").ids])
-    masked = torch.where((tokens == 2) | (tokens == 3), tokens, tokenizer.token_to_id("[MASK]"))
+    mask = tokenizer.token_to_id("[MASK]")
+    assert mask is not None
+    masked = torch.where((tokens == 2) | (tokens == 3), tokens, mask)
 
     def margin(ids: torch.Tensor) -> torch.Tensor:
-        logits = network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+        logits: torch.Tensor = network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
         return logits[:, 1] - logits[:, 0]
 
     captum = LayerIntegratedGradients(margin, network.bert.embeddings.word_embeddings)
     expected = captum.attribute(tokens, baselines=masked, n_steps=20, method="gausslegendre").sum(dim=-1)[0, 1:-1]
 
-    def decision(ids: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-        logits = module(ids)
-        return logits[:, 1] - logits[:, 0]
-
     module = PieceNetwork(network, tokenizer).eval()
-
-    class Decision(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = module
-
-        def forward(self, ids: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-            return decision(ids, predicted)
-
     ids = np.zeros((1, 12), dtype=np.int64)
     ids[0, : tokens.shape[1] - 2] = tokens[0, 1:-1].numpy() + 2
     parts = Parts(
-        decision=Decision(),
+        decision=Decided(module, task_for(SCHEMA)),
         inputs=ids,
         predicted=np.zeros(1, dtype=np.int64),
         counts=(ids != 0).sum(axis=1),
