@@ -3,6 +3,7 @@
 # make slow      the exhaustive tests                     make reports  regenerate the gallery in reports/
 # make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which, a fresh one each time
 # make lock      pin again what pyproject.toml asks for   make clean    remove what these made
+# make messages  update the catalogues of translations from the code
 # make screenshots  the pictures of docs/, from the gallery
 # make versions  demo and tests of the installed package: PYTHON=python3.13, RESOLUTION=lowest-direct
 # make dist      the wheel and the source distribution
@@ -13,7 +14,7 @@ BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo test check slow fuzz reports screenshots versions lock dist clean bench coverage
+.PHONY: install demo test check slow fuzz messages reports screenshots versions lock dist clean bench coverage
 
 install: .venv/installed
 
@@ -62,6 +63,9 @@ reports: install
 	  mkdir -p reports/$$name; \
 	  for file in $(REPORT); do cp reports/demo/$$name/$$file reports/$$name; done; \
 	done
+
+messages: install
+	$(BIN)/python -m auditkit.render.i18n.extract
 
 screenshots: install
 	$(BIN)/python docs/screenshots.py

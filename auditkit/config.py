@@ -372,7 +372,9 @@ class PrivacyConfig(AuditorSection):
         Option(help="How each row's gradient is clipped; auto: the fastest way that is right."),
     ] = "auto"
     tuning_runs: Annotated[
-        int, Option(help="Earlier private runs on these rows that led to these settings.", metavar="N"), Ge(0)
+        int,
+        Option(help="Earlier private runs on these rows that led to these settings.", metavar="N"),
+        Ge(0),
     ] = 0
 
 

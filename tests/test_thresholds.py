@@ -56,7 +56,9 @@ def test_every_auditor_decides_by_the_threshold(loans: Loans, threshold: float) 
     assert report.subject.schema_["threshold"] == threshold
     assert f"Predicted yes from a probability of {threshold} on." in report.subject.notes
     fairness = next(outcome for outcome in report.outcomes if outcome.auditor == "fairness")
-    assert fairness.notes[0] == f"Selected means predicted approved = yes, at a probability of at least {threshold}."
+    assert fairness.notes[0] == (
+        f'"Selected" means that the model predicts approved = yes (probability {threshold} or more).'
+    )
     usual = auditkit.audit(loans.model, loans.test, only=["performance"], device="cpu")
     assert value(usual, "performance.roc_auc") == value(report, "performance.roc_auc")
     assert value(usual, "performance.accuracy") != value(report, "performance.accuracy")

@@ -202,7 +202,7 @@ def compare(
     from auditkit.evidence.comparison import compare as compare_reports
     from auditkit.evidence.report import read_report
     from auditkit.render.html.compare import headline, render_compare
-    from auditkit.render.i18n.translation import names_of, page_name
+    from auditkit.render.i18n.translation import page_name
     from auditkit.render.text import one_line
     from auditkit.run_folder import output_folder, write_files
 
@@ -212,7 +212,7 @@ def compare(
         sys.stdout.write(comparison.to_json())
         return
     name = page_name("compare.html", lang)
-    page = render_compare(comparison, lang, names_of(*reports))
+    page = render_compare(comparison, lang)
     with output_folder(out) as place:
         write_files(place, {name: page, "compare.json": comparison.to_json()})
     typer.echo(one_line(headline(comparison)))

@@ -119,7 +119,8 @@ ClippingOption = Annotated[
     Clipping, typer.Option(help="How each row's gradient is clipped; auto: the fastest way that is right.")
 ]
 TuningRuns = Annotated[
-    int, typer.Option(min=0, metavar="N", help="Earlier private runs on these rows that led to these settings.")
+    int,
+    typer.Option(min=0, metavar="N", help="Earlier private runs on these rows that led to these settings."),
 ]
 OutputOption = Annotated[Output | None, typer.Option(help="What the model returns.", show_default="recognised")]
 TaskOption = Annotated[Task | None, typer.Option(help="What the model predicts.", show_default="by its schema")]

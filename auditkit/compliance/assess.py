@@ -11,7 +11,7 @@ from auditkit.compliance.impact import ImpactTables, impact_tables
 from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Facts as FactsExhibit
 from auditkit.evidence.measurement import Group, Interval, Measurement, Record, Unit, shown
-from auditkit.evidence.messages import title
+from auditkit.evidence.messages import Message, Text, title
 from auditkit.evidence.policy import Finding, Verdict
 from auditkit.evidence.report import Report
 
@@ -22,6 +22,18 @@ State = Literal["evidenced", "partial", "human input required", "not applicable"
 STATES: tuple[State, ...] = ("evidenced", "partial", "human input required", "not applicable")
 
 
+FOUND: dict[str, Message] = {
+    "error": Message("in error"),
+    "fail": Message("exceeded"),
+    "warn": Message("with a warning"),
+    "inconclusive": Message("inconclusive"),
+    "not_run": Message("not judged"),
+    "waived": Message("waived"),
+    "pass": Message("met"),
+}
+"""What is said of findings beside how many there are, by their verdict."""
+
+
 class Item(Record):
     """One piece of evidence: a number of the report or a statement in it, and where it stands.
 
@@ -29,12 +41,12 @@ class Item(Record):
     `verdict` is the worst that a limit said of it, None where no limit judges it.
     """
 
-    name: str
+    name: Text
     by: tuple[str, ...] = ()
     group: Group | None = None
     value: float | None = None
     unit: Unit | None = None
-    text: str = ""
+    text: Text = ""
     interval: Interval | None = None
     count: int | None = None
     slices: tuple[Item, ...] = ()
@@ -57,7 +69,7 @@ class Assessed(Record):
     state: State
     items: tuple[Item, ...]
     statements: tuple[Statement, ...]
-    missing: tuple[str, ...]
+    missing: tuple[Text, ...]
 
 
 class Assessment(Record):
@@ -95,7 +107,11 @@ def assess(report: Report, framework: Framework, facts: Facts | None = None) -> 
 
 
 def _not_applicable(clause: Clause, framework: Framework, task: object) -> Assessed:
-    why = f"Applies to {' or '.join(framework.only_tasks)} only; the task of this model is {task or 'not recorded'}."
+    why = Message(
+        "Applies only to models of the task {tasks}; the task of this model is {task}.",
+        tasks=framework.only_tasks,
+        task=str(task or "not recorded"),
+    )
     return Assessed(clause=clause, state="not applicable", items=(), statements=(), missing=(why,))
 
 
@@ -112,18 +128,30 @@ def _assess(clause: Clause, report: Report, facts: Facts, impact: ImpactTables |
         items += [item for item in named if item not in items]
         if not named:
             first = pattern.partition("|")[0]
-            missing.append(f"Not measured in this run: {_pattern_words(first)}{_why_not(report, first)}")
+            missing.append(
+                Message(
+                    "Not measured in this run: {measurement}{why_not}",
+                    measurement=_pattern_words(first),
+                    why_not=_why_not(report, first),
+                )
+            )
     for pattern in clause.exhibits:
         stated = _exhibited(report, pattern)
         items += [item for item in stated if item not in items]
         if not stated:
-            missing.append(f"Not in this run: {pattern.replace('*', '')}{_why_not(report, 'privacy.')}")
+            missing.append(
+                Message(
+                    "Not in this run: {part}{why_not}",
+                    part=pattern.replace("*", ""),
+                    why_not=_why_not(report, "privacy."),
+                )
+            )
     if clause.impact:
         missing += [] if impact is None else impact.missing(clause.impact)
     statements = tuple(Statement(key=key, text=facts.answer(key)) for key in clause.facts)
     unstated = [one for one in statements if one.text is None]
     unmet = list(missing)
-    missing += [f"Only people can state: {words(one.key)}" for one in unstated]
+    missing += [Message("Your input needed: {words}", words=words(one.key)) for one in unstated]
     if items:
         whole = not unmet and not unstated and not clause.beyond
         state: State = "evidenced" if whole else "partial"
@@ -161,7 +189,7 @@ def _item(measurement: Measurement, findings: tuple[Finding, ...], pointer: str,
             group=part.group,
             value=part.value,
             unit=measurement.unit,
-            text="" if part.value is not None else part.reason or "undefined",
+            text="" if part.value is not None else part.reason or Message("undefined"),
             interval=part.interval,
             count=part.count,
             verdict=verdict(part.group, whole=False),
@@ -211,17 +239,24 @@ def _pattern_words(pattern: str) -> str:
     if not pattern.endswith("*"):
         return title(pattern.replace("*", "any"))
     auditor, _, kind = pattern.removesuffix("*").partition(".")
-    return " ".join(["anything on", *kind.split("_"), auditor.replace("_", " ")]).replace("  ", " ")
+    if kind.strip("_"):
+        return Message(
+            "any measurement of {auditor} ({kind})", auditor=title(f".{auditor}"), kind=kind.replace("_", " ").strip()
+        )
+    return Message("any measurement of {auditor}", auditor=title(f".{auditor}"))
 
 
 def _why_not(report: Report, pattern: str) -> str:
     auditor = pattern.partition(".")[0]
     for outcome in report.outcomes:
         if outcome.auditor == auditor and (outcome.error or outcome.reason):
-            return f" (the {auditor} auditor {'crashed' if outcome.error else 'did not run'}: " + (
-                f"{outcome.error or outcome.reason})"
-            )
-    return "" if any(one.auditor == auditor for one in report.outcomes) else f" (no auditor '{auditor}' in this run)"
+            name = title(f".{auditor}")
+            if outcome.error:
+                return Message(" ({auditor} crashed: {error})", auditor=name, error=outcome.error)
+            return Message(" ({auditor} did not run: {reason})", auditor=name, reason=outcome.reason or "")
+    if any(one.auditor == auditor for one in report.outcomes):
+        return ""
+    return Message(" (no auditor '{auditor}' in this run)", auditor=auditor)
 
 
 def _part(part: Part, report: Report, facts: Facts, impact: ImpactTables | None) -> tuple[list[Item], list[str]]:
@@ -233,65 +268,101 @@ def _part(part: Part, report: Report, facts: Facts, impact: ImpactTables | None)
 
     if part == "policy":
         if policy.source == "shipped with auditkit":
-            return [], ["Limits fixed for this system beforehand: the run was judged by auditkit's default policy"]
-        text = f"{policy.name}: {len(policy.limits)} limits from {policy.source}, sha256 {policy.sha256}"
-        return one("Limits fixed before the run", text, "/policy")
+            return [], [
+                Message("Limits fixed for this system beforehand: the run was judged by auditkit's default policy")
+            ]
+        text = Message(
+            "{name}: {limits_count} limits from {source}, sha256 {sha256}",
+            name=policy.name,
+            limits_count=len(policy.limits),
+            source=policy.source,
+            sha256=policy.sha256,
+        )
+        return one(Message("Limits fixed before the run"), text, "/policy")
     if part == "findings":
         findings = report.findings
         if not findings:
-            return [], ["No limit was judged"]
+            return [], [Message("No limit was judged")]
         counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in RANK}
-        text = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in counts.items() if count)
-        return one("Findings", text, "/outcomes")
+        said = [Message("{n} {verdict}", n=count, verdict=FOUND[verdict]) for verdict, count in counts.items() if count]
+        return one(Message("Findings"), Message("{counts}", counts=said), "/outcomes")
     if part == "model":
         if subject.model is None:
-            return [], ["No model was opened: recorded decisions were audited"]
+            return [], [Message("No model was opened: recorded decisions were audited")]
         model = subject.model
-        text = f"{model.name}, {model.architecture or 'no architecture recorded'}, {model.parameter_count:,} parameters"
-        return one("Model", f"{text}, sha256 {model.sha256 or 'none: from memory'}", "/subject/model")
+        text = Message(
+            "{name}, {architecture}, {parameter_count:,} parameters",
+            name=model.name,
+            architecture=model.architecture or Message("no architecture recorded"),
+            parameter_count=model.parameter_count,
+        )
+        return one(Message("Model"), text + _hash(model.sha256), "/subject/model")
     if part in ("dataset", "training_dataset"):
         data = subject.dataset if part == "dataset" else subject.training_dataset
         if data is None:
-            return [], ["Training data: not given to the audit (--train-dataset)"]
-        text = f"{data.path or 'in memory'}, {data.audited_row_count:,} of {data.row_count:,} rows"
-        name = "Data audited" if part == "dataset" else "Training data"
-        return one(name, f"{text}, sha256 {data.sha256 or 'none: from memory'}", f"/subject/{part}")
+            return [], [Message("Training data: not given to the audit (--train-dataset)")]
+        text = Message(
+            "{path}, {audited:,} of {total:,} rows",
+            path=data.path or Message("in memory"),
+            audited=data.audited_row_count,
+            total=data.row_count,
+        )
+        name = Message("Data audited") if part == "dataset" else Message("Training data")
+        return one(name, text + _hash(data.sha256), f"/subject/{part}")
     if part == "sensitive":
         if not subject.sensitive:
-            return [], ["No column was named sensitive, so no groups were compared"]
-        return one("Groups compared by", ", ".join(subject.sensitive), "/subject/sensitive")
+            return [], [Message("No column was named sensitive, so no groups were compared")]
+        return one(Message("Groups compared by"), ", ".join(subject.sensitive), "/subject/sensitive")
     if part == "notes":
-        text = "; ".join(subject.notes) or "nothing was sampled or left out"
-        return one("Sampled or left out", text, "/subject/notes")
+        text = Message("{notes}", notes=subject.notes) if subject.notes else Message("nothing was sampled or left out")
+        return one(Message("Sampled or left out"), text, "/subject/notes")
     if part == "schema":
         features = subject.schema_.get("features")
         if not features:
-            return [], ["The report holds no schema of the input"]
-        return one("Schema of the input", f"{len(features)} columns, by name and kind", "/subject/schema")
+            return [], [Message("The report holds no schema of the input")]
+        return one(
+            Message("Schema of the input"),
+            Message("{features_count} columns, by name and kind", features_count=len(features)),
+            "/subject/schema",
+        )
     if part == "created":
-        return one("Date of the audit", report.created.strftime("%Y-%m-%d %H:%M %Z").strip(), "/created")
+        return one(Message("Date of the audit"), report.created.strftime("%Y-%m-%d %H:%M %Z").strip(), "/created")
     if part == "environment":
         made = report.environment
-        text = f"run {report.run_id}, auditkit {made.auditkit}, Python {made.python}, {made.device}, seed {made.seed}"
-        return one("Log of the run", text, "/environment")
+        text = Message(
+            "run {run_id}, auditkit {auditkit}, Python {python}, {device}, seed {seed}",
+            run_id=report.run_id,
+            auditkit=made.auditkit,
+            python=made.python,
+            device=made.device,
+            seed=made.seed,
+        )
+        return one(Message("Log of the run"), text, "/environment")
     return _impact_part(part, facts, impact)
+
+
+def _hash(sha256: str | None) -> Message:
+    return Message(", sha256 {sha256}", sha256=sha256) if sha256 else Message(", no sha256: from memory")
 
 
 def _impact_part(part: Part, facts: Facts, impact: ImpactTables | None) -> tuple[list[Item], list[str]]:
     tables = [] if impact is None else [table for table in impact.tables if table.kind == "selection"]
     if not tables:
-        return [], ["No table of impact ratios could be made"]
+        return [], [Message("No table of impact ratios could be made")]
     items: list[Item] = []
     missing: list[str] = []
     for table in tables:
         by = shown(table.by)
         if part == "unknown":
-            text = f"{table.unknown_count:,} of {table.applicant_count:,} rows"
+            text = Message("{n:,} of {total:,} rows", n=table.unknown_count, total=table.applicant_count)
         else:
             small = [row.category for row in table.rows if row.small]
             left_out = [row.category for row in table.rows if row.left_out]
-            text = f"under 2 %: {', '.join(small) or 'none'}; left out: {', '.join(left_out) or 'none'}"
+            none = Message("none")
+            text = Message("under 2 %: {small}; left out: {left_out}", small=small or none, left_out=left_out or none)
             if left_out and facts.answer("ll144_left_out_reason") is None:
-                missing.append(f"Why {', '.join(left_out)} is left out (ll144_left_out_reason in facts.toml)")
-        items.append(Item(name=f"By {by}", text=text, pointer=table.pointer))
+                missing.append(
+                    Message("Why {left_out} is left out (ll144_left_out_reason in facts.toml)", left_out=left_out)
+                )
+        items.append(Item(name=Message("By {by}", by=by), text=text, pointer=table.pointer))
     return items, missing

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Record
+from auditkit.evidence.messages import Message
 from auditkit.files import read_bytes
 
 BLANKS = {"", "todo", "tbd", "tba", "?", "-", "n/a"}
@@ -48,10 +49,10 @@ def known_facts() -> tuple[str, ...]:
     return tuple(tomllib.loads(facts_template()))
 
 
-def words(key: str) -> str:
+def words(key: str) -> Message:
     """Return the words of a key: `intended_purpose` becomes `Intended purpose`."""
     text = key.replace("_", " ").replace("ll144", "LL144")
-    return text[:1].upper() + text[1:]
+    return Message(text[:1].upper() + text[1:])
 
 
 def read_facts(path: str | Path) -> Facts:

@@ -10,13 +10,14 @@ from typing import Literal
 from auditkit import plugins
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Record
+from auditkit.evidence.messages import Message
 
 Source = Literal["primary", "secondary", "memory"]
 
 SOURCES: dict[Source, str] = {
     "primary": "",
-    "secondary": "from a secondary source; verify",
-    "memory": "from memory, not checked against the text; verify",
+    "secondary": Message("from a secondary source; verify"),
+    "memory": Message("not checked against the published text"),
 }
 """What is said beside a statement about a law or standard, by how auditkit came to it."""
 

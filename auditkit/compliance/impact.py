@@ -10,6 +10,7 @@ from auditkit.compliance.facts import Facts
 from auditkit.compliance.framework import Role
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Measurement, shown
+from auditkit.evidence.messages import Message
 from auditkit.evidence.report import Report
 
 NAMES: dict[Role, tuple[str, ...]] = {
@@ -51,17 +52,31 @@ class ImpactTables:
         table = self.table(roles)
         if table is not None:
             withheld = [row.category for row in table.rows if row.rate is None]
-            said = [f"Rates withheld or undefined: {', '.join(withheld)}"] if withheld else []
+            said: list[str] = (
+                [Message("Rates withheld or undefined: {withheld}", withheld=withheld)] if withheld else []
+            )
             if table.withheld_count:
-                said.append(f"{table.withheld_count:,} rows of categories that are too small for the report to show")
+                said.append(
+                    Message(
+                        "{withheld_count:,} rows of categories that are too small for the report to show",
+                        withheld_count=table.withheld_count,
+                    )
+                )
             return said
         absent = [role for role in roles if self.columns[role] is None]
         if absent:
             return [
-                f"No column of the audit is known as {role} (ll144_{role}_column in facts.toml names it)"
+                Message(
+                    "No column of the audit is known as {role} (ll144_{role}_column in facts.toml names it)", role=role
+                )
                 for role in absent
             ]
-        return [f"No selection rates by {' and '.join(str(self.columns[role]) for role in roles)} in this run"]
+        return [
+            Message(
+                "No selection rates by {names} in this run",
+                names=[str(self.columns[role]) for role in roles],
+            )
+        ]
 
 
 def impact_tables(report: Report, facts: Facts) -> ImpactTables:

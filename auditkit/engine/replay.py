@@ -11,7 +11,7 @@ from auditkit.config import AuditConfig, read_config
 from auditkit.engine.audit import audit
 from auditkit.engine.auditor import installed
 from auditkit.errors import InputError
-from auditkit.evidence.comparison import Departure, departures
+from auditkit.evidence.comparison import ReplayDifference, departures
 from auditkit.evidence.report import DatasetRecord, ModelRecord, Outcome, Report
 from auditkit.files import sha256_of
 from auditkit.models.factory import is_code
@@ -37,7 +37,7 @@ def replay(
     device: str = "auto",
     tolerance: float = TOLERANCE,
     progress: AuditProgress = lambda auditor, fraction, what: None,
-) -> tuple[Report, list[Departure]]:
+) -> tuple[Report, list[ReplayDifference]]:
     """Make the audit of `recorded` again; return the new report, and every number that is not within `tolerance`.
 
     Auditors run with their recorded settings and seed; those that were left out, or are new since, are left out.

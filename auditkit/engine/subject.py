@@ -226,9 +226,10 @@ class Subject:
         )
         if not agree(kept, again, rows):
             return None
-        note = (
-            "The predictions were kept from an earlier audit of the same model, data and code by this user; "
-            f"{len(rows):,} rows were predicted again and agree."
+        note = Message(
+            "The predictions were kept from an earlier audit of the same model, data and code by this "
+            "user; {rows_count:,} rows were predicted again and agree.",
+            rows_count=len(rows),
         )
         return dataclasses.replace(kept, notes=(*kept.notes, note))
 

@@ -7,6 +7,7 @@ import statistics
 from dataclasses import dataclass
 
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
+from auditkit.evidence.messages import Message
 
 DIFFERENCE_UNIT: dict[Unit, Unit] = {"rate": "rate_difference", "share": "rate_difference"}
 """The unit of a difference, where it is not that of the numbers."""
@@ -27,7 +28,7 @@ class Regression:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class BaselineMeasurements:
     """The measurements of the baseline, and whether they are of the same rows, and of the same model."""
 
     measurements: tuple[Measurement, ...]
@@ -39,7 +40,7 @@ class Earlier:
         return next((m for m in self.measurements if m.id == now.id and m.by == now.by), None)
 
 
-def regression(now: Measurement, earlier: Earlier, part: Slice | None = None) -> Regression:
+def regression(now: Measurement, earlier: BaselineMeasurements, part: Slice | None = None) -> Regression:
     """Return how much worse `now` is than the same measurement in the baseline; for one group, its `part`.
 
     On the same rows the interval is that of pairs (`paired_interval`), simultaneous over the groups where there are
@@ -49,32 +50,40 @@ def regression(now: Measurement, earlier: Earlier, part: Slice | None = None) ->
     """
     then = earlier.find(now)
     if then is None:
-        return Regression(reason="the baseline has no such measurement")
+        return Regression(reason=Message("the baseline has no such measurement"))
     if now.better == "neither":
-        return Regression(reason="neither more nor less of it is better, so that there is no worse")
+        return Regression(reason=Message("neither more nor less of it is better, so that there is no worse"))
     if now.unit != then.unit or now.better != then.better:
-        return Regression(reason="the baseline measured it in another unit or direction")
+        return Regression(reason=Message("the baseline measured it in another unit or direction"))
     after: Measurement | Slice = now if part is None else part
     before: Measurement | Slice | None = then
     if part is not None:
         before = next((other for other in then.slices if other.group == part.group), None)
     if before is None:
-        return Regression(reason="the baseline has no such group")
+        return Regression(reason=Message("the baseline has no such group"))
     if after.value is None or before.value is None:
-        which, reason = ("", after.reason) if after.value is None else ("in the baseline, ", before.reason)
-        return Regression(reason=f"{which}{reason or 'it has no value'}")
+        if after.value is None:
+            return Regression(reason=after.reason or Message("it has no value"))
+        return Regression(
+            reason=Message("in the baseline, {reason}", reason=before.reason or Message("it has no value"))
+        )
     sign = 1 if now.better == "lower" else -1
     value = sign * (after.value - before.value)
     intervals = [judged_interval(one) for one in (after, before)]
     if intervals[0] is None or intervals[1] is None:
         return Regression(value=value, baseline=before.value, reason=after.reason or before.reason)
     if intervals[0].level != intervals[1].level:
-        levels = " and ".join(f"{one.level * 100:g} %" for one in intervals if one)
-        return Regression(reason=f"its interval and the baseline's have different levels, {levels}")
+        return Regression(
+            reason=Message(
+                "its interval and the baseline's have different levels, {now:g} % and {then:g} %",
+                now=intervals[0].level * 100,
+                then=intervals[1].level * 100,
+            )
+        )
     level = intervals[0].level
     pairs: Interval | None = None
     if earlier.same_rows and earlier.same_model and value == 0:
-        pairs = interval = Interval(low=0.0, high=0.0, level=level, method="same model and rows, paired")
+        pairs = interval = Interval(low=0.0, high=0.0, level=level, method=Message("same model and rows, paired"))
     else:
         family = 1 if part is None else sum(other.value is not None for other in now.slices)
         pairs = paired_interval(before, after, level, family) if earlier.same_rows else None
@@ -102,17 +111,17 @@ def paired_interval(
     differences = [now - then for then, now in pairs]
     quantile = student_quantile(level ** (1 / family), blocks - 1)
     variance = (blocks - 1) * statistics.pvariance(differences)
-    over = f", Sidak over {family} groups" if family > 1 else ""
+    over = Message(", Sidak over {n} groups", n=family) if family > 1 else ""
     if before.one_record is not None and after.one_record is not None:
         effect = max(before.one_record, after.one_record)
         low, high = table_of_pairs_interval(value, variance, effect, quantile)
-        method = f"Bonett-Price and MOVER over {blocks} blocks of rows{over}, paired"
+        method = Message("Bonett-Price and MOVER over {n} blocks of rows{over}, paired", n=blocks, over=over)
         return Interval(low=low, high=high, level=level, method=method)
     usual = max(differences.count(one) for one in differences)
     if blocks - usual < blocks / 2:
         return None
     half = quantile * math.sqrt(variance)
-    method = f"jackknife over {blocks} blocks of rows{over}, paired"
+    method = Message("jackknife over {n} blocks of rows{over}, paired", n=blocks, over=over)
     return Interval(low=value - half, high=value + half, level=level, method=method)
 
 
@@ -187,7 +196,7 @@ def difference_interval(before: float, then: Interval, after: float, now: Interv
     up = math.hypot(max(0.0, now.high - after), max(0.0, before - then.low))
     down = math.hypot(max(0.0, after - now.low), max(0.0, then.high - before))
     value = after - before
-    method = "MOVER of the two intervals, unpaired"
+    method = Message("MOVER of the two intervals, unpaired")
     return Interval(low=value - down, high=value + up, level=now.level, method=method)
 
 

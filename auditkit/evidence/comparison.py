@@ -12,6 +12,7 @@ from pydantic import FiniteFloat, NonNegativeInt
 from auditkit.evidence.baseline import difference_interval, paired_interval
 from auditkit.evidence.gate import same_rows
 from auditkit.evidence.measurement import Better, Group, Interval, Measurement, Record, Slice, Unit, shown
+from auditkit.evidence.messages import Message, Text
 from auditkit.evidence.policy import Finding, Verdict
 from auditkit.evidence.report import Report, read_report
 
@@ -26,7 +27,7 @@ class Side(Record):
     value: FiniteFloat | None
     interval: Interval | None
     count: NonNegativeInt
-    reason: str | None = None
+    reason: Text | None = None
 
 
 class Change(Record):
@@ -53,7 +54,7 @@ class VerdictChange(Record):
     limit: str
     before: Verdict | None
     after: Verdict | None
-    message: str
+    message: Text
 
 
 class Compared(Record):
@@ -83,14 +84,14 @@ class Comparison(Record):
     same_policy: bool
     changes: tuple[Change, ...]
     verdicts: tuple[VerdictChange, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Text, ...]
 
     def to_json(self) -> str:
         """Return the comparison as JSON text, as written to compare.json."""
         return self.model_dump_json(indent=2) + "\n"
 
 
-class Departure(Record):
+class ReplayDifference(Record):
     """A number that a replay did not give again: what it was, what it is, and where."""
 
     where: str
@@ -111,23 +112,32 @@ def compare(before: Report | str | Path, after: Report | str | Path) -> Comparis
     changes = [_change(key, old.get(key), new.get(key), paired=paired) for key in dict.fromkeys([*new, *old])]
     first, second = _compared(before), _compared(after)
     same_data = _same(first.dataset_sha256, second.dataset_sha256)
-    notes = [
-        "Each interval of a difference holds for that difference alone: of twenty that did not change, about one "
-        "shows a change at 95 %.",
+    notes: list[Text] = [
+        Message(
+            "Each interval of a difference holds for that difference alone: of twenty that did not change, about one "
+            "shows a change at 95 %."
+        )
     ]
     if paired:
         notes.append(
-            "Both runs audited the very same rows: intervals are those of pairs where the reports hold replicates, and "
-            "else as for independent runs, which is usually wider than need be."
+            Message(
+                "Both runs audited the same rows: intervals are those of pairs where the reports hold replicates, and "
+                "otherwise as for independent runs, which is usually wider than necessary."
+            )
         )
     elif same_data:
-        counts = f"{first.audited_row_count:,} and {second.audited_row_count:,}"
         notes.append(
-            f"Both runs audited the same file, and not surely the same rows of it ({counts} rows); the intervals treat "
-            "the runs as independent."
+            Message(
+                "Both runs audited the same file, but not certainly the same rows of it ({before:,} and {after:,} "
+                "rows); the intervals treat the runs as independent.",
+                before=first.audited_row_count,
+                after=second.audited_row_count,
+            )
         )
     elif same_data is False:
-        notes.append("The two runs audited different data: a difference may come from the data, the model, or both.")
+        notes.append(
+            Message("The two runs audited different data: a difference may come from the data, the model, or both.")
+        )
     return Comparison(
         before=first,
         after=second,
@@ -140,7 +150,7 @@ def compare(before: Report | str | Path, after: Report | str | Path) -> Comparis
     )
 
 
-def departures(recorded: Report, recomputed: Report, tolerance: float) -> list[Departure]:
+def departures(recorded: Report, recomputed: Report, tolerance: float) -> list[ReplayDifference]:
     """Return every number, interval end and count that two runs do not share within `tolerance`.
 
     Two numbers agree where they differ by at most `tolerance` times the larger of 1 and the recorded magnitude.
@@ -151,14 +161,14 @@ def departures(recorded: Report, recomputed: Report, tolerance: float) -> list[D
         before, after = old.get(key), new.get(key)
         words = _key_words(key)
         if before is None or after is None:
-            found.append(Departure(where=words, recorded=_there(before), recomputed=_there(after)))
+            found.append(ReplayDifference(where=words, recorded=_there(before), recomputed=_there(after)))
             continue
         for what, one, two in _parts(before[1], after[1]):
             close = one == two
             if one is not None and two is not None:
                 close = abs(one - two) <= tolerance * max(1.0, abs(one))
             if not close:
-                found.append(Departure(where=words + what, recorded=repr(one), recomputed=repr(two)))
+                found.append(ReplayDifference(where=words + what, recorded=repr(one), recomputed=repr(two)))
     return found
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from auditkit.errors import InputError
-from auditkit.evidence.baseline import Earlier
+from auditkit.evidence.baseline import BaselineMeasurements
 from auditkit.evidence.judging import held_back, judge, unmeasured
 from auditkit.evidence.policy import Finding, Policy, check_measurements_exist, default_policy, read_policy
 from auditkit.evidence.rederive import ABSENT, was_absent, why_unmeasured
@@ -117,11 +117,14 @@ def judge_report(
 def check_policy_fits(policy: Policy, report: Report) -> None:
     """Check that every limit names a measurement that the report's auditors declare.
 
-    Limits on an auditor that is not in the report are let through: they come out as not measured.
+    Limits on an auditor that is not in the report are let through: they come out as not measured. So do those of the
+    policies that auditkit ships on what the version that wrote the report did not measure yet.
 
     Raises:
         PolicyError: a limit names an unknown measurement; the message names the line and the closest one.
     """
+    if policy.shipped:
+        return
     measures: list[str] = []
     undeclared = {limit.measurement.partition(".")[0] for limit in policy.limits}
     for outcome in report.outcomes:
@@ -157,7 +160,9 @@ def same_rows(report: Report, other: Report) -> bool:
     return None not in hashes and hashes == (two.sha256, two.rows_sha256)
 
 
-def _findings(outcome: Outcome, policy: Policy, before: Earlier | None, named: tuple[str, ...]) -> list[Finding]:
+def _findings(
+    outcome: Outcome, policy: Policy, before: BaselineMeasurements | None, named: tuple[str, ...]
+) -> list[Finding]:
     why = why_unmeasured(outcome)
     findings: list[Finding] = []
     for limit in policy.limits:
@@ -166,11 +171,11 @@ def _findings(outcome: Outcome, policy: Policy, before: Earlier | None, named: t
     return findings
 
 
-def _earlier(report: Report, other: Report) -> Earlier:
+def _earlier(report: Report, other: Report) -> BaselineMeasurements:
     hashes = [one.subject.model.sha256 if one.subject.model else None for one in (report, other)]
     no_model = report.subject.model is None and other.subject.model is None
     same_decisions = no_model and report.config.model == other.config.model
-    return Earlier(
+    return BaselineMeasurements(
         measurements=tuple(measurement for outcome in other.outcomes for measurement in outcome.measurements),
         same_rows=same_rows(report, other),
         same_model=same_decisions or (hashes[0] is not None and hashes[0] == hashes[1]),

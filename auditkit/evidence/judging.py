@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from auditkit.evidence.baseline import DIFFERENCE_UNIT, Earlier, Regression, judged_interval, regression
+from auditkit.evidence.baseline import DIFFERENCE_UNIT, BaselineMeasurements, Regression, judged_interval, regression
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
 from auditkit.evidence.messages import Message, title
 from auditkit.evidence.policy import Finding, Limit, Verdict
-from auditkit.evidence.sentences import regression_sentence, sentence
+from auditkit.evidence.sentences import regression_sentence, sentence, subject
 
 RANK: dict[str, int] = {"error": 6, "fail": 5, "warn": 4, "inconclusive": 3, "not_run": 2, "waived": 1, "pass": 0}
 """How findings are ordered for a reader, worst first: a certain breach stands before an undecided group."""
@@ -20,13 +20,13 @@ MOST_TIMES = 10
 Judged = tuple[tuple[str, int], ...]
 """What a judged number rests on: the name and the number of records of one group or two; all rows have no name."""
 
-NO_BASELINE = "there is no baseline; pass --baseline RESULTS.json"
+NO_BASELINE = Message("there is no baseline; pass --baseline RESULTS.json")
 
 
 def judge(
     limit: Limit,
     measurements: Iterable[Measurement],
-    baseline: Earlier | None = None,
+    baseline: BaselineMeasurements | None = None,
     *,
     named: Collection[str] = (),
 ) -> list[Finding]:
@@ -68,14 +68,19 @@ def _missed(finding: Finding, column: str | None) -> Finding:
     """Return a finding as the error that it is; of a `column` without any number, with what to do."""
     if column is None:
         return finding.model_copy(update={"verdict": "error"})
-    remedy = f"To settle it, audit more rows of its groups, lower --min-group, or leave {column} out of --sensitive."
-    return finding.model_copy(update={"verdict": "error", "message": f"{finding.message} {remedy}"})
+    message = Message(
+        "{finding} To settle it, audit more rows of its groups, lower --min-group, or leave {column} out of "
+        "--sensitive.",
+        finding=finding.message,
+        column=column,
+    )
+    return finding.model_copy(update={"verdict": "error", "message": message})
 
 
 def unmeasured(limit: Limit, reason: str) -> Finding:
     """Return the finding of a limit that nothing measured, with the reason why."""
     by = () if limit.by == "*" else limit.by
-    message = f"{sentence(limit.measurement, by)} was not measured: {reason}"
+    message = Message("{subject} was not measured: {reason}", subject=subject(limit.measurement, by), reason=reason)
     return Finding(measurement=limit.measurement, by=by, limit=limit, verdict="not_run", message=message)
 
 
@@ -106,14 +111,24 @@ def _worst(findings: list[Finding]) -> list[Finding]:
     judged = [finding for finding in findings if finding.verdict != "not_run"]
     worst = max(judged or findings, key=lambda finding: (RANK[finding.verdict], finding.excess))
     left_out = len(findings) - len(judged)
-    not_judged = f", {left_out} not judged" if judged and left_out else ""
-    said = f" The worst of {len(findings)} groups{not_judged}." if judged else ""
+    message = worst.message
+    if judged and left_out:
+        message = Message(
+            "{finding} The worst of {n} groups, {left_out} not judged.",
+            finding=message,
+            n=len(findings),
+            left_out=left_out,
+        )
+    elif judged:
+        message = Message("{finding} The worst of {n} groups.", finding=message, n=len(findings))
     undecided = [finding for finding in judged if finding.verdict == "inconclusive"]
     second = [max(undecided, key=lambda finding: finding.excess)] if undecided and worst.verdict == "warn" else []
-    return [worst.model_copy(update={"message": worst.message + said}), *second]
+    return [worst.model_copy(update={"message": message}), *second]
 
 
-def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None, baseline: Earlier | None) -> Finding:
+def _judge_number(
+    limit: Limit, measurement: Measurement, part: Slice | None, baseline: BaselineMeasurements | None
+) -> Finding:
     number: Measurement | Slice = measurement if part is None else part
     value, interval, before, reason = number.value, judged_interval(number), None, number.reason
     unit: Unit = measurement.unit
@@ -125,43 +140,33 @@ def _judge_number(limit: Limit, measurement: Measurement, part: Slice | None, ba
         unit = DIFFERENCE_UNIT.get(unit, unit)
     wanted = limit.level if limit.compare == "interval" else None
     if wanted is not None and interval is not None and not math.isclose(interval.level, wanted):
-        reason = (
-            f"its interval has {interval.level * 100:g} % and this limit asks for {wanted * 100:g} %, which a record "
-            f"cannot be turned into; run the audit with --conf-level {wanted:g}"
+        reason = Message(
+            "its interval has {level:g} % and this limit asks for {asked:g} %, which a record cannot be turned into; "
+            "run the audit with --conf-level {option:g}",
+            level=interval.level * 100,
+            asked=wanted * 100,
+            option=wanted,
         )
         value, interval, before = None, None, None
     if limit.compare == "interval" and interval is None and reason:
         value, before = None, None
     if limit.min_count is not None and value is not None and number.count < limit.min_count:
         value, interval, before = None, None, None
-        reason = f"it rests on {number.count:,} rows, and this limit judges from {limit.min_count:,} on"
+        reason = Message(
+            "it rests on {n:,} rows, and this limit judges from {least:,} on", n=number.count, least=limit.min_count
+        )
     verdict, remark = _verdict(limit, value, interval, _groups_judged(measurement, part))
     if value is None:
-        message = f"{sentence(measurement.id, measurement.by, part)} was not judged: {reason or 'it is undefined'}."
-    elif before is not None and number.value is not None:
-        message = regression_sentence(
-            measurement,
-            part,
-            value=value,
-            before=before,
-            interval=interval,
-            unit=unit,
-            limit=limit,
-            paired=paired,
-            verdict=verdict,
-            remark=remark,
+        message = Message(
+            "{subject} was not judged: {reason}.",
+            subject=subject(measurement.id, measurement.by, part),
+            reason=reason or Message("it is undefined"),
         )
+    elif before is not None:
+        moved = (value, before, interval, paired)
+        message = regression_sentence(measurement, part, change=moved, limit=limit, verdict=verdict, remark=remark)
     else:
-        message = sentence(
-            measurement.id,
-            measurement.by,
-            part,
-            measurement=measurement,
-            interval=interval,
-            limit=limit,
-            verdict=verdict,
-            remark=remark,
-        )
+        message = sentence(measurement, part, interval=interval, limit=limit, verdict=verdict, remark=remark)
     return Finding(
         measurement=measurement.id,
         by=measurement.by,
@@ -199,12 +204,13 @@ def _verdict(limit: Limit, value: float | None, interval: Interval | None, group
     for bound, beyond in _bounds(limit, broken):
         held, exceeded = (high <= bound, low > bound) if limit.upper else (low >= bound, high < bound)
         if exceeded:
-            return beyond, "beyond the limit's warning bound" if bound != limit.bound else ""
+            return beyond, Message("beyond the limit's warning bound") if bound != limit.bound else ""
         if not held:
-            which = "" if bound == limit.bound else " whether it warns"
-            remark = records_to_settle(value, low, high, bound, groups, which)
+            remark = records_to_settle(value, low, high, bound, groups)
+            if bound != limit.bound:
+                remark = Message("as to whether it warns, {remark}", remark=remark)
             if limit.inconclusive == "fail":
-                return beyond, f"{remark}, and this limit fails what is inconclusive"
+                return beyond, Message("{remark}, and this limit fails what is inconclusive", remark=remark)
             return "inconclusive", remark
     return "pass", ""
 
@@ -215,20 +221,20 @@ def _bounds(limit: Limit, broken: Verdict) -> Iterator[tuple[float, Verdict]]:
         yield limit.warn_at, "warn"
 
 
-def records_to_settle(value: float, low: float, high: float, bound: float, groups: Judged, which: str = "") -> str:
+def records_to_settle(value: float, low: float, high: float, bound: float, groups: Judged) -> Message:
     """Say how many more records of which group would take the interval off the bound, if the value stayed.
 
     The half-width of an interval shrinks with the square root of the number of records, so the side that crosses the
     bound reaches it at `((side - value) / (bound - value))**2` times the records; twice as many settle it in four of
     five new samples. Of two groups, more records of the smaller one are asked for where they suffice: the variance of
-    a difference is about in proportion to `1 / n + 1 / m`. `which` says what "it" is, where it is not the limit.
+    a difference is about in proportion to `1 / n + 1 / m`.
 
     >>> records_to_settle(0.08, 0.04, 0.118, 0.10, (("", 1000),))
     'about 6,200 more records would probably be enough'
     >>> records_to_settle(0.08, 0.04, 0.13, 0.10, (("", 1000),))
     'this data set cannot settle it'
     """
-    cannot = f"this data set cannot settle{which or ' it'}"
+    cannot = Message("this data set cannot settle it")
     side = high if bound > value else low
     if math.isclose(value, bound, rel_tol=1e-9, abs_tol=1e-12):
         return cannot
@@ -242,14 +248,18 @@ def records_to_settle(value: float, low: float, high: float, bound: float, group
     if any(not count or total > MOST_TIMES * count for _, count, total in needed):
         return cannot
     more = [
-        f"{_two_digits(total - count)} more records{f' of {name}' if name else ''}" for name, count, total in needed
+        Message("{n:,} more records of {group}", n=_two_digits(total - count), group=name)
+        if name
+        else Message("{n:,} more records", n=_two_digits(total - count))
+        for name, count, total in needed
     ]
-    return f"about {' and '.join(more)} would probably be enough" + (f" to settle{which}" if which else "")
+    records = more[0] if len(more) == 1 else Message("{one} and {other}", one=more[0], other=more[1])
+    return Message("about {records} would probably be enough", records=records)
 
 
-def _two_digits(count: float) -> str:
+def _two_digits(count: float) -> int:
     digits = 1 - math.floor(math.log10(max(count, 1)))
-    return f"{max(1, int(round(count, digits))):,}"
+    return max(1, int(round(count, digits)))
 
 
 def held_back(findings: Iterable[Finding]) -> list[Finding]:

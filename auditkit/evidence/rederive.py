@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from auditkit.evidence.judging import held_back, judge, unmeasured, verdict_of
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
+from auditkit.evidence.messages import Message
 from auditkit.evidence.policy import Finding, Limit, Policy, profile, shipped_profile
 from auditkit.evidence.waivers import waive
 
@@ -31,7 +32,7 @@ RANGES: dict[Unit, tuple[float, float]] = {
 COUNTS_OF_ROWS = ("data", "performance", "fairness")
 """The auditors whose groups are parts of the rows that a measurement's own count is of."""
 
-ABSENT = "this auditor was not part of the audit"
+ABSENT = Message("this auditor was not part of the audit")
 
 
 class ContradictionError(ValueError):
@@ -102,7 +103,7 @@ def rederived(report: Report, *, same_version: bool) -> Report:
 
 def why_unmeasured(outcome: Outcome) -> str:
     """Return why a limit on an auditor's measurement found none."""
-    return outcome.error or outcome.reason or "the audit made no such measurement"
+    return outcome.error or outcome.reason or Message("the audit made no such measurement")
 
 
 def was_absent(outcome: Outcome) -> bool:

@@ -1,34 +1,44 @@
-"""Findings in words: the one place that turns a judged number into the sentence a reader sees."""
+"""Findings in words: the one place that turns a judged number into the sentences a reader sees.
+
+In this order: what was compared, the two rates with their counts, the gap with the interval of these two groups, the
+limit, the interval over all pairs of groups, which judged the limit, where it is another, and the verdict.
+"""
 
 from __future__ import annotations
 
 from auditkit.evidence.baseline import DIFFERENCE_UNIT
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit, shown
-from auditkit.evidence.messages import bounds, number, span, title
-from auditkit.evidence.policy import Limit
+from auditkit.evidence.messages import Message, bounds, number, span, title
+from auditkit.evidence.policy import Limit, Verdict
 
-# {low} and {high} are the groups with the lowest and the highest value, {value} the number with its unit.
-COMPARISONS = {
-    "fairness.demographic_parity_difference": "{low} is selected {value} less often than {high}",
-    "fairness.demographic_parity_ratio": "{low} is selected {value} times as often as {high}",
-    "fairness.equalized_odds_difference": "{low} with the same label is selected {value} less often than {high}",
-    "fairness.equalized_odds_ratio": "{low} with the same label is selected {value} times as often as {high}",
-    "identity_terms.sentence_score_gap": "The same texts score {value} lower with terms of {low} than of {high}",
-    "identity_terms.template_score_gap": "Made-up texts score {value} lower with terms of {low} than of {high}",
+VERDICTS: dict[str, Message] = {
+    "pass": Message("Pass"),
+    "warn": Message("Warning"),
+    "fail": Message("Fail"),
+    "inconclusive": Message("Inconclusive"),
 }
 
-
 WHOSE = {
-    "selection_rate": "Selected",
-    "true_positive_rate": "Selected among those whose actual outcome is positive",
-    "false_positive_rate": "Selected among those whose actual outcome is negative",
-    "accuracy": "Decided correctly",
-    "positive_predictive_value": "Actual outcome is positive among those selected",
+    "selection_rate": Message("Selected"),
+    "true_positive_rate": Message("Selected, among people whose actual outcome is positive"),
+    "false_positive_rate": Message("Selected, among people whose actual outcome is negative"),
+    "accuracy": Message("Decided correctly"),
+    "positive_predictive_value": Message("Actual outcome is positive, among people who are selected"),
 }
 """What the records that a rate counts have in common."""
 
+WHAT_IS_COMPARED = {
+    "demographic_parity": WHOSE["selection_rate"],
+    "equalized_odds": Message("Selected, among people with the same actual outcome"),
+    "equal_opportunity": WHOSE["true_positive_rate"],
+    "predictive_equality": WHOSE["false_positive_rate"],
+    "predictive_parity": WHOSE["positive_predictive_value"],
+    "accuracy": WHOSE["accuracy"],
+}
+"""What the rates of a gap are the rates of, by the gap's name without `_difference` and `_ratio`."""
 
-def bound_words(limit: Limit, unit: Unit | None) -> str:
+
+def bound_words(limit: Limit, unit: Unit | None) -> Message:
     """Print the bounds of a limit; `unit` is that of its measurement, None where nothing measured it.
 
     >>> limit = Limit(measurement="a.b", at_most=0.1, warn_at=0.05, rationale="x")
@@ -38,130 +48,184 @@ def bound_words(limit: Limit, unit: Unit | None) -> str:
     if limit.regression_at_most is not None and unit is not None:
         unit = DIFFERENCE_UNIT.get(unit, unit)
 
-    def printed(bound: float) -> str:
-        return f"{bound:g}" if unit is None else number(bound, unit)
+    def printed(bound: float) -> Message:
+        return Message("{value:g}", value=bound) if unit is None else number(bound, unit)
 
-    words = f"{limit.side} {printed(limit.bound)}"
     if limit.regression_at_most is not None:
-        words = f"worse than the baseline by at most {printed(limit.bound)}"
-    return words + (f", warning beyond {printed(limit.warn_at)}" if limit.warn_at is not None else "")
+        words = Message("worse than the baseline by at most {bound}", bound=printed(limit.bound))
+    elif limit.at_most is not None:
+        words = Message("at most {bound}", bound=printed(limit.bound))
+    else:
+        words = Message("at least {bound}", bound=printed(limit.bound))
+    if limit.warn_at is None:
+        return words
+    return Message("{limit}, warning beyond {bound}", limit=words, bound=printed(limit.warn_at))
+
+
+def subject(measurement_id: str, by: tuple[str, ...], part: Slice | None = None) -> Message:
+    """Say what a number is: its title, with its breakdown or its group."""
+    name = title(measurement_id)
+    if part is not None:
+        return Message("{title} of {group} ({columns})", title=name, group=part.group.text, columns=shown(by))
+    return Message("{title} by {columns}", title=name, columns=shown(by)) if by else name
 
 
 def sentence(
-    measurement_id: str,
-    by: tuple[str, ...],
-    part: Slice | None = None,
+    measurement: Measurement,
+    part: Slice | None,
     *,
-    measurement: Measurement | None = None,
-    interval: Interval | None = None,
-    limit: Limit | None = None,
-    verdict: str = "",
-    remark: str = "",
-) -> str:
-    """Say a judged number: group, number, interval, count, limit, verdict.
-
-    Without a measurement, only the subject of the sentence.
-    """
-    columns = shown(by)
-    subject: str = title(measurement_id) + (f" by {columns}" if columns else "")
-    if part is not None:
-        subject = f"{title(measurement_id)} of {part.group.text}" + (f" ({columns})" if columns else "")
-    if measurement is None:
-        return subject
-    value = measurement.value if part is None else part.value
-    if value is None:
-        return f"{subject} is undefined: {remark}"
-    if part is None and measurement.pair is not None and measurement.compared and measurement.compared_counts:
-        return _of_two_groups(measurement, interval, limit, verdict, remark)
-    printed = number(value, measurement.unit)
-    template = COMPARISONS.get(measurement_id)
-    if (
-        template
-        and part is None
-        and measurement.compared is not None
-        and measurement.compared[0] != measurement.compared[1]
-    ):
-        low, high = (group.text for group in measurement.compared)
-        within = columns
-        if measurement.compared_counts is not None:
-            within += f", n = {measurement.compared_counts[0]:,}"
-            high += f" (n = {measurement.compared_counts[1]:,})"
-        claim = template.format(low=f"{low} ({within})", high=high, value=printed)
-    else:
-        claim = f"{subject} is {printed}"
-    count = measurement.count if part is None else part.count
-    return _with_evidence(claim, interval, measurement.unit, count, limit, measurement.unit, verdict, remark)
-
-
-def _of_two_groups(gap: Measurement, interval: Interval | None, limit: Limit | None, verdict: str, remark: str) -> str:
-    """Say a gap: the rates of its two groups with their counts, their own interval, and what the limit was held to.
-
-    The interval of the two groups is stated beside the gap; the one that bounds the largest gap between any two groups,
-    which judged the limit, stands by itself wherever it differs.
-    """
-    assert gap.pair is not None
-    assert gap.compared is not None
-    assert gap.compared_counts is not None
-    assert gap.value is not None
-    said = [
-        f"{number(successes / count, 'rate')} of {group.text} ({successes:,} of {count:,})"
-        for group, successes, count in zip(gap.compared, gap.pair.successes, gap.compared_counts, strict=True)
-    ]
-    ratio = gap.unit == "ratio"
-    by = f" by {shown(gap.by)}" if gap.by else ""
-    own = span(gap.pair.interval, gap.unit)
-    bound = f"; limit {bound_words(limit, gap.unit)}" if limit is not None else ""
-    ending = f": {verdict}" + (f" ({remark})" if remark else "") if verdict else ""
-    rates = f"{WHOSE[gap.pair.rate]}{by}: {said[0]} against {said[1]}."
-    claim = f"{'Ratio' if ratio else 'Gap'} {number(gap.value, gap.unit)} ({own}{bound})"
-    if interval is None or bounds(interval, gap.unit) == bounds(gap.pair.interval, gap.unit):
-        return f"{rates} {claim}{ending}."
-    widest = "Smallest ratio" if ratio else "Largest gap"
-    judged = f"{widest} between any two groups: {span(interval, gap.unit)}"
-    return f"{rates} {claim}. {judged}{ending}."
+    interval: Interval | None,
+    limit: Limit,
+    verdict: Verdict,
+    remark: str,
+) -> Message:
+    """Say a judged number: group, number, interval, count, limit, verdict."""
+    of_number: Measurement | Slice = measurement if part is None else part
+    value = number(of_number.value or 0.0, measurement.unit)
+    what = _compared(measurement) if part is None else None
+    if what is not None:
+        return _gap(measurement, what, value, interval, limit, _ending(verdict, remark))
+    return Message(
+        "{subject}: {value} ({evidence}); the limit is {limit}. {verdict}",
+        subject=subject(measurement.id, measurement.by, part),
+        value=value,
+        evidence=_evidence(interval, measurement.unit, of_number.count),
+        limit=bound_words(limit, measurement.unit),
+        verdict=_ending(verdict, remark),
+    )
 
 
 def regression_sentence(
     measurement: Measurement,
     part: Slice | None,
     *,
-    value: float,
-    before: float,
-    interval: Interval | None,
-    unit: Unit,
+    change: tuple[float, float, Interval | None, bool],
     limit: Limit,
-    paired: bool,
-    verdict: str,
+    verdict: Verdict,
     remark: str,
-) -> str:
-    """Say how much worse a number is than in the baseline; `unit` is that of the difference `value`."""
-    subject = sentence(measurement.id, measurement.by, part)
+) -> Message:
+    """Say how much worse a number is than in the baseline.
+
+    `change` is the worsening, the value before, the interval of the worsening, and whether that is of pairs.
+    """
+    worsening, before, interval, paired = change
     of_number: Measurement | Slice = measurement if part is None else part
-    after = number(of_number.value, measurement.unit) if of_number.value is not None else ""
-    change = f"{number(abs(value), unit)} {'worse' if value > 0 else 'better'} than" if value else "as good as"
-    claim = f"{subject} is {change} in the baseline ({after} after {number(before, measurement.unit)})"
-    return _with_evidence(
-        claim, interval, unit, of_number.count, limit, measurement.unit, verdict, remark, paired=paired
+    unit = DIFFERENCE_UNIT.get(measurement.unit, measurement.unit)
+    values = {
+        "subject": subject(measurement.id, measurement.by, part),
+        "change": number(abs(worsening), unit),
+        "after": number(of_number.value or 0.0, measurement.unit),
+        "before": number(before, measurement.unit),
+        "evidence": _evidence_of_change(interval, unit, of_number.count, paired=paired),
+        "limit": bound_words(limit, measurement.unit),
+        "verdict": _ending(verdict, remark),
+    }
+    if worsening > 0:
+        return Message(
+            "{subject}: {after}, {change} worse than in the baseline ({before}; {evidence}); the limit is {limit}. "
+            "{verdict}",
+            **values,
+        )
+    if worsening < 0:
+        return Message(
+            "{subject}: {after}, {change} better than in the baseline ({before}; {evidence}); the limit is {limit}. "
+            "{verdict}",
+            **values,
+        )
+    return Message("{subject}: {after}, as in the baseline ({evidence}); the limit is {limit}. {verdict}", **values)
+
+
+def _compared(measurement: Measurement) -> Message | None:
+    """What is compared between two groups; None where it is not known, or where there are no two groups."""
+    if measurement.compared is None or measurement.compared[0] == measurement.compared[1]:
+        return None
+    if measurement.pair is not None and measurement.pair.rate in WHOSE:
+        return WHOSE[measurement.pair.rate]
+    name = measurement.id.partition(".")[2].removesuffix("_difference").removesuffix("_ratio")
+    known = measurement.id.startswith("fairness.") and measurement.unit in ("rate_difference", "ratio")
+    return WHAT_IS_COMPARED.get(name, title(f".{name}")) if known else title(measurement.id)
+
+
+def _gap(
+    measurement: Measurement, what: Message, value: Message, interval: Interval | None, limit: Limit, ending: Message
+) -> Message:
+    """Say a gap between two groups; the interval over all pairs stands apart where it is not that of the two."""
+    first, second = _sides(measurement)
+    unit = measurement.unit
+    own = interval if measurement.pair is None else measurement.pair.interval
+    values = {
+        "what": what,
+        "first": first,
+        "second": second,
+        "columns": shown(measurement.by),
+        "value": value,
+        "evidence": _evidence(own, unit, measurement.count),
+        "limit": bound_words(limit, unit),
+        "verdict": ending,
+    }
+    if own is None or interval is None or bounds(own, unit) == bounds(interval, unit):
+        if unit == "ratio":
+            return Message(
+                "{what}: {first} against {second} ({columns}). Ratio {value} ({evidence}); the limit is {limit}. "
+                "{verdict}",
+                **values,
+            )
+        return Message(
+            "{what}: {first} against {second} ({columns}). Gap {value} ({evidence}); the limit is {limit}. {verdict}",
+            **values,
+        )
+    values["judged"] = span(interval, unit)
+    if unit == "ratio":
+        return Message(
+            "{what}: {first} against {second} ({columns}). Ratio {value} ({evidence}); the limit is {limit}. Smallest "
+            "ratio between any two groups: {judged}. {verdict}",
+            **values,
+        )
+    return Message(
+        "{what}: {first} against {second} ({columns}). Gap {value} ({evidence}); the limit is {limit}. Largest gap "
+        "between any two groups: {judged}. {verdict}",
+        **values,
     )
 
 
-def _with_evidence(
-    claim: str,
-    interval: Interval | None,
-    unit: Unit,
-    count: int,
-    limit: Limit | None,
-    limit_unit: Unit,
-    verdict: str,
-    remark: str,
-    *,
-    paired: bool = False,
-) -> str:
-    evidence: list[str] = [span(interval, unit)] if interval is not None else []
-    if interval is not None and limit is not None and limit.regression_at_most is not None:
-        kind = "paired" if paired else "unpaired"
-        evidence = [f"{interval.level * 100:g} % CI of the worsening {bounds(interval, unit)}, {kind}"]
-    evidence.append(f"n = {count:,}")
-    bound = f"; limit {bound_words(limit, limit_unit)}" if limit is not None else ""
-    ending = f": {verdict}" + (f" ({remark})" if remark else "") if verdict else ""
-    return f"{claim} ({', '.join(evidence)}{bound}){ending}."
+def _sides(measurement: Measurement) -> tuple[Message, Message]:
+    """The two groups, the lower one first, with their rates and counts where the measurement holds them."""
+    assert measurement.compared is not None
+    names = [group.text for group in measurement.compared]
+    counts, pair = measurement.compared_counts, measurement.pair
+    if counts is None:
+        return Message("{group}", group=names[0]), Message("{group}", group=names[1])
+    if pair is None or 0 in counts:
+        one, other = (
+            Message("{group} (n = {n:,})", group=name, n=count) for name, count in zip(names, counts, strict=True)
+        )
+        return one, other
+    one, other = (
+        Message(
+            "{rate} of {group} ({hits:,} of {n:,})", rate=number(hit / count, "rate"), group=name, hits=hit, n=count
+        )
+        for name, hit, count in zip(names, pair.successes, counts, strict=True)
+    )
+    return one, other
+
+
+def _evidence(interval: Interval | None, unit: Unit, count: int) -> Message:
+    if interval is None:
+        return Message("n = {n:,}", n=count)
+    return Message("{interval}, n = {n:,}", interval=span(interval, unit), n=count)
+
+
+def _evidence_of_change(interval: Interval | None, unit: Unit, count: int, *, paired: bool) -> Message:
+    if interval is None:
+        return Message("n = {n:,}", n=count)
+    level, ends = interval.level * 100, bounds(interval, unit)
+    if paired:
+        return Message("paired {level:g} % CI of the worsening {range}, n = {n:,}", level=level, range=ends, n=count)
+    return Message("unpaired {level:g} % CI of the worsening {range}, n = {n:,}", level=level, range=ends, n=count)
+
+
+def _ending(verdict: Verdict, remark: str) -> Message:
+    word = VERDICTS[verdict]
+    return (
+        Message("{verdict}: {remark}.", verdict=word, remark=remark) if remark else Message("{verdict}.", verdict=word)
+    )

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from auditkit.errors import PolicyError
 from auditkit.evidence.measurement import Record, Words
+from auditkit.evidence.messages import Message
 from auditkit.evidence.policy import Finding, Verdict
 from auditkit.evidence.toml_tables import parse_tables, read_text
 
@@ -109,11 +110,21 @@ def waive(finding: Finding, waivers: tuple[Waiver, ...], model_sha256: str | Non
     waiver = max(covering, key=lambda waiver: waiver.expires)
     verdict: Verdict = "waived" if today <= waiver.expires else "fail"
     if verdict == "waived":
-        said = (
-            f"Waived until {waiver.expires}: {waiver.statement.rstrip('.')} "
-            f"(waiver {waiver.id}, owner {waiver.owner}, approved by {waiver.approver})."
+        message = Message(
+            "{finding} Waived until {day}: {statement} (waiver {id}, owner {owner}, approved by {approver}).",
+            finding=finding.message,
+            day=waiver.expires.isoformat(),
+            statement=waiver.statement.rstrip("."),
+            id=waiver.id,
+            owner=waiver.owner,
+            approver=waiver.approver,
         )
     else:
-        said = f"Waiver {waiver.id} of {waiver.owner} expired on {waiver.expires}: fail."
-    message = f"{finding.message} {said}"
+        message = Message(
+            "{finding} Waiver {id} of {owner} expired on {day}: fail.",
+            finding=finding.message,
+            id=waiver.id,
+            owner=waiver.owner,
+            day=waiver.expires.isoformat(),
+        )
     return finding.model_copy(update={"verdict": verdict, "waiver": waiver.id, "message": message})

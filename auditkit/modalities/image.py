@@ -67,46 +67,46 @@ def image_corruptions(images: Images, source: Images, *, seed: int) -> list[Corr
         return _covered(images, corner, max(1, round(strength * side)), fill)
 
     pixels = tuple(float(size) for size in sorted({max(1, round(share * side)) for share in (0.05, 0.1, 0.15, 0.2)}))
-    of_range = "share of the range of the pixels"
+    of_range = Message("share of the range of the pixels")
     return [
         Corruption(
             "pixel_noise",
-            "Noise on pixels",
-            "Gaussian noise is added to every pixel; its standard deviation is a share of the pixels' range.",
+            Message("Noise on pixels"),
+            Message("Gaussian noise is added to every pixel; its standard deviation is a share of the pixels' range."),
             of_range,
             noisy,
             strengths=(0.05, 0.1, 0.2, 0.3),
         ),
         Corruption(
             "blur",
-            "Blur",
-            "Gaussian blur, whose standard deviation is a share of the image's shorter side.",
-            "share of the side",
+            Message("Blur"),
+            Message("Gaussian blur, whose standard deviation is a share of the image's shorter side."),
+            Message("share of the side"),
             blurred,
             strengths=(0.02, 0.05, 0.1, 0.15),
             stated=0.05,
         ),
         Corruption(
             "lower_contrast",
-            "Lower contrast",
-            "Every pixel moves a share of the way towards the mean of its image.",
-            "share of the contrast lost",
+            Message("Lower contrast"),
+            Message("Every pixel moves a share of the way towards the mean of its image."),
+            Message("share of the contrast lost"),
             flatter,
             strengths=(0.2, 0.4, 0.6, 0.8),
             stated=0.4,
         ),
         Corruption(
             "brightness",
-            "Brighter or darker",
-            "All pixels of an image are raised, or all lowered, by a share of the pixels' range.",
+            Message("Brighter or darker"),
+            Message("All pixels of an image are raised, or all lowered, by a share of the pixels' range."),
             of_range,
             lit,
             strengths=(0.05, 0.1, 0.2, 0.3),
         ),
         Corruption(
             "shift",
-            "Shifted",
-            "The image is moved by some pixels in one of eight directions; its border is repeated.",
+            Message("Shifted"),
+            Message("The image is moved by some pixels in one of eight directions; its border is repeated."),
             "pixels",
             moved,
             unit="number",
@@ -115,9 +115,9 @@ def image_corruptions(images: Images, source: Images, *, seed: int) -> list[Corr
         ),
         Corruption(
             "occlusion",
-            "Partly covered",
-            "A square at a random place is covered by the mean pixel; its side is a share of the image's.",
-            "share of the side",
+            Message("Partly covered"),
+            Message("A square at a random place is covered by the mean pixel; its side is a share of the image's."),
+            Message("share of the side"),
             covered,
             strengths=(0.1, 0.2, 0.3, 0.5),
             stated=0.2,
@@ -210,4 +210,4 @@ class Image:
         unit = np.full(source.shape[1:], high - low, dtype=np.float32)
         if not unit.any():
             raise NotRun(Message("no pixel varies, so that there is nothing to change a little"))
-        return Reach(unit, (low, high), (0.01, 0.03, 0.1), 0.03, "largest change, share of the range", "rate")
+        return Reach(unit, (low, high), (0.01, 0.03, 0.1), 0.03, Message("largest change, share of the range"), "rate")

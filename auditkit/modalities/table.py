@@ -111,9 +111,9 @@ def _noise(rows: Rows, numbers: Numbers, seed: int) -> Corruption:
 
     return Corruption(
         "numeric_noise",
-        "Noise on numbers",
-        "Gaussian noise is added to every number, in standard deviations of its column.",
-        "noise, in standard deviations",
+        Message("Noise on numbers"),
+        Message("Gaussian noise is added to every number, in standard deviations of its column."),
+        Message("noise, in standard deviations"),
         at,
         unit="number",
         strengths=(0.05, 0.1, 0.2, 0.5, 1.0),
@@ -135,9 +135,9 @@ def _missing(schema: Schema, rows: Rows, seed: int) -> Corruption:
 
     return Corruption(
         "missing_values",
-        "Missing values",
-        "A share of all values is missing at random; the model reads them as it reads missing values.",
-        "share of the values",
+        Message("Missing values"),
+        Message("A share of all values is missing at random; the model reads them as it reads missing values."),
+        Message("share of the values"),
         at,
     )
 
@@ -168,9 +168,9 @@ def _swapped(swaps: list[tuple[Feature, slice]], rows: Rows, source: Rows, seed:
 
     return Corruption(
         "swapped_categories",
-        "Swapped categories",
-        "A share of the categories is exchanged for others of the same column, drawn as often as they occur.",
-        "share of the categories",
+        Message("Swapped categories"),
+        Message("A share of the categories is exchanged for others of the same column, drawn as often as they occur."),
+        Message("share of the categories"),
         at,
     )
 
@@ -187,9 +187,9 @@ def _unseen(schema: Schema, rows: Rows, seed: int) -> Corruption:
 
     return Corruption(
         "unseen_categories",
-        "Unseen categories",
-        "A share of the categories is replaced by a word that the model has never seen.",
-        "share of the categories",
+        Message("Unseen categories"),
+        Message("A share of the categories is replaced by a word that the model has never seen."),
+        Message("share of the categories"),
         at,
     )
 
@@ -216,9 +216,9 @@ def _unit_slip(rows: Rows, numbers: Numbers, seed: int) -> Corruption:
 
     return Corruption(
         "unit_slip",
-        "Slips of the unit",
-        "In each row one number is too large by a power of ten, as if it had been entered in another unit.",
-        "power of ten",
+        Message("Slips of the unit"),
+        Message("In each row one number is too large by a power of ten, as if it had been entered in another unit."),
+        Message("power of ten"),
         at,
         unit="number",
         strengths=(1.0, 2.0, 3.0),
@@ -242,9 +242,9 @@ def _out_of_range(rows: Rows, numbers: Numbers, seed: int) -> Corruption:
 
     return Corruption(
         "out_of_range",
-        "Numbers out of range",
-        "In each row one number lies beyond the range of its column, by so many standard deviations.",
-        "standard deviations beyond the range",
+        Message("Numbers out of range"),
+        Message("In each row one number lies beyond the range of its column, by so many standard deviations."),
+        Message("standard deviations beyond the range"),
         at,
         unit="number",
         strengths=(0.5, 1.0, 3.0, 10.0),
@@ -319,4 +319,4 @@ class Table:
         if not unit.any():
             raise NotRun(Message("no numeric column varies, so that there is nothing to change a little"))
         strengths = (0.05, 0.1, 0.25, 0.5, 1.0)
-        return Reach(unit, None, strengths, 0.1, "largest change, in standard deviations", "number")
+        return Reach(unit, None, strengths, 0.1, Message("largest change, in standard deviations"), "number")

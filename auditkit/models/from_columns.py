@@ -13,6 +13,7 @@ from torch import nn
 from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import first_problem
+from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import Capability, Differentiable, Refittable
 from auditkit.models.columns import RawColumns, columns_read, decoder_of
 from auditkit.models.model import NATIVE, Model
@@ -223,7 +224,7 @@ def applied(model: Model, made: OfColumns, *, trust: str) -> Model:
         kind="weights" if model.kind == NATIVE else model.kind,
         module=made.module.eval(),
         schema=made.schema.model_copy(update=stated),
-        trust=f"{model.trust}; {trust}",
+        trust=Message("{first}; {second}", first=model.trust, second=trust),
         notes=(*model.notes, *made.notes),
         capabilities=made.capabilities if model.capability(Refittable) is not None else (),
         lacks={**made.lacks, **model.lacks},

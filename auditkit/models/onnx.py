@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.errors import ModelFileError
+from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import Capability, Differentiable, Refittable
 from auditkit.models.model import Model
 from auditkit.schema.schema import Schema
@@ -81,7 +82,7 @@ def session_model(
         path=path,
         sha256=sha256,
         kind="ONNX",
-        trust="a graph of known operators, run by onnxruntime",
+        trust=Message("a graph of known operators, run by onnxruntime"),
         capabilities=(),
         lacks=LACKS,
     )

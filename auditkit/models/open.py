@@ -63,7 +63,7 @@ def model_for(
     else:
         name = config.predictor or type(model).__name__
         made = columns.predictor(model, name)
-        trust = "the user's own code was run" if config.predictor else "object in memory"
+        trust = Message("the user's own code was run") if config.predictor else Message("object in memory")
         opened = model_of(made, name=name, kind=type(model).__name__, trust=trust)
         guessed = made.schema.output == "logits"
     target = columns.target
@@ -174,7 +174,7 @@ def _preprocessed(model: Any, columns: Columns, config: ModelConfig, preprocess:
     if any(isinstance(part, RawColumns) for part in opened.module.modules()):
         raise InputError("the model reads the data's columns by itself; leave preprocess out.")
     made = columns.preprocessed(opened.module, given, name)
-    return applied(opened, made, trust=f"the user's preprocessing {name} was run")
+    return applied(opened, made, trust=Message("the user's preprocessing {name} was run", name=name))
 
 
 def _with_target(schema: Schema, target: str) -> Schema:

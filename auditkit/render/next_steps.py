@@ -6,69 +6,111 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from auditkit.evidence.messages import title
-from auditkit.evidence.policy import Verdict
+from auditkit.evidence.messages import Message, title
 from auditkit.evidence.report import Outcome, Report
 from auditkit.render.summary import judged_limits
-from auditkit.render.text import counted, shipped_name
+from auditkit.render.text import day, shipped_name
 from auditkit.render.words import words_of
 
-ACTED_ON: tuple[tuple[Verdict, str], ...] = (("fail", "failed"), ("warn", "warns"))
+DEVELOPER = Message("Model developer")
+OWNER = Message("System owner")
+"""Who a step is for."""
 
 
 class Step(NamedTuple):
-    """One thing to do: what, how, and the command that does it where there is one."""
+    """One thing to do: what, how, and the command that does it where there is one; `who` has the role to do it."""
 
     task: str
     how: str
     command: str = ""
+    who: Message = DEVELOPER
 
 
 def next_steps(report: Report) -> list[Step]:
-    """Return what to do about the report: mend, act, settle, examine, then write down."""
+    """Return what to do about the report: mend, act, settle, examine, then document."""
+    return [
+        *_mend(report),
+        *_act(report),
+        *_settle(report),
+        *_waivers(report),
+        *_examine(report),
+        *_agree(report),
+    ]
+
+
+def _mend(report: Report) -> list[Step]:
+    crashed = [outcome.auditor for outcome in report.outcomes if outcome.error is not None]
     steps = [
-        Step(f"Mend the auditor {outcome.auditor}.", "It crashed, so the audit is incomplete; its card says where.")
-        for outcome in report.outcomes
-        if outcome.error is not None
+        Step(
+            Message("Repair the auditor {name}.", name=name),
+            Message("It crashed, so the audit is incomplete; the section on it shows the error."),
+        )
+        for name in crashed
     ]
     judged = judged_limits(report)
-    crashed = {outcome.auditor for outcome in report.outcomes if outcome.error is not None}
     required = [title(one.limit.measurement) for one in judged if one.verdict == "not_run" and not one.limit.optional]
     if required and not crashed:
-        steps.append(
-            Step(f"Measure what the policy requires: {_listed(required)}.", "Not examined says what it lacks.")
-        )
-    acted: set[str] = set()
-    for verdict, word in ACTED_ON:
+        task = Message("Measure what the policy requires: {measurements}.", measurements=_once(required))
+        steps.append(Step(task, Message("The section “Not examined” says what is lacking.")))
+    return steps
+
+
+def _act(report: Report) -> list[Step]:
+    acted: dict[str, Step] = {}
+    for verdict in ("fail", "warn"):
         for outcome in report.outcomes:
-            if outcome.auditor not in acted and any(finding.verdict == verdict for finding in outcome.findings):
-                acted.add(outcome.auditor)
-                remedy = words_of(outcome.auditor, report.subject.schema_.get("task")).remedy
-                name = outcome.auditor.replace("_", " ").capitalize()
-                steps.append(Step(f"Act on what {word}: {name}.", remedy, _command(report, outcome)))
-    unsettled = [title(one.limit.measurement) for one in judged if one.verdict == "inconclusive"]
-    if unsettled:
-        how = (
-            "Each finding says how many records of which group would probably be enough, or that this data set cannot "
-            "settle it. Until then these limits remain unproven."
-        )
-        steps.append(Step(f"Audit more rows for {_listed(unsettled)}.", how))
-    steps += _waivers(report)
-    reasons: dict[str, list[str]] = {}
+            if outcome.auditor in acted or not any(finding.verdict == verdict for finding in outcome.findings):
+                continue
+            name = title(f".{outcome.auditor}")
+            task = Message("Act on the exceeded limits: {name}.", name=name)
+            if verdict == "warn":
+                task = Message("Act on the warnings: {name}.", name=name)
+            remedy = words_of(outcome.auditor, report.subject.schema_.get("task")).remedy
+            acted[outcome.auditor] = Step(task, remedy, _command(report, outcome))
+    return list(acted.values())
+
+
+def _settle(report: Report) -> list[Step]:
+    judged = judged_limits(report)
+    unsettled = _once([title(one.limit.measurement) for one in judged if one.verdict == "inconclusive"])
+    if not unsettled:
+        return []
+    how = Message(
+        "Each finding says how many records of which group would probably be enough, or that this data set cannot "
+        "settle it. Until then these limits remain unproven."
+    )
+    return [Step(Message("Audit more records for: {measurements}.", measurements=unsettled), how)]
+
+
+def _examine(report: Report) -> list[Step]:
+    reasons: dict[str, list[Message]] = {}
     for outcome in report.outcomes:
         if outcome.reason is not None and outcome.remedy is not None:
-            reasons.setdefault(outcome.reason, []).append(outcome.auditor.replace("_", " ").capitalize())
-    steps += [Step(f"Examine more: {_listed(names)}.", f"Not run: {reason}.") for reason, names in reasons.items()]
+            reasons.setdefault(outcome.reason, []).append(title(f".{outcome.auditor}"))
+    steps = [
+        Step(Message("Examine more: {names}.", names=names), Message("Not run: {reason}.", reason=reason))
+        for reason, names in reasons.items()
+    ]
     if not report.subject.sensitive:
-        how = "No groups were compared: pass --sensitive COLUMN."
-        steps.append(Step("Name the columns whose groups may not be treated differently.", how))
-    if report.policy.shipped:
-        policy = shipped_name(report.policy)
-        how = f"They should be fixed before a run; {policy} was not chosen for this model or its use."
-        steps.append(Step("Agree on limits of your own.", how, "auditkit init policy.toml"))
-    how = "For each clause of a law or standard, a table names the evidence of this run and what people have to state."
-    steps.append(Step("Write down what no audit can know.", how, "auditkit comply results.json --framework eu-ai-act"))
+        task = Message("Name the columns whose groups must not be treated differently.")
+        steps.append(Step(task, Message("No groups were compared: pass --sensitive COLUMN."), who=OWNER))
     return steps
+
+
+def _agree(report: Report) -> list[Step]:
+    steps = []
+    if report.policy.shipped:
+        how = Message(
+            "Limits should be agreed before an audit; {policy} was not chosen for this model or its use.",
+            policy=shipped_name(report.policy),
+        )
+        steps.append(Step(Message("Agree on your own limits."), how, "auditkit init policy.toml", OWNER))
+    how = Message(
+        "For each clause of a law or standard, a table lists the evidence of this run and the statements that are "
+        "needed from your organisation."
+    )
+    command = "auditkit comply results.json --framework eu-ai-act"
+    return [*steps, Step(Message("Document what an audit cannot measure."), how, command, OWNER)]
 
 
 def _command(report: Report, outcome: Outcome) -> str:
@@ -93,14 +135,18 @@ def _waivers(report: Report) -> list[Step]:
     ends = [waiver.expires for waiver in report.waivers if waiver.id in used]
     steps = []
     if ends:
-        count = sum(finding.verdict == "waived" for finding in report.findings)
-        what = f"Settle what is waived by {min(ends).isoformat()}."
-        steps.append(Step(what, f"Without its waiver, {counted(count, 'finding')} would not pass."))
+        how = Message.plural(
+            "Without the waiver, {n} finding would not pass.",
+            "Without the waivers, {n} findings would not pass.",
+            sum(finding.verdict == "waived" for finding in report.findings),
+        )
+        task = Message("Resolve the waived findings by {day}.", day=day(min(ends)))
+        steps.append(Step(task, how, who=OWNER))
     if report.unused_waivers:
-        names = _listed([waiver.id for waiver in report.unused_waivers])
-        steps.append(Step(f"Remove waivers: {names}.", "They cover nothing that needs one."))
+        task = Message("Remove waivers: {names}.", names=[waiver.id for waiver in report.unused_waivers])
+        steps.append(Step(task, Message("No finding needs them."), who=OWNER))
     return steps
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(dict.fromkeys(names))
+def _once(names: Sequence[Message]) -> list[Message]:
+    return list(dict.fromkeys(names))

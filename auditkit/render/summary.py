@@ -5,22 +5,33 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from auditkit.evidence.judging import RANK, overall
-from auditkit.evidence.messages import title
+from auditkit.evidence.messages import Message, title
 from auditkit.evidence.policy import Finding, Limit, Verdict
 from auditkit.evidence.report import Report
-from auditkit.render.text import counted, shorten
+from auditkit.render.text import shorten
 
-WORDS: dict[Verdict | None, str] = {
-    "pass": "Pass",
-    "warn": "Warning",
-    "fail": "Fail",
-    "inconclusive": "Inconclusive",
-    "waived": "Waived",
-    "not_run": "Not run",
-    "error": "Error",
-    None: "Measured, not judged",
+WORDS: dict[Verdict | None, Message] = {
+    "pass": Message("Pass"),
+    "warn": Message("Warning"),
+    "fail": Message("Fail"),
+    "inconclusive": Message("Inconclusive"),
+    "waived": Message("Waived"),
+    "not_run": Message("Not run"),
+    "error": Message("Error"),
+    None: Message("Measured, not judged"),
 }
 """The word of each verdict; None is an auditor whose measurements no limit judges."""
+
+TALLY_WORDS: dict[Verdict, Message] = {
+    "pass": Message("met"),
+    "warn": Message("with a warning"),
+    "fail": Message("exceeded"),
+    "inconclusive": Message("not enough data"),
+    "waived": Message("waived"),
+    "not_run": Message("not measured"),
+    "error": Message("in error"),
+}
+"""What is said of a limit beside how many there are."""
 
 
 class Judged(NamedTuple):
@@ -32,7 +43,7 @@ class Judged(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """Something that was not examined, why, and whether the policy required it."""
+    """Something that was not examined ("" where the reason names it), why, and whether the policy required it."""
 
     what: str
     why: str
@@ -63,41 +74,87 @@ def tally(report: Report) -> list[tuple[Verdict, int]]:
     return [(verdict, count) for verdict, count in counts if count or verdict == "pass"]
 
 
-def headline(report: Report) -> tuple[str, str]:
+def headline(report: Report) -> tuple[Message, Message]:
     """Return the verdict in a word or two, and the sentence that explains it."""
     limits = judged_limits(report)
     counts = dict(tally(report))
-    broken, open_, warned = (counts.get(verdict, 0) for verdict in ("fail", "inconclusive", "warn"))
-    of_all = f"of {counted(len(limits), 'limit')}"
-    is_are = "is" if broken == 1 else "are"
-    unmeasured = counts.get("not_run", 0)
-    also = f", and the data do not settle {open_} more" if open_ else ""
+    unmeasured, waived = counts.get("not_run", 0), counts.get("waived", 0)
+    exceeded, undecided = _exceeded(report, limits), _undecided(counts.get("inconclusive", 0))
     if report.verdict == "fail":
-        return "Fail", f"{broken} {of_all} {is_are} broken{also}."
+        return Message("Fail"), exceeded + undecided
     if report.verdict == "inconclusive":
-        return "Inconclusive", f"No limit is broken, but the data do not settle {open_} {of_all}."
+        return Message("Inconclusive"), Message("No limit was exceeded.") + undecided
     if report.verdict == "warn":
-        warn = "warns" if warned == 1 else "warn"
-        word = "Warning, partly undecided" if open_ else "Pass, with warnings"
-        return word, f"No limit fails the audit; {warned} {of_all} {warn}{also}."
+        word = Message("Warning, partly undecided") if undecided else Message("Pass, with warnings")
+        return word, _warned(counts.get("warn", 0), len(limits) - unmeasured) + undecided
     if report.verdict == "pass":
-        without = f"; {counted(unmeasured, 'limit')} had nothing to measure" if unmeasured else ""
-        if waived := counts.get("waived", 0):
-            passes = "passes" if waived == 1 else "pass"
-            return "Pass, with waivers", f"No limit fails, but {waived} {of_all} {passes} by waiver only{without}."
-        return "Pass", f"Every limit that was judged holds ({len(limits) - unmeasured} {of_all}){without}."
+        return _passed(len(limits) - unmeasured, unmeasured, waived)
     if report.verdict == "not_run":
-        return "Nothing was judged", "No limit of the policy met a measurement, so there is no verdict to give."
+        said = Message("No limit of the policy could be applied to a measurement, so there is no verdict.")
+        return Message("Nothing was judged"), said
+    return Message("Incomplete"), _incomplete(report, limits) + (" " + exceeded if counts.get("fail", 0) else "")
+
+
+def _exceeded(report: Report, limits: list[Judged]) -> Message:
+    measured = sum(judged.verdict != "not_run" for judged in limits)
+    return Message.plural(
+        "{n} of {measured} measured limits was exceeded.",
+        "{n} of {measured} measured limits were exceeded.",
+        sum(judged.verdict == "fail" for judged in limits),
+        measured=measured,
+    )
+
+
+def _undecided(count: int) -> str:
+    if not count:
+        return ""
+    return Message.plural(" For {n} more there is not enough data.", " For {n} more there is not enough data.", count)
+
+
+def _warned(count: int, measured: int) -> Message:
+    return Message.plural(
+        "No limit that fails an audit was exceeded; {n} of {measured} measured limits gave a warning.",
+        "No limit that fails an audit was exceeded; {n} of {measured} measured limits gave a warning.",
+        count,
+        measured=measured,
+    )
+
+
+def _passed(measured: int, unmeasured: int, waived: int) -> tuple[Message, Message]:
+    said = Message.plural("The one measured limit was met.", "All {n} measured limits were met.", measured)
+    word = Message("Pass")
+    if waived:
+        word = Message("Pass, with waivers")
+        said = Message.plural(
+            "No limit fails the audit, but {n} of {measured} measured limits passes only because of a waiver.",
+            "No limit fails the audit, but {n} of {measured} measured limits pass only because of waivers.",
+            waived,
+            measured=measured,
+        )
+    if unmeasured:
+        said += Message.plural(
+            " {n} more limit does not apply: nothing measured it.",
+            " {n} more limits do not apply: nothing measured them.",
+            unmeasured,
+        )
+    return word, said
+
+
+def _incomplete(report: Report, limits: list[Judged]) -> Message:
     crashed = [outcome.auditor for outcome in report.outcomes if outcome.error is not None]
     required = sum(
         judged.verdict == "error" or (judged.verdict == "not_run" and not judged.limit.optional) for judged in limits
     )
-    parts = [f"the {shorten(name, 60)} auditor crashed" for name in crashed[:3]]
-    parts += [f"{counted(len(crashed) - 3, 'more auditor')} crashed"] if len(crashed) > 3 else []
+    parts = [Message("the auditor {name} crashed", name=shorten(name, 60)) for name in crashed[:3]]
+    if len(crashed) > 3:
+        parts.append(Message.plural("{n} more auditor crashed", "{n} more auditors crashed", len(crashed) - 3))
     if required:
-        parts.append(f"{counted(required, 'required limit')} could not be measured")
-    besides = f" Besides, {broken} {of_all} {is_are} broken." if broken else ""
-    return "Incomplete", f"The audit did not finish: {' and '.join(parts)}.{besides}"
+        parts.append(
+            Message.plural(
+                "{n} required limit could not be measured", "{n} required limits could not be measured", required
+            )
+        )
+    return Message("The audit is incomplete: {reasons}.", reasons=parts)
 
 
 def attention(report: Report) -> list[Finding]:
@@ -126,15 +183,16 @@ def not_examined(report: Report) -> list[Missing]:
     """Return what was not examined: auditors that crashed or did not run, limits and numbers without a value."""
     missing = []
     for outcome in report.outcomes:
+        name = title(f".{outcome.auditor}")
         if outcome.error is not None:
-            missing.append(Missing(f"Auditor {outcome.auditor}", f"crashed: {outcome.error}", "error"))
+            missing.append(Missing(name, Message("crashed: {error}", error=outcome.error), "error"))
         elif outcome.reason is not None:
-            missing.append(Missing(f"Auditor {outcome.auditor}", outcome.reason, "not_run"))
+            missing.append(Missing(name, outcome.reason, "not_run"))
     for judged in judged_limits(report):
         required = judged.verdict == "not_run" and not judged.limit.optional
         verdict: Verdict = "error" if required else "not_run"
         if not judged.findings:
-            name = f"Limit on {title(judged.limit.measurement).lower()}"
-            missing.append(Missing(name, "no auditor that ran makes this measurement", verdict))
-        missing += [Missing("Limit", f.message, verdict) for f in judged.findings if f.verdict == "not_run"]
+            name = title(judged.limit.measurement)
+            missing.append(Missing(name, Message("no auditor that ran makes this measurement"), verdict))
+        missing += [Missing("", f.message, verdict) for f in judged.findings if f.verdict == "not_run"]
     return missing

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import date
 
+from auditkit.evidence.messages import Message
 from auditkit.evidence.policy import SHIPPED, Policy
 
 # Control characters (XML 1.0 forbids them), marks that reverse the text after them (a group's name must not be
@@ -60,15 +62,46 @@ def unbroken(text: str) -> str:
     return re.sub(r"(?<=\d) (?=%|points)", "\xa0", text).replace("% CI", "%\xa0CI").replace("n = ", "n\xa0=\xa0")
 
 
-def shipped_name(policy: Policy) -> str:
+def shipped_name(policy: Policy) -> Message:
     """Name a policy that auditkit ships."""
-    return "the default policy" if policy.source == SHIPPED else f"the policy {policy.name}"
+    if policy.source == SHIPPED:
+        return Message("the default policy")
+    return Message("the policy {name}", name=policy.name)
 
 
-def counted(count: int, noun: str) -> str:
-    """Print a count with its noun.
+def counted(count: int, noun: str) -> Message:
+    """Print a count with its noun, whose plural ends in s.
 
     >>> counted(1, "limit"), counted(1200, "limit")
     ('1 limit', '1,200 limits')
     """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    return Message.plural(f"{{n:,}} {noun}", f"{{n:,}} {noun}s", count)
+
+
+def day(moment: date) -> Message:
+    """Print a date.
+
+    >>> from datetime import date
+    >>> day(date(2026, 11, 2))
+    '2 November 2026'
+    """
+    return Message(DATE, day=moment.day, month=MONTHS[moment.month - 1], year=moment.year)
+
+
+DATE = "{day} {month} {year}"
+"""How a date is written; other languages have another order."""
+
+MONTHS = (
+    Message("January"),
+    Message("February"),
+    Message("March"),
+    Message("April"),
+    Message("May"),
+    Message("June"),
+    Message("July"),
+    Message("August"),
+    Message("September"),
+    Message("October"),
+    Message("November"),
+    Message("December"),
+)

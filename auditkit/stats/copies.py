@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Interval
+from auditkit.evidence.messages import Message
 from auditkit.stats.intervals import clopper_pearson, paired_difference_interval
 
 Array = NDArray[np.float64]
@@ -82,7 +83,7 @@ def memorisation(samples: Array, training: Array, unseen: Array, *, seed: int = 
     scale = count / len(samples)
     low, high = paired_difference_interval(near.sum() * scale, mirrored.sum() * scale, count, level)
     looked_at = size / training_count
-    method = "Bonett-Price, by the design effect of samples near the same row"
+    method = Message("Bonett-Price, by the design effect of samples near the same row")
     excess = Interval(
         low=max(float(low) / looked_at, -1.0), high=min(float(high) / looked_at, 1.0), level=level, method=method
     )
@@ -118,7 +119,7 @@ def _design_effect(values: Array, clusters: NDArray[np.int64]) -> float:
 def _share(found: object, level: float, scale: float = 1.0) -> Share:
     hits = np.asarray(found, dtype=bool)
     low, high = clopper_pearson(hits.sum() * scale, len(hits) * scale, level)
-    method = "Clopper-Pearson" if scale == 1 else "Clopper-Pearson of the effective number of samples"
+    method = Message("Clopper-Pearson") if scale == 1 else Message("Clopper-Pearson of the effective number of samples")
     value = float(hits.mean())
     return Share(
         value, Interval(low=min(float(low), value), high=max(float(high), value), level=level, method=method), len(hits)

@@ -55,15 +55,15 @@ class _Spread:
         low, high = int(np.argmin(self.values)), int(np.argmax(self.values))
         counts = [(int(self.successes[group]), int(self.trials[group])) for group in (low, high)]
         if unit == "ratio":
-            ends, method = donner_zou(*counts[0], *counts[1], level), "Donner-Zou"
+            ends, method = donner_zou(*counts[0], *counts[1], level), Message("Donner-Zou")
         else:
-            ends, method = newcombe(*counts[1], *counts[0], level), "Newcombe"
+            ends, method = newcombe(*counts[1], *counts[0], level), Message("Newcombe")
         least, most = (float(end) for end in ends)
         interval = Interval(
             low=least,
             high=most,
             level=level,
-            method=Message("{pairs} with mid-P limits of weight 0.6", pairs=Message(method)),
+            method=Message("{pairs} with mid-P limits of weight 0.6", pairs=method),
         )
         return Pair(rate=self.rate, successes=(counts[0][0], counts[1][0]), interval=interval)
 

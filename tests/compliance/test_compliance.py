@@ -84,7 +84,9 @@ def test_states_follow_from_the_run_and_from_what_people_stated(census: Report) 
     without = assess(census.model_copy(update={"outcomes": kept}), act)
     assert state(without, "Art. 15(4)") == "human input required"
     robust = next(one for one in without.clauses if one.clause.id == "Art. 15(4)")
-    assert robust.missing == ("Not measured in this run: anything on robustness (no auditor 'robustness' in this run)",)
+    assert robust.missing == (
+        "Not measured in this run: any measurement of Robustness (no auditor 'robustness' in this run)",
+    )
 
 
 def test_the_default_policy_is_no_threshold_fixed_beforehand(census: Report) -> None:

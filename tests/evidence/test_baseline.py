@@ -8,7 +8,13 @@ import keys
 import pytest
 from scipy import stats
 
-from auditkit.evidence.baseline import Earlier, paired_interval, regression, student_quantile, table_of_pairs_interval
+from auditkit.evidence.baseline import (
+    BaselineMeasurements,
+    paired_interval,
+    regression,
+    student_quantile,
+    table_of_pairs_interval,
+)
 from auditkit.evidence.judging import judge, overall
 from auditkit.evidence.measurement import Better, Interval, Measurement, Slice
 from auditkit.evidence.policy import Limit
@@ -30,23 +36,23 @@ def rate(successes: int, trials: int, *, better: Better = "higher", **more: obje
 
 
 def test_more_is_worse_or_better_by_the_direction_of_the_measurement() -> None:
-    earlier = Earlier((rate(900, 1000),))
+    earlier = BaselineMeasurements((rate(900, 1000),))
     assert regression(rate(850, 1000), earlier).value == pytest.approx(0.05)
     assert regression(rate(950, 1000), earlier).value == pytest.approx(-0.05)
-    errors = Earlier((rate(100, 1000, better="lower"),))
+    errors = BaselineMeasurements((rate(100, 1000, better="lower"),))
     assert regression(rate(150, 1000, better="lower"), errors).value == pytest.approx(0.05)
 
 
 def test_on_other_rows_the_interval_is_newcombes() -> None:
     # MOVER of two Wilson intervals is Newcombe's method 10: his example 56/70 against 48/80 (0.0524, 0.3339).
-    change = regression(rate(56, 70, better="lower"), Earlier((rate(48, 80, better="lower"),)))
+    change = regression(rate(56, 70, better="lower"), BaselineMeasurements((rate(48, 80, better="lower"),)))
     assert change.interval is not None
     assert (change.interval.low, change.interval.high) == (
         pytest.approx(0.0524, abs=5e-5),
         pytest.approx(0.3339, abs=5e-5),
     )
     assert change.interval.method.endswith("unpaired")
-    mirrored = regression(rate(56, 70), Earlier((rate(48, 80),))).interval
+    mirrored = regression(rate(56, 70), BaselineMeasurements((rate(48, 80),))).interval
     assert mirrored is not None
     assert (mirrored.low, mirrored.high) == (pytest.approx(-0.3339, abs=5e-5), pytest.approx(-0.0524, abs=5e-5))
     low, high = newcombe(56, 70, 48, 80, 0.95)  # with mid-P limits: close, not equal
@@ -62,12 +68,15 @@ def test_on_the_same_rows_the_interval_is_the_jackknifes() -> None:
     mean = sum(differences) / 4
     error = math.sqrt(3 / 4 * sum((one - mean) ** 2 for one in differences))
     half = stats.t.ppf(0.975, 3) * error
-    change = regression(now, Earlier((then,), same_rows=True))
+    change = regression(now, BaselineMeasurements((then,), same_rows=True))
     assert change.interval is not None
     assert change.interval.low == pytest.approx(0.02 - half)
     assert change.interval.high == pytest.approx(0.02 + half)
     assert change.interval.method.endswith("paired")
-    for earlier in (Earlier((then,)), Earlier((rate(900, 1000, replicates=replicates[:3]),), same_rows=True)):
+    for earlier in (
+        BaselineMeasurements((then,)),
+        BaselineMeasurements((rate(900, 1000, replicates=replicates[:3]),), same_rows=True),
+    ):
         unpaired = regression(now, earlier).interval
         assert unpaired is not None
         assert unpaired.method.endswith("unpaired")
@@ -89,11 +98,11 @@ def test_the_method_says_over_how_many_groups_it_holds() -> None:
 def test_without_events_no_interval_has_width_zero() -> None:
     """No row differs: rates have the rule of three; what does not know the effect of a record is not paired."""
     same = rate(900, 1000, replicates=(0.9,) * 20)
-    change = regression(same, Earlier((same,), same_rows=True))
+    change = regression(same, BaselineMeasurements((same,), same_rows=True))
     assert change.interval is not None
     assert change.interval.method.endswith("unpaired")
     same = same.model_copy(update={"one_record": 1 / 1000})
-    change = regression(same, Earlier((same,), same_rows=True))
+    change = regression(same, BaselineMeasurements((same,), same_rows=True))
     assert change.interval is not None
     assert change.interval.method.endswith(" paired")
     assert change.interval.high == -change.interval.low
@@ -110,10 +119,10 @@ def test_the_interval_of_pairs_is_bonett_and_prices_where_many_differ() -> None:
 
 
 def test_the_same_model_on_the_same_rows_is_exactly_as_good() -> None:
-    change = regression(rate(900, 1000), Earlier((rate(900, 1000),), same_rows=True, same_model=True))
+    change = regression(rate(900, 1000), BaselineMeasurements((rate(900, 1000),), same_rows=True, same_model=True))
     assert change.interval is not None
     assert (change.value, change.interval.low, change.interval.high) == (0.0, 0.0, 0.0)
-    other = regression(rate(900, 1000), Earlier((rate(900, 1000),), same_rows=True, same_model=False))
+    other = regression(rate(900, 1000), BaselineMeasurements((rate(900, 1000),), same_rows=True, same_model=False))
     assert other.interval is not None
     assert other.interval.high > 0, "another model may be worse and not show it"
 
@@ -135,7 +144,7 @@ def test_the_same_model_on_the_same_rows_is_exactly_as_good() -> None:
 )
 def test_what_cannot_be_compared_is_not_judged(now: Measurement, then: Measurement | None, words: str) -> None:
     limit = Limit(measurement=now.id, regression_at_most=0.5, rationale="r")
-    findings = judge(limit, [now], Earlier(() if then is None else (then,)))
+    findings = judge(limit, [now], BaselineMeasurements(() if then is None else (then,)))
     assert findings[0].verdict == "not_run"
     assert words in findings[0].message
     assert overall(findings) == "error"
@@ -152,12 +161,12 @@ def test_without_a_baseline_a_regression_is_not_judged() -> None:
 
 def test_the_sentence_of_a_regression() -> None:
     limit = Limit(measurement="performance.accuracy", regression_at_most=0.01, rationale="r")
-    (finding,) = judge(limit, [rate(8500, 10_000)], Earlier((rate(9000, 10_000),)))
+    (finding,) = judge(limit, [rate(8500, 10_000)], BaselineMeasurements((rate(9000, 10_000),)))
     assert finding.verdict == "fail"
     assert finding.baseline == 0.9
     assert finding.message == (
-        "Accuracy is 5.0 points worse than in the baseline (85.0 % after 90.0 %) (95 % CI of the worsening 4.1 to 5.9, "
-        "unpaired, n = 10,000; limit worse than the baseline by at most 1.0 points): fail."
+        "Accuracy: 85.0 %, 5.0 points worse than in the baseline (90.0 %; unpaired 95 % CI of the worsening 4.1 to "
+        "5.9, n = 10,000); the limit is worse than the baseline by at most 1.0 points. Fail."
     )
 
 
@@ -172,7 +181,7 @@ def test_groups_are_compared_with_the_same_group() -> None:
     now = rate(1, 2, slices=(group("F", 80, 100), group("M", 90, 100), group("X", 5, 10)), **more)
     then = rate(1, 2, slices=(group("M", 90, 100), group("F", 90, 100)), **more)
     limit = Limit(measurement=now.id, by="*", regression_at_most=0.3, rationale="r")
-    found = {finding.group.text: finding for finding in judge(limit, [now], Earlier((then,)))}
+    found = {finding.group.text: finding for finding in judge(limit, [now], BaselineMeasurements((then,)))}
     assert found["F"].value == pytest.approx(0.1)
     assert found["M"].value == 0
     assert found["X"].verdict == "not_run"

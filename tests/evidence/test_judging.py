@@ -9,7 +9,7 @@ import pytest
 from keys import group
 from pydantic import ValidationError
 
-from auditkit.evidence.baseline import Earlier
+from auditkit.evidence.baseline import BaselineMeasurements
 from auditkit.evidence.judging import judge, overall, records_to_settle, unmeasured
 from auditkit.evidence.measurement import Interval, Measurement, Slice
 from auditkit.evidence.policy import Limit, default_policy
@@ -58,7 +58,7 @@ def part(name: str, low: float, high: float, count: int = 100) -> Slice:
 def test_a_limit_warns_before_it_fails(low: float, high: float, verdict: str) -> None:
     (finding,) = judge(limit(at_most=0.1, warn_at=0.05), [measured(low, high)])
     assert finding.verdict == verdict
-    assert "limit at most 10.0 %, warning beyond 5.0 %" in finding.message
+    assert "the limit is at most 10.0 %, warning beyond 5.0 %" in finding.message
     mirrored = judge(limit(at_least=-0.1, warn_at=-0.05), [measured(-high, -low)])
     assert mirrored[0].verdict == verdict
 
@@ -179,7 +179,7 @@ def test_more_records_are_asked_of_the_small_group_where_they_suffice() -> None:
 def test_what_ten_times_the_data_would_not_settle_is_not_advised() -> None:
     groups = (("F", 500), ("M", 500))
     assert records_to_settle(0.099, 0.05, 0.15, 0.10, groups) == "this data set cannot settle it"
-    assert records_to_settle(0.1, 0.05, 0.15, 0.10, groups, " whether it warns").endswith("settle whether it warns")
+    assert records_to_settle(0.1, 0.05, 0.15, 0.10, groups) == "this data set cannot settle it"
     assert records_to_settle(0.0, 0.0, 1.0, 0.5, (("F", 0), ("M", 9))) == "this data set cannot settle it"
 
 
@@ -212,7 +212,7 @@ def test_a_finding_says_which_of_two_bounds_it_is_about() -> None:
     said = {verdict: judge(two, [measured(*pair)])[0].message for verdict, pair in ends.items()}
     assert [verdict for verdict, text in said.items() if "beyond the limit's warning bound" in text] == ["warns"]
     assert [verdict for verdict, text in said.items() if "whether it warns" in text] == ["may warn"]
-    assert said["may fail"].endswith("(about 4,600 more records would probably be enough).")
+    assert said["may fail"].endswith("Inconclusive: about 4,600 more records would probably be enough.")
 
 
 def test_one_limit_without_a_measurement_is_an_error_whatever_the_others_say() -> None:
@@ -247,9 +247,9 @@ def test_a_regression_without_a_baseline_is_not_judged() -> None:
     regressed = limit(regression_at_most=0.02)
     (finding,) = judge(regressed, [now])
     assert (finding.verdict, "there is no baseline" in finding.message) == ("not_run", True)
-    (held,) = judge(regressed, [now], Earlier((now,), same_rows=True, same_model=True))
+    (held,) = judge(regressed, [now], BaselineMeasurements((now,), same_rows=True, same_model=True))
     assert (held.verdict, held.value) == ("pass", 0)
-    assert "Calibration error is as good as in the baseline (11.0 % after 11.0 %)" in held.message
+    assert "Calibration error: 11.0 %, as in the baseline" in held.message
 
 
 def test_records_to_settle_are_said_in_two_digits() -> None:
@@ -265,7 +265,7 @@ def test_a_value_on_too_few_rows_for_an_interval_is_not_judged_as_if_it_were_cer
     assert judge(limit(at_most=0.1, compare="point"), [few])[0].verdict == "pass"
     enough = measured(0.0, 0.02)
     for now, then in ((few, enough), (enough, few)):
-        baseline = Earlier((then,))
+        baseline = BaselineMeasurements((then,))
         (held,) = judge(limit(regression_at_most=0.1), [now], baseline)
         assert (held.verdict, "too few for an interval" in held.message) == ("not_run", True)
         assert judge(limit(regression_at_most=0.1, compare="point"), [now], baseline)[0].verdict == "pass"

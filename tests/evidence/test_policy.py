@@ -8,7 +8,7 @@ from keys import group
 
 from auditkit.errors import PolicyError
 from auditkit.evidence.judging import judge, overall, records_to_settle, unmeasured
-from auditkit.evidence.measurement import Interval, Measurement, Slice
+from auditkit.evidence.measurement import Interval, Measurement, Pair, Slice
 from auditkit.evidence.policy import Limit, check_measurements_exist, default_policy, parse_policy
 from auditkit.stats.intervals import wilson
 
@@ -104,14 +104,22 @@ def test_the_sentence_of_a_gap() -> None:
     )
     (finding,) = judge(limit(measurement=gap.id, by="*", at_most=0.1), [gap])
     assert finding.message == (
-        "Female (sex) is selected 14.2 points less often than Male "
-        "(95 % CI 12.6 to 15.8, n = 16,192; limit at most 10.0 points): fail."
+        "Selected: Female against Male (sex). Gap 14.2 points (95 % CI 12.6 to 15.8, n = 16,192); the limit is at most "
+        "10.0 points. Fail."
     )
     counted = gap.model_copy(update={"compared_counts": (5421, 10860)})
     (finding,) = judge(limit(measurement=gap.id, by="*", at_most=0.1), [counted])
     assert finding.message == (
-        "Female (sex, n = 5,421) is selected 14.2 points less often than Male (n = 10,860) "
-        "(95 % CI 12.6 to 15.8, n = 16,192; limit at most 10.0 points): fail."
+        "Selected: Female (n = 5,421) against Male (n = 10,860) (sex). Gap 14.2 points (95 % CI 12.6 to 15.8, n = "
+        "16,192); the limit is at most 10.0 points. Fail."
+    )
+    alone = Interval(low=0.13, high=0.154, level=0.95, method="Newcombe")
+    rates = counted.model_copy(update={"pair": Pair(rate="selection_rate", successes=(542, 3000), interval=alone)})
+    (finding,) = judge(limit(measurement=gap.id, by="*", at_most=0.1), [rates])
+    assert finding.message == (
+        "Selected: 10.0 % of Female (542 of 5,421) against 27.6 % of Male (3,000 of 10,860) (sex). Gap 14.2 points (95 "
+        "% CI 13.0 to 15.4, n = 16,192); the limit is at most 10.0 points. Largest gap between any two groups: 95 % CI "
+        "12.6 to 15.8. Fail."
     )
 
 

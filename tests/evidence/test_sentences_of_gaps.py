@@ -33,9 +33,9 @@ def test_the_two_groups_are_stated_with_their_own_interval() -> None:
     assert difference.interval is not None
     wide = difference.interval
     assert said(difference, at_most=0.1) == (
-        "Selected by race: 3.0 % of X (2 of 66) against 20.0 % of Y (240 of 1,200). "
-        f"Gap 17.0 points (95 % CI {low:.1f} to {high:.1f}; limit at most 10.0 points). "
-        f"Largest gap between any two groups: 95 % CI {wide.low * 100:.1f} to {wide.high * 100:.1f}: fail."
+        "Selected: 3.0 % of X (2 of 66) against 20.0 % of Y (240 of 1,200) (race). "
+        f"Gap 17.0 points (95 % CI {low:.1f} to {high:.1f}, n = {difference.count:,}); the limit is at most 10.0 "
+        f"points. Largest gap between any two groups: 95 % CI {wide.low * 100:.1f} to {wide.high * 100:.1f}. Fail."
     )
 
 

@@ -36,30 +36,38 @@ BROKEN, HELD, OPEN = measured(0.3), measured(0.02), measured(0.1, 0.05)
 @pytest.mark.parametrize(
     ("judgements", "word", "explanation"),
     [
-        ([(limit(), HELD)], "Pass", "Every limit that was judged holds (1 of 1 limit)."),
+        ([(limit(), HELD)], "Pass", "The one measured limit was met."),
         (
             [(limit(), HELD), (limit(clause="x", optional=True), None)],
             "Pass",
-            "Every limit that was judged holds (1 of 2 limits); 1 limit had nothing to measure.",
+            "The one measured limit was met. 1 more limit does not apply: nothing measured it.",
         ),
-        ([(limit(), BROKEN)], "Fail", "1 of 1 limit is broken."),
+        ([(limit(), BROKEN)], "Fail", "1 of 1 measured limits was exceeded."),
         (
             [(limit(), BROKEN), (limit(clause="x"), OPEN)],
             "Fail",
-            "1 of 2 limits is broken, and the data do not settle 1 more.",
+            "1 of 2 measured limits was exceeded. For 1 more there is not enough data.",
         ),
         (
             [(limit(), HELD), (limit(clause="x"), OPEN)],
             "Inconclusive",
-            "No limit is broken, but the data do not settle 1 of 2 limits.",
+            "No limit was exceeded. For 1 more there is not enough data.",
         ),
-        ([(limit(severity="warn"), BROKEN)], "Pass, with warnings", "No limit fails the audit; 1 of 1 limit warns."),
+        (
+            [(limit(severity="warn"), BROKEN)],
+            "Pass, with warnings",
+            "No limit that fails an audit was exceeded; 1 of 1 measured limits gave a warning.",
+        ),
         (
             [(limit(), HELD), (limit(clause="x"), None)],
             "Incomplete",
-            "The audit did not finish: 1 required limit could not be measured.",
+            "The audit is incomplete: 1 required limit could not be measured.",
         ),
-        ([(limit(optional=True), None)], "Nothing was judged", "No limit of the policy met a measurement"),
+        (
+            [(limit(optional=True), None)],
+            "Nothing was judged",
+            "No limit of the policy could be applied to a measurement",
+        ),
     ],
 )
 def test_the_headline_says_what_the_findings_say(
@@ -100,8 +108,8 @@ def test_a_required_limit_that_nothing_measured_is_an_error_and_an_optional_one_
 def test_everything_that_was_not_done_is_listed(report: Report) -> None:
     listed = "\n".join(f"{item.what}: {item.why}" for item in not_examined(report))
     for expected in (
-        "robustness: the model file holds no gradients",
-        "toxicity: crashed",
+        "Robustness: the model file holds no gradients",
+        "Toxicity: crashed",
         "Samoan & Male",
         "Flip rate",
     ):

@@ -9,7 +9,7 @@ import pytest
 
 from auditkit.auditors.explainability.checks_report import ratio_measurement
 from auditkit.auditors.explainability.statistics import ratio_replicates
-from auditkit.evidence.baseline import Earlier, regression
+from auditkit.evidence.baseline import BaselineMeasurements, regression
 from auditkit.evidence.measurement import Measurement
 from auditkit.stats.counts import tally
 from auditkit.stats.distances import distance_measurements, mean_gap_measurement
@@ -257,8 +257,8 @@ def test_paired_intervals_cover_and_are_shorter(what: str) -> None:
     for _ in range(120):
         groups, labels, first, second = paired_models(rng, 800)
         now, then = measure(groups, labels, second), measure(groups, labels, first)
-        paired = regression(now, Earlier((then,), same_rows=True)).interval
-        unpaired = regression(now, Earlier((then,))).interval
+        paired = regression(now, BaselineMeasurements((then,), same_rows=True)).interval
+        unpaired = regression(now, BaselineMeasurements((then,))).interval
         assert paired is not None
         assert unpaired is not None
         covered += paired.low <= truth <= paired.high
@@ -289,7 +289,7 @@ def false_passes(rows: int, lost: float, gained: float, samples: int, seed: int)
     rng, passed = np.random.default_rng(seed), 0
     for _ in range(samples):
         before, after = paired_rates(rng, rows, lost, gained)
-        interval = regression(after, Earlier((before,), same_rows=True)).interval
+        interval = regression(after, BaselineMeasurements((before,), same_rows=True)).interval
         assert interval is not None
         assert interval.high - interval.low > 0
         passed += interval.high < lost - gained

@@ -46,7 +46,7 @@ from auditkit.evidence.measurement import (
     SliceChart,
     Unit,
 )
-from auditkit.evidence.messages import number
+from auditkit.evidence.messages import Message, number
 from auditkit.stats.counts import not_compared_note, tally
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.one_vs_rest import LABEL
@@ -107,7 +107,7 @@ class DataChecks:
         steps = 6
         columns = [str(column) for column in frame.columns]
         missing = {name: missing_rows(frame, name) for name in columns}
-        subject.progress(1 / steps, "missing values")
+        subject.progress(1 / steps, Message("missing values"))
         constants = _constants(subject, columns)
         hashes = row_hashes(frame, columns)
         repeated = len(hashes) - len(np.unique(hashes))
@@ -135,30 +135,46 @@ class DataChecks:
             measurements.append(mean_label(subject, Breakdown()) if regression else class_shares(subject))
         exhibits: list[Exhibit] = [_glance(subject, columns, repeated, shared, constants)]
         if any(mask.any() for mask in missing.values()):
-            chart = _chart("Missing values by column", "missing_rate", ("column",))
+            chart = _chart(Message("Missing values by column"), "missing_rate", ("column",))
             exhibits.append(chart.model_copy(update={"zeros": False}))
         for column in subject.sensitive:
             names, codes = subject.group_codes((column,))
             sizes = np.bincount(codes, minlength=len(names))
             measurements.append(group_shares(column, names, sizes, subject))
-            exhibits.append(_chart(f"Share of the rows by {column}", "group_share", (column,)))
+            exhibits.append(_chart(Message("Share of the rows by {column}", column=column), "group_share", (column,)))
             if column in self.population:
                 measurements.append(shares_against(self.population[column], column, names, sizes, subject))
                 exhibits.append(
-                    _chart(f"Share by {column}, less that in the population", "group_share_difference", (column,))
+                    _chart(
+                        Message("Share by {column}, less that in the population", column=column),
+                        "group_share_difference",
+                        (column,),
+                    )
                 )
             if subject.is_one_decision:
                 counts = tally((column,), names, codes, subject.labels, subject.labels, subject.schema.classes)
                 measurements.append(
                     rate_measurement(counts, "base_rate", prefix="data", level=level, min_group=subject.min_group)
                 )
-                exhibits.append(_chart(f"Labels {subject.schema.classes[-1]} by {column}", "base_rate", (column,)))
+                exhibits.append(
+                    _chart(
+                        Message("Labels {classes} by {column}", classes=subject.schema.classes[-1], column=column),
+                        "base_rate",
+                        (column,),
+                    )
+                )
             elif several:
                 measurements.append(label_base_rates(subject, (column,)))
-                exhibits.append(_chart(f"Labels by {column}", "base_rate", (column, LABEL)))
+                exhibits.append(_chart(Message("Labels by {column}", column=column), "base_rate", (column, LABEL)))
             elif regression:
                 measurements.append(mean_label(subject, Breakdown((column,), names, codes, subject.min_group)))
-                exhibits.append(_chart(f"Mean {subject.schema.target} by {column}", "mean_label", (column,)))
+                exhibits.append(
+                    _chart(
+                        Message("Mean {target} by {column}", target=subject.schema.target, column=column),
+                        "mean_label",
+                        (column,),
+                    )
+                )
             hidden = not_compared_note((column,), names, sizes, subject.min_group)
             notes += [hidden] if hidden else []
         subject.progress(4 / steps, "columns that give the label away")
@@ -166,10 +182,10 @@ class DataChecks:
         if examined:
             alone = single_columns(subject, examined)
             measurements.append(alone)
-            title = "How well one column alone predicts the label"
+            title = Message("How well one column alone predicts the label")
             exhibits.append(SliceChart(title=title, measurement=alone.id, by=alone.by))
         else:
-            notes.append("Rows are images or texts: they are not examined column by column.")
+            notes.append(Message("Rows are images or texts: they are not examined column by column."))
         subject.progress(5 / steps, "drift")
         drifts = drifts_of(subject, examined)
         measurements.append(drift_measurement(drifts, subject))
@@ -179,8 +195,12 @@ class DataChecks:
             notes.append(sentence)
         if examined and max(row_count, 0 if subject.training is None else len(subject.training.frame)) > ROWS_SAMPLED:
             notes.append(
-                f"Single-column prediction and drift were measured on samples of {ROWS_SAMPLED:,} rows, "
-                f"drawn with seed {subject.seed}."
+                Message(
+                    "Single-column prediction and drift were measured on samples of {rows_sampled:,} rows, drawn "
+                    "with seed {seed}.",
+                    rows_sampled=ROWS_SAMPLED,
+                    seed=subject.seed,
+                )
             )
         return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
@@ -192,7 +212,7 @@ def _exact(id: str, value: float, unit: Unit, better: Better, count: int, level:
         unit=unit,
         better=better,
         count=count,
-        interval=Interval(low=value, high=value, level=level, method="exact: all of these rows were counted"),
+        interval=Interval(low=value, high=value, level=level, method=Message("exact: all of these rows were counted")),
         definition="a count over the audited rows",
     )
 
@@ -219,7 +239,7 @@ def _shared(subject: Subject, columns: Sequence[str]) -> Measurement:
         measured = _exact(id, 1.0, "rate", "lower", row_count, level)
         return measured.model_copy(update={"definition": "the sha256 of the data is that of the model's training data"})
     if subject.training is None:
-        reason = "no training data; pass --train-dataset FILE"
+        reason = Message("no training data; pass --train-dataset FILE")
         return Measurement(
             id=id, unit="rate", better="lower", count=row_count, definition="rows compared by value", reason=reason
         )
@@ -237,13 +257,23 @@ def _glance(
 ) -> Facts:
     row_count = len(subject.labels)
     rows = [
-        ("Rows", f"{row_count:,} audited of {subject.row_count_read:,} read"),
-        ("Columns", f"{len(columns):,}"),
-        ("Rows that repeat an earlier one in every column", f"{repeated:,} ({number(repeated / row_count, 'rate')})"),
         (
-            "Rows that also occur in the training data",
+            Message("Rows"),
+            Message(
+                "{row_count:,} audited of {row_count_read:,} read",
+                row_count=row_count,
+                row_count_read=subject.row_count_read,
+            ),
+        ),
+        (Message("Columns"), f"{len(columns):,}"),
+        (
+            Message("Rows that repeat an earlier one in every column"),
+            f"{repeated:,} ({number(repeated / row_count, 'rate')})",
+        ),
+        (
+            Message("Rows that also occur in the training data"),
             shared.reason or f"{round((shared.value or 0) * row_count):,} ({number(shared.value or 0, 'rate')})",
         ),
-        ("Constant columns", ", ".join(constants) or "none"),
+        (Message("Constant columns"), ", ".join(constants) or "none"),
     ]
-    return Facts(title="The data at a glance", rows=tuple(rows))
+    return Facts(title=Message("The data at a glance"), rows=tuple(rows))

@@ -20,6 +20,7 @@ from auditkit.evidence.measurement import (
     Slice,
     Table,
 )
+from auditkit.evidence.messages import Message
 from auditkit.stats.drift import Drift, categorical_drift, drift_interval, holm, numeric_drift
 from auditkit.stats.estimates import Estimate, interval_of
 from auditkit.stats.intervals import simultaneous_level
@@ -72,7 +73,7 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
                     codes, aim.astype(np.int64), 2 if several else len(subject.schema.classes), seed=subject.seed
                 )
                 found = (
-                    Estimate(reason="a class has fewer than 2 rows")
+                    Estimate(reason=Message("a class has fewer than 2 rows"))
                     if area is None
                     else Estimate(area.value, tuple(roc_auc_interval(area, each) for each in (level, together)))
                 )
@@ -83,7 +84,9 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
                     value=found.value,
                     count=len(labels),
                     interval=interval_of(alone, level),
-                    simultaneous_interval=interval_of(wide, level, f", Sidak over {family} {what}"),
+                    simultaneous_interval=interval_of(
+                        wide, level, Message(", Sidak over {family} {what}", family=family, what=what)
+                    ),
                     reason=found.reason,
                 )
             )
@@ -137,7 +140,7 @@ def drift_measurement(drifts: Mapping[str, Drift], subject: Subject) -> Measurem
     """Return the distances, the largest first, each with its own and a simultaneous interval."""
     level = subject.conf_level
     each = simultaneous_level(level, len(drifts))
-    method = "Dvoretzky-Kiefer-Wolfowitz or McDiarmid, for any distribution"
+    method = Message("Dvoretzky-Kiefer-Wolfowitz or McDiarmid, for any distribution")
     slices = []
     for name, drift in sorted(drifts.items(), key=lambda item: -item[1].distance):
         alone, together = drift_interval(drift, level), drift_interval(drift, each)
@@ -148,7 +151,12 @@ def drift_measurement(drifts: Mapping[str, Drift], subject: Subject) -> Measurem
                 count=drift.sizes[1],
                 interval=Interval(low=alone[0], high=alone[1], level=level, method=method),
                 simultaneous_interval=Interval(
-                    low=together[0], high=together[1], level=level, method=f"{method}, Sidak over {len(drifts)} columns"
+                    low=together[0],
+                    high=together[1],
+                    level=level,
+                    method=Message(
+                        "{method}, Sidak over {drifts_count} columns", method=method, drifts_count=len(drifts)
+                    ),
                 ),
             )
         )
@@ -160,7 +168,7 @@ def drift_measurement(drifts: Mapping[str, Drift], subject: Subject) -> Measurem
         count=len(subject.labels),
         slices=tuple(slices),
         definition="Kolmogorov-Smirnov distance of numbers and dates, total variation of categories",
-        reason=None if slices else "no training data to compare with; pass --train-dataset FILE",
+        reason=None if slices else Message("no training data to compare with; pass --train-dataset FILE"),
     )
 
 
@@ -173,21 +181,30 @@ def drift_table(drifts: Mapping[str, Drift], level: float) -> tuple[Table, str]:
         for name, drift in sorted(drifts.items(), key=lambda item: -item[1].distance)
     )
     table = Table(
-        title="Drift between training and audited data",
-        note=f"Tested by Kolmogorov-Smirnov or chi-squared; p-values corrected for {len(drifts)} columns (Holm). With "
-        "many rows a difference can be beyond chance and small: read the distance.",
+        title=Message("Drift between training and audited data"),
+        note=Message(
+            "Tested by Kolmogorov-Smirnov or chi-squared; p-values corrected for {drifts_count} columns "
+            "(Holm). With many rows a difference can be beyond chance and small: read the distance.",
+            drifts_count=len(drifts),
+        ),
         columns=(
-            Column(name="column"),
-            Column(name="distance by"),
-            Column(name="distance", unit="share"),
-            Column(name="corrected p-value", unit="number"),
-            Column(name="beyond chance"),
+            Column(name=Message("column")),
+            Column(name=Message("distance by")),
+            Column(name=Message("distance"), unit="share"),
+            Column(name=Message("corrected p-value"), unit="number"),
+            Column(name=Message("beyond chance")),
         ),
         rows=rows,
     )
     error = f"{(1 - level) * 100:g} %"
     listed = f": {', '.join(moved[:10])}{', ...' if len(moved) > 10 else ''}" if moved else ""
     return table, (
-        f"{len(moved)} of {len(drifts)} columns differ between training and audited data beyond chance, at {error} "
-        f"for all tests together{listed}."
+        Message(
+            "{moved_count} of {drifts_count} columns differ between training and audited data beyond "
+            "chance, at {error} for all tests together{listed}.",
+            moved_count=len(moved),
+            drifts_count=len(drifts),
+            error=error,
+            listed=listed,
+        )
     )

@@ -19,6 +19,7 @@ from auditkit.evidence.measurement import (
     Measurement,
     Slice,
 )
+from auditkit.evidence.messages import Message
 from auditkit.files import read_text
 from auditkit.stats import one_vs_rest
 from auditkit.stats.counts import not_compared, tally
@@ -67,7 +68,7 @@ def missing_rates(missing: Mapping[str, NDArray[np.bool_]], level: float) -> Mea
         level,
         better="lower",
         definition="a count over the audited rows",
-        reason="nothing is missing in any column",
+        reason=Message("nothing is missing in any column"),
     )
 
 

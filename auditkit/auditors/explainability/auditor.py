@@ -13,6 +13,7 @@ from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.measurement import Evidence
+from auditkit.evidence.messages import Message
 
 if TYPE_CHECKING:
     import torch
@@ -135,7 +136,7 @@ class Explainability:
                 f"{int((~np.isfinite(change)).sum())} of {len(rows)} rows have a decision that is not finite"
             )
         if not change.any():
-            raise NotRun("the model's output does not change between the sampled rows and the baseline")
+            raise NotRun(Message("the model's output does not change between the sampled rows and the baseline"))
         slopes = has_gradient(given)
         given = replace(given, codes=integer_codes(given))
         method, notes = choose_method(

@@ -10,6 +10,7 @@ import numpy as np
 from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of_means, ratio_replicates
 from auditkit.auditors.explainability.target_function import Floats
 from auditkit.evidence.measurement import Column, Exhibit, Interval, Measurement, Table
+from auditkit.evidence.messages import Message
 from auditkit.stats.intervals import mean_interval
 from auditkit.stats.jackknife import replicates
 
@@ -35,7 +36,7 @@ def mean_check(name: str, rows: Floats, better: str, bound: float, definition: s
             better="higher" if higher else "lower",
             count=len(known),
             definition=definition,
-            reason="the attributions of every row are all alike",
+            reason=Message("the attributions of every row are all alike"),
         )
         return Check(measurement, needs, holds=False)
     low, high = (float(end) for end in mean_interval(known.mean(), known.var(ddof=1), len(known), level))
@@ -45,7 +46,7 @@ def mean_check(name: str, rows: Floats, better: str, bound: float, definition: s
         unit="number",
         better="higher" if higher else "lower",
         count=len(known),
-        interval=Interval(low=low, high=high, level=level, method="Student's t over rows"),
+        interval=Interval(low=low, high=high, level=level, method=Message("Student's t over rows")),
         replicates=replicates(lambda chosen: float(rows[chosen].mean()), len(rows)) if len(known) == len(rows) else (),
         definition=definition,
     )
@@ -61,7 +62,7 @@ def failed_checks(found: Sequence[Check], row_count: int, level: float) -> Measu
         unit="count",
         better="lower",
         count=row_count,
-        interval=Interval(low=failed, high=failed, level=level, method="exact: a count of checks"),
+        interval=Interval(low=failed, high=failed, level=level, method=Message("exact: a count of checks")),
         definition=f"{len(found)} trust checks, each held to its bound",
     )
 
@@ -74,14 +75,16 @@ def checks_table(found: Sequence[Check]) -> Table:
         name = measurement.id.partition(".")[2].replace("_", " ").capitalize()
         rows.append((name, measurement.value, check.needs, "holds" if check.holds else "fails", measurement.definition))
     return Table(
-        title="Does this explanation deserve belief?",
-        note="A check holds where its whole interval does; one that fails makes the explanation not trustworthy.",
+        title=Message("Does this explanation deserve belief?"),
+        note=Message(
+            "A check holds where its whole interval does; one that fails makes the explanation not trustworthy."
+        ),
         columns=(
-            Column(name="check"),
-            Column(name="value", unit="number"),
-            Column(name="must be"),
-            Column(name="result"),
-            Column(name="definition"),
+            Column(name=Message("check")),
+            Column(name=Message("value"), unit="number"),
+            Column(name=Message("must be")),
+            Column(name=Message("result")),
+            Column(name=Message("definition")),
         ),
         rows=tuple(rows),
     )
@@ -107,24 +110,24 @@ def ratio_measurement(
 def completeness_check(missed: Floats, change: Floats, definition: str, level: float) -> Check:
     """Return the check that attributions sum to the change of the decision: `missed` is their sum minus it, (rows,)."""
     measurement = ratio_measurement("completeness_error", np.abs(missed), np.abs(change), definition, level)
-    return Check(measurement, "at most 0.05", (measurement.value or 0.0) <= 0.05)
+    return Check(measurement, Message("at most 0.05"), (measurement.value or 0.0) <= 0.05)
 
 
 def stamp(found: Sequence[Check]) -> str:
     """Return the sentence that stands wherever an explanation shows of which a check fails; nothing if all hold."""
     failed = _failed(found)
-    return f"Not trustworthy: fails {', '.join(failed)}. " if failed else ""
+    return Message("Not trustworthy: fails {failed}. ", failed=failed) if failed else ""
 
 
 def stamped(exhibits: Sequence[Exhibit], found: Sequence[Check]) -> list[Exhibit]:
     """Return exhibits of attributions with the stamp before their notes, if a check fails."""
-    return [exhibit.model_copy(update={"note": f"{stamp(found)}{exhibit.note}"}) for exhibit in exhibits]
+    return [exhibit.model_copy(update={"note": stamp(found) + exhibit.note}) for exhibit in exhibits]
 
 
 def trust_notes(found: Sequence[Check]) -> list[str]:
     """Return the note that an explanation is not trustworthy, if so."""
     failed = _failed(found)
-    return [f"The explanation is not trustworthy: it fails {', '.join(failed)}."] if failed else []
+    return [Message("The explanation is not trustworthy: it fails {failed}.", failed=failed)] if failed else []
 
 
 def _failed(found: Sequence[Check]) -> list[str]:
@@ -134,10 +137,13 @@ def _failed(found: Sequence[Check]) -> list[str]:
 def layers_table(by_layer: Sequence[tuple[str, float]], row_count: int) -> Table:
     """Return how much an explanation resembles itself while layers are shuffled one by one, from the output back."""
     return Table(
-        title="The explanation while layers are shuffled",
-        note=f"Spearman's correlation with the explanation, the mean of {row_count} rows, after the weights of this "
-        "layer, and of all that come after it, are shuffled. It must fall: what stays the same does not explain "
-        "the weights.",
-        columns=(Column(name="layer"), Column(name="correlation", unit="number")),
+        title=Message("The explanation while layers are shuffled"),
+        note=Message(
+            "Spearman's correlation with the explanation, the mean of {row_count} rows, after the "
+            "weights of this layer, and of all that come after it, are shuffled. It must fall: what "
+            "stays the same does not explain the weights.",
+            row_count=row_count,
+        ),
+        columns=(Column(name=Message("layer")), Column(name=Message("correlation"), unit="number")),
         rows=tuple(by_layer),
     )

@@ -13,6 +13,7 @@ from auditkit.auditors.explainability.statistics import largest_first, ratio_sli
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Curve, Exhibit, Group, Line, Measurement, SliceChart
+from auditkit.evidence.messages import Message
 
 CURVE_COUNT = 4
 PLAYERS, INTERACTION_ROWS = 6, 500
@@ -35,10 +36,12 @@ def direction_curves(subject: Subject, given: Attributed) -> list[Exhibit]:
         half = 1.96 * found.standard_error
         curves.append(
             Curve(
-                title=f"How the decision moves with {name}",
-                note="Accumulated local effects, centred at 0; the band is 95 % for each point. Flat: no effect.",
+                title=Message("How the decision moves with {name}", name=name),
+                note=Message(
+                    "Accumulated local effects, centred at 0; the band is 95 % for each point. Flat: no effect."
+                ),
                 x_label=name,
-                y_label="change of the decision",
+                y_label=Message("change of the decision"),
                 lines=(
                     Line(
                         name=name,
@@ -65,12 +68,16 @@ def interactions(subject: Subject, given: Attributed) -> tuple[list[Measurement]
         for one, other in combinations(top, 2)
     ]
     total = given.size[rows].sum(axis=1)
-    slices = ratio_slices(pairs, found, total, level=subject.conf_level, what="pairs", most=np.inf)
+    slices = ratio_slices(pairs, found, total, level=subject.conf_level, what=Message("pairs"), most=np.inf)
     measurement = sliced("interaction_ratio", ("pair",), largest_first(slices), len(rows), "ratio", INTERACTIONS)
     chart = SliceChart(
-        title="Pairs of columns that work together",
-        note=f"Of the {len(top)} columns that weigh most: how far two columns together move the decision by more, or "
-        "by less, than each does alone, over the attribution of all columns. 0: their effects add up.",
+        title=Message("Pairs of columns that work together"),
+        note=Message(
+            "Of the {top_count} columns that weigh most: how far two columns together move the decision "
+            "by more, or by less, than each does alone, over the attribution of all columns. 0: their "
+            "effects add up.",
+            top_count=len(top),
+        ),
         measurement=measurement.id,
         by=measurement.by,
     )

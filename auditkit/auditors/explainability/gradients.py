@@ -7,10 +7,11 @@ import torch
 
 from auditkit.auditors.explainability.target_function import Explained, Floats, Inputs
 from auditkit.errors import NotRun
+from auditkit.evidence.messages import Message
 
 POINTS_AT_ONCE = 32_768
 BASELINES, POINTS_A_BASELINE = 64, 4
-NO_GRADIENT = "the model's output has no gradient with respect to its inputs"
+NO_GRADIENT = Message("the model's output has no gradient with respect to its inputs")
 
 
 def integer_codes(explained: Explained) -> tuple[str, ...]:

@@ -36,13 +36,23 @@ from auditkit.evidence.measurement import (
     SliceChart,
     grid_of,
 )
-from auditkit.evidence.messages import number, span
+from auditkit.evidence.messages import Message, number, span
 from auditkit.modalities.image import SQUARES, squares, without_squares
 
 SIDE = 56
 """A heat map has at most so many cells a side; larger images are averaged over blocks."""
 
-REGIONS = ("top left", "top", "top right", "left", "centre", "right", "bottom left", "bottom", "bottom right")
+REGIONS = (
+    Message("top left"),
+    "top",
+    Message("top right"),
+    "left",
+    "centre",
+    "right",
+    Message("bottom left"),
+    "bottom",
+    Message("bottom right"),
+)
 PANELS = 20
 ROWS_SHOWN = 10
 MOVE = 0.02
@@ -71,7 +81,7 @@ def explain_images(
         delete=without_squares(baseline, square),
         device=subject.device,
     )
-    change = change_of(parts, "the mean image stands for the sampled images")
+    change = change_of(parts, Message("the mean image stands for the sampled images"))
     method, notes = choose_method(asked, kind="image", module=module, has_gradient=_has_gradient(parts))
     few = checked_rows(len(rows), seed=subject.seed)
     steps = 1
@@ -108,9 +118,13 @@ def explain_images(
     exhibits: list[Exhibit] = [
         _class_maps(subject, images, size, rows, stamp(found)),
         SliceChart(
-            title="Share of attribution by region",
-            note=f"{stamp(found)}{_first(regions)} Each image is cut into nine parts: a model that looks at a border "
-            "or a corner shows here.",
+            title=Message("Share of attribution by region"),
+            note=Message(
+                "{stamp}{first} Each image is cut into nine parts: a model that looks at a border or a "
+                "corner shows here.",
+                stamp=stamp(found),
+                first=_first(regions),
+            ),
             measurement=regions.id,
             by=regions.by,
         ),
@@ -119,12 +133,18 @@ def explain_images(
     ]
     if show_rows:
         exhibits.insert(1, _examples(subject, rows, images, pixels, stamp(found)))
-    in_steps = f", {steps} Gauss-Legendre steps" if steps > 1 else ""
+    in_steps = Message(", {steps} Gauss-Legendre steps", steps=steps) if steps > 1 else ""
     data = "audited" if subject.training_inputs is None else "training"
     facts = [
-        ("Method", f"{METHODS[method].title} on the pixels{in_steps}"),
-        ("Baseline", f"the mean image of the {data} data"),
-        ("Checks", f"on squares, {square_count} an image; a deleted square is that of the mean image"),
+        (Message("Method"), f"{METHODS[method].title} on the pixels{in_steps}"),
+        (Message("Baseline"), Message("the mean image of the {data} data", data=data)),
+        (
+            Message("Checks"),
+            Message(
+                "on squares, {square_count} an image; a deleted square is that of the mean image",
+                square_count=square_count,
+            ),
+        ),
     ]
     exhibits.append(settings(subject, "images", len(rows), facts))
     return Evidence(
@@ -152,7 +172,12 @@ def _first(regions: Measurement) -> str:
     first = max(regions.slices, key=lambda part: part.value or 0.0)
     evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
     share = number(first.value or 0.0, "share")
-    return f"The model looks most at the {first.group.text}: {share} of all attribution{evidence}."
+    return Message(
+        "The model looks most at the {text}: {share} of all attribution{evidence}.",
+        text=first.group.text,
+        share=share,
+        evidence=evidence,
+    )
 
 
 def _region_shares(size: Floats, definition: str, *, level: float) -> Measurement:
@@ -173,16 +198,27 @@ def _class_maps(
             panels.append(
                 Panel(
                     name=name,
-                    note=f"mean of {len(members):,} images",
+                    note=Message("mean of {members_count:,} images", members_count=len(members)),
                     image=_grid(images[members].mean(axis=(0, 1))),
                     heat=_grid(size[members].mean(axis=0)),
                 )
             )
     left_out = len(groups) - len(panels)
     return HeatMaps(
-        title="Where the model looks, by predicted class",
-        note=f"{stamped}Left the mean image, right the mean absolute attribution of its pixels: the darker, the more."
-        + (f" {left_out} classes with under {subject.min_group} explained images are left out." if left_out else ""),
+        title=Message("Where the model looks, by predicted class"),
+        note=Message(
+            "{stamped}Left the mean image, right the mean absolute attribution of its pixels: the darker, the more.",
+            stamped=stamped,
+        )
+        + (
+            Message(
+                " {left_out} classes with under {min_group} explained images are left out.",
+                left_out=left_out,
+                min_group=subject.min_group,
+            )
+            if left_out
+            else ""
+        ),
         panels=tuple(panels),
     )
 
@@ -199,20 +235,26 @@ def _examples(
 
     typical, worst, sureness = shown_rows(subject, rows, nearest, ROWS_SHOWN)
     labels, predicted = subject.labels[rows], subject.predictions.labels[rows]
-    chosen = [(f"prototype of {name}", row) for name, row in typical[:PANELS]]
-    chosen += [(f"{classes[labels[row]]} read as {classes[predicted[row]]}", row) for row in worst]
+    chosen = [(Message("prototype of {name}", name=name), row) for name, row in typical[:PANELS]]
+    chosen += [
+        (Message("{classes} read as {classes_2}", classes=classes[labels[row]], classes_2=classes[predicted[row]]), row)
+        for row in worst
+    ]
     panels = tuple(
         Panel(
             name=name,
-            note=f"at {sureness[row]:.0%}",
+            note=Message("at {sureness:.0%}", sureness=sureness[row]),
             image=_grid(images[row].mean(axis=0)),
             heat=_grid(np.abs(attributions[row])),
         )
         for name, row in chosen
     )
     return HeatMaps(
-        title="Single images: prototypes, then the worst errors",
-        note=f"{stamped}A prototype is the right image nearest to its class's mean; errors are the surest ones.",
+        title=Message("Single images: prototypes, then the worst errors"),
+        note=Message(
+            "{stamped}A prototype is the right image nearest to its class's mean; errors are the surest ones.",
+            stamped=stamped,
+        ),
         panels=panels,
     )
 

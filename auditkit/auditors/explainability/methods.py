@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from auditkit.auditors.explainability.shapley import MOST_COLUMNS
 from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.measurement import Measurement
+from auditkit.evidence.messages import Message
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,51 +39,67 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "integrated_gradients": Method(
-        "integrated gradients",
+        Message("integrated gradients"),
         ("table", "image"),
         "gradients",
-        "Sundararajan et al. 2017, arXiv:1703.01365",
+        Message("Sundararajan et al. 2017, arXiv:1703.01365"),
         complete=True,
         by_captum=("image",),
     ),
     "layer_integrated_gradients": Method(
-        "layer integrated gradients on the embeddings",
+        Message("layer integrated gradients on the embeddings"),
         ("text",),
         "layers",
-        "Sundararajan et al. 2017, arXiv:1703.01365",
+        Message("Sundararajan et al. 2017, arXiv:1703.01365"),
         layer="Embedding",
         complete=True,
         by_captum=("text",),
     ),
     "deep_lift": Method(
-        "DeepLift",
+        Message("DeepLift"),
         ("table",),
         "layers",
-        "Shrikumar et al. 2017, arXiv:1704.02685",
+        Message("Shrikumar et al. 2017, arXiv:1704.02685"),
         complete=True,
         by_captum=("table",),
     ),
     "gradient_shap": Method(
-        "gradient SHAP", ("table",), "gradients", "Erion et al. 2021, arXiv:1906.10670", complete=True
+        Message("gradient SHAP"), ("table",), "gradients", Message("Erion et al. 2021, arXiv:1906.10670"), complete=True
     ),
-    "feature_ablation": Method("feature ablation", ("table",), "outputs", "Zeiler & Fergus 2014, arXiv:1311.2901"),
-    "permutation": Method("permutation", ("table",), "outputs", "Breiman 2001, 10.1023/A:1010933404324"),
-    "kernel_shap": Method("Kernel SHAP", ("table",), "outputs", "Lundberg & Lee 2017, arXiv:1705.07874", complete=True),
-    "shapley": Method("exact Shapley values", ("table",), "outputs", "Shapley 1953", complete=True),
-    "occlusion": Method("occlusion", ("image", "text"), "outputs", "Zeiler & Fergus 2014, arXiv:1311.2901"),
+    "feature_ablation": Method(
+        Message("feature ablation"), ("table",), "outputs", Message("Zeiler & Fergus 2014, arXiv:1311.2901")
+    ),
+    "permutation": Method(
+        Message("permutation"), ("table",), "outputs", Message("Breiman 2001, 10.1023/A:1010933404324")
+    ),
+    "kernel_shap": Method(
+        Message("Kernel SHAP"), ("table",), "outputs", Message("Lundberg & Lee 2017, arXiv:1705.07874"), complete=True
+    ),
+    "shapley": Method(Message("exact Shapley values"), ("table",), "outputs", Message("Shapley 1953"), complete=True),
+    "occlusion": Method(
+        Message("occlusion"), ("image", "text"), "outputs", Message("Zeiler & Fergus 2014, arXiv:1311.2901")
+    ),
     "saliency": Method(
-        "saliency", ("image",), "gradients", "Simonyan et al. 2014, arXiv:1312.6034", by_captum=("image",)
+        Message("saliency"),
+        ("image",),
+        "gradients",
+        Message("Simonyan et al. 2014, arXiv:1312.6034"),
+        by_captum=("image",),
     ),
     "grad_cam": Method(
-        "Grad-CAM",
+        Message("Grad-CAM"),
         ("image",),
         "layers",
-        "Selvaraju et al. 2017, arXiv:1610.02391",
+        Message("Selvaraju et al. 2017, arXiv:1610.02391"),
         layer="Conv2d",
         by_captum=("image",),
     ),
     "attention": Method(
-        "attention weights", ("text",), "layers", "Jain & Wallace 2019, arXiv:1902.10186", explanation=False
+        Message("attention weights"),
+        ("text",),
+        "layers",
+        Message("Jain & Wallace 2019, arXiv:1902.10186"),
+        explanation=False,
     ),
 }
 """The methods that `--explain` names."""
@@ -98,7 +115,7 @@ NOT_OFFERED: dict[str, str] = {
     "guided_backprop": "it equals the raw gradient on TorchScript, and hardly depends on the weights it explains",
     "deconvolution": "it equals the raw gradient on TorchScript, and hardly depends on the weights it explains",
     "lrp": "it needs a rule for every kind of layer, and is right on few networks",
-    "input_x_gradient": "it is integrated_gradients with a single step, which is not complete",
+    "input_x_gradient": Message("it is integrated_gradients with a single step, which is not complete"),
 }
 """Methods that Captum has and auditkit does not, and why."""
 
@@ -154,16 +171,28 @@ def refusal(
 
     method = METHODS[name]
     if method.reads == "layers" and is_compiled(module):
-        return f"{method.title} hooks layers, and on a compiled program it would be silently wrong"
+        return Message("{title} hooks layers, and on a compiled program it would be silently wrong", title=method.title)
     if method.layer is not None and not any(isinstance(part, getattr(nn, method.layer)) for part in module.modules()):
-        return f"{method.title} reads a torch.nn.{method.layer} layer, and the model has none"
+        return Message(
+            "{title} reads a torch.nn.{layer} layer, and the model has none", title=method.title, layer=method.layer
+        )
     if method.reads != "outputs" and not has_gradient:
-        return f"{method.title} needs gradients, and the model's output has no gradient with respect to its inputs"
+        return Message(
+            "{title} needs gradients, and the model's output has no gradient with respect to its inputs",
+            title=method.title,
+        )
     if method.reads != "outputs" and codes:
-        names = ", ".join(codes)
-        return f"{method.title} cannot see integer codes that the model looks up, whose gradient is zero: {names}"
+        return Message(
+            "{title} cannot see integer codes that the model looks up, whose gradient is zero: {columns}",
+            title=method.title,
+            columns=tuple(codes),
+        )
     if name == "shapley" and column_count > MOST_COLUMNS:
-        return f"exact Shapley values take at most {MOST_COLUMNS} columns, got {column_count}; kernel_shap takes more"
+        return Message(
+            "exact Shapley values take at most {most_columns} columns, got {column_count}; kernel_shap takes more",
+            most_columns=MOST_COLUMNS,
+            column_count=column_count,
+        )
     return None
 
 
@@ -191,7 +220,8 @@ def choose_method(
         reason = refusal(name, module=module, has_gradient=has_gradient, column_count=column_count, codes=codes)
         if reason is None:
             return name, [
-                f"{_capital(METHODS[name].title)} explain the model: {why}." for why in dict.fromkeys(refused)
+                Message("{capital} explain the model: {why}.", capital=_capital(METHODS[name].title), why=why)
+                for why in dict.fromkeys(refused)
             ]
         refused.append(reason)
     raise NotRun("; ".join(refused))

@@ -22,6 +22,7 @@ from auditkit.auditors.explainability.shapley import exact_shapley, kernel_shap
 from auditkit.auditors.explainability.statistics import sum_by_column
 from auditkit.auditors.explainability.target_function import Explained, Floats
 from auditkit.errors import NotRun
+from auditkit.evidence.messages import Message
 
 Attribute = Callable[[Explained, int], Floats]
 """A method with its settings: maps an explained decision and a seed to attributions by column, (rows, columns)."""
@@ -95,22 +96,36 @@ def _method(name: str, explained: Explained, tolerance: float) -> tuple[Attribut
     width = len(columns)
     if name == "integrated_gradients":
         steps = enough_steps(explained, tolerance=tolerance)
-        settings = f"{steps} Gauss-Legendre steps (complete within {tolerance:g})"
+        settings = Message(
+            "{steps} Gauss-Legendre steps (complete within {tolerance:g})", steps=steps, tolerance=tolerance
+        )
         return lambda part, _: sum_by_column(integrated_gradients(part, steps=steps), columns), settings, 3 * steps
     if name == "kernel_shap":
         count = min(COALITIONS, 2**width)
-        settings = f"one drawn design of up to {count:,} coalitions for all rows"
+        settings = Message("one drawn design of up to {count:,} coalitions for all rows", count=count)
         return lambda part, seed: kernel_shap(part, coalition_count=count, seed=seed), settings, count
     others: dict[str, tuple[Attribute, str, int]] = {
         "gradient_shap": (
             lambda part, seed: sum_by_column(gradient_shap(part, seed=seed), columns),
-            f"{min(BASELINES, len(explained.others))} drawn baselines, {POINTS_A_BASELINE} points on the way from each",
+            Message(
+                "{count} drawn baselines, {points_a_baseline} points on the way from each",
+                count=min(BASELINES, len(explained.others)),
+                points_a_baseline=POINTS_A_BASELINE,
+            ),
             3 * BASELINES * POINTS_A_BASELINE,
         ),
-        "permutation": (lambda part, seed: permutation(part, seed=seed), f"{SHUFFLES} shuffles", SHUFFLES * width),
-        "deep_lift": (lambda part, _: deep_lift(part), "the rescale rule, by Captum", 3),
-        "shapley": (lambda part, _: exact_shapley(part), f"all {2**width:,} coalitions", 2**width),
-        "feature_ablation": (lambda part, _: feature_ablation(part), "one column at a time at the baseline", width),
+        "permutation": (
+            lambda part, seed: permutation(part, seed=seed),
+            Message("{shuffles} shuffles", shuffles=SHUFFLES),
+            SHUFFLES * width,
+        ),
+        "deep_lift": (lambda part, _: deep_lift(part), Message("the rescale rule, by Captum"), 3),
+        "shapley": (lambda part, _: exact_shapley(part), Message("all {value:,} coalitions", value=2**width), 2**width),
+        "feature_ablation": (
+            lambda part, _: feature_ablation(part),
+            Message("one column at a time at the baseline"),
+            width,
+        ),
     }
     return others[name]
 
@@ -146,7 +161,7 @@ def deep_lift(explained: Explained) -> Floats:
     from captum.attr import DeepLift
 
     if not isinstance(explained.decision, torch.nn.Module):
-        raise NotRun("DeepLift is refused: it needs a torch.nn.Module, whose layers it hooks")
+        raise NotRun(Message("DeepLift is refused: it needs a torch.nn.Module, whose layers it hooks"))
     origin = torch.from_numpy(explained.baseline).to(explained.device)[None]
     rows = torch.from_numpy(explained.inputs).to(explained.device).requires_grad_()
     classes = torch.from_numpy(explained.predicted).to(explained.device)
@@ -157,15 +172,20 @@ def deep_lift(explained: Explained) -> Floats:
                 rows, baselines=origin.expand_as(rows), additional_forward_args=(classes,)
             )
     except (AssertionError, RuntimeError) as error:
-        raise NotRun(f"DeepLift is refused: Captum cannot hook the layers: {str(error).splitlines()[0]}") from error
+        raise NotRun(
+            Message("DeepLift is refused: Captum cannot hook the layers: {value}", value=str(error).splitlines()[0])
+        ) from error
     attributions = sum_by_column(cells.detach().double().cpu().numpy(), dict(explained.columns))
     change = explained.change()
     off = np.abs(attributions.sum(axis=1) - change).mean() / max(float(np.abs(change).mean()), 1e-12)
     if off > SUM_TOLERANCE:
         raise NotRun(
-            f"DeepLift is refused: its sums miss the change of the decision by {off:.1%}, where they should be equal: "
-            "the model has a nonlinearity that is no layer of its own, such as torch.relu in forward(), or uses one "
-            "layer twice"
+            Message(
+                "DeepLift is refused: its sums miss the change of the decision by {off:.1%}, where they "
+                "should be equal: the model has a nonlinearity that is no layer of its own, such as "
+                "torch.relu in forward(), or uses one layer twice",
+                off=off,
+            )
         )
     return attributions
 

@@ -11,6 +11,7 @@ from torch import nn
 from auditkit.auditors.explainability.segments import Parts, batches, occlusion
 from auditkit.auditors.explainability.target_function import Floats
 from auditkit.errors import NotRun
+from auditkit.evidence.messages import Message
 from auditkit.modalities.text import without_words
 from auditkit.models.pieces import PieceNetwork
 from auditkit.progress import Progress, silent
@@ -61,7 +62,7 @@ def embedding_of(module: nn.Module) -> nn.Embedding:
     for layer in module.modules():
         if isinstance(layer, nn.Embedding):
             return layer
-    raise NotRun("the model has no torch.nn.Embedding, where the attribution to words would begin")
+    raise NotRun(Message("the model has no torch.nn.Embedding, where the attribution to words would begin"))
 
 
 def _of_pieces(module: nn.Module) -> list[PieceNetwork]:
@@ -89,7 +90,7 @@ def _attention(parts: Parts) -> Floats:
                 ids = torch.from_numpy(parts.inputs[start:stop]).to(parts.device)
                 parts.decision(ids, torch.from_numpy(parts.predicted[start:stop]).to(parts.device))
                 if not seen:
-                    raise NotRun("the model has no softmax that weighs tokens against tokens")
+                    raise NotRun(Message("the model has no softmax that weighs tokens against tokens"))
                 real = (ids != PADDING).double()
                 weights = torch.stack([layer.double().mean(dim=1) for layer in seen]).mean(dim=0)
                 received = (weights * real[:, :, None]).sum(dim=1) / real.sum(dim=1, keepdim=True).clamp(min=1)

@@ -15,6 +15,7 @@ from auditkit.data.values import numbers
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Exhibit, Table
+from auditkit.evidence.messages import Message
 from auditkit.schema.table import Feature
 
 PROFILES, COLUMNS_SHOWN, ROWS_SHOWN = 10, 4, 5
@@ -56,15 +57,17 @@ def _typical(subject: Subject, given: Attributed) -> list[Exhibit]:
     ]
     return [
         Table(
-            title="Typical profiles, and what moves their decisions",
-            note="Each profile is made up: the medians and the most frequent values of the rows with that prediction. "
-            "What moves the decision most, against the baseline, comes first.",
+            title=Message("Typical profiles, and what moves their decisions"),
+            note=Message(
+                "Each profile is made up: the medians and the most frequent values of the rows with that "
+                "prediction. What moves the decision most, against the baseline, comes first."
+            ),
             columns=(
-                Column(name="typical of"),
-                Column(name="rows", unit="rows"),
-                Column(name="profile"),
-                Column(name="decision", unit="number"),
-                Column(name="moved most by"),
+                Column(name=Message("typical of")),
+                Column(name=Message("rows"), unit="rows"),
+                Column(name=Message("profile")),
+                Column(name=Message("decision"), unit="number"),
+                Column(name=Message("moved most by")),
             ),
             rows=tuple(table),
         )
@@ -78,19 +81,21 @@ def _single(subject: Subject, given: Attributed) -> Table:
     right, worst, _ = shown_rows(
         subject, rows, lambda members: members[np.argsort(-sureness[members], kind="stable")][:1], ROWS_SHOWN
     )
-    chosen = [(f"surest {name}", row) for name, row in right[:PROFILES]] + [("worst error", row) for row in worst]
+    chosen = [(Message("surest {name}", name=name), row) for name, row in right[:PROFILES]] + [
+        (Message("worst error"), row) for row in worst
+    ]
     places = np.array([row for _, row in chosen], dtype=np.int64)
     attributions = given.local(given.explained.take(places))
     classes, predicted = subject.schema.classes, subject.predictions.labels
     return Table(
-        title="Single rows, and what moved their decisions",
-        note="Shown because --show-rows asks: the surest right row of each class, and the surest errors.",
+        title=Message("Single rows, and what moved their decisions"),
+        note=Message("Shown because --show-rows asks: the surest right row of each class, and the surest errors."),
         columns=(
-            Column(name="chosen as"),
-            Column(name="label"),
-            Column(name="predicted"),
-            Column(name="probability", unit="rate"),
-            Column(name="moved most by"),
+            Column(name=Message("chosen as")),
+            Column(name=Message("label")),
+            Column(name=Message("predicted")),
+            Column(name=Message("probability"), unit="rate"),
+            Column(name=Message("moved most by")),
         ),
         rows=tuple(
             (

@@ -12,6 +12,7 @@ from auditkit.data.groups import grouped_columns
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Evidence, Exhibit, Group, Interval, Measurement, Slice, Table
+from auditkit.evidence.messages import Message
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.proxies import FITTED_ROWS, JUDGED_ROWS, columns_alone
 from auditkit.stats.ranking import roc_auc_interval
@@ -19,7 +20,7 @@ from auditkit.stats.ranking import roc_auc_interval
 PROXY_AREA = 0.7
 """A column whose area under the ROC curve for a group surely passes this, on held-out rows, is a proxy of it."""
 
-NO_SENSITIVE = "no column was named sensitive; pass --sensitive COLUMN"
+NO_SENSITIVE = Message("no column was named sensitive; pass --sensitive COLUMN")
 
 
 class Proxy(NamedTuple):
@@ -40,8 +41,8 @@ def sensitive_shares(subject: Subject, given: Attributed) -> Evidence:
     slices = [_slice(given, name, {proxy.column for proxy in proxies}, level) for name, proxies in found.items()]
     reason = None if sensitive else NO_SENSITIVE
     measurements = [
-        _total(given, "sensitive_attribution_share", set(sensitive), "sensitive column", level, reason),
-        _total(given, "proxy_attribution_share", all_proxies, "proxy of a sensitive column", level, reason),
+        _total(given, "sensitive_attribution_share", set(sensitive), Message("sensitive column"), level, reason),
+        _total(given, "proxy_attribution_share", all_proxies, Message("proxy of a sensitive column"), level, reason),
     ]
     if not sensitive:
         return Evidence(measurements=measurements)
@@ -53,27 +54,38 @@ def sensitive_shares(subject: Subject, given: Attributed) -> Evidence:
     for name, proxies in found.items():
         first = max(proxies, key=lambda proxy: share[proxy.column], default=None)
         if first is not None and share[first.column] >= 0.05:
-            own = f"{share[name]:.0%}" if name in share else "none, since the model does not read it"
+            own = f"{share[name]:.0%}" if name in share else Message("none, since the model does not read it")
             notes.append(
-                f"{first.column} carries {name}: alone it tells the groups apart with an area under the ROC curve of "
-                f"{first.area:.2f}, and it has {share[first.column]:.0%} of the attribution ({name} itself: {own})."
+                Message(
+                    "{column} carries {name}: alone it tells the groups apart with an area under the ROC curve "
+                    "of {area:.2f}, and it has {share:.0%} of the attribution ({name} itself: {own}).",
+                    column=first.column,
+                    name=name,
+                    area=first.area,
+                    share=share[first.column],
+                    own=own,
+                )
             )
     rows = [
         (name, proxy.column, proxy.area, float(share[proxy.column]))
         for name, proxies in found.items()
         for proxy in sorted(proxies, key=lambda proxy: -share[proxy.column])
     ]
-    data = "audited" if subject.training is None else "training"
+    data = Message("audited") if subject.training is None else Message("training")
     exhibits: list[Exhibit] = [
         Table(
-            title="Columns that stand in for sensitive ones, and what rests on them",
-            note=f"A column is a proxy where, alone, it tells the groups apart with an area under the ROC curve surely "
-            f"above {PROXY_AREA:g}, on held-out rows of the {data} data.",
+            title=Message("Columns that stand in for sensitive ones, and what rests on them"),
+            note=Message(
+                "A column is a proxy where, alone, it tells the groups apart with an area under the ROC "
+                "curve surely above {proxy_area:g}, on held-out rows of the {data} data.",
+                proxy_area=PROXY_AREA,
+                data=data,
+            ),
             columns=(
-                Column(name="sensitive"),
-                Column(name="proxy"),
-                Column(name="area under the ROC curve", unit="number"),
-                Column(name="share of attribution", unit="share"),
+                Column(name=Message("sensitive")),
+                Column(name=Message("proxy")),
+                Column(name=Message("area under the ROC curve"), unit="number"),
+                Column(name=Message("share of attribution"), unit="share"),
             ),
             rows=tuple(rows),
         )
@@ -101,7 +113,7 @@ def _proxies(subject: Subject, sensitive: str, columns: list[str]) -> list[Proxy
 
 
 def _slice(given: Attributed, name: str, chosen: set[str], level: float) -> Slice:
-    value, interval, paired = _share(given, chosen, "proxy of this column", level)
+    value, interval, paired = _share(given, chosen, Message("proxy of this column"), level)
     group = Group(by=("sensitive_column",), key=(name,))
     return Slice(group=group, value=value, count=len(given.size), interval=interval, replicates=paired)
 
@@ -128,7 +140,11 @@ def _share(given: Attributed, chosen: set[str], what: str, level: float) -> tupl
     """
     size, places = given.size, [place for place, name in enumerate(given.columns) if name in chosen]
     if not places:
-        return 0.0, Interval(low=0.0, high=0.0, level=level, method=f"exact: no {what} is an input"), ()
+        return (
+            0.0,
+            Interval(low=0.0, high=0.0, level=level, method=Message("exact: no {what} is an input", what=what)),
+            (),
+        )
     part, whole = size[:, places].sum(axis=1), size.sum(axis=1)
     point, low, high = ratio_of_means(part[:, None], whole, level=level)
     return float(point[0]), ratio_interval(low[0], high[0], level), ratio_replicates(part, whole)

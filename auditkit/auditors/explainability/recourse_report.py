@@ -14,6 +14,7 @@ from auditkit.auditors.explainability.statistics import keyed
 from auditkit.engine.sampling import groups_of, rate_slices, sample_rows, sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Exhibit, Facts, Group, Interval, Measurement, Slice, SliceChart, Table
+from auditkit.evidence.messages import Message
 from auditkit.stats.intervals import mean_interval, simultaneous_level
 
 RECOURSE_ROWS = 300
@@ -42,8 +43,10 @@ def adverse_decisions(
         "principal_reason_rate", ("column",), slices, len(adverse), "rate", f"{REASONS} {given.definition.lower()}"
     )
     chart = SliceChart(
-        title=f"Principal reasons for not being predicted {positive}",
-        note="How often a column is among the four that cost an adverse decision most, against the mean approved row.",
+        title=Message("Principal reasons for not being predicted {positive}", positive=positive),
+        note=Message(
+            "How often a column is among the four that cost an adverse decision most, against the mean approved row."
+        ),
         measurement=rate.id,
         by=rate.by,
     )
@@ -87,19 +90,30 @@ def _recourse(
         costs = _cost_slices({group: found.cost[part] for group, part in groups.items()}, subject.min_group, level)
         measurements += [
             sliced("recourse_rate", (column,), rates, len(sample), "rate", RECOURSE),
-            sliced("recourse_cost", (column,), costs, int(found.found.sum()), "number", f"{RECOURSE}; cost"),
+            sliced(
+                "recourse_cost",
+                (column,),
+                costs,
+                int(found.found.sum()),
+                "number",
+                Message("{recourse}; cost", recourse=RECOURSE),
+            ),
         ]
         exhibits += [
             SliceChart(
-                title=f"Recourse by {column}",
-                note="The share of adverse decisions that a change of one or two changeable columns would turn.",
+                title=Message("Recourse by {column}", column=column),
+                note=Message(
+                    "The share of adverse decisions that a change of one or two changeable columns would turn."
+                ),
                 measurement="explainability.recourse_rate",
                 by=(column,),
             ),
             SliceChart(
-                title=f"Cost of recourse by {column}",
-                note="Of those who have a way: the mean cost of the cheapest change. A number costs the share of "
-                "people whose values lie between the old value and the new one; any other change costs 1.",
+                title=Message("Cost of recourse by {column}", column=column),
+                note=Message(
+                    "Of those who have a way: the mean cost of the cheapest change. A number costs the share of "
+                    "people whose values lie between the old value and the new one; any other change costs 1."
+                ),
                 measurement="explainability.recourse_cost",
                 by=(column,),
             ),
@@ -117,8 +131,15 @@ def _cost_slices(costs: dict[Group, np.ndarray], least: int, level: float) -> li
             mean_interval(mean, variance, len(held), each) for each in (level, simultaneous_level(level, len(known)))
         ]
         alone, wide = (
-            Interval(low=float(low), high=float(high), level=level, method=f"Student's t over rows{family}")
-            for (low, high), family in zip(ends, ("", f", Sidak over {len(known)}"), strict=True)
+            Interval(
+                low=float(low),
+                high=float(high),
+                level=level,
+                method=Message("Student's t over rows{family}", family=family),
+            )
+            for (low, high), family in zip(
+                ends, ("", Message(", Sidak over {known_count}", known_count=len(known))), strict=True
+            )
         )
         slices.append(Slice(group=group, value=mean, count=len(held), interval=alone, simultaneous_interval=wide))
     return slices
@@ -136,14 +157,17 @@ def _turning_columns(found: Recourse, changeable: list[str]) -> Table:
     ]
     rows.sort(key=lambda row: -row[1])
     return Table(
-        title="What would turn an adverse decision",
-        note=f"Of {len(turned):,} adverse decisions that a change of one or two columns would turn: how often the "
-        "cheapest change is of this column, and of this column alone. Columns that depend on each other are changed "
-        "by themselves here.",
+        title=Message("What would turn an adverse decision"),
+        note=Message(
+            "Of {turned_count:,} adverse decisions that a change of one or two columns would turn: how "
+            "often the cheapest change is of this column, and of this column alone. Columns that depend "
+            "on each other are changed by themselves here.",
+            turned_count=len(turned),
+        ),
         columns=(
-            Column(name="column"),
-            Column(name="part of the change", unit="share"),
-            Column(name="alone", unit="share"),
+            Column(name=Message("column")),
+            Column(name=Message("part of the change"), unit="share"),
+            Column(name=Message("alone"), unit="share"),
         ),
         rows=tuple(rows),
     )
@@ -152,14 +176,34 @@ def _turning_columns(found: Recourse, changeable: list[str]) -> Table:
 def _settings(subject: Subject, changeable: list[str], row_count: int) -> Facts:
     fixed = [feature.name for feature in subject.schema.features if feature.name not in changeable]
     return Facts(
-        title="How recourse was searched",
+        title=Message("How recourse was searched"),
         rows=(
-            ("Taken as unchangeable", ", ".join(fixed) or "none"),
-            ("Taken as changeable", ", ".join(changeable)),
-            ("Numbers", f"values that occur, from the {LOWEST:.0%} to the {HIGHEST:.0%} quantile"),
-            ("Other values", "those that at least 1 % of the rows hold"),
-            ("Searched", "every option of each column, and every pair of options that costs less"),
-            ("Rows", f"{row_count:,} adverse decisions of the explained rows, drawn with seed {subject.seed}"),
-            ("Not examined", "whether a person can make the change; name columns that nobody can with --immutable"),
+            (Message("Taken as unchangeable"), ", ".join(fixed) or Message("none")),
+            (Message("Taken as changeable"), ", ".join(changeable)),
+            (
+                Message("Numbers"),
+                Message(
+                    "values that occur, from the {lowest:.0%} to the {highest:.0%} quantile",
+                    lowest=LOWEST,
+                    highest=HIGHEST,
+                ),
+            ),
+            (Message("Other values"), Message("those that at least 1 % of the rows hold")),
+            (
+                Message("Searched"),
+                Message("every option of each column, and every pair of options that costs less"),
+            ),
+            (
+                Message("Rows"),
+                Message(
+                    "{row_count:,} adverse decisions of the explained rows, drawn with seed {seed}",
+                    row_count=row_count,
+                    seed=subject.seed,
+                ),
+            ),
+            (
+                Message("Not examined"),
+                Message("whether a person can make the change; name columns that nobody can with --immutable"),
+            ),
         ),
     )

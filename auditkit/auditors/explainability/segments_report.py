@@ -24,6 +24,7 @@ from auditkit.auditors.explainability.target_function import Floats
 from auditkit.engine.subject import Subject
 from auditkit.errors import NotRun
 from auditkit.evidence.measurement import Facts, Table
+from auditkit.evidence.messages import Message
 from auditkit.schema.schema import Schema
 
 CHECKED_ROWS, FEWER_ROWS, FEWEST_ROWS = 200, 60, 30
@@ -66,7 +67,7 @@ def change_of(parts: Parts, what: str) -> Floats:
     """
     change = parts.change()
     if not change.any():
-        raise NotRun(f"the model's output does not change when {what}")
+        raise NotRun(Message("the model's output does not change when {what}", what=what))
     return change
 
 
@@ -100,7 +101,7 @@ def trust_checks(
             infidelity(part, given, perturbation_count=20, seed=seed, scaled=method in UNSCALED),
             "lower",
             0.25,
-            "Yeh et al. 2019, arXiv:1901.09392, scaled; random halves of the parts deleted",
+            Message("Yeh et al. 2019, arXiv:1901.09392, scaled; random halves of the parts deleted"),
             level,
         ),
         mean_check(
@@ -110,7 +111,7 @@ def trust_checks(
             ),
             "lower",
             0.5,
-            "Yeh et al. 2019, arXiv:1901.09392",
+            Message("Yeh et al. 2019, arXiv:1901.09392"),
             level,
         ),
         mean_check(
@@ -118,7 +119,7 @@ def trust_checks(
             deletion_advantage(part, given, seed=seed, signed=method not in UNSIGNED),
             "higher",
             0.0,
-            "Samek et al. 2017, arXiv:1509.06321",
+            Message("Samek et al. 2017, arXiv:1509.06321"),
             level,
         ),
     ]
@@ -126,12 +127,16 @@ def trust_checks(
     if second is not None:
         other = attribute(second, part)
         alike = agreement(given, np.abs(other) if method in UNSIGNED else other)
-        definition = f"cosine with {METHODS[second].title} ({METHODS[second].reference})"
+        definition = Message(
+            "cosine with {title} ({reference})", title=METHODS[second].title, reference=METHODS[second].reference
+        )
         found.append(mean_check("method_agreement", alike, "higher", 0.6, definition, level))
     if elsewhere is not None:
         fewer = np.arange(min(FEWER_ROWS, len(few)))
         stability = agreement(given[fewer], elsewhere(part.take(fewer)))
-        definition = "in-house: cosine with the same method and the mean over other baselines, drawn from the data"
+        definition = Message(
+            "in-house: cosine with the same method and the mean over other baselines, drawn from the data"
+        )
         found.append(mean_check("stability", stability, "higher", 0.6, definition, level))
     by_layer = []
     for name, network in checks.randomised_layers(parts.decision.network, seed=seed):
@@ -139,7 +144,7 @@ def trust_checks(
         by_layer.append((name, float(np.nan_to_num(rank_correlations(least_given, shuffled, least.counts)).mean())))
     if by_layer:
         correlations = rank_correlations(given, attribute(method, part.of_network(network)), part.counts)
-        definition = "Adebayo et al. 2018, arXiv:1810.03292; all layers randomised; signed, over parts"
+        definition = Message("Adebayo et al. 2018, arXiv:1810.03292; all layers randomised; signed, over parts")
         found.append(mean_check("randomised_weights_correlation", correlations, "lower", 0.8, definition, level))
     return found, layers_table(by_layer, len(fewest))
 
@@ -154,21 +159,34 @@ def _second_method(method: str, schema: Schema, module: nn.Module) -> str | None
 
 def settings(subject: Subject, what: str, count: int, facts: Sequence[tuple[str, str]]) -> Facts:
     """Return how the attributions of `count` rows, of which there is a word in `what`, were made."""
-    sample = f"{count:,} of {len(subject.labels):,} {what}, drawn with seed {subject.seed}"
+    sample = Message(
+        "{count:,} of {labels_count:,} {what}, drawn with seed {seed}",
+        count=count,
+        labels_count=len(subject.labels),
+        what=what,
+        seed=subject.seed,
+    )
     explained = subject.task.target_name()
     return Facts(
-        title="How the attributions were made",
-        rows=(facts[0], ("Explained", explained), *facts[1:], ("Sample", sample)),
+        title=Message("How the attributions were made"),
+        rows=(facts[0], (Message("Explained"), explained), *facts[1:], (Message("Sample"), sample)),
     )
 
 
 def sample_notes(subject: Subject, what: str, count: int, *, show_rows: bool) -> list[str]:
     """Say that a sample was explained, and that single rows are shown, where that is so."""
-    notes = []
+    notes: list[str] = []
     if count < len(subject.labels):
-        notes.append(f"A seeded sample of {count:,} of {len(subject.labels):,} {what} was explained.")
+        notes.append(
+            Message(
+                "A seeded sample of {count:,} of {labels_count:,} {what} was explained.",
+                count=count,
+                labels_count=len(subject.labels),
+                what=what,
+            )
+        )
     if show_rows:
-        notes.append(f"Single {what} of the audited data are shown, as --show-rows asks.")
+        notes.append(Message("Single {what} of the audited data are shown, as --show-rows asks.", what=what))
     return notes
 
 

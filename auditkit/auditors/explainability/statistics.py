@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Group, Interval, Slice
+from auditkit.evidence.messages import Message
 from auditkit.stats.jackknife import replicates
 from auditkit.stats.regression import mean_estimate
 
 Floats = NDArray[np.float64]
 
-RATIO_METHOD = "delta method for a ratio of means"
+RATIO_METHOD = Message("delta method for a ratio of means")
 
 
 def sum_by_column(attributions: Floats, cells: dict[str, slice]) -> Floats:
@@ -105,7 +106,7 @@ def ratio_slices(
     size = chosen_from or len(groups)
     value, low, high = ratio_of_means(numerators, denominators, level=level)
     _, wide_low, wide_high = ratio_of_means(numerators, denominators, level=level, family_size=size)
-    family = f", Bonferroni over {size:,} {what}"
+    family = Message(", Bonferroni over {size:,} {what}", size=size, what=what)
     return [
         Slice(
             group=group,

@@ -14,6 +14,7 @@ from auditkit.auditors.explainability.shapley import MOST_COLUMNS
 from auditkit.auditors.explainability.target_function import Explained
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Exhibit
+from auditkit.evidence.messages import Message
 
 PASSES_AT_ONCE = 2**18
 """Passes through the model that one repetition of an explanation may take: a dear method is checked on fewer rows."""
@@ -47,7 +48,7 @@ def trust_checks(
             checks.infidelity(explained, by_column, perturbation_count=50, seed=seed),
             "lower",
             0.25,
-            "Yeh et al. 2019, arXiv:1901.09392, scaled",
+            Message("Yeh et al. 2019, arXiv:1901.09392, scaled"),
             level,
         ),
         mean_check(
@@ -57,7 +58,7 @@ def trust_checks(
             ),
             "lower",
             0.5,
-            "Yeh et al. 2019, arXiv:1901.09392",
+            Message("Yeh et al. 2019, arXiv:1901.09392"),
             level,
         ),
     ]
@@ -72,7 +73,7 @@ def trust_checks(
             checks.deletion_advantage(explained, by_column, seed=seed),
             "higher",
             0.0,
-            "Samek et al. 2017, arXiv:1509.06321",
+            Message("Samek et al. 2017, arXiv:1509.06321"),
             level,
         ),
         mean_check(
@@ -80,7 +81,7 @@ def trust_checks(
             checks.insertion_advantage(explained, by_column, seed=seed),
             "higher",
             0.0,
-            "Petsiuk et al. 2018, arXiv:1806.07421",
+            Message("Petsiuk et al. 2018, arXiv:1806.07421"),
             level,
         ),
         mean_check(
@@ -88,7 +89,11 @@ def trust_checks(
             checks.rank_correlation(by_column[compared], other.by_column),
             "higher",
             0.6,
-            f"Spearman against {METHODS[second].title} ({METHODS[second].reference})",
+            Message(
+                "Spearman against {title} ({reference})",
+                title=METHODS[second].title,
+                reference=METHODS[second].reference,
+            ),
             level,
         ),
     ]
@@ -100,7 +105,10 @@ def trust_checks(
             checks.rank_correlation(by_column[fewer], repeated),
             "higher",
             0.6,
-            f"in-house: Spearman against the same method, another seed, the mean over {BASELINES} drawn baselines",
+            Message(
+                "in-house: Spearman against the same method, another seed, the mean over {baselines} drawn baselines",
+                baselines=BASELINES,
+            ),
             level,
         )
     )
@@ -111,7 +119,7 @@ def trust_checks(
                 checks.rank_correlation(by_column[few], given.again(randomised[-1][1].take(few))),
                 "lower",
                 0.8,
-                "Adebayo et al. 2018, arXiv:1810.03292; all layers randomised",
+                Message("Adebayo et al. 2018, arXiv:1810.03292; all layers randomised"),
                 level,
             )
         )

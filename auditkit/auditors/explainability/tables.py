@@ -73,8 +73,8 @@ def explain_columns(
         failed_checks(found, len(given.size), level),
     ]
     chart = SliceChart(
-        title="Share of attribution by column",
-        note="The mean absolute attribution of each column of the data, as a share of all columns.",
+        title=Message("Share of attribution by column"),
+        note=Message("The mean absolute attribution of each column of the data, as a share of all columns."),
         measurement="explainability.attribution_share",
         by=("column",),
     )
@@ -96,11 +96,11 @@ def explain_columns(
         measurements += more
         exhibits += [*stamped(pictures[:1], found), *pictures[1:]]
     inputs = [column for column in subject.sensitive if column in given.columns]
-    data = "audited" if subject.training is None else "training"
+    data = Message("audited") if subject.training is None else Message("training")
     facts = [
-        ("Method", f"{METHODS[method].title}: {given.settings}"),
-        ("Baseline", f"the mean encoded row of the {data} data"),
-        ("Sensitive columns that are inputs", ", ".join(inputs) or "none"),
+        (Message("Method"), f"{METHODS[method].title}: {given.settings}"),
+        (Message("Baseline"), Message("the mean encoded row of the {data} data", data=data)),
+        (Message("Sensitive columns that are inputs"), ", ".join(inputs) or "none"),
     ]
     exhibits.append(settings(subject, "rows", len(given.size), facts))
     shown = show_rows and subject.has_one_class_a_row
@@ -121,7 +121,9 @@ def group_shares(subject: Subject, given: Attributed, column: str) -> tuple[Meas
     """Return the attribution shares of each group of a sensitive column, and a table of where they differ."""
     rows = sample_rows(subject, len(given.size))
     groups = dict(groups_of(subject, rows, column, least=max(subject.min_group, FEWEST_ROWS)))
-    return _shares_by(given, groups, column, f"Share of attribution by column and {column}", subject.conf_level)
+    return _shares_by(
+        given, groups, column, Message("Share of attribution by column and {column}", column=column), subject.conf_level
+    )
 
 
 def class_shares(subject: Subject, given: Attributed) -> list[tuple[Measurement, Table]]:
@@ -165,11 +167,23 @@ def _shares_by(
     order = np.argsort(-spread, kind="stable")[:COLUMNS_SHOWN]
     shown = list(by_group)[:GROUPS_SHOWN]
     left_out = len(by_group) - len(shown)
-    more = f" The first {GROUPS_SHOWN} are shown here, of {len(by_group)}." if left_out else ""
+    more = (
+        Message(
+            " The first {groups_shown} are shown here, of {by_group_count}.",
+            groups_shown=GROUPS_SHOWN,
+            by_group_count=len(by_group),
+        )
+        if left_out
+        else ""
+    )
     table = Table(
         title=title,
-        note=f"Columns whose shares differ most come first; groups under {FEWEST_ROWS} rows are left out.{more}",
-        columns=(Column(name="column"), *(Column(name=group.text, unit="share") for group in shown)),
+        note=Message(
+            "Columns whose shares differ most come first; groups under {fewest_rows} rows are left out.{more}",
+            fewest_rows=FEWEST_ROWS,
+            more=more,
+        ),
+        columns=(Column(name=Message("column")), *(Column(name=group.text, unit="share") for group in shown)),
         rows=tuple((columns[index], *(float(by_group[group][index]) for group in shown)) for index in order),
     )
     return measurement, table

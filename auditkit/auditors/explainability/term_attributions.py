@@ -12,6 +12,7 @@ from auditkit.auditors.explainability.statistics import keyed, largest_first, ra
 from auditkit.auditors.explainability.target_function import Floats
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Interval, Measurement, Slice
+from auditkit.evidence.messages import Message
 from auditkit.schema.text import FIRST_WORD, PADDING
 from auditkit.stats.intervals import mean_interval, simultaneous_level
 
@@ -89,8 +90,12 @@ def term_directions(terms: Terms, definition: str, *, level: float) -> Measureme
             tuple(float(end) for end in mean_interval(mean, variance, len(held), each)) for each in (level, together)
         ]
         alone, wide = (
-            Interval(low=low, high=high, level=level, method=f"Student's t over texts{family}")
-            for (low, high), family in zip(ends, ("", f", Sidak over {len(terms.names):,} {terms.what}s"), strict=True)
+            Interval(low=low, high=high, level=level, method=Message("Student's t over texts{family}", family=family))
+            for (low, high), family in zip(
+                ends,
+                ("", Message(", Sidak over {names_count:,} {what}s", names_count=len(terms.names), what=terms.what)),
+                strict=True,
+            )
         )
         slices.append(
             Slice(group=group, value=float(mean), count=len(held), interval=alone, simultaneous_interval=wide)
@@ -105,7 +110,7 @@ def term_directions(terms: Terms, definition: str, *, level: float) -> Measureme
         count=terms.sums.shape[0],
         slices=tuple(shown),
         definition=definition,
-        reason=None if shown else f"no {terms.what} occurs in enough texts",
+        reason=None if shown else Message("no {what} occurs in enough texts", what=terms.what),
     )
 
 
@@ -131,7 +136,7 @@ def term_shares(terms: Terms, definition: str, *, level: float, name: str = "wor
         count=terms.sizes.shape[0],
         slices=tuple(slices),
         definition=definition,
-        reason=None if slices else f"no {terms.what} occurs in enough texts",
+        reason=None if slices else Message("no {what} occurs in enough texts", what=terms.what),
     )
 
 

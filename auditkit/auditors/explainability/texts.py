@@ -28,16 +28,17 @@ from auditkit.auditors.explainability.target_function import Decided, Floats
 from auditkit.auditors.explainability.term_attributions import phrases, term_directions, term_shares, words
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Evidence, Exhibit, Measurement, SliceChart, Table
-from auditkit.evidence.messages import number, span
+from auditkit.evidence.messages import Message, number, span
 from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN
 
 ROWS_SHOWN = 5
 MOVE = 0.02
 """The sensitivity of an explanation is that to moves of at most so many standard deviations of the embeddings."""
 
-ATTENTION = (
-    "Attention is shown as attention: which words the network reads most, not which of them decide. It is no "
-    "explanation, and no trust check is made (Jain & Wallace 2019, arXiv:1902.10186)."
+ATTENTION = Message(
+    "Attention is shown as attention: which words the network reads most, not which of them "
+    "decide. It is no explanation, and no trust check is made (Jain & Wallace 2019, "
+    "arXiv:1902.10186)."
 )
 
 
@@ -57,7 +58,7 @@ def explain_texts(
         delete=segments.delete,
         device=subject.device,
     )
-    change = change_of(parts, "every word is replaced by the unknown word")
+    change = change_of(parts, Message("every word is replaced by the unknown word"))
     method, notes = choose_method(asked, kind="text", module=module)
     unknown = _unknown_rate(ids, level=subject.conf_level)
     if not METHODS[method].explanation:
@@ -83,8 +84,12 @@ def explain_texts(
     ]
     exhibits: list[Exhibit] = [
         SliceChart(
-            title="Share of attribution by word",
-            note=f"{stamp(found)}{_first(share)} The words that weigh most over all texts, whichever way.",
+            title=Message("Share of attribution by word"),
+            note=Message(
+                "{stamp}{first} The words that weigh most over all texts, whichever way.",
+                stamp=stamp(found),
+                first=_first(share),
+            ),
             measurement=share.id,
             by=share.by,
         )
@@ -99,11 +104,18 @@ def explain_texts(
     exhibits += [checks_table(found), layers]
     if show_rows:
         exhibits.append(_examples(subject, rows, ids, attributions, stamp(found)))
-    in_steps = f", {steps} Gauss-Legendre steps" if steps > 1 else ""
+    in_steps = Message(", {steps} Gauss-Legendre steps", steps=steps) if steps > 1 else ""
     facts = [
-        ("Method", f"{METHODS[method].title}{in_steps}"),
-        ("Baseline", "the same text with every word replaced by the unknown word"),
-        ("Words", f"those in at least {subject.min_group} explained texts: {len(by_word.names):,}"),
+        (Message("Method"), f"{METHODS[method].title}{in_steps}"),
+        (Message("Baseline"), Message("the same text with every word replaced by the unknown word")),
+        (
+            Message("Words"),
+            Message(
+                "those in at least {min_group} explained texts: {names_count:,}",
+                min_group=subject.min_group,
+                names_count=len(by_word.names),
+            ),
+        ),
     ]
     exhibits.append(settings(subject, "texts", len(rows), facts))
     return Evidence(
@@ -130,8 +142,8 @@ def _shown_attention(subject: Subject, parts: Parts, method: str, unknown: Measu
     received = attribute_words(method, parts, progress=subject.progress)
     by_word = words(subject, parts.inputs, received)
     share = term_shares(by_word, METHODS[method].reference, level=subject.conf_level, name="word_attention_share")
-    chart = SliceChart(title="Attention by word", note=ATTENTION, measurement=share.id, by=share.by)
-    facts = [("Method", "the mean attention that a word receives, over words, heads and layers")]
+    chart = SliceChart(title=Message("Attention by word"), note=ATTENTION, measurement=share.id, by=share.by)
+    facts = [(Message("Method"), Message("the mean attention that a word receives, over words, heads and layers"))]
     return Evidence(
         measurements=[share, unknown],
         exhibits=[chart, settings(subject, "texts", len(received), facts)],
@@ -146,7 +158,12 @@ def _first(share: Measurement) -> str:
     first = share.slices[0]
     evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
     share_of_all = number(first.value or 0.0, "share")
-    return f"The word that weighs most is '{first.group.text}': {share_of_all} of all attribution{evidence}."
+    return Message(
+        "The word that weighs most is '{text}': {share_of_all} of all attribution{evidence}.",
+        text=first.group.text,
+        share_of_all=share_of_all,
+        evidence=evidence,
+    )
 
 
 def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped: str) -> list[Exhibit]:
@@ -154,7 +171,11 @@ def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped
     outcome = f"{schema.target} = {schema.classes[-1]}"
     return [
         SliceChart(
-            title=f"{measurement.by[0].capitalize()}s that speak for and against {outcome}",
+            title=Message(
+                "{capitalize}s that speak for and against {outcome}",
+                capitalize=measurement.by[0].capitalize(),
+                outcome=outcome,
+            ),
             note=f"{stamped}What a {measurement.by[0]} adds to {subject.task.target_name()} of a text that holds it, "
             "on average.",
             measurement=measurement.id,
@@ -189,7 +210,9 @@ def _examples(
         return members[np.argsort(-sureness[members], kind="stable")][:ROWS_SHOWN]
 
     typical, worst, _ = shown_rows(subject, rows, surest, ROWS_SHOWN)
-    chosen = [(f"surest {name}", row) for name, row in typical] + [("worst error", row) for row in worst]
+    chosen = [(Message("surest {name}", name=name), row) for name, row in typical] + [
+        (Message("worst error"), row) for row in worst
+    ]
     feature, classes = subject.schema.features[0], subject.schema.classes
     table = []
     for what, row in chosen:
@@ -212,15 +235,17 @@ def _examples(
             )
         )
     return Table(
-        title="Single texts, and the words that weighed most in them",
-        note=f"{stamped}Chosen by how sure the model is: right ones of each class, and the worst errors.",
+        title=Message("Single texts, and the words that weighed most in them"),
+        note=Message(
+            "{stamped}Chosen by how sure the model is: right ones of each class, and the worst errors.", stamped=stamped
+        ),
         columns=(
-            Column(name="chosen as"),
-            Column(name="text"),
-            Column(name="label"),
-            Column(name="predicted"),
-            Column(name="probability", unit="rate"),
-            Column(name="words"),
+            Column(name=Message("chosen as")),
+            Column(name=Message("text")),
+            Column(name=Message("label")),
+            Column(name=Message("predicted")),
+            Column(name=Message("probability"), unit="rate"),
+            Column(name=Message("words")),
         ),
         rows=tuple(table),
     )

@@ -16,6 +16,7 @@ from auditkit.auditors.fairness.by_number import fairness_of_numbers
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable, shown
+from auditkit.evidence.messages import Message
 from auditkit.stats import distances, inequality, one_vs_rest, regression, scores
 from auditkit.stats.counts import Counts, crossings, not_compared_note, tally
 from auditkit.stats.estimates import Breakdown
@@ -24,9 +25,9 @@ from auditkit.stats.jackknife import with_gap_replicates, with_rate_replicates
 from auditkit.stats.rates import RATES, overall_rate, rate_measurement
 
 CHARTED = {
-    "selection_rate": "Selection rate",
-    "true_positive_rate": "True positive rate",
-    "false_positive_rate": "False positive rate",
+    "selection_rate": Message("Selection rate"),
+    "true_positive_rate": Message("True positive rate"),
+    "false_positive_rate": Message("False positive rate"),
 }
 REFERRED = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
 """The rates whose difference from a reference group is measured, where one is named."""
@@ -166,7 +167,9 @@ class Fairness:
         for rate, title in CHARTED.items():
             if len(columns) == 1 or rate == "selection_rate":
                 evidence.exhibits.append(
-                    SliceChart(title=f"{title} by {by}", measurement=f"fairness.{rate}", by=columns)
+                    SliceChart(
+                        title=Message("{title} by {by}", title=title, by=by), measurement=f"fairness.{rate}", by=columns
+                    )
                 )
         first = not any(exhibit.kind == "table" for exhibit in evidence.exhibits)
         measured = {measurement.id.partition(".")[2]: measurement for measurement in own}
@@ -175,7 +178,7 @@ class Fairness:
         )
         evidence.exhibits.append(
             SliceTable(
-                title=f"All rates by {by}",
+                title=Message("All rates by {by}", by=by),
                 measurements=tuple(measurement.id for measurement in own),
                 by=columns,
             )
@@ -236,20 +239,22 @@ class _Parts:
         )
         self.measurements += own + gaps
         self.measurements += gap_measurements(counts, gaps=("accuracy",), level=level, min_group=min_group)
-        self.exhibits.append(SliceChart(title=f"Accuracy by {by}", measurement="fairness.accuracy", by=columns))
+        self.exhibits.append(
+            SliceChart(title=Message("Accuracy by {by}", by=by), measurement="fairness.accuracy", by=columns)
+        )
         if len(columns) == 1:
             self.exhibits.append(
                 SliceChart(
-                    title=f"Gap in selection between the groups of {by}, by class",
-                    note="How differently often each class is predicted for the groups.",
+                    title=Message("Gap in selection between the groups of {by}, by class", by=by),
+                    note=Message("How differently often each class is predicted for the groups."),
                     measurement="fairness.demographic_parity_difference",
                     by=(*columns, one_vs_rest.CLASS),
                 )
             )
-        for title, part in (("Rates", own), ("Gaps", gaps)):
+        for title, part in ((Message("Rates"), own), (Message("Gaps"), gaps)):
             self.exhibits.append(
                 SliceTable(
-                    title=f"{title} of each class by {by}",
+                    title=Message("{title} of each class by {by}", title=title, by=by),
                     measurements=tuple(dict.fromkeys(m.id for m in part if m.by != columns)),
                     by=(*columns, one_vs_rest.CLASS),
                 )
@@ -259,15 +264,28 @@ class _Parts:
 def _selected_means(subject: Subject) -> str:
     schema = subject.schema
     if subject.top_k is not None:
-        return f"Selected means being among the {subject.top_k:,} rows of the highest scores for {schema.classes[-1]}."
+        return Message(
+            "Selected means being among the {top_k:,} rows of the highest scores for {classes}.",
+            top_k=subject.top_k,
+            classes=schema.classes[-1],
+        )
     if subject.decision_columns:
         columns = ", ".join(subject.decision_columns)
-        return f"Selected means decided for {schema.target} = {schema.classes[-1]}, by column {columns}."
+        return Message(
+            "Selected means decided for {target} = {classes}, by column {columns}.",
+            target=schema.target,
+            classes=schema.classes[-1],
+            columns=columns,
+        )
     how = ""
     if subject.has_model:
-        what = "a score" if schema.output == "score" else "a probability"
-        how = f", at {what} of at least {schema.decision_threshold:g}"
-    return f"Selected means predicted {schema.target} = {schema.classes[-1]}{how}."
+        what = Message("a score") if schema.output == "score" else Message("a probability")
+        how = Message(
+            ", at {what} of at least {decision_threshold:g}", what=what, decision_threshold=schema.decision_threshold
+        )
+    return Message(
+        "Selected means predicted {target} = {classes}{how}.", target=schema.target, classes=schema.classes[-1], how=how
+    )
 
 
 def _scores(subject: Subject) -> NDArray[np.float64] | None:

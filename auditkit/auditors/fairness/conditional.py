@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Interval, Measurement, Slice, shown
+from auditkit.evidence.messages import Message
 from auditkit.stats.counts import Counts, not_compared
 from auditkit.stats.intervals import mid_p, simultaneous_level
 from auditkit.stats.rates import too_small
@@ -38,7 +39,9 @@ def disparity_measurement(
     weights = totals[compared].sum(axis=1) / max(int(totals[compared].sum()), 1)
     reason = too_small(min_group) if len(kept) < 2 else None
     if reason is None and not compared.any():
-        reason = "all rows, or none, are selected" + (" in every combination of the conditions" if conditions else "")
+        reason = Message("all rows, or none, are selected") + (
+            Message(" in every combination of the conditions") if conditions else ""
+        )
     slices = []
     each = simultaneous_level(level, len(kept))
     for group in kept if reason is None else ():
@@ -47,7 +50,7 @@ def disparity_measurement(
         value = float((weights * (shares[:, 0] - shares[:, 1])).sum())
         alone, together = (_interval(value, mine, totals[compared], weights, at, level) for at in (level, each))
         if len(kept) > 1:
-            method = f"{together.method}, Sidak over {len(kept)} groups"
+            method = Message("{method}, Sidak over {kept_count} groups", method=together.method, kept_count=len(kept))
             together = together.model_copy(update={"method": method})
         slices.append(
             Slice(
@@ -59,8 +62,17 @@ def disparity_measurement(
             )
         )
     left_out = int(totals[~compared].sum())
-    given = f", given {shown(conditions)} ({int(compared.sum())} of {len(strata)} combinations" if conditions else ""
-    given += f"; {left_out:,} rows in the others compare nobody)" if conditions else ""
+    given = (
+        Message(
+            ", given {shown} ({count} of {strata_count} combinations",
+            shown=shown(conditions),
+            count=int(compared.sum()),
+            strata_count=len(strata),
+        )
+        if conditions
+        else ""
+    )
+    given += Message("; {left_out:,} rows in the others compare nobody)", left_out=left_out) if conditions else ""
     return Measurement(
         id=f"{prefix}.conditional_demographic_disparity" if conditions else f"{prefix}.demographic_disparity",
         by=columns,
@@ -89,5 +101,5 @@ def _interval(
         low=max(value - float(np.linalg.norm(down)), -1.0),
         high=min(value + float(np.linalg.norm(up)), 1.0),
         level=level,
-        method="MOVER with mid-P limits of weight 0.6",
+        method=Message("MOVER with mid-P limits of weight 0.6"),
     )

@@ -31,6 +31,7 @@ from auditkit.evidence.measurement import (
     SliceChart,
     Table,
 )
+from auditkit.evidence.messages import Message
 from auditkit.models.predict import predict
 from auditkit.schema.text import cased_words
 from auditkit.stats.intervals import proportion_interval, simultaneous_level
@@ -38,7 +39,7 @@ from auditkit.stats.paired import differences_from_mean, paired_gap
 
 Floats = NDArray[np.float64]
 
-SOURCE = "Kiritchenko & Mohammad 2018, arXiv:1805.04508; Garg et al. 2019, arXiv:1809.10610"
+SOURCE = Message("Kiritchenko & Mohammad 2018, arXiv:1805.04508; Garg et al. 2019, arXiv:1809.10610")
 T_METHOD = "Student's t over {} that are scored once for each group"
 
 
@@ -94,9 +95,9 @@ class IdentityTerms:
         """Score every version of the templates and of the audited texts that hold a term."""
         schema = subject.schema
         if schema.kind != "text":
-            raise NotRun("the model reads no texts, whose words could be swapped")
+            raise NotRun(Message("the model reads no texts, whose words could be swapped"))
         if not subject.is_one_decision:
-            raise NotRun("it compares the score of a positive class, which only a model of two classes has")
+            raise NotRun(Message("it compares the score of a positive class, which only a model of two classes has"))
         _ = subject.predictions.probabilities  # a model without probabilities is not run, with that reason
         chosen = np.random.default_rng(subject.seed).permutation(len(subject.labels))
         texts = subject.data.frame[schema.features[0].name].iloc[chosen]
@@ -123,13 +124,20 @@ class IdentityTerms:
             facts.append((attribute.capitalize(), _said(groups, templates, sentences, len(holding))))
             if len(holding) > self.rows:
                 notes.append(
-                    f"A seeded sample of {self.rows:,} of {len(holding):,} texts with terms of {attribute} is compared."
+                    Message(
+                        "A seeded sample of {rows:,} of {holding_count:,} texts with terms of {attribute} is compared.",
+                        rows=self.rows,
+                        holding_count=len(holding),
+                        attribute=attribute,
+                    )
                 )
         exhibits.append(
             Facts(
-                title="Which texts were compared",
-                note="Only texts whose versions the model can tell apart: a term that its vocabulary does not hold is "
-                "read as an unknown word.",
+                title=Message("Which texts were compared"),
+                note=Message(
+                    "Only texts whose versions the model can tell apart: a term that its vocabulary does not "
+                    "hold is read as an unknown word."
+                ),
                 rows=tuple(facts),
             )
         )
@@ -165,7 +173,9 @@ def _measured(
     over = "terms or templates" if what == "template" else "audited texts"
     reason = None
     if len(units) < max(least, 2):
-        reason = f"the model can tell the versions of only {len(units)} {over} apart"
+        reason = Message(
+            "the model can tell the versions of only {units_count} {over} apart", units_count=len(units), over=over
+        )
     slices: list[Slice] = []
     interval = compared = None
     value: float | None = None
@@ -183,7 +193,7 @@ def _measured(
                     low=float(wide_low[place]),
                     high=float(wide_high[place]),
                     level=level,
-                    method=f"{method}, Sidak over {len(names)} groups",
+                    method=Message("{method}, Sidak over {names_count} groups", method=method, names_count=len(names)),
                 ),
             )
             for place in range(len(names))
@@ -191,7 +201,7 @@ def _measured(
         gap = paired_gap(units, level)
         value = gap.value
         pairs = len(names) * (len(names) - 1) // 2
-        family = f", Bonferroni over {pairs} pairs" if pairs > 1 else ""
+        family = Message(", Bonferroni over {pairs} pairs", pairs=pairs) if pairs > 1 else ""
         interval = Interval(low=gap.low, high=gap.high, level=level, method=method + family)
         compared = named[gap.lowest], named[gap.highest]
     return [
@@ -230,7 +240,7 @@ def _flips(attribute: str, sentences: Scored, subject: Subject) -> Measurement:
     if enough:
         low, high = proportion_interval(flipped, count, subject.conf_level)
         interval = Interval(
-            low=float(low), high=float(high), level=subject.conf_level, method="Wilson or Clopper-Pearson"
+            low=float(low), high=float(high), level=subject.conf_level, method=Message("Wilson or Clopper-Pearson")
         )
     return Measurement(
         id="identity_terms.decision_flip_rate",
@@ -241,7 +251,9 @@ def _flips(attribute: str, sentences: Scored, subject: Subject) -> Measurement:
         count=count,
         interval=interval,
         definition=SOURCE,
-        reason=None if enough else f"the model can tell the versions of only {count} audited texts apart",
+        reason=None
+        if enough
+        else Message("the model can tell the versions of only {count} audited texts apart", count=count),
     )
 
 
@@ -252,7 +264,7 @@ def _known(attribute: str, groups: TermGroups, subject: Subject) -> Measurement:
     for name, terms in groups.groups.items():
         listed = {term.lower() for term in terms}
         rate = len(listed & vocabulary) / len(listed)
-        exact = Interval(low=rate, high=rate, level=subject.conf_level, method="exact: a count of terms")
+        exact = Interval(low=rate, high=rate, level=subject.conf_level, method=Message("exact: a count of terms"))
         group = Group(by=(attribute,), key=(name,))
         slices.append(Slice(group=group, value=rate, count=len(listed), interval=exact, simultaneous_interval=exact))
     return Measurement(
@@ -269,11 +281,11 @@ def _known(attribute: str, groups: TermGroups, subject: Subject) -> Measurement:
 CHARTS = {
     "identity_terms.template_score_difference": (
         "Made-up texts: the score by terms of {}, less the mean of all groups",
-        "The same templates with each group's terms. Zero is no difference.",
+        Message("The same templates with each group's terms. Zero is no difference."),
     ),
     "identity_terms.sentence_score_difference": (
         "Audited texts: the score by terms of {}, less the mean of all groups",
-        "The same texts, rewritten with each group's terms. Zero is no difference.",
+        Message("The same texts, rewritten with each group's terms. Zero is no difference."),
     ),
 }
 
@@ -295,15 +307,21 @@ def _templates_table(attribute: str, groups: TermGroups, templates: Sequence[str
     for position, scores in zip(scored.positions, scored.scores, strict=True):
         rows.setdefault(templates[position], []).append(scores)
     return Table(
-        title=f"Made-up texts by {attribute}",
-        note=f"The mean score of each template with each group's terms; {SLOT} stands for each term in turn.",
-        columns=(Column(name="template"), *(Column(name=name, unit="rate") for name in groups.groups)),
+        title=Message("Made-up texts by {attribute}", attribute=attribute),
+        note=Message(
+            "The mean score of each template with each group's terms; {slot} stands for each term in turn.", slot=SLOT
+        ),
+        columns=(Column(name=Message("template")), *(Column(name=name, unit="rate") for name in groups.groups)),
         rows=tuple((template, *(float(mean) for mean in np.mean(scores, axis=0))) for template, scores in rows.items()),
     )
 
 
 def _said(groups: TermGroups, templates: Scored, sentences: Scored, holding: int) -> str:
-    return (
-        f"{len(templates.scores):,} made-up texts; {len(sentences.scores):,} of {holding:,} audited texts that hold "
-        f"a term. Terms: {groups.source}."
+    return Message(
+        "{scores_count:,} made-up texts; {scores_count_2:,} of {holding:,} audited texts that hold a "
+        "term. Terms: {source}.",
+        scores_count=len(templates.scores),
+        scores_count_2=len(sentences.scores),
+        holding=holding,
+        source=groups.source,
     )

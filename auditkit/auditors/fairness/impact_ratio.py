@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from auditkit.auditors.fairness.local_law_144 import ImpactTable, impact_table
 from auditkit.evidence.measurement import Column, Group, Interval, Measurement, Slice, Table, shown
+from auditkit.evidence.messages import Message
 from auditkit.stats.counts import MISSING, Counts, not_compared
 from auditkit.stats.hypergeometric import fisher_exact
 from auditkit.stats.intervals import newcombe, ratio_to_highest_interval
 from auditkit.stats.rates import point, rate, rate_measurement, successes_and_trials, too_small
 
 FOUR_FIFTHS = 0.8
-PAIRS_METHOD = "Donner-Zou with mid-P limits of weight 0.6"
+PAIRS_METHOD = Message("Donner-Zou with mid-P limits of weight 0.6")
 Key = tuple[str, ...]
 
 
@@ -45,11 +46,15 @@ def impact_ratio_measurement(
     if len(known) < 2:
         reason = too_small(min_group)
     elif not successes.any():
-        reason = "no group has anyone selected, and 0 / 0 is no ratio"
+        reason = Message("no group has anyone selected, and 0 / 0 is no ratio")
     else:
         rates = [point(counts.table[group], "selection_rate") for group in known]
         low, high = ratio_to_highest_interval(successes, trials, level)
-        family = f", upper end for all pairs of {len(known)} groups at once" if len(known) > 2 else ""
+        family = (
+            Message(", upper end for all pairs of {known_count} groups at once", known_count=len(known))
+            if len(known) > 2
+            else ""
+        )
         for position, group in enumerate(known):
             value = rates[position] / max(rates)
             interval = Interval(
@@ -105,7 +110,7 @@ def fisher_measurement(
     slices: list[Slice] = []
     reason = too_small(min_group) if len(known) < 2 else None
     if reference is not None and reference not in keys:
-        reason = f"the reference group {shown(reference)} is not among the groups that are shown"
+        reason = Message("the reference group {shown} is not among the groups that are shown", shown=shown(reference))
     if reason is None:
         against = keys.index(reference) if reference is not None else int(np.argmax(successes / trials))
         for position, key in enumerate(keys):
@@ -116,7 +121,9 @@ def fisher_measurement(
                 p = fisher_exact(own, other)
                 count = int(trials[position] + trials[against])
                 slices.append(Slice(group=Group(by=counts.columns, key=key), value=p, count=count))
-        definition = f"Fisher's exact test, two-sided, against {shown(keys[against])}; not adjusted"
+        definition = Message(
+            "Fisher's exact test, two-sided, against {shown}; not adjusted", shown=shown(keys[against])
+        )
     return Measurement(
         id=f"{prefix}.fisher_exact_p",
         by=counts.columns,
@@ -142,10 +149,15 @@ def reference_measurement(
     keys = [counts.groups[group] for group in kept]
     enough = trials >= max(min_group, 1)
     slices: list[Slice] = []
-    reason = None
+    reason: str | None = None
     if reference not in keys or not enough[keys.index(reference)]:
-        needed = f" with {chosen.needed}" if chosen.needed else ""
-        reason = f"the reference group {shown(reference)} has fewer than {min_group} rows{needed}, or is not shown"
+        needed = Message(" with {needed}", needed=chosen.needed) if chosen.needed else ""
+        reason = Message(
+            "the reference group {shown} has fewer than {min_group} rows{needed}, or is not shown",
+            shown=shown(reference),
+            min_group=min_group,
+            needed=needed,
+        )
     else:
         against = keys.index(reference)
         family = int(enough.sum()) - 1
@@ -154,7 +166,9 @@ def reference_measurement(
             if position == against:
                 continue
             if not enough[position]:
-                why = f"fewer than {min_group} rows with {chosen.needed} in this group"
+                why = Message(
+                    "fewer than {min_group} rows with {needed} in this group", min_group=min_group, needed=chosen.needed
+                )
                 slices.append(
                     Slice(group=Group(by=counts.columns, key=key), value=None, count=int(trials[position]), reason=why)
                 )
@@ -162,8 +176,8 @@ def reference_measurement(
             ends = []
             for each, among in ((level, 1), (1 - (1 - level) / family, family)):
                 low, high = newcombe(successes[position], trials[position], successes[against], trials[against], each)
-                method = "Newcombe with mid-P limits of weight 0.6" + (
-                    f", Bonferroni over {among} groups" if among > 1 else ""
+                method = Message("Newcombe with mid-P limits of weight 0.6") + (
+                    Message(", Bonferroni over {among} groups", among=among) if among > 1 else ""
                 )
                 ends.append(Interval(low=float(low), high=float(high), level=level, method=method))
             slices.append(
@@ -224,16 +238,19 @@ def impact_exhibit(
     columns = [
         Column(name=shown(selection.columns)),
         Column(name="n", unit="rows"),
-        Column(name="Share of rows", unit="rate"),
-        Column(name="Selected", unit="rows"),
-        Column(name="Selection rate", unit="rate"),
-        Column(name="Impact ratio", unit="ratio"),
-        Column(name="Interval (all at once)"),
-        Column(name="Against four fifths"),
-        Column(name="Fisher's exact p", unit="number"),
+        Column(name=Message("Share of rows"), unit="rate"),
+        Column(name=Message("Selected"), unit="rows"),
+        Column(name=Message("Selection rate"), unit="rate"),
+        Column(name=Message("Impact ratio"), unit="ratio"),
+        Column(name=Message("Interval (all at once)")),
+        Column(name=Message("Against four fifths")),
+        Column(name=Message("Fisher's exact p"), unit="number"),
     ]
     if above:
-        columns += [Column(name="Scoring rate", unit="rate"), Column(name="Scoring impact ratio", unit="ratio")]
+        columns += [
+            Column(name=Message("Scoring rate"), unit="rate"),
+            Column(name=Message("Scoring impact ratio"), unit="ratio"),
+        ]
     rows: list[tuple[str | float | None, ...]] = []
     hidden_count = hidden_rows = 0
     for row in table.rows:
@@ -249,7 +266,7 @@ def impact_exhibit(
             row.selected_count,
             row.rate,
             row.impact_ratio,
-            f"{interval.low:.3f} to {interval.high:.3f}" if interval else None,
+            Message("{low:.3f} to {high:.3f}", low=interval.low, high=interval.high) if interval else None,
             _against_four_fifths(row.impact_ratio, interval),
             _shown_p(p_values.get(row.key)),
         ]
@@ -260,17 +277,30 @@ def impact_exhibit(
     small = [row.category for row in table.rows if row.small and row.selected_count is not None]
     note = ""
     if explained:
-        note = (
-            "Each rate over the highest one, as in New York City's Local Law 144 (6 RCNY 5-301), which sets no limit; "
-            "four fifths is a rule of thumb (29 CFR 1607.4(D)). Fisher's p is for one comparison, "
-            f"{f'against {against[0]}' if p_values else 'not made'}. "
+        note = Message(
+            "Each rate over the highest one, as in New York City's Local Law 144 (6 RCNY 5-301), which "
+            "sets no limit; four fifths is a rule of thumb (29 CFR 1607.4(D)). Fisher's p is for one "
+            "comparison, {words}. ",
+            words=f"against {against[0]}" if p_values else "not made",
         )
-        note += "Scoring rate: the share above the median score of all rows. " if above else ""
-    note += f"Unknown category: {table.unknown_count:,} rows, outside the ratios."
-    note += f" Under 2 % of the rows: {', '.join(small)}; these may be left out with a justification." if small else ""
-    note += f" Not shown: {hidden_count} categories ({hidden_rows:,} rows)." if hidden_count else ""
+        note += Message("Scoring rate: the share above the median score of all rows. ") if above else ""
+    note += Message("Unknown category: {unknown_count:,} rows, outside the ratios.", unknown_count=table.unknown_count)
+    note += (
+        Message(" Under 2 % of the rows: {small}; these may be left out with a justification.", small=small)
+        if small
+        else ""
+    )
+    note += (
+        Message(
+            " Not shown: {hidden_count} categories ({hidden_rows:,} rows).",
+            hidden_count=hidden_count,
+            hidden_rows=hidden_rows,
+        )
+        if hidden_count
+        else ""
+    )
     return Table(
-        title=f"Selection and impact ratios by {shown(selection.columns)}",
+        title=Message("Selection and impact ratios by {shown}", shown=shown(selection.columns)),
         note=note,
         columns=tuple(columns),
         rows=tuple(rows),
@@ -284,9 +314,9 @@ def _shown_p(p_value: float | None) -> str | float | None:
 def _against_four_fifths(value: float | None, interval: Interval | None) -> str | None:
     if value is None or interval is None:
         return None
-    side = "below" if value < FOUR_FIFTHS else "not below"
+    side = "below" if value < FOUR_FIFTHS else Message("not below")
     settled = interval.high < FOUR_FIFTHS or interval.low >= FOUR_FIFTHS
-    return side if settled else f"{side} (not settled)"
+    return side if settled else Message("{side} (not settled)", side=side)
 
 
 def above_median(scores: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import shown
+from auditkit.evidence.messages import Message
 
 Key = tuple[str, ...]
 SMALL_SHARE = 0.02
@@ -98,11 +99,11 @@ def impact_table(
         rate = rates.get(key)
         ratio, reason = None, ""
         if key in left_out:
-            reason = "left out of the ratios: under 2 % of the rows"
+            reason = Message("left out of the ratios: under 2 % of the rows")
         elif rate is None:
-            reason = "withheld in the report: too few rows" if selected is None else "no rows"
+            reason = Message("withheld in the report: too few rows") if selected is None else Message("no rows")
         elif not highest:
-            reason = "no category has anyone selected"
+            reason = Message("no category has anyone selected")
         else:
             ratio = rate / highest
         small = shares.get(key, 0.0) < SMALL_SHARE

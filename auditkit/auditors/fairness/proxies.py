@@ -9,6 +9,7 @@ from auditkit.data.groups import GroupedColumn, grouped_columns
 from auditkit.engine.subject import Subject
 from auditkit.errors import NotRun
 from auditkit.evidence.measurement import Evidence, Exhibit, Group, Interval, Measurement, Slice, SliceChart
+from auditkit.evidence.messages import Message
 from auditkit.progress import part_of
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.proxies import MODEL, Proxies, find_proxies
@@ -32,12 +33,16 @@ class ProxyColumns:
         features = [feature.name for feature in subject.schema.features if feature.name in frame.columns]
         columns, omitted = grouped_columns(frame[features], quantiles=20)
         if not columns:
-            raise NotRun("the model reads no columns of the data whose values could be told apart")
+            raise NotRun(Message("the model reads no columns of the data whose values could be told apart"))
         measurements: list[Measurement] = []
         exhibits: list[Exhibit] = []
         notes = [
-            f"Columns together: {MODEL}, which learns on one random half of the rows and is judged on the other. "
-            "Columns alone: the shares of the groups at each value, counted and judged in the same way."
+            Message(
+                "Columns together: {model}, which learns on one random half of the rows and is judged on the "
+                "other. Columns alone: the shares of the groups at each value, counted and judged in the "
+                "same way.",
+                model=MODEL,
+            )
         ]
         for place, sensitive in enumerate(subject.sensitive):
             others = [column for column in columns if column.name != sensitive]
@@ -57,16 +62,26 @@ class ProxyColumns:
                 continue
             exhibits.append(
                 SliceChart(
-                    title=f"Columns that give {sensitive} away",
-                    note=f"Each column alone, the {min(LISTED, len(others))} best of {len(others)}: 0.5 is a coin, 1 "
-                    "is certainty.",
+                    title=Message("Columns that give {sensitive} away", sensitive=sensitive),
+                    note=Message(
+                        "Each column alone, the {count} best of {others_count}: 0.5 is a coin, 1 is certainty.",
+                        count=min(LISTED, len(others)),
+                        others_count=len(others),
+                    ),
                     measurement="proxies.column_roc_auc",
                     by=(sensitive,),
                 )
             )
-            notes.append(f"{sensitive}: learnt on {found.fitted_count:,} rows, judged on {found.judged_count:,}.")
+            notes.append(
+                Message(
+                    "{sensitive}: learnt on {fitted_count:,} rows, judged on {judged_count:,}.",
+                    sensitive=sensitive,
+                    fitted_count=found.fitted_count,
+                    judged_count=found.judged_count,
+                )
+            )
         if omitted:
-            notes.append(f"Left out, for too many different texts: {', '.join(omitted)}.")
+            notes.append(Message("Left out, for too many different texts: {omitted}.", omitted=omitted))
         return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 
@@ -74,7 +89,9 @@ def _measurements(
     sensitive: str, columns: list[GroupedColumn], found: Proxies | None, subject: Subject
 ) -> list[Measurement]:
     if found is None:
-        reason = f"fewer than two groups have at least {subject.min_group} rows in each half"
+        reason = Message(
+            "fewer than two groups have at least {min_group} rows in each half", min_group=subject.min_group
+        )
         return [
             Measurement(id=id, by=(sensitive,), unit="number", better="lower", count=0, definition=MODEL, reason=reason)
             for id in ProxyColumns.measures
@@ -106,7 +123,9 @@ def _measurements(
                     value=area.value,
                     count=found.judged_count,
                     interval=_interval(area, level, level),
-                    simultaneous_interval=_interval(area, each, level, f", Sidak over {len(columns)} columns"),
+                    simultaneous_interval=_interval(
+                        area, each, level, Message(", Sidak over {columns_count} columns", columns_count=len(columns))
+                    ),
                 )
                 for column, area in best
             ),

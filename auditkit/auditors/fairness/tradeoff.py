@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Column, Curve, Evidence, Exhibit, Interval, Line, Measurement, Table
+from auditkit.evidence.messages import Message
 from auditkit.stats.intervals import difference_gap_interval, paired_difference_interval
 from auditkit.stats.rates import rate_intervals
 from auditkit.stats.thresholds import Choice, Constraint, shared_threshold, thresholds_per_group
 
-CONSTRAINTS: dict[Constraint, str] = {"demographic_parity": "selection rate", "equal_opportunity": "true positive rate"}
+CONSTRAINTS: dict[Constraint, str] = {
+    "demographic_parity": Message("selection rate"),
+    "equal_opportunity": Message("true positive rate"),
+}
 """The gaps that are closed, by the rate whose largest difference between groups they are."""
 
 SOURCE = "thresholds per group as Fairlearn ThresholdOptimizer (Hardt, Price & Srebro 2016), on held-out rows"
@@ -78,28 +82,40 @@ class Tradeoff:
     def audit(self, subject: Subject) -> Evidence:
         """Choose the thresholds on one random half of the rows, and judge them on the other."""
         if not subject.is_one_decision:
-            raise NotRun("thresholds need a binary label")
+            raise NotRun(Message("thresholds need a binary label"))
         half = np.zeros(len(subject.labels), dtype=bool)
         half[np.random.default_rng(subject.seed).permutation(len(half))[: len(half) // 2]] = True
         measurements: list[Measurement] = []
         exhibits: list[Exhibit] = []
         notes = [
-            "Thresholds are chosen on one random half of the rows, and judged on the other half. Where two thresholds "
-            "of a group are mixed, a coin of the stated chance decides."
+            Message(
+                "Thresholds are chosen on one random half of the rows, and judged on the other half. Where "
+                "two thresholds of a group are mixed, a coin of the stated chance decides."
+            )
         ]
         for done, column in enumerate(subject.sensitive, 1):
             names, codes = subject.group_codes((column,))
             labels = np.asarray(subject.labels, dtype=np.int64)
             kept = _large_enough(codes, labels, half, subject.min_group)
             if kept.sum() < 2:
-                reason = f"fewer than two groups have {subject.min_group} rows of each label in each half"
+                reason = Message(
+                    "fewer than two groups have {min_group} rows of each label in each half",
+                    min_group=subject.min_group,
+                )
                 measurements += [_undefined(id, column, reason) for id in Tradeoff.measures]
                 continue
             if not kept.all():
                 rows = int((~kept[codes]).sum())
                 notes.append(
-                    f"By {column}, {int((~kept).sum())} of {len(kept)} groups ({rows:,} rows) are left out: under "
-                    f"{subject.min_group} rows of a label in a half."
+                    Message(
+                        "By {column}, {count} of {kept_count} groups ({rows:,} rows) are left out: under {min_group} "
+                        "rows of a label in a half.",
+                        column=column,
+                        count=int((~kept).sum()),
+                        kept_count=len(kept),
+                        rows=rows,
+                        min_group=subject.min_group,
+                    )
                 )
             position = np.cumsum(kept) - 1
             rows_of = _Rows(
@@ -136,17 +152,24 @@ class Tradeoff:
             for choice in one
         ]
         curve = Curve(
-            title=f"Accuracy against the gap in {CONSTRAINTS[constraint]} by {column}",
-            note="Each point is a choice of thresholds, judged on rows that did not choose it; bands are pointwise "
-            f"{level * 100:g} % intervals of the accuracy.",
-            x_label=f"largest difference in {CONSTRAINTS[constraint]}",
-            y_label="accuracy",
+            title=Message(
+                "Accuracy against the gap in {constraints} by {column}",
+                constraints=CONSTRAINTS[constraint],
+                column=column,
+            ),
+            note=Message(
+                "Each point is a choice of thresholds, judged on rows that did not choose it; bands are "
+                "pointwise {value:g} % intervals of the accuracy.",
+                value=level * 100,
+            ),
+            x_label=Message("largest difference in {constraints}", constraints=CONSTRAINTS[constraint]),
+            y_label=Message("accuracy"),
             x_unit="rate_difference",
             y_unit="rate",
             lines=(
-                _line("a threshold for each group", own_points),
-                _line("one threshold for all", one_points),
-                _line("the model as it is", [now]),
+                _line(Message("a threshold for each group"), own_points),
+                _line(Message("one threshold for all"), one_points),
+                _line(Message("the model as it is"), [now]),
             ),
         )
         parity = own_points[-1]
@@ -154,7 +177,7 @@ class Tradeoff:
         low, high = paired_difference_interval(
             int((was & ~is_now).sum()), int((~was & is_now).sum()), len(second.labels), level
         )
-        cost = Interval(low=float(low), high=float(high), level=level, method="Bonett-Price")
+        cost = Interval(low=float(low), high=float(high), level=level, method=Message("Bonett-Price"))
         found = [
             Measurement(
                 id=f"tradeoff.accuracy_at_{constraint}",
@@ -201,13 +224,20 @@ def _judge(rows: _Rows, decisions: Labels, constraint: Constraint, level: float)
     right = int((decisions == rows.labels).sum())
     successes, trials = rows.gap_counts(decisions, constraint)
     low, high = difference_gap_interval(successes, trials, level)
-    family = f", lower end for all pairs of {len(trials)} groups at once" if len(trials) > 2 else ""
+    family = (
+        Message(", lower end for all pairs of {trials_count} groups at once", trials_count=len(trials))
+        if len(trials) > 2
+        else ""
+    )
     return _Point(
         accuracy=right / len(rows.labels),
         accuracy_interval=rate_intervals(np.array([right]), np.array([len(rows.labels)]), level)[0],
         gap=float(np.ptp(successes / trials)),
         gap_interval=Interval(
-            low=low, high=high, level=level, method=f"Newcombe with mid-P limits of weight 0.6{family}"
+            low=low,
+            high=high,
+            level=level,
+            method=Message("Newcombe with mid-P limits of weight 0.6{family}", family=family),
         ),
     )
 
@@ -231,21 +261,29 @@ def _thresholds(column: str, names: Sequence[str], rows: _Rows, choices: Sequenc
             part[group] for part in (choice.thresholds.certain, choice.thresholds.possible, choice.thresholds.chance)
         )
         if chance >= 1 or certain == possible:
-            return f"from {possible:.3f}"
-        above = f"from {certain:.3f}" if np.isfinite(certain) else "never surely"
-        return above if chance <= 0 else f"{above}; from {possible:.3f} with chance {chance:.2f}"
+            return Message("from {possible:.3f}", possible=possible)
+        above = Message("from {certain:.3f}", certain=certain) if np.isfinite(certain) else Message("never surely")
+        return (
+            above
+            if chance <= 0
+            else Message(
+                "{above}; from {possible:.3f} with chance {chance:.2f}", above=above, possible=possible, chance=chance
+            )
+        )
 
     sizes = np.bincount(rows.groups, minlength=len(names))
     return Table(
-        title=f"Thresholds that leave no gap by {column}",
+        title=Message("Thresholds that leave no gap by {column}", column=column),
         note=(
-            "The score from which on a row is selected, chosen on the other half of the rows. Rows between two scores "
-            "are selected by lot, with the chance beside them."
+            Message(
+                "The score from which on a row is selected, chosen on the other half of the rows. Rows "
+                "between two scores are selected by lot, with the chance beside them."
+            )
         ),
         columns=(
             Column(name=column),
-            Column(name="rows judged", unit="rows"),
-            *(Column(name=f"for equal {words}s") for words in CONSTRAINTS.values()),
+            Column(name=Message("rows judged"), unit="rows"),
+            *(Column(name=Message("for equal {words}s", words=words)) for words in CONSTRAINTS.values()),
         ),
         rows=tuple(
             (name, float(sizes[group]), *(words(choice, group) for choice in choices))

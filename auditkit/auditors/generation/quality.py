@@ -29,7 +29,7 @@ from auditkit.evidence.measurement import (
     Table,
     grid_of,
 )
-from auditkit.evidence.messages import Message
+from auditkit.evidence.messages import Message, title
 from auditkit.models.capabilities import Generative
 from auditkit.stats.intervals import simultaneous_level
 
@@ -318,13 +318,13 @@ def _quality_table(measurements: list[Measurement], parts: list[Part], estimates
         assert own.value is not None
         assert own.interval is not None
         assert short.value is not None
-        rows.append((Message(name), own.value, own.interval.low, own.interval.high, own.value + short.value))
+        rows.append((title(f".{name}"), own.value, own.interval.low, own.interval.high, own.value + short.value))
     return Table(
         title=Message("Quality of samples beside its ceiling"),
         note=Message(
             "The ceiling is what real rows reach. Copies of training rows reach it too: read this table only beside "
             "the card on memorisation. Intervals: {method}.",
-            method=Message(METHOD),
+            method=METHOD,
         ),
         columns=(
             Column(name=Message("metric")),

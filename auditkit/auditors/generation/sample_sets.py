@@ -16,6 +16,7 @@ from scipy import special
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Interval
+from auditkit.evidence.messages import Message
 
 Values = NDArray[np.float64]
 
@@ -25,7 +26,7 @@ FEWEST_SETS = 10
 HALVING_COUNT = 20
 """How many random halvings of the real rows are made."""
 
-METHOD = "t interval over fresh sample sets and halves of the real rows"
+METHOD = Message("t interval over fresh sample sets and halves of the real rows")
 
 
 class SetEstimates(NamedTuple):

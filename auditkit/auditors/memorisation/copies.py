@@ -78,7 +78,9 @@ def _authenticity_shortfall(
     (authentic_unseen, n), (authentic, m) = counts
     low, high = newcombe(authentic_unseen, n, authentic, m, level)
     value = authentic_unseen / n - authentic / m
-    interval = Interval(low=min(float(low), value), high=max(float(high), value), level=level, method="Newcombe")
+    interval = Interval(
+        low=min(float(low), value), high=max(float(high), value), level=level, method=Message("Newcombe")
+    )
     return Share(value, interval, m)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Interval
+from auditkit.evidence.messages import Message
 from auditkit.stats.proxies import boosted_forest
 from auditkit.stats.scores import paired_difference_interval
 
@@ -57,7 +58,7 @@ class Guesses(NamedTuple):
         value = sum(gain.value for gain in gains) / len(gains)
         down = math.hypot(*(gain.value - gain.interval.low for gain in gains)) / len(gains)
         up = math.hypot(*(gain.interval.high - gain.value for gain in gains)) / len(gains)
-        method = "Bonett-Price in each group, MOVER over their mean"
+        method = Message("Bonett-Price in each group, MOVER over their mean")
         interval = Interval(low=max(value - down, -1.0), high=min(value + up, 1.0), level=level, method=method)
         return Gain(value, interval, len(self.groups))
 
@@ -75,7 +76,7 @@ class Attacked(NamedTuple):
         value = here.value - there.value
         down = math.hypot(here.value - here.interval.low, there.interval.high - there.value)
         up = math.hypot(here.interval.high - here.value, there.value - there.interval.low)
-        method = f"{here.interval.method}, MOVER of the difference"
+        method = Message("{method}, MOVER of the difference", method=here.interval.method)
         interval = Interval(low=max(value - down, -2.0), high=min(value + up, 2.0), level=level, method=method)
         return Gain(value, interval, here.row_count + there.row_count)
 

@@ -23,6 +23,7 @@ from auditkit.auditors.privacy.attribute_attack import (
 from auditkit.data.groups import grouped_columns
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Evidence, Group, Measurement, Slice, Table, shown
+from auditkit.evidence.messages import Message
 from auditkit.models.predict import predict
 from auditkit.schema.schema import Labels, Schema
 from auditkit.stats.intervals import simultaneous_level
@@ -84,23 +85,37 @@ def attribute_inference(
             min_group=subject.min_group,
         )
         if attacked is None:
-            notes.append(f"{column} was not guessed: fewer than two groups have rows enough on both sides.")
+            notes.append(
+                Message(
+                    "{column} was not guessed: fewer than two groups have rows enough on both sides.", column=column
+                )
+            )
             continue
         found[column], names[column] = attacked, tuple(shown(word) for word in words)
     if not found:
         return Evidence(notes=notes)
     known_to_him = (
-        "knows everything of some training rows, and of the others all but that column, and may ask the model about "
-        "each possible value."
+        Message(
+            "knows everything of some training rows, and of the others all but that column, and may ask "
+            "the model about each possible value."
+        )
         if table
-        else f"knows that column of some training rows, and of the others the label and what the model answers to the "
-        f"{subject.schema.kind}, but not the {subject.schema.kind} itself."
+        else Message(
+            "knows that column of some training rows, and of the others the label and what the model "
+            "answers to the {kind}, but not the {kind} itself.",
+            kind=subject.schema.kind,
+        )
     )
     notes.append(
-        f"Guessing a sensitive column: the attacker {known_to_him} He learns by {MODEL}, from "
-        f"{max(part.fitted_count for part in found.values()):,} training rows, with every group counting alike. "
-        "Another attacker may find more. What the model helps with rows that it never saw is no memory of single "
-        "persons; differential privacy does not prevent it."
+        Message(
+            "Guessing a sensitive column: the attacker {known_to_him} He learns by {model}, from "
+            "{count:,} training rows, with every group counting alike. Another attacker may find more. "
+            "What the model helps with rows that it never saw is no memory of single persons; "
+            "differential privacy does not prevent it.",
+            known_to_him=known_to_him,
+            model=MODEL,
+            count=max(part.fitted_count for part in found.values()),
+        )
     )
     measurements = [
         *(_by_column(id, found, subject.conf_level) for id in (ADVANTAGE, CONTROL, MEMORY)),
@@ -150,8 +165,8 @@ def _by_column(id: str, found: dict[str, Attacked], level: float) -> Measurement
         for column, attacked in found.items()
     ]
     what = {
-        ADVANTAGE: "training rows",
-        CONTROL: "rows that the model never saw",
+        ADVANTAGE: Message("training rows"),
+        CONTROL: Message("rows that the model never saw"),
         MEMORY: "training rows minus rows that the model never saw: 0 where nothing is remembered",
     }[id]
     return Measurement(
@@ -191,7 +206,7 @@ def _by_group(column: str, attacked: Attacked, names: tuple[str, ...], level: fl
 
 def _slice(group: Group, alone: Gain, together: Gain, count: int, level: float) -> Slice:
     wide = together.interval
-    method = f"{wide.method}, Sidak over {count}"
+    method = Message("{method}, Sidak over {count}", method=wide.method, count=count)
     return Slice(
         group=group,
         value=alone.value,
@@ -211,25 +226,27 @@ def _table(found: dict[str, Attacked], names: dict[str, tuple[str, ...]]) -> Tab
         ]
         means = [float(np.mean([share[place] for share in shares])) for place in (2, 3, 4)]
         count = float(len(attacked.members.groups))
-        rows.append((column, "all groups alike", count, *means[:2], means[1] - means[0], means[2]))
+        rows.append((column, Message("all groups alike"), count, *means[:2], means[1] - means[0], means[2]))
         rows += [
             (column, name, count, without, helped, helped - without, other)
             for name, count, without, helped, other in shares
         ]
     return Table(
-        title="Guessing sensitive columns",
+        title=Message("Guessing sensitive columns"),
         note=(
-            "How often the hidden value of a training row is guessed right, without the model and with it. Help with "
-            "training rows beyond that with rows that the model never saw is memory."
+            Message(
+                "How often the hidden value of a training row is guessed right, without the model and with "
+                "it. Help with training rows beyond that with rows that the model never saw is memory."
+            )
         ),
         columns=(
-            Column(name="column"),
-            Column(name="group"),
-            Column(name="training rows", unit="rows"),
-            Column(name="right without the model", unit="rate"),
-            Column(name="right with it", unit="rate"),
-            Column(name="help of the model", unit="rate_difference"),
-            Column(name="help with rows it never saw", unit="rate_difference"),
+            Column(name=Message("column")),
+            Column(name=Message("group")),
+            Column(name=Message("training rows"), unit="rows"),
+            Column(name=Message("right without the model"), unit="rate"),
+            Column(name=Message("right with it"), unit="rate"),
+            Column(name=Message("help of the model"), unit="rate_difference"),
+            Column(name=Message("help with rows it never saw"), unit="rate_difference"),
         ),
         rows=tuple(rows),
     )

@@ -22,6 +22,7 @@ from auditkit.auditors.privacy.comparison_regression import MEASURED, exhibits_o
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence, Facts
+from auditkit.evidence.messages import Message
 from auditkit.models.predict import predict
 from auditkit.progress import part_of
 from auditkit.training.dp.accounting import Ledger, require_epsilon, require_tuning_runs
@@ -88,15 +89,15 @@ class Privacy:
         inputs, audited = (subject.model.network_inputs(rows) for rows in (inputs, subject.inputs))
         output = subject.schema.output
         if not has_loss(output):
-            raise NotRun("the model gives scores that are no probabilities: there is no loss to train it by")
-        said = disclosed(subject.model, "fresh, drawn by seed; never those that saw the data without privacy")
+            raise NotRun(Message("the model gives scores that are no probabilities: there is no loss to train it by"))
+        said = disclosed(subject.model, Message("fresh, drawn by seed; never those that saw the data without privacy"))
         ledgers: dict[str, list[Ledger]] = {}
         runs: Runs = {ORIGINAL: [subject.predictions]}
         run_count = len(self.epsilon) * self.seeds
         retrained = self.seeds / (self.seeds + bool(self.canaries))
         retraining, testing = part_of(subject.progress, 0, retrained), part_of(subject.progress, retrained, 1)
         for index, (epsilon, seed) in enumerate(itertools.product(self.epsilon, range(self.seeds))):
-            name = f"epsilon {epsilon:g}"
+            name = Message("epsilon {epsilon:g}", epsilon=epsilon)
             module = subject.model.fresh(subject.seed + seed)
             ledger = fit_private(
                 module,
@@ -152,7 +153,7 @@ def _own_ledger(subject: Subject) -> list[Facts]:
     if stated is None:
         return []
     try:
-        return [ledger_facts("the audited model", Ledger.model_validate(stated))]
+        return [ledger_facts(Message("the audited model"), Ledger.model_validate(stated))]
     except ValidationError as error:
         raise InputError(
             f"model {subject.model.name}: its card holds a privacy ledger that cannot be read "
@@ -163,36 +164,53 @@ def _own_ledger(subject: Subject) -> list[Facts]:
 def _notes(subject: Subject, training_row_count: int, seeds: int, *, tested: bool, several: bool) -> list[str]:
     from auditkit.models.formats.exported import program_in
 
-    luck = f"with seed {subject.seed}: the intervals cover the audited rows, not the luck of the training run."
+    luck = Message(
+        "once, with seed {seed}: the intervals reflect the audited records, not the randomness of the training run.",
+        seed=subject.seed,
+    )
     if seeds > 1:
-        luck = (
-            f"{seeds} times, with seeds {subject.seed} to {subject.seed + seeds - 1}: numbers are means over the runs, "
-            f"and the intervals cover the audited rows and the luck of training."
+        luck = Message(
+            "{seeds} times, with seeds {seed} to {value}: numbers are means over the runs, and the "
+            "intervals cover the audited rows and the luck of training.",
+            seeds=seeds,
+            seed=subject.seed,
+            value=subject.seed + seeds - 1,
         )
-    notes = [
-        f"Each private model was trained from fresh weights on {training_row_count:,} rows, "
-        + ("once, " if seeds == 1 else "")
+    notes: list[str] = [
+        Message(
+            "Each private model was trained from fresh weights on {training_row_count:,} rows, ",
+            training_row_count=training_row_count,
+        )
         + luck,
-        "The budget covers the retrained weights only. The original model and this report were made from the same data "
-        "without privacy.",
-        "The planted directions test the noise, the sampling and the count of steps of the training as it runs here, "
-        "behind the clipping of each row's gradient. The mislabelled rows pass through the clipping, and test it "
-        "weakly; auditkit's own tests test it against a loop over rows."
+        Message(
+            "The budget covers the retrained weights only. The original model and this report were made "
+            "from the same data without privacy."
+        ),
+        Message(
+            "The planted directions test the noise, the sampling and the count of steps of the training "
+            "as it runs here, behind the clipping of each row's gradient. The mislabelled rows pass "
+            "through the clipping, and test it weakly; auditkit's own tests test it against a loop over "
+            "rows."
+        )
         if tested
-        else "The claim is computed, and was not tested by attack; pass --canaries 1000 to test it.",
+        else Message("The claim is computed, and was not tested by attack; pass --canaries 1000 to test it."),
     ]
     if several:
         notes.append(
-            "Each ledger is of one model. Whoever is given several of them, or their numbers, learns more: the line "
-            "“All trainings together” of the ledger bounds all trainings of this report, with canaries and without, "
-            "and the earlier runs that were declared."
+            Message(
+                "Each ledger is of one model. Whoever is given several of them, or their numbers, learns "
+                "more: the line “All trainings together” of the ledger bounds all trainings of this report, "
+                "with canaries and without, and the earlier runs that were declared."
+            )
         )
     program = program_in(subject.model.module)
     if program is not None:
         notes += program.training_notes
     if subject.training is not None and subject.model.was_trained_on(subject.training.sha256) is False:
         notes.append(
-            "The training data given here is not the data that the model was trained on: its sha256 differs from the "
-            "one in the model's card. The comparison with the original mixes two causes."
+            Message(
+                "The training data given here is not the data that the model was trained on: its sha256 "
+                "differs from the one in the model's card. The comparison with the original mixes two causes."
+            )
         )
     return notes

@@ -13,6 +13,7 @@ from auditkit.auditors.privacy.epsilon_bounds import OneRun, one_run_lower_bound
 from auditkit.auditors.privacy.membership import confidence
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Facts, Measurement, Slice, Table
+from auditkit.evidence.messages import Message
 from auditkit.models.predict import predict
 from auditkit.progress import Progress, part_of
 from auditkit.schema.schema import Labels
@@ -122,7 +123,11 @@ def _nearness(said: Predictions, given: Labels, subject: Subject) -> NDArray[np.
 def claim_measurements(tested: dict[str, Tested]) -> list[Measurement]:
     """Return the lower bounds on epsilon, and by how much the largest exceeds its claim."""
     count = next(iter(tested.values())).white_box.canary_count
-    few = f"no labels were made wrong: that takes {FEWEST_CANARIES} rows in {MISLABELLED_SHARE:.0%}"
+    few = Message(
+        "no labels were made wrong: that takes {fewest_canaries} rows in {mislabelled_share:.0%}",
+        fewest_canaries=FEWEST_CANARIES,
+        mislabelled_share=MISLABELLED_SHARE,
+    )
     runs = {name: (part.white_box, part.black_box) for name, part in tested.items()}
     excess = [run.bound - tested[name].ledger.epsilon for name, pair in runs.items() for run in pair if run]
     return [
@@ -165,40 +170,49 @@ def claims_table(tested: dict[str, Tested], level: float) -> Table:
     """Return each claim beside what the two attacks prove, and the most that they could have proved."""
     rows = []
     for name, part in tested.items():
-        for attacker, run in (("every step", part.white_box), ("the last weights alone", part.black_box)):
+        for attacker, run in (
+            (Message("every step"), part.white_box),
+            (Message("the last weights alone"), part.black_box),
+        ):
             if run is None:
                 continue
             claim = part.ledger.epsilon
-            verdict = "the claim is false" if run.bound > claim else "no contradiction"
-            guesses = f"{run.correct_count:,} of {run.guess_count:,}"
+            verdict = Message("the claim is false") if run.bound > claim else Message("no contradiction")
+            guesses = Message(
+                "{correct_count:,} of {guess_count:,}", correct_count=run.correct_count, guess_count=run.guess_count
+            )
             rows.append((name, attacker, claim, run.bound, run.ceiling, guesses, verdict))
     return Table(
-        title="Is the claim true? An attack on the retraining",
+        title=Message("Is the claim true? An attack on the retraining"),
         note=(
-            f"Each retraining was made once more with canaries, each in it by a fair coin, and an attacker guessed "
-            f"which. One attacker sees every step, and looks for planted directions. The other sees the last weights "
-            f"alone, and looks for training rows with a wrong label; it usually proves nothing. All lower bounds "
-            f"hold together at {level * 100:g} %. The ceiling is the bound if every guess had been right. A bound "
-            f"above the claim proves a fault; one below it proves no privacy."
+            Message(
+                "Each retraining was made once more with canaries, each in it by a fair coin, and an "
+                "attacker guessed which. One attacker sees every step, and looks for planted directions. The "
+                "other sees the last weights alone, and looks for training rows with a wrong label; it "
+                "usually proves nothing. All lower bounds hold together at {value:g} %. The ceiling is the "
+                "bound if every guess had been right. A bound above the claim proves a fault; one below it "
+                "proves no privacy.",
+                value=level * 100,
+            )
         ),
         columns=(
             Column(name="retraining"),
-            Column(name="the attacker sees"),
-            Column(name="claimed epsilon", unit="epsilon"),
-            Column(name="lower bound", unit="epsilon"),
-            Column(name="ceiling", unit="epsilon"),
-            Column(name="guessed right"),
-            Column(name="result"),
+            Column(name=Message("the attacker sees")),
+            Column(name=Message("claimed epsilon"), unit="epsilon"),
+            Column(name=Message("lower bound"), unit="epsilon"),
+            Column(name=Message("ceiling"), unit="epsilon"),
+            Column(name=Message("guessed right")),
+            Column(name=Message("result")),
         ),
         rows=tuple(rows),
     )
 
 
 CLIPPING = {
-    "bookkeeping": "book-keeping, out of one backward pass",
-    "chunked": "chunks, from the gradient of each row",
-    "ghost": "Opacus's ghost clipping, out of two backward passes",
-    "hooks": "Opacus's hooks, from the gradient of each row",
+    "bookkeeping": Message("book-keeping, out of one backward pass"),
+    "chunked": Message("chunks, from the gradient of each row"),
+    "ghost": Message("Opacus's ghost clipping, out of two backward passes"),
+    "hooks": Message("Opacus's hooks, from the gradient of each row"),
 }
 """How rows were clipped, in words; each way was first tried against a loop over rows."""
 
@@ -209,41 +223,69 @@ def ledger_facts(name: str, ledger: Ledger, all_runs: Sequence[Ledger] = ()) -> 
     `all_runs` are the trainings on the same rows that whoever chose this one may have looked at, it among them.
     """
     together = (
-        f"epsilon {composed_epsilon(all_runs, ledger.delta):.4g} for {runs_in_words(all_runs)}, whichever is chosen "
-        "(RDP accountant)"
+        Message(
+            "epsilon {composed_epsilon:.4g} for {runs_in_words}, whichever is chosen (RDP accountant)",
+            composed_epsilon=composed_epsilon(all_runs, ledger.delta),
+            runs_in_words=runs_in_words(all_runs),
+        )
         if len(all_runs) > 1
         else ""
     )
     rows = (
         (
-            "Guarantee",
-            f"({ledger.epsilon:.4g}, {ledger.delta:.2g})-differential privacy ({ledger.accountant.upper()} accountant)",
+            Message("Guarantee"),
+            Message(
+                "({epsilon:.4g}, {delta:.2g})-differential privacy ({upper} accountant)",
+                epsilon=ledger.epsilon,
+                delta=ledger.delta,
+                upper=ledger.accountant.upper(),
+            ),
         ),
-        ("Planned with", f"epsilon at most {ledger.target_epsilon:g}; RDP accountant {ledger.epsilon_rdp:.4g}"),
-        ("Mechanism", ledger.mechanism),
-        ("Trust model", ledger.trust_model),
-        ("Unit of privacy", ledger.unit_of_privacy),
-        ("Contribution bound", ledger.contribution_bound),
-        ("Neighbouring relation", ledger.neighbouring_relation),
-        ("Rows n", f"{ledger.row_count:,} (1/n = {1 / ledger.row_count:.2g})"),
-        ("Sampling", ledger.sampling),
-        ("Expected batch", f"{ledger.expected_batch_size:,} rows"),
-        ("Noise multiplier", f"{ledger.noise_multiplier:.4g}"),
-        ("Clipping norm", f"{ledger.max_grad_norm:g}"),
-        ("Clipping by", CLIPPING[ledger.clipping]),
-        *(("Clipping passed over", why) for why in ledger.clipping_passed_over),
-        ("Steps", f"{ledger.steps:,} ({ledger.epochs} epochs)"),
-        *((("Lost and paid for", f"{ledger.lost_steps:,} steps, by a kill"),) if ledger.lost_steps else ()),
         (
-            "Tuning",
-            f"{ledger.tuning_runs} earlier runs declared: epsilon {ledger.epsilon_with_tuning:.4g} with them "
-            "(RDP accountant)",
+            Message("Planned with"),
+            Message(
+                "epsilon at most {target_epsilon:g}; RDP accountant {epsilon_rdp:.4g}",
+                target_epsilon=ledger.target_epsilon,
+                epsilon_rdp=ledger.epsilon_rdp,
+            ),
         ),
-        *((("All trainings together", together),) if together else ()),
-        ("Initial weights", ledger.initial_weights),
-        ("Trained", ledger.trained_part),
-        ("Noise seed", ledger.seed_statement),
-        ("Library", f"Opacus {ledger.opacus}, torch {ledger.torch}"),
-        *(("Not covered", statement) for statement in ledger.not_covered),
+        (Message("Mechanism"), ledger.mechanism),
+        (Message("Trust model"), ledger.trust_model),
+        (Message("Unit of privacy"), ledger.unit_of_privacy),
+        (Message("Contribution bound"), ledger.contribution_bound),
+        (Message("Neighbouring relation"), ledger.neighbouring_relation),
+        (
+            Message("Rows n"),
+            Message("{row_count:,} (1/n = {value:.2g})", row_count=ledger.row_count, value=1 / ledger.row_count),
+        ),
+        (Message("Sampling"), ledger.sampling),
+        (
+            Message("Expected batch"),
+            Message("{expected_batch_size:,} rows", expected_batch_size=ledger.expected_batch_size),
+        ),
+        (Message("Noise multiplier"), f"{ledger.noise_multiplier:.4g}"),
+        (Message("Clipping norm"), f"{ledger.max_grad_norm:g}"),
+        (Message("Clipping by"), CLIPPING[ledger.clipping]),
+        *((Message("Clipping passed over"), why) for why in ledger.clipping_passed_over),
+        (Message("Steps"), Message("{steps:,} ({epochs} epochs)", steps=ledger.steps, epochs=ledger.epochs)),
+        *(
+            ((Message("Lost and paid for"), Message("{lost_steps:,} steps, by a kill", lost_steps=ledger.lost_steps)),)
+            if ledger.lost_steps
+            else ()
+        ),
+        (
+            Message("Tuning"),
+            Message(
+                "{tuning_runs} earlier runs declared: epsilon {epsilon_with_tuning:.4g} with them (RDP accountant)",
+                tuning_runs=ledger.tuning_runs,
+                epsilon_with_tuning=ledger.epsilon_with_tuning,
+            ),
+        ),
+        *(((Message("All trainings together"), together),) if together else ()),
+        (Message("Initial weights"), ledger.initial_weights),
+        (Message("Trained"), ledger.trained_part),
+        (Message("Noise seed"), ledger.seed_statement),
+        (Message("Library"), Message("Opacus {opacus}, torch {torch}", opacus=ledger.opacus, torch=ledger.torch)),
+        *((Message("Not covered"), statement) for statement in ledger.not_covered),
     )
-    return Facts(title=f"Privacy ledger, {name}", rows=rows)
+    return Facts(title=Message("Privacy ledger, {name}", name=name), rows=rows)

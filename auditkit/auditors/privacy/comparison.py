@@ -22,6 +22,7 @@ from auditkit.evidence.measurement import (
     Unit,
     shown,
 )
+from auditkit.evidence.messages import Message, title
 from auditkit.stats.counts import tally
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.gaps import GAPS, gap_measurements
@@ -78,8 +79,8 @@ def budgets_of(ledgers: dict[str, list[Ledger]], all_runs: list[Ledger]) -> list
 def runs_in_words(ledgers: Sequence[Ledger]) -> str:
     """Return how many trainings on the same rows a report made, and how many were declared to have come before."""
     declared = max(ledger.tuning_runs for ledger in ledgers)
-    before = f" and {declared:,} earlier ones" if declared else ""
-    return f"{len(ledgers):,} trainings of this report{before}"
+    before = Message(" and {declared:,} earlier ones", declared=declared) if declared else ""
+    return Message("{ledgers_count:,} trainings of this report{before}", ledgers_count=len(ledgers), before=before)
 
 
 def measurements_of(subject: Subject, runs: Runs) -> list[Measurement]:
@@ -187,7 +188,7 @@ def exhibits_of(
     """Return the pictures of what privacy costs, and whom; `targets` are the budgets by retraining."""
     exhibits: list[Exhibit] = [
         SliceChart(
-            title="Accuracy of the original and of the private retraining",
+            title=Message("Accuracy of the original and of the private retraining"),
             measurement="privacy.accuracy",
             by=("retraining",),
         )
@@ -203,7 +204,7 @@ def exhibits_of(
                 exhibits.append(frontier(f"{gap}, {column}", by[gap, ("retraining", column)], targets))
         exhibits.append(
             SliceTable(
-                title=f"Gaps between groups under each model: {column}",
+                title=Message("Gaps between groups under each model: {column}", column=column),
                 measurements=tuple(id for id in MEASURED_GAPS if (id.partition(".")[2], ("retraining", column)) in by),
                 by=("retraining", column),
             )
@@ -221,9 +222,9 @@ def frontier(metric: str, measurement: Measurement, targets: dict[str, float]) -
         ends = [min(targets.values()), max(targets.values())]
         lines.append(_line(ORIGINAL, ends, [slices[ORIGINAL]] * 2))
     return Curve(
-        title=f"The price of privacy: {words}",
-        note="Smaller epsilon is more private. Bands are the intervals; the original has no epsilon.",
-        x_label="epsilon",
+        title=Message("The price of privacy: {words}", words=words),
+        note=Message("Smaller epsilon is more private. Bands are the intervals; the original has no epsilon."),
+        x_label=Message("epsilon"),
         y_label=words.partition(",")[0],
         x_unit="epsilon",
         y_unit=measurement.unit,
@@ -257,14 +258,18 @@ def who_pays(metric: str, measured: Measurement, column: str, models: list[str])
     of_rates = measured.unit == "rate"
     change: Unit = "number" if measured.unit == "number" else "rate_difference"
     return Table(
-        title=f"Who pays for privacy: {metric.replace('_', ' ')} by {column}",
-        note="The change is private minus original"
-        + (", in percentage points: negative where the group loses accuracy." if of_rates else ": positive is worse."),
+        title=Message("Who pays for privacy: {metric} by {column}", metric=title(f".{metric}"), column=column),
+        note=Message("The change is private minus original")
+        + (
+            Message(", in percentage points: negative where the group loses accuracy.")
+            if of_rates
+            else Message(": positive is worse.")
+        ),
         columns=(
             Column(name=column),
-            Column(name="rows", unit="rows"),
+            Column(name=Message("rows"), unit="rows"),
             *(Column(name=name, unit=measured.unit) for name in models),
-            *(Column(name=f"change at {name}", unit=change) for name in models[1:]),
+            *(Column(name=Message("change at {name}", name=name), unit=change) for name in models[1:]),
         ),
         rows=tuple(rows),
     )

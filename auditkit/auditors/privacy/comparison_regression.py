@@ -16,6 +16,7 @@ from auditkit.auditors.privacy.comparison import (
 )
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Exhibit, Interval, Measurement, Slice, SliceChart
+from auditkit.evidence.messages import Message
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.regression import mean_estimate, regression_gap, regression_measurement
 from auditkit.stats.repetitions import slice_of_runs
@@ -63,7 +64,9 @@ def _increase(subject: Subject, runs: Runs) -> Measurement:
             found = mean_estimate(np.abs(part.labels - subject.labels) - before, (subject.conf_level,))
             bound = found.bounds[0]
             assert bound is not None
-            interval = Interval(low=bound[0], high=bound[1], level=subject.conf_level, method=f"{bound[2]}, paired")
+            interval = Interval(
+                low=bound[0], high=bound[1], level=subject.conf_level, method=Message("{bound}, paired", bound=bound[2])
+            )
             grown.append(Slice(group=retrained(name), value=found.value, count=len(before), interval=interval))
         slices.append(slice_of_runs(retrained(name), grown))
     return Measurement(
@@ -84,7 +87,7 @@ def exhibits_of_numbers(
     by = {(part.id.partition(".")[2], part.by): part for part in measurements}
     exhibits: list[Exhibit] = [
         SliceChart(
-            title="Mean absolute error of the original and of the private retraining",
+            title=Message("Mean absolute error of the original and of the private retraining"),
             measurement=f"privacy.{ERROR}",
             by=("retraining",),
         )

@@ -34,6 +34,7 @@ from auditkit.auditors.privacy.memorisation import COPIES, EXACT, EXCESS, copies
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence, Exhibit, Facts, SliceChart
+from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import SelfFitting
 from auditkit.models.predict import predict
 from auditkit.progress import part_of
@@ -97,12 +98,19 @@ class Leakage:
         once = membership.unique_rows(inputs, labels)
         if min(int((once & member).sum()), int((once & ~member).sum())) < FEWEST_ROWS:
             raise NotRun(
-                f"fewer than {FEWEST_ROWS} rows that occur once are left on a side, of {member.sum():,} training and "
-                f"{(~member).sum():,} audited rows; the audited rows must not be the training rows"
+                Message(
+                    "fewer than {fewest_rows} rows that occur once are left on a side, of {count:,} training and "
+                    "{count_2:,} audited rows; the audited rows must not be the training rows",
+                    fewest_rows=FEWEST_ROWS,
+                    count=member.sum(),
+                    count_2=(~member).sum(),
+                )
             )
         output = subject.schema.output
         if not has_loss(output):
-            raise NotRun("the model gives scores that are no probabilities, and the attacks need those of its classes")
+            raise NotRun(
+                Message("the model gives scores that are no probabilities, and the attacks need those of its classes")
+            )
         trained = predict(
             subject.model.module,
             training_inputs,
@@ -124,8 +132,11 @@ class Leakage:
             measurements.append(split)
             if split.interval is not None and not split.interval.low <= 0.5 <= split.interval.high:
                 notes.append(
-                    "The control fails: on models that saw a random half of both, the attack still tells training rows "
-                    "from audited ones. The two sets differ by themselves, and these numbers mix that with memory."
+                    Message(
+                        "The control fails: on models that saw a random half of both, the attack still tells "
+                        "training rows from audited ones. The two sets differ by themselves, and these numbers mix "
+                        "that with memory."
+                    )
                 )
         exhibits: list[Exhibit] = [attack.curve(), controls_table(measurements, attack)]
         breakdowns = _breakdowns(subject, labels, notes)
@@ -133,7 +144,9 @@ class Leakage:
             measurements += attack.by_group(by, names, codes[once], subject.min_group)
             hidden = not_compared_note(by, names, attack.sizes(codes[once], len(names)), subject.min_group)
             notes += [hidden] if hidden else []
-            exhibits.append(SliceChart(title=f"Who is exposed: attack by {by[0]}", measurement=AUC, by=by))
+            exhibits.append(
+                SliceChart(title=Message("Who is exposed: attack by {by}", by=by[0]), measurement=AUC, by=by)
+            )
         if shadows is not None and recipe is not None:
             exhibits.append(_how(shadows, recipe, subject))
         hidden_columns = [(by[0], names, codes) for by, names, codes in breakdowns[bool(subject.schema.classes) :]]
@@ -154,7 +167,7 @@ class Leakage:
         from auditkit.training.fit import fit
 
         if not self.shadows:
-            return None, None, "none were asked for"
+            return None, None, Message("none were asked for")
         own = subject.model.capability(SelfFitting)
         try:
             if own is not None:
@@ -241,7 +254,11 @@ def _breakdowns(subject: Subject, labels: Labels, notes: list[str]) -> list[Brea
     found: list[Breakdown] = [(("class",), classes, labels)] if classes else []
     for column in subject.sensitive:
         if subject.training is None or column not in subject.training.frame.columns:
-            notes.append(f"The training data have no column {column}: who is exposed is not compared by it.")
+            notes.append(
+                Message(
+                    "The training data have no column {column}: who is exposed is not compared by it.", column=column
+                )
+            )
             continue
         parts = [subject.coded(frame, column) for frame in (subject.training.frame, subject.data.frame)]
         texts = [
@@ -255,60 +272,99 @@ def _breakdowns(subject: Subject, labels: Labels, notes: list[str]) -> list[Brea
 
 def _how(shadows: Shadows, recipe: Recipe, subject: Subject) -> Facts:
     count = len(shadows.inside)
-    way = "as one batched ensemble" if shadows.batched else "one after the other"
+    way = Message("as one batched ensemble") if shadows.batched else Message("one after the other")
     return Facts(
-        title="How the shadow models were made",
+        title=Message("How the shadow models were made"),
         rows=(
-            ("Shadow models", f"{count}, of the audited architecture, with fresh weights, {way}"),
-            ("Each saw", f"a random half of all {shadows.inside.shape[1]:,} training and audited rows"),
             (
-                "Recipe",
-                f"AdamW, {recipe.epochs:g} epochs, batches of {recipe.batch_size:g}, learning rate "
-                f"{recipe.learning_rate:g}, weight decay {recipe.weight_decay:g}",
+                Message("Shadow models"),
+                Message("{count}, of the audited architecture, with fresh weights, {way}", count=count, way=way),
             ),
-            ("Recipe from", "the model's card" if recipe_of(subject.model) else "auditkit's own trainer"),
-            ("Cost", f"{shadows.seconds:.0f} seconds"),
+            (
+                Message("Each saw"),
+                Message("a random half of all {shape:,} training and audited rows", shape=shadows.inside.shape[1]),
+            ),
+            (
+                Message("Recipe"),
+                Message(
+                    "AdamW, {epochs:g} epochs, batches of {batch_size:g}, learning rate {learning_rate:g}, "
+                    "weight decay {weight_decay:g}",
+                    epochs=recipe.epochs,
+                    batch_size=recipe.batch_size,
+                    learning_rate=recipe.learning_rate,
+                    weight_decay=recipe.weight_decay,
+                ),
+            ),
+            (
+                Message("Recipe from"),
+                Message("the model's card") if recipe_of(subject.model) else Message("auditkit's own trainer"),
+            ),
+            (Message("Cost"), Message("{seconds:.0f} seconds", seconds=shadows.seconds)),
         ),
     )
 
 
 def _notes(subject: Subject, once: Mask, member: Mask, shadows: Shadows | None, asked: int, reason: str) -> list[str]:
     repeated = int((~once).sum())
-    notes = [
-        f"{(once & member).sum():,} training rows are told from {(once & ~member).sum():,} audited ones. The "
-        f"{repeated:,} rows whose contents occur more than once in both sets together are left out of the attack.",
-        "Training rows that only served to stop the training count as members: that understates what is remembered.",
+    notes: list[str] = [
+        Message(
+            "{count:,} training rows are told from {count_2:,} audited ones. The {repeated:,} rows whose "
+            "contents occur more than once in both sets together are left out of the attack.",
+            count=(once & member).sum(),
+            count_2=(once & ~member).sum(),
+            repeated=repeated,
+        ),
+        Message(
+            "Training rows that only served to stop the training count as members: that understates what is remembered."
+        ),
     ]
     if not subject.schema.classes:
         notes.append(
-            "A regression gives no probabilities: the likelihood of a row is that of a normal error, as spread as the "
-            "model's errors on the audited rows; the LOSS attack takes the squared error."
+            Message(
+                "A regression gives no probabilities: the likelihood of a row is that of a normal error, as "
+                "spread as the model's errors on the audited rows; the LOSS attack takes the squared error."
+            )
         )
     card = subject.model.card
     trained_on = None if subject.training is None else subject.model.was_trained_on(subject.training.sha256)
     if trained_on is False:
         notes.append(
-            "The training data given here is not the data that the model was trained on: its sha256 differs from the "
-            "one in the model's card. An attack on the wrong rows finds nothing, and that proves nothing."
+            Message(
+                "The training data given here is not the data that the model was trained on: its sha256 "
+                "differs from the one in the model's card. An attack on the wrong rows finds nothing, and "
+                "that proves nothing."
+            )
         )
     elif trained_on is None:
         notes.append(
-            "Nothing but the word of whoever runs this audit says that the training data are those of the model; an "
-            "attack on the wrong rows finds nothing, and that proves nothing."
+            Message(
+                "Nothing but the word of whoever runs this audit says that the training data are those of "
+                "the model; an attack on the wrong rows finds nothing, and that proves nothing."
+            )
         )
     if shadows is None:
         notes.append(
-            f"No shadow models ({reason}): only the LOSS attack was made, which finds a fraction of what attacks with "
-            "shadow models find. A low number here is no evidence of privacy."
+            Message(
+                "No shadow models ({reason}): only the LOSS attack was made, which finds a fraction of what "
+                "attacks with shadow models find. A low number here is no evidence of privacy.",
+                reason=reason,
+            )
         )
     elif len(shadows.inside) < asked:
         notes.append(
-            f"{len(shadows.inside)} of {asked} shadow models were trained, in {shadows.seconds:.0f} seconds: more "
-            "would have exceeded the budget. More shadows make the attacks stronger."
+            Message(
+                "{inside_count} of {asked} shadow models were trained, in {seconds:.0f} seconds: more would "
+                "have exceeded the budget. More shadows make the attacks stronger.",
+                inside_count=len(shadows.inside),
+                asked=asked,
+                seconds=shadows.seconds,
+            )
         )
     if card is not None and card.ledger is not None:
         notes.append(
-            "The model was trained with differential privacy, the shadow models without: weaker references, which "
-            "understate what it gives away."
+            Message(
+                "The model was trained with differential privacy, the shadow models without: weaker "
+                "references, which understate what it gives away."
+            )
         )
     return notes

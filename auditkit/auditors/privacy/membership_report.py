@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from auditkit.auditors.privacy import membership
 from auditkit.evidence.measurement import Column, Curve, Group, Interval, Line, Measurement, Slice, Table
+from auditkit.evidence.messages import Message
 from auditkit.stats.counts import not_compared
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.ranking import RocAuc, roc_auc, roc_auc_interval
@@ -23,15 +24,15 @@ SPLIT, SHUFFLED = "leakage.split_control_auc", "leakage.shuffled_control_auc"
 EXPOSED = "leakage.exposed_share"
 
 SOURCES = {
-    "RMIA": "RMIA, Zarifzadeh et al. 2024 (arXiv:2312.03262), gamma 1",
-    "LiRA online": "LiRA, Carlini et al. 2022 (arXiv:2112.03570)",
-    "LiRA offline": "LiRA, Carlini et al. 2022 (arXiv:2112.03570)",
-    "LOSS": "LOSS, Yeom et al. 2018 (arXiv:1709.01604)",
+    "RMIA": Message("RMIA, Zarifzadeh et al. 2024 (arXiv:2312.03262), gamma 1"),
+    "LiRA online": Message("LiRA, Carlini et al. 2022 (arXiv:2112.03570)"),
+    "LiRA offline": Message("LiRA, Carlini et al. 2022 (arXiv:2112.03570)"),
+    "LOSS": Message("LOSS, Yeom et al. 2018 (arXiv:1709.01604)"),
 }
 SHUFFLES = 100
 
 CHANCE = 0.5
-INVALID = "the attack is invalid here: it ranks training rows below audited ones more often than chance does"
+INVALID = Message("the attack is invalid here: it ranks training rows below audited ones more often than chance does")
 """Why an attack clearly below chance is no result: it failed, and says nothing of what the model remembers."""
 
 
@@ -87,7 +88,7 @@ class Attack:
             if not hidden[code]
         }
         if not groups:
-            reason = f"fewer than two groups have at least {min_group} rows on each side"
+            reason = Message("fewer than two groups have at least {min_group} rows on each side", min_group=min_group)
             return [
                 self.measurement(id, by=by, reason=reason) for id in (AUC, "leakage.true_positive_rate_at_1_percent")
             ]
@@ -106,7 +107,10 @@ class Attack:
             unit="share",
             value=share.value,
             interval=Interval(
-                low=share.low, high=share.high, level=self.level, method="Clopper-Pearson, Bonferroni over thresholds"
+                low=share.low,
+                high=share.high,
+                level=self.level,
+                method=Message("Clopper-Pearson, Bonferroni over thresholds"),
             ),
             definition=f"{SOURCES[self.main]}; the largest share named with a precision of 90 % at even odds",
         )
@@ -119,7 +123,12 @@ class Attack:
             SHUFFLED,
             value=float(areas.mean()),
             better="neither",
-            interval=Interval(low=low, high=high, level=self.level, method=f"quantiles of {SHUFFLES} shuffles"),
+            interval=Interval(
+                low=low,
+                high=high,
+                level=self.level,
+                method=Message("quantiles of {shuffles} shuffles", shuffles=SHUFFLES),
+            ),
             definition="memberships shuffled: 0.5 is right",
         )
 
@@ -127,15 +136,17 @@ class Attack:
         """Return the ROC curve of every attack on logarithmic axes, from one false claim on."""
         others = int((~self.member).sum())
         across = np.unique(np.round(np.geomspace(1, others, 30))) / others
-        lines = [Line(name="chance", x=tuple(across), y=tuple(across))]
+        lines = [Line(name=Message("chance"), x=tuple(across), y=tuple(across))]
         for name, scores in self.scores.items():
             up = membership.roc_points(self.member, scores, across)
             lines.append(Line(name=name, x=tuple(across[up > 0]), y=tuple(up[up > 0])))
         return Curve(
-            title="How many training rows each attack finds",
-            note="Both axes are logarithmic: what counts is the left edge, where few audited rows are named wrongly.",
-            x_label="false positive rate",
-            y_label="true positive rate",
+            title=Message("How many training rows each attack finds"),
+            note=Message(
+                "Both axes are logarithmic: what counts is the left edge, where few audited rows are named wrongly."
+            ),
+            x_label=Message("false positive rate"),
+            y_label=Message("true positive rate"),
             x_unit="rate",
             y_unit="rate",
             scale="log",
@@ -149,7 +160,9 @@ class Attack:
             value, interval, reason = self._measure(id, member, scores, self.level)
             together = self._measure(id, member, scores, each)[1] if value is not None else None
             if together is not None:
-                method = f"{together.method}, Sidak over {len(parts)} groups"
+                method = Message(
+                    "{method}, Sidak over {parts_count} groups", method=together.method, parts_count=len(parts)
+                )
                 together = together.model_copy(update={"level": self.level, "method": method})
             count = len(member)
             slices.append(
@@ -184,7 +197,13 @@ class Attack:
             area = roc_auc(member, scores)
             low, high, method = roc_auc_interval(area, level)
             if high < CHANCE:
-                reason = f"{INVALID} (area under the ROC curve {area.value:.3f}, {self.level:.0%} CI to {high:.3f})"
+                reason = Message(
+                    "{invalid} (area under the ROC curve {area:.3f}, {level:.0%} CI to {high:.3f})",
+                    invalid=INVALID,
+                    area=area.value,
+                    level=self.level,
+                    high=high,
+                )
                 return None, None, reason
             return area.value, Interval(low=low, high=high, level=level, method=method), None
         if roc_auc_interval(roc_auc(member, scores), level)[1] < CHANCE:
@@ -192,8 +211,14 @@ class Attack:
         rate = membership.true_positive_rate_at(member, scores, RATES[id], level)
         if rate is None:
             need = round(1 / RATES[id])
-            return None, None, f"{(~member).sum():,} audited rows cannot show a rate of one in {need:,}"
-        method = "Clopper-Pearson between order statistics"
+            return (
+                None,
+                None,
+                Message(
+                    "{count:,} audited rows cannot show a rate of one in {need:,}", count=(~member).sum(), need=need
+                ),
+            )
+        method = Message("Clopper-Pearson between order statistics")
         return rate.value, Interval(low=rate.low, high=rate.high, level=level, method=method), None
 
 
@@ -216,7 +241,10 @@ def split_control(attack: Attack, references: Array, inside: Mask) -> Measuremen
         value=mean.value,
         better="neither",
         interval=Interval(
-            low=low, high=high, level=attack.level, method=f"{method}, mean of {len(areas)} (conservative)"
+            low=low,
+            high=high,
+            level=attack.level,
+            method=Message("{method}, mean of {areas_count} (conservative)", method=method, areas_count=len(areas)),
         ),
         definition="RMIA on each shadow, which saw a random half of both sets: 0.5 is right",
     )
@@ -226,23 +254,29 @@ def controls_table(measurements: list[Measurement], attack: Attack) -> Table:
     """Return the main attack's area under the ROC curve beside those of its controls."""
     rows: list[tuple[str | float | None, ...]] = []
     for id, name, means in (
-        (AUC, "the audited model", "above 0.5: it remembers training rows"),
-        (SHUFFLED, "memberships shuffled", "0.5, or the statistic is wrong"),
-        (SPLIT, "shadows, which saw a random half of both", "0.5, or the two sets differ by themselves"),
+        (AUC, Message("the audited model"), Message("above 0.5: it remembers training rows")),
+        (SHUFFLED, Message("memberships shuffled"), Message("0.5, or the statistic is wrong")),
+        (
+            SPLIT,
+            Message("shadows, which saw a random half of both"),
+            Message("0.5, or the two sets differ by themselves"),
+        ),
     ):
         found = next((part for part in measurements if part.id == id and not part.by), None)
         interval = found.interval if found else None
         ends = (interval.low, interval.high) if interval else (None, None)
         rows.append((name, found.value if found else None, *ends, means))
     return Table(
-        title=f"Attack and controls ({attack.main})",
-        note="The area under the ROC curve: how often a training row is ranked above an audited one. 0.5 is chance.",
+        title=Message("Attack and controls ({main})", main=attack.main),
+        note=Message(
+            "The area under the ROC curve: how often a training row is ranked above an audited one. 0.5 is chance."
+        ),
         columns=(
-            Column(name="attacked"),
-            Column(name="area", unit="number"),
-            Column(name="low", unit="number"),
-            Column(name="high", unit="number"),
-            Column(name="what it should be"),
+            Column(name=Message("attacked")),
+            Column(name=Message("area"), unit="number"),
+            Column(name=Message("low"), unit="number"),
+            Column(name=Message("high"), unit="number"),
+            Column(name=Message("what it should be")),
         ),
         rows=tuple(rows),
     )

@@ -13,6 +13,7 @@ from auditkit.data.dataset import naming, read_data
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Column, Evidence, Measurement, Table
+from auditkit.evidence.messages import Message
 from auditkit.schema.text import words
 from auditkit.stats.copies import NEAR, memorisation
 
@@ -21,7 +22,7 @@ EXACT, COPIES, EXCESS = "leakage.exact_copy_share", "leakage.near_copy_share", "
 FEWEST_ROWS = 100
 HASHED_TO = 512
 """How many numbers stand for a text, whatever its words."""
-SOURCE = "distances to training rows and to unseen rows (Meehan et al. 2020, arXiv:2004.05675)"
+SOURCE = Message("distances to training rows and to unseen rows (Meehan et al. 2020, arXiv:2004.05675)")
 
 
 def sample_rows(subject: Subject, path: str) -> NDArray[np.float64]:
@@ -72,38 +73,49 @@ def copies_of_training_rows(subject: Subject, path: str, training: pd.DataFrame)
     rows = [
         (name, share.value, share.interval.low, share.interval.high, against.value, what)
         for name, share, against, what in (
-            ("equal to a training row", found.exact, found.exact_control, "unseen rows that equal a training row"),
             (
-                "much nearer to a training row than to any unseen row",
+                Message("equal to a training row"),
+                found.exact,
+                found.exact_control,
+                Message("unseen rows that equal a training row"),
+            ),
+            (
+                Message("much nearer to a training row than to any unseen row"),
                 found.near,
                 found.near_control,
-                "samples much nearer to an unseen row than to any training row",
+                Message("samples much nearer to an unseen row than to any training row"),
             ),
         )
     ]
     table = Table(
-        title="Copies of training rows among the samples",
-        note="Where the generator remembers nothing, both shares are as large as their controls.",
+        title=Message("Copies of training rows among the samples"),
+        note=Message("Where the generator remembers nothing, both shares are as large as their controls."),
         columns=(
-            Column(name="samples"),
-            Column(name="share", unit="share"),
-            Column(name="low", unit="share"),
-            Column(name="high", unit="share"),
-            Column(name="control", unit="share"),
-            Column(name="what the control is"),
+            Column(name=Message("samples")),
+            Column(name=Message("share"), unit="share"),
+            Column(name=Message("low"), unit="share"),
+            Column(name=Message("high"), unit="share"),
+            Column(name=Message("control"), unit="share"),
+            Column(name=Message("what the control is")),
         ),
         rows=tuple(rows),
     )
     by_what = (
-        "by their words and pairs of neighbouring words"
+        Message("by their words and pairs of neighbouring words")
         if subject.schema.kind == "text"
-        else "on the columns that the model reads and by its scales"
+        else Message("on the columns that the model reads and by its scales")
     )
     notes = [
-        f"{found.exact.row_count:,} samples of {path} are held against the training rows, {by_what}; for near copies "
-        f"{found.near.row_count:,} of them, against as many training rows as audited ones. "
-        "That the samples come from a generator which was trained on these training rows, and on none of the audited "
-        "ones, is the word of whoever runs this audit."
+        Message(
+            "{row_count:,} samples of {path} are held against the training rows, {by_what}; for near "
+            "copies {row_count_2:,} of them, against as many training rows as audited ones. That the "
+            "samples come from a generator which was trained on these training rows, and on none of the "
+            "audited ones, is the word of whoever runs this audit.",
+            row_count=found.exact.row_count,
+            path=path,
+            by_what=by_what,
+            row_count_2=found.near.row_count,
+        )
     ]
     return Evidence(measurements=measurements, exhibits=[table], notes=notes)
 

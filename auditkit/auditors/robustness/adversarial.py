@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from auditkit.errors import NotRun
+from auditkit.evidence.messages import Message
 from auditkit.models.predict import CELLS_AT_ONCE
 from auditkit.tasks.base import Task
 
@@ -127,6 +128,6 @@ def _margin_and_slope(margin: Margin, rows: torch.Tensor, codes: torch.Tensor) -
     with torch.enable_grad():
         far = margin(points, codes)
         if not far.requires_grad:
-            raise NotRun("the model's output has no gradient with respect to its inputs")
+            raise NotRun(Message("the model's output has no gradient with respect to its inputs"))
         (slopes,) = torch.autograd.grad(far.sum(), points)
     return far.detach(), slopes

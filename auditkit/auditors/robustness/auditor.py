@@ -19,7 +19,7 @@ from auditkit.evidence.measurement import (
     Measurement,
     SliceChart,
 )
-from auditkit.evidence.messages import number
+from auditkit.evidence.messages import Message, number
 from auditkit.modalities.base import every_corruption
 
 DEAR_ROWS = 500
@@ -28,7 +28,7 @@ DEAR_ROWS = 500
 SOURCE_ROWS = 100_000
 """Without training rows, the spread and the range of columns are those of at most so many audited rows."""
 
-ATTACK_SOURCE = "PGD of ten steps in the L-infinity norm (Madry et al. 2018, arXiv:1706.06083)"
+ATTACK_SOURCE = Message("PGD of ten steps in the L-infinity norm (Madry et al. 2018, arXiv:1706.06083)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Robustness:
                     corruption, tuple(answer(subject, corruption.at(strength)) for strength in corruption.strengths)
                 )
             )
-        subject.progress(len(corruptions) / (len(corruptions) + 1), "attack along the gradient")
+        subject.progress(len(corruptions) / (len(corruptions) + 1), Message("attack along the gradient"))
         part = Sample(subject, rows, before)
         attacked = _attacked(part, inputs, source)
         odd = _odd(part, inputs, source)
@@ -105,7 +105,9 @@ def _attacked(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evide
             )
             for what, unit in (("accuracy_loss", "rate_difference"), ("flip_rate", "rate"))
         ]
-        return Evidence(measurements=measurements, notes=[f"No attack along the gradient was made: {why}."])
+        return Evidence(
+            measurements=measurements, notes=[Message("No attack along the gradient was made: {why}.", why=why)]
+        )
 
 
 def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
@@ -114,7 +116,7 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
     subject = part.subject
     level = subject.conf_level
     if part.of_numbers:
-        raise NotRun("a regression makes no decision that an attack could turn")
+        raise NotRun(Message("a regression makes no decision that an attack could turn"))
     reach = subject.modality.reach(source)
     module = subject.model.module
     training = module.training
@@ -131,7 +133,9 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
             device=subject.device,
         )
     except (RuntimeError, NotImplementedError) as error:
-        raise NotRun(f"the model gives no gradient: {str(error).strip().splitlines()[0]}") from error
+        raise NotRun(
+            Message("the model gives no gradient: {value}", value=str(error).strip().splitlines()[0])
+        ) from error
     finally:
         module.to("cpu").train(training)
     at = reach.strengths.index(reach.stated)
@@ -141,25 +145,31 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
     origin = f"{ATTACK_SOURCE}; {reach.axis}: {reach.stated:g}; a lower bound on what an attacker can do"
     measurements = part.compared("adversarial", part.errors(part.before) | turned, after, origin)
     curve = Curve(
-        title="Attack along the gradient",
+        title=Message("Attack along the gradient"),
         note=(
-            "An attacker who knows the model changes every number, or every pixel, by at most so much, to turn the "
-            "decision. One step is FGSM, ten steps are PGD. A stronger attack may turn more."
+            Message(
+                "An attacker who knows the model changes every number, or every pixel, by at most so much, "
+                "to turn the decision. One step is FGSM, ten steps are PGD. A stronger attack may turn more."
+            )
         ),
         x_label=reach.axis,
-        y_label="decisions turned",
+        y_label=Message("decisions turned"),
         x_unit=reach.axis_unit,
         y_unit="rate",
         lines=(
-            statistics.share_line("ten steps (PGD)", reach.strengths, list(found.ten_steps), level=level),
-            statistics.share_line("one step (FGSM)", reach.strengths, list(found.one_step), level=level),
+            statistics.share_line(Message("ten steps (PGD)"), reach.strengths, list(found.ten_steps), level=level),
+            statistics.share_line(Message("one step (FGSM)"), reach.strengths, list(found.one_step), level=level),
         ),
     )
     notes = []
     if found.flat_count:
         notes.append(
-            f"Of {len(inputs):,} attacked rows {found.flat_count:,} have a gradient of zero: the attack finds no "
-            "direction there, which does not make them safe."
+            Message(
+                "Of {inputs_count:,} attacked rows {flat_count:,} have a gradient of zero: the attack finds "
+                "no direction there, which does not make them safe.",
+                inputs_count=len(inputs),
+                flat_count=found.flat_count,
+            )
         )
     return Evidence(measurements=measurements, exhibits=[curve], notes=notes)
 
@@ -170,7 +180,7 @@ def _odd(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
     if part.of_numbers:
         return Evidence()
     if before.probabilities is None:
-        return Evidence(notes=["The scores are no probabilities: confidence on odd inputs is left out."])
+        return Evidence(notes=[Message("The scores are no probabilities: confidence on odd inputs is left out.")])
     confidences, notes = {}, []
     for kind, odd in subject.modality.out_of_distribution(inputs, source, seed=subject.seed).items():
         answers = answer(subject, odd)
@@ -179,16 +189,26 @@ def _odd(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
         if answered.any():
             confidences[kind] = subject.task.sureness(answers.probabilities[answered])
         if not answered.all():
-            notes.append(f"Odd inputs, {kind}: {int((~answered).sum()):,} of {len(odd):,} get no finite answer.")
+            notes.append(
+                Message(
+                    "Odd inputs, {kind}: {count:,} of {odd_count:,} get no finite answer.",
+                    kind=kind,
+                    count=int((~answered).sum()),
+                    odd_count=len(odd),
+                )
+            )
     usual = float(np.nanmean(subject.task.sureness(before.probabilities)))
     measurement = statistics.odd_input_confidence(
         confidences, level=subject.conf_level, definition="mean probability of the likeliest class (Hein et al. 2019)"
     )
     chart = SliceChart(
-        title="How sure the model is of inputs that mean nothing",
+        title=Message("How sure the model is of inputs that mean nothing"),
         note=(
-            f"The mean probability of the likeliest class; of the audited rows as they are it is "
-            f"{number(usual, 'rate')}. A model that is as sure of noise as of real inputs cannot warn anyone."
+            Message(
+                "The mean probability of the likeliest class; of the audited rows as they are it is {value}. "
+                "A model that is as sure of noise as of real inputs cannot warn anyone.",
+                value=number(usual, "rate"),
+            )
         ),
         measurement=measurement.id,
         by=("input",),

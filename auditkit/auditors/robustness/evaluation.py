@@ -13,7 +13,7 @@ from auditkit.auditors.robustness import statistics
 from auditkit.engine.subject import Subject
 from auditkit.errors import ModelFileError
 from auditkit.evidence.measurement import Column, Curve, Exhibit, Group, Measurement, SliceTable, Table, Unit, shown
-from auditkit.evidence.messages import number
+from auditkit.evidence.messages import Message, number
 from auditkit.modalities.base import Corruption
 from auditkit.models.predict import predict
 from auditkit.schema.schema import Labels
@@ -116,21 +116,36 @@ class Sample:
     def notes(self, tried: Sequence[CorruptionResult]) -> list[str]:
         """Say which rows are damaged, and at which strengths the model gives some of them no finite answer."""
         subject = self.subject
-        notes = []
+        notes: list[str] = []
         if len(self.rows) < len(subject.labels):
             notes.append(
-                f"A seeded sample of {len(self.rows):,} of {len(subject.labels):,} rows was damaged, drawn with seed "
-                f"{subject.seed}."
+                Message(
+                    "A seeded sample of {rows_count:,} of {labels_count:,} rows was damaged, drawn with seed {seed}.",
+                    rows_count=len(self.rows),
+                    labels_count=len(subject.labels),
+                    seed=subject.seed,
+                )
             )
         if subject.top_k is not None:
-            notes.append("Decisions here are those from the model's own threshold on, not the rows of highest scores.")
-        left = "they are left out of the mean" if self.of_numbers else "they count as changed and as wrong"
+            notes.append(
+                Message("Decisions here are those from the model's own threshold on, not the rows of highest scores.")
+            )
+        left = (
+            Message("they are left out of the mean")
+            if self.of_numbers
+            else Message("they count as changed and as wrong")
+        )
         for one in tried:
             for strength, answers in zip(one.corruption.strengths, one.answers, strict=True):
                 if count := int((~answers.given).sum()):
                     notes.append(
-                        f"{one.corruption.title}, strength {one.corruption.said(strength)}: to {count:,} rows the "
-                        f"model gives no finite answer; {left}."
+                        Message(
+                            "{title}, strength {said}: to {count:,} rows the model gives no finite answer; {left}.",
+                            title=one.corruption.title,
+                            said=one.corruption.said(strength),
+                            count=count,
+                            left=left,
+                        )
                     )
         return notes
 
@@ -197,29 +212,40 @@ class Sample:
                 group, there = statistics.worst_group(before, errors, groups, level=level)
                 line += [f"{group.text} ({shown(group.by)})", there.value]
             lines.append(tuple(line))
-        columns = [Column(name="What is damaged"), Column(name="Strength")]
+        columns = [Column(name=Message("What is damaged")), Column(name=Message("Strength"))]
         if not self.of_numbers:
-            columns.append(Column(name="Decisions changed", unit="rate"))
-        columns += [Column(name=self._added, unit=self._unit), Column(name=f"{level * 100:g} % CI")]
+            columns.append(Column(name=Message("Decisions changed"), unit="rate"))
+        columns += [
+            Column(name=self._added, unit=self._unit),
+            Column(name=Message("{value:g} % CI", value=level * 100)),
+        ]
         if groups:
-            columns += [Column(name="Worst group"), Column(name=f"{self._added} there", unit=self._unit)]
+            columns += [Column(name=Message("Worst group")), Column(name=f"{self._added} there", unit=self._unit)]
         as_they_are = float(np.nanmean(before))
         usual = (
-            f"Mean absolute error on the {len(before):,} rows as they are is {number(as_they_are, 'number')}."
+            Message(
+                "Mean absolute error on the {before_count:,} rows as they are is {value}.",
+                before_count=len(before),
+                value=number(as_they_are, "number"),
+            )
             if self.of_numbers
-            else f"Accuracy on the {len(before):,} rows as they are is {number(1 - as_they_are, 'rate')}."
+            else Message(
+                "Accuracy on the {before_count:,} rows as they are is {value}.",
+                before_count=len(before),
+                value=number(1 - as_they_are, "rate"),
+            )
         )
         return Table(
-            title="What damaged inputs cost",
-            note=f"{usual} Each damage at its stated strength; the curves show the others."
-            + (" The worst group is the one whose loss is surely the largest." if groups else ""),
+            title=Message("What damaged inputs cost"),
+            note=Message("{usual} Each damage at its stated strength; the curves show the others.", usual=usual)
+            + (Message(" The worst group is the one whose loss is surely the largest.") if groups else ""),
             columns=tuple(columns),
             rows=tuple(lines),
         )
 
     @property
     def _added(self) -> str:
-        return "Error added" if self.of_numbers else "Accuracy lost"
+        return Message("Error added") if self.of_numbers else Message("Accuracy lost")
 
     @property
     def _unit(self) -> Unit:
@@ -231,9 +257,11 @@ class Sample:
         curves: list[Exhibit] = []
         for one in tried:
             strengths, after = one.corruption.strengths, [self.errors(answers) for answers in one.answers]
-            lines = [statistics.added_line("all rows", strengths, before, after, level=level)]
+            lines = [statistics.added_line(Message("all rows"), strengths, before, after, level=level)]
             if groups:
-                lines.append(statistics.worst_group_line("worst group", strengths, before, after, groups, level=level))
+                lines.append(
+                    statistics.worst_group_line(Message("worst group"), strengths, before, after, groups, level=level)
+                )
             curves.append(
                 Curve(
                     title=one.corruption.title,
@@ -252,7 +280,7 @@ class Sample:
         what = "error_increase" if self.of_numbers else "accuracy_loss"
         return [
             SliceTable(
-                title=f"{self._added} by {column}",
+                title=Message("{added} by {column}", added=self._added, column=column),
                 measurements=tuple(f"robustness.{one.corruption.name}_{what}" for one in tried),
                 by=(column,),
             )
@@ -266,7 +294,7 @@ def _limits(estimate: Estimate, unit: Unit) -> str | None:
     if bound is None:
         return None
     low, high = (f"{end * 100:z.1f}" if unit == "rate_difference" else number(end, unit) for end in bound[:2])
-    return f"{low} to {high}"
+    return Message("{low} to {high}", low=low, high=high)
 
 
 def _source(corruption: Corruption) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Group, Interval, Line, Measurement, Slice
+from auditkit.evidence.messages import Message
 from auditkit.stats.estimates import Breakdown, Estimate, measure, too_few
 from auditkit.stats.intervals import (
     mean_interval,
@@ -43,18 +44,21 @@ def added_error(before: Errors, after: Errors, levels: Sequence[float]) -> Estim
     bounds = []
     for level in levels:
         low, high = paired_difference_interval(lost, won, len(before), level)
-        bounds.append((float(low), float(high), "Bonett-Price, paired"))
+        bounds.append((float(low), float(high), Message("Bonett-Price, paired")))
     return Estimate((lost - won) / len(before), tuple(bounds))
 
 
 def _added_distance(before: Errors, after: Errors, levels: Sequence[float]) -> Estimate:
     added = (after - before)[np.isfinite(after) & np.isfinite(before)]
     if not len(added):
-        return Estimate(reason="no row has an answer")
+        return Estimate(reason=Message("no row has an answer"))
     if len(added) < 2:
         return Estimate(float(added.mean()), (None,) * len(levels), too_few(2))
     found = mean_estimate(added, levels)
-    bounds = tuple(None if bound is None else (bound[0], bound[1], f"{bound[2]}, paired") for bound in found.bounds)
+    bounds = tuple(
+        None if bound is None else (bound[0], bound[1], Message("{bound}, paired", bound=bound[2]))
+        for bound in found.bounds
+    )
     return Estimate(found.value, bounds, found.reason)
 
 
@@ -69,7 +73,7 @@ def share(chosen: NDArray[np.bool_], levels: Sequence[float]) -> Estimate:
     bounds = []
     for level in levels:
         low, high = proportion_interval(count, rows, level)
-        method = "Clopper-Pearson" if needs_exact(count, rows, level) else "Wilson"
+        method = Message("Clopper-Pearson") if needs_exact(count, rows, level) else "Wilson"
         bounds.append((float(low), float(high), method))
     return Estimate(count / rows, tuple(bounds))
 
@@ -155,15 +159,19 @@ def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: 
     """
     several = [kind for kind, values in confidences.items() if len(values) > 1]
     each = simultaneous_level(level, max(len(several), 1))
-    family = f", Sidak over {len(several)} kinds of input" if len(several) > 1 else ""
+    family = (
+        Message(", Sidak over {several_count} kinds of input", several_count=len(several)) if len(several) > 1 else ""
+    )
     slices = []
     for kind, values in confidences.items():
         mean = float(values.mean())
-        alone = together = Interval(low=mean, high=mean, level=level, method="exact, a single input")
+        alone = together = Interval(low=mean, high=mean, level=level, method=Message("exact, a single input"))
         if len(values) > 1:
             variance = float(values.var(ddof=1))
-            alone = _mean_interval(mean, variance, len(values), level, level, "Student's t")
-            together = _mean_interval(mean, variance, len(values), each, level, f"Student's t{family}")
+            alone = _mean_interval(mean, variance, len(values), level, level, Message("Student's t"))
+            together = _mean_interval(
+                mean, variance, len(values), each, level, Message("Student's t{family}", family=family)
+            )
         group = Group(by=("input",), key=(kind,))
         slices.append(Slice(group=group, value=mean, count=len(values), interval=alone, simultaneous_interval=together))
     return Measurement(
@@ -174,7 +182,7 @@ def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: 
         count=sum(part.count for part in slices),
         slices=tuple(slices),
         definition=definition,
-        reason=None if slices else "the model gives no finite answer to any of them",
+        reason=None if slices else Message("the model gives no finite answer to any of them"),
     )
 
 

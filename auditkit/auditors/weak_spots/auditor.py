@@ -13,7 +13,7 @@ from auditkit.data.groups import MAXIMUM_VALUES, GroupedColumn, grouped_columns
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Column, Evidence, Group, Interval, Measurement, Slice, SliceChart, Table
-from auditkit.evidence.messages import number, span
+from auditkit.evidence.messages import Message, number, span
 from auditkit.stats.intervals import needs_exact, newcombe, proportion_interval
 from auditkit.stats.rates import rate_intervals
 
@@ -46,10 +46,16 @@ class WeakSpots:
         left_out = (*subject.schema.targets, *subject.decision_columns)
         columns, omitted = grouped_columns(frame, leave_out=left_out, quantiles=self.quantiles)
         if not columns:
-            raise NotRun("no column has between 2 and 100 groups")
+            raise NotRun(Message("no column has between 2 and 100 groups"))
         errors, wrong = _errors(subject)
         if len(errors) < 4 * subject.min_group:
-            raise NotRun(f"two halves with slices of {subject.min_group} rows need more than {len(errors)} rows")
+            raise NotRun(
+                Message(
+                    "two halves with slices of {min_group} rows need more than {errors_count} rows",
+                    min_group=subject.min_group,
+                    errors_count=len(errors),
+                )
+            )
         search = search_weak_spots(
             [column.codes for column in columns],
             errors,
@@ -61,14 +67,33 @@ class WeakSpots:
         groups = [_group(spot, columns) for spot in spots]
         level = 1 - (1 - subject.conf_level) / max(len(search.proposed), 1)
         notes = [
-            f"{len(columns)} columns gave {search.slice_count:,} slices of at least {subject.min_group} rows. One "
-            f"random half of the rows proposed {len(search.proposed)} of them; the other half "
-            f"({search.row_count:,} rows) confirmed {len(spots)}. Rates and counts are those of the confirming half."
+            Message(
+                "{columns_count} columns gave {slice_count:,} slices of at least {min_group} rows. One "
+                "random half of the rows proposed {proposed_count} of them; the other half ({row_count:,} "
+                "rows) confirmed {spots_count}. Rates and counts are those of the confirming half.",
+                columns_count=len(columns),
+                slice_count=search.slice_count,
+                min_group=subject.min_group,
+                proposed_count=len(search.proposed),
+                row_count=search.row_count,
+                spots_count=len(spots),
+            )
         ]
         if omitted:
-            notes.append(f"Not searched, for over {MAXIMUM_VALUES} different texts: {', '.join(omitted)}.")
+            notes.append(
+                Message(
+                    "Not searched, for over {maximum_values} different texts: {omitted}.",
+                    maximum_values=MAXIMUM_VALUES,
+                    omitted=omitted,
+                )
+            )
         if len(columns) > PAIRED_COLUMNS:
-            notes.append(f"Only the {PAIRED_COLUMNS} columns with the worst slices of their own were crossed in pairs.")
+            notes.append(
+                Message(
+                    "Only the {paired_columns} columns with the worst slices of their own were crossed in pairs.",
+                    paired_columns=PAIRED_COLUMNS,
+                )
+            )
         return Evidence(
             measurements=_measurements(search, spots, groups, level, subject, columns),
             exhibits=_exhibits(search, spots, [group.text for group in groups], level, wrong, subject.conf_level),
@@ -90,7 +115,7 @@ def _errors(subject: Subject) -> tuple[NDArray[np.bool_], str]:
     if errors.dtype == np.bool_:
         return errors, subject.task.wrong
     most = float(np.quantile(errors, 0.9))
-    return errors > most, f"off by more than {most:.4g}"
+    return errors > most, Message("off by more than {most:.4g}", most=most)
 
 
 def _measurements(
@@ -101,7 +126,11 @@ def _measurements(
     subject: Subject,
     columns: list[GroupedColumn],
 ) -> list[Measurement]:
-    nothing = None if spots else f"none of {len(search.proposed)} proposed slices was confirmed"
+    nothing = (
+        None
+        if spots
+        else Message("none of {proposed_count} proposed slices was confirmed", proposed_count=len(search.proposed))
+    )
     inside = np.zeros(len(subject.labels), dtype=bool)
     for spot in spots:
         mask = np.ones(len(inside), dtype=bool)
@@ -116,7 +145,10 @@ def _measurements(
             count=spot.row_count,
             interval=_rate_interval(spot, subject.conf_level, subject.conf_level),
             simultaneous_interval=_rate_interval(
-                spot, level, subject.conf_level, f", Bonferroni over {len(search.proposed)} proposed slices"
+                spot,
+                level,
+                subject.conf_level,
+                Message(", Bonferroni over {proposed_count} proposed slices", proposed_count=len(search.proposed)),
             ),
         )
         for spot, group in zip(spots, groups, strict=True)
@@ -141,7 +173,9 @@ def _measurements(
             low=float(low),
             high=float(high),
             level=subject.conf_level,
-            method=f"Newcombe, Bonferroni over {len(search.proposed)} proposed slices",
+            method=Message(
+                "Newcombe, Bonferroni over {proposed_count} proposed slices", proposed_count=len(search.proposed)
+            ),
         )
     return [
         Measurement(
@@ -177,27 +211,43 @@ def _exhibits(
     for spot, name in zip(spots, names, strict=True):
         interval = _rate_interval(spot, level, conf_level)
         elsewhere = (search.error_count - spot.error_count) / (search.row_count - spot.row_count)
-        p_value = "p < 0.0001" if spot.p_value < 1e-4 else f"p = {spot.p_value:.2g}"
+        p_value = Message("p < 0.0001") if spot.p_value < 1e-4 else Message("p = {p_value:.2g}", p_value=spot.p_value)
         sentences.append(
             (
-                f"Where {name}, the model is {wrong} in {number(spot.error_count / spot.row_count, 'rate')} of "
-                f"{spot.row_count:,} rows ({span(interval, 'rate')}, {p_value}), and elsewhere in "
-                f"{number(elsewhere, 'rate')}.",
+                Message(
+                    "Where {name}, the model is {wrong} in {value} of {row_count:,} rows ({interval}, "
+                    "{p_value}), and elsewhere in {value_2}.",
+                    name=name,
+                    wrong=wrong,
+                    value=number(spot.error_count / spot.row_count, "rate"),
+                    row_count=spot.row_count,
+                    interval=span(interval, "rate"),
+                    p_value=p_value,
+                    value_2=number(elsewhere, "rate"),
+                ),
             )
         )
     return [
         SliceChart(
-            title="Weak spots: how often the model is wrong there",
-            note=f"Over all {search.row_count:,} rows of the confirming half it is {wrong} in {overall}.",
+            title=Message("Weak spots: how often the model is wrong there"),
+            note=Message(
+                "Over all {row_count:,} rows of the confirming half it is {wrong} in {overall}.",
+                row_count=search.row_count,
+                wrong=wrong,
+                overall=overall,
+            ),
             measurement="weak_spots.error_rate",
             by=ALL_SPOTS,
         ),
         Table(
-            title="Weak spots in words",
-            note=f"The intervals hold for all {len(search.proposed)} proposed slices at once, the p-values are "
-            "Holm-corrected. A slice of two columns is listed where it is clearly worse than either column alone; no "
-            "two of as many columns share over half of the smaller one's rows.",
-            columns=(Column(name="Worst first"),),
+            title=Message("Weak spots in words"),
+            note=Message(
+                "The intervals hold for all {proposed_count} proposed slices at once, the p-values are "
+                "Holm-corrected. A slice of two columns is listed where it is clearly worse than either "
+                "column alone; no two of as many columns share over half of the smaller one's rows.",
+                proposed_count=len(search.proposed),
+            ),
+            columns=(Column(name=Message("Worst first")),),
             rows=tuple(sentences),
         ),
     ]
@@ -207,5 +257,8 @@ def _rate_interval(spot: WeakSpot, level: float, stated: float, family: str = ""
     low, high = proportion_interval(spot.error_count, spot.row_count, level)
     exact = bool(needs_exact(spot.error_count, spot.row_count, level))
     return Interval(
-        low=float(low), high=float(high), level=stated, method=("Clopper-Pearson" if exact else "Wilson") + family
+        low=float(low),
+        high=float(high),
+        level=stated,
+        method=(Message("Clopper-Pearson") if exact else "Wilson") + family,
     )

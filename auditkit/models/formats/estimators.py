@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 from auditkit.errors import ModelFileError
+from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.capabilities import Capability, Differentiable, Refittable
 from auditkit.models.formats.archive import open_zip
@@ -60,7 +61,9 @@ class SkopsFormat:
             raise
         except Exception as error:  # a damaged file may raise anything
             raise ModelFileError(f"{source.name}: skops cannot open it: {first_line(error)}.") from error
-        return _model(source, estimator, config, kind="skops", trust="types that skops knows; nothing else was run")
+        return _model(
+            source, estimator, config, kind="skops", trust=Message("types that skops knows; nothing else was run")
+        )
 
 
 class JoblibFormat:
@@ -90,7 +93,9 @@ class JoblibFormat:
                 estimator = joblib.load(io.BytesIO(source.content()))
         except Refused as error:
             raise ModelFileError(f"{source.name}: {error}.") from error
-        return _model(source, estimator, config, kind="joblib", trust="trusted by its hash: its author's code was run")
+        return _model(
+            source, estimator, config, kind="joblib", trust=Message("trusted by its hash: its author's code was run")
+        )
 
 
 REMEDY = "Where it was made, save it by skops.io.dump(estimator, 'model.skops'), which opens without running code"

@@ -12,6 +12,7 @@ from auditkit import files
 from auditkit.budgets import MODEL_BYTES, Budget
 from auditkit.data.dataset import Data
 from auditkit.errors import InputError, ModelFileError
+from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust, opened
 from auditkit.models.model import OF_MODULE, Model, first_line
 from auditkit.models.pieces import PieceNetwork
@@ -64,7 +65,7 @@ class HuggingFaceFormat:
             path=str(folder),
             sha256=digest,
             kind="Hugging Face",
-            trust="safetensors and a tokenizer: nothing of the folder was run",
+            trust=Message("safetensors and a tokenizer: nothing of the folder was run"),
             capabilities=OF_MODULE,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnxruntime
 
 from auditkit.errors import ModelFileError
+from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.formats.kinds import looks_like_onnx
 from auditkit.models.from_columns import model_of
@@ -43,7 +44,7 @@ class OnnxFormat:
         names = input_names(session)
         if config.columns is not None and not config.own_inputs and config.columns.has(names):
             made = config.columns.predictor(session, source.path.name)
-            return model_of(made, kind="ONNX", trust="a graph of known operators, run by onnxruntime", **found)
+            return model_of(made, kind="ONNX", trust=Message("a graph of known operators, run by onnxruntime"), **found)
         if config.schema is None:
             raise ModelFileError(f"{source.name}: has no schema of its inputs and outputs; pass --schema schema.json.")
         schema = config.schema if isinstance(config.schema, Schema) else config.schema()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
+from auditkit.evidence.messages import Message
 from auditkit.evidence.policy import Verdict
 from auditkit.evidence.report import Report
-from auditkit.render.i18n.translation import names_of, speaker
+from auditkit.render.i18n.translation import Translator
 from auditkit.render.next_steps import next_steps
 from auditkit.render.renderer import Renderer
-from auditkit.render.summary import WORDS, attention, headline, not_examined, tally
+from auditkit.render.summary import TALLY_WORDS, WORDS, attention, headline, not_examined, tally
 from auditkit.render.text import counted, shipped_name, shorten, visible
 
 MARKS: dict[Verdict, str] = {
@@ -30,37 +30,43 @@ FINDINGS_SHOWN = 30
 
 def render_markdown(report: Report, lang: str = "en") -> str:
     """Return `report` as GitHub-flavoured Markdown, in `lang`; text from outside is escaped."""
-    say = speaker(lang, names_of(report))
+    say = Translator(lang)
     word, explanation = headline(report)
     model = report.subject.model
-    heading = f"{word}: audit of {shorten(model.name if model else 'recorded decisions', 80)}"
+    name = shorten(model.name, 80) if model else Message("recorded decisions")
+    heading = Message("{word}: audit of {model}", word=word, model=name)
     lines = [f"## {MARKS[report.verdict]} {escape(say(heading))}", "", escape(say(explanation)), ""]
-    counts = (f"{MARKS[verdict]} {count} {say(WORDS[verdict]).lower()}" for verdict, count in tally(report))
+    counts = (f"{MARKS[verdict]} {count} {say(TALLY_WORDS[verdict])}" for verdict, count in tally(report))
     lines += [" · ".join(counts), ""]
     findings = attention(report)
     # What is waived always stands in the comment, however long the list.
     shown = [f for place, f in enumerate(findings) if place < FINDINGS_SHOWN or f.verdict == "waived"]
     if findings:
-        lines += [f"| | {say('Finding')} |", "|---|---|"]
+        lines += [f"| | {say(Message('Finding'))} |", "|---|---|"]
         lines += [
             f"| {MARKS[f.verdict]} {say(WORDS[f.verdict])} | {escape(shorten(say(f.message), 1000))} |" for f in shown
         ]
         if len(findings) > len(shown):
-            more = say(f"and {counted(len(findings) - len(shown), 'more finding')}, in report.html")
-            lines.append(f"| | {more} |")
+            more = Message.plural(
+                "and {n} more finding, in report.html",
+                "and {n} more findings, in report.html",
+                len(findings) - len(shown),
+            )
+            lines.append(f"| | {say(more)} |")
         lines.append("")
-    lines += [f"**{say('What to do next')}**", ""]
+    lines += [f"**{say(Message('What to do next'))}**", ""]
     for step in next_steps(report):
         lines.append(f"1. **{escape(say(step.task))}** {escape(say(step.how))}{_code(step.command)}")
     lines.append("")
     missing = not_examined(report)
     if missing:
-        lines += [f"**{say('Not examined')}**", ""]
+        lines += [f"**{say(Message('Not examined'))}**", ""]
         for item in missing[:FINDINGS_SHOWN]:
-            what = "" if item.what == "Limit" else f"**{escape(say(item.what))}** "
+            what = f"**{escape(say(item.what))}** " if item.what else ""
             lines.append(f"- {MARKS[item.verdict]} {what}{escape(shorten(say(item.why), 400))}")
         if len(missing) > FINDINGS_SHOWN:
-            lines.append(f"- {say(f'and {len(missing) - FINDINGS_SHOWN:,} more, in report.html')}")
+            more = Message("and {n:,} more, in report.html", n=len(missing) - FINDINGS_SHOWN)
+            lines.append(f"- {say(more)}")
         lines.append("")
     return "\n".join([*lines, _provenance(report, say), ""])
 
@@ -84,21 +90,28 @@ def _code(command: str) -> str:
     return f" `{' '.join(visible(command).split()).replace('`', '?')}`" if command else ""
 
 
-def _provenance(report: Report, say: Callable[[str], str]) -> str:
+def _provenance(report: Report, say: Translator) -> str:
     subject, environment = report.subject, report.environment
-    parts = [
-        f"model sha256 {subject.model.sha256[:12]}" if subject.model and subject.model.sha256 else None,
-        f"data {shorten(subject.dataset.path or 'in memory', 60)}, "
-        f"{counted(subject.dataset.audited_row_count, 'row')}"
-        + (f", sha256 {subject.dataset.sha256[:12]}" if subject.dataset.sha256 else ""),
-        f"{shipped_name(report.policy)} shipped with auditkit"
-        if report.policy.shipped
-        else f"policy {shorten(report.policy.name, 60)}",
+    data = Message(
+        "data {path}, {rows}",
+        path=shorten(subject.dataset.path, 60) if subject.dataset.path else Message("in memory"),
+        rows=counted(subject.dataset.audited_row_count, "row"),
+    )
+    if subject.dataset.sha256:
+        data += f", sha256 {subject.dataset.sha256[:12]}"
+    policy = Message("policy {name}", name=shorten(report.policy.name, 60))
+    if report.policy.shipped:
+        policy = Message("{policy} shipped with auditkit", policy=shipped_name(report.policy))
+    parts: list[str] = [
+        data,
+        policy,
         f"auditkit {environment.auditkit}",
         report.created.strftime("%Y-%m-%d %H:%M %Z").strip(),
-        f"run {report.run_id}",
+        Message("run {id}", id=report.run_id),
     ]
-    return f"<sub>{' · '.join(escape(say(part)) for part in parts if part)}</sub>"
+    if subject.model and subject.model.sha256:
+        parts.insert(0, Message("model sha256 {sha256}", sha256=subject.model.sha256[:12]))
+    return f"<sub>{' · '.join(escape(say(part)) for part in parts)}</sub>"
 
 
 RENDERER = Renderer("summary.md", render_markdown, ("lang",))

@@ -13,7 +13,7 @@ from html import escape
 from itertools import groupby
 
 from auditkit.evidence.measurement import Curve, Interval, Line, Measurement, Slice, Unit
-from auditkit.evidence.messages import number, span
+from auditkit.evidence.messages import Message, number, span
 from auditkit.evidence.policy import Limit
 from auditkit.evidence.sentences import bound_words
 from auditkit.render.text import counted, shorten, visible
@@ -23,6 +23,9 @@ ROWS_SHOWN = 40
 
 LINE_STYLES = 6
 """How many colours and dash patterns card.css knows; further lines start over."""
+
+Say = Callable[[str], str]
+"""What turns a text into the language of the page."""
 
 _PERCENT_UNITS = ("rate", "rate_difference", "share")
 _ROW, _AXIS = 40, 30  # pixels: one slice with its label, the axis under them
@@ -58,12 +61,13 @@ def slices_chart(
     limit: Limit | None = None,
     overall: float | None = None,
     zeros: bool = True,
+    say: Say = str,
 ) -> str:
     """Draw one row per slice: its value, the interval of the slice alone, and the simultaneous one, thinner.
 
     Shares are bars from zero, other units are dots. `limit` shades the side on which its bound holds;
     `overall` is the value over all rows. Slices without a value are not drawn, nor, without `zeros`, those of
-    zero: `undrawn` names them.
+    zero: `omitted_slices` names them.
     """
     drawn = drawn_slices(measurement, zeros=zeros)
     if not drawn:
@@ -83,12 +87,19 @@ def slices_chart(
             body.append(
                 f'<line class="overall" x1="{x(overall)}" x2="{x(overall)}" y1="{middle - 8}" y2="{middle + 8}"/>'
             )
-        body.append(_slice_row(part, unit, x, middle, bars, marks))
-    names = ", ".join(f"{shorten(part.group.text, 40)} {number(part.value or 0.0, unit)}" for part in drawn[:8])
-    description = f"{counted(len(drawn), 'value')}, highest first: {names}{', and more' if len(drawn) > 8 else ''}."
+        body.append(_slice_row(part, unit, x, middle, bars, marks, say))
+    description: str = Message(
+        "{values}, highest first: {names}.",
+        values=counted(len(drawn), "value"),
+        names=[
+            Message("{group} {value}", group=shorten(part.group.text, 40), value=number(part.value or 0.0, unit))
+            for part in drawn[:8]
+        ]
+        + ([Message("and more")] if len(drawn) > 8 else []),
+    )
     if limit:
-        description += f" The limit is {bound_words(limit, unit)}."
-    return _svg("slices", heading, description, height + _AXIS, body)
+        description += Message(" The limit is {limit}.", limit=bound_words(limit, unit))
+    return _svg("slices", say(heading), say(description), height + _AXIS, body)
 
 
 def drawn_slices(measurement: Measurement, *, zeros: bool = True) -> list[Slice]:
@@ -103,26 +114,38 @@ def drawn_slices(measurement: Measurement, *, zeros: bool = True) -> list[Slice]
     return known[: ROWS_SHOWN // 2] + known[-ROWS_SHOWN // 2 :]
 
 
-def undrawn(measurement: Measurement, *, zeros: bool = True) -> list[str]:
+def omitted_slices(measurement: Measurement, *, zeros: bool = True) -> list[Message]:
     """Return one sentence per reason for which slices of the measurement are not in its picture."""
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, list[Message]] = {}
     for part in measurement.slices:
         if part.value is None:
-            reasons.setdefault(part.reason or "undefined", []).append(f"{part.group.text} (n = {part.count:,})")
-    sentences = [f"Not shown: {', '.join(names)}: {reason}." for reason, names in reasons.items()]
+            named = Message("{group} (n = {n:,})", group=part.group.text, n=part.count)
+            reasons.setdefault(part.reason or Message("undefined"), []).append(named)
+    sentences = [
+        Message("Not shown: {groups}: {reason}.", groups=groups, reason=reason) for reason, groups in reasons.items()
+    ]
     known = sum(part.value is not None for part in measurement.slices)
     if zero_count := 0 if zeros else sum(part.value == 0 for part in measurement.slices):
-        sentences.append(f"{zero_count:,} of {known:,} values are zero, and not drawn; the table lists all.")
+        sentences.append(
+            Message(
+                "{zeros:,} of {known:,} values are zero and not drawn; the table lists all.",
+                zeros=zero_count,
+                known=known,
+            )
+        )
         known -= zero_count
     if known > ROWS_SHOWN:
         sentences.append(
-            f"The picture shows the {ROWS_SHOWN // 2} highest and the {ROWS_SHOWN // 2} lowest of {known:,} values; "
-            "the table lists all."
+            Message(
+                "The chart shows the {half} highest and the {half} lowest of {known:,} values; the table lists all.",
+                half=ROWS_SHOWN // 2,
+                known=known,
+            )
         )
     return sentences
 
 
-def curve_chart(curve: Curve) -> str:
+def curve_chart(curve: Curve, say: Say = str) -> str:
     """Draw the lines of a curve with their bands over its axes, and the diagonal if it asks for one."""
     lines = [_logarithms(line) for line in curve.lines] if curve.scale == "log" else list(curve.lines)
     xs = [value for line in lines for value in line.x]
@@ -140,7 +163,7 @@ def curve_chart(curve: Curve) -> str:
     y = _pixels(y_marks[0], y_marks[-1], bottom, _CURVE_TOP)
     # The lines live in an inner picture of 1000 by 1000 units that is stretched to the plot.
     inside_x, inside_y = _units(x_marks, 0, 1000), _units(y_marks, 1000, 0)
-    body = [f'<text class="axis-label" x="0" y="12">{_axis_label(curve.y_label, curve.y_unit)}</text>']
+    body = [f'<text class="axis-label" x="0" y="12">{_axis_label(curve.y_label, curve.y_unit, say)}</text>']
     for mark in y_marks:
         body.append(
             f'<line class="grid" x1="{_CURVE_LEFT}%" x2="{_CURVE_LEFT + _CURVE_WIDTH}%" y1="{y(mark)}" y2="{y(mark)}"/>'
@@ -152,7 +175,7 @@ def curve_chart(curve: Curve) -> str:
     body += _x_axis(x_marks, curve.x_unit, x, top=_CURVE_TOP, bottom=bottom, percent_sign=False, tick=tick)
     body.append(
         f'<text class="axis-label" x="{_CURVE_LEFT + _CURVE_WIDTH / 2}%" y="{bottom + 38}" text-anchor="middle">'
-        f"{_axis_label(curve.x_label, curve.x_unit)}</text>"
+        f"{_axis_label(curve.x_label, curve.x_unit, say)}</text>"
     )
     body.append(
         f'<svg x="{_CURVE_LEFT}%" y="{_CURVE_TOP}" width="{_CURVE_WIDTH}%" height="{height}" '
@@ -168,14 +191,16 @@ def curve_chart(curve: Curve) -> str:
         if len(line.x) <= 15:
             body += [
                 f'<circle class="point line-{index % LINE_STYLES}" cx="{x(across)}" cy="{y(up)}" r="3.5">'
-                f"<title>{_escape(shorten(line.name, 60))}: {number(at, curve.x_unit)}, {number(value, curve.y_unit)}"
+                f"<title>{_escape(shorten(say(line.name), 60))}: {say(number(at, curve.x_unit))}, "
+                f"{say(number(value, curve.y_unit))}"
                 "</title></circle>"
                 for at, value, across, up in zip(line.x, line.y, drawn.x, drawn.y, strict=True)
             ]
-    described = "; ".join(_describe(line, curve) for line in curve.lines[:6])
-    description = f"{curve.y_label} over {curve.x_label}. {described}{'; and more' if len(curve.lines) > 6 else ''}."
+    lines_said: list[Message] = [_describe(line, curve) for line in curve.lines[:6]]
+    lines_said += [Message("and more")] if len(curve.lines) > 6 else []
+    description = Message("{y} over {x}. {lines}.", y=curve.y_label, x=curve.x_label, lines=lines_said)
     kind = "curve square" if curve.identity else "curve"
-    return _svg(kind, curve.title, description, bottom + _CURVE_FOOT, body)
+    return _svg(kind, say(curve.title), say(description), bottom + _CURVE_FOOT, body)
 
 
 def strip(value: float, interval: Interval | None, limit: Limit) -> str:
@@ -200,20 +225,27 @@ def strip(value: float, interval: Interval | None, limit: Limit) -> str:
 
 
 def _slice_row(
-    part: Slice, unit: Unit, x: Callable[[float], str], middle: int, bars: bool, marks: Sequence[float]
+    part: Slice, unit: Unit, x: Callable[[float], str], middle: int, bars: bool, marks: Sequence[float], say: Say
 ) -> str:
     value = part.value or 0.0
     text = middle - 11
-    said = f"{visible(part.group.text)}: {number(value, unit)} ("
-    said += f"{span(part.interval, unit)}, " if part.interval else ""
-    said += f"n = {part.count:,})"
+    shown = number(value, unit)
+    said = Message("{group}: {value} (n = {n:,})", group=visible(part.group.text), value=shown, n=part.count)
+    if part.interval:
+        said = Message(
+            "{group}: {value} ({interval}, n = {n:,})",
+            group=visible(part.group.text),
+            value=shown,
+            interval=span(part.interval, unit),
+            n=part.count,
+        )
     pieces = [
-        f"<g><title>{_escape(said)}</title>",
+        f"<g><title>{_escape(say(said))}</title>",
         f'<line class="axis" x1="{x(marks[0])}" x2="{x(marks[-1])}" y1="{middle}" y2="{middle}"/>',
         # The inner picture cuts off a name that is wider than its place, whatever the letters.
         f'<svg class="name" x="{_LEFT}%" y="{text - 15}" width="62%" height="20">{_names(part.group.text)}</svg>',
         f'<text class="value" x="{_RIGHT}%" y="{text}" text-anchor="end">'
-        f'<tspan class="count">n = {part.count:,}\u2003</tspan>{number(value, unit)}</text>',
+        f'<tspan class="count">n = {part.count:,}\u2003</tspan>{_escape(say(shown))}</text>',
     ]
     if bars:
         start, end = sorted((float(x(0.0)[:-1]), float(x(value)[:-1])))
@@ -287,9 +319,9 @@ def _x_axis(
     return pieces
 
 
-def _axis_label(label: str, unit: Unit) -> str:
-    sign = ", points" if unit == "rate_difference" else ", %" if unit in _PERCENT_UNITS else ""
-    return _escape(shorten(label, 44) + sign)
+def _axis_label(label: str, unit: Unit, say: Say) -> str:
+    sign: str = Message(", points") if unit == "rate_difference" else ", %" if unit in _PERCENT_UNITS else ""
+    return _escape(shorten(say(label), 44) + say(sign))
 
 
 def _tick(value: float, unit: Unit, marks: Sequence[float]) -> str:
@@ -316,12 +348,17 @@ def _power_of_ten(power: float, unit: Unit, marks: Sequence[float]) -> str:
     return f"{10.0**power * (100 if unit in _PERCENT_UNITS else 1):,.6g}"
 
 
-def _describe(line: Line, curve: Curve) -> str:
-    name = shorten(line.name, 40)
+def _describe(line: Line, curve: Curve) -> Message:
+    name = line.name if len(line.name) <= 40 else shorten(line.name, 40)
     if not line.x:
-        return f"{name} has no points"
-    first, last = number(line.y[0], curve.y_unit), number(line.y[-1], curve.y_unit)
-    return f"{name} goes from {first} to {last} in {counted(len(line.x), 'point')}"
+        return Message("{line} has no points", line=name)
+    return Message(
+        "{line} goes from {first} to {last} in {points}",
+        line=name,
+        first=number(line.y[0], curve.y_unit),
+        last=number(line.y[-1], curve.y_unit),
+        points=counted(len(line.x), "point"),
+    )
 
 
 def _band(line: Line, index: int, x: Callable[[float], float], y: Callable[[float], float]) -> str:

@@ -8,10 +8,9 @@ from auditkit.evidence.baseline import DIFFERENCE_UNIT
 from auditkit.evidence.comparison import Change, Comparison, Reading, VerdictChange
 from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Interval, Unit
-from auditkit.evidence.messages import bounds, number
+from auditkit.evidence.messages import Message, bounds, number
 from auditkit.render.html.sheet import render_sheet
-from auditkit.render.i18n.translation import translated
-from auditkit.render.text import counted
+from auditkit.render.i18n.translation import Translator
 
 ORDER: tuple[Reading, ...] = (
     "worse",
@@ -25,16 +24,28 @@ ORDER: tuple[Reading, ...] = (
 )
 """How changes are listed: what the data settle first."""
 
+READINGS: dict[Reading, Message] = {
+    "worse": Message("worse"),
+    "better": Message("better"),
+    "changed": Message("changed"),
+    "appeared": Message("new"),
+    "disappeared": Message("no longer measured"),
+    "undefined": Message("undefined"),
+    "not settled": Message("not enough data"),
+    "same": Message("the same"),
+}
+
 QUIET = ("appeared", "not settled", "same", "undefined")
 
 
-def render_compare(comparison: Comparison, lang: str = "en", names: frozenset[str] = frozenset()) -> str:
-    """Return `comparison` as one HTML document without script, in `lang`; `names` are those of the two reports."""
+def render_compare(comparison: Comparison, lang: str = "en") -> str:
+    """Return `comparison` as one HTML document without script, in `lang`."""
     changes = sorted(comparison.changes, key=lambda change: ORDER.index(change.reading))
     loud = [change for change in changes if change.reading not in QUIET]
     quiet = [change for change in changes if change.reading in QUIET]
-    page = render_sheet(
+    return render_sheet(
         "compare.html.jinja",
+        translator=Translator(lang),
         version=comparison.after.auditkit,
         comparison=comparison,
         headline=headline(comparison),
@@ -47,9 +58,10 @@ def render_compare(comparison: Comparison, lang: str = "en", names: frozenset[st
         value=_value,
         difference=_difference,
         picture=_picture,
+        reading_words=READINGS,
+        warning=incomparable(comparison),
         whole=_whole,
     )
-    return translated(page, lang, names)
 
 
 def turned(comparison: Comparison) -> list[VerdictChange]:
@@ -62,25 +74,38 @@ def _newly_passes(one: VerdictChange) -> bool:
     return one.before in (None, "not_run") and one.after in ("pass", "not_run", None)
 
 
-def headline(comparison: Comparison) -> str:
+def headline(comparison: Comparison) -> Message:
     """Say what changed in one sentence."""
     counts = {name: sum(change.reading == name for change in comparison.changes) for name in ORDER}
     parts = [
-        f"{counts['worse']:,} of {counted(len(comparison.changes), 'number')} worse",
-        f"{counts['better']:,} better",
-        *([f"{counts['changed']:,} changed"] if counts["changed"] else []),
-        f"{counts['not settled']:,} not settled by the data",
-        f"{counts['same']:,} the same",
+        Message("{n:,} {reading}", n=counts[name], reading=READINGS[name])
+        for name in ("worse", "better", "changed", "not settled", "same", "appeared", "disappeared")
+        if counts[name] or name in ("worse", "better", "same")
     ]
-    appeared = [f"{counts[name]:,} {name}" for name in ("appeared", "disappeared") if counts[name]]
-    return f"{', '.join([*parts, *appeared])}."
+    return Message("Of {n:,} numbers: {parts}.", n=len(comparison.changes), parts=parts)
+
+
+def incomparable(comparison: Comparison) -> Message | None:
+    """Return the warning that the two runs are of different models or data; None where they can be compared."""
+    data = comparison.same_data is not True
+    if data and comparison.same_model is not True:
+        return Message(
+            "Warning: the two runs differ in model and in data, or this is not known. A difference between them does "
+            "not show which of the two caused it."
+        )
+    if data:
+        return Message(
+            "Warning: the two runs audited different data, or this is not known. A difference may come from the data "
+            "alone."
+        )
+    return None
 
 
 def _value(change: Change, *, after: bool) -> str:
     side = change.after if after else change.before
     if side is None:
-        return "not measured"
-    return "undefined" if side.value is None else number(side.value, change.unit)
+        return Message("not measured")
+    return Message("undefined") if side.value is None else number(side.value, change.unit)
 
 
 def _difference(change: Change) -> tuple[str, str]:
@@ -88,10 +113,12 @@ def _difference(change: Change) -> tuple[str, str]:
     if change.difference is None:
         return "–", ""
     unit = _unit(change)
-    sign = "+" if change.difference > 0 else ""
     interval = change.interval
-    words = f"{interval.level * 100:g} % CI {bounds(interval, unit)}" if interval else "no interval"
-    return f"{sign}{number(change.difference, unit)}", words
+    words = Message("no interval")
+    if interval:
+        words = Message("{level:g} % CI {range}", level=interval.level * 100, range=bounds(interval, unit))
+    said = number(change.difference, unit)
+    return Message("+{value}", value=said) if change.difference > 0 else said, words
 
 
 def _unit(change: Change) -> Unit:
@@ -116,4 +143,4 @@ def _picture(change: Change) -> Markup:
 
 
 def _whole(same: bool | None) -> str:
-    return {True: "the same", False: "different", None: "not known: no hash"}[same]
+    return {True: Message("the same"), False: Message("different"), None: Message("not known: no hash")}[same]

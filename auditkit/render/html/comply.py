@@ -13,12 +13,12 @@ from auditkit.compliance.facts import words
 from auditkit.compliance.framework import SOURCES
 from auditkit.compliance.impact import PlacedTable, shown_ratio
 from auditkit.evidence.measurement import shown
-from auditkit.evidence.messages import number, span, title
+from auditkit.evidence.messages import Message, number, span, title
 from auditkit.evidence.report import Report
 from auditkit.render.exports.markdown import escape
 from auditkit.render.html.sheet import render_sheet
-from auditkit.render.i18n.translation import names_of, page_name, translated
-from auditkit.render.summary import WORDS
+from auditkit.render.i18n.translation import Translator, page_name
+from auditkit.render.summary import WORDS, headline
 from auditkit.render.text import counted, shorten, visible
 
 ITEMS_SHOWN = 8
@@ -31,10 +31,26 @@ STATE_CLASSES: dict[State, str] = {
     "not applicable": "not",
 }
 
-CAUTION = (
-    "Evidence for a reader, not a legal conclusion: no row says that a duty is met. A number that breaks its limit "
-    "is evidence too, and is listed with that verdict."
+CAUTION = Message(
+    "These tables list evidence. They are not a legal conclusion, and no row says that a duty is met: “evidence "
+    "exists” is not compliance. A number that exceeds its limit is evidence too, and is listed with that verdict."
 )
+
+STATE_WORDS: dict[State, Message] = {
+    "evidenced": Message("evidence exists"),
+    "partial": Message("some evidence"),
+    "human input required": Message("your input needed"),
+    "not applicable": Message("not applicable"),
+}
+
+STATE_TITLES: dict[State, Message] = {
+    "evidenced": Message("Evidence exists"),
+    "partial": Message("Some evidence"),
+    "human input required": Message("Your input needed"),
+    "not applicable": Message("Not applicable"),
+}
+
+RATE_KIND = {"selection": Message("Selection"), "scoring": Message("Scoring")}
 
 
 class Proof(NamedTuple):
@@ -55,20 +71,20 @@ def render_comply(report: Report, assessment: Assessment, *, beside: str = "", l
     """
     stem = f"comply-{assessment.framework.key}"
     return {
-        page_name(f"{stem}.html", lang): translated(_html(report, assessment, beside), lang, names_of(report)),
+        page_name(f"{stem}.html", lang): _html(report, assessment, beside, lang),
         f"{stem}.md": _markdown(report, assessment, beside),
         f"{stem}.csv": _csv(assessment, beside),
     }
 
 
-def summary(assessment: Assessment) -> str:
+def summary(assessment: Assessment) -> Message:
     """Say how many clauses are in which state.
 
     The states are named as they are, so that nothing reads as a pass.
     """
     counts = assessment.counts()
-    said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    return f"{counted(len(assessment.clauses), 'clause')}: {said}."
+    said = [Message("{n} {state}", n=counts[state], state=STATE_WORDS[state]) for state in STATES if counts[state]]
+    return Message("{clauses}: {states}.", clauses=counted(len(assessment.clauses), "clause"), states=said)
 
 
 def proofs(items: Sequence[Item], beside: str = "") -> list[Proof]:
@@ -90,27 +106,40 @@ def proofs(items: Sequence[Item], beside: str = "") -> list[Proof]:
 def _name(item: Item) -> str:
     if item.unit is None:
         return item.name
-    return title(item.name) + (f" by {shown(item.by)}" if item.by else "")
+    name = title(item.name)
+    return Message("{title} by {columns}", title=name, columns=shown(item.by)) if item.by else name
 
 
 def _said(item: Item) -> str:
     if item.unit is None:
         return item.text
-    n = f"n = {item.count:,}"
+    n = item.count or 0
     if item.value is not None:
-        interval = f"{span(item.interval, item.unit)}, " if item.interval else "no interval, "
-        return f"{number(item.value, item.unit)} ({interval}{n})"
+        value = number(item.value, item.unit)
+        if item.interval is None:
+            return Message("{value} (no interval, n = {n:,})", value=value, n=n)
+        return Message("{value} ({interval}, n = {n:,})", value=value, interval=span(item.interval, item.unit), n=n)
     known = sorted((part for part in item.slices if part.value is not None), key=lambda part: part.value or 0.0)
-    low, high = known[0], known[-1]
+    low, high = (
+        Message(
+            "{value} ({group})", value=number(part.value or 0.0, item.unit), group=part.group.text if part.group else ""
+        )
+        for part in (known[0], known[-1])
+    )
+    said = {"low": low, "high": high, "groups": counted(len(item.slices), "group"), "n": n}
     without = len(item.slices) - len(known)
-    aside = f", {without} of them undefined or withheld" if without else ""
-    ends = [f"{number(part.value or 0.0, item.unit)} ({part.group.text if part.group else ''})" for part in (low, high)]
-    return f"{' to '.join(dict.fromkeys(ends))}, {counted(len(item.slices), 'group')}{aside}, {n}"
+    if without:
+        return Message(
+            "{low} to {high}, {groups}, {without} of them undefined or withheld, n = {n:,}", **said, without=without
+        )
+    return Message("{low} to {high}, {groups}, n = {n:,}", **said)
 
 
-def _html(report: Report, assessment: Assessment, beside: str) -> str:
+def _html(report: Report, assessment: Assessment, beside: str, lang: str) -> str:
+    translator = Translator(lang)
     return render_sheet(
         "comply.html.jinja",
+        translator=translator,
         version=report.environment.auditkit,
         report=report,
         assessment=assessment,
@@ -121,7 +150,11 @@ def _html(report: Report, assessment: Assessment, beside: str) -> str:
         state_classes=STATE_CLASSES,
         sources=SOURCES,
         proofs=lambda one: proofs(one.items, beside),
-        short_hash=_short_hash,
+        short_hash=lambda text: _short_hash(translator(text)),
+        state_words=STATE_WORDS,
+        state_titles=STATE_TITLES,
+        rate_kind=RATE_KIND,
+        headline=headline(report),
         items_shown=ITEMS_SHOWN,
         words=words,
         ratio=shown_ratio,
@@ -136,7 +169,7 @@ def _short_hash(text: str) -> str:
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", text)
 
 
-def _stated(assessment: Assessment) -> list[tuple[str, str]]:
+def _stated(assessment: Assessment) -> list[tuple[Message, str]]:
     every = {one.key: one.text for clause in assessment.clauses for one in clause.statements}
     return [(words(key), text) for key, text in every.items() if text is not None]
 
@@ -185,7 +218,7 @@ def _markdown(report: Report, assessment: Assessment, beside: str) -> str:
         lacking = [escape(text) for text in _lacking(one)]
         cells = [
             name + (f" *({mark})*" if mark else ""),
-            one.state,
+            STATE_WORDS[one.state],
             "<br>".join(evidence) or "–",
             "<br>".join(lacking) or "–",
         ]
@@ -200,12 +233,12 @@ def _markdown(report: Report, assessment: Assessment, beside: str) -> str:
 def _impact_markdown(table: PlacedTable) -> list[str]:
     above = "Selected" if table.kind == "selection" else "Above the median"
     lines = [
-        f"## {table.kind.capitalize()} rates and impact ratios by {escape(shown(table.by))}",
+        f"## {RATE_KIND[table.kind]} rates and impact ratios by {escape(shown(table.by))}",
         "",
         f"{table.applicant_count:,} rows; {table.unknown_count:,} of an unknown category, outside the ratios; "
         f"{table.withheld_count:,} of categories too small to be shown.",
         "",
-        f"| Category | Applicants | {above} | {table.kind.capitalize()} rate | Impact ratio | |",
+        f"| Category | Applicants | {above} | {RATE_KIND[table.kind]} rate | Impact ratio | |",
         "|---|---:|---:|---:|---:|---|",
     ]
     for row in table.rows:

@@ -1,20 +1,47 @@
-"""The templates of all pages: how they are read and filled, and the words and styles that they share."""
+"""The templates of all pages: how they are read and filled, in which language, and the styles that they share."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import date, datetime
+from functools import cache
 from importlib import resources
+from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from auditkit.evidence.measurement import shown
-from auditkit.evidence.messages import bounds, number, title
-from auditkit.render.summary import WORDS
-from auditkit.render.text import counted, shorten, unbroken, visible
+from auditkit.evidence.messages import Message, bounds, number, title
+from auditkit.evidence.policy import Limit
+from auditkit.render.i18n.translation import Translator
+from auditkit.render.summary import TALLY_WORDS, WORDS
+from auditkit.render.text import counted, day, shorten, unbroken, visible
+
+OWN_BREAKDOWNS = {
+    "class": Message("class"),
+    "column": Message("column"),
+    "input": Message("input"),
+    "label": Message("label"),
+    "retraining": Message("retraining"),
+    "slice": Message("slice"),
+}
+"""Breakdowns that auditors name; where the data have a column of the name, it is the column."""
 
 
+def render_page(template: str, *, translator: Translator, **values: Any) -> str:
+    """Fill a template in the language of `translator`; every text from outside is escaped, messages are translated."""
+    return page_environment().get_template(template).render(translator=translator, **values)
+
+
+@cache
 def page_environment() -> Environment:
-    """Return what fills a template: every text from outside is escaped, every unknown name an error."""
+    """Return what fills a template; every unknown name is an error.
+
+    In a template `_("...{name}...", name=value)` is a message, `text(...)` a text of the report that is marked where
+    it has no translation; any other message that is printed is translated too.
+    """
     environment = Environment(
         loader=FunctionLoader(packaged),
         autoescape=True,
@@ -23,18 +50,26 @@ def page_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
+        finalize=_finalized,
     )
     environment.filters["shown"] = shown
     environment.globals |= {
+        "_": _said,
+        "text": _text,
+        "shorten": _shortened,
+        "unbroken": _unbroken,
+        "columns": _columns,
+        "breakdown": _breakdown,
+        "breakdown_title": _breakdown_title,
+        "rationale": _rationale,
         "verdict_words": WORDS,
+        "tally_words": TALLY_WORDS,
         "number": number,
         "title": title,
         "bounds": bounds,
         "counted": counted,
-        "shorten": shorten,
-        "unbroken": unbroken,
-        "day": lambda moment: f"{moment.day} {moment:%B %Y}",
+        "day": day,
+        "thousands": lambda count: f"{count:,}",
     }
     return environment
 
@@ -48,3 +83,59 @@ def packaged(name: str) -> str:
     """Return the text of a template or a style sheet of auditkit's own."""
     folder = "css" if name.endswith(".css") else "templates"
     return resources.files("auditkit.render.html").joinpath(folder, name).read_text(encoding="utf-8")
+
+
+@pass_context
+def _finalized(context: Context, value: Any) -> Any:
+    if isinstance(value, Message):
+        return visible(context["translator"](value))
+    return visible(value) if type(value) is str else value
+
+
+@pass_context
+def _said(context: Context, template: str, **arguments: Any) -> str:
+    plain = {name: str(value) if isinstance(value, date | datetime) else value for name, value in arguments.items()}
+    return str(context["translator"](Message(template, **plain)))
+
+
+@pass_context
+def _text(context: Context, text: str) -> Markup:
+    marked: Markup = context["translator"].marked(text)
+    return marked
+
+
+@pass_context
+def _shortened(context: Context, text: str, width: int) -> str:
+    return shorten(context["translator"](text), width)
+
+
+@pass_context
+def _unbroken(context: Context, text: str) -> str:
+    return unbroken(context["translator"](text))
+
+
+@pass_context
+def _columns(context: Context, by: Sequence[str]) -> str:
+    """The columns of a breakdown; names that auditors made, and not the data, are translated."""
+    own = OWN_BREAKDOWNS if not by or by[-1] not in context.get("data_columns", ()) else {}
+    if not by:
+        return str(context["translator"](Message("Part")))
+    return shown([str(context["translator"](own.get(name, name))) for name in by])
+
+
+@pass_context
+def _breakdown(context: Context, by: Sequence[str]) -> str:
+    message = Message("by {columns}", columns=_columns(context, by)) if by else Message("overall")
+    return str(context["translator"](message))
+
+
+@pass_context
+def _breakdown_title(context: Context, by: Sequence[str]) -> str:
+    message = Message("By {columns}", columns=_columns(context, by)) if by else Message("Overall")
+    return str(context["translator"](message))
+
+
+@pass_context
+def _rationale(context: Context, limit: Limit) -> str:
+    """The reason of a limit; those of the policies that auditkit ships have translations."""
+    return str(context["translator"].phrase(limit.rationale))

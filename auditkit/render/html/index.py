@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from markupsafe import Markup
 
 from auditkit.evidence.measurement import Interval, Measurement, Unit, shown
-from auditkit.evidence.messages import bounds, number, title
+from auditkit.evidence.messages import Message, number, span, title
+from auditkit.evidence.policy import Verdict
 from auditkit.evidence.report import Report
 from auditkit.render.html.sheet import render_sheet
-from auditkit.render.i18n.translation import names_of, translated
+from auditkit.render.i18n.translation import Translator
+from auditkit.render.summary import tally
 from auditkit.render.text import counted
 
 WIDTH, HEIGHT, MARGIN = 200.0, 56.0, 6.0
@@ -63,14 +66,31 @@ def render_index(runs: Sequence[Run], unreadable: Sequence[Unreadable] = (), lan
     for run in ordered:
         model = run.report.subject.model
         by_model.setdefault(model.name if model else "Recorded decisions", []).append(run)
-    page = render_sheet(
+    return render_sheet(
         "index.html.jinja",
+        translator=Translator(lang),
         version=ordered[-1].report.environment.auditkit if ordered else "",
-        headline=f"{counted(len(ordered), 'run')} of {counted(len(by_model), 'model')}.",
+        headline=Message(
+            "{runs} of {models}.", runs=counted(len(ordered), "run"), models=counted(len(by_model), "model")
+        ),
+        overview=[_overview(name, of_model) for name, of_model in by_model.items()],
         models=[(name, _panels(of_model), list(reversed(of_model))) for name, of_model in by_model.items()],
         unreadable=unreadable,
     )
-    return translated(page, lang, names_of(*(run.report for run in runs)))
+
+
+class Overview(NamedTuple):
+    """The latest run of a model, and how its limits came out."""
+
+    name: str
+    latest: Run
+    run_count: int
+    tally: list[tuple[Verdict, int]]
+
+
+def _overview(name: str, runs: Sequence[Run]) -> Overview:
+    latest = runs[-1]
+    return Overview(name, latest, len(runs), tally(latest.report))
 
 
 def _panels(runs: Sequence[Run]) -> dict[str, list[_Panel]]:
@@ -93,12 +113,14 @@ def _panel(id: str, by: tuple[str, ...], every: list[tuple[Measurement, _Point]]
     points = [point for measurement, point in every if measurement.unit == unit]
     latest = points[-1]
     interval = latest.interval
-    before = f"{number(points[-2].value, unit)} the run before" if len(points) > 1 else "one run so far"
+    before = Message("one run so far")
+    if len(points) > 1:
+        before = Message("{value} in the run before", value=number(points[-2].value, unit))
     return _Panel(
         heading=title(id),
-        by=f"by {shown(by)}" if by else "",
+        by=Message("by {columns}", columns=shown(by)) if by else "",
         latest=number(latest.value, unit),
-        interval=f"{interval.level * 100:g} % CI {bounds(interval, unit)}" if interval else "no interval",
+        interval=span(interval, unit) if interval else Message("no interval"),
         change=before,
         picture=_sparkline(points, unit, title(id)),
     )

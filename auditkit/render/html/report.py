@@ -4,60 +4,59 @@ from __future__ import annotations
 
 import html as standard_html
 import json
-from functools import cache
 from typing import Any, NamedTuple
 
-from jinja2 import Environment
 from markupsafe import Markup
 
-from auditkit.evidence.measurement import Curve, Group, Line, Measurement, Slice, SliceChart, SliceTable, Unit
-from auditkit.evidence.messages import number, title
+from auditkit.evidence.measurement import Curve, Group, Line, Measurement, Slice, SliceChart, SliceTable, Unit, shown
+from auditkit.evidence.messages import Message, number, title
 from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.report import DatasetRecord, Outcome, Report
 from auditkit.evidence.sentences import bound_words
 from auditkit.evidence.waivers import Waiver
 from auditkit.render.html import charts
-from auditkit.render.html.environment import page_environment, stylesheet
+from auditkit.render.html.environment import OWN_BREAKDOWNS, render_page, stylesheet
 from auditkit.render.html.pictures import HEAT, INK, picture
-from auditkit.render.i18n.translation import names_of, translated
+from auditkit.render.i18n.translation import Translator
 from auditkit.render.next_steps import next_steps
 from auditkit.render.renderer import Renderer
 from auditkit.render.summary import attention, headline, judged_limits, not_examined, tally, worst_of_each_limit
-from auditkit.render.text import counted, shipped_name
+from auditkit.render.text import shipped_name
 from auditkit.render.words import words_of
 
 CURVE_ROWS = 20
 """A table of a curve's points lists at most about this many; all are in results.json."""
 
-OWN_BREAKDOWNS = {"class", "column", "input", "label", "retraining", "slice"}
-"""Breakdowns that auditors name; where the data have no such column, they are words and not names."""
-
-DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "neither": "describes only"}
+DIRECTIONS = {
+    "lower": Message("lower is better"),
+    "higher": Message("higher is better"),
+    "neither": Message("describes only"),
+}
 
 
 def render_html(report: Report, lang: str = "en") -> str:
     """Return the report card of `report` as one HTML document, without script and without outside requests."""
-    return translated(_page(report, contents=True), lang, names_of(report))
+    return _page(report, Translator(lang), contents=True)
 
 
 def notebook_frame(report: Report) -> str:
     """Return the report card in an `<iframe>` that a notebook can show as a cell's output."""
-    page = standard_html.escape(_page(report, contents=False))
+    page = standard_html.escape(_page(report, Translator(), contents=False))
     return (
         f'<iframe srcdoc="{page}" sandbox title="auditkit report" width="100%" height="720" '
         'style="border:1px solid #8886;border-radius:8px"></iframe>'
     )
 
 
-def _page(report: Report, *, contents: bool) -> str:
+def _page(report: Report, translator: Translator, *, contents: bool) -> str:
     word, explanation = headline(report)
     findings = attention(report)
     worst = worst_of_each_limit(findings)[:2]
-    names = names_of(report) - (OWN_BREAKDOWNS - _columns(report))
-    template = _environment().get_template("card.html.jinja")
-    return template.render(
-        headed=lambda text: _headed(text, names),
-        curve_figure=lambda curve: _curve_figure(curve, names),
+    names = _names(report)
+    return render_page(
+        "card.html.jinja",
+        translator=translator,
+        data_columns=_columns(report),
         report=report,
         contents=contents,
         word=word,
@@ -66,7 +65,7 @@ def _page(report: Report, *, contents: bool) -> str:
         tally=tally(report),
         attention=findings,
         worst=worst,
-        selection=_selection(report) if any(" selected " in finding.message for finding in worst) else "",
+        selection=_selection(report) if any(f.measurement.startswith("fairness.") for f in worst) else "",
         steps=next_steps(report),
         passed=[finding for finding in report.findings if finding.verdict == "pass"],
         missing=not_examined(report),
@@ -77,33 +76,11 @@ def _page(report: Report, *, contents: bool) -> str:
         methods=_methods(report),
         units=_units(report),
         css=stylesheet("card.css"),
-        strip=_strip,
+        headed=lambda text: _headed(text, translator, names),
+        curve_figure=lambda curve: _curve_figure(curve, translator, names),
+        slices_figure=lambda outcome, exhibit: _slices_figure(report, outcome, exhibit, translator),
+        **HELPERS,
     )
-
-
-@cache
-def _environment() -> Environment:
-    environment = page_environment()
-    environment.globals |= {
-        "words_of": words_of,
-        "directions": DIRECTIONS,
-        "bound_words": bound_words,
-        "slices_figure": _slices_figure,
-        "slice_rows": _slice_rows,
-        "curve_tables": _curve_tables,
-        "picture": lambda grid, palette: picture(grid, INK if palette == "ink" else HEAT),
-        "shows_rows": lambda report: any(outcome.settings.get("show_rows") for outcome in report.outcomes),
-        "line_styles": charts.LINE_STYLES,
-        "cell": _cell,
-        "by_breakdown": _by_breakdown,
-        "uncharted": _uncharted,
-        "interval_methods": _interval_methods,
-        "datasets": _datasets,
-        "shipped_name": shipped_name,
-        "plain": _plain,
-        "conditions": _conditions,
-    }
-    return environment
 
 
 def _svg(text: str) -> Markup:
@@ -120,7 +97,7 @@ def _strip(finding: Finding) -> Markup:
     return _svg(charts.strip(finding.value, finding.interval, finding.limit))
 
 
-def _slices_figure(report: Report, outcome: Outcome, exhibit: SliceChart) -> dict[str, Any] | None:
+def _slices_figure(report: Report, outcome: Outcome, exhibit: SliceChart, say: Translator) -> dict[str, Any] | None:
     id, by = exhibit.measurement, exhibit.by
     measurement = _find(outcome, id, by)
     if measurement is None or not measurement.slices:
@@ -130,13 +107,15 @@ def _slices_figure(report: Report, outcome: Outcome, exhibit: SliceChart) -> dic
     limit = next((x for x in bounds_it if per_group and x.regression_at_most is None), None)
     whole = _find(outcome, id, ()) if by else None
     overall = whole.value if whole else None
-    svg = charts.slices_chart(measurement, heading=exhibit.title, limit=limit, overall=overall, zeros=exhibit.zeros)
+    svg = charts.slices_chart(
+        measurement, heading=exhibit.title, limit=limit, overall=overall, zeros=exhibit.zeros, say=say
+    )
     return {
         "svg": _svg(svg),
         "measurement": measurement,
         "limit": limit,
         "overall": overall,
-        "undrawn": charts.undrawn(measurement, zeros=exhibit.zeros),
+        "omitted": charts.omitted_slices(measurement, zeros=exhibit.zeros),
         "rows": sorted(measurement.slices, key=lambda p: (p.value is None, -(p.value or 0.0))),
         "level": next((part.interval.level for part in measurement.slices if part.interval), None),
         "simultaneous": any(part.simultaneous_interval for part in measurement.slices),
@@ -158,9 +137,9 @@ def _slice_rows(outcome: Outcome, exhibit: SliceTable) -> SliceRows:
     return SliceRows(found, groups)
 
 
-def _curve_figure(curve: Curve, names: frozenset[str]) -> Markup:
-    labels = {"x_label": _headed(curve.x_label, names), "y_label": _headed(curve.y_label, names)}
-    return _svg(charts.curve_chart(curve.model_copy(update=labels)))
+def _curve_figure(curve: Curve, say: Translator, names: set[str]) -> Markup:
+    labels = {"x_label": _headed(curve.x_label, say, names), "y_label": _headed(curve.y_label, say, names)}
+    return _svg(charts.curve_chart(curve.model_copy(update=labels), say))
 
 
 def _columns(report: Report) -> set[str]:
@@ -169,9 +148,19 @@ def _columns(report: Report) -> set[str]:
     return {str(name) for name in (*features, schema.get("target"), *report.subject.sensitive)}
 
 
-def _headed(text: str, names: frozenset[str]) -> str:
+def _names(report: Report) -> set[str]:
+    """The names of the data's columns and groups, as a page shows them."""
+    measurements = [m for outcome in report.outcomes for m in outcome.measurements]
+    shown_by = {shown(m.by) for m in measurements if m.by} - set(OWN_BREAKDOWNS)
+    groups = {name for m in measurements for part in m.slices for name in (part.group.text, *part.group.key)}
+    return _columns(report) | shown_by | groups
+
+
+def _headed(text: str, say: Translator, names: set[str]) -> str:
     """Begin a heading with a capital, unless it is a name of the data's own, or a symbol such as n."""
-    return text if len(text) == 1 or text in names else text[:1].upper() + text[1:]
+    said = say(text)
+    own = not isinstance(text, Message) and text in names
+    return said if own or len(said) == 1 else said[:1].upper() + said[1:]
 
 
 class CurveTable(NamedTuple):
@@ -218,44 +207,66 @@ def _uncharted(outcome: Outcome) -> list[Measurement]:
     return [m for m in outcome.measurements if m.slices and (m.id, m.by) not in shown]
 
 
-def _datasets(report: Report) -> list[tuple[str, DatasetRecord]]:
+def _datasets(report: Report) -> list[tuple[Message, DatasetRecord]]:
     subject = report.subject
-    training = [("Training data", subject.training_dataset)] if subject.training_dataset else []
-    return [("Data", subject.dataset), *training]
+    training = [(Message("Training data"), subject.training_dataset)] if subject.training_dataset else []
+    return [(Message("Data"), subject.dataset), *training]
 
 
-def _waivers(report: Report) -> list[tuple[Waiver, str, int]]:
+def _rows_used(data: DatasetRecord) -> Message:
+    if data.audited_row_count == data.row_count:
+        return Message.plural("{n:,} row used", "{n:,} rows used", data.row_count)
+    return Message("{used:,} of {read:,} rows used", used=data.audited_row_count, read=data.row_count)
+
+
+def _undefined_values(count: int) -> Message:
+    return Message.plural(
+        "{n:,} value of a group is undefined or suppressed; the reason is given in its place.",
+        "{n:,} values of groups are undefined or suppressed; the reason is given in their place.",
+        count,
+    )
+
+
+def _waivers(report: Report) -> list[tuple[Waiver, Message, int]]:
     """Each waiver with its state in words, and how many findings it covers."""
     rows = []
     for waiver in report.waivers:
         count = sum(finding.waiver == waiver.id for finding in report.findings)
         expired = report.judged is not None and waiver.expires < report.judged
-        rows.append((waiver, "expired" if expired else "in use" if count else "not needed", count))
+        state = Message("expired") if expired else Message("in use") if count else Message("not needed")
+        rows.append((waiver, state, count))
     return rows
 
 
 def _selection(report: Report) -> str:
     """What "selected" means in this report's sentences."""
-    notes = (note for outcome in report.outcomes for note in outcome.notes)
-    return next((note for note in notes if note.startswith("Selected means")), "")
+    return next((note for outcome in report.outcomes for note in outcome.notes if _defines_selection(note)), "")
 
 
-def _methods(report: Report) -> dict[str, list[str]]:
+def _defines_selection(note: str) -> bool:
+    return isinstance(note, Message) and "selected" in note.arguments
+
+
+def _methods(report: Report) -> dict[Message, Message]:
     """Each method by which an interval was made, with the measurements that it was made for."""
-    used: dict[str, dict[str, None]] = {}
+    used: dict[Message, dict[Message, None]] = {}
     for outcome in report.outcomes:
         for measurement in outcome.measurements:
             for method in _interval_methods(measurement):
                 used.setdefault(method, {})[title(measurement.id)] = None
-    return {method: list(names) for method, names in sorted(used.items())}
+    return {method: Message("{names}", names=list(names)) for method, names in sorted(used.items())}
 
 
-def _interval_methods(measurement: Measurement) -> list[str]:
+def _interval_methods(measurement: Measurement) -> list[Message]:
     parts = measurement.slices
     alone = [measurement.interval, *(part.interval for part in parts)]
     together = [part.simultaneous_interval for part in parts]
-    said = [f"{one.method}, {one.level * 100:g} %" for one in alone if one]
-    said += [f"{one.method}, {one.level * 100:g} % for all at once" for one in together if one]
+    said = [Message("{method}, {level:g} %", method=one.method, level=one.level * 100) for one in alone if one]
+    said += [
+        Message("{method}, simultaneous {level:g} %", method=one.method, level=one.level * 100)
+        for one in together
+        if one
+    ]
     return list(dict.fromkeys(said))
 
 
@@ -263,27 +274,51 @@ def _units(report: Report) -> dict[str, Unit]:
     return {m.id: m.unit for outcome in report.outcomes for m in outcome.measurements}
 
 
-def _conditions(limit: Limit) -> list[str]:
+def _conditions(limit: Limit) -> Message:
     """What a limit says beyond its bound."""
     said = {
-        "warns only": limit.severity == "warn",
-        "judged on the value alone": limit.compare == "point",
-        "fails if inconclusive": limit.inconclusive == "fail",
-        "optional": limit.optional,
-        "the worst group alone": limit.groups == "worst",
-        f"at {(limit.level or 0) * 100:g} %": limit.level is not None,
-        f"from {limit.min_count or 0:,} rows on": limit.min_count is not None,
+        Message("warns only"): limit.severity == "warn",
+        Message("judged on the value alone"): limit.compare == "point",
+        Message("fails if inconclusive"): limit.inconclusive == "fail",
+        Message("optional"): limit.optional,
+        Message("the worst group alone"): limit.groups == "worst",
+        Message("at {level:g} %", level=(limit.level or 0) * 100): limit.level is not None,
+        Message("from {n:,} rows on", n=limit.min_count or 0): limit.min_count is not None,
     }
-    return [words for words, true in said.items() if true]
+    return Message("{conditions}", conditions=[words for words, true in said.items() if true])
 
 
 def _plain(value: Any) -> str:
     """Print a setting or a part of the schema: short things whole, long lists by their count."""
     if isinstance(value, dict | list | tuple):
         text = json.dumps(value, ensure_ascii=False, default=str)
-        return text if len(text) <= 160 else counted(len(value), "entry").replace("entrys", "entries")
-    return "none" if value is None else "yes" if value is True else "no" if value is False else str(value)
+        return text if len(text) <= 160 else Message.plural("{n:,} entry", "{n:,} entries", len(value))
+    yes_or_no = {None: Message("none"), True: Message("yes"), False: Message("no")}
+    return yes_or_no[value] if value is None or isinstance(value, bool) else str(value)
 
+
+HELPERS: dict[str, Any] = {
+    "words_of": words_of,
+    "directions": DIRECTIONS,
+    "bound_words": bound_words,
+    "slice_rows": _slice_rows,
+    "curve_tables": _curve_tables,
+    "picture": lambda grid, palette: picture(grid, INK if palette == "ink" else HEAT),
+    "shows_rows": lambda report: any(outcome.settings.get("show_rows") for outcome in report.outcomes),
+    "line_styles": charts.LINE_STYLES,
+    "cell": _cell,
+    "by_breakdown": _by_breakdown,
+    "uncharted": _uncharted,
+    "interval_methods": _interval_methods,
+    "datasets": _datasets,
+    "shipped_name": shipped_name,
+    "plain": _plain,
+    "conditions": _conditions,
+    "rows_used": _rows_used,
+    "undefined_values": _undefined_values,
+    "strip": _strip,
+}
+"""What the template of the card calls."""
 
 RENDERER = Renderer("report.html", render_html, ("lang",))
 NOTEBOOK = Renderer("notebook.html", notebook_frame)

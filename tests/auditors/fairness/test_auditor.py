@@ -169,7 +169,7 @@ def test_decisions_alone_are_audited_for_what_they_are():
     assert report.measurement("performance.roc_auc") is None
     assert report.measurement("fairness.impact_ratio", ("sex",)).slices
     (fairness,) = (one for one in report.outcomes if one.auditor == "fairness")
-    assert "Selected means decided for label = yes, by column decision." in fairness.notes
+    assert '"Selected" means a decision for label = yes, by column decision.' in fairness.notes
     assert report.measurement("fairness.scoring_rate", ("sex",)) is None
     outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "performance")
     assert "decisions and no scores" in outcome.notes[0]

@@ -15,7 +15,7 @@ from auditkit.auditors.robustness.statistics import (
     share_line,
     worst_group,
 )
-from auditkit.evidence.baseline import Earlier, regression
+from auditkit.evidence.baseline import BaselineMeasurements, regression
 from auditkit.stats.estimates import Breakdown
 
 GROUPS = (("a",), ("b",))
@@ -109,8 +109,8 @@ def test_two_models_on_the_same_rows_are_compared_as_pairs() -> None:
         first, second = (
             added_error_measurement("blur", before, loss, Breakdown(), level=0.95, definition="s") for loss in losses
         )
-        paired = regression(second, Earlier((first,), same_rows=True)).interval
-        unpaired = regression(second, Earlier((first,))).interval
+        paired = regression(second, BaselineMeasurements((first,), same_rows=True)).interval
+        unpaired = regression(second, BaselineMeasurements((first,))).interval
         assert paired is not None
         assert unpaired is not None
         covered += paired.low <= truths <= paired.high

@@ -18,7 +18,7 @@ def test_the_findings_stand_in_one_table_worst_first(report: Report) -> None:
     rows = [line for line in render_markdown(report).splitlines() if line.startswith("| ") and "|---" not in line][1:]
     assert len(rows) == len(attention(report))
     assert rows[0].startswith("| 🛑 Error | Rate was not measured")
-    assert rows[1].startswith("| ❌ Fail | Female (sex) is selected 17.0 points less often than Male")
+    assert rows[1].startswith("| ❌ Fail | Selected: Female against Male (sex). Gap 17.0 points")
     assert all(row.count("|") - row.count("\\|") == 3 for row in rows)
 
 

@@ -11,7 +11,15 @@ from keys import group
 
 from auditkit.evidence.measurement import Curve, Interval, Line, Measurement, Slice
 from auditkit.evidence.policy import Limit
-from auditkit.render.html.charts import ROWS_SHOWN, curve_chart, drawn_slices, slices_chart, strip, ticks, undrawn
+from auditkit.render.html.charts import (
+    ROWS_SHOWN,
+    curve_chart,
+    drawn_slices,
+    omitted_slices,
+    slices_chart,
+    strip,
+    ticks,
+)
 from auditkit.render.text import shorten
 
 
@@ -83,7 +91,7 @@ def test_shares_are_bars_from_zero() -> None:
 def test_a_slice_without_a_value_is_named_with_its_reason_and_not_drawn() -> None:
     some = measurement(part("a", 0.1), part("b", None, reason="no positives"), part("c", None, reason="no positives"))
     assert [one.group.text for one in drawn_slices(some)] == ["a"]
-    assert undrawn(some) == ["Not shown: b (n = 50), c (n = 50): no positives."]
+    assert omitted_slices(some) == ["Not shown: b (n = 50), c (n = 50): no positives."]
     assert slices_chart(measurement(part("b", None, reason="r")), heading="h") == ""
 
 
@@ -92,7 +100,7 @@ def test_of_too_many_slices_both_ends_are_drawn_and_that_is_said() -> None:
     names = [one.group.text for one in drawn_slices(many)]
     assert len(names) == ROWS_SHOWN
     assert (names[0], names[-1]) == ("g99", "g0")
-    assert "20 highest and the 20 lowest of 100 values" in undrawn(many)[0]
+    assert "20 highest and the 20 lowest of 100 values" in omitted_slices(many)[0]
 
 
 def test_a_curve_passes_through_its_points() -> None:
@@ -180,8 +188,8 @@ def test_logarithmic_axes_refuse_zero() -> None:
 def test_zeros_can_be_left_out_and_are_counted() -> None:
     some = measurement(part("a", 0.0), part("b", 0.1), part("c", 0.0))
     assert [one.group.text for one in drawn_slices(some, zeros=False)] == ["b"]
-    assert undrawn(some, zeros=False) == ["2 of 3 values are zero, and not drawn; the table lists all."]
-    assert undrawn(some) == []
+    assert omitted_slices(some, zeros=False) == ["2 of 3 values are zero and not drawn; the table lists all."]
+    assert omitted_slices(some) == []
 
 
 def test_a_long_name_is_there_in_both_lengths_and_a_short_one_once() -> None:

@@ -14,7 +14,7 @@ from keys import group
 
 import auditkit.render
 from auditkit.evidence.measurement import Column, Measurement, Slice, Table
-from auditkit.evidence.messages import title
+from auditkit.evidence.messages import Message, title
 from auditkit.evidence.report import Outcome, Report, SubjectRecord, read_report
 from auditkit.render import renderers
 from auditkit.render.html.report import notebook_frame, render_html
@@ -206,14 +206,14 @@ def test_marks_stand_out_from_what_they_are_drawn_on_in_light_and_in_dark() -> N
 
 
 def test_the_first_screen_says_the_worst_of_two_limits_and_what_selected_means(report: Report) -> None:
-    said = "Selected means predicted income = >50K."
+    said = Message('"Selected" means that the model predicts {target} = {selected}.', target="income", selected=">50K")
     limits = {finding.limit: finding for finding in reversed(attention(report))}
     worst = sorted(limits.values(), key=attention(report).index)[:2]
     outcomes = [o.model_copy(update={"notes": (said,)}) if o.auditor == "fairness" else o for o in report.outcomes]
     top = render_html(report.model_copy(update={"outcomes": tuple(outcomes)})).partition("</header>")[0]
     shown = re.findall(r'<a href="#findings">(.*?)</a>', top.partition("</ul>")[0])
     assert [html.unescape(one).replace("\xa0", " ") for one in shown] == [finding.message for finding in worst]
-    assert (html.escape(said) in top) is any(" selected " in finding.message for finding in worst)
+    assert (said in html.unescape(top)) is any(finding.measurement.startswith("fairness.") for finding in worst)
 
 
 def test_a_card_names_the_limits_that_its_verdict_comes_from(report: Report) -> None:
