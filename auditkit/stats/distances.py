@@ -199,13 +199,18 @@ def mean_gap_measurement(
     definition: str,
     prefix: str = "fairness",
     level: float = 0.95,
+    fewest_rows: int = 0,
 ) -> Measurement:
     """Return the highest minus the lowest value of a statistic over the groups, as `prefix.NAME`: 0 is ideal.
 
-    Groups where it is undefined are left out. The lower end bounds all pairs at once (`limits_gap_interval`).
+    Groups of fewer than `fewest_rows` rows, and those where it is undefined, are left out. The lower end bounds all
+    pairs at once (`limits_gap_interval`). Where a group that is compared has a value without an interval, so has the
+    gap, with the group's reason.
     """
-    groups = shown_rows(breakdown, len(labels))
-    reason = too_small(breakdown.min_group) if len(groups) < 2 else None
+    fewest_rows = max(fewest_rows, breakdown.min_group)
+    groups = {key: rows for key, rows in shown_rows(breakdown, len(labels)).items() if len(rows) >= fewest_rows}
+    reason = too_small(fewest_rows) if len(groups) < 2 else None
+    unbounded: str | None = None
     found: list[Group] = []
     values: list[float] = []
     ends: list[tuple[float, float]] = []
@@ -214,15 +219,20 @@ def mean_gap_measurement(
     for key, rows in groups.items():
         part = statistic(labels[rows], predictions[rows], (level, each))
         own, wide = part.bounds or (None, None)
-        if part.value is not None and own is not None and wide is not None:
-            found.append(Group(by=breakdown.columns, key=key))
-            values.append(part.value)
+        if part.value is None:
+            continue
+        found.append(Group(by=breakdown.columns, key=key))
+        values.append(part.value)
+        if own is None or wide is None:
+            unbounded = unbounded or part.reason
+        else:
             ends.append(own[:2])
             wide_ends.append(wide[:2])
     if reason is None and len(values) < 2:
         reason = Message("it is defined in fewer than two groups")
-    interval = compared = None
-    if reason is None:
+    defined = reason is None
+    interval = None
+    if defined and unbounded is None:
         low, high = limits_gap_interval(np.array(values), _columns(ends), _columns(wide_ends))
         family = (
             Message(", lower end for all pairs of {values_count} groups at once", values_count=len(values))
@@ -232,20 +242,19 @@ def mean_gap_measurement(
         interval = Interval(
             low=low, high=high, level=level, method=Message("MOVER of the groups' limits{family}", family=family)
         )
-        compared = found[int(np.argmin(values))], found[int(np.argmax(values))]
-    paired = reason is None and len(breakdown.columns) == 1
+    paired = defined and len(breakdown.columns) == 1
     return Measurement(
         id=f"{prefix}.{name}",
         by=breakdown.columns,
-        value=max(values) - min(values) if reason is None else None,
+        value=max(values) - min(values) if defined else None,
         unit=unit,
         better="lower",
         count=sum(map(len, groups.values())),
         interval=interval,
-        compared=compared,
+        compared=(found[int(np.argmin(values))], found[int(np.argmax(values))]) if defined else None,
         replicates=_gap_replicates(statistic, labels, predictions, groups, breakdown.min_group) if paired else (),
         definition=definition,
-        reason=reason,
+        reason=reason or unbounded,
     )
 
 

@@ -128,7 +128,8 @@ def regression_gap(
 ) -> Measurement:
     """Return the highest minus the lowest of the groups' numbers, as `prefix.NAME_difference`: 0 is ideal.
 
-    Groups of fewer rows than an interval needs are left out; the interval bounds all pairs at once.
+    Groups of fewer rows than an interval needs are left out; the interval bounds all pairs at once. There is none, with
+    the reason, where the numbers of a group that is compared are all alike.
 
     Raises:
         InputError: as `regression_measurement`.
@@ -144,6 +145,7 @@ def regression_gap(
         definition=f"highest minus lowest {name.replace('_', ' ')} of a group",
         prefix=prefix,
         level=level,
+        fewest_rows=REGRESSION_METRICS[name].fewest_rows,
     )
 
 

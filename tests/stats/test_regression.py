@@ -229,6 +229,17 @@ def test_equal_groups_of_every_kind_are_seldom_told_apart(name: str, count: int,
         assert false_gaps(name, kind, count, rows, 2000) <= 0.06 + 0.008, rows
 
 
+def test_a_group_whose_numbers_are_all_alike_is_compared_without_an_interval() -> None:
+    predictions, codes = np.arange(130.0) % 5, np.repeat([0, 1, 2], [60, 60, 10])
+    predictions[codes == 0] = 50.0  # the gap lies here, and must not be passed over
+    predictions[codes == 2] = 900.0  # of too few rows
+    breakdown = Breakdown(("g",), (("a",), ("b",), ("c",)), codes)
+    gap = regression_gap("mean_prediction", np.zeros(130), predictions, breakdown)
+    assert (gap.value, gap.interval, gap.count) == (48, None, 120)
+    assert compared(gap) == ("b", "a")
+    assert gap.reason == "all rows are alike, which says nothing of the spread that an interval needs"
+
+
 def test_a_real_gap_is_found() -> None:
     labels, predictions, breakdown = table(rows=3000)
     gap = regression_gap("mean_error", labels, predictions, breakdown)
