@@ -71,9 +71,16 @@ NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 def closest(name: str, candidates: Iterable[str]) -> str:
     """Return `" (did you mean 'x'?)"` for the candidate nearest to `name`, or an empty string.
 
+    Case decides only between candidates that differ in nothing else; the order of the candidates never does.
+
     >>> closest("incom", ["age", "income"]), closest("income", ["AGE", "INCOME"])
     (" (did you mean 'income'?)", " (did you mean 'INCOME'?)")
+    >>> closest("femal", {"female", "Female"}), closest("Femal", {"female", "Female"})
+    (" (did you mean 'female'?)", " (did you mean 'Female'?)")
     """
-    folded = {candidate.casefold(): candidate for candidate in candidates}
-    matches = difflib.get_close_matches(name.casefold(), list(folded), n=1)
-    return f" (did you mean '{folded[matches[0]]}'?)" if matches else ""
+    known = sorted(set(candidates))
+    near = difflib.get_close_matches(name.casefold(), {candidate.casefold() for candidate in known}, n=1)
+    if not near:
+        return ""
+    alike = [candidate for candidate in known if candidate.casefold() == near[0]]
+    return f" (did you mean '{difflib.get_close_matches(name, alike, n=1, cutoff=0)[0]}'?)"

@@ -112,8 +112,9 @@ def test_names_that_look_alike_are_a_finding_with_the_options_that_merge_them() 
 
 
 def test_a_merge_of_a_name_that_does_not_occur_is_refused() -> None:
-    with pytest.raises(InputError, match=r"no group 'femal' \(did you mean 'Female'"):
-        audited(typed(CASES), merge=["sex:femal=Female"])
+    for before, near in {"femal": "female", "Femal": "Female", "MAL": "MALE", "Mal": "Male", "mal": "male"}.items():
+        with pytest.raises(InputError, match=rf"column sex has no group '{before}' \(did you mean '{near}'\?\)\.$"):
+            audited(typed(CASES), merge=[f"sex:{before}=Female"])
 
 
 def test_the_same_groups_from_a_file_and_from_a_frame(tmp_path: Path) -> None:

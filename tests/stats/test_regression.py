@@ -143,7 +143,8 @@ def test_what_is_undefined_says_why() -> None:
     assert (lonely.value, lonely.interval) == (-3.0, None)
     assert lonely.reason == "fewer than 20 rows are too few for an interval"
     exact = regression_measurement("mean_absolute_error", predictions, predictions, ALL)
-    assert (exact.value, exact.interval.low, exact.interval.high) == (0, 0, 0)
+    assert (exact.value, exact.interval) == (0, None), "no sample has an interval of width zero"
+    assert exact.reason == "all rows are alike, which says nothing of the spread that an interval needs"
     for wrong in (np.array([1.0, np.nan]), np.array([1.0, np.inf]), np.ones(3), np.ones(0)):
         with pytest.raises(InputError, match=r"must be (finite numbers|as many)"):
             regression_measurement("mean_error", np.array([1.0, 2.0]), wrong, ALL)
@@ -259,4 +260,6 @@ def test_an_interval_is_made_of_the_moments_of_the_values() -> None:
     wide = mean_estimate(values[:5], (0.99,), sizes=True).bounds[0]
     assert wide is not None
     assert wide[0] == 0, "no size lies below 0"
-    assert mean_estimate(np.full(5, -1.0), (0.9,), sizes=True).bounds[0] == (-1, -1, METHOD)
+    alike = mean_estimate(np.full(5, -1.0), (0.9, 0.99), sizes=True)
+    assert (alike.value, alike.bounds) == (-1, (None, None)), "no sample has an interval of width zero"
+    assert alike.reason == "all rows are alike, which says nothing of the spread that an interval needs"

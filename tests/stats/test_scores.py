@@ -165,16 +165,25 @@ def test_one_class_is_undefined_and_says_why():
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_small_groups_are_not_shown(name):
+def test_groups_too_small_to_judge_keep_no_other_from_being_measured(name):
     labels, probabilities = sample(5, 105)
     names = (*NAMES, ("d",))
     codes = np.repeat(np.arange(4), [50, 35, 16, 4])
     measurement = measured(name, labels, probabilities, codes, names=names)
-    assert [part.group.text for part in measurement.slices] == ["a", "b"]
-    assert measurement.count == 85
-    nothing = measured(name, labels, probabilities, codes, names=names, min_group=40)
+    assert [(part.group.text, part.count) for part in measurement.slices] == [("a", 50), ("b", 35), ("c", 16)]
+    assert measurement.count == 101
+    for code, part in enumerate(measurement.slices):
+        alone = measured(name, labels[codes == code], probabilities[codes == code])
+        if part.group.text == "c" and name in ("balanced_accuracy", "roc_auc"):
+            assert (part.value, part.interval) == (None, None)
+            assert part.reason == "fewer than 10 rows with a positive label in this group"
+            continue
+        assert part.value == pytest.approx(alone.value, rel=1e-12)
+    one = measured(name, labels, probabilities, codes, names=names, min_group=40)
+    assert [part.group.text for part in one.slices] == ["a"]
+    nothing = measured(name, labels, probabilities, codes, names=names, min_group=51)
     assert nothing.slices == ()
-    assert "at least 40 rows" in nothing.reason
+    assert "at least 51 rows" in nothing.reason
 
 
 def test_log_loss_is_clipped_like_scikit_learn():

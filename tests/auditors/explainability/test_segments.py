@@ -12,6 +12,8 @@ from auditkit.auditors.explainability import methods_image, methods_text, segmen
 from auditkit.auditors.explainability.segments import Parts
 from auditkit.auditors.explainability.target_function import Decided
 from auditkit.errors import NotRun
+from auditkit.modalities.image import squares, without_squares
+from auditkit.modalities.text import without_words
 from auditkit.models.architectures import build
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
@@ -22,7 +24,7 @@ TEXT = Feature(name="t", kind="text", tokenizer="words", vocabulary=tuple("abcde
 BINARY = Schema(features=(TEXT,), target="y", task="binary", classes=("no", "yes"))
 IMAGE = Feature(name="image", kind="image", shape=(2, 4, 6))
 THREE = Schema(features=(IMAGE,), target="y", task="multiclass", classes=("a", "b", "c"))
-SQUARE = methods_image.squares(4, 6, 2)
+SQUARE = squares(4, 6, 2)
 
 
 class MeanOfWords(nn.Module):
@@ -46,7 +48,7 @@ def texts(module: nn.Module, ids: np.ndarray) -> Parts:
         predicted=np.zeros(len(ids), np.int64),
         counts=(ids != 0).sum(axis=1),
         width=ids.shape[1],
-        delete=methods_text.without_words,
+        delete=without_words,
         device=CPU,
     )
 
@@ -61,7 +63,7 @@ def images(module: nn.Module, count: int = 5) -> tuple[Parts, np.ndarray]:
         predicted=np.arange(count) % 3,
         counts=np.full(count, 4),
         width=4,
-        delete=methods_image.without_squares(baseline, SQUARE),
+        delete=without_squares(baseline, SQUARE),
         device=CPU,
     )
     return part, baseline
