@@ -19,7 +19,7 @@ from auditkit.evidence.measurement import (
     Measurement,
     SliceChart,
 )
-from auditkit.evidence.messages import Message, number
+from auditkit.evidence.messages import Message, number, reason_of
 from auditkit.modalities.base import every_corruption
 
 DEAR_ROWS = 500
@@ -101,12 +101,13 @@ def _attacked(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evide
                 better="lower",
                 count=0,
                 definition=ATTACK_SOURCE,
-                reason=str(why),
+                reason=reason_of(why),
             )
             for what, unit in (("accuracy_loss", "rate_difference"), ("flip_rate", "rate"))
         ]
         return Evidence(
-            measurements=measurements, notes=[Message("No attack along the gradient was made: {why}.", why=why)]
+            measurements=measurements,
+            notes=[Message("No attack along the gradient was made: {why}.", why=reason_of(why))],
         )
 
 
