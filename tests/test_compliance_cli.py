@@ -156,7 +156,7 @@ def test_compare_tells_two_runs_apart(run: Path, loans: Loans, tmp_path: Path, c
     assert call([*command, "--only", "performance"]) in (0, 1, 3)
     assert call(["compare", str(run), str(other / "results.json"), "--out", str(tmp_path / "cmp")]) == 0
     assert {path.name for path in (tmp_path / "cmp").iterdir()} == {"compare.html", "compare.json"}
-    assert "disappeared" in capsys.readouterr().out
+    assert "no longer measured" in capsys.readouterr().out
     assert call(["compare", str(run), str(run), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert {change["reading"] for change in document["changes"]} <= {"same", "undefined"}

@@ -14,7 +14,6 @@ from auditkit.data.dataset import data_from_frame
 from auditkit.errors import InputError
 from auditkit.models.cache import Cache
 from auditkit.render.html.report import render_html
-from auditkit.render.i18n.translation import names_of, untranslated
 from auditkit.schema.schema import Schema
 from auditkit.training.train import train
 
@@ -96,8 +95,9 @@ def test_a_trained_model_is_audited_label_by_label(trained):
 
 def test_the_report_is_chinese_throughout_where_it_is_asked_for(trained):
     report = auditkit.audit(trained, weather(seed=1), training_data=weather(), threshold=0.4)
-    assert untranslated(render_html(report), "zh", names_of(report)) == []
-    assert "完全匹配率" in render_html(report, "zh")
+    page = render_html(report, "zh")
+    assert "没有译文" not in page  # the note that counts texts without a translation
+    assert "完全匹配率" in page
 
 
 def test_every_auditor_runs_or_says_why_not(trained):

@@ -83,7 +83,7 @@ def test_doctor_lists_packages_extras_and_the_device(capsys: Said, monkeypatch: 
     monkeypatch.setattr(installation, "installed_version", lambda package: None)
     assert call(["doctor"]) == 0
     said = capsys.readouterr().out
-    assert "Not installed: captum, " in said
+    assert "Not installed: babel, captum, " in said
     assert "not installed; pip install 'auditkit[pdf]'" in said
 
 

@@ -265,26 +265,27 @@ def _selected_means(subject: Subject) -> str:
     schema = subject.schema
     if subject.top_k is not None:
         return Message(
-            "Selected means being among the {top_k:,} rows of the highest scores for {classes}.",
+            '"Selected" means being among the {top_k:,} rows of the highest scores for {classes}.',
             top_k=subject.top_k,
             classes=schema.classes[-1],
         )
     if subject.decision_columns:
         columns = ", ".join(subject.decision_columns)
         return Message(
-            "Selected means decided for {target} = {classes}, by column {columns}.",
+            '"Selected" means a decision for {target} = {classes}, by column {columns}.',
             target=schema.target,
             classes=schema.classes[-1],
             columns=columns,
         )
     how = ""
     if subject.has_model:
-        what = Message("a score") if schema.output == "score" else Message("a probability")
-        how = Message(
-            ", at {what} of at least {decision_threshold:g}", what=what, decision_threshold=schema.decision_threshold
-        )
+        what = Message("score") if schema.output == "score" else Message("probability")
+        how = Message(" ({what} {threshold:g} or more)", what=what, threshold=schema.decision_threshold)
     return Message(
-        "Selected means predicted {target} = {classes}{how}.", target=schema.target, classes=schema.classes[-1], how=how
+        '"Selected" means that the model predicts {target} = {classes}{how}.',
+        target=schema.target,
+        classes=schema.classes[-1],
+        how=how,
     )
 
 

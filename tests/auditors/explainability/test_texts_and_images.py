@@ -105,7 +105,7 @@ def test_no_text_of_the_data_is_in_the_report_by_default(text_report: Report):
     texts = reviews(200, seed=1)["text"]
     long = [text for text in texts if len(text) > 25]
     assert not any(text in text_report.to_json() for text in long)
-    assert "No row of the data is in either" in render_html(text_report)
+    assert "contains no individual records" in render_html(text_report)
 
 
 def test_the_planted_corner_is_found(image_model: Path):
@@ -158,4 +158,4 @@ def test_single_rows_are_shown_only_when_asked_for(image_model: Path):
     assert len(maps) == 2
     assert "prototype of yes" in [panel.name for panel in maps[1].panels]
     page = render_html(shown)
-    assert "Single rows of the data are in both, as --show-rows asked." in page
+    assert "Both contain single records of the data, because --show-rows asked for them." in page
