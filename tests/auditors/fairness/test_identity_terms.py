@@ -63,9 +63,7 @@ def test_a_planted_word_is_found_with_its_size():
     assert templates is not None
     assert compared(templates) == ("female", "male")
     findings = [finding.message for outcome in report.outcomes for finding in outcome.findings]
-    assert any(
-        "The same texts score 38.1 points lower with terms of female (gender) than of male" in m for m in findings
-    )
+    assert any("Sentence score gap: female against male (gender). Gap 38.1 points" in message for message in findings)
 
 
 def test_a_model_that_ignores_the_terms_has_no_gap():
