@@ -176,8 +176,12 @@ def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped
                 capitalize=measurement.by[0].capitalize(),
                 outcome=outcome,
             ),
-            note=f"{stamped}What a {measurement.by[0]} adds to {subject.task.target_name()} of a text that holds it, "
-            "on average.",
+            note=Message(
+                "{stamped}{part} adds to {target} of a text that holds it, on average.",
+                stamped=stamped,
+                part=Message("What a word") if measurement.by[0] == "word" else Message("What a phrase"),
+                target=subject.task.target_name(),
+            ),
             measurement=measurement.id,
             by=measurement.by,
         )

@@ -278,26 +278,31 @@ def _known(attribute: str, groups: TermGroups, subject: Subject) -> Measurement:
     )
 
 
-CHARTS = {
-    "identity_terms.template_score_difference": (
-        "Made-up texts: the score by terms of {}, less the mean of all groups",
-        Message("The same templates with each group's terms. Zero is no difference."),
-    ),
-    "identity_terms.sentence_score_difference": (
-        "Audited texts: the score by terms of {}, less the mean of all groups",
-        Message("The same texts, rewritten with each group's terms. Zero is no difference."),
-    ),
-}
+def _charts_by(attribute: str) -> dict[str, tuple[Message, Message]]:
+    """Return the title and the note of the chart of a measurement, by its id."""
+    return {
+        "identity_terms.template_score_difference": (
+            Message(
+                "Made-up texts: the score by terms of {attribute}, less the mean of all groups", attribute=attribute
+            ),
+            Message("The same templates with each group's terms. Zero is no difference."),
+        ),
+        "identity_terms.sentence_score_difference": (
+            Message(
+                "Audited texts: the score by terms of {attribute}, less the mean of all groups", attribute=attribute
+            ),
+            Message("The same texts, rewritten with each group's terms. Zero is no difference."),
+        ),
+    }
 
 
 def _charts(attribute: str, found: Sequence[Measurement]) -> list[Exhibit]:
+    words = _charts_by(attribute)
     charts: list[Exhibit] = []
     for measurement in found:
-        if measurement.id in CHARTS and measurement.slices:
-            title, note = CHARTS[measurement.id]
-            charts.append(
-                SliceChart(title=title.format(attribute), note=note, measurement=measurement.id, by=measurement.by)
-            )
+        if measurement.id in words and measurement.slices:
+            title, note = words[measurement.id]
+            charts.append(SliceChart(title=title, note=note, measurement=measurement.id, by=measurement.by))
     return charts
 
 
