@@ -23,6 +23,7 @@ from sklearn.metrics import accuracy_score
 
 from auditkit.data.dataset import Data
 from auditkit.engine.subject import Subject
+from auditkit.models.recorded import Decisions, Recorded
 from auditkit.schema.infer import numeric_schema
 from auditkit.stats.counts import Counts, tally
 from auditkit.stats.rates import rate_measurement, successes_and_trials
@@ -42,8 +43,10 @@ def by_auditkit(frame: pd.DataFrame) -> dict[str, dict[tuple[str, ...], float]]:
 
 def counted(frame: pd.DataFrame) -> Counts:
     subject = Subject(
-        schema=numeric_schema(["score"], target="label", classes=("0", "1"), sensitive=SENSITIVE),
-        opened=None,
+        audited=Recorded(
+            numeric_schema(["score"], target="label", classes=("0", "1"), sensitive=SENSITIVE),
+            Decisions(prediction="prediction"),
+        ),
         data=Data(frame=frame, path=None, sha256=None),
         labels=frame["label"].to_numpy(),
         sensitive=SENSITIVE,

@@ -79,9 +79,6 @@ STILL_ASKED = {
     "auditors/privacy/attribute_inference.py": 1,
     "auditors/privacy/memorisation.py": 2,
     "engine/inspect.py": 1,
-    "engine/load.py": 3,
-    "engine/provenance.py": 1,
-    "engine/subject.py": 6,
     "training/mitigate.py": 1,
 }
 """How often files still ask: what is left to move into a task, a modality or a capability. It must not grow."""

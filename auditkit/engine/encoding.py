@@ -68,8 +68,8 @@ def _scored(subject: Subject, cells: NDArray[np.float32]) -> NDArray[np.float64]
 def _order_question(subject: Subject) -> tuple[str, ...]:
     """Return a question where a model, whose columns are passed in the order of the data, does better in another."""
     names = [feature.name for feature in subject.schema.features]
-    two_classes = len(subject.schema.classes) == 2 and not subject.task.axis
-    if not (subject.model.guessed and two_classes) or subject.inputs.ndim != 2:
+    one_decision = subject.task.positive is not None
+    if not (subject.model.guessed and one_decision) or subject.inputs.ndim != 2:
         return ()
 
     def rate(cells: NDArray[np.float32], rows: NDArray[np.int64]) -> float:

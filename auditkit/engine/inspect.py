@@ -270,7 +270,7 @@ def _request(match: Match, schema: Schema | None, data: Data | None, config: Aud
     target = schema.targets if schema is not None else [config.data.target] if config.data.target else []
     sensitive = schema.sensitive if schema is not None else config.groups.sensitive or ()
     training = config.data.train_dataset is not None
-    offered = request(schema, match.lacks, model=True, sensitive=sensitive, training=training)
+    offered = request(schema, match.lacks, sensitive=sensitive, training=training)
     columns = None if data is None else {str(column) for column in data.frame.columns}
     lacks = {name: lack for name, lack in offered.lacks.items() if name != "labels" or not target}
     for requirement, what, names in (

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,39 +21,34 @@ from auditkit.engine.selective_labels import check_selective_labels
 from auditkit.engine.subject import Subject
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.messages import Message
+from auditkit.models.audited import Audited
 from auditkit.models.cache import NO_CACHE, Cache
-from auditkit.models.predict import ROWS_AT_ONCE, choose_device
-from auditkit.models.recorded import Decisions
+from auditkit.models.capabilities import Runnable
+from auditkit.models.predict import ROWS_AT_ONCE
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels, Schema, has_label
 from auditkit.tasks.base import LARGE_ROW_COUNT, code_type, task_for
-
-if TYPE_CHECKING:
-    from auditkit.models.model import Model
 
 MAXIMUM_GROUPS = 100
 """As many groups of a sensitive column as can be compared with each other."""
 
 
 def load_subject(
-    model: Model | None,
+    audited: Audited,
     data: Data,
     *,
-    schema: Schema | None = None,
-    decisions: Decisions | None = None,
     training: Data | None = None,
     config: AuditConfig | None = None,
     cache: Cache | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> Subject:
-    """Check that a data set fits a model, choose the rows that are audited, and return the subject.
+    """Check that a data set fits a model, or holds its recorded decisions, and return the subject of the audit.
 
     `config` is the request; `options` replace what it states. Its `where` chooses rows by an expression
-    (auditkit.data.filter); of these, rows without a label (or, without a model, without a decision) are left out, and
-    of the rest a sample of `limit` is drawn with `seed`; the notes say so. `sensitive` defaults to the columns that
-    the schema names, `bins` adds to those of the schema. Without a model, `schema` names target and classes, and
-    `decisions` the columns of what was decided.
+    (auditkit.data.filter); of these, rows without a label, or without a recorded decision, are left out, and of the
+    rest a sample of `limit` is drawn with `seed`; the notes say so. `sensitive` defaults to the columns that the schema
+    names, `bins` adds to those of the schema.
 
     Raises:
         DatasetError: a column is missing or holds something else than the schema says, in either data set, or no
@@ -69,13 +64,11 @@ def load_subject(
         check_rule(column, rule)
     if not 0 < conf_level < 1:
         raise InputError(f"conf_level must lie between 0 and 1, got {conf_level}; 0.95 is usual.")
-    schema = schema or (model.schema if model is not None else None)
-    if schema is None or (model is None) == (decisions is None):
-        raise InputError("an audit needs either a model or a schema and a record of decisions.")
-    CLASSES.check(len(schema.classes), "the model" if decisions is None else data.name)
+    schema = audited.schema
+    CLASSES.check(len(schema.classes), f"target {schema.target}")
     rows_predicted = min(len(data.frame), limit or len(data.frame))
     CELLS.check(rows_predicted * len(schema.classes), "rows times classes")
-    device_name = "cpu" if model is None else choose_device(config.run.device).type
+    device_name = audited.choose_device(config.run.device)
     chosen = tuple(dict.fromkeys(schema.sensitive if sensitive is None else sensitive))
     columns = [str(column) for column in data.frame.columns]
     for name in chosen:
@@ -89,12 +82,11 @@ def load_subject(
     every_row = rows
     rows, labels, label_notes = _labelled(schema, rows)
     notes += label_notes
-    if decisions is not None:
-        if label_notes and not config.data.labelled_only:
-            known = has_label(task_for(schema).encode_labels(every_row.frame))
-            check_selective_labels(every_row, known, schema, decisions, chosen)
-        rows, labels, decision_notes = _decided(rows, labels, decisions)
-        notes += decision_notes
+    if label_notes and audited.decision_columns and not config.data.labelled_only:
+        known = has_label(task_for(schema).encode_labels(every_row.frame))
+        check_selective_labels(every_row, known, audited, chosen)
+    rows, labels, decision_notes = _decided(rows, labels, audited)
+    notes += decision_notes
     if limit is not None and limit < len(labels):
         sample = np.sort(np.random.default_rng(seed).choice(len(labels), size=limit, replace=False))
         notes.append(
@@ -121,7 +113,7 @@ def load_subject(
         for name in edges
         if rules[name].startswith("quantiles")
     ]
-    if model is not None and schema.threshold is not None and top_k is None:
+    if schema.threshold is not None and top_k is None:
         outcome = Message("each label") if task_for(schema).axis else schema.classes[-1]
         at = schema.threshold
         notes.append(
@@ -129,14 +121,12 @@ def load_subject(
             if schema.output == "score"
             else Message("Predicted {outcome} from a probability of {threshold:g} on.", outcome=outcome, threshold=at)
         )
-    one_decision = len(schema.classes) == 2 and not task_for(schema).axis
+    one_decision = task_for(schema).positive is not None
     if top_k is not None and not (one_decision and 1 <= top_k < len(labels)):
         two = "needs two classes" if not one_decision else f"must be from 1 to {len(labels) - 1:,} rows"
         raise InputError(f"top_k {two}, got {top_k:,} for {len(labels):,} rows of {len(schema.classes)} classes.")
     subject = Subject(
-        schema=schema,
-        opened=model,
-        decisions=decisions,
+        audited=audited,
         data=rows,
         labels=labels,
         sensitive=chosen,
@@ -150,7 +140,7 @@ def load_subject(
         merges=parse_merges(config.groups.merge, chosen),
         expect=config.model.expect,
         top_k=top_k,
-        notes=(*(model.notes if model is not None else ()), *data.notes, *notes, *_unseen_notes(schema, rows)),
+        notes=(*audited.notes, *data.notes, *notes, *_unseen_notes(schema, rows)),
         row_count_read=len(data.frame),
         training_row_count_read=None if training is None else len(training.frame),
         selection={
@@ -171,9 +161,10 @@ def load_subject(
                 f"if it holds numbers, pass --bins {name}=quantiles:4 or edges of your own."
             )
     # Encoded here, so that a value that does not fit stops the run before any auditor starts.
-    if model is not None and len(labels) <= LARGE_ROW_COUNT:
+    runnable = audited.capability(Runnable) is not None
+    if runnable and len(labels) <= LARGE_ROW_COUNT:
         _ = subject.inputs
-    if training_rows is not None and model is not None:
+    if runnable and training_rows is not None:
         with naming(training_rows):
             _ = subject.training_inputs
     return subject
@@ -246,18 +237,18 @@ def _labelled(schema: Schema, data: Data) -> tuple[Data, Labels, list[str]]:
     return dataclasses.replace(data, frame=data.frame[known]), labels[known], [note]
 
 
-def _decided(data: Data, labels: Labels, decisions: Decisions) -> tuple[Data, Labels, list[str]]:
+def _decided(data: Data, labels: Labels, audited: Audited) -> tuple[Data, Labels, list[str]]:
     """Return the rows that have a decision, their labels, and a note on the others."""
-    present = decisions.present(data.frame)
+    present = audited.answered(data.frame)
     if not present.any():
-        raise DatasetError(f"{data.name}: no row has a value in {' and '.join(decisions.columns)}.")
+        raise DatasetError(f"{data.name}: no row has a value in {' and '.join(audited.decision_columns)}.")
     if present.all():
         return data, labels, []
     note = Message(
         "{count:,} of {present_count:,} rows have no value in {names} and were left out.",
         count=int((~present).sum()),
         present_count=len(present),
-        names=" or ".join(decisions.columns),
+        names=" or ".join(audited.decision_columns),
     )
     return dataclasses.replace(data, frame=data.frame[present]), labels[present], [note]
 

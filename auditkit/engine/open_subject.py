@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,14 +15,12 @@ from auditkit.engine.inputs import Inputs
 from auditkit.engine.load import load_subject
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
+from auditkit.models.audited import Audited
 from auditkit.models.cache import Cache
-from auditkit.models.recorded import Decisions, decision_schema
+from auditkit.models.recorded import Decisions, Recorded, decision_schema
 from auditkit.progress import AuditProgress
-from auditkit.schema.schema import Schema, target_names
+from auditkit.schema.schema import target_names
 from auditkit.tasks.base import task_for
-
-if TYPE_CHECKING:
-    from auditkit.models.model import Model
 
 
 @dataclasses.dataclass
@@ -66,10 +63,9 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
             trained.append(_read(inputs.training, config.data.encoding, None))
         return trained[0]
 
-    opened: Model | None = None
-    decisions: Decisions | None = None
+    audited: Audited
     if inputs.model is None and config.model.predictor is None:
-        decisions, schema = _recorded(inputs, rows, named)
+        audited = _recorded(inputs, rows, named)
     else:
         _check_model_options(config.model)
         from auditkit.models.from_columns import Columns
@@ -85,20 +81,18 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
             text=config.model.text,
             left_out=() if config.model.expect is None else (config.model.expect,),
         )
-        opened = model_for(
+        audited = model_for(
             inputs.model, columns, config=config.model, schema=inputs.schema, preprocess=inputs.preprocess
         )
-        schema = opened.schema
+        schema = audited.schema
         named += [column for feature in schema.features for column in feature.reads]
         named += [*(schema.sensitive if sensitive is None else sensitive), *columns_named(where)]
         named += [*schema.targets, *([config.model.expect] if config.model.expect else [])]
     training = training_rows()
     progress(0.5, "checking the data")
     subject = load_subject(
-        opened,
+        audited,
         rows(),
-        schema=schema,
-        decisions=decisions,
         training=training,
         config=config,
         cache=cache,
@@ -118,8 +112,8 @@ def _check_model_options(config: ModelConfig) -> None:
         raise InputError("top_k and threshold are two ways to decide; pass --top-k or --threshold, not both.")
 
 
-def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> tuple[Decisions, Schema]:
-    """Return what was decided and its schema; the columns that this takes are added to `named` before rows are read."""
+def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Recorded:
+    """Return the recorded decisions; the columns that this takes are added to `named` before rows are read."""
     config, given, target = inputs.config.model, inputs.schema, inputs.config.data.target
     sensitive = inputs.config.groups.sensitive
     decisions = Decisions(prediction=config.prediction, score=config.score, threshold=config.threshold)
@@ -130,7 +124,7 @@ def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> tup
     schema = decision_schema(
         rows, target=target, sensitive=sensitive, classes=config.classes, task=config.task, given=given
     )
-    return dataclasses.replace(decisions, multilabel=bool(task_for(schema).axis)), schema
+    return Recorded(schema, dataclasses.replace(decisions, multilabel=bool(task_for(schema).axis)))
 
 
 def _read(data: pd.DataFrame | str | Path, encoding: str, needed: Sequence[str] | None) -> Data:

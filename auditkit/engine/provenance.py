@@ -26,18 +26,18 @@ PACKAGES = ("torch", "captum", "fairlearn", "opacus", "numpy", "pandas", "scipy"
 
 def subject_record(subject: Subject) -> SubjectRecord:
     """Return what is recorded of the model and the data: paths, hashes, counts, notes."""
-    model, data, training = subject.opened, subject.data, subject.training
+    info, data, training = subject.audited.info, subject.data, subject.training
     return SubjectRecord(
         model=None
-        if model is None
+        if info is None
         else ModelRecord(
-            path=model.path,
-            sha256=model.sha256,
-            name=model.name,
-            kind=model.kind,
-            trust=model.trust,
-            architecture=model.architecture,
-            parameter_count=model.parameter_count,
+            path=info.path,
+            sha256=info.sha256,
+            name=info.name,
+            kind=info.kind,
+            trust=info.trust,
+            architecture=info.architecture,
+            parameter_count=info.parameter_count,
         ),
         dataset=DatasetRecord(
             path=data.path,
@@ -53,7 +53,7 @@ def subject_record(subject: Subject) -> SubjectRecord:
             sha256=training.sha256,
             row_count=subject.training_row_count_read or 0,
             audited_row_count=len(training.frame),
-            alarm=OTHER_ROWS if model is not None and model.was_trained_on(training.sha256) is False else None,
+            alarm=OTHER_ROWS if subject.audited.was_trained_on(training.sha256) is False else None,
         ),
         sensitive=subject.sensitive,
         notes=(*subject.encoding, *subject.notes, *subject.prediction_notes),
@@ -75,7 +75,7 @@ def _rows_sha256(subject: Subject) -> str:
 def environment(subject: Subject) -> Environment:
     """Return what is recorded of the machine, the packages and the commit."""
     commit, dirty = _git()
-    device, threads = _device(subject)
+    device, threads = subject.audited.computed_on(subject.device_name)
     return Environment(
         auditkit=version("auditkit"),
         python=platform.python_version(),
@@ -87,16 +87,6 @@ def environment(subject: Subject) -> Environment:
         git_commit=commit,
         git_dirty=dirty,
     )
-
-
-def _device(subject: Subject) -> tuple[str, int]:
-    """Return the name of the device that computed, and the threads: recorded decisions are counted by one."""
-    if subject.opened is None:
-        return "cpu", 1
-    import torch
-
-    on_gpu = subject.device_name == "cuda"
-    return torch.cuda.get_device_name(subject.device) if on_gpu else "cpu", torch.get_num_threads()
 
 
 def _versions() -> Iterator[tuple[str, str]]:

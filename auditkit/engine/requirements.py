@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from auditkit.engine.subject import A_MODEL, NO_MODEL, Subject
+from auditkit.engine.subject import A_MODEL, Subject
 from auditkit.evidence.messages import Message
-from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable
+from auditkit.models.audited import Audited
+from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable, Runnable
 from auditkit.schema.schema import Schema
 from auditkit.tasks.base import task_for
-
-if TYPE_CHECKING:
-    from auditkit.models.model import Model
 
 Requirement = Literal[
     "labels",
@@ -30,6 +28,7 @@ Requirement = Literal[
 """What an auditor can ask for; where it is absent the auditor is `not_run`, with that reason."""
 
 CAPABILITIES: dict[str, type[Capability]] = {
+    "model": Runnable,
     "gradients": Differentiable,
     "layers": Layered,
     "refitting": Refittable,
@@ -78,14 +77,13 @@ def request_of(subject: Subject) -> Request:
     """Return what a loaded subject has of what auditors may require."""
     return request(
         subject.schema,
-        capability_lacks(subject.model) if subject.has_model else {Capability: NO_MODEL},
-        model=subject.has_model,
+        capability_lacks(subject.audited),
         sensitive=subject.sensitive,
         training=subject.training is not None,
     )
 
 
-def capability_lacks(model: Model) -> dict[type[Capability], str]:
+def capability_lacks(model: Audited) -> dict[type[Capability], str]:
     """Return the capabilities that a model has not got, each with the reason."""
     return {kind: model.lack(kind) for kind in CAPABILITIES.values() if model.capability(kind) is None}
 
@@ -94,7 +92,6 @@ def request(
     schema: Schema | None,
     lacks: Mapping[type[Capability], str],
     *,
-    model: bool,
     sensitive: Sequence[str],
     training: bool,
 ) -> Request:
@@ -114,10 +111,9 @@ def request(
         found.append(Lack("sensitive", "no column was named sensitive", "--sensitive COLUMN"))
     if not training:
         found.append(Lack("training", "no training data", "--train-dataset FILE"))
-    if not model:
-        found.append(Lack("model", NO_MODEL, A_MODEL))
+    remedy = A_MODEL if Runnable in lacks else None
     for name, kind in CAPABILITIES.items():
         reason = next((said for other, said in lacks.items() if issubclass(kind, other)), None)
         if reason is not None:
-            found.append(Lack(name, reason, None if model else A_MODEL))
+            found.append(Lack(name, reason, remedy))
     return Request({lack.requirement: lack for lack in found}, multilabel=task is not None and bool(task.axis))

@@ -19,9 +19,10 @@ from auditkit.data.group_names import Merges, recoded
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 from auditkit.modalities.base import Modality, modality_for
+from auditkit.models.audited import AskedRows, Audited
 from auditkit.models.cache import NO_CACHE, Cache, agree, checked_rows, prediction_key
-from auditkit.models.predict import highest, predict_rows
-from auditkit.models.recorded import Decisions
+from auditkit.models.capabilities import Runnable
+from auditkit.models.predict import highest
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
 from auditkit.stats.counts import MISSING
@@ -38,7 +39,6 @@ NO_VALUE = "(no value)"
 MOST_SCORED = 2_000_000
 """Statistics of scores sort and copy them; over more rows than this they are taken over a sample."""
 
-NO_MODEL = "there is no model, only a record of its decisions"
 A_MODEL = "a model file"
 """What supplies a model where there is none."""
 
@@ -47,7 +47,7 @@ A_MODEL = "a model file"
 class Subject:
     """A model, or a record of its decisions, and the rows it is audited on.
 
-    `opened` is the model, None for recorded `decisions`. `data` holds the audited rows, all with a label; `labels`
+    `audited` is the model, or the record of decisions. `data` holds the audited rows, all with a label; `labels`
     their class codes, integer, (rows,), of several labels 0 or 1, (rows, labels), or the numbers of a regression,
     float64. `bins` gives the edges by which a
     continuous sensitive column is cut into groups. `training` holds the rows that a retraining may use, None if there
@@ -57,9 +57,7 @@ class Subject:
     whoever started the audit how far an auditor is.
     """
 
-    schema: Schema
-    opened: Model | None
-    decisions: Decisions | None = None
+    audited: Audited
     data: Data
     labels: Labels
     sensitive: tuple[str, ...] = ()
@@ -81,6 +79,11 @@ class Subject:
     progress: Progress = silent
 
     @property
+    def schema(self) -> Schema:
+        """What the columns mean."""
+        return self.audited.schema
+
+    @property
     def device(self) -> torch.device:
         """The device that the model runs on."""
         import torch
@@ -89,14 +92,15 @@ class Subject:
 
     @property
     def model(self) -> Model:
-        """The model.
+        """The model, which can be run on any rows.
 
         Raises:
             NotRun: there is none, only a record of decisions.
         """
-        if self.opened is None:
-            raise NotRun(NO_MODEL, remedy=A_MODEL)
-        return self.opened
+        runnable = self.audited.capability(Runnable)
+        if runnable is None:
+            raise NotRun(self.audited.lack(Runnable), remedy=A_MODEL)
+        return runnable.model
 
     @functools.cached_property
     def task(self) -> Task:
@@ -130,18 +134,18 @@ class Subject:
 
     @property
     def has_model(self) -> bool:
-        """Whether a model was opened; else there is a record of its decisions."""
-        return self.opened is not None
+        """Whether there is a model that can be run; else there is a record of its decisions."""
+        return self.audited.capability(Runnable) is not None
 
     @property
     def card(self) -> Card | None:
         """The words of the model's file; None where there are none, or no model."""
-        return None if self.opened is None else self.opened.card
+        return self.audited.card
 
     @property
     def decision_columns(self) -> tuple[str, ...]:
         """The columns of the data that hold recorded decisions; none where there is a model."""
-        return () if self.decisions is None else self.decisions.columns
+        return self.audited.decision_columns
 
     @functools.cached_property
     def inputs(self) -> NDArray[np.float32]:
@@ -150,8 +154,7 @@ class Subject:
 
     def encode(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """Return some of the audited rows, chosen by position, as the network reads them."""
-        if self.opened is None:
-            raise NotRun(NO_MODEL, remedy=A_MODEL)
+        _ = self.model
         with naming(self.data):
             encoded: NDArray[np.float32] = self.modality.encode(self.data.frame.iloc[rows])
             return encoded
@@ -195,23 +198,14 @@ class Subject:
         return float(self.predictions.scores[self.predictions.labels == 1].min())
 
     def _predicted(self) -> Predictions:
-        if self.decisions is not None:
-            with naming(self.data):
-                return self.decisions.read(self.data.frame, self.schema)
         key = self._prediction_key()
         kept = self._kept(key) if key else None
         if kept is not None:
             return kept
         large = len(self.labels) > LARGE_ROW_COUNT
-        predictions = predict_rows(
-            self.model.module,
-            self.encode if large else lambda rows: self.inputs[rows],
-            len(self.labels),
-            self.schema,
-            device=self.device,
-            progress=self.progress,
-        )
-        if key and self.schema.output != "score":
+        encode = self.encode if large else lambda rows: self.inputs[rows]
+        predictions = self.audited.answers(AskedRows(self.data, encode, self.device_name, self.progress))
+        if key:
             self.cache.save(key, predictions)
         return predictions
 
@@ -221,9 +215,8 @@ class Subject:
         if kept is None:
             return None
         rows = checked_rows(key, len(self.labels))
-        again = predict_rows(
-            self.model.module, lambda part: self.encode(rows[part]), len(rows), self.schema, device=self.device
-        )
+        some = dataclasses.replace(self.data, frame=self.data.frame.iloc[rows])
+        again = self.audited.answers(AskedRows(some, lambda part: self.encode(rows[part]), self.device_name))
         if not agree(kept, again, rows):
             return None
         note = Message(
@@ -235,7 +228,7 @@ class Subject:
 
     def _prediction_key(self) -> str | None:
         """Return what the predictions are kept under, or None where a hash does not name all that they depend on."""
-        model = self.model
+        model = self.audited
         if not model.known_by_hash or not model.sha256 or not self.data.sha256 or not self.selection:
             return None
         return prediction_key(

@@ -66,8 +66,11 @@ class Cache:
         return None
 
     def save(self, key: str, predictions: Predictions) -> None:
-        """Keep predictions under a key, whole or not at all; where that fails, the next audit predicts again."""
-        if self.folder is None or self.key is None:
+        """Keep predictions under a key, whole or not at all; where that fails, the next audit predicts again.
+
+        Scores, which are no probabilities, are not kept.
+        """
+        if self.folder is None or self.key is None or predictions.ranking is not None:
             return
         kept = predictions.class_probabilities
         kept = predictions.labels[:, None] if kept is None else kept

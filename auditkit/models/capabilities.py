@@ -23,6 +23,10 @@ class Capability:
     model: Model
 
 
+class Runnable(Capability):
+    """The model answers for any rows, not only for those whose decisions were recorded."""
+
+
 class Differentiable(Capability):
     """The outputs have gradients with respect to the encoded rows: gradients explain and attack the model."""
 

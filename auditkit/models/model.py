@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
@@ -14,17 +16,21 @@ from torch import nn
 from auditkit.errors import ModelFileError, NotRun
 from auditkit.evidence.measurement import Record
 from auditkit.evidence.messages import Message
+from auditkit.models.audited import AskedRows
 from auditkit.models.base import ModelInfo
-from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable
+from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable, Runnable
 from auditkit.models.factory import is_code
 from auditkit.models.formats.weights import check_finite
 from auditkit.models.generate import generating
 from auditkit.models.outputs import FirstOutput
-from auditkit.models.predict import choose_device, predict
+from auditkit.models.predict import choose_device, predict, predict_rows
 from auditkit.models.refit import FromCard, FromCopy
 from auditkit.models.reinitialise import DrawingRules
 from auditkit.schema.schema import Schema
 from auditkit.tasks.base import Predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 C = TypeVar("C", bound=Capability)
 
@@ -97,7 +103,7 @@ class Model:
 
     def capability(self, kind: type[C]) -> C | None:
         """Return the capability of this kind, None where the model has not got it."""
-        found = next((one for one in self.capabilities if issubclass(one, kind)), None)
+        found = next((one for one in (*self.capabilities, Runnable) if issubclass(one, kind)), None)
         return None if found is None else found(self)
 
     def require(self, kind: type[C]) -> C:
@@ -119,6 +125,35 @@ class Model:
     def predict(self, inputs: NDArray[Any], *, device: str = "cpu") -> Predictions:
         """Return the predictions for encoded rows, (rows, ...)."""
         return predict(self.module, inputs, self.schema, device=choose_device(device))
+
+    @property
+    def decision_columns(self) -> tuple[str, ...]:
+        """None: a model predicts, and no column holds its decisions."""
+        return ()
+
+    def answered(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+        """Return that the model answers for every row: bool, (rows,)."""
+        return np.ones(len(frame), dtype=bool)
+
+    def answers(self, rows: AskedRows) -> Predictions:
+        """Return the predictions for rows, which are encoded a part at a time."""
+        return predict_rows(
+            self.module,
+            rows.encode,
+            len(rows.data.frame),
+            self.schema,
+            device=choose_device(rows.device_name),
+            progress=rows.progress,
+        )
+
+    def choose_device(self, asked: str) -> str:
+        """Return `cpu` or `cuda`; see `auditkit.models.predict.choose_device`."""
+        return choose_device(asked).type
+
+    def computed_on(self, device_name: str) -> tuple[str, int]:
+        """Return the name of the GPU, or cpu, and the threads that torch uses."""
+        name = torch.cuda.get_device_name(device_name) if device_name == "cuda" else "cpu"
+        return name, torch.get_num_threads()
 
     @property
     def parameter_count(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,16 @@ from auditkit.data.values import FALSE_WORDS, TRUE_WORDS, numbers
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.measurement import first_problem
 from auditkit.evidence.messages import Message
+from auditkit.models.audited import AskedRows
+from auditkit.models.capabilities import Capability
 from auditkit.schema.infer import target_classes
 from auditkit.schema.outputs import check_task
 from auditkit.schema.schema import Schema, target_names
 from auditkit.tasks.base import Predictions, code_type
+
+C = TypeVar("C", bound=Capability)
+
+NO_MODEL = "there is no model, only a record of its decisions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +192,54 @@ class Decisions:
             f"column {self.prediction!r}, {origin(frame, row)}: {shown(words[codes[row]])} is none of the classes of "
             f"{schema.target!r} ({listed}), nor a probability."
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Recorded decisions as a model that answers for the rows that hold them, and can do nothing else."""
+
+    schema: Schema
+    decisions: Decisions
+
+    info: ClassVar[None] = None
+    card: ClassVar[None] = None
+    sha256: ClassVar[None] = None
+    known_by_hash: ClassVar[bool] = False
+    notes: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def decision_columns(self) -> tuple[str, ...]:
+        """The columns that hold the decisions."""
+        return self.decisions.columns
+
+    def capability(self, kind: type[C]) -> C | None:
+        """Return None: decisions that were made cannot be made anew."""
+        return None
+
+    def lack(self, kind: type[Capability]) -> str:
+        """Return that there is no model."""
+        return NO_MODEL
+
+    def answered(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+        """Return which rows have a decision: bool, (rows,); see `Decisions.present`."""
+        return self.decisions.present(frame)
+
+    def answers(self, rows: AskedRows) -> Predictions:
+        """Return the decisions for rows that have them all; see `Decisions.read`."""
+        with naming(rows.data):
+            return self.decisions.read(rows.data.frame, self.schema)
+
+    def choose_device(self, asked: str) -> str:
+        """Return cpu: decisions are read and counted."""
+        return "cpu"
+
+    def computed_on(self, device_name: str) -> tuple[str, int]:
+        """Return the CPU and the one thread that counts."""
+        return "cpu", 1
+
+    def was_trained_on(self, sha256: str | None) -> bool | None:
+        """Return None: what decided is not known."""
+        return None
 
 
 def decision_schema(

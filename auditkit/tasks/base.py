@@ -153,6 +153,11 @@ class Task(Protocol):
         """The schema that names the target and its classes, and says what the network returns."""
         ...
 
+    @property
+    def positive(self) -> str | None:
+        """The class that a row is selected for, where the task is one decision between two classes; else None."""
+        ...
+
     def encode_labels(self, frame: pd.DataFrame) -> Labels:
         """Return the labels of the rows of a frame, with their mark where one is missing."""
         ...

@@ -22,6 +22,11 @@ class Binary(ClassTask):
     """Two classes; the positive one is predicted from a probability, or score, on."""
 
     @property
+    def positive(self) -> str | None:
+        """The last class."""
+        return self.schema.classes[-1]
+
+    @property
     def width(self) -> int:
         """One column a class; a score is a single column."""
         return 1 if self.schema.output == "score" else 2

@@ -39,6 +39,11 @@ class ClassTask:
     profile: ClassVar[str] = "default"
 
     @property
+    def positive(self) -> str | None:
+        """None: there are more than two classes; the binary task has one."""
+        return None
+
+    @property
     def width(self) -> int:
         """One column a class."""
         return len(self.schema.classes)

@@ -44,6 +44,11 @@ class Multilabel:
     profile: ClassVar[str] = "default"
 
     @property
+    def positive(self) -> str | None:
+        """None: there is a decision for each label."""
+        return None
+
+    @property
     def width(self) -> int:
         """One column a label."""
         return len(self.schema.classes)

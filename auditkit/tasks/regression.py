@@ -45,6 +45,11 @@ class Regression:
     profile: ClassVar[str] = "default"
 
     @property
+    def positive(self) -> str | None:
+        """None: a number selects nobody."""
+        return None
+
+    @property
     def width(self) -> int:
         """One column."""
         return 1

@@ -15,6 +15,7 @@ from auditkit.engine.load import load_subject
 from auditkit.engine.subject import Subject
 from auditkit.errors import DatasetError, InputError
 from auditkit.models.formats.opening import open_model
+from auditkit.models.recorded import Decisions, Recorded
 from auditkit.schema.infer import numeric_schema
 
 
@@ -96,8 +97,7 @@ def test_any_number_of_groups_is_named_as_a_loop_would(sizes, seed):
     frame = pd.DataFrame({name: [f"v{code}" if code >= 0 else None for code in codes] for name, codes in drawn.items()})
     schema = numeric_schema(["x"], target="y", classes=("0", "1"))
     subject = Subject(
-        schema=schema,
-        opened=None,
+        audited=Recorded(schema, Decisions(prediction="x")),
         data=data_from_frame(frame),
         labels=np.zeros(300, dtype=np.int64),
         row_count_read=300,

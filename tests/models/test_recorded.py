@@ -7,7 +7,7 @@ import pytest
 from auditkit.data.dataset import data_from_frame
 from auditkit.engine.load import load_subject
 from auditkit.errors import DatasetError, InputError, NotRun
-from auditkit.models.recorded import Decisions, decision_schema
+from auditkit.models.recorded import Decisions, Recorded, decision_schema
 
 LABELS = ["no", "yes", "yes", "no"]
 
@@ -17,7 +17,7 @@ def read(column, *, score=None, labels=LABELS, **options):
     data = data_from_frame(frame)
     decisions = Decisions(prediction="p", score=None if score is None else "s", **options)
     schema = decision_schema(lambda: data, target="y", sensitive=None, classes=None, given=None)
-    return load_subject(None, data, schema=schema, decisions=decisions, device="cpu")
+    return load_subject(Recorded(schema, decisions), data, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_scores_are_probabilities_or_a_ranking():
         _ = ranked.probabilities
     only = data_from_frame(pd.DataFrame({"y": LABELS, "s": [0.2, 0.9, 0.4, 0.0]}))
     schema = decision_schema(lambda: only, target="y", sensitive=None, classes=None, given=None)
-    decided = load_subject(None, only, schema=schema, decisions=Decisions(prediction=None, score="s"), device="cpu")
+    decided = load_subject(Recorded(schema, Decisions(prediction=None, score="s")), only, device="cpu")
     assert decided.predictions.labels.tolist() == [0, 1, 0, 0]
     assert decided.predictions.notes[0] == "Predicted yes where s is at least 0.5."
 
@@ -101,8 +101,8 @@ def test_what_is_missing_is_named():
     schema = decision_schema(lambda: data, target="y", sensitive=None, classes=["yes", "no"], given=None)
     assert schema.classes == ("yes", "no")
     with pytest.raises(InputError, match=r"prediction column 'decison' is not in the data.*'decision'"):
-        load_subject(None, data, schema=schema, decisions=Decisions(prediction="decison"), device="cpu")
-    subject = load_subject(None, data, schema=schema, decisions=Decisions(prediction="decision"), device="cpu")
+        load_subject(Recorded(schema, Decisions(prediction="decison")), data, device="cpu")
+    subject = load_subject(Recorded(schema, Decisions(prediction="decision")), data, device="cpu")
     with pytest.raises(NotRun, match="there is no model"):
         _ = subject.model
     with pytest.raises(NotRun, match="there is no model"):

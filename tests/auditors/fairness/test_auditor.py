@@ -17,7 +17,7 @@ from auditkit.data.dataset import data_from_frame
 from auditkit.engine.audit import audit
 from auditkit.engine.load import load_subject
 from auditkit.errors import InputError
-from auditkit.models.recorded import Decisions
+from auditkit.models.recorded import Decisions, Recorded
 from auditkit.schema.schema import Schema
 
 RATES = {
@@ -49,7 +49,7 @@ def subject_of(frame, **options):
         output="decisions",
     )
     decisions = Decisions(prediction=None, score="score")
-    return load_subject(None, data_from_frame(frame), schema=schema, decisions=decisions, **options)
+    return load_subject(Recorded(schema, decisions), data_from_frame(frame), **options)
 
 
 def measured(auditor, subject):
