@@ -36,7 +36,7 @@ from auditkit.schema.infer import infer_schema
 from auditkit.tasks.base import task_for
 from auditkit.training.dp.clip_chunked import COMPILED_FROM
 from auditkit.training.dp.clipping import require_agreement, summed_by
-from auditkit.training.dp.dp_sgd import as_one_vector, poisson_sample, private_step
+from auditkit.training.dp.dp_sgd import StepSize, as_one_vector, poisson_sample, private_step
 from auditkit.training.dp.noise import noise_of
 from auditkit.training.dp.per_example import ClippedSum, clip_and_sum, looped_gradients, trainable
 from auditkit.training.fit import autocast_on
@@ -114,9 +114,7 @@ def noisy_step(module: nn.Module, clipped_sum: ClippedSum, batch: int) -> Iterat
             vector,
             torch.optim.SGD([vector], lr=0.01),
             clipped_sum,
-            noise_multiplier=1.0,
-            max_grad_norm=1.0,
-            expected_batch_size=batch,
+            StepSize(noise_multiplier=1.0, max_grad_norm=1.0, expected_batch_size=batch),
             noise=noise_of(b"benchmark", vector.device),
         )
 

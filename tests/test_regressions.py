@@ -252,8 +252,8 @@ def test_a_claim_about_a_regression_is_tested_from_the_last_weights(
 ) -> None:
     """Canaries are rows with a number three deviations off; a training that only claims to be private shows them."""
 
-    def by_heart(module: torch.nn.Module, inputs: object, labels: object, **settings: object) -> Ledger:
-        ledger = fit_private(module, inputs, labels, **settings)  # type: ignore[arg-type]
+    def by_heart(module: torch.nn.Module, inputs: object, labels: object, *more: object, **options: object) -> Ledger:
+        ledger = fit_private(module, inputs, labels, *more, **options)  # type: ignore[arg-type]
         rows, numbers = torch.as_tensor(inputs), torch.as_tensor(labels).float()
         optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
         for _ in range(300):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeGuard, get_args
 
 import numpy as np
@@ -57,18 +58,39 @@ class FitRecord(Record):
     precision: Literal["float32", "bfloat16 autocast"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How a network is trained; `validation_share` of each class is held out, and says when to stop.
+
+    `patience` is the number of epochs that may leave the validation loss as it is before training stops.
+    """
+
+    epochs: int = 30
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    validation_share: float = 0.1
+    patience: int = 3
+    seed: int = 0
+
+    def require(self) -> None:
+        """Raise InputError for a setting that is out of its bounds."""
+        require_positive_int("epochs", self.epochs)
+        require_positive_int("batch_size", self.batch_size)
+        require_positive_int("patience", self.patience)
+        require_positive("learning_rate", self.learning_rate)
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise InputError(f"weight_decay must be finite and at least 0, got {self.weight_decay}; pass 0 for none.")
+        if not 0 < self.validation_share < 1:
+            raise InputError(f"validation_share must lie between 0 and 1, got {self.validation_share}; pass 0.1.")
+
+
 def fit(
     module: nn.Module,
     inputs: NDArray[Any],
     labels: Labels,
+    settings: FitSettings | None = None,
     *,
-    epochs: int = 30,
-    batch_size: int = 256,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 1e-4,
-    validation_share: float = 0.1,
-    patience: int = 3,
-    seed: int = 0,
     device: torch.device,
     output: Output = "logits",
     sample_weight: NDArray[np.float64] | None = None,
@@ -89,79 +111,105 @@ def fit(
         InputError: a setting out of its bounds, or a loss that stops being finite.
         ModelFileError: the module does not return one row of class scores for each row.
     """
-    require_positive_int("epochs", epochs)
-    require_positive_int("batch_size", batch_size)
-    require_positive_int("patience", patience)
-    require_positive("learning_rate", learning_rate)
-    if not (math.isfinite(weight_decay) and weight_decay >= 0):
-        raise InputError(f"weight_decay must be finite and at least 0, got {weight_decay}; pass 0 for none.")
-    if not 0 < validation_share < 1:
-        raise InputError(f"validation_share must lie between 0 and 1, got {validation_share}; pass 0.1.")
+    settings = settings or FitSettings()
+    settings.require()
     require_rows(inputs, labels)
-    held_out = stratified_mask(labels, share=validation_share, seed=seed)
-
+    held_out = stratified_mask(labels, share=settings.validation_share, seed=settings.seed)
+    weights = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight) / np.mean(sample_weight)
     started = time.perf_counter()
-    with trained_on(module, device, seed):
+    with trained_on(module, device, settings.seed):
         require_classes(module, inputs, labels, device)
-        all_inputs = tensor_of(inputs, device)
-        all_labels = targets_of(labels, device)
-        weights = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight) / np.mean(sample_weight)
-        all_weights = torch.as_tensor(weights.astype(np.float32), device=device)
-        training = torch.as_tensor(np.flatnonzero(~held_out))
-        validation = torch.as_tensor(np.flatnonzero(held_out), device=device)
-        optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=weight_decay)
-        generator = torch.Generator().manual_seed(seed)
-        batch_count = math.ceil(len(training) / batch_size)
-
-        best_weights: dict[str, torch.Tensor] = {}
-        training_losses: list[float] = []
-        validation_losses: list[float] = []
-        for epoch in range(1, epochs + 1):
-            module.train()
-            order = training[torch.randperm(len(training), generator=generator)].to(device)
-            total = torch.zeros((), device=device)
-            for rows in order.tensor_split(batch_count):
-                with autocast_on(device):
-                    losses = row_losses(module(all_inputs[rows]), all_labels[rows], output)
-                    loss = (losses * all_weights[rows]).mean()
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                total += loss.detach() * len(rows)
-            training_losses.append(total.item() / len(training))
-            validation_losses.append(
-                _mean_loss(module, all_inputs, all_labels, all_weights, validation, output, device)
-            )
-            if not math.isfinite(training_losses[-1] + validation_losses[-1]):
-                raise InputError(
-                    f"the training loss stopped being finite in epoch {epoch} at learning_rate {learning_rate:g}; "
-                    f"pass a lower learning_rate."
-                )
-            best_epoch = int(np.argmin(validation_losses)) + 1
-            if best_epoch == epoch:
-                best_weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
-            progress(epoch / epochs, f"epoch {epoch} of {epochs}, validation loss {validation_losses[-1]:.4f}")
-            if epoch - best_epoch >= patience:
-                break
-        module.load_state_dict(best_weights)
+        rows = _Rows(
+            tensor_of(inputs, device),
+            targets_of(labels, device),
+            torch.as_tensor(weights.astype(np.float32), device=device),
+            training=torch.as_tensor(np.flatnonzero(~held_out)),
+            validation=torch.as_tensor(np.flatnonzero(held_out), device=device),
+        )
+        training_losses, validation_losses = _fit_epochs(module, rows, settings, output, progress)
+    best_epoch, epoch = int(np.argmin(validation_losses)) + 1, len(validation_losses)
     progress(1.0, f"best epoch {best_epoch} of {epoch}")
     return FitRecord(
         epoch_count=epoch,
         best_epoch=best_epoch,
         training_losses=tuple(training_losses),
         validation_losses=tuple(validation_losses),
-        training_row_count=len(training),
-        validation_row_count=len(validation),
+        training_row_count=len(rows.training),
+        validation_row_count=len(rows.validation),
         seconds=time.perf_counter() - started,
-        seed=seed,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        validation_share=validation_share,
-        patience=patience,
         precision="bfloat16 autocast" if device.type == "cuda" else "float32",
+        **asdict(settings),
     )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """All rows on the device that trains, and the numbers of those that train (on the CPU) and those that validate."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    weights: torch.Tensor
+    training: torch.Tensor
+    validation: torch.Tensor
+
+    @property
+    def device(self) -> torch.device:
+        return self.inputs.device
+
+
+def _fit_epochs(
+    module: nn.Module, rows: _Rows, settings: FitSettings, output: Output, progress: Progress
+) -> tuple[list[float], list[float]]:
+    """Train until the validation loss stops falling, keep the best epoch's weights, and return each epoch's losses.
+
+    Raises:
+        InputError: a loss that stops being finite.
+    """
+    epochs, learning_rate = settings.epochs, settings.learning_rate
+    optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=settings.weight_decay)
+    generator = torch.Generator().manual_seed(settings.seed)
+    best_weights: dict[str, torch.Tensor] = {}
+    training_losses: list[float] = []
+    validation_losses: list[float] = []
+    for epoch in range(1, epochs + 1):
+        order = rows.training[torch.randperm(len(rows.training), generator=generator)].to(rows.device)
+        batches = order.tensor_split(math.ceil(len(order) / settings.batch_size))
+        training_losses.append(_train_epoch(module, optimizer, rows, batches, output))
+        validation_losses.append(_mean_loss(module, rows, output))
+        if not math.isfinite(training_losses[-1] + validation_losses[-1]):
+            raise InputError(
+                f"the training loss stopped being finite in epoch {epoch} at learning_rate {learning_rate:g}; "
+                f"pass a lower learning_rate."
+            )
+        best_epoch = int(np.argmin(validation_losses)) + 1
+        if best_epoch == epoch:
+            best_weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        progress(epoch / epochs, f"epoch {epoch} of {epochs}, validation loss {validation_losses[-1]:.4f}")
+        if epoch - best_epoch >= settings.patience:
+            break
+    module.load_state_dict(best_weights)
+    return training_losses, validation_losses
+
+
+def _train_epoch(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rows: _Rows,
+    batches: Sequence[torch.Tensor],
+    output: Output,
+) -> float:
+    """Take one step for each batch of row numbers; return the mean loss of a row."""
+    module.train()
+    total = torch.zeros((), device=rows.device)
+    for batch in batches:
+        with autocast_on(rows.device):
+            losses = row_losses(module(rows.inputs[batch]), rows.labels[batch], output)
+            loss = (losses * rows.weights[batch]).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        total += loss.detach() * len(batch)
+    return total.item() / sum(len(batch) for batch in batches)
 
 
 def tensor_of(inputs: NDArray[Any], device: torch.device) -> torch.Tensor:
@@ -336,20 +384,13 @@ def autocast_on(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
-def _mean_loss(
-    module: nn.Module,
-    inputs: torch.Tensor,
-    labels: torch.Tensor,
-    weights: torch.Tensor,
-    rows: torch.Tensor,
-    output: Output,
-    device: torch.device,
-) -> float:
+def _mean_loss(module: nn.Module, rows: _Rows, output: Output) -> float:
+    """Return the mean loss of the validation rows."""
     module.eval()
-    total = torch.zeros((), device=device)
-    with torch.inference_mode(), autocast_on(device):
-        at_once = max(1, EVALUATION_CELL_COUNT // inputs[0].numel())
-        for chunk in rows.split(at_once):
-            losses = row_losses(module(inputs[chunk]), labels[chunk], output)
-            total += (losses * weights[chunk]).sum()
-    return total.item() / len(rows)
+    total = torch.zeros((), device=rows.device)
+    with torch.inference_mode(), autocast_on(rows.device):
+        at_once = max(1, EVALUATION_CELL_COUNT // rows.inputs[0].numel())
+        for chunk in rows.validation.split(at_once):
+            losses = row_losses(module(rows.inputs[chunk]), rows.labels[chunk], output)
+            total += (losses * rows.weights[chunk]).sum()
+    return total.item() / len(rows.validation)

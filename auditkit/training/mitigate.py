@@ -35,7 +35,7 @@ from auditkit.schema.schema import Schema
 from auditkit.stats.thresholds import Constraint, thresholds_per_group
 from auditkit.tasks.base import task_for
 from auditkit.training.adversarial import debiased
-from auditkit.training.fit import fit, has_loss, stratified_mask
+from auditkit.training.fit import FitSettings, fit, has_loss, stratified_mask
 
 Method = Literal["exponentiated_gradient", "adversarial", "threshold"]
 METHODS: tuple[Method, ...] = ("exponentiated_gradient", "adversarial", "threshold")
@@ -161,9 +161,8 @@ class _Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
             self.module,
             np.asarray(X, dtype=np.float32),
             np.array(y, dtype=np.int64),  # a copy: Fairlearn marks its arrays as not writable
+            FitSettings(epochs=EPOCHS_A_ROUND, seed=self.seed),
             sample_weight=None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64),
-            epochs=EPOCHS_A_ROUND,
-            seed=self.seed,
             device=self.device,
             output=output,
         )

@@ -22,7 +22,8 @@ from auditkit.schema.infer import infer_schema
 from auditkit.schema.schema import Schema, Task, has_label, target_names
 from auditkit.tasks.base import task_for
 from auditkit.training.dp.dp_sgd import fit_private
-from auditkit.training.fit import fit, has_loss
+from auditkit.training.dp.plan import PrivateSettings
+from auditkit.training.fit import FitSettings, fit, has_loss
 
 EPOCHS, PRIVATE_EPOCHS = 30, 20
 """The most passes over the rows, without privacy (early stopping takes fewer) and with it (all are taken)."""
@@ -131,12 +132,10 @@ def train(
             module,
             inputs,
             labels,
-            epochs=epochs or EPOCHS,
-            seed=seed,
+            FitSettings(epochs=epochs or EPOCHS, seed=seed, **FIT_SETTINGS[schema.kind]),
             device=chosen,
             output=output,
             progress=progress,
-            **FIT_SETTINGS[schema.kind],
         )
         trained = record.model_dump(exclude={"training_losses", "validation_losses"})
     else:
@@ -144,9 +143,7 @@ def train(
             module,
             inputs,
             labels,
-            epsilon=epsilon,
-            epochs=epochs or PRIVATE_EPOCHS,
-            seed=None,
+            PrivateSettings(epsilon=epsilon, epochs=epochs or PRIVATE_EPOCHS, seed=None),
             device=chosen,
             output=output,
             progress=progress,

@@ -19,7 +19,8 @@ from auditkit.auditors.privacy.shadow_models import Recipe, train_shadows
 from auditkit.models.predict import predict
 from auditkit.schema.infer import numeric_schema
 from auditkit.training.dp.dp_sgd import fit_private
-from auditkit.training.fit import fit
+from auditkit.training.dp.plan import PrivateSettings
+from auditkit.training.fit import FitSettings, fit
 
 pytestmark = pytest.mark.gpu
 
@@ -86,7 +87,7 @@ def test_training_takes_bfloat16_on_a_gpu_and_leaves_the_generators_alone() -> N
     module = network()
     inputs, labels = rows(2000)
     before = states()
-    record = fit(module, inputs, labels, epochs=5, learning_rate=1e-2, seed=0, device=DEVICE)
+    record = fit(module, inputs, labels, FitSettings(epochs=5, learning_rate=1e-2, seed=0), device=DEVICE)
     assert record.precision == ("bfloat16 autocast" if ON_GPU else "float32")
     assert all(torch.equal(one, other) for one, other in zip(before, states(), strict=True))
     assert {(tensor.dtype, tensor.device.type) for tensor in module.parameters()} == {(torch.float32, "cpu")}
@@ -101,9 +102,15 @@ def test_private_training_spends_what_it_spends_on_a_cpu(
     before = states()
     module = network()
     ledger = fit_private(
-        module, inputs, labels, epsilon=8.0, epochs=3, seed=0, device=DEVICE, clipping=clipping, learning_rate=1e-2
+        module,
+        inputs,
+        labels,
+        PrivateSettings(epsilon=8.0, epochs=3, seed=0, clipping=clipping, learning_rate=1e-2),
+        device=DEVICE,
     )
-    other = fit_private(network(), inputs, labels, epsilon=8.0, epochs=3, seed=0, device=CPU, clipping=clipping)
+    other = fit_private(
+        network(), inputs, labels, PrivateSettings(epsilon=8.0, epochs=3, seed=0, clipping=clipping), device=CPU
+    )
     assert ledger.epsilon == other.epsilon <= 8.0
     assert ledger.noise_multiplier == other.noise_multiplier
     assert all(torch.equal(one, after) for one, after in zip(before, states(), strict=True))

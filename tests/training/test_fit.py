@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from auditkit.errors import DatasetError, InputError, ModelFileError
-from auditkit.training.fit import class_logits, fit, stratified_mask
+from auditkit.training.fit import FitSettings, class_logits, fit, stratified_mask
 
 CPU = torch.device("cpu")
 Rows = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -39,7 +39,12 @@ def test_learns_and_keeps_the_best_epoch() -> None:
     module = mlp()
     seen: list[tuple[float, str]] = []
     record = fit(
-        module, inputs, labels, learning_rate=1e-2, device=CPU, progress=lambda share, what: seen.append((share, what))
+        module,
+        inputs,
+        labels,
+        FitSettings(learning_rate=1e-2),
+        device=CPU,
+        progress=lambda share, what: seen.append((share, what)),
     )
     with torch.inference_mode():
         accuracy = (module(torch.tensor(inputs)).argmax(1).numpy() == labels).mean()
@@ -58,7 +63,9 @@ def test_early_stopping_restores_the_weights_with_the_least_validation_loss() ->
     inputs, labels = rows(200)
     labels = np.random.default_rng(1).integers(0, 2, 200)  # nothing to learn: the validation loss rises
     module = mlp()
-    record = fit(module, inputs, labels, epochs=60, batch_size=32, learning_rate=3e-2, patience=4, device=CPU)
+    record = fit(
+        module, inputs, labels, FitSettings(epochs=60, batch_size=32, learning_rate=3e-2, patience=4), device=CPU
+    )
     assert record.epoch_count == record.best_epoch + 4 < 60
     held_out = stratified_mask(labels, share=0.1, seed=0)
     with torch.inference_mode():
@@ -71,7 +78,7 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others() -> None:
     trained = []
     for seed in (3, 3, 4):
         module = mlp(dropout=0.2)
-        fit(module, inputs, labels, epochs=3, seed=seed, device=CPU)
+        fit(module, inputs, labels, FitSettings(epochs=3, seed=seed), device=CPU)
         trained.append(weights(module))
     assert torch.equal(trained[0], trained[1])
     assert not torch.equal(trained[0], trained[2])
@@ -82,7 +89,7 @@ def test_leaves_the_random_state_the_mode_and_the_gradients_clean() -> None:
     module = mlp(dropout=0.2).train()
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    fit(module, inputs, labels, epochs=2, device=CPU)
+    fit(module, inputs, labels, FitSettings(epochs=2), device=CPU)
     assert torch.equal(before, torch.get_rng_state())
     assert not module.training
     assert all(parameter.grad is None for parameter in module.parameters())
@@ -93,7 +100,7 @@ def test_batches_never_hold_a_single_row() -> None:
     sizes: list[int] = []
     module = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
     module[0].register_forward_hook(lambda layer, args, out: sizes.append(len(args[0])) if layer.training else None)
-    record = fit(module, inputs, labels, epochs=1, batch_size=129, device=CPU)
+    record = fit(module, inputs, labels, FitSettings(epochs=1, batch_size=129), device=CPU)
     assert record.training_row_count == 130
     assert sizes == [65, 65]
 
@@ -138,7 +145,7 @@ def test_trains_modules_of_every_kind_of_output(head: nn.Module, output: str) ->
     with torch.no_grad():  # from a start of its own, not from whatever was drawn before this file was imported
         for parameter in module.parameters():
             parameter.zero_()
-    record = fit(module, inputs, labels, learning_rate=3e-2, device=CPU, output=output)  # type: ignore[arg-type]
+    record = fit(module, inputs, labels, FitSettings(learning_rate=3e-2), device=CPU, output=output)  # type: ignore[arg-type]
     assert min(record.validation_losses) < 0.3
 
 
@@ -187,13 +194,13 @@ def test_refuses_bad_data_before_training() -> None:
 def test_refuses_settings_out_of_bounds(setting: dict[str, float]) -> None:
     (name, value) = next(iter(setting.items()))
     with pytest.raises(InputError, match=rf"^{name} must .*got {value}"):
-        fit(mlp(), *rows(), device=CPU, **setting)  # type: ignore[arg-type]
+        fit(mlp(), *rows(), FitSettings(**setting), device=CPU)  # type: ignore[arg-type]
 
 
 def test_a_diverging_loss_is_an_error_and_the_module_is_left_in_order() -> None:
     module = mlp()
     with pytest.raises(InputError, match=r"stopped being finite in epoch \d+ at learning_rate 1e\+30"):
-        fit(module, *rows(), learning_rate=1e30, device=CPU)
+        fit(module, *rows(), FitSettings(learning_rate=1e30), device=CPU)
     assert not module.training
 
 
@@ -212,7 +219,7 @@ def test_a_regression_learns_numbers_by_their_squared_error() -> None:
     inputs, _ = rows(2000)
     targets = inputs[:, 0] - 2 * inputs[:, 1] + 0.1 * np.random.default_rng(1).normal(size=2000).astype(np.float32)
     module = mlp(classes=1)
-    record = fit(module, inputs, targets, learning_rate=1e-2, output="value", device=CPU)
+    record = fit(module, inputs, targets, FitSettings(learning_rate=1e-2), output="value", device=CPU)
     with torch.inference_mode():
         errors = module(torch.tensor(inputs)).numpy()[:, 0] - targets
     assert (errors**2).mean() < 0.05

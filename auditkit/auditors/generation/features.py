@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.models.architectures.images import cnn
-from auditkit.training.fit import fit
+from auditkit.training.fit import FitSettings, fit
 
 FEATURE_WIDTH = 64
 EPOCHS = 12
@@ -56,7 +56,7 @@ def learnt_space(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = cnn(input_shape=rows.shape[1:], output_width=int(labels.max()) + 1, hidden=FEATURE_WIDTH, dropout=0.0)
-    fit(network, rows, labels, epochs=EPOCHS, batch_size=64, seed=seed, device=device)
+    fit(network, rows, labels, FitSettings(epochs=EPOCHS, batch_size=64, seed=seed), device=device)
     digest = hashlib.sha256()
     for value in network.state_dict().values():
         digest.update(value.cpu().numpy().tobytes())

@@ -80,6 +80,7 @@ class Privacy:
     def audit(self, subject: Subject) -> Evidence:
         """Retrain at each epsilon, predict the audited rows, and set the results side by side."""
         from auditkit.training.dp.dp_sgd import disclosed, fit_private
+        from auditkit.training.dp.plan import PrivateSettings
         from auditkit.training.fit import has_loss
 
         inputs, labels = subject.training_inputs, subject.training_labels
@@ -90,7 +91,8 @@ class Privacy:
         output = subject.schema.output
         if not has_loss(output):
             raise NotRun(Message("the model gives scores that are no probabilities: there is no loss to train it by"))
-        said = disclosed(subject.model, Message("fresh, drawn by seed; never those that saw the data without privacy"))
+        begun = Message("fresh, drawn by seed; never those that saw the data without privacy")
+        disclosure = disclosed(subject.model, begun)
         ledgers: dict[str, list[Ledger]] = {}
         runs: Runs = {ORIGINAL: [subject.predictions]}
         run_count = len(self.epsilon) * self.seeds
@@ -103,15 +105,17 @@ class Privacy:
                 module,
                 inputs,
                 labels,
-                epsilon=epsilon,
-                delta=self.delta,
-                seed=subject.seed + seed,
+                PrivateSettings(
+                    epsilon=epsilon,
+                    delta=self.delta,
+                    seed=subject.seed + seed,
+                    clipping=self.clipping,
+                    tuning_runs=self.tuning_runs,
+                    disclosure=disclosure,
+                ),
                 device=subject.device,
                 output=output,
-                clipping=self.clipping,
-                tuning_runs=self.tuning_runs,
                 progress=part_of(retraining, index / run_count, (index + 1) / run_count, f"{name}: "),
-                **said,
             )
             ledgers.setdefault(name, []).append(ledger)
             predictions = subject.selected(predict(module, audited, subject.schema, device=subject.device))

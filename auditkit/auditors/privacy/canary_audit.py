@@ -61,6 +61,7 @@ def attack_claim(
     `bound_count` hold together at the level.
     """
     from auditkit.training.dp.dp_sgd import fit_private
+    from auditkit.training.dp.plan import PrivateSettings
 
     level = 1 - (1 - subject.conf_level) / bound_count
     found: list[OneRun] = []
@@ -81,13 +82,15 @@ def attack_claim(
         module,
         inputs[kept],
         given[kept],
-        epsilon=claimed.target_epsilon,
-        delta=claimed.delta,
-        seed=subject.seed,
+        PrivateSettings(
+            epsilon=claimed.target_epsilon,
+            delta=claimed.delta,
+            seed=subject.seed,
+            clipping="opacus" if claimed.clipping == "ghost" or claimed.clipping == "hooks" else claimed.clipping,
+            canaries=canary_count,
+        ),
         device=subject.device,
         output=output,
-        clipping="opacus" if claimed.clipping == "ghost" or claimed.clipping == "hooks" else claimed.clipping,
-        canaries=canary_count,
         on_canaries=judge,
         progress=part_of(progress, 0, 1, "testing the claim: "),
     )

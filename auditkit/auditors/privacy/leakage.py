@@ -164,7 +164,7 @@ class Leakage:
     ) -> tuple[Shadows | None, Recipe | None, str]:
         """Return the shadows and how they were trained, or the reason why there are none."""
         from auditkit.auditors.privacy.shadow_models import Recipe, train_shadows
-        from auditkit.training.fit import fit
+        from auditkit.training.fit import FitSettings, fit
 
         if not self.shadows:
             return None, None, Message("none were asked for")
@@ -183,7 +183,7 @@ class Leakage:
                 module,
                 inputs[half],
                 labels[half],
-                seed=subject.seed,
+                FitSettings(seed=subject.seed),
                 device=subject.device,
                 output=output,
                 progress=part_of(subject.progress, 0, 0.1, "how long to train: "),

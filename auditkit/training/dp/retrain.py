@@ -27,7 +27,8 @@ from auditkit.schema.schema import has_label
 from auditkit.tasks.base import task_for
 from auditkit.training.adapters import merge_adapters, train_only
 from auditkit.training.dp.accounting import Ledger, composed_epsilon, default_delta, read_ledger, require_epsilon
-from auditkit.training.dp.dp_sgd import default_batch_size, disclosed, fit_private, trained_part
+from auditkit.training.dp.dp_sgd import disclosed, fit_private, trained_part
+from auditkit.training.dp.plan import PrivateSettings
 from auditkit.training.dp.settings import Clipping
 
 FRESH = Message("fresh, drawn from a seed of the operating system; never those that saw the data without privacy")
@@ -116,7 +117,7 @@ def retrain(
             rank=lora_rank,
         )
     try:
-        said = disclosed(model, initial, drawn=public is None)
+        disclosure = disclosed(model, initial, drawn=public is None)
     except NotRun as why:
         raise InputError(f"model {model.name}: {why}.") from why
     suffix = ".pt" if program is None else ".pt2"
@@ -135,7 +136,7 @@ def retrain(
                     "max_grad_norm": max_grad_norm,
                     "epochs": epochs,
                     "tuning_runs": tuning_runs,
-                    "initial_weights": said["initial_weights"],
+                    "initial_weights": disclosure.initial_weights,
                     "trained_part": trained_part(module),
                 }
                 files.append((path, _finished(path, model, data, settings)))
@@ -146,20 +147,22 @@ def retrain(
                     module,
                     inputs,
                     labels,
-                    epsilon=epsilon,
-                    delta=delta,
-                    max_grad_norm=max_grad_norm,
-                    epochs=epochs,
-                    batch_size=batch_size,
-                    seed=None,
+                    PrivateSettings(
+                        epsilon=epsilon,
+                        delta=delta,
+                        max_grad_norm=max_grad_norm,
+                        epochs=epochs,
+                        batch_size=batch_size,
+                        seed=None,
+                        clipping=clipping,
+                        physical_batch_size=physical_batch_size,
+                        tuning_runs=tuning_runs,
+                        checkpoint=unfinished,
+                        disclosure=disclosure,
+                    ),
                     device=choose_device(device),
                     output=output,
-                    clipping=clipping,
-                    physical_batch_size=physical_batch_size,
-                    tuning_runs=tuning_runs,
-                    checkpoint=unfinished,
                     progress=part_of(progress, index / len(epsilons), (index + 1) / len(epsilons)),
-                    **said,
                 )
             except NotRun as why:
                 raise InputError(f"model {model.name}: {why}") from why
@@ -264,7 +267,7 @@ def _finished(path: Path, model: Model, data: Data, settings: dict[str, Any]) ->
         ledger = read_ledger(card.ledger, f"out {path}")
         by_default = {
             "delta": default_delta(ledger.row_count),
-            "expected_batch_size": default_batch_size(ledger.row_count),
+            "expected_batch_size": PrivateSettings(epsilon=ledger.target_epsilon).batch_size_for(ledger.row_count),
         }
         wanted = {name: by_default[name] if value is None else value for name, value in settings.items()}
         same_model = model.card is None or (

@@ -194,8 +194,8 @@ def test_a_training_that_learns_rows_by_heart_is_caught_from_its_last_weights(
 ) -> None:
     """Planted bug: a training that only claims to be private; the canaries behind its clipping see nothing of it."""
 
-    def by_heart(module: nn.Module, inputs: object, labels: object, **settings: object) -> Ledger:
-        ledger = fit_private(module, inputs, labels, **settings)  # type: ignore[arg-type]
+    def by_heart(module: nn.Module, inputs: object, labels: object, *more: object, **options: object) -> Ledger:
+        ledger = fit_private(module, inputs, labels, *more, **options)  # type: ignore[arg-type]
         rows, codes = torch.as_tensor(inputs), torch.as_tensor(labels)
         optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
         for _ in range(300):

@@ -21,6 +21,7 @@ from auditkit.training.dp.accounting import (
     require_epsilon,
 )
 from auditkit.training.dp.dp_sgd import fit_private
+from auditkit.training.dp.plan import PrivateSettings
 
 
 def ledger(noise_multiplier: float, sample_rate: float, steps: int, *, tuning_runs: int = 0) -> Ledger:
@@ -129,7 +130,9 @@ def stated(**changes: object) -> dict[str, object]:
     module, rng = torch.nn.Linear(4, 2), np.random.default_rng(0)
     inputs = rng.normal(size=(400, 4)).astype(np.float32)
     labels = (inputs[:, 0] > 0).astype(np.int64)
-    ledger = fit_private(module, inputs, labels, epsilon=3, epochs=2, seed=0, device=torch.device("cpu"))
+    ledger = fit_private(
+        module, inputs, labels, PrivateSettings(epsilon=3, epochs=2, seed=0), device=torch.device("cpu")
+    )
     return {**ledger.model_dump(mode="json"), **changes}
 
 

@@ -12,6 +12,7 @@ from auditkit.training.dp import dp_sgd
 from auditkit.training.dp.accounting import Ledger
 from auditkit.training.dp.dp_sgd import fit_private
 from auditkit.training.dp.noise import Noise
+from auditkit.training.dp.plan import PrivateSettings
 
 CANARIES = 500
 """So many find each fault by each of six seeds, where a correct training shows at most 0.1; 200 miss one in six."""
@@ -29,12 +30,11 @@ def audited(**more: object) -> tuple[OneRun, Ledger]:
         module,
         inputs,
         labels,
+        PrivateSettings(canaries=CANARIES, **settings),  # type: ignore[arg-type]
         device=torch.device("cpu"),
-        canaries=CANARIES,
         on_canaries=lambda scores, included: found.append(
             one_run_lower_bound(scores, included, delta=1e-4, level=0.95)
         ),
-        **settings,  # type: ignore[arg-type]
     )
     return found[0], ledger
 
@@ -76,11 +76,8 @@ def test_the_weights_without_canaries_are_untouched_by_the_machinery() -> None:
             module,
             inputs,
             (inputs[:, 0] > 0).astype(np.int64),
-            epsilon=3.0,
-            epochs=2,
+            PrivateSettings(epsilon=3.0, epochs=2, canaries=canaries, seed=0),
             device=torch.device("cpu"),
-            canaries=canaries,
-            seed=0,
         )
         weights.append(torch.cat([parameter.detach().flatten() for parameter in module.parameters()]))
     assert torch.equal(weights[0], weights[1])

@@ -17,6 +17,7 @@ from auditkit.training.dp import clip_bookkeeping
 from auditkit.training.dp.clip_opacus import opacus_mode
 from auditkit.training.dp.clipping import Clipping, clipper_for, summed_by
 from auditkit.training.dp.dp_sgd import fit_private
+from auditkit.training.dp.plan import PrivateSettings
 
 
 class Positions(nn.Module):
@@ -177,10 +178,8 @@ def test_what_is_asked_for_is_used_or_refused_with_the_reason() -> None:
             make("mlp"),
             inputs.numpy(),
             labels.numpy(),
-            epsilon=3,
-            clipping="fast",  # type: ignore[arg-type]
+            PrivateSettings(epsilon=3, clipping="fast", seed=0),
             device=torch.device("cpu"),
-            seed=0,
         )
 
 
@@ -240,12 +239,8 @@ def test_every_way_trains_to_the_same_weights() -> None:
             module,
             inputs,
             labels,
-            epsilon=3,
-            epochs=2,
-            batch_size=20,
-            clipping=asked,
-            device=torch.device("cpu"),  # type: ignore[arg-type]
-            seed=0,
+            PrivateSettings(epsilon=3, epochs=2, batch_size=20, clipping=asked, seed=0),
+            device=torch.device("cpu"),
         )
         found[asked] = [parameter.detach().double() for parameter in module.parameters()]
         assert ledger.clipping == {"opacus": "ghost"}.get(asked, asked)

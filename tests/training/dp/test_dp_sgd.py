@@ -21,6 +21,7 @@ from auditkit.training.dp import dp_sgd
 from auditkit.training.dp.accounting import Ledger, default_delta, prv_epsilon
 from auditkit.training.dp.dp_sgd import fit_private
 from auditkit.training.dp.noise import key_of
+from auditkit.training.dp.plan import PrivateSettings
 
 CPU = torch.device("cpu")
 
@@ -38,10 +39,7 @@ def test_the_ledger_states_what_happened() -> None:
         mlp(2),
         inputs,
         labels,
-        epsilon=3,
-        epochs=5,
-        batch_size=50,
-        seed=4,
+        PrivateSettings(epsilon=3, epochs=5, batch_size=50, seed=4),
         device=CPU,
         progress=lambda share, what: seen.append((share, what)),
     )
@@ -69,7 +67,7 @@ def test_the_ledger_states_what_happened() -> None:
 def test_learns_something_within_its_budget() -> None:
     inputs, labels = rows(4000)
     module = mlp(2)
-    fit_private(module, inputs, labels, epsilon=8, epochs=8, learning_rate=1e-2, device=CPU, seed=0)
+    fit_private(module, inputs, labels, PrivateSettings(epsilon=8, epochs=8, learning_rate=1e-2, seed=0), device=CPU)
     with torch.inference_mode():
         accuracy = (module(torch.tensor(inputs)).argmax(1).numpy() == labels).mean()
     assert accuracy > 0.85
@@ -81,7 +79,9 @@ def test_a_seed_repeats_the_run_and_none_does_not() -> None:
 
     def run(seed: int | None) -> tuple[torch.Tensor, Ledger]:
         module = mlp(2, dropout=0.2)
-        ledger = fit_private(module, inputs, labels, epsilon=3, epochs=1, batch_size=10, seed=seed, device=CPU)
+        ledger = fit_private(
+            module, inputs, labels, PrivateSettings(epsilon=3, epochs=1, batch_size=10, seed=seed), device=CPU
+        )
         return weights(module), ledger
 
     (first, ledger), (again, same), (other, _) = run(3), run(3), run(4)
@@ -108,7 +108,7 @@ def test_runs_of_one_seed_with_other_settings_share_no_noise(monkeypatch: pytest
             torch.manual_seed(0)
             module = nn.Sequential(nn.Linear(50, 10), Scale(0.0))
         start = weights(module)
-        fit_private(module, inputs, labels, epochs=2, seed=5, device=CPU, **settings)
+        fit_private(module, inputs, labels, PrivateSettings(epochs=2, seed=5, **settings), device=CPU)
         moved: NDArray[np.float32] = (weights(module) - start).numpy()
         return moved
 
@@ -126,7 +126,7 @@ def test_leaves_a_plain_module(make: Callable[[], nn.Module]) -> None:
     clean = [set(vars(parameter)) for parameter in parameters]
     clean_layers = [set(vars(layer)) for layer in module.modules()]
     keys = list(module.state_dict())
-    fit_private(module, *rows(), epsilon=3, epochs=1, batch_size=10, device=CPU, seed=0)
+    fit_private(module, *rows(), PrivateSettings(epsilon=3, epochs=1, batch_size=10, seed=0), device=CPU)
     assert not module.training
     assert list(module.state_dict()) == keys
     assert [id(parameter) for parameter in module.parameters()] == [id(parameter) for parameter in parameters]
@@ -144,14 +144,14 @@ def test_frozen_parameters_stay() -> None:
     body.requires_grad_(False)
     before = weights(body), weights(head)
     module = nn.Sequential(body, nn.ReLU(), head)
-    fit_private(module, *rows(), epsilon=3, epochs=1, batch_size=10, device=CPU, seed=0)
+    fit_private(module, *rows(), PrivateSettings(epsilon=3, epochs=1, batch_size=10, seed=0), device=CPU)
     assert torch.equal(before[0], weights(body))
     assert not torch.equal(before[1], weights(head))
 
 
 def test_a_loss_too_large_for_prv_is_stated_by_rdp() -> None:
     assert prv_epsilon(0.16, 0.03, 600, 1e-5) is None
-    ledger = fit_private(mlp(), *rows(), epsilon=2000, epochs=1, device=CPU, seed=0)
+    ledger = fit_private(mlp(), *rows(), PrivateSettings(epsilon=2000, epochs=1, seed=0), device=CPU)
     assert ledger.accountant == "rdp"
     assert ledger.epsilon == ledger.epsilon_rdp <= 2000
 
@@ -180,7 +180,7 @@ def test_refuses_bad_data_before_training() -> None:
     ]
     for bad_inputs, bad_labels, message in cases:
         with pytest.raises(DatasetError, match=message):
-            fit_private(module, bad_inputs, bad_labels, epsilon=3, device=CPU, seed=0)
+            fit_private(module, bad_inputs, bad_labels, PrivateSettings(epsilon=3, seed=0), device=CPU)
     assert torch.equal(before, weights(module))
 
 
@@ -208,7 +208,7 @@ def test_refuses_bad_data_before_training() -> None:
 )
 def test_refuses_settings_out_of_bounds(setting: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message) as raised:
-        fit_private(mlp(2), *rows(), **({"epsilon": 3.0} | setting), device=CPU)  # type: ignore[arg-type]
+        fit_private(mlp(2), *rows(), PrivateSettings(**{"epsilon": 3.0} | setting), device=CPU)  # type: ignore[arg-type]
     assert "\n" not in str(raised.value)
 
 
@@ -225,17 +225,17 @@ def test_refuses_settings_out_of_bounds(setting: dict[str, float], message: str)
 def test_names_the_layer_that_cannot_be_private_and_its_replacement(layer: nn.Module, replacement: str) -> None:
     module = nn.Sequential(nn.Linear(4, 4), layer, nn.Linear(4, 2))
     with pytest.raises(NotRun, match=rf"^layer 1 is a {type(layer).__name__}.*{replacement}"):
-        fit_private(module, *rows(), epsilon=3, device=CPU, seed=0)
+        fit_private(module, *rows(), PrivateSettings(epsilon=3, seed=0), device=CPU)
 
 
 def test_weights_that_overflow_are_not_called_private() -> None:
     with pytest.raises(InputError, match="not finite; lower learning_rate 1e\\+30"):
-        fit_private(mlp(2), *rows(), epsilon=3, learning_rate=1e30, device=CPU, seed=0)
+        fit_private(mlp(2), *rows(), PrivateSettings(epsilon=3, learning_rate=1e30, seed=0), device=CPU)
 
 
 def test_refuses_a_module_without_parameters() -> None:
     with pytest.raises(ModelFileError, match="no trainable parameters"):
-        fit_private(nn.ReLU(), *rows(), epsilon=3, device=CPU, seed=0)
+        fit_private(nn.ReLU(), *rows(), PrivateSettings(epsilon=3, seed=0), device=CPU)
 
 
 def test_opacus_replacement_layers_train() -> None:
@@ -248,5 +248,5 @@ def test_opacus_replacement_layers_train() -> None:
             out: torch.Tensor = self.head(self.recurrent(x.reshape(len(x), 2, 2))[0][:, -1])
             return out
 
-    ledger = fit_private(Last(), *rows(), epsilon=3, epochs=1, batch_size=10, device=CPU, seed=0)
+    ledger = fit_private(Last(), *rows(), PrivateSettings(epsilon=3, epochs=1, batch_size=10, seed=0), device=CPU)
     assert ledger.clipping == "chunked"

@@ -11,6 +11,7 @@ from scipy import stats
 
 from auditkit.training.dp import dp_sgd, noise
 from auditkit.training.dp.noise import STREAMS, Noise, full_state, key_of, new_key, noise_of
+from auditkit.training.dp.plan import PrivateSettings
 
 CPU = torch.device("cpu")
 SEVERAL = [torch.Generator().manual_seed(number) for number in range(STREAMS)]
@@ -79,7 +80,9 @@ def test_a_training_without_a_seed_draws_a_new_key_each_time(monkeypatch: pytest
 
     monkeypatch.setattr(dp_sgd, "noise_of", spy)
     ledgers = [
-        dp_sgd.fit_private(torch.nn.Linear(4, 2), inputs, labels, epsilon=8, epochs=1, device=CPU, **more)
+        dp_sgd.fit_private(
+            torch.nn.Linear(4, 2), inputs, labels, PrivateSettings(epsilon=8, epochs=1, **more), device=CPU
+        )
         for more in ({}, {}, {"seed": 4})
     ]
     assert len(set(keys)) == 3

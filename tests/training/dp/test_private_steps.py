@@ -18,9 +18,10 @@ from torch import nn
 from auditkit.errors import NotRun
 from auditkit.training.dp import clip_chunked, dp_sgd
 from auditkit.training.dp.clipping import Way, summed_by
-from auditkit.training.dp.dp_sgd import as_one_vector, fit_private, poisson_sample, private_step
+from auditkit.training.dp.dp_sgd import StepSize, as_one_vector, fit_private, poisson_sample, private_step
 from auditkit.training.dp.noise import Noise
 from auditkit.training.dp.per_example import ClippedSum, looped_gradients
+from auditkit.training.dp.plan import PrivateSettings
 
 CPU = torch.device("cpu")
 Step = Callable[[torch.Tensor, torch.Tensor], None]
@@ -49,11 +50,8 @@ def one_step(
             vector,
             torch.optim.SGD([vector], lr=1.0),
             clipped_sum,
-            noise_multiplier=sigma,
-            max_grad_norm=clip,
-            expected_batch_size=batch,
+            StepSize(sigma, clip, batch, physical_batch_size),
             noise=Noise([seeded()]),
-            physical_batch_size=physical_batch_size,
         )
         step(inputs, labels)
     return weights(module) - before
@@ -92,7 +90,9 @@ def test_clipping_the_mean_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> N
     inputs = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
     labels = (inputs[:, 0] > 0).astype(np.int64)
     with pytest.raises(NotRun, match=r"chunked: the sum over 8 rows is .* away from a loop over them"):
-        fit_private(mlp(2), inputs, labels, epsilon=3, epochs=1, clipping="chunked", device=CPU, seed=0)
+        fit_private(
+            mlp(2), inputs, labels, PrivateSettings(epsilon=3, epochs=1, clipping="chunked", seed=0), device=CPU
+        )
 
 
 @EACH
@@ -177,8 +177,10 @@ def watched(monkeypatch: pytest.MonkeyPatch, *, learning_rate: float) -> Iterato
     """Run fit_private by plain descent, and note each batch's size and what its step added to the weights."""
     taken: list[tuple[int, torch.Tensor]] = []
 
-    def spy(vector: nn.Parameter, optimizer: torch.optim.Optimizer, clipped_sum: ClippedSum, **settings: Any) -> Step:
-        step = private_step(vector, torch.optim.SGD([vector], lr=learning_rate), clipped_sum, **settings)
+    def spy(
+        vector: nn.Parameter, optimizer: torch.optim.Optimizer, clipped_sum: ClippedSum, size: StepSize, **more: Any
+    ) -> Step:
+        step = private_step(vector, torch.optim.SGD([vector], lr=learning_rate), clipped_sum, size, **more)
 
         def noted(inputs: torch.Tensor, labels: torch.Tensor) -> None:
             before = vector.detach().clone()
@@ -201,7 +203,11 @@ def check_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     start = weights(module)
     with watched(monkeypatch, learning_rate=0.1) as taken:
         ledger = fit_private(
-            module, inputs, labels, epsilon=2, max_grad_norm=3.0, epochs=4, batch_size=30, device=CPU, seed=0
+            module,
+            inputs,
+            labels,
+            PrivateSettings(epsilon=2, max_grad_norm=3.0, epochs=4, batch_size=30, seed=0),
+            device=CPU,
         )
     assert ledger.steps == len(taken) == 40
     step_deviation = 0.1 * ledger.noise_multiplier * 3.0 / 30

@@ -26,6 +26,7 @@ from auditkit.schema.infer import infer_schema, numeric_schema
 from auditkit.schema.schema import Schema
 from auditkit.tasks.base import task_for
 from auditkit.training.dp.accounting import NOT_COVERED, Ledger
+from auditkit.training.dp.plan import PrivateSettings
 from auditkit.training.dp.retrain import Retrained, retrain
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch.export's own
@@ -145,9 +146,7 @@ def test_a_program_of_one_batch_size_clips_each_row_alone(tmp_path: Path) -> Non
             network,
             rows.numpy(),
             task_for(schema).encode_labels(data.frame),
-            epsilon=1.0,
-            epochs=2,
-            seed=5,
+            PrivateSettings(epsilon=1.0, epochs=2, seed=5),
             device=torch.device("cpu"),
         )
         found[fixed] = network(rows).detach()
