@@ -40,6 +40,14 @@ class Two(Emb):
     def forward(self, x_cat, x_num):
         return self.e(x_cat[:, 0]) + self.l(x_num)
 
+class Code(Emb):
+    def forward(self, x):
+        return self.e(x[:, 0].long().clamp(0, 2))
+
+class Wide(Emb):
+    def forward(self, x):
+        return self.e(x[:, 0].long().clamp(0, 2)) + 0.5 * x[:, 1:2] - 0.6 * x[:, 2:3] + 0.1
+
 def tensors(frame):
     return torch.tensor(frame[["cat"]].to_numpy().astype(int)), torch.tensor(frame[["x"]].to_numpy()).float()
 
@@ -90,6 +98,32 @@ def test_two_inputs_by_preprocessing_give_the_numbers_of_one(folder: Path) -> No
         different = {key[0] for key in one if one[key] != two.get(key)}
         assert different <= {"explainability.method_agreement"}
         assert set(one) == set(two)
+
+
+@pytest.mark.parametrize(("network", "columns"), [("Emb", 2), ("Code", 1), ("Wide", 3), ("Wide with a constant", 3)])
+def test_an_integer_code_is_explained_by_values_and_not_called_untrustworthy(
+    folder: Path, network: str, columns: int
+) -> None:
+    """Two columns have two orders alone, so that checks that compare orders are a matter of luck."""
+    frame = pd.read_csv("emb.csv")
+    third = np.random.default_rng(1).normal(size=len(frame)) if network == "Wide" else 2.0
+    inputs = {"cat": frame["cat"], "x": frame["x"], "third": third}
+    data = pd.DataFrame({name: inputs[name] for name in list(inputs)[:columns]})
+    data[["y", "g"]] = frame[["y", "g"]]
+    data.to_csv("emb.csv", index=False)
+    architecture = f"my_nets:{network.split()[0]}"
+    found = run(
+        folder, "emb.pt", "--architecture", architecture, "--output", "logits", "--explain=integrated_gradients"
+    )
+    assert found["explainability.failed_trust_checks", ()][0] == 0
+    codes, embedding = frame["cat"].to_numpy(), np.array([-1.3, 0.2, 1.1])
+    sizes = [np.abs(embedding[codes] - embedding[np.bincount(codes).argmax()]).mean()]
+    slopes = [0.7] if network == "Emb" else [0.5, -0.6]
+    for slope, name in zip(slopes, list(inputs)[1:columns], strict=False):
+        sizes.append(np.abs(slope * (data[name] - data[name].mean())).mean())
+    shares = found["explainability.attribution_share", ("column",)][1]
+    by_column = {part["group"]["key"][0]: part["value"] for part in shares}  # type: ignore[attr-defined]
+    assert by_column["cat"] == pytest.approx(sizes[0] / sum(sizes), abs=1e-5)
 
 
 def test_what_goes_wrong_in_the_users_code_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -110,6 +110,7 @@ class Explainability:
     def _explain(self, subject: Subject, module: torch.nn.Module, rows: NDArray[np.int64]) -> Evidence:
         from auditkit.auditors.explainability import checks
         from auditkit.auditors.explainability.gradients import has_gradient, integer_codes
+        from auditkit.auditors.explainability.table_checks import FEW_COLUMNS_DRAWS, Randomised, few_columns
         from auditkit.auditors.explainability.tables import explain_columns
         from auditkit.auditors.explainability.target_function import Decided, Explained
 
@@ -138,7 +139,7 @@ class Explainability:
         if not change.any():
             raise NotRun(Message("the model's output does not change between the sampled rows and the baseline"))
         slopes = has_gradient(given)
-        given = replace(given, codes=integer_codes(given))
+        given = given.with_codes(integer_codes(given), source)
         method, notes = choose_method(
             self.method,
             kind="table",
@@ -147,10 +148,15 @@ class Explainability:
             column_count=len(given.columns),
             codes=given.codes,
         )
-        randomised = [
-            (name, replace(explained(network), codes=given.codes))
-            for name, network in checks.randomised_layers(module, seed=subject.seed)
-        ]
+        whole = FEW_COLUMNS_DRAWS if few_columns(given) else 1
+
+        def of(network: torch.nn.Module) -> Explained:
+            return explained(network).with_codes(given.codes, source)
+
+        randomised = Randomised(
+            [(name, of(network)) for name, network in checks.randomised_layers(module, seed=subject.seed)],
+            [of(checks.randomised_network(module, seed=subject.seed + draw)) for draw in range(whole)],
+        )
         return explain_columns(
             subject,
             given,

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from auditkit.auditors.explainability.target_function import Explained, Floats
 
+PERMUTED_FROM = 10
+"""Tensors of fewer weights are drawn anew, not permuted."""
+
 
 def infidelity(explained: Explained, attributions: Floats, *, perturbation_count: int, seed: int) -> Floats:
     """Return the infidelity of each row, relative to how much the decision varies; ideal 0, 1 is no better than zeros.
@@ -118,14 +121,40 @@ def randomised_layers(module: torch.nn.Module, *, seed: int) -> Iterator[tuple[s
     """Yield copies of a module whose layers are randomised one after another, from the output backwards.
 
     Adebayo et al. 2018 (arXiv:1810.03292): an explanation that stays the same while the weights it is said to explain
-    are replaced does not explain them. Each weight tensor is permuted, which keeps its distribution.
+    are replaced does not explain them. Each weight tensor is permuted, which keeps its distribution; one of fewer than
+    10 weights, which a permutation may well leave as it was, is drawn anew from a normal distribution of its scale.
     """
     randomised = copy.deepcopy(module)
     generator = torch.Generator().manual_seed(seed)
-    layers = [(name, part) for name, part in randomised.named_modules() if list(part.parameters(recurse=False))]
-    for name, part in reversed(layers):
-        with torch.no_grad():
-            for parameter in part.parameters(recurse=False):
-                order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
-                parameter.copy_(parameter.flatten()[order].reshape(parameter.shape))
+    for name, part in _layers(randomised):
+        _randomise(part, generator)
         yield name or type(part).__name__, copy.deepcopy(randomised)
+
+
+def randomised_network(module: torch.nn.Module, *, seed: int) -> torch.nn.Module:
+    """Return a copy of a module with all layers randomised, as the last of `randomised_layers` is."""
+    randomised = copy.deepcopy(module)
+    generator = torch.Generator().manual_seed(seed)
+    for _, part in _layers(randomised):
+        _randomise(part, generator)
+    return randomised
+
+
+def _layers(module: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
+    """Return the layers that hold weights of their own, from the output backwards."""
+    return [(name, part) for name, part in module.named_modules() if list(part.parameters(recurse=False))][::-1]
+
+
+def _randomise(layer: torch.nn.Module, generator: torch.Generator) -> None:
+    with torch.no_grad():
+        for parameter in layer.parameters(recurse=False):
+            parameter.copy_(_randomised(parameter, generator))
+
+
+def _randomised(weights: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return weights of the same shape and scale in random order, or drawn anew where there are only a few."""
+    if weights.numel() < PERMUTED_FROM and weights.is_floating_point():
+        drawn = torch.randn(weights.shape, generator=generator, dtype=torch.float64).to(weights)
+        return drawn * weights.square().mean().sqrt()
+    order = torch.randperm(weights.numel(), generator=generator).to(weights.device)
+    return weights.flatten()[order].reshape(weights.shape)

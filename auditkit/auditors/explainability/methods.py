@@ -176,16 +176,16 @@ def refusal(
         return Message(
             "{title} reads a torch.nn.{layer} layer, and the model has none", title=method.title, layer=method.layer
         )
-    if method.reads != "outputs" and not has_gradient:
-        return Message(
-            "{title} needs gradients, and the model's output has no gradient with respect to its inputs",
-            title=method.title,
-        )
     if method.reads != "outputs" and codes:
         return Message(
             "{title} cannot see integer codes that the model looks up, whose gradient is zero: {columns}",
             title=method.title,
             columns=tuple(codes),
+        )
+    if method.reads != "outputs" and not has_gradient:
+        return Message(
+            "{title} needs gradients, and the model's output has no gradient with respect to its inputs",
+            title=method.title,
         )
     if name == "shapley" and column_count > MOST_COLUMNS:
         return Message(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from auditkit.auditors.explainability import checks
 from auditkit.auditors.explainability.checks_report import Check, completeness_check, layers_table, mean_check
 from auditkit.auditors.explainability.methods import METHODS
 from auditkit.auditors.explainability.methods_table import Attributed, attribute_columns, expected_change
+from auditkit.auditors.explainability.segments import agreement
 from auditkit.auditors.explainability.shapley import MOST_COLUMNS
-from auditkit.auditors.explainability.target_function import Explained
+from auditkit.auditors.explainability.target_function import Explained, Floats
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Exhibit
 from auditkit.evidence.messages import Message
@@ -22,15 +25,28 @@ PASSES_AT_ONCE = 2**18
 MOST_ROWS, FEWEST_ROWS, COMPARED_ROWS = 500, 30, 200
 BASELINES = 30
 PERTURBATIONS = 10
+FEWEST_RANKED = 5
+"""Attributions to fewer columns are compared by their cosine: a few columns have few orders, and two have only two."""
+FEW_COLUMNS_DRAWS = 10
+"""So often are all weights randomised where few columns are compared: one draw may resemble the model by chance."""
 
 
-def trust_checks(
-    subject: Subject, given: Attributed, randomised: Sequence[tuple[str, Explained]], *, with_gradient: bool
-) -> list[Check]:
+@dataclass(frozen=True)
+class Randomised:
+    """A decision whose network has other weights: randomised layer by layer from the output, and `whole`, all of them.
+
+    Both are empty, or nearly so, where there are no weights to randomise.
+    """
+
+    by_layer: Sequence[tuple[str, Explained]]
+    whole: Sequence[Explained]
+
+
+def trust_checks(subject: Subject, given: Attributed, randomised: Randomised, *, with_gradient: bool) -> list[Check]:
     """Run every trust check on attributions.
 
-    `randomised` holds, layer by layer from the output, the same decision with those layers' weights shuffled;
-    `with_gradient` says whether the decision has a gradient, for the choice of a second method.
+    `randomised` holds the same decision with other weights; `with_gradient` says whether the decision has a gradient,
+    for the choice of a second method.
     """
     level, seed = subject.conf_level, subject.seed
     explained, by_column = given.explained, given.by_column
@@ -62,87 +78,110 @@ def trust_checks(
             level,
         ),
     ]
-    if len(given.columns) < 2:
-        return found  # the other checks compare the order of columns
-    second = second_method(given.method, len(given.columns), with_gradient=with_gradient)
-    compared = order[:COMPARED_ROWS]
-    other = attribute_columns(second, explained.take(compared), tolerance=0.01, seed=seed)
-    found += [
-        mean_check(
-            "deletion_advantage",
-            checks.deletion_advantage(explained, by_column, seed=seed),
-            "higher",
-            0.0,
-            Message("Samek et al. 2017, arXiv:1509.06321"),
-            level,
-        ),
-        mean_check(
-            "insertion_advantage",
-            checks.insertion_advantage(explained, by_column, seed=seed),
-            "higher",
-            0.0,
-            Message("Petsiuk et al. 2018, arXiv:1806.07421"),
-            level,
-        ),
-        mean_check(
-            "method_agreement",
-            checks.rank_correlation(by_column[compared], other.by_column),
-            "higher",
-            0.6,
-            Message(
-                "Spearman against {title} ({reference})",
-                title=METHODS[second].title,
-                reference=METHODS[second].reference,
-            ),
-            level,
-        ),
-    ]
-    fewer = few[:COMPARED_ROWS]
+    if len(given.columns) > 1:
+        for name, source in (
+            ("deletion_advantage", Message("Samek et al. 2017, arXiv:1509.06321")),
+            ("insertion_advantage", Message("Petsiuk et al. 2018, arXiv:1806.07421")),
+        ):
+            advantage = getattr(checks, name)(explained, by_column, seed=seed)
+            found.append(mean_check(name, advantage, "higher", 0.0, source, level))
+    return found + _comparisons(subject, given, randomised, order, few, with_gradient=with_gradient)
+
+
+def _comparisons(
+    subject: Subject,
+    given: Attributed,
+    randomised: Randomised,
+    order: NDArray[np.int64],
+    few: NDArray[np.int64],
+    *,
+    with_gradient: bool,
+) -> list[Check]:
+    """Return the checks against another method, against other baselines, and against other weights.
+
+    `order` are the explained rows in a random order, and `few` as many of them as a dear method can be asked about.
+    Rows are compared by the order of their columns (Spearman); the signed values of all rows, by their cosine, where
+    there are too few columns for an order to mean much.
+    """
+    level, seed = subject.conf_level, subject.seed
+    explained = given.explained
+    by_cosine = few_columns(explained)
+
+    def alike(rows: NDArray[np.int64], other: Floats) -> Floats:
+        pair = varying_columns(explained, given.by_column[rows]), varying_columns(explained, other)
+        return agreement(*pair) if by_cosine else checks.rank_correlation(*pair)
+
+    second = second_method(given, with_gradient=with_gradient)
+    compared, fewer = order[:COMPARED_ROWS], few[:COMPARED_ROWS]
+    other = attribute_columns(second, explained.take(compared), tolerance=0.01, seed=seed).by_column
+    against = {"title": METHODS[second].title, "reference": METHODS[second].reference}
     repeated = given.elsewhere(explained.take(fewer), baseline_count=BASELINES)
-    found.append(
-        mean_check(
-            "stability",
-            checks.rank_correlation(by_column[fewer], repeated),
-            "higher",
-            0.6,
+    if by_cosine:
+        definitions = (
+            Message("cosine with {title} ({reference})", **against),
+            Message(
+                "in-house: cosine with the same method, another seed, the mean over {baselines} drawn baselines",
+                baselines=BASELINES,
+            ),
+            Message(
+                "Adebayo et al. 2018, arXiv:1810.03292; all layers randomised {count} times; cosine",
+                count=len(randomised.whole),
+            ),
+        )
+    else:
+        definitions = (
+            Message("Spearman against {title} ({reference})", **against),
             Message(
                 "in-house: Spearman against the same method, another seed, the mean over {baselines} drawn baselines",
                 baselines=BASELINES,
             ),
-            level,
+            Message("Adebayo et al. 2018, arXiv:1810.03292; all layers randomised"),
         )
-    )
-    if randomised:
-        found.append(
-            mean_check(
-                "randomised_weights_correlation",
-                checks.rank_correlation(by_column[few], given.again(randomised[-1][1].take(few))),
-                "lower",
-                0.8,
-                Message("Adebayo et al. 2018, arXiv:1810.03292; all layers randomised"),
-                level,
-            )
-        )
+    found = [
+        mean_check("method_agreement", alike(compared, other), "higher", 0.6, definitions[0], level),
+        mean_check("stability", alike(fewer, repeated), "higher", 0.6, definitions[1], level),
+    ]
+    if randomised.by_layer:
+        shuffled = np.mean([alike(few, given.again(part.take(few))) for part in randomised.whole], axis=0)
+        found.append(mean_check("randomised_weights_correlation", shuffled, "lower", 0.8, definitions[2], level))
     return found
 
 
-def second_method(name: str, column_count: int, *, with_gradient: bool) -> str:
-    """Return a method of another kind than the named one, which reads the model in another way."""
-    by_coalitions = "shapley" if column_count <= MOST_COLUMNS else "kernel_shap"
+def few_columns(explained: Explained) -> bool:
+    """Return whether too few columns vary for their order to mean much: two have only two orders."""
+    return len(explained.varying()) < FEWEST_RANKED
+
+
+def varying_columns(explained: Explained, attributions: Floats) -> Floats:
+    """Return the attributions, (rows, columns), of the columns that vary: all others have 0 by every method."""
+    varying = explained.varying()
+    return attributions[:, [name in varying for name in explained.columns]]
+
+
+def second_method(given: Attributed, *, with_gradient: bool) -> str:
+    """Return a method of another kind than the given one, which reads the model in another way.
+
+    Of integer codes it keeps the baseline: against another code every attribution is another one.
+    """
+    name = given.method
+    by_coalitions = "shapley" if len(given.columns) <= MOST_COLUMNS else "kernel_shap"
     if METHODS[name].reads != "outputs":
         return by_coalitions
     if with_gradient:
         return "integrated_gradients"
+    if given.explained.codes:
+        return "feature_ablation" if name in ("shapley", "kernel_shap") else by_coalitions
     return "permutation" if name in ("shapley", "kernel_shap") else by_coalitions
 
 
 def by_layer(given: Attributed, randomised: Sequence[tuple[str, Explained]], *, seed: int) -> list[Exhibit]:
     """Return how much an explanation still resembles itself while layers are shuffled, from the output backwards."""
-    if len(randomised) < 2:
+    if len(randomised) < 2 or few_columns(given.explained):
         return []
     few = np.random.default_rng(seed).permutation(len(given.by_column))[:FEWEST_ROWS]
     rows = []
     for name, part in randomised:
-        correlations = checks.rank_correlation(given.by_column[few], given.again(part.take(few)))
+        shuffled = varying_columns(given.explained, given.again(part.take(few)))
+        correlations = checks.rank_correlation(varying_columns(given.explained, given.by_column)[few], shuffled)
         rows.append((name, float(np.nan_to_num(correlations).mean())))
     return [layers_table(rows, len(few))]

@@ -22,7 +22,7 @@ from auditkit.auditors.explainability.statistics import (
     ratio_of_means,
     ratio_slices,
 )
-from auditkit.auditors.explainability.table_checks import by_layer, trust_checks
+from auditkit.auditors.explainability.table_checks import Randomised, by_layer, trust_checks
 from auditkit.auditors.explainability.target_function import Explained, Floats
 from auditkit.engine.sampling import groups_of, sample_rows, sliced
 from auditkit.engine.subject import Subject
@@ -43,7 +43,7 @@ FEWEST_ROWS, COLUMNS_SHOWN, GROUPS_SHOWN = 30, 8, 8
 def explain_columns(
     subject: Subject,
     explained: Explained,
-    randomised: Sequence[tuple[str, Explained]],
+    randomised: Randomised,
     *,
     method: str,
     notes: Sequence[str],
@@ -54,9 +54,8 @@ def explain_columns(
 ) -> Evidence:
     """Return the evidence about the columns of `explained`, by the named method.
 
-    `randomised` holds, layer by layer from the output, the same decision with those layers' weights shuffled. `notes`
-    say how the method was chosen; `with_gradient` says whether the decision has a gradient. Recourse leaves `immutable`
-    columns alone.
+    `randomised` holds the same decision with other weights. `notes` say how the method was chosen; `with_gradient` says
+    whether the decision has a gradient. Recourse leaves `immutable` columns alone.
     """
     level = subject.conf_level
     given = attribute_columns(method, explained, tolerance=tolerance, seed=subject.seed)
@@ -84,7 +83,7 @@ def explain_columns(
     exhibits = [
         *stamped([chart, *sensitive.exhibits, *profiles(subject, given, show_rows=show_rows)], found),
         checks_table(found),
-        *by_layer(given, randomised, seed=subject.seed),
+        *by_layer(given, randomised.by_layer, seed=subject.seed),
         *stamped([table for _, table in parts], found),
     ]
     exhibits += direction_curves(subject, given)
@@ -99,7 +98,7 @@ def explain_columns(
     data = Message("audited") if subject.training is None else Message("training")
     facts = [
         (Message("Method"), f"{METHODS[method].title}: {given.settings}"),
-        (Message("Baseline"), Message("the mean encoded row of the {data} data", data=data)),
+        (Message("Baseline"), _baseline(explained, data)),
         (Message("Sensitive columns that are inputs"), ", ".join(inputs) or "none"),
     ]
     exhibits.append(settings(subject, "rows", len(given.size), facts))
@@ -107,6 +106,15 @@ def explain_columns(
     sampled = sample_notes(subject, "rows", len(given.size), show_rows=shown)
     said = [*notes, *trust_notes(found), *sensitive.notes, *sampled]
     return Evidence(measurements=measurements, exhibits=exhibits, notes=said)
+
+
+def _baseline(explained: Explained, data: str) -> str:
+    """Return in words which row stands for "nothing known"."""
+    if not explained.codes:
+        return Message("the mean encoded row of the {data} data", data=data)
+    return Message(
+        "the mean encoded row of the {data} data; the most frequent code of {codes}", data=data, codes=explained.codes
+    )
 
 
 def shares(given: Attributed, *, level: float) -> Measurement:

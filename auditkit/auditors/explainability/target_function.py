@@ -75,6 +75,22 @@ class Explained:
             result[start : start + at_once] = self.values(mixed, classes).reshape(len(rows), -1)
         return result
 
+    def varying(self) -> tuple[str, ...]:
+        """Return the columns that differ from the baseline in some row: all others have an attribution of 0."""
+        differs = (self.inputs != self.baseline).any(axis=0)
+        return tuple(name for name, cells in self.columns.items() if differs[cells].any())
+
+    def with_codes(self, codes: tuple[str, ...], source: Inputs) -> Explained:
+        """Return the same with `codes` as integer codes: the baseline holds the most frequent one of `source`.
+
+        A mean of codes, as the baseline of other columns is, would be no code. `source` is (n, cells).
+        """
+        baseline = self.baseline.copy()
+        for name in codes:
+            values, counts = np.unique(source[:, self.columns[name]], return_counts=True)
+            baseline[self.columns[name]] = values[counts.argmax()]
+        return replace(self, codes=codes, baseline=baseline)
+
     def take(self, rows: NDArray[np.int64]) -> Explained:
         """Return the same decision over some of the rows."""
         return replace(self, inputs=self.inputs[rows], predicted=self.predicted[rows])

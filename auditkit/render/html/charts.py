@@ -44,8 +44,10 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35]
     >>> ticks(3.0, 3.0)
     [2.0, 2.5, 3.0, 3.5, 4.0]
+    >>> ticks(1.0, 1.0 + 2**-50)
+    [0.0, 0.5, 1.0, 1.5, 2.0]
     """
-    if high <= low:
+    if high <= low or math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-11):  # or they differ by rounding alone
         low, high = low - 1, high + 1
     exact = (high - low) / most
     power = 10.0 ** math.floor(math.log10(exact))
