@@ -30,6 +30,10 @@ CELLS_AT_ONCE = 2**18
 """How many pixels or tokens go through a network at a time: their activations take some hundred times the memory."""
 
 
+OUTPUTS_AT_ONCE = 2**21
+"""How many numbers a network returns at a time: with thousands of classes, more would only wait for the memory."""
+
+
 def choose_device(device: str) -> torch.device:
     """Return the torch device for `auto` (CUDA where there is one), `cpu` or `cuda`.
 
@@ -98,6 +102,7 @@ def predict_rows(
     transformed = np.zeros((row_count, task.width), dtype=np.float32 if row_count > LARGE_ROW_COUNT else np.float64)
     wrong: list[NDArray[np.int64]] = []
     part, part_start, start = encode(slice(0, ROWS_AT_ONCE)), 0, 0
+    batch_size = max(1, min(batch_size, OUTPUTS_AT_ONCE // max(1, task.width)))
     if part.ndim > 2 or np.issubdtype(part.dtype, np.integer):  # what images and texts become on their way is larger
         batch_size = max(1, min(batch_size, CELLS_AT_ONCE // max(1, part[:1].size)))
     try:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from auditkit.budgets import CLASSES
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.data.image import holds_images, pixels, shape_of_images
 from auditkit.data.values import FALSE_WORDS, MISSING_NUMBERS, TRUE_WORDS, day, is_typed, number, numbers
@@ -108,7 +109,7 @@ def infer_schema(
 
     Raises:
         DatasetError: a named column is missing, a text column has more than 1,000 distinct values, or the target
-            has fewer than 2 or more than 1,000 classes, or is no number in a regression.
+            has fewer than 2 or more classes than `budgets.CLASSES`, or is no number in a regression.
     """
     columns = [str(column) for column in frame.columns]
     text_names = () if text is None else (text,)
@@ -244,19 +245,19 @@ def infer_classes(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
     """Return the classes of a target column: its distinct texts, sorted, as numbers if all of them are.
 
     Raises:
-        DatasetError: there is no such column, or it has fewer than 2 or more than 1,000 classes.
+        DatasetError: there is no such column, or it has fewer than 2 or more classes than `budgets.CLASSES`.
     """
     if target not in frame.columns:
         raise DatasetError(f"has no target column {target!r}{closest(target, list(frame.columns))}.")
     _, classes = factorize(frame[target])
-    if not 2 <= len(classes) <= MAXIMUM_CATEGORIES:
+    if not 2 <= len(classes) <= CLASSES.most:
         remedy = (
             "if it is a number to be predicted, pass --task regression"
             if len(classes) > 1
             else "name both, such as --classes no,yes, or give rows of both"
         )
         raise DatasetError(
-            f"target {target!r} must have from 2 to {MAXIMUM_CATEGORIES:,} classes, got {len(classes):,}; {remedy}."
+            f"target {target!r} must have from 2 to {CLASSES.most:,} classes, got {len(classes):,}; {remedy}."
         )
     numeric = all(math.isfinite(number(name)) for name in classes)
     return tuple(sorted(classes, key=float) if numeric else classes)

@@ -96,6 +96,8 @@ def matthews_correlation(table: Table, levels: Sequence[float]) -> Estimate:
         return Estimate(
             reason=Message("all labels are of one class") if one_label else Message("all decisions are of one class")
         )
+    if not levels:
+        return Estimate(_correlation_and_spreads(table / table.sum())[0])
     value, _ = _correlation(table / table.sum())
     added = (table + 1) / (table + 1).sum()
     centre, slope = _correlation(added)
@@ -112,11 +114,17 @@ def matthews_correlation(table: Table, levels: Sequence[float]) -> Estimate:
 
 def _correlation(shares: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
     """Return the correlation of a table of shares, and its derivative by each cell."""
+    value, label_spread, decision_spread = _correlation_and_spreads(shares)
+    by_label, by_decision = shares.sum(axis=1), shares.sum(axis=0)
+    scale = np.sqrt(label_spread * decision_spread)
+    slope = (np.eye(len(shares)) - by_decision[:, None] - by_label[None, :]) / scale
+    slope += value * (by_label[:, None] / label_spread + by_decision[None, :] / decision_spread)
+    return value, slope
+
+
+def _correlation_and_spreads(shares: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the correlation of a table of shares, and how spread out its labels and its decisions are."""
     by_label, by_decision = shares.sum(axis=1), shares.sum(axis=0)
     covariance = np.trace(shares) - by_label @ by_decision
     label_spread, decision_spread = 1 - by_label @ by_label, 1 - by_decision @ by_decision
-    scale = np.sqrt(label_spread * decision_spread)
-    value = covariance / scale
-    slope = (np.eye(len(shares)) - by_decision[:, None] - by_label[None, :]) / scale
-    slope += value * (by_label[:, None] / label_spread + by_decision[None, :] / decision_spread)
-    return float(value), slope
+    return float(covariance / np.sqrt(label_spread * decision_spread)), float(label_spread), float(decision_spread)

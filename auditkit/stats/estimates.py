@@ -37,6 +37,9 @@ class Estimate:
     one_record: float | None = None
 
 
+MAXIMUM_CELLS = 2**20
+"""Of larger predictions (rows x classes) no replicates are made: twenty copies cost more than they bring."""
+
 Statistic = Callable[[NDArray[Any], NDArray[Any], Sequence[float]], Estimate]
 """Takes the labels and the predictions (or probabilities) of some rows, and the levels of its intervals."""
 
@@ -159,6 +162,8 @@ def _slices(
 
 
 def _replicates(statistic: Statistic, labels: NDArray[Any], predictions: NDArray[Any]) -> tuple[float, ...]:
+    if predictions.size > MAXIMUM_CELLS:
+        return ()
     return replicates(lambda rows: statistic(labels[rows], predictions[rows], ()).value, len(labels))
 
 

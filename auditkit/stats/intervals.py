@@ -27,6 +27,9 @@ WEIGHTED_GROUPS = 24
 PAIRS_AT_ONCE = 2**20
 """How many pairs of groups are held in memory at a time."""
 
+NEWTON_STEPS = 6
+"""Of these, 4 give a mid-P limit to the last bits at every level and number of trials that was tried."""
+
 MID_P_WEIGHT = 0.6
 """How much of the probability of the result that was seen counts as at least as extreme, in the limits of a pair.
 
@@ -72,8 +75,9 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float) -> Bo
     """Return the exact interval of a rate, which never covers less than `level` (Clopper & Pearson 1934)."""
     x, n = _rates(successes, trials)
     tail = (1 - level) / 2
-    low = special.betaincinv(np.maximum(x, 1), n - np.maximum(x, 1) + 1, tail)
-    high = special.betaincinv(np.minimum(x, n - 1) + 1, n - np.minimum(x, n - 1), 1 - tail)
+    some, not_all = np.where(x > 0, x, 1), np.where(x < n, x, n - 1)  # a weighted count may lie between 0 and 1
+    low = special.betaincinv(some, n - some + 1, tail)
+    high = special.betaincinv(not_all + 1, n - not_all, 1 - tail)
     return np.where(x == 0, 0.0, low), np.where(x == n, 1.0, high)
 
 
@@ -116,15 +120,29 @@ def mid_p(successes: ArrayLike, trials: ArrayLike, level: ArrayLike, *, weight: 
 
 
 def _mid_p_low(x: Array, n: Array, level: Array, weight: float) -> Array:
-    low, high = np.zeros(x.shape), np.ones(x.shape)
-    tail = (1 - level) / 2
-    for _ in range(54):  # bisection, to the last bit of a float64
-        rate = (low + high) / 2
-        at_least = np.where(x > 0, special.betainc(np.maximum(x, 1), n - np.maximum(x, 1) + 1, rate), 1.0)
-        above = np.where(x < n, special.betainc(np.minimum(x, n - 1) + 1, n - np.minimum(x, n - 1), rate), 0.0)
-        too_likely = weight * at_least + (1 - weight) * above > tail
-        low, high = np.where(too_likely, low, rate), np.where(too_likely, rate, high)
-    return np.where(x == 0, 0.0, low)
+    """Return where the weighted probability of as much as `x`, and of more, is the tail of `level`.
+
+    The limit lies between those of Clopper & Pearson for `x` and for `x` + 1. Newton's method finds it there, in the
+    logarithms of both: a tail is nearly a power of the rate.
+    """
+    tail = np.log((1 - level) / 2)
+    some, not_all = np.where(x > 0, x, 1), np.where(x < n, x, n - 1)
+    least = special.betaincinv(some, n - some + 1, np.exp(tail))
+    most = np.where(x < n, special.betaincinv(not_all + 1, n - not_all, np.exp(tail)), 1.0)
+    rate = np.sqrt(least) * np.sqrt(most)
+    constants = special.betaln(some, n - some + 1), special.betaln(not_all + 1, n - not_all)
+    for _ in range(NEWTON_STEPS):
+        log_rate, log_rest = np.log(rate), special.log1p(-np.minimum(rate, 1 - 2**-53))
+        at_least = special.betainc(some, n - some + 1, rate)
+        above = np.where(x < n, special.betainc(not_all + 1, n - not_all, rate), 0.0)
+        chance = weight * at_least + (1 - weight) * above
+        slope = weight * np.exp(some * log_rate + (n - some) * log_rest - constants[0])
+        more = np.exp((not_all + 1) * log_rate + (n - not_all - 1) * log_rest - constants[1])
+        slope += (1 - weight) * np.where(x < n, more, 0.0)
+        with np.errstate(all="ignore"):
+            step = rate * np.exp((tail - np.log(chance)) * chance / slope)
+        rate = np.where(np.isfinite(step), np.clip(step, least, most), rate)
+    return np.where(x == 0, 0.0, rate)
 
 
 def newcombe(

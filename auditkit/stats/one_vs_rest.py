@@ -21,15 +21,28 @@ RATES = ("base_rate", "selection_rate", "true_positive_rate", "false_positive_ra
 GAPS = ("demographic_parity", "equalized_odds", "equal_opportunity", "predictive_parity")
 
 
+def frequent_classes(counts: Counts, most: int) -> tuple[int, ...]:
+    """Return the codes of the `most` classes with the most rows, by label or decision, in ascending order."""
+    whole = counts.total()
+    rows = whole.sum(axis=0) + whole.sum(axis=1)
+    return tuple(sorted(np.argsort(-rows, kind="stable")[:most].tolist()))
+
+
 def rate_measurements(
-    counts: Counts | Sequence[Counts], *, prefix: str = "fairness", level: float = 0.95, min_group: int = 10
+    counts: Counts | Sequence[Counts],
+    *,
+    classes: Sequence[int] | None = None,
+    prefix: str = "fairness",
+    level: float = 0.95,
+    min_group: int = 10,
 ) -> list[Measurement]:
     """Return the rates of each class against the rest, a slice for each group and class; by the columns and `class`.
 
     Of several labels `counts` are the tables of two classes of each one, the last class with the label's name; its
-    accuracy is among the rates, and they are by the columns and `label`.
+    accuracy is among the rates, and they are by the columns and `label`. `classes` are the codes of the classes that
+    are taken, by default all.
     """
-    parts, axis, _ = _parts(counts)
+    parts, axis = _parts(counts, classes)
     pairs = sorted(
         ((*key, part.classes[-1]), group, code)
         for code, part in enumerate(parts)
@@ -48,6 +61,7 @@ def rate_measurements(
 def gap_measurements(
     counts: Counts | Sequence[Counts],
     *,
+    classes: Sequence[int] | None = None,
     prefix: str = "fairness",
     level: float = 0.95,
     min_group: int = 10,
@@ -55,15 +69,17 @@ def gap_measurements(
 ) -> list[Measurement]:
     """Return each gap twice: a slice for each class (by the columns and `class`), and the mean over the classes.
 
-    `counts` as in `rate_measurements`; of several labels the gap in accuracy is among them.
+    `counts` and `classes` as in `rate_measurements`; of several labels the gap in accuracy is among them.
 
     The mean is over the classes in which the gap is defined; its interval is between the means of the limits that
     hold for all of these classes at once. `replicated` returns the gaps of a class, by its code, with their replicates
     (`with_gap_replicates`); those of the mean are the means.
     """
-    parts, axis, _ = _parts(counts)
+    parts, axis = _parts(counts, classes)
     first_part, against = parts[0], "each label by itself" if axis == LABEL else "each class against the rest"
-    mean_of = "labels" if axis == LABEL else "classes against the rest"
+    mean_of = f"{len(parts)} labels" if axis == LABEL else f"{len(parts)} classes against the rest"
+    if isinstance(counts, Counts) and len(parts) < len(counts.classes):
+        mean_of = f"the {len(parts)} most frequent of {len(counts.classes)} classes, each against the rest"
     gaps = (*GAPS, "accuracy") if axis == LABEL else GAPS
     each = simultaneous_level(level, len(parts))
     family = _family(axis, len(parts))
@@ -72,7 +88,8 @@ def gap_measurements(
         for at in (level, each)
     )
     measurements = []
-    alone = [replicated(gaps_of, code) for code, gaps_of in enumerate(alone)]
+    codes = range(len(parts)) if classes is None else classes
+    alone = [replicated(gaps_of, code) for code, gaps_of in zip(codes, alone, strict=True)]
     for place, first in enumerate(alone[0]):
         slices = []
         for part, own, wide in zip(parts, alone, together, strict=True):
@@ -110,7 +127,7 @@ def gap_measurements(
                 first,
                 first_part.columns,
                 first_part,
-                f"{first.definition}, mean over {len(known)} of {len(parts)} {mean_of}",
+                f"{first.definition}, mean over {len(known)} of {mean_of}",
                 value=float(np.mean([value for value, _ in known])),
                 interval=Interval(low=low, high=high, level=level, method=method),
                 replicates=tuple(float(value) for value in np.mean(blocks, axis=0)) if paired else (),
@@ -120,11 +137,12 @@ def gap_measurements(
     return measurements
 
 
-def _parts(counts: Counts | Sequence[Counts]) -> tuple[Sequence[Counts], str, str]:
-    """Return the tables of two classes, what they are slices by, and the word for several of those."""
+def _parts(counts: Counts | Sequence[Counts], classes: Sequence[int] | None) -> tuple[Sequence[Counts], str]:
+    """Return the tables of two classes, and what they are slices by."""
     if isinstance(counts, Counts):
-        return [counts.one_against_rest(code) for code in range(len(counts.classes))], CLASS, "classes"
-    return counts, LABEL, "labels"
+        codes = range(len(counts.classes)) if classes is None else classes
+        return [counts.one_against_rest(code) for code in codes], CLASS
+    return counts, LABEL
 
 
 def _ends(known: list[tuple[float, Interval]]) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:

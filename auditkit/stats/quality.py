@@ -15,7 +15,7 @@ from auditkit.evidence.messages import Message
 from auditkit.stats import confusion, scores
 from auditkit.stats.calibration import BIN_COUNT
 from auditkit.stats.confusion import confusion_table
-from auditkit.stats.estimates import Breakdown, Estimate, Labels, measure
+from auditkit.stats.estimates import MAXIMUM_CELLS, Breakdown, Estimate, Labels, measure
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def quality_measurement(
         definition=quality.definition_of_several
         if quality.definition_of_several and class_count > 2
         else quality.definition,
-        replicated=quality.replicated,
+        replicated=quality.replicated and class_count**2 <= MAXIMUM_CELLS,
     )
 
 

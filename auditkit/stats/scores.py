@@ -33,6 +33,9 @@ def log_loss(labels: Labels, probabilities: Probabilities, levels: Sequence[floa
     same: a model that is sure of everything and right in every row gives no hint of what one error would cost.
     """
     epsilon = float(np.finfo(np.float64).eps)
+    if not levels:
+        own = probabilities[np.arange(len(labels)), labels].clip(epsilon, 1 - epsilon)
+        return Estimate(float((-np.log(own)).mean()))
     clipped = probabilities.clip(epsilon, 1 - epsilon)
     surprise = -np.log(clipped)
     losses = surprise[np.arange(len(labels)), labels]
@@ -112,7 +115,8 @@ def brier_score(labels: Labels, probabilities: Probabilities, levels: Sequence[f
     if classes == 2:  # both errors are the same, and one is counted
         errors = (labels - probabilities[:, 1]) ** 2
     else:
-        errors = ((np.eye(classes)[labels] - probabilities) ** 2).sum(axis=1)
+        own = probabilities[np.arange(len(labels)), labels]
+        errors = np.maximum((probabilities**2).sum(axis=1) - 2 * own + 1, 0)
     value = float(errors.mean())
     if not levels:
         return Estimate(value)

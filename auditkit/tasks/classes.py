@@ -89,8 +89,9 @@ class ClassTask:
             outputs = outputs.clip(0, 1)
             return np.column_stack([1 - outputs, outputs]) if width == 1 else outputs
         logits = np.column_stack([np.zeros(len(outputs)), outputs]) if width == 1 else outputs
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        softmax: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
+        softmax: Floats = logits - logits.max(axis=1, keepdims=True)  # one copy: with many classes it is large
+        np.exp(softmax, out=softmax)
+        softmax /= softmax.sum(axis=1, keepdims=True)
         return softmax
 
     def is_possible(self, transformed: Floats) -> bool:

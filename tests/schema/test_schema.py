@@ -233,14 +233,14 @@ def test_inference_of_a_whole_schema():
         ({"target": "y", "features": ["q"]}, "has no feature column 'q'"),
         ({"target": "y", "features": ["x", "y"]}, "the target 'y' is among the features"),
         ({"target": "y", "features": []}, "nothing to learn from"),
-        ({"target": "one"}, "target 'one' must have from 2 to 1,000 classes, got 1"),
-        ({"target": "text"}, "must have from 2 to 1,000 classes, got 1,001"),
-        ({"target": "y"}, "column 'text' has 1,001 distinct texts.*drop the column"),
+        ({"target": "one"}, "target 'one' must have from 2 to 2,000 classes, got 1"),
+        ({"target": "text"}, "must have from 2 to 2,000 classes, got 2,001"),
+        ({"target": "y"}, "column 'text' has 2,001 distinct texts.*drop the column"),
         ({"target": "y", "features": ["big"]}, "column 'big' holds numbers that are too large"),
     ],
 )
 def test_what_cannot_be_inferred(options, match):
-    count = 1001
+    count = 2001
     data = frame(
         sex=["f"] * count,
         x=["1"] * count,

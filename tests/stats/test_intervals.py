@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -376,6 +378,16 @@ class TestMeans:
             for mean, spread, skew in zip(draws.mean(axis=1), variance, third / variance**1.5, strict=True)
         ]
         assert np.mean([low <= 1 <= high for low, high in bounds]) >= 0.93
+
+
+@pytest.mark.parametrize("interval", [intervals.clopper_pearson, intervals.mid_p, intervals.proportion_interval])
+def test_a_part_of_a_success_lies_in_its_interval(interval: Callable[..., intervals.Bounds]) -> None:
+    """A mean precision over one positive row is a rate of one trial, with less than one success."""
+    trials = np.array([1.0, 1.0, 3.0, 3.0])
+    for successes in (trials * 0.0006, trials * 0.9994, np.array([0.4, 0.6, 2.7, 0.2])):
+        low, high = interval(successes, trials, 0.95)
+        assert (low <= successes / trials).all()
+        assert (successes / trials <= high).all()
 
 
 class TestBootstrap:

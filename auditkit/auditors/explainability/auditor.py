@@ -128,6 +128,7 @@ class Explainability:
                 columns=subject.schema.column_slices(),
                 device=subject.device,
                 others=source[np.sort(others)],
+                outputs=subject.task.width,
             )
 
         given = explained(module)

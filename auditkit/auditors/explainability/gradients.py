@@ -87,7 +87,7 @@ def _weighted_slopes(explained: Explained, origins: Inputs, positions: Floats, w
     where = torch.tensor(positions, dtype=torch.float32, device=explained.device)[:, None, None]
     shares = torch.tensor(weights, dtype=torch.float32, device=explained.device)
     starts = torch.from_numpy(np.ascontiguousarray(origins)).to(explained.device)[:, None]
-    at_once = max(1, POINTS_AT_ONCE // steps)
+    at_once = max(1, explained.at_most(POINTS_AT_ONCE) // steps)
     parts = []
     for start in range(0, len(explained.inputs), at_once):
         rows = torch.from_numpy(explained.inputs[start : start + at_once]).to(explained.device)

@@ -18,6 +18,9 @@ Decision = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Maps encoded rows (n, cells) and which output of each is explained (n,) to one number a row (n,)."""
 
 ROWS_AT_ONCE = 65_536
+
+OUTPUTS_AT_ONCE = 2**21
+"""How many numbers a network returns at a time: more do not stay in a processor's cache."""
 """Rows of one forward pass: large enough to keep the cores busy, small enough for their caches."""
 
 
@@ -28,7 +31,8 @@ class Explained:
     `inputs` are encoded rows (rows, cells), `predicted` which output of each is explained (rows,), `baseline` the
     encoded row (cells,) that stands for "nothing known", and `columns` the cells of each column of the user's data.
     `others` are rows (n, cells) that stand for it too: methods that average over baselines draw from them. `codes` are
-    the columns of integer codes that the decision looks up (`gradients.integer_codes`).
+    the columns of integer codes that the decision looks up (`gradients.integer_codes`). `outputs` is how many numbers
+    the network returns a row: with many, fewer rows go through it at a time.
     """
 
     decision: Decision
@@ -39,17 +43,22 @@ class Explained:
     device: torch.device
     others: Inputs
     codes: tuple[str, ...] = ()
+    outputs: int = 1
 
     def values(self, inputs: Inputs, predicted: NDArray[np.int64] | None = None) -> Floats:
         """Return the decision's value for encoded rows (n, cells) -> (n,), in batches."""
         classes = self.predicted if predicted is None else predicted
-        parts = []
+        parts, at_once = [], self.at_most(ROWS_AT_ONCE)
         with torch.no_grad():
-            for start in range(0, len(inputs), ROWS_AT_ONCE):
-                rows = torch.from_numpy(inputs[start : start + ROWS_AT_ONCE]).to(self.device)
-                chosen = torch.from_numpy(classes[start : start + ROWS_AT_ONCE]).to(self.device)
+            for start in range(0, len(inputs), at_once):
+                rows = torch.from_numpy(inputs[start : start + at_once]).to(self.device)
+                chosen = torch.from_numpy(classes[start : start + at_once]).to(self.device)
                 parts.append(self.decision(rows, chosen).double().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros(0)
+
+    def at_most(self, rows: int) -> int:
+        """Return how many rows go through the network at a time: `rows`, or as many as give `OUTPUTS_AT_ONCE`."""
+        return max(1, min(rows, OUTPUTS_AT_ONCE // max(1, self.outputs)))
 
     def change(self) -> Floats:
         """Return how far the decision moves from the baseline to each row: (rows,)."""

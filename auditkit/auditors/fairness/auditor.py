@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from auditkit.auditors.fairness import conditional, cross_check, impact_ratio
 from auditkit.auditors.fairness.by_label import fairness_of_labels
 from auditkit.auditors.fairness.by_number import fairness_of_numbers
+from auditkit.budgets import ALLOW_LARGE, COMPARED_CLASSES
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable, shown
@@ -112,13 +113,15 @@ class Fairness:
             evidence.measurements += with_rate_replicates(rates, *everyone)
             unequal = inequality.inequality_measurements(whole, level=subject.conf_level)
             evidence.measurements += with_gap_replicates(unequal, *everyone)
+        classes = one_vs_rest.frequent_classes(finest, COMPARED_CLASSES.most)
+        evidence.notes += [] if binary else _left_out_classes(finest, classes)
         for done, columns in enumerate(breakdowns, 1):
             counts = finest.by(columns)
             if binary:
                 key = tuple(reference[column] for column in columns) if set(columns) <= set(reference) else None
                 self._binary(evidence, counts, key)
             else:
-                evidence.add_one_against_rest(counts)
+                evidence.add_one_against_rest(counts, classes)
             hidden = not_compared_note(columns, counts.groups, counts.sizes, subject.min_group)
             evidence.notes += [hidden] if hidden else []
             subject.progress(done / len(breakdowns), shown(columns))
@@ -221,16 +224,17 @@ class _Parts:
     exhibits: list[Exhibit]
     notes: list[str]
 
-    def add_one_against_rest(self, counts: Counts) -> None:
-        """Measure a breakdown of more than two classes: each class against the rest, and their mean."""
+    def add_one_against_rest(self, counts: Counts, classes: tuple[int, ...]) -> None:
+        """Measure a breakdown of more than two classes: each of `classes` against the rest, and their mean."""
         level, min_group = self.subject.conf_level, self.subject.min_group
         by, columns = shown(counts.columns), counts.columns
-        own = one_vs_rest.rate_measurements(counts, level=level, min_group=min_group)
+        own = one_vs_rest.rate_measurements(counts, classes=classes, level=level, min_group=min_group)
         own.append(rate_measurement(counts, "accuracy", level=level, min_group=min_group))
         labels, decisions = self.subject.labels, self.subject.predictions.labels
         names, codes = self.subject.group_codes(columns)
         gaps = one_vs_rest.gap_measurements(
             counts,
+            classes=classes,
             level=level,
             min_group=min_group,
             replicated=lambda found, code: with_gap_replicates(
@@ -259,6 +263,23 @@ class _Parts:
                     by=(*columns, one_vs_rest.CLASS),
                 )
             )
+
+
+def _left_out_classes(counts: Counts, classes: tuple[int, ...]) -> list[str]:
+    """Return the sentence that says how many of the classes are compared each against the rest, if not all are."""
+    if len(classes) == len(counts.classes):
+        return []
+    by_label = counts.total().sum(axis=1)
+    return [
+        Message(
+            "Of {total:,} classes the {n:,} most frequent are compared between groups, each against the rest; they are "
+            "the labels of {share:.1%} of the rows. Gaps in accuracy are over all classes. {option} compares all.",
+            total=len(counts.classes),
+            n=len(classes),
+            share=float(by_label[list(classes)].sum() / by_label.sum()),
+            option=ALLOW_LARGE,
+        )
+    ]
 
 
 def _selected_means(subject: Subject) -> str:
