@@ -229,7 +229,7 @@ def test_what_does_not_fit_is_refused(settings, match):
 
 def test_settings_and_columns_that_do_not_fit_a_model_are_refused(trained):
     frame = weather(rows=100)
-    with pytest.raises(InputError, match="a multilabel task has several"):
+    with pytest.raises(InputError, match="which a multilabel task has not"):
         auditkit.audit(trained, frame, settings={"fairness": {"reference_group": ("place=hill",)}}, only=["fairness"])
     with pytest.raises(InputError, match="must name 2 label columns"):
         auditkit.audit(trained, frame, target="rain", only=["performance"])

@@ -189,7 +189,7 @@ def test_recorded_predictions_are_audited_without_a_model(tmp_path: Path, capsys
     for flags, words in (
         (["--score", "a"], "neither scores nor a threshold"),
         (["--classes", "a,b"], "a regression has no classes"),
-        (["--reference-group", "g=x"], "a regression selects nobody"),
+        (["--reference-group", "g=x"], "which a regression task has not"),
         (["--top-k", "5"], "top_k needs two classes"),
     ):
         assert call([*command, "--task", "regression", *flags, "--out", str(tmp_path / "none")]) == 2

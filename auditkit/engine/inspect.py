@@ -18,6 +18,7 @@ from auditkit.engine.auditor import installed
 from auditkit.engine.requirements import Lack, Request, request
 from auditkit.errors import AuditkitError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
+from auditkit.modalities.base import modality_for
 from auditkit.models.base import Match, Source, opened
 from auditkit.models.capabilities import Layered
 from auditkit.models.factory import build_network, is_code
@@ -226,18 +227,12 @@ def _parameter_count(found: ModelFile, network: nn.Module | None) -> int | None:
 
 def _operations(network: nn.Module, schema: Schema) -> int | None:
     """Count the additions and multiplications that one row takes, on a network without weights."""
-    feature = schema.features[0]
-    shape: tuple[int, ...] = (1, schema.input_width)
-    dtype = torch.float32
-    if schema.kind == "text":
-        dtype = torch.int64
-    elif feature.shape is not None:
-        shape = (1, *feature.shape)
+    row = torch.as_tensor(modality_for(schema).blank(1))
     from torch.utils.flop_counter import FlopCounterMode
 
     try:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(torch.zeros(shape, dtype=dtype, device="meta"))
+            network(row.to("meta"))
     except Exception:  # noqa: BLE001  # the user's code may do what the meta device cannot: then there is no count
         return None
     return int(counter.get_total_flops()) or None

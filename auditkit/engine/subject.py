@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -118,24 +118,14 @@ class Subject:
         return Rows(self.labels, self.predictions)
 
     @functools.cached_property
-    def views(self) -> tuple[BinaryView, ...]:
+    def views(self) -> Sequence[BinaryView]:
         """The tasks of two classes that the task can be seen as: itself, each class, each label, or none."""
         return self.task.binary_views(self.rows)
-
-    @property
-    def is_one_decision(self) -> bool:
-        """Whether the task itself is a decision between two classes, the last of which is the positive one."""
-        return [view.name for view in self.views] == [""]
 
     @property
     def has_one_class_a_row(self) -> bool:
         """Whether each row has one of several classes: neither a number nor several labels."""
         return bool(self.schema.classes) and not self.task.axis
-
-    @property
-    def has_model(self) -> bool:
-        """Whether there is a model that can be run; else there is a record of its decisions."""
-        return self.audited.capability(Runnable) is not None
 
     @property
     def card(self) -> Card | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from auditkit import plugins
 from auditkit.evidence.measurement import Unit
+from auditkit.evidence.messages import Message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,16 +88,34 @@ class Reach:
     axis_unit: Unit
 
 
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """The texts that rows are: the `column` that holds them, and how the model reads them.
+
+    `vocabulary` are the words that it knows, in lower case; of a text it reads the first `length` tokens. `encode`
+    returns texts as the model reads them, (texts, length).
+    """
+
+    column: str
+    vocabulary: frozenset[str]
+    length: int
+    encode: Callable[[Sequence[str]], NDArray[np.int64]]
+
+
 class Modality(Protocol):
     """How rows become model inputs. Modalities are frozen dataclasses with one field, the schema of the model.
 
     `name` is what the rows are, `corruption_names` are the names that `corruptions` may use, and `dear` says whether a
-    row costs some hundred times what a row of a table does, so that fewer are corrupted and explained.
+    row costs some hundred times what a row of a table does, so that fewer are corrupted and explained. `columnar` says
+    whether a row is made of the data's columns, each of which means something by itself, so that they are examined and
+    guessed one by one. `compared_by` says what `comparable` compares rows by.
     """
 
     name: ClassVar[str]
     corruption_names: ClassVar[tuple[str, ...]]
     dear: ClassVar[bool]
+    columnar: ClassVar[bool]
+    compared_by: ClassVar[Message]
 
     @property
     def schema(self) -> Schema:
@@ -105,6 +124,19 @@ class Modality(Protocol):
 
     def encode(self, frame: pd.DataFrame) -> Batch:
         """Return the rows of a frame as the model reads them."""
+        ...
+
+    def blank(self, count: int) -> Batch:
+        """Return so many encoded rows of zeros."""
+        ...
+
+    @property
+    def texts(self) -> Texts | None:
+        """The texts that rows are, whose words can be exchanged; None where rows are something else."""
+        ...
+
+    def comparable(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the rows of a frame as vectors, (rows, width), whose distances say how alike rows are."""
         ...
 
     def segments(self, inputs: Batch, source: Batch) -> Segments:

@@ -176,10 +176,24 @@ class Image:
     name: ClassVar[str] = "image"
     corruption_names: ClassVar[tuple[str, ...]] = IMAGE_CORRUPTIONS
     dear: ClassVar[bool] = True
+    columnar: ClassVar[bool] = False
+    compared_by: ClassVar[Message] = Message("on the columns that the model reads and by its scales")
+    texts: ClassVar[None] = None
 
     def encode(self, frame: pd.DataFrame) -> Images:
         """Return pixels, float32, (rows, channels, height, width)."""
         return self.schema.encode(frame)
+
+    def blank(self, count: int) -> Images:
+        """Return black images, float32, (count, channels, height, width)."""
+        shape = self.schema.features[0].shape
+        assert shape is not None
+        return np.zeros((count, *shape), dtype=np.float32)
+
+    def comparable(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the pixels of each image in a row."""
+        images = self.encode(frame)
+        return np.ascontiguousarray(images.reshape(len(images), -1), dtype=np.float64)
 
     def segments(self, inputs: Images, source: Images) -> Segments:
         """Return squares, at most 7 a side; a deleted one is that of the mean image of `source`."""

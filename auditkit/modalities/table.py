@@ -265,10 +265,21 @@ class Table:
     name: ClassVar[str] = "table"
     corruption_names: ClassVar[tuple[str, ...]] = TABLE_CORRUPTIONS
     dear: ClassVar[bool] = False
+    columnar: ClassVar[bool] = True
+    compared_by: ClassVar[Message] = Message("on the columns that the model reads and by its scales")
+    texts: ClassVar[None] = None
 
     def encode(self, frame: pd.DataFrame) -> Rows:
         """Return encoded rows, float32, (rows, cells)."""
         return self.schema.encode(frame)
+
+    def blank(self, count: int) -> Rows:
+        """Return rows of zeros, float32, (count, cells)."""
+        return np.zeros((count, self.schema.input_width), dtype=np.float32)
+
+    def comparable(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return encoded rows, whose cells are in the model's scales."""
+        return np.ascontiguousarray(self.encode(frame), dtype=np.float64)
 
     def segments(self, inputs: Rows, source: Rows) -> Segments:
         """Return the columns; a deleted one has the mean cells of `source`."""

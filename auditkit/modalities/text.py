@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
-from auditkit.modalities.base import OUTSIDE_ROWS, Corruption, Reach, Segments
+from auditkit.modalities.base import OUTSIDE_ROWS, Corruption, Reach, Segments, Texts
 from auditkit.schema.schema import Schema
 from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN, words
 
@@ -91,6 +92,29 @@ def without_words(ids: NDArray[np.int64], deleted: NDArray[np.bool_]) -> NDArray
     return np.where(deleted & (ids >= FIRST_WORD), UNKNOWN, ids)
 
 
+HASHED_TO = 512
+"""How many numbers stand for a text, whatever its words."""
+
+
+def word_vectors(texts: Iterable[object]) -> NDArray[np.float64]:
+    """Return the counts of words and of pairs of neighbouring words, hashed, as vectors of length 1, (texts, width).
+
+    >>> one, same, other, unlike = word_vectors(["A fine film.", "a fine  film", "a fine book", "no way"])
+    >>> float(one @ same).__round__(3), bool(one @ other > 0.3), bool(abs(one @ unlike) < 0.3)
+    (1.0, True, True)
+    """
+
+    def parts(text: str) -> list[str]:
+        alone = words(text)
+        return [*alone, *(" ".join(pair) for pair in itertools.pairwise(alone))]
+
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    hashing = HashingVectorizer(analyzer=parts, n_features=HASHED_TO)
+    found: NDArray[np.float64] = hashing.transform(text if isinstance(text, str) else "" for text in texts).toarray()
+    return found
+
+
 @dataclass(frozen=True)
 class Text:
     """Texts as token ids, (rows, length)."""
@@ -100,11 +124,30 @@ class Text:
     name: ClassVar[str] = "text"
     corruption_names: ClassVar[tuple[str, ...]] = TEXT_CORRUPTIONS
     dear: ClassVar[bool] = False
+    columnar: ClassVar[bool] = False
+    compared_by: ClassVar[Message] = Message("by their words and pairs of neighbouring words")
 
     def encode(self, frame: pd.DataFrame) -> NDArray[np.int64]:
         """Return token ids, int64, (rows, length)."""
         ids: NDArray[np.int64] = self.schema.encode(frame)
         return ids
+
+    def blank(self, count: int) -> NDArray[np.int64]:
+        """Return texts of padding alone, int64, (count, length)."""
+        return np.zeros((count, self.schema.input_width), dtype=np.int64)
+
+    @property
+    def texts(self) -> Texts:
+        """The texts of the one column that is read."""
+        feature = self.schema.features[0]
+        return Texts(feature.name, frozenset(feature.vocabulary), feature.length, self._encoded)
+
+    def _encoded(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        return self.encode(pd.DataFrame({self.schema.features[0].name: list(texts)}, dtype=object))
+
+    def comparable(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return vectors of words, whose codes have no distances."""
+        return word_vectors(frame[self.schema.features[0].name])
 
     def segments(self, inputs: NDArray[np.int64], source: NDArray[np.int64]) -> Segments:
         """Return the tokens; a deleted one becomes the unknown word."""
@@ -119,7 +162,7 @@ class Text:
         texts = [None if missing else str(text) for text, missing in zip(column, column.isna(), strict=True)]
         return text_corruptions(
             texts,
-            lambda written: self.encode(pd.DataFrame({name: np.array(written, dtype=object)})),
+            self._encoded,
             seed=seed,
         )
 

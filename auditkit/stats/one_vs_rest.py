@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Group, Interval, Measurement, Slice
 from auditkit.evidence.messages import Message
@@ -21,28 +22,29 @@ RATES = ("base_rate", "selection_rate", "true_positive_rate", "false_positive_ra
 GAPS = ("demographic_parity", "equalized_odds", "equal_opportunity", "predictive_parity")
 
 
-def frequent_classes(counts: Counts, most: int) -> tuple[int, ...]:
-    """Return the codes of the `most` classes with the most rows, by label or decision, in ascending order."""
-    whole = counts.total()
-    rows = whole.sum(axis=0) + whole.sum(axis=1)
-    return tuple(sorted(np.argsort(-rows, kind="stable")[:most].tolist()))
+def most_frequent(occurrences: NDArray[np.int64], most: int) -> tuple[int, ...]:
+    """Return the codes of the `most` classes that occur most often, in ascending order.
+
+    >>> most_frequent(np.array([5, 1, 7]), 2)
+    (0, 2)
+    """
+    return tuple(sorted(np.argsort(-occurrences, kind="stable")[:most].tolist()))
 
 
 def rate_measurements(
-    counts: Counts | Sequence[Counts],
+    parts: Sequence[Counts],
+    axis: str,
     *,
-    classes: Sequence[int] | None = None,
+    accuracy: bool = False,
     prefix: str = "fairness",
     level: float = 0.95,
     min_group: int = 10,
 ) -> list[Measurement]:
-    """Return the rates of each class against the rest, a slice for each group and class; by the columns and `class`.
+    """Return the rates of each class, or label, a slice for each group and class; by the columns and `axis`.
 
-    Of several labels `counts` are the tables of two classes of each one, the last class with the label's name; its
-    accuracy is among the rates, and they are by the columns and `label`. `classes` are the codes of the classes that
-    are taken, by default all.
+    `parts` are tables of two classes, the last of which has the name of the class or label: see `one_against_rest`.
+    With `accuracy` each one's accuracy is among the rates, as befits labels that are decided by themselves.
     """
-    parts, axis = _parts(counts, classes)
     pairs = sorted(
         ((*key, part.classes[-1]), group, code)
         for code, part in enumerate(parts)
@@ -54,33 +56,35 @@ def rate_measurements(
         classes=("any other", "this class"),
         table=np.stack([parts[code].table[group] for _, group, code in pairs]),
     )
-    rates = (*RATES, "accuracy") if axis == LABEL else RATES
+    rates = (*RATES, "accuracy") if accuracy else RATES
     return [rate_measurement(stacked, name, prefix=prefix, level=level, min_group=min_group) for name in rates]
 
 
 def gap_measurements(
-    counts: Counts | Sequence[Counts],
+    parts: Sequence[Counts],
+    axis: str,
     *,
-    classes: Sequence[int] | None = None,
+    accuracy: bool = False,
+    total: int | None = None,
     prefix: str = "fairness",
     level: float = 0.95,
     min_group: int = 10,
     replicated: Callable[[list[Measurement], int], list[Measurement]] = lambda gaps, code: gaps,
 ) -> list[Measurement]:
-    """Return each gap twice: a slice for each class (by the columns and `class`), and the mean over the classes.
+    """Return each gap twice: a slice for each class (by the columns and `axis`), and the mean over the classes.
 
-    `counts` and `classes` as in `rate_measurements`; of several labels the gap in accuracy is among them.
+    `parts` as in `rate_measurements`; with `accuracy` the gap in it is among them. `total` is the number of classes
+    where `parts` are only the most frequent ones.
 
     The mean is over the classes in which the gap is defined; its interval is between the means of the limits that
-    hold for all of these classes at once. `replicated` returns the gaps of a class, by its code, with their replicates
+    hold for all of these classes at once. `replicated` returns the gaps of a part, by its place, with their replicates
     (`with_gap_replicates`); those of the mean are the means.
     """
-    parts, axis = _parts(counts, classes)
     first_part, against = parts[0], "each label by itself" if axis == LABEL else "each class against the rest"
     mean_of = f"{len(parts)} labels" if axis == LABEL else f"{len(parts)} classes against the rest"
-    if isinstance(counts, Counts) and len(parts) < len(counts.classes):
-        mean_of = f"the {len(parts)} most frequent of {len(counts.classes)} classes, each against the rest"
-    gaps = (*GAPS, "accuracy") if axis == LABEL else GAPS
+    if total is not None and len(parts) < total:
+        mean_of = f"the {len(parts)} most frequent of {total} classes, each against the rest"
+    gaps = (*GAPS, "accuracy") if accuracy else GAPS
     each = simultaneous_level(level, len(parts))
     family = _family(axis, len(parts))
     alone, together = (
@@ -88,8 +92,7 @@ def gap_measurements(
         for at in (level, each)
     )
     measurements = []
-    codes = range(len(parts)) if classes is None else classes
-    alone = [replicated(gaps_of, code) for code, gaps_of in zip(codes, alone, strict=True)]
+    alone = [replicated(gaps_of, code) for code, gaps_of in enumerate(alone)]
     for place, first in enumerate(alone[0]):
         slices = []
         for part, own, wide in zip(parts, alone, together, strict=True):
@@ -135,14 +138,6 @@ def gap_measurements(
             )
         )
     return measurements
-
-
-def _parts(counts: Counts | Sequence[Counts], classes: Sequence[int] | None) -> tuple[Sequence[Counts], str]:
-    """Return the tables of two classes, and what they are slices by."""
-    if isinstance(counts, Counts):
-        codes = range(len(counts.classes)) if classes is None else classes
-        return [counts.one_against_rest(code) for code in codes], CLASS
-    return counts, LABEL
 
 
 def _ends(known: list[tuple[float, Interval]]) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:

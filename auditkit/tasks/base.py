@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from auditkit.evidence.measurement import Exhibit, Measurement
     from auditkit.schema.schema import Schema
+    from auditkit.stats.counts import Counts
     from auditkit.stats.estimates import Breakdown
 
 Labels = NDArray[Any]
@@ -135,7 +136,8 @@ class Task(Protocol):
 
     `metrics` are those that performance measures, by name, in the order of a report; `headline` is the name of the one
     that is drawn for each group. `axis` is what a task is measured by part by part: `("label",)`, else `()`. `wrong`
-    says what a wrong prediction is: "the model is ...". `unscored` is the reason why there are no scores, if so, and
+    says what a wrong prediction is: "the model is ...". `part` says what the binary views are: `class`, `label`, or
+    nothing where the task is its own view, or has none. `unscored` is the reason why there are no scores, if so, and
     `unpredicted` why there are no predictions at all. `profile` names the shipped policy that judges where the user
     names none.
     """
@@ -143,6 +145,7 @@ class Task(Protocol):
     metrics: ClassVar[Mapping[str, MetricSpec]]
     headline: ClassVar[str]
     axis: ClassVar[tuple[str, ...]]
+    part: ClassVar[str]
     wrong: ClassVar[Message]
     unscored: ClassVar[Message | None]
     unpredicted: ClassVar[Message | None]
@@ -183,8 +186,34 @@ class Task(Protocol):
         """Return the predictions that follow from transformed outputs, (rows, `width`)."""
         ...
 
-    def binary_views(self, rows: Rows) -> tuple[BinaryView, ...]:
+    def selected(self, columns: Sequence[str]) -> list[str]:
+        """Return the sentences that say what "selected" means; `columns` hold recorded decisions, if they do."""
+        ...
+
+    def binary_views(self, rows: Rows) -> Sequence[BinaryView]:
         """Return the tasks of two classes that this one can be seen as: itself; one-vs-rest; one per label; none."""
+        ...
+
+    def tables(
+        self,
+        places: Sequence[int],
+        rows: Rows,
+        columns: tuple[str, ...],
+        names: tuple[tuple[str, ...], ...],
+        codes: NDArray[np.int64],
+    ) -> tuple[Counts, ...]:
+        """Return of the binary views at `places` how many rows of each group have each label and each decision.
+
+        The groups are told by `columns`; `names` are their keys, and `codes`, (rows,), the group of each row.
+        """
+        ...
+
+    def occurrences(self, rows: Rows) -> NDArray[np.int64]:
+        """Return how often each binary view is the label or the decision of a row: (views,)."""
+        ...
+
+    def numbers(self, predictions: Predictions) -> Floats | None:
+        """Return the predicted numbers, (rows,), by which groups are compared; None where none are predicted."""
         ...
 
     def unanswered(self) -> Predictions:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.evidence.messages import Message
+from auditkit.stats.counts import Counts, tally
 from auditkit.tasks.base import BinaryView, Floats, Predictions, Rows, code_type
 from auditkit.tasks.classes import ClassTask, require_one_column
 
@@ -56,6 +57,39 @@ class Binary(ClassTask):
         told = rows.predictions
         scores = told.ranking if told.class_probabilities is None else told.class_probabilities[:, -1]
         return (BinaryView("", rows.labels, told.labels, scores),)
+
+    def tables(
+        self,
+        places: Sequence[int],
+        rows: Rows,
+        columns: tuple[str, ...],
+        names: tuple[tuple[str, ...], ...],
+        codes: NDArray[np.int64],
+    ) -> tuple[Counts, ...]:
+        """Return the table of the two classes."""
+        return (tally(columns, names, codes, rows.labels, rows.predictions.labels, self.schema.classes),)
+
+    def selected(self, columns: Sequence[str]) -> list[str]:
+        """Return what it takes to be selected: a recorded decision, or a probability, or score, of the positive one."""
+        target, positive = self.schema.target, self.schema.classes[-1]
+        if columns:
+            return [
+                Message(
+                    '"Selected" means a decision for {target} = {classes}, by column {columns}.',
+                    target=target,
+                    classes=positive,
+                    columns=", ".join(columns),
+                )
+            ]
+        what = Message("score") if self.schema.output == "score" else Message("probability")
+        return [
+            Message(
+                '"Selected" means that the model predicts {target} = {classes}{how}.',
+                target=target,
+                classes=positive,
+                how=Message(" ({what} {threshold:g} or more)", what=what, threshold=self.schema.decision_threshold),
+            )
+        ]
 
     def explained(self, predictions: Predictions) -> NDArray[np.int64]:
         """Return the positive class of every row."""

@@ -33,6 +33,7 @@ class ClassTask:
     metrics: ClassVar[Mapping[str, MetricSpec]] = CLASSIFICATION_METRICS
     headline: ClassVar[str] = "accuracy"
     axis: ClassVar[tuple[str, ...]] = ()
+    part: ClassVar[str] = ""
     wrong: ClassVar[Message] = Message("wrong")
     unscored: ClassVar[Message | None] = None
     unpredicted: ClassVar[Message | None] = None
@@ -102,6 +103,22 @@ class ClassTask:
         """Return the likeliest class of each row, with two classes the positive one from the threshold on."""
         labels = decided(transformed, self.schema.decision_threshold)
         return Predictions(labels=labels, class_probabilities=transformed, notes=tuple(notes))
+
+    def selected(self, columns: Sequence[str]) -> list[str]:
+        """Return nothing: each class is compared with the others."""
+        return []
+
+    def occurrences(self, rows: Rows) -> NDArray[np.int64]:
+        """Return how often each class is the label or the decision of a row: (classes,)."""
+        count = len(self.schema.classes)
+        found: NDArray[np.int64] = sum(
+            np.bincount(codes, minlength=count) for codes in (rows.labels, rows.predictions.labels)
+        )
+        return found
+
+    def numbers(self, predictions: Predictions) -> Floats | None:
+        """Return None: classes are predicted."""
+        return None
 
     def errors(self, rows: Rows) -> NDArray[Any]:
         """Return which rows are predicted wrong: bool, (rows,)."""

@@ -14,6 +14,7 @@ from scipy import special
 from auditkit.data.values import numbers
 from auditkit.evidence.measurement import Exhibit, Measurement, SliceChart, SliceTable
 from auditkit.evidence.messages import Message
+from auditkit.stats.counts import Counts, tally
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.multilabel import WHOLE_ROWS, label_measurement, mean_measurement, row_measurement
 from auditkit.stats.one_vs_rest import LABEL
@@ -38,6 +39,7 @@ class Multilabel:
     metrics: ClassVar[Mapping[str, MetricSpec]] = {**WHOLE_ROWS, **CLASSIFICATION_METRICS}
     headline: ClassVar[str] = "accuracy"
     axis: ClassVar[tuple[str, ...]] = (LABEL,)
+    part: ClassVar[str] = LABEL
     wrong: ClassVar[Message] = Message("wrong about at least one label")
     unscored: ClassVar[Message | None] = None
     unpredicted: ClassVar[Message | None] = None
@@ -102,6 +104,42 @@ class Multilabel:
             )
             for place, name in enumerate(self.schema.classes)
         )
+
+    def tables(
+        self,
+        places: Sequence[int],
+        rows: Rows,
+        columns: tuple[str, ...],
+        names: tuple[tuple[str, ...], ...],
+        codes: NDArray[np.int64],
+    ) -> tuple[Counts, ...]:
+        """Return of the labels at `places` the tables of their being there and being predicted."""
+        told = rows.predictions.labels
+        classes = self.schema.classes
+        return tuple(
+            tally(columns, names, codes, rows.labels[:, place], told[:, place], ("not this label", classes[place]))
+            for place in places
+        )
+
+    def selected(self, columns: Sequence[str]) -> list[str]:
+        """Return what it takes for a label to be predicted."""
+        if columns:
+            return [Message('"Selected" means that a label is predicted; each label is compared by itself.')]
+        return [
+            Message(
+                '"Selected" means that a label is predicted (probability {threshold:g} or more); each label is '
+                "compared by itself.",
+                threshold=self.schema.decision_threshold,
+            )
+        ]
+
+    def occurrences(self, rows: Rows) -> NDArray[np.int64]:
+        """Return how often each label is there, or is predicted: (labels,)."""
+        return np.asarray(rows.labels.sum(axis=0) + rows.predictions.labels.sum(axis=0))
+
+    def numbers(self, predictions: Predictions) -> Floats | None:
+        """Return None: labels are predicted."""
+        return None
 
     def errors(self, rows: Rows) -> NDArray[Any]:
         """Return which rows have a label that is predicted wrong: bool, (rows,)."""

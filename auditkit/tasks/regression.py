@@ -14,6 +14,7 @@ from auditkit.data.values import numbers
 from auditkit.errors import NotRun
 from auditkit.evidence.measurement import Curve, Exhibit, Facts, Line, Measurement
 from auditkit.evidence.messages import Message
+from auditkit.stats.counts import Counts
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.intervals import mean_interval
 from auditkit.stats.quality import MetricSpec
@@ -39,6 +40,7 @@ class Regression:
     metrics: ClassVar[Mapping[str, MetricSpec]] = REGRESSION_METRICS
     headline: ClassVar[str] = "mean_absolute_error"
     axis: ClassVar[tuple[str, ...]] = ()
+    part: ClassVar[str] = ""
     wrong: ClassVar[Message] = Message("wrong")
     unscored: ClassVar[Message | None] = Message("a regression predicts numbers, and there are no classes to score")
     unpredicted: ClassVar[Message | None] = None
@@ -84,6 +86,37 @@ class Regression:
     def binary_views(self, rows: Rows) -> tuple[BinaryView, ...]:
         """Return none: a number selects nobody."""
         return ()
+
+    def tables(
+        self,
+        places: Sequence[int],
+        rows: Rows,
+        columns: tuple[str, ...],
+        names: tuple[tuple[str, ...], ...],
+        codes: NDArray[np.int64],
+    ) -> tuple[Counts, ...]:
+        """Return none: there are no decisions to count."""
+        return ()
+
+    def selected(self, columns: Sequence[str]) -> list[str]:
+        """Return that nobody is selected, and what is compared instead."""
+        return [
+            Message(
+                "A regression selects nobody: predictions and errors are compared between groups, in the "
+                "unit of {target}. A group's mean prediction may differ because its labels do; its mean "
+                "error may not.",
+                target=self.schema.target,
+            )
+        ]
+
+    def occurrences(self, rows: Rows) -> NDArray[np.int64]:
+        """Return nothing: there are no views."""
+        return np.zeros(0, dtype=np.int64)
+
+    def numbers(self, predictions: Predictions) -> Floats | None:
+        """Return the predictions themselves."""
+        numbers: Floats = predictions.labels
+        return numbers
 
     def errors(self, rows: Rows) -> NDArray[Any]:
         """Return how far each prediction is off: float64, (rows,)."""

@@ -86,7 +86,7 @@ def mitigate(
     card = model.card
     if out.suffix != ".pt":
         raise InputError(f"out must end in .pt, got {out}; pass --out mitigated.pt.")
-    trainable = model.schema.task == "binary" and has_loss(model.schema.output)
+    trainable = task_for(model.schema).positive is not None and has_loss(model.schema.output)
     if card is None or card.architecture != "mlp" or not trainable:
         raise InputError(
             f"model {model.name}: mitigation trains auditkit's own architecture mlp with two classes, and no "

@@ -124,7 +124,10 @@ def test_rates_and_gaps_of_each_label_are_fairlearns():
         tally(("g",), GROUPS, codes, labels[:, place], decisions[:, place], ("not this label", name))
         for place, name in enumerate(NAMES)
     ]
-    gaps = {(m.id.partition(".")[2], m.by): m for m in one_vs_rest.gap_measurements(counts)}
+    gaps = {
+        (m.id.partition(".")[2], m.by): m
+        for m in one_vs_rest.gap_measurements(counts, one_vs_rest.LABEL, accuracy=True)
+    }
     for name in ("demographic_parity_difference", "equalized_odds_difference", "equal_opportunity_ratio"):
         oracle = getattr(fairlearn.metrics, name)
         values = [oracle(labels[:, place], decisions[:, place], sensitive_features=codes) for place in range(3)]
@@ -142,7 +145,7 @@ def test_rates_and_gaps_of_each_label_are_fairlearns():
     ]
     accuracy = gaps["accuracy_difference", ("g", "label")]
     assert [part.value for part in accuracy.slices] == [frame.difference() for frame in frames]
-    rates = {m.id.partition(".")[2]: m for m in one_vs_rest.rate_measurements(counts)}
+    rates = {m.id.partition(".")[2]: m for m in one_vs_rest.rate_measurements(counts, one_vs_rest.LABEL, accuracy=True)}
     found = {part.group.text: part.value for part in rates["accuracy"].slices}
     assert found == {
         f"{'ab'[code]} & {NAMES[place]}": frames[place].by_group[code] for code in (0, 1) for place in range(3)

@@ -31,14 +31,16 @@ def sample(seed=0, rows=600):
 
 
 def counts_of(codes, labels, decisions):
-    return tally(("g",), (("a",), ("b",), ("c",)), codes, labels, decisions, CLASSES)
+    whole = tally(("g",), (("a",), ("b",), ("c",)), codes, labels, decisions, CLASSES)
+    return [whole.one_against_rest(code) for code in range(3)]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_each_class_is_fairlearns_and_the_macro_is_their_mean(seed):
     codes, labels, decisions = sample(seed)
     found = {
-        (m.id.partition(".")[2], m.by): m for m in one_vs_rest.gap_measurements(counts_of(codes, labels, decisions))
+        (m.id.partition(".")[2], m.by): m
+        for m in one_vs_rest.gap_measurements(counts_of(codes, labels, decisions), one_vs_rest.CLASS)
     }
     for name, oracle in ORACLES.items():
         values = [
@@ -57,7 +59,10 @@ def test_each_class_is_fairlearns_and_the_macro_is_their_mean(seed):
 
 def test_rates_are_those_of_metric_frame():
     codes, labels, decisions = sample()
-    found = {m.id.partition(".")[2]: m for m in one_vs_rest.rate_measurements(counts_of(codes, labels, decisions))}
+    found = {
+        m.id.partition(".")[2]: m
+        for m in one_vs_rest.rate_measurements(counts_of(codes, labels, decisions), one_vs_rest.CLASS)
+    }
     for code, name in enumerate(CLASSES):
         frame = MetricFrame(
             metrics={
@@ -81,7 +86,9 @@ def test_equal_groups_are_told_apart_as_rarely_as_stated():
     for _ in range(100):
         labels = draws.integers(0, 3, 300)
         decisions = np.where(draws.random(300) < 0.7, labels, draws.integers(0, 3, 300))
-        found = one_vs_rest.gap_measurements(counts_of(draws.integers(0, 3, 300), labels, decisions))[0]
+        found = one_vs_rest.gap_measurements(
+            counts_of(draws.integers(0, 3, 300), labels, decisions), one_vs_rest.CLASS
+        )[0]
         assert found.by == ("g", "class")
         apart.append(any(part.simultaneous_interval.low > 0 for part in found.slices))
     assert np.mean(apart) <= 0.06 + 0.02
@@ -90,7 +97,9 @@ def test_equal_groups_are_told_apart_as_rarely_as_stated():
 def test_a_class_that_no_group_has_is_left_out_of_the_mean():
     codes, labels, decisions = sample()
     labels = np.where(labels == 2, 1, labels)
-    found = {(m.id, m.by): m for m in one_vs_rest.gap_measurements(counts_of(codes, labels, decisions))}
+    found = {
+        (m.id, m.by): m for m in one_vs_rest.gap_measurements(counts_of(codes, labels, decisions), one_vs_rest.CLASS)
+    }
     parts = found["fairness.equal_opportunity_difference", ("g", "class")].slices
     assert parts[2].value is None
     assert "a positive label" in parts[2].reason
@@ -107,14 +116,14 @@ def test_gaps_carry_the_values_without_the_block_and_their_mean():
 
     blocks = block_count(int(np.bincount(codes).min()))
     kept = deal(900, blocks, codes) != 4
-    whole = one_vs_rest.gap_measurements(counts_of(codes, labels, decisions), replicated=replicated)
-    without = one_vs_rest.gap_measurements(counts_of(codes[kept], labels[kept], decisions[kept]))
+    whole = one_vs_rest.gap_measurements(counts_of(codes, labels, decisions), one_vs_rest.CLASS, replicated=replicated)
+    without = one_vs_rest.gap_measurements(counts_of(codes[kept], labels[kept], decisions[kept]), one_vs_rest.CLASS)
     for found, expected in zip(whole, without, strict=True):
         parts = zip(found.slices, expected.slices, strict=True) if found.slices else [(found, expected)]
         for part, value in parts:
             assert len(part.replicates) == blocks
             assert part.replicates[4] == pytest.approx(value.value, rel=1e-6)
-    plain = one_vs_rest.gap_measurements(counts_of(codes, labels, decisions))
+    plain = one_vs_rest.gap_measurements(counts_of(codes, labels, decisions), one_vs_rest.CLASS)
     assert {measurement.replicates for measurement in plain} == {()}
 
 

@@ -151,7 +151,7 @@ class DataChecks:
                         (column,),
                     )
                 )
-            if subject.is_one_decision:
+            if subject.task.positive is not None:
                 counts = tally((column,), names, codes, subject.labels, subject.labels, subject.schema.classes)
                 measurements.append(
                     rate_measurement(counts, "base_rate", prefix="data", level=level, min_group=subject.min_group)

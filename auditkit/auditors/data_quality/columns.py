@@ -33,7 +33,7 @@ ROWS_SAMPLED = 1_000_000
 
 def examined_columns(subject: Subject, columns: Sequence[str]) -> list[str]:
     """Return the columns that are looked at one by one: not the label, the decisions, images, or pixels."""
-    if subject.schema.kind != "table":
+    if not subject.modality.columnar:
         return []
     decided = subject.decision_columns
     names = [name for name in columns if name not in subject.schema.targets and name not in decided]

@@ -117,8 +117,9 @@ def label_base_rates(subject: Subject, columns: tuple[str, ...]) -> Measurement:
         tally(columns, names, codes, own, own, ("not this label", label))
         for label, own in zip(subject.schema.classes, subject.labels.T, strict=True)
     ]
+    least = subject.min_group if columns else 0
     rates = one_vs_rest.rate_measurements(
-        counts, prefix="data", level=subject.conf_level, min_group=subject.min_group if columns else 0
+        counts, one_vs_rest.LABEL, prefix="data", level=subject.conf_level, min_group=least
     )
     return next(rate for rate in rates if rate.id == "data.base_rate")
 

@@ -90,7 +90,7 @@ def explain_columns(
     pairs, pictures = interactions(subject, given)
     measurements += pairs
     exhibits += pictures
-    if subject.is_one_decision:
+    if subject.task.positive is not None:
         more, pictures = adverse_decisions(subject, given, immutable)
         measurements += more
         exhibits += [*stamped(pictures[:1], found), *pictures[1:]]

@@ -94,7 +94,7 @@ def explain_texts(
             by=share.by,
         )
     ]
-    if subject.is_one_decision:
+    if subject.task.positive is not None:
         directed = [term_directions(by_word, definition, level=subject.conf_level)]
         by_phrase = phrases(subject, ids, attributions)
         if len(by_phrase.names):

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.fairness import conditional, cross_check, impact_ratio
-from auditkit.auditors.fairness.by_label import fairness_of_labels
-from auditkit.auditors.fairness.by_number import fairness_of_numbers
-from auditkit.budgets import ALLOW_LARGE, COMPARED_CLASSES
+from auditkit.auditors.fairness.by_number import compare_numbers
+from auditkit.auditors.fairness.by_part import compare_parts
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable, shown
 from auditkit.evidence.messages import Message
-from auditkit.stats import distances, inequality, one_vs_rest, regression, scores
+from auditkit.models.capabilities import Runnable
+from auditkit.stats import distances, inequality, regression, scores
 from auditkit.stats.counts import Counts, crossings, not_compared_note, tally
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.gaps import GAPS, gap_measurements, left_out_notes
@@ -86,55 +86,61 @@ class Fairness:
 
     def check(self, subject: Subject) -> None:
         """Refuse reference groups and legitimate columns that are not there, or that the task has no use for."""
-        if not subject.views and (self.reference_group or self.legitimate):
-            raise InputError("reference_group and legitimate compare selections, and a regression selects nobody.")
-        if subject.task.axis and (self.reference_group or self.legitimate):
-            raise InputError("reference_group and legitimate compare one label, and a multilabel task has several.")
+        if subject.task.positive is None and (self.reference_group or self.legitimate):
+            raise InputError(
+                "reference_group and legitimate compare how often one of two classes is selected, which a "
+                f"{subject.schema.task} task has not; leave them out."
+            )
         self._reference(subject)
         self._check_legitimate(subject)
 
     def audit(self, subject: Subject) -> Evidence:
+        """Compare whom the model selects, each part of the task, and predicted numbers: what the task has of these."""
+        found = [
+            self._compare_selection(subject),
+            compare_parts(subject, self.intersections),
+            compare_numbers(subject, self.intersections),
+        ]
+        kinds = ("slices", "table", "slice_table", "facts")
+        return Evidence(
+            measurements=[one for part in found for one in part.measurements],
+            exhibits=sorted(
+                (one for part in found for one in part.exhibits), key=lambda exhibit: kinds.index(exhibit.kind)
+            ),
+            notes=list(dict.fromkeys(note for part in found for note in part.notes)),
+        )
+
+    def _compare_selection(self, subject: Subject) -> Evidence:
         """Count once over all sensitive columns, and read every breakdown off the table."""
-        if not subject.views:
-            return fairness_of_numbers(subject, self.intersections)
-        if subject.task.axis:
-            return fairness_of_labels(subject, self.intersections)
+        if subject.task.positive is None:
+            return Evidence()
         reference = self._reference(subject)
         finest = confusion_counts(subject, subject.sensitive)
         breakdowns = crossings(subject.sensitive, self.intersections)
-        binary = len(subject.schema.classes) == 2
-        evidence = _Parts(subject, [], [], [_selected_means(subject), *subject.scored_note] if binary else [])
-        if binary:
-            whole = finest.by(())
-            rates = [
-                overall_rate(whole, rate, "fairness", level=subject.conf_level) for rate in RATES if rate != "accuracy"
-            ]
-            everyone = ((),), np.zeros_like(subject.labels), subject.labels, subject.predictions.labels
-            evidence.measurements += with_rate_replicates(rates, *everyone)
-            unequal = inequality.inequality_measurements(whole, level=subject.conf_level)
-            evidence.measurements += with_gap_replicates(unequal, *everyone)
-        classes = one_vs_rest.frequent_classes(finest, COMPARED_CLASSES.most)
-        evidence.notes += [] if binary else _left_out_classes(finest, classes)
+        evidence = _Found(subject, [], [], [*_selected_means(subject), *subject.scored_note])
+        whole = finest.by(())
+        rates = [
+            overall_rate(whole, rate, "fairness", level=subject.conf_level) for rate in RATES if rate != "accuracy"
+        ]
+        everyone = ((),), np.zeros_like(subject.labels), subject.labels, subject.predictions.labels
+        evidence.measurements += with_rate_replicates(rates, *everyone)
+        unequal = inequality.inequality_measurements(whole, level=subject.conf_level)
+        evidence.measurements += with_gap_replicates(unequal, *everyone)
         for done, columns in enumerate(breakdowns, 1):
             counts = finest.by(columns)
-            if binary:
-                key = tuple(reference[column] for column in columns) if set(columns) <= set(reference) else None
-                self._binary(evidence, counts, key)
-            else:
-                evidence.add_one_against_rest(counts, classes)
+            key = tuple(reference[column] for column in columns) if set(columns) <= set(reference) else None
+            self._compare_groups(evidence, counts, key)
             hidden = not_compared_note(columns, counts.groups, counts.sizes, subject.min_group)
             evidence.notes += [hidden] if hidden else []
             subject.progress(done / len(breakdowns), shown(columns))
-        if binary and (self.cross_check or subject.has_model):
+        if self.cross_check or subject.audited.capability(Runnable) is not None:
             checks = [cross_check.cross_check(finest.by(columns), evidence.measurements) for columns in breakdowns]
             whole_check = functools.reduce(cross_check.CrossCheck.plus, checks)
             if whole_check.compared:
                 evidence.exhibits.append(cross_check.cross_check_facts(whole_check))
-        kinds = ("slices", "table", "slice_table", "facts")
-        evidence.exhibits.sort(key=lambda exhibit: kinds.index(exhibit.kind))
         return Evidence(measurements=evidence.measurements, exhibits=evidence.exhibits, notes=evidence.notes)
 
-    def _binary(self, evidence: _Parts, counts: Counts, reference: tuple[str, ...] | None) -> None:
+    def _compare_groups(self, evidence: _Found, counts: Counts, reference: tuple[str, ...] | None) -> None:
         subject = evidence.subject
         columns, level, min_group = counts.columns, subject.conf_level, subject.min_group
         own = [rate_measurement(counts, rate, level=level, min_group=min_group) for rate in RATES]
@@ -216,7 +222,7 @@ class Fairness:
 
 
 @dataclass
-class _Parts:
+class _Found:
     """What is found out on the way."""
 
     subject: Subject
@@ -224,90 +230,17 @@ class _Parts:
     exhibits: list[Exhibit]
     notes: list[str]
 
-    def add_one_against_rest(self, counts: Counts, classes: tuple[int, ...]) -> None:
-        """Measure a breakdown of more than two classes: each of `classes` against the rest, and their mean."""
-        level, min_group = self.subject.conf_level, self.subject.min_group
-        by, columns = shown(counts.columns), counts.columns
-        own = one_vs_rest.rate_measurements(counts, classes=classes, level=level, min_group=min_group)
-        own.append(rate_measurement(counts, "accuracy", level=level, min_group=min_group))
-        labels, decisions = self.subject.labels, self.subject.predictions.labels
-        names, codes = self.subject.group_codes(columns)
-        gaps = one_vs_rest.gap_measurements(
-            counts,
-            classes=classes,
-            level=level,
-            min_group=min_group,
-            replicated=lambda found, code: with_gap_replicates(
-                found, names, codes, labels == code, decisions == code, min_group
-            ),
-        )
-        self.measurements += own + gaps
-        self.measurements += gap_measurements(counts, gaps=("accuracy",), level=level, min_group=min_group)
-        self.exhibits.append(
-            SliceChart(title=Message("Accuracy by {by}", by=by), measurement="fairness.accuracy", by=columns)
-        )
-        if len(columns) == 1:
-            self.exhibits.append(
-                SliceChart(
-                    title=Message("Gap in selection between the groups of {by}, by class", by=by),
-                    note=Message("How differently often each class is predicted for the groups."),
-                    measurement="fairness.demographic_parity_difference",
-                    by=(*columns, one_vs_rest.CLASS),
-                )
-            )
-        for title, part in ((Message("Rates"), own), (Message("Gaps"), gaps)):
-            self.exhibits.append(
-                SliceTable(
-                    title=Message("{title} of each class by {by}", title=title, by=by),
-                    measurements=tuple(dict.fromkeys(m.id for m in part if m.by != columns)),
-                    by=(*columns, one_vs_rest.CLASS),
-                )
-            )
 
-
-def _left_out_classes(counts: Counts, classes: tuple[int, ...]) -> list[str]:
-    """Return the sentence that says how many of the classes are compared each against the rest, if not all are."""
-    if len(classes) == len(counts.classes):
-        return []
-    by_label = counts.total().sum(axis=1)
+def _selected_means(subject: Subject) -> list[str]:
+    if subject.top_k is None:
+        return subject.task.selected(subject.decision_columns)
     return [
         Message(
-            "Of {total:,} classes the {n:,} most frequent are compared between groups, each against the rest; they are "
-            "the labels of {share:.1%} of the rows. Gaps in accuracy are over all classes. {option} compares all.",
-            total=len(counts.classes),
-            n=len(classes),
-            share=float(by_label[list(classes)].sum() / by_label.sum()),
-            option=ALLOW_LARGE,
-        )
-    ]
-
-
-def _selected_means(subject: Subject) -> str:
-    schema = subject.schema
-    if subject.top_k is not None:
-        return Message(
             '"Selected" means being among the {top_k:,} rows of the highest scores for {classes}.',
             top_k=subject.top_k,
-            classes=schema.classes[-1],
+            classes=subject.task.positive,
         )
-    if subject.decision_columns:
-        columns = ", ".join(subject.decision_columns)
-        return Message(
-            '"Selected" means a decision for {target} = {classes}, by column {columns}.',
-            target=schema.target,
-            classes=schema.classes[-1],
-            columns=columns,
-        )
-    how = ""
-    if subject.has_model:
-        what = Message("score") if schema.output == "score" else Message("probability")
-        how = Message(" ({what} {threshold:g} or more)", what=what, threshold=schema.decision_threshold)
-    return Message(
-        '"Selected" means that the model predicts {target} = {classes}{how}.',
-        target=schema.target,
-        classes=schema.classes[-1],
-        how=how,
-    )
+    ]
 
 
 def _scores(subject: Subject) -> NDArray[np.float64] | None:

@@ -13,18 +13,13 @@ from auditkit.stats.estimates import Breakdown
 from auditkit.stats.regression import GAPS, regression_gap, regression_measurement
 
 
-def fairness_of_numbers(subject: Subject, intersections: int) -> Evidence:
-    """Measure how predictions and errors differ between the groups of the sensitive columns and their intersections."""
-    labels, predictions, level = subject.labels, subject.predictions.labels, subject.conf_level
-    notes = [
-        Message(
-            "A regression selects nobody: predictions and errors are compared between groups, in the "
-            "unit of {target}. A group's mean prediction may differ because its labels do; its mean "
-            "error may not.",
-            target=subject.schema.target,
-        ),
-        *subject.scored_note,
-    ]
+def compare_numbers(subject: Subject, intersections: int) -> Evidence:
+    """Measure how predicted numbers and their errors differ between the groups, where the task predicts numbers."""
+    predictions = subject.task.numbers(subject.predictions)
+    if predictions is None:
+        return Evidence()
+    labels, level = subject.labels, subject.conf_level
+    notes = [*subject.task.selected(subject.decision_columns), *subject.scored_note]
     measurements: list[Measurement] = []
     exhibits: list[Exhibit] = []
     for breakdown, by in breakdowns_of(subject, intersections, notes):
@@ -48,7 +43,6 @@ def fairness_of_numbers(subject: Subject, intersections: int) -> Evidence:
                 by=breakdown.columns,
             )
         )
-    exhibits.sort(key=lambda exhibit: exhibit.kind == "slice_table")
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from auditkit.auditors.fairness.term_groups import (
@@ -32,6 +31,7 @@ from auditkit.evidence.measurement import (
     Table,
 )
 from auditkit.evidence.messages import Message
+from auditkit.modalities.base import Texts
 from auditkit.models.predict import predict
 from auditkit.schema.text import cased_words
 from auditkit.stats.intervals import proportion_interval, simultaneous_level
@@ -93,14 +93,14 @@ class IdentityTerms:
 
     def audit(self, subject: Subject) -> Evidence:
         """Score every version of the templates and of the audited texts that hold a term."""
-        schema = subject.schema
-        if schema.kind != "text":
+        read = subject.modality.texts
+        if read is None:
             raise NotRun(Message("the model reads no texts, whose words could be swapped"))
-        if not subject.is_one_decision:
+        if subject.task.positive is None:
             raise NotRun(Message("it compares the score of a positive class, which only a model of two classes has"))
         _ = subject.predictions.probabilities  # a model without probabilities is not run, with that reason
         chosen = np.random.default_rng(subject.seed).permutation(len(subject.labels))
-        texts = subject.data.frame[schema.features[0].name].iloc[chosen]
+        texts = subject.data.frame[read.column].iloc[chosen]
         tokens = [cased_words(text) if isinstance(text, str) else [] for text in texts]
         measurements: list[Measurement] = []
         exhibits: list[Exhibit] = []
@@ -108,14 +108,16 @@ class IdentityTerms:
         facts: list[tuple[str, str]] = []
         for attribute, groups in check_term_groups({**shipped_term_groups(), **self.terms}).items():
             filled = groups.filled()
-            templates = _scored(subject, groups, [text.tokens for text in filled], [text.cluster for text in filled])
-            holding = [text for text in tokens if groups.places(text[: schema.features[0].length])]
-            sentences = _scored(subject, groups, holding[: self.rows], range(len(holding[: self.rows])))
+            templates = _scored(
+                subject, read, groups, [text.tokens for text in filled], [text.cluster for text in filled]
+            )
+            holding = [text for text in tokens if groups.places(text[: read.length])]
+            sentences = _scored(subject, read, groups, holding[: self.rows], range(len(holding[: self.rows])))
             found = [
                 *_measured("template", attribute, groups, templates, subject, least=2),
                 *_measured("sentence", attribute, groups, sentences, subject, least=subject.min_group),
                 _flips(attribute, sentences, subject),
-                _known(attribute, groups, subject),
+                _known(attribute, groups, read, subject.conf_level),
             ]
             measurements += found
             exhibits += _charts(attribute, found)
@@ -144,19 +146,20 @@ class IdentityTerms:
         return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 
-def _scored(subject: Subject, groups: TermGroups, texts: Sequence[Sequence[str]], clusters: Sequence[int]) -> Scored:
+def _scored(
+    subject: Subject, read: Texts, groups: TermGroups, texts: Sequence[Sequence[str]], clusters: Sequence[int]
+) -> Scored:
     """Score each version of texts, given as tokens, where the model sees a difference between them."""
-    schema, count = subject.schema, len(groups.groups)
+    count = len(groups.groups)
     rewritten = [" ".join(version) for text in texts for version in groups.versions(text)]
-    inputs = schema.encode(pd.DataFrame({schema.features[0].name: rewritten}, dtype=object))
-    by_text = inputs.reshape(len(texts), count, schema.features[0].length)
+    by_text = read.encode(rewritten).reshape(len(texts), count, read.length)
     kept = np.flatnonzero((by_text != by_text[:, :1]).any(axis=(1, 2)))
     if not len(kept):
         return Scored(kept, np.zeros((0, count)), kept)
     predictions = predict(
         subject.model.module,
         by_text[kept].reshape(len(kept) * count, -1),
-        schema,
+        subject.schema,
         device=subject.device,
         progress=subject.progress,
     )
@@ -257,14 +260,13 @@ def _flips(attribute: str, sentences: Scored, subject: Subject) -> Measurement:
     )
 
 
-def _known(attribute: str, groups: TermGroups, subject: Subject) -> Measurement:
+def _known(attribute: str, groups: TermGroups, read: Texts, level: float) -> Measurement:
     """Return `identity_terms.known_term_rate`: the share of each group's terms that the model's vocabulary holds."""
-    vocabulary = set(subject.schema.features[0].vocabulary)
     slices = []
     for name, terms in groups.groups.items():
         listed = {term.lower() for term in terms}
-        rate = len(listed & vocabulary) / len(listed)
-        exact = Interval(low=rate, high=rate, level=subject.conf_level, method=Message("exact: a count of terms"))
+        rate = len(listed & read.vocabulary) / len(listed)
+        exact = Interval(low=rate, high=rate, level=level, method=Message("exact: a count of terms"))
         group = Group(by=(attribute,), key=(name,))
         slices.append(Slice(group=group, value=rate, count=len(listed), interval=exact, simultaneous_interval=exact))
     return Measurement(

@@ -81,7 +81,7 @@ class Tradeoff:
 
     def audit(self, subject: Subject) -> Evidence:
         """Choose the thresholds on one random half of the rows, and judge them on the other."""
-        if not subject.is_one_decision:
+        if subject.task.positive is None:
             raise NotRun(Message("thresholds need a binary label"))
         half = np.zeros(len(subject.labels), dtype=bool)
         half[np.random.default_rng(subject.seed).permutation(len(half))[: len(half) // 2]] = True

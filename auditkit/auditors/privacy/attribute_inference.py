@@ -64,7 +64,7 @@ def attribute_inference(
     sides = [np.flatnonzero(side & once) for side in (member, ~member)]
     rows = np.concatenate([np.sort(generator.choice(side, min(most, len(side)), replace=False)) for side in sides])
     given, classes = labels[rows], bool(subject.schema.classes)
-    table = subject.schema.kind == "table"
+    table = subject.modality.columnar
     read = [feature.name for feature in subject.schema.features] if table else []
     frame = pd.concat([subject.training.frame[read], subject.data.frame[read]], ignore_index=True).iloc[rows]
     found: dict[str, Attacked] = {}
@@ -103,7 +103,7 @@ def attribute_inference(
         else Message(
             "knows that column of some training rows, and of the others the label and what the model "
             "answers to the {kind}, but not the {kind} itself.",
-            kind=subject.schema.kind,
+            kind=subject.modality.name,
         )
     )
     notes.append(

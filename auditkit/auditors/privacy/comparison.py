@@ -109,7 +109,7 @@ def measurements_of(subject: Subject, runs: Runs) -> list[Measurement]:
                 counts = tally((column,), names, codes, subject.labels, part.labels, subject.schema.classes)
                 rates = rate_measurement(counts, "accuracy", prefix="privacy", level=level, min_group=min_group)
                 found.setdefault(name, []).append(rates)
-                chosen = GAPS if subject.is_one_decision else ("accuracy",)
+                chosen = GAPS if subject.task.positive is not None else ("accuracy",)
                 pairs = gap_measurements(counts, gaps=chosen, prefix="privacy", level=level, min_group=min_group)
                 gaps.setdefault(name, []).append({pair.id: pair for pair in pairs})
         measurements.append(by_group("privacy.accuracy", column, found))

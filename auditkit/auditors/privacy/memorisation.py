@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -14,14 +11,11 @@ from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Column, Evidence, Measurement, Table
 from auditkit.evidence.messages import Message
-from auditkit.schema.text import words
 from auditkit.stats.copies import NEAR, memorisation
 
 EXACT, COPIES, EXCESS = "leakage.exact_copy_share", "leakage.near_copy_share", "leakage.near_copy_excess"
 
 FEWEST_ROWS = 100
-HASHED_TO = 512
-"""How many numbers stand for a text, whatever its words."""
 SOURCE = Message("distances to training rows and to unseen rows (Meehan et al. 2020, arXiv:2004.05675)")
 
 
@@ -34,7 +28,7 @@ def sample_rows(subject: Subject, path: str) -> NDArray[np.float64]:
     data = read_data(path)
     with naming(data):
         subject.schema.check_columns(data.frame)
-        rows = _comparable(subject, data.frame)
+        rows = subject.modality.comparable(data.frame)
     if len(rows) < FEWEST_ROWS:
         raise InputError(f"samples {path}: must be at least {FEWEST_ROWS} rows, got {len(rows)}.")
     return rows
@@ -44,8 +38,8 @@ def copies_of_training_rows(subject: Subject, path: str, training: pd.DataFrame)
     """Hold samples against the training rows, and against the audited rows, which the generator must not have seen."""
     found = memorisation(
         sample_rows(subject, path),
-        _comparable(subject, training),
-        _comparable(subject, subject.data.frame),
+        subject.modality.comparable(training),
+        subject.modality.comparable(subject.data.frame),
         seed=subject.seed,
         level=subject.conf_level,
     )
@@ -100,11 +94,6 @@ def copies_of_training_rows(subject: Subject, path: str, training: pd.DataFrame)
         ),
         rows=tuple(rows),
     )
-    by_what = (
-        Message("by their words and pairs of neighbouring words")
-        if subject.schema.kind == "text"
-        else Message("on the columns that the model reads and by its scales")
-    )
     notes = [
         Message(
             "{row_count:,} samples of {path} are held against the training rows, {by_what}; for near "
@@ -113,35 +102,8 @@ def copies_of_training_rows(subject: Subject, path: str, training: pd.DataFrame)
             "audited ones, is the word of whoever runs this audit.",
             row_count=found.exact.row_count,
             path=path,
-            by_what=by_what,
+            by_what=subject.modality.compared_by,
             row_count_2=found.near.row_count,
         )
     ]
     return Evidence(measurements=measurements, exhibits=[table], notes=notes)
-
-
-def _comparable(subject: Subject, frame: pd.DataFrame) -> NDArray[np.float64]:
-    """Return rows as the model reads them, but a text, whose codes have no distances, as a vector of its words."""
-    if subject.schema.kind == "text":
-        return word_vectors(frame[subject.schema.features[0].name])
-    encoded = subject.schema.encode(frame)
-    return np.ascontiguousarray(encoded.reshape(len(encoded), -1), dtype=np.float64)
-
-
-def word_vectors(texts: Iterable[object]) -> NDArray[np.float64]:
-    """Return the counts of words and of pairs of neighbouring words, hashed, as vectors of length 1, (texts, width).
-
-    >>> one, same, other, unlike = word_vectors(["A fine film.", "a fine  film", "a fine book", "no way"])
-    >>> float(one @ same).__round__(3), bool(one @ other > 0.3), bool(abs(one @ unlike) < 0.3)
-    (1.0, True, True)
-    """
-
-    def parts(text: str) -> list[str]:
-        alone = words(text)
-        return [*alone, *(" ".join(pair) for pair in itertools.pairwise(alone))]
-
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    hashing = HashingVectorizer(analyzer=parts, n_features=HASHED_TO)
-    found: NDArray[np.float64] = hashing.transform(text if isinstance(text, str) else "" for text in texts).toarray()
-    return found
