@@ -137,9 +137,9 @@ class Task(Protocol):
     `metrics` are those that performance measures, by name, in the order of a report; `headline` is the name of the one
     that is drawn for each group. `axis` is what a task is measured by part by part: `("label",)`, else `()`. `wrong`
     says what a wrong prediction is: "the model is ...". `part` says what the binary views are: `class`, `label`, or
-    nothing where the task is its own view, or has none. `unscored` is the reason why there are no scores, if so, and
-    `unpredicted` why there are no predictions at all. `profile` names the shipped policy that judges where the user
-    names none.
+    nothing where the task is its own view, or has none. `odds_note` says what `odds` takes for granted, if anything.
+    `unscored` is the reason why there are no scores, if so, and `unpredicted` why there are no predictions at all.
+    `profile` names the shipped policy that judges where the user names none.
     """
 
     metrics: ClassVar[Mapping[str, MetricSpec]]
@@ -147,6 +147,7 @@ class Task(Protocol):
     axis: ClassVar[tuple[str, ...]]
     part: ClassVar[str]
     wrong: ClassVar[Message]
+    odds_note: ClassVar[Message | None]
     unscored: ClassVar[Message | None]
     unpredicted: ClassVar[Message | None]
     profile: ClassVar[str]
@@ -230,6 +231,34 @@ class Task(Protocol):
 
     def calibrated(self, rows: Rows) -> tuple[Labels, Floats] | None:
         """Return class codes, (rows,), and probabilities, (rows, classes), that calibration is measured on, if any."""
+        ...
+
+    def label_groups(self, labels: Labels) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
+        """Return the classes that labels divide rows into, and each row's; None where labels are no classes."""
+        ...
+
+    def answers(self, predictions: Predictions) -> Floats:
+        """Return what is said of each row on the scale that is learnt: probabilities, (rows, classes), or (rows, 1).
+
+        Raises:
+            NotRun: there are no probabilities.
+        """
+        ...
+
+    def usual_error(self, answers: Floats, learnt: Labels) -> float:
+        """Return how far answers on unseen rows are usually off, as `odds` takes it."""
+        ...
+
+    def odds(self, answers: Floats, learnt: Labels, usual_error: float) -> Floats:
+        """Return the log odds of labels as they are learnt, (..., rows), under answers (..., rows, answers)."""
+        ...
+
+    def nearness(self, predictions: Predictions, learnt: Labels) -> Floats:
+        """Return how near predictions lie to labels as they are learnt, (rows,): more is nearer."""
+        ...
+
+    def mislabelled(self, learnt: Labels, generator: np.random.Generator) -> Labels:
+        """Return a clearly wrong label, as it is learnt, for each row."""
         ...
 
     def errors(self, rows: Rows) -> NDArray[Any]:

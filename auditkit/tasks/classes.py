@@ -17,6 +17,7 @@ from auditkit.evidence.measurement import Exhibit, Measurement
 from auditkit.evidence.messages import Message
 from auditkit.stats import scores
 from auditkit.stats.estimates import Breakdown
+from auditkit.stats.odds import odds_of_classes
 from auditkit.stats.quality import CLASSIFICATION_METRICS, MetricSpec, quality_measurement
 from auditkit.tasks.base import Floats, Labels, Predictions, Rows, code_type
 
@@ -35,6 +36,7 @@ class ClassTask:
     axis: ClassVar[tuple[str, ...]] = ()
     part: ClassVar[str] = ""
     wrong: ClassVar[Message] = Message("wrong")
+    odds_note: ClassVar[Message | None] = None
     unscored: ClassVar[Message | None] = None
     unpredicted: ClassVar[Message | None] = None
     profile: ClassVar[str] = "default"
@@ -111,14 +113,38 @@ class ClassTask:
     def occurrences(self, rows: Rows) -> NDArray[np.int64]:
         """Return how often each class is the label or the decision of a row: (classes,)."""
         count = len(self.schema.classes)
-        found: NDArray[np.int64] = sum(
-            np.bincount(codes, minlength=count) for codes in (rows.labels, rows.predictions.labels)
-        )
-        return found
+        labelled, predicted = (np.bincount(codes, minlength=count) for codes in (rows.labels, rows.predictions.labels))
+        return labelled + predicted
 
     def numbers(self, predictions: Predictions) -> Floats | None:
         """Return None: classes are predicted."""
         return None
+
+    def label_groups(self, labels: Labels) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
+        """Return the classes, and the labels, which are their codes."""
+        return self.schema.classes, labels
+
+    def answers(self, predictions: Predictions) -> Floats:
+        """Return the probabilities: float64, (rows, classes)."""
+        return predictions.probabilities.astype(np.float64)
+
+    def usual_error(self, answers: Floats, learnt: Labels) -> float:
+        """Return 1: probabilities state by themselves how sure they are."""
+        return 1.0
+
+    def odds(self, answers: Floats, learnt: Labels, usual_error: float) -> Floats:
+        """Return the log odds of the label against all other classes."""
+        return odds_of_classes(answers, learnt)
+
+    def nearness(self, predictions: Predictions, learnt: Labels) -> Floats:
+        """Return the log odds of the label."""
+        return odds_of_classes(predictions.probabilities, learnt)
+
+    def mislabelled(self, learnt: Labels, generator: np.random.Generator) -> Labels:
+        """Return another class of each row, each as likely."""
+        count = len(self.schema.classes)
+        moved: Labels = (learnt + generator.integers(1, count, len(learnt))) % count
+        return moved
 
     def errors(self, rows: Rows) -> NDArray[Any]:
         """Return which rows are predicted wrong: bool, (rows,)."""

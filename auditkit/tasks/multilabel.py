@@ -41,6 +41,7 @@ class Multilabel:
     axis: ClassVar[tuple[str, ...]] = (LABEL,)
     part: ClassVar[str] = LABEL
     wrong: ClassVar[Message] = Message("wrong about at least one label")
+    odds_note: ClassVar[Message | None] = None
     unscored: ClassVar[Message | None] = None
     unpredicted: ClassVar[Message | None] = None
     profile: ClassVar[str] = "default"
@@ -140,6 +141,34 @@ class Multilabel:
     def numbers(self, predictions: Predictions) -> Floats | None:
         """Return None: labels are predicted."""
         return None
+
+    def label_groups(self, labels: Labels) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
+        """Return None: a row may have several labels."""
+        return None
+
+    def answers(self, predictions: Predictions) -> Floats:
+        """Return the probability of each label: float64, (rows, labels)."""
+        return predictions.probabilities.astype(np.float64)
+
+    def usual_error(self, answers: Floats, learnt: Labels) -> float:
+        """Return 1: probabilities state by themselves how sure they are."""
+        return 1.0
+
+    def odds(self, answers: Floats, learnt: Labels, usual_error: float) -> Floats:
+        """Return the mean over the labels of the log odds of what is there, or not there."""
+        true = np.where(learnt == 1, answers, 1 - answers)
+        tiny = np.finfo(np.float64).tiny
+        found: Floats = (np.log(np.maximum(true, tiny)) - np.log(np.maximum(1 - true, tiny))).mean(axis=-1)
+        return found
+
+    def nearness(self, predictions: Predictions, learnt: Labels) -> Floats:
+        """Return the mean log odds of the labels."""
+        return self.odds(predictions.probabilities, learnt, 1.0)
+
+    def mislabelled(self, learnt: Labels, generator: np.random.Generator) -> Labels:
+        """Return the opposite of every label."""
+        turned: Labels = 1 - learnt
+        return turned
 
     def errors(self, rows: Rows) -> NDArray[Any]:
         """Return which rows have a label that is predicted wrong: bool, (rows,)."""

@@ -17,6 +17,7 @@ from auditkit.evidence.messages import Message
 from auditkit.stats.counts import Counts
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.intervals import mean_interval
+from auditkit.stats.odds import odds_of_errors
 from auditkit.stats.quality import MetricSpec
 from auditkit.stats.regression import REGRESSION_METRICS, regression_measurement
 from auditkit.tasks.base import BinaryView, Floats, Labels, Predictions, Rows
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 SHARES = {"Half of the rows": 0.5, "Nine rows in ten": 0.9, "99 rows in 100": 0.99}
 CURVE_POINTS = 10
+WRONG_BY = 3.0
+"""How many standard deviations a wrong label lies from the right one."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class Regression:
     axis: ClassVar[tuple[str, ...]] = ()
     part: ClassVar[str] = ""
     wrong: ClassVar[Message] = Message("wrong")
+    odds_note: ClassVar[Message | None] = Message(
+        "A regression gives no probabilities: the likelihood of a row is that of a normal error, as "
+        "spread as the model's errors on the audited rows; the LOSS attack takes the squared error."
+    )
     unscored: ClassVar[Message | None] = Message("a regression predicts numbers, and there are no classes to score")
     unpredicted: ClassVar[Message | None] = None
     profile: ClassVar[str] = "default"
@@ -117,6 +124,32 @@ class Regression:
         """Return the predictions themselves."""
         numbers: Floats = predictions.labels
         return numbers
+
+    def label_groups(self, labels: Labels) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
+        """Return None: labels are numbers."""
+        return None
+
+    def answers(self, predictions: Predictions) -> Floats:
+        """Return the standardised predictions: float64, (rows, 1)."""
+        return self.learnt(predictions.labels)[:, None]
+
+    def usual_error(self, answers: Floats, learnt: Labels) -> float:
+        """Return the root mean squared error of the standardised predictions; 1 where there is none."""
+        return float(np.sqrt(np.mean((answers[:, 0] - learnt) ** 2))) or 1.0
+
+    def odds(self, answers: Floats, learnt: Labels, usual_error: float) -> Floats:
+        """Return the log odds of the likelihood of a normal error."""
+        return odds_of_errors(answers[..., 0] - learnt, usual_error)
+
+    def nearness(self, predictions: Predictions, learnt: Labels) -> Floats:
+        """Return minus the squared error of the standardised predictions."""
+        near: Floats = -((self.learnt(predictions.labels) - learnt) ** 2)
+        return near
+
+    def mislabelled(self, learnt: Labels, generator: np.random.Generator) -> Labels:
+        """Return standardised numbers moved up or down by `WRONG_BY`."""
+        moved: Labels = learnt + WRONG_BY * generator.choice([-1.0, 1.0], len(learnt))
+        return moved
 
     def errors(self, rows: Rows) -> NDArray[Any]:
         """Return how far each prediction is off: float64, (rows,)."""

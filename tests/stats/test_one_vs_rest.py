@@ -131,13 +131,14 @@ def test_of_many_classes_the_most_frequent_are_compared() -> None:
     codes, labels, decisions = sample(rows=900)
     labels, decisions = np.where(labels == 1, 2, labels), np.where(decisions == 1, 0, decisions)
     counts = counts_of(codes, labels, decisions)
-    chosen = one_vs_rest.frequent_classes(counts, 2)
+    chosen = one_vs_rest.most_frequent(np.bincount(labels) + np.bincount(decisions), 2)
     assert chosen == (0, 2)
-    some, every = (one_vs_rest.gap_measurements(counts, classes=classes) for classes in (chosen, None))
+    few = [counts[code] for code in chosen]
+    some, every = (one_vs_rest.gap_measurements(parts, one_vs_rest.CLASS, total=3) for parts in (few, counts))
     by_class = {part.group.key: part.value for part in every[0].slices}
     assert {part.group.key: part.value for part in some[0].slices} == {
         key: by_class[key] for key in (("blue",), ("red",))
     }
     assert some[1].definition.endswith("mean over 2 of the 2 most frequent of 3 classes, each against the rest")
-    rates = one_vs_rest.rate_measurements(counts, classes=chosen)
+    rates = one_vs_rest.rate_measurements(few, one_vs_rest.CLASS)
     assert {part.group.key[-1] for part in rates[0].slices} == {"blue", "red"}

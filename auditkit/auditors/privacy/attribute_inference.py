@@ -25,10 +25,9 @@ from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Evidence, Group, Measurement, Slice, Table, shown
 from auditkit.evidence.messages import Message
 from auditkit.models.predict import predict
-from auditkit.schema.schema import Labels, Schema
+from auditkit.schema.schema import Labels
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.proxies import MODEL
-from auditkit.tasks.base import Predictions, task_for
 
 ADVANTAGE, CONTROL = "leakage.attribute_advantage", "leakage.attribute_control_advantage"
 MEMORY = "leakage.attribute_memory"
@@ -63,7 +62,7 @@ def attribute_inference(
     most = FITTED_ROWS + JUDGED_ROWS
     sides = [np.flatnonzero(side & once) for side in (member, ~member)]
     rows = np.concatenate([np.sort(generator.choice(side, min(most, len(side)), replace=False)) for side in sides])
-    given, classes = labels[rows], bool(subject.schema.classes)
+    given, of_numbers = labels[rows], subject.task.label_groups(labels) is None
     table = subject.modality.columnar
     read = [feature.name for feature in subject.schema.features] if table else []
     frame = pd.concat([subject.training.frame[read], subject.data.frame[read]], ignore_index=True).iloc[rows]
@@ -75,7 +74,7 @@ def attribute_inference(
         known, _ = grouped_columns(frame, leave_out=(column,), quantiles=20)
         attacked = attack_attribute(
             [*(part.codes for part in known), given],
-            [*(part.ordered for part in known), not classes],
+            [*(part.ordered for part in known), of_numbers],
             _asked(subject, frame, column, codes[rows], given, confidence)
             if column in frame
             else np.column_stack([confidence(answers[rows], given), answers[rows]]),
@@ -124,14 +123,6 @@ def attribute_inference(
     return Evidence(measurements=measurements, exhibits=[_table(found, names)], notes=notes)
 
 
-def answers_of(schema: Schema, *parts: Predictions) -> Answers:
-    """Return what a model says: probabilities, (rows, classes), or a regression's standardised numbers, (rows, 1)."""
-    if schema.classes:
-        return np.concatenate([part.probabilities for part in parts]).astype(np.float64)
-    numbers: Answers = task_for(schema).learnt(np.concatenate([part.labels for part in parts]))[:, None]
-    return numbers
-
-
 def _asked(
     subject: Subject, frame: pd.DataFrame, column: str, codes: NDArray[np.int64], labels: Labels, confidence: Confidence
 ) -> Answers:
@@ -141,7 +132,7 @@ def _asked(
         value = frame[column].iloc[int(np.flatnonzero(codes == code)[0])]
         encoded = subject.schema.encode(frame.assign(**{column: value}))
         said = predict(subject.model.module, encoded, subject.schema, device=subject.device)
-        sure.append(confidence(answers_of(subject.schema, said), labels))
+        sure.append(confidence(subject.task.answers(said), labels))
     together = np.column_stack(sure)
     return np.column_stack([together, together - together.mean(axis=1, keepdims=True)])
 

@@ -134,12 +134,10 @@ class Privacy:
             for index, (name, parts) in enumerate(ledgers.items() if self.canaries else ())
         }
         targets = {name: parts[0].target_epsilon for name, parts in ledgers.items()}
-        regression = output == "value"
-        worth = measurements_of_numbers(subject, runs) if regression else measurements_of(subject, runs)
-        picture = exhibits_of_numbers if regression else exhibits_of
+        worth = [*measurements_of(subject, runs), *measurements_of_numbers(subject, runs)]
         all_runs = [*itertools.chain(*ledgers.values()), *(part.ledger for part in tested.values())]
         budgets = budgets_of(ledgers, all_runs)
-        exhibits = picture(subject, runs, targets, worth)
+        exhibits = [*exhibits_of(subject, runs, targets, worth), *exhibits_of_numbers(subject, runs, targets, worth)]
         exhibits += [ledger_facts(name, parts[0], all_runs) for name, parts in ledgers.items()]
         exhibits += _own_ledger(subject)
         if tested:

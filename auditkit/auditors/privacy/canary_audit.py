@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from auditkit.auditors.privacy.comparison import retrained, runs_in_words
 from auditkit.auditors.privacy.epsilon_bounds import OneRun, one_run_lower_bound
-from auditkit.auditors.privacy.membership import confidence
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Facts, Measurement, Slice, Table
 from auditkit.evidence.messages import Message
 from auditkit.models.predict import predict
 from auditkit.progress import Progress, part_of
 from auditkit.schema.schema import Labels
-from auditkit.tasks.base import Predictions
 from auditkit.training.dp.accounting import Ledger, composed_epsilon
 
 if TYPE_CHECKING:
@@ -29,8 +27,6 @@ BLACK_BOX = "privacy.black_box_audited_epsilon"
 STEINKE = "Steinke, Nasr & Jagielski 2023 (arXiv:2305.08846), canaries in one run"
 MISLABELLED_SHARE = 0.05
 """At most this share of the training rows become black-box canaries, so that the model still learns."""
-WRONG_BY = 3.0
-"""How many standard deviations the wrong label of a regression's canary lies from the right one."""
 FEWEST_CANARIES = 10
 
 
@@ -74,7 +70,7 @@ def attack_claim(
     chosen = generator.choice(len(labels), size=count if count >= FEWEST_CANARIES else 0, replace=False)
     included = generator.random(len(chosen)) < 0.5
     given = labels.copy()
-    given[chosen] = mislabelled(labels[chosen], len(subject.schema.classes), generator)
+    given[chosen] = subject.task.mislabelled(labels[chosen], generator)
     kept = np.ones(len(labels), dtype=bool)
     kept[chosen[~included]] = False
     module = subject.model.fresh(subject.seed)
@@ -97,7 +93,7 @@ def attack_claim(
     if len(chosen):
         assert subject.training_inputs is not None
         after, before = (
-            _nearness(predict(network, rows, subject.schema, device=subject.device), given[chosen], subject)
+            subject.task.nearness(predict(network, rows, subject.schema, device=subject.device), given[chosen])
             for network, rows in (
                 (module, inputs[chosen]),
                 (subject.model.module, subject.training_inputs[chosen]),
@@ -105,22 +101,6 @@ def attack_claim(
         )
         judge(after - before, included)
     return Tested(ledger, found[0], found[1] if len(found) > 1 else None)
-
-
-def mislabelled(labels: Labels, class_count: int, generator: np.random.Generator) -> Labels:
-    """Return a wrong label for each row: another class, or a standardised number moved up or down by `WRONG_BY`."""
-    if not class_count:
-        moved: Labels = labels + WRONG_BY * generator.choice([-1.0, 1.0], len(labels))
-        return moved
-    return (labels + generator.integers(1, class_count, len(labels))) % class_count
-
-
-def _nearness(said: Predictions, given: Labels, subject: Subject) -> NDArray[np.float64]:
-    """Return how near predictions lie to labels, (rows,): log odds, or of a regression minus the squared error."""
-    if subject.schema.classes:
-        return confidence(said.probabilities, given)
-    nearness: NDArray[np.float64] = -((subject.task.learnt(said.labels) - given) ** 2)
-    return nearness
 
 
 def claim_measurements(tested: dict[str, Tested]) -> list[Measurement]:

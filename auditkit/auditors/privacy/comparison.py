@@ -84,7 +84,9 @@ def runs_in_words(ledgers: Sequence[Ledger]) -> str:
 
 
 def measurements_of(subject: Subject, runs: Runs) -> list[Measurement]:
-    """Return what each model is worth: over all rows, within groups, and in gaps between them."""
+    """Return what each model's decisions are worth: over all rows, within groups, and in gaps; of numbers nothing."""
+    if subject.predictions.class_probabilities is None:
+        return []
     level, min_group = subject.conf_level, subject.min_group
 
     def measured(name: str, given: NDArray[Any], groups: Breakdown | None = None) -> Measurement:
@@ -185,7 +187,9 @@ def by_group(id: str, column: str, models: dict[str, list[Measurement]], *, high
 def exhibits_of(
     subject: Subject, runs: Runs, targets: dict[str, float], measurements: list[Measurement]
 ) -> list[Exhibit]:
-    """Return the pictures of what privacy costs, and whom; `targets` are the budgets by retraining."""
+    """Return the pictures of what privacy costs decisions, and whom; `targets` are the budgets by retraining."""
+    if subject.predictions.class_probabilities is None:
+        return []
     exhibits: list[Exhibit] = [
         SliceChart(
             title=Message("Accuracy of the original and of the private retraining"),

@@ -27,7 +27,12 @@ MEASURED = (ERROR, INCREASE, *(f"{gap}_difference" for gap in GAPS))
 
 
 def measurements_of_numbers(subject: Subject, runs: Runs) -> list[Measurement]:
-    """Return the mean absolute error of each model, over all rows and within groups, its increase, and the gaps."""
+    """Return the mean absolute error of each model, over all rows and within groups, its increase, and the gaps.
+
+    Where no numbers are predicted, nothing.
+    """
+    if subject.task.numbers(subject.predictions) is None:
+        return []
     labels, level = subject.labels, subject.conf_level
 
     def errors(breakdown: Breakdown) -> dict[str, list[Measurement]]:
@@ -83,7 +88,9 @@ def _increase(subject: Subject, runs: Runs) -> Measurement:
 def exhibits_of_numbers(
     subject: Subject, runs: Runs, targets: dict[str, float], measurements: list[Measurement]
 ) -> list[Exhibit]:
-    """Return the pictures of what privacy costs a regression, and whom; `targets` are the budgets by retraining."""
+    """Return the pictures of what privacy costs predicted numbers, and whom; `targets` are the budgets."""
+    if subject.task.numbers(subject.predictions) is None:
+        return []
     by = {(part.id.partition(".")[2], part.by): part for part in measurements}
     exhibits: list[Exhibit] = [
         SliceChart(

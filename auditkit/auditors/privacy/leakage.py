@@ -15,7 +15,6 @@ from auditkit.auditors.privacy.attribute_inference import (
     CONTROL,
     MEMORY,
     Confidence,
-    answers_of,
     attribute_inference,
 )
 from auditkit.auditors.privacy.halves import require_pairs
@@ -40,6 +39,7 @@ from auditkit.models.predict import predict
 from auditkit.progress import part_of
 from auditkit.schema.schema import Labels
 from auditkit.stats.counts import not_compared_note
+from auditkit.tasks.base import Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -117,10 +117,10 @@ class Leakage:
             subject.schema,
             device=subject.device,
         )
-        said = answers_of(subject.schema, trained, subject.predictions)
+        said = np.concatenate([subject.task.answers(part) for part in (trained, subject.predictions)])
         shadows, recipe, reason = self._shadows(subject, inputs, labels, output)
         subject.progress(0.9, "attacking")
-        confidence = _confidence(said, labels, unseen=once & ~member)
+        confidence = _confidence(subject.task, said, labels, unseen=once & ~member)
         target = confidence(said[once], labels[once])
         references = None if shadows is None else confidence(shadows.probabilities[:, once], labels[once])
         inside = None if shadows is None else shadows.inside[:, once]
@@ -149,7 +149,7 @@ class Leakage:
             )
         if shadows is not None and recipe is not None:
             exhibits.append(_how(shadows, recipe, subject))
-        hidden_columns = [(by[0], names, codes) for by, names, codes in breakdowns[bool(subject.schema.classes) :]]
+        hidden_columns = [(by[0], names, codes) for by, names, codes in breakdowns if by[0] in subject.sensitive]
         more = [attribute_inference(subject, hidden_columns, said, confidence, labels, member, once)]
         if self.samples is not None and subject.training is not None:
             more.append(copies_of_training_rows(subject, self.samples, subject.training.frame))
@@ -209,7 +209,7 @@ class Leakage:
 
         def answer(module: nn.Module) -> NDArray[np.float64]:
             said = predict(module, inputs, subject.schema, device=subject.device)
-            return answers_of(subject.schema, said)
+            return subject.task.answers(said)
 
         return fit_shadows(
             own.refit,
@@ -223,13 +223,10 @@ class Leakage:
         )
 
 
-def _confidence(said: NDArray[np.float64], labels: Labels, *, unseen: Mask) -> Confidence:
-    """Return the function from answers, (..., rows, classes), and labels to the log odds that the attacks take."""
-    if said.shape[1] > 1:
-        return membership.confidence
-    # The errors on rows that the model did not see say how far off it is usually.
-    deviation = float(np.sqrt(np.mean((said[unseen, 0] - labels[unseen]) ** 2))) or 1.0
-    return lambda given, known: membership.confidence_of_errors(given[..., 0] - known, deviation)
+def _confidence(task: Task, said: NDArray[np.float64], labels: Labels, *, unseen: Mask) -> Confidence:
+    """Return the function from answers, (..., rows, answers), and labels to the log odds that the attacks take."""
+    usual = task.usual_error(said[unseen], labels[unseen])
+    return lambda given, known: task.odds(given, known, usual)
 
 
 def recipe_of(model: Model) -> Recipe | None:
@@ -250,8 +247,10 @@ def recipe_of(model: Model) -> Recipe | None:
 
 def _breakdowns(subject: Subject, labels: Labels, notes: list[str]) -> list[Breakdown]:
     """Return the class and every sensitive column that both data sets have: names, and codes of all rows."""
-    classes = tuple((name,) for name in subject.schema.classes)
-    found: list[Breakdown] = [(("class",), classes, labels)] if classes else []
+    classes = subject.task.label_groups(labels)
+    found: list[Breakdown] = []
+    if classes is not None:
+        found.append((("class",), tuple((name,) for name in classes[0]), classes[1]))
     for column in subject.sensitive:
         if subject.training is None or column not in subject.training.frame.columns:
             notes.append(
@@ -318,13 +317,8 @@ def _notes(subject: Subject, once: Mask, member: Mask, shadows: Shadows | None, 
             "Training rows that only served to stop the training count as members: that understates what is remembered."
         ),
     ]
-    if not subject.schema.classes:
-        notes.append(
-            Message(
-                "A regression gives no probabilities: the likelihood of a row is that of a normal error, as "
-                "spread as the model's errors on the audited rows; the LOSS attack takes the squared error."
-            )
-        )
+    if subject.task.odds_note is not None:
+        notes.append(subject.task.odds_note)
     card = subject.model.card
     trained_on = None if subject.training is None else subject.model.was_trained_on(subject.training.sha256)
     if trained_on is False:

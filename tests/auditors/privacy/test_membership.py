@@ -8,8 +8,6 @@ from scipy import special, stats
 from sklearn import metrics as sklearn
 
 from auditkit.auditors.privacy.membership import (
-    confidence,
-    confidence_of_errors,
     exposed_share,
     lira_scores,
     loss_scores,
@@ -21,15 +19,16 @@ from auditkit.auditors.privacy.membership import (
 )
 from auditkit.auditors.privacy.membership_report import AUC, Attack, attack_scores, split_control
 from auditkit.errors import InputError
+from auditkit.stats.odds import odds_of_classes, odds_of_errors
 
 
 def test_confidence_keeps_the_digits_of_certain_rows() -> None:
     probabilities = np.array([[1e-30, 1 - 1e-30], [0.25, 0.75], [1.0, 0.0]])
-    odds = confidence(probabilities, np.array([1, 0, 0]))
+    odds = odds_of_classes(probabilities, np.array([1, 0, 0]))
     assert odds[0] == pytest.approx(30 * np.log(10))
     assert odds[1] == pytest.approx(np.log(1 / 3))
     assert np.isfinite(odds[2])
-    batched = confidence(np.stack([probabilities, probabilities]), np.array([1, 0, 0]))
+    batched = odds_of_classes(np.stack([probabilities, probabilities]), np.array([1, 0, 0]))
     assert batched.shape == (2, 3)
     assert (batched[1] == odds).all()
 
@@ -213,7 +212,7 @@ def test_permuting_the_rows_changes_nothing() -> None:
 
 def test_errors_of_a_regression_are_attacked_as_a_normal_likelihood() -> None:
     errors = np.array([-3.0, -0.5, 0.0, 0.2, 1.0])
-    found = confidence_of_errors(errors, 2.0)
+    found = odds_of_errors(errors, 2.0)
     assert np.isfinite(found).all()
     likelihood = np.exp(-(errors**2) / 8)
     assert np.allclose(special.expit(found), likelihood)
