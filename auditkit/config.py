@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -29,15 +29,18 @@ from auditkit.errors import InputError, closest
 class Option:
     """How a field appears to a user: its help, and what the help shows for its value and its default.
 
-    `name` is the option's name where it is not the field's. `default` are the words for a default that is no value.
-    With `commas`, a text lists several values; else a field of several values is an option that can be repeated.
+    `name` is the option's name where it is not the field's, and `also` another name for it. `default` are the words for
+    a default that is no value. With `commas`, a text lists several values; else a field of several values is an option
+    that can be repeated. An `argument` is given by its place on the command line.
     """
 
     help: str
     metavar: str | None = None
     default: str | None = None
     name: str | None = None
+    also: str | None = None
     commas: bool = False
+    argument: bool = False
 
 
 def _several(value: Any) -> Any:
@@ -60,6 +63,63 @@ class Section(BaseModel):
     heading: ClassVar[str] = "Options"
 
 
+# Options that several requests have.
+SchemaFile = Annotated[
+    Path | None,
+    Option(help="How columns become the input (.json).", metavar="FILE", default="the model's"),
+    Field(alias="schema"),
+]
+Architecture = Annotated[
+    str | None,
+    Option(
+        help="The network of a file of weights: one of auditkit's, or your own code.",
+        metavar="NAME|MODULE:FACTORY",
+        default="the model's",
+    ),
+]
+ArchitectureArgs = Annotated[Table | None, Option(help="Its arguments, such as '{\"hidden\": 64}'.", metavar="JSON")]
+TrustModel = Annotated[
+    str | None,
+    Option(help="Run the code of this torch.export or TorchScript file.", metavar="sha256:HASH", default="refuse it"),
+]
+TrustPickle = Annotated[
+    str | None, Option(help="Run the code of this pickled module.", metavar="sha256:HASH", default="refuse it")
+]
+Output = Annotated[
+    Literal["logits", "probabilities", "score"] | None,
+    Option(help="What the model returns.", default="recognised"),
+]
+Threshold = Annotated[
+    float | None,
+    Option(
+        help="From which probability, or score, on a row is positive.",
+        metavar="NUMBER",
+        default="the model's, or 0.5",
+    ),
+]
+Classes = Annotated[
+    Names | None,
+    Option(
+        help="The classes in the order of the outputs, positive last.",
+        metavar="A,B,C",
+        default="sorted",
+        commas=True,
+    ),
+]
+Dataset = Annotated[
+    Path | None,
+    Option(help="The rows: CSV, JSONL, Parquet, Arrow, npz, image folder or pattern.", metavar="FILE"),
+]
+Target = Annotated[
+    str | None,
+    Option(help="The label's column; several labels: a,b,c.", metavar="COLUMN", default="the model's"),
+]
+Encoding = Annotated[str, Option(help="Encoding of text files.", metavar="NAME")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], Option(help="Where the model runs.")]
+Seed = Annotated[int, Option(help="Seeds every random choice.", metavar="N"), Ge(0), Le(2**32 - 1)]
+Quiet = Annotated[bool, Option(help="Print nothing but errors.")]
+
+
 class ModelConfig(Section):
     """The model, and what its file does not say."""
 
@@ -67,7 +127,7 @@ class ModelConfig(Section):
 
     model: Annotated[
         Path | None,
-        Option(help="A model file; without one, --prediction names what it decided.", metavar="MODEL"),
+        Option(help="A model file; without one, --prediction names what it decided.", metavar="MODEL", argument=True),
     ] = None
     prediction: Annotated[
         str | None,
@@ -76,22 +136,9 @@ class ModelConfig(Section):
     score: Annotated[str | None, Option(help="Without a model: the scores behind the decisions.", metavar="COLUMN")] = (
         None
     )
-    schema_file: Annotated[
-        Path | None,
-        Option(help="How columns become the input (.json).", metavar="FILE", default="the model's"),
-        Field(alias="schema"),
-    ] = None
-    architecture: Annotated[
-        str | None,
-        Option(
-            help="The network of a file of weights: one of auditkit's, or your own code.",
-            metavar="NAME|MODULE:FACTORY",
-            default="the model's",
-        ),
-    ] = None
-    architecture_args: Annotated[
-        Table | None, Option(help="Its arguments, such as '{\"hidden\": 64}'.", metavar="JSON")
-    ] = None
+    schema_file: SchemaFile = None
+    architecture: Architecture = None
+    architecture_args: ArchitectureArgs = None
     preprocess: Annotated[
         str | None,
         Option(help="Your own code that makes the model's input of a data frame.", metavar="MODULE:FUNCTION"),
@@ -114,27 +161,10 @@ class ModelConfig(Section):
             metavar="COLUMN",
         ),
     ] = None
-    trust_model: Annotated[
-        str | None,
-        Option(
-            help="Run the code of this torch.export or TorchScript file.", metavar="sha256:HASH", default="refuse it"
-        ),
-    ] = None
-    trust_pickle: Annotated[
-        str | None, Option(help="Run the code of this pickled module.", metavar="sha256:HASH", default="refuse it")
-    ] = None
-    output: Annotated[
-        Literal["logits", "probabilities", "score"] | None,
-        Option(help="What the model returns.", default="recognised"),
-    ] = None
-    threshold: Annotated[
-        float | None,
-        Option(
-            help="From which probability, or score, on a row is positive.",
-            metavar="NUMBER",
-            default="the model's, or 0.5",
-        ),
-    ] = None
+    trust_model: TrustModel = None
+    trust_pickle: TrustPickle = None
+    output: Output = None
+    threshold: Threshold = None
     top_k: Annotated[
         int | None, Option(help="Select the K rows of the highest scores.", metavar="K", default="a threshold"), Ge(1)
     ] = None
@@ -142,15 +172,7 @@ class ModelConfig(Section):
         Literal["binary", "multiclass", "multilabel", "regression"] | None,
         Option(help="What the model predicts.", default="by its schema"),
     ] = None
-    classes: Annotated[
-        Names | None,
-        Option(
-            help="The classes in the order of the outputs, positive last.",
-            metavar="A,B,C",
-            default="sorted",
-            commas=True,
-        ),
-    ] = None
+    classes: Classes = None
 
 
 class DataConfig(Section):
@@ -158,14 +180,8 @@ class DataConfig(Section):
 
     heading: ClassVar[str] = "Data"
 
-    dataset: Annotated[
-        Path | None,
-        Option(help="The rows: CSV, JSONL, Parquet, Arrow, npz, image folder or pattern.", metavar="FILE"),
-    ] = None
-    target: Annotated[
-        str | None,
-        Option(help="The label's column; several labels: a,b,c.", metavar="COLUMN", default="the model's"),
-    ] = None
+    dataset: Dataset = None
+    target: Target = None
     where: Annotated[
         str | None, Option(help='Audit a part: "age >= 18".', metavar="EXPRESSION", default="all rows")
     ] = None
@@ -182,7 +198,7 @@ class DataConfig(Section):
             metavar="FILE",
         ),
     ] = None
-    encoding: Annotated[str, Option(help="Encoding of text files.", metavar="NAME")] = "utf-8"
+    encoding: Encoding = "utf-8"
 
 
 class GroupsConfig(Section):
@@ -244,7 +260,7 @@ class RunConfig(Section):
 
     only: Annotated[Names, Option(help="Run this auditor alone", metavar="AUDITOR")] = ()
     skip: Annotated[Names, Option(help="Leave this auditor out", metavar="AUDITOR")] = ()
-    device: Annotated[Literal["auto", "cpu", "cuda"], Option(help="Where the model runs.")] = "auto"
+    device: Device = "auto"
     allow_large: Annotated[bool, Option(help="Raise the limits on what files may describe (rows, classes, ...).")] = (
         False
     )
@@ -257,7 +273,7 @@ class RunConfig(Section):
     plugin_gigabytes: Annotated[
         int, Option(help="How much memory an auditor of another package may take.", metavar="GB"), Ge(1)
     ] = 16
-    seed: Annotated[int, Option(help="Seeds every random choice.", metavar="N"), Ge(0), Le(2**32 - 1)] = 0
+    seed: Seed = 0
 
 
 class ReportConfig(Section):
@@ -284,7 +300,7 @@ class ReportConfig(Section):
         Path | None, Option(help="Sign the manifest with this ed25519 private key (PEM).", metavar="KEY")
     ] = None
     print_json: Annotated[bool, Option(help="Print results.json to standard output."), Field(alias="json")] = False
-    quiet: Annotated[bool, Option(help="Print nothing but errors.")] = False
+    quiet: Quiet = False
 
 
 class AuditorSection(Section):
@@ -416,6 +432,9 @@ class AuditConfig(Section):
     auditors: AuditorsConfig = AuditorsConfig()
 
 
+Request = TypeVar("Request", bound=Section)
+"""Any description of a request: an audit's, or that of another command (config_commands.py)."""
+
 Place = tuple[str, ...]
 """Where a value stands in the request: its sections, then its key, as in auditkit.toml."""
 
@@ -445,8 +464,8 @@ class Setting:
 
     @property
     def item(self) -> Any:
-        """The type of one of several values; None where a field holds one value."""
-        tuples = [part for part in self.types if get_origin(part) is tuple]
+        """The type of one of several values; None where a field holds one value, such as a shape."""
+        tuples = [part for part in self.types if get_origin(part) is tuple and get_args(part)[-1] is Ellipsis]
         return get_args(tuples[0])[0] if tuples else None
 
     @property
@@ -488,9 +507,18 @@ def configured(config: AuditConfig | None = None, options: Mapping[str, Any] | N
     Raises:
         InputError: there is no such option, or it cannot have this value.
     """
-    config = config or AuditConfig()
-    known = settings_of(AuditConfig)
-    given = {name: value for name, value in (options or {}).items() if value is not None}
+    return updated(config or AuditConfig(), options or {})
+
+
+def updated(config: Request, options: Mapping[str, Any]) -> Request:
+    """Return a request of any kind in which these options, by name, replace those of `config`, as `configured` does.
+
+    Raises:
+        InputError: there is no such option, or it cannot have this value.
+    """
+    request = type(config)
+    known = settings_of(request)
+    given = {name: value for name, value in options.items() if value is not None}
     if not given:
         return config
     document = config.model_dump(by_alias=True, exclude_unset=True)
@@ -498,7 +526,7 @@ def configured(config: AuditConfig | None = None, options: Mapping[str, Any] | N
         if name not in known:
             raise InputError(f"unknown option '{name}'{closest(name, known)}.")
         put(document, known[name].place, value)
-    return read_config(document)
+    return read_request(request, document)
 
 
 def with_settings(config: AuditConfig, settings: Mapping[str, Mapping[str, Any]]) -> AuditConfig:
@@ -523,10 +551,21 @@ def read_config(document: Mapping[str, Any], origins: Mapping[Place, str] | None
     Raises:
         InputError: a key is unknown, or its value is of another type or out of bounds.
     """
+    return read_request(AuditConfig, document, origins)
+
+
+def read_request(
+    request: type[Request], document: Mapping[str, Any], origins: Mapping[Place, str] | None = None
+) -> Request:
+    """Return the request of this kind that nested tables state.
+
+    Raises:
+        InputError: a key is unknown, or its value is of another type or out of bounds.
+    """
     try:
-        return AuditConfig.model_validate(document)
+        return request.model_validate(document)
     except ValidationError as error:
-        raise InputError(problem(error, AuditConfig, origins or {})) from error
+        raise InputError(problem(error, request, origins or {})) from error
 
 
 def problem(error: ValidationError, request: type[Section], origins: Mapping[Place, str]) -> str:
@@ -548,7 +587,7 @@ def requirement(error: Mapping[str, Any], setting: Setting) -> str:
     bounds = error.get("ctx", {})
     choices = [choice for kind in setting.types if get_origin(kind) is Literal for choice in get_args(kind)]
     if choices:
-        return f"be one of {', '.join(choices)}"
+        return f"be one of {', '.join(choices)}" if float not in setting.types else f"be a number or {choices[0]}"
     words = {
         "greater_than_equal": f"be at least {bounds.get('ge')}",
         "less_than_equal": f"be at most {bounds.get('le')}",

@@ -19,7 +19,7 @@ LAYERS = [
     {"files"},
     {"private"},
     {"plugins", "run_folder", "config"},
-    {"config_sources"},
+    {"config_commands", "config_sources"},
     {"config_text"},
     {"evidence"},
     {"stats"},

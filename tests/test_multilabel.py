@@ -44,7 +44,7 @@ def trained(tmp_path_factory):
         sensitive=["place"],
         out=path,
         epochs=30,
-        arguments={"hidden": [8]},
+        architecture_args={"hidden": [8]},
     )
     assert record["row_count"] == 1200
     return model
@@ -242,7 +242,7 @@ def test_settings_and_columns_that_do_not_fit_a_model_are_refused(trained):
 def test_several_labels_are_learnt_with_differential_privacy(tmp_path):
     model, record = train(
         data_from_frame(weather(rows=600)), target="rain,snow", out=tmp_path / "m.pt", epochs=3, epsilon=8.0,
-        drop=["place"], arguments={"hidden": [8]},
+        drop=["place"], architecture_args={"hidden": [8]},
     )  # fmt: skip
     assert record["epsilon"] <= 8.0
     measured = found(auditkit.audit(model, weather(seed=3), only=["performance"]))

@@ -94,8 +94,8 @@ def test_a_run_is_repeated_with_its_threshold_and_predictions_are_kept_under_it(
     assert value(found[0], "performance.accuracy") == value(found[1], "performance.accuracy")
     assert value(found[0], "performance.accuracy") != value(found[2], "performance.accuracy")
     assert any("predicted again and agree" in note for note in found[1].subject.notes)
-    again, departed = replay(found[0], model=loans.model, dataset=loans.test, device="cpu")
-    assert departed == []
+    again, differences = replay(found[0], model=loans.model, dataset=loans.test, device="cpu")
+    assert differences == []
     assert again.subject.schema_["threshold"] == 0.3
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from auditkit.cli import audits, compliance, gate, mitigation, models, privacy, reports, schemas, setup
-from auditkit.cli.configured import configured
+from auditkit.cli.configured import configured, generated
 from auditkit.errors import AuditkitError, InputError, out_of_memory
 
 
@@ -41,14 +41,19 @@ for audit_command, needs in (
     (audits.config, {}),
 ):
     app.command(audit_command.__name__, cls=configured(audit_command, **needs), help=audit_command.__doc__)(_generated)
+for requested, request, stated in (
+    (models.train, "TrainConfig", ("dataset", "out")),
+    (models.pack, "PackConfig", ("model", "out")),
+    (privacy.retrain, "RetrainConfig", ("model", "train_dataset", "epsilon")),
+    (mitigation.mitigate, "MitigateConfig", ("model", "train_dataset", "dataset", "sensitive", "out")),
+    (compliance.replay, "ReplayConfig", ("results", "dataset")),
+):
+    generated_class = generated(requested, request, needs=stated)
+    app.command(requested.__name__, cls=generated_class, help=requested.__doc__)(_generated)
 for command in (
     audits.demo,
     audits.auditors,
-    models.train,
-    models.pack,
     models.sample,
-    mitigation.mitigate,
-    privacy.retrain,
     gate.gate,
     reports.render,
     setup.init,
@@ -58,7 +63,6 @@ for command in (
     compliance.comply,
     compliance.verify,
     compliance.seal,
-    compliance.replay,
 ):
     app.command()(command)
 app.add_typer(schemas.schema, name="schema")

@@ -5,26 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
 
-from auditkit.cli.options import (
-    Dataset,
-    Device,
-    DeviceOption,
-    Lang,
-    Language,
-    Quiet,
-    Results,
-    TrustModel,
-    TrustPickle,
-    results_of,
-)
+from auditkit.cli.options import Lang, Language, Results, results_of
 from auditkit.errors import InputError
 
-DEPARTURES_SHOWN = 20
+if TYPE_CHECKING:
+    from auditkit.config_commands import ReplayConfig
+    from auditkit.evidence.comparison import ReplayDifference
+    from auditkit.evidence.report import Report
+
+DIFFERENCES_SHOWN = 20
 
 
 def comply(
@@ -131,62 +125,36 @@ def seal(
         typer.echo(folder / name)
 
 
-def replay(
-    results: Results,
-    dataset: Dataset,
-    model: Annotated[Path | None, typer.Option(help="The model that was audited.", show_default=False)] = None,
-    train_dataset: Annotated[
-        Path | None, typer.Option(help="The training rows, if the run had them.", show_default=False)
-    ] = None,
-    tolerance: Annotated[
-        float, typer.Option(metavar="NUMBER", help="Numbers agree within this, times the larger of 1 and their size.")
-    ] = 1e-6,
-    architecture: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODULE:NAME",
-            help="Your own code that the record names: no file may name it alone.",
-            show_default=False,
-        ),
-    ] = None,
-    trust_model: TrustModel = None,
-    trust_pickle: TrustPickle = None,
-    device: DeviceOption = Device.auto,
-    quiet: Quiet = False,
-) -> None:
+def replay(config: ReplayConfig) -> None:
     """Make a recorded audit again, with its settings and seed. Exit code 1 where a number comes out otherwise."""
     from auditkit import terminal
     from auditkit.engine.replay import replay as replay_report
     from auditkit.evidence.report import read_report
+
+    path = results_of(config.results)
+    assert path is not None
+    recorded = read_report(path)
+    with terminal.progress(silent=config.quiet) as progress:
+        again, differences = replay_report(recorded, config=config, progress=progress)
+    if not config.quiet:
+        _conclude_replay(recorded, again, differences, config.tolerance)
+    raise typer.Exit(1 if differences else 0)
+
+
+def _conclude_replay(recorded: Report, again: Report, differences: list[ReplayDifference], tolerance: float) -> None:
+    """Print the numbers that came out otherwise, and how the environments differ."""
     from auditkit.render.text import one_line
 
-    recorded = read_report(results)
-    with terminal.progress(silent=quiet) as progress:
-        again, departed = replay_report(
-            recorded,
-            model=model,
-            dataset=dataset,
-            training_data=train_dataset,
-            architecture=architecture,
-            trust_model=trust_model,
-            trust_pickle=trust_pickle,
-            device=device,
-            tolerance=tolerance,
-            progress=progress,
-        )
-    if not quiet:
-        for one in departed[:DEPARTURES_SHOWN]:
-            typer.echo(one_line(f"{one.where}: recorded {one.recorded}, now {one.recomputed}"))
-        if len(departed) > DEPARTURES_SHOWN:
-            typer.echo(f"and {len(departed) - DEPARTURES_SHOWN:,} more")
-        for line in recorded.environment.differences(again.environment):
-            typer.echo(one_line(f"Not as it was: {line}"))
-        total = sum(len(m.slices) + (m.value is not None) for o in recorded.outcomes for m in o.measurements)
-        agree = (
-            "every number agrees" if not departed else f"{len(departed):,} depart{'s' if len(departed) == 1 else ''}"
-        )
-        typer.echo(f"{total:,} numbers recorded, tolerance {tolerance:g}: {agree}.")
-    raise typer.Exit(1 if departed else 0)
+    for one in differences[:DIFFERENCES_SHOWN]:
+        typer.echo(one_line(f"{one.where}: recorded {one.recorded}, now {one.recomputed}"))
+    if len(differences) > DIFFERENCES_SHOWN:
+        typer.echo(f"and {len(differences) - DIFFERENCES_SHOWN:,} more")
+    for line in recorded.environment.differences(again.environment):
+        typer.echo(one_line(f"Not as it was: {line}"))
+    total = sum(len(m.slices) + (m.value is not None) for o in recorded.outcomes for m in o.measurements)
+    count = len(differences)
+    agree = "every number agrees" if not count else f"{count:,} depart{'s' if count == 1 else ''}"
+    typer.echo(f"{total:,} numbers recorded, tolerance {tolerance:g}: {agree}.")
 
 
 def compare(

@@ -6,10 +6,10 @@ The request is imported when such a command is called or asked for its help, so 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_origin
 
 import typer
 from typer.core import TyperCommand
@@ -24,33 +24,89 @@ SOURCES = {
 }
 
 
+class Generated(TyperCommand):
+    """A command whose options are the fields of a request, made when they are first asked for."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    """The options that a command line must state."""
+    sources: ClassVar[Mapping[str, str]] = {}
+    """Options besides those of the request: where else it is stated."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        """Leave the parameters to be generated."""
+        super().__init__(*arguments, **more)
+        del self.params
+
+    @staticmethod
+    def request() -> type[Section]:
+        """Return the description of the request, imported late."""
+        raise NotImplementedError
+
+    def call(self, ctx: Any, stated: dict[str, Any]) -> Any:
+        """Call the command with what the command line states."""
+        raise NotImplementedError
+
+    @cached_property
+    def params(self) -> list[Any]:  # type: ignore[override]  # a list that is made late
+        """The parameters, which Typer makes of the request."""
+        return _parameters(self.request(), needs=self.needs, more=self.sources)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters and --help."""
+        return [*self.params, self.get_help_option(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options under the headings of the request."""
+        write_options(self, ctx, formatter, self.request())
+
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command."""
+        return self.call(ctx, given(ctx, self.request()))
+
+
+def generated(command: Callable[[Any], None], request: str, *, needs: Sequence[str] = ()) -> type[TyperCommand]:
+    """Return a class of commands that call `command` with the request of this name in auditkit.config_commands.
+
+    `needs` are the options that must be stated.
+    """
+
+    class FromRequest(Generated):
+        @staticmethod
+        def request() -> type[Section]:
+            from auditkit import config_commands
+
+            described: type[Section] = getattr(config_commands, request)
+            return described
+
+        def call(self, ctx: Any, stated: dict[str, Any]) -> Any:
+            from auditkit.config import updated
+
+            return ctx.invoke(command, updated(self.request()(), stated))
+
+    FromRequest.needs = tuple(needs)
+    return FromRequest
+
+
 def configured(
     command: Callable[[Resolved], None], *, model: bool = False, dataset: bool = False
 ) -> type[TyperCommand]:
-    """Return a class of commands that take the options of an audit and call `command` with what they state.
+    """Return a class of commands that take the options of an audit and call `command` with what all sources state.
 
-    `model` and `dataset` say which of the two must be named.
+    `model` and `dataset` say which of the two must be named, by any source.
     """
 
-    class Configured(TyperCommand):
-        def __init__(self, *arguments: Any, **more: Any) -> None:
-            super().__init__(*arguments, **more)
-            del self.params  # generated when they are first asked for
+    class Configured(Generated):
+        sources = SOURCES
 
-        @cached_property
-        def params(self) -> list[Any]:  # type: ignore[override]  # a list that is made late
-            return _parameters(_audit_config(), more=SOURCES)
+        @staticmethod
+        def request() -> type[Section]:
+            from auditkit.config import AuditConfig
 
-        def get_params(self, ctx: Any) -> list[Any]:
-            return [*self.params, self.get_help_option(ctx)]
+            return AuditConfig
 
-        def format_options(self, ctx: Any, formatter: Any) -> None:
-            write_options(self, ctx, formatter, _audit_config())
-
-        def invoke(self, ctx: Any) -> Any:
+        def call(self, ctx: Any, stated: dict[str, Any]) -> Any:
             from auditkit.config_sources import resolve
 
-            stated = given(ctx, _audit_config())
             resolved = resolve(stated, settings=ctx.params["set_"] or (), file=ctx.params["config"])
             for needed, value, option in (
                 (model, resolved.config.model.model, "argument 'model'"),
@@ -63,17 +119,11 @@ def configured(
     return Configured
 
 
-def _audit_config() -> type[Section]:
-    from auditkit.config import AuditConfig
-
-    return AuditConfig
-
-
-def _parameters(request: type[Section], *, more: Mapping[str, str]) -> list[Any]:
+def _parameters(request: type[Section], *, needs: Sequence[str], more: Mapping[str, str]) -> list[Any]:
     """Return the parameters of a command: one for each field of a request, and those that name its sources."""
     from auditkit.config import settings_of
 
-    written = [_parameter(setting) for setting in settings_of(request).values()]
+    written = [_parameter(setting, needed=setting.name in needs) for setting in settings_of(request).values()]
     kinds: dict[str, Any] = {
         "set_": Annotated[
             list[str] | None,
@@ -98,27 +148,37 @@ def _parameters(request: type[Section], *, more: Mapping[str, str]) -> list[Any]
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
-def _parameter(setting: Setting) -> inspect.Parameter:
+def _parameter(setting: Setting, *, needed: bool) -> inspect.Parameter:
     option, kind = setting.option, _kind(setting)
     words = option.help if not setting.repeatable else f"{option.help.rstrip('.')}; repeatable."
-    if setting.name == "model":
+    if option.argument:
         named = typer.Argument(help=words, show_default=False)
-        return inspect.Parameter(setting.name, _KEYWORD, default=None, annotation=Annotated[kind, named])
+        return _declared(setting, kind, named, needed=needed)
     value = setting.field.default
     default = value if isinstance(value, int | float | str) else None
     several = value if isinstance(value, tuple) else ()
     listed = ", ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in several)
-    spelled = f"--{setting.name.replace('_', '-')}"
+    spelled = [f"--{name.replace('_', '-')}" for name in (setting.name, option.also) if name]
     switch = kind == (bool | None)
+    if switch:
+        spelled = [f"{spelled[0]}/--no-{spelled[0][2:]}"]
     info = typer.Option(
-        f"{spelled}/--no-{spelled[2:]}" if switch else spelled,
+        *spelled,
         metavar=option.metavar,
         help=words,
-        show_default=option.default or listed or (default is not None and not switch),
+        show_default=not needed and (option.default or listed or (default is not None and not switch)),
         min=_bound(setting, "ge"),
         max=_bound(setting, "le"),
     )
-    return inspect.Parameter(setting.name, _KEYWORD, default=default, annotation=Annotated[kind, info])
+    return _declared(setting, kind, info, needed=needed, default=default)
+
+
+def _declared(setting: Setting, kind: Any, info: Any, *, needed: bool, default: Any = None) -> inspect.Parameter:
+    """Return a parameter as Typer reads it: one without a default must be stated."""
+    empty = inspect.Parameter.empty
+    return inspect.Parameter(
+        setting.name, _KEYWORD, default=empty if needed else default, annotation=Annotated[kind, info]
+    )
 
 
 def _bound(setting: Setting, end: str) -> Any:
@@ -131,6 +191,8 @@ def _kind(setting: Setting) -> Any:
         return list[setting.item or str] | None  # type: ignore[misc]  # a type made at run time
     if setting.is_path:
         return Path | None
+    if len(setting.types) > 1:
+        return str | None  # read by the request
     kind = setting.types[0]
     simple = kind in (bool, int, float) or get_origin(kind) is Literal
     return kind | None if simple else str | None
@@ -160,12 +222,11 @@ def write_options(command: Any, ctx: Any, formatter: Any, request: type[Section]
     from auditkit.config import settings_of
 
     headings = {name: setting.heading for name, setting in settings_of(request).items()} | {"set_": "Auditors"}
+    others = "Configuration" if command.sources else "Options"
     sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
-        heading = (
-            "Arguments" if parameter.param_type_name == "argument" else headings.get(parameter.name, "Configuration")
-        )
+        heading = "Arguments" if parameter.param_type_name == "argument" else headings.get(parameter.name, others)
         if record is not None:
             sections.setdefault(heading, []).append(record)
     for heading, records in sections.items():

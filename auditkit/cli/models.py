@@ -3,138 +3,75 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from auditkit.cli.options import (
-    Architecture,
-    ArchitectureArgs,
-    Classes,
-    Compared,
-    Device,
-    DeviceOption,
-    Drop,
-    Encoding,
-    Immutable,
-    ModelFile,
-    OutputOption,
-    Quiet,
-    SchemaFile,
-    Seed,
-    Threshold,
-    TrainedTask,
-    TrustPickle,
-)
+from auditkit.cli.options import Device, DeviceOption, ModelFile, Seed
 from auditkit.errors import InputError
 
 if TYPE_CHECKING:
+    from auditkit.config_commands import PackConfig, TrainConfig
     from auditkit.config_sources import Resolved
+    from auditkit.data.dataset import Data
+    from auditkit.models.model import Model
+    from auditkit.progress import Progress
 
 
-def train(
-    dataset: Annotated[
-        Path,
-        typer.Option(
-            "--dataset", "--images", help="The training rows: a file, or a folder of images.", show_default=False
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="The model file to write (.pt).", show_default=False)],
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN", help="The label's column; several labels: a,b,c.", show_default="none: a generator"
-        ),
-    ] = None,
-    sensitive: Compared = None,
-    drop: Drop = None,
-    immutable: Immutable = None,
-    text: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The texts that are the only feature.", show_default=False)
-    ] = None,
-    image: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HxW",
-            help="The other columns are the pixels of an image, row by row; HxWx3 in colour.",
-            show_default=False,
-        ),
-    ] = None,
-    architecture: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="mlp, cnn, lstm, gru, transformer; to generate images vae, dcgan, ddpm.",
-            show_default="mlp, for images cnn, for texts transformer",
-        ),
-    ] = None,
-    task: TrainedTask = None,
-    epsilon: Annotated[
-        float | None,
-        typer.Option(metavar="EPSILON", help="Train with differential privacy at this budget.", show_default="without"),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Passes over the rows at most.", show_default="the trainer's"),
-    ] = None,
-    device: DeviceOption = Device.auto,
-    seed: Seed = 0,
-    encoding: Encoding = "utf-8",
-    quiet: Quiet = False,
-) -> None:
+def train(config: TrainConfig) -> None:
     """Train a network, or a generator of images. Packs it with its schema, ready for 'auditkit run'."""
     from auditkit import terminal
-    from auditkit.data.dataset import naming, read_data
-    from auditkit.data.image import image_shape
+    from auditkit.data.dataset import read_data
     from auditkit.models.architectures import GENERATORS
-    from auditkit.models.predict import choose_device
     from auditkit.run_folder import output_folder
-    from auditkit.schema.infer import generator_schema
-    from auditkit.training.generators import GeneratorFit
     from auditkit.training.train import train as train_model
-    from auditkit.training.train_generator import EPOCHS, train_generator
 
-    if architecture in GENERATORS:
-        rows = read_data(dataset, encoding=encoding)
-        with naming(rows):
-            schema = generator_schema(rows.frame, target=target, image=None if image is None else image_shape(image))
-        settings = GeneratorFit(epochs=epochs or EPOCHS[architecture], seed=seed, device=choose_device(device))
-        with output_folder(out.parent), terminal.progress(silent=quiet) as progress:
-            model, record = train_generator(
-                rows,
-                schema,
-                architecture=architecture,
-                out=out,
-                settings=settings,
-                progress=lambda fraction, what: progress("training", fraction, what),
-            )
-        if not quiet:
-            terminal.trained(model, record)
-        return
-    if target is None:
+    assert config.data.dataset is not None
+    assert config.output.out is not None
+    generator = config.network.architecture in GENERATORS
+    if config.data.target is None and not generator:
         raise InputError(
             f"target must name the label's column; to train a generator, pass --architecture {GENERATORS[0]}."
         )
-    with output_folder(out.parent), terminal.progress(silent=quiet) as progress:
-        model, record = train_model(
-            read_data(dataset, encoding=encoding),
-            target=target,
-            sensitive=sensitive or (),
-            drop=drop or (),
-            immutable=immutable or (),
-            text=text,
-            image=None if image is None else image_shape(image),
-            task=None if task is None else task.value,
-            architecture=architecture,
-            out=out,
-            epochs=epochs,
-            epsilon=epsilon,
-            seed=seed,
-            device=device,
-            progress=lambda fraction, what: progress("training", fraction, what),
-        )
+    quiet = config.output.quiet
+    with output_folder(config.output.out.parent), terminal.progress(silent=quiet) as progress:
+
+        def told(fraction: float, what: str) -> None:
+            progress("training", fraction, what)
+
+        rows = read_data(config.data.dataset, encoding=config.data.encoding)
+        make = _train_generator if generator else train_model
+        model, record = make(rows, config=config, progress=told)
     if not quiet:
         terminal.trained(model, record)
+
+
+def _train_generator(rows: Data, *, config: TrainConfig, progress: Progress) -> tuple[Model, dict[str, Any]]:
+    from auditkit.data.dataset import naming
+    from auditkit.models.predict import choose_device
+    from auditkit.schema.infer import generator_schema
+    from auditkit.training.generators import GeneratorFit
+    from auditkit.training.train import shape_of
+    from auditkit.training.train_generator import EPOCHS, train_generator
+
+    network = config.network
+    assert network.architecture is not None
+    assert config.output.out is not None
+    with naming(rows):
+        schema = generator_schema(rows.frame, target=config.data.target, image=shape_of(config.data.image))
+    return train_generator(
+        rows,
+        schema,
+        architecture=network.architecture,
+        arguments=network.architecture_args,
+        out=config.output.out,
+        settings=GeneratorFit(
+            epochs=network.epochs or EPOCHS[network.architecture],
+            seed=network.seed,
+            device=choose_device(network.device),
+        ),
+        progress=progress,
+    )
 
 
 def sample(
@@ -167,40 +104,21 @@ def sample(
     typer.echo(f"Samples: {out} ({count:,} rows of {opened.name}, seed {seed})")
 
 
-def pack(
-    model: ModelFile,
-    out: Annotated[Path, typer.Option(help="The model file to write (.pt or .safetensors).", show_default=False)],
-    architecture: Architecture = None,
-    architecture_args: ArchitectureArgs = None,
-    schema: SchemaFile = None,
-    output: OutputOption = None,
-    threshold: Threshold = None,
-    classes: Classes = None,
-    trust_pickle: TrustPickle = None,
-    quiet: Quiet = False,
-) -> None:
+def pack(config: PackConfig) -> None:
     """Pack weights, architecture and schema into one file. 'auditkit run' needs no further word for it."""
-    from auditkit.config import configured
-    from auditkit.models.factory import read_arguments
     from auditkit.models.open import pack_model
     from auditkit.run_folder import output_folder
     from auditkit.schema.schema import read_schema
 
-    given = {
-        "architecture": architecture,
-        "architecture_args": None if architecture_args is None else read_arguments(architecture_args),
-        "trust_pickle": trust_pickle,
-        "output": output,
-        "threshold": threshold,
-        "classes": None if classes is None else [name.strip() for name in classes.split(",")],
-    }
-    config, stated = configured(options=given).model, None if schema is None else read_schema(schema)
-    with output_folder(out.parent):
-        packed = pack_model(model, out, config=config, schema=stated)
-    if not quiet:
+    assert config.model is not None
+    assert config.out is not None
+    stated = None if config.schema_file is None else read_schema(config.schema_file)
+    with output_folder(config.out.parent):
+        packed = pack_model(config.model, config.out, config=config, schema=stated)
+    if not config.quiet:
         for note in packed.notes:
             typer.echo(note)
-        typer.echo(f"Model: {out} ({packed.parameter_count:,} parameters, sha256:{packed.sha256})")
+        typer.echo(f"Model: {config.out} ({packed.parameter_count:,} parameters, sha256:{packed.sha256})")
 
 
 def inspect(resolved: Resolved) -> None:

@@ -7,84 +7,62 @@ from pathlib import Path
 from typing import Any
 
 from auditkit.budgets import DATA_BYTES
-from auditkit.config import AuditConfig, read_config
+from auditkit.config import AuditConfig, read_config, updated
+from auditkit.config_commands import ReplayConfig
 from auditkit.engine.audit import audit
 from auditkit.engine.auditor import installed
 from auditkit.errors import InputError
-from auditkit.evidence.comparison import ReplayDifference, departures
+from auditkit.evidence.comparison import ReplayDifference, replay_differences
 from auditkit.evidence.report import DatasetRecord, ModelRecord, Outcome, Report
 from auditkit.files import sha256_of
 from auditkit.models.factory import is_code
 from auditkit.progress import AuditProgress
 from auditkit.schema.schema import Schema
 
-TOLERANCE = 1e-6
-"""Numbers agree where they differ by at most this times the larger of 1 and their magnitude.
-
-Sums differ in the seventh digit between one thread and two; another device or another torch may need more.
-"""
-
 
 def replay(
     recorded: Report,
     *,
-    model: str | Path | None,
-    dataset: str | Path,
-    training_data: str | Path | None = None,
-    architecture: str | None = None,
-    trust_model: str | None = None,
-    trust_pickle: str | None = None,
-    device: str = "auto",
-    tolerance: float = TOLERANCE,
+    config: ReplayConfig | None = None,
     progress: AuditProgress = lambda auditor, fraction, what: None,
+    **options: Any,
 ) -> tuple[Report, list[ReplayDifference]]:
-    """Make the audit of `recorded` again; return the new report, and every number that is not within `tolerance`.
+    """Make the audit of `recorded` again; return the new report, and every number that is not within the tolerance.
 
-    Auditors run with their recorded settings and seed; those that were left out, or are new since, are left out.
-    Code that the record names is run only where the caller names it too, by `architecture`. Predictions kept from
-    earlier runs are not used. Verdicts follow from the numbers and the policy, and are not compared.
+    `options` are those of `auditkit replay` by name, such as `model`, `dataset` and `train_dataset`; they replace what
+    `config` states. Auditors run with their recorded settings and seed; those that were left out, or are new since, are
+    left out. Code that the record names is run only where the caller names it too, by `architecture`. Predictions kept
+    from earlier runs are not used. Verdicts follow from the numbers and the policy, and are not compared.
+
+    Numbers agree where they differ by at most the tolerance times the larger of 1 and their magnitude. Sums differ in
+    the seventh digit between one thread and two; another device or another torch may need more.
 
     Raises:
         InputError: a file is not the one that was audited, an auditor of the record is not installed, or the record
             names code that the caller did not.
     """
-    subject = recorded.subject
-    if (model is None) != (subject.model is None):
-        raise InputError(
-            "the record is of a model; pass --model FILE." if subject.model else "the record has no model."
-        )
-    _check_file(model, subject.model, "model")
-    _check_file(dataset, subject.dataset, "dataset")
-    if subject.training_dataset is not None and training_data is None:
-        raise InputError("the audit had training data; pass --train-dataset FILE.")
-    _check_file(training_data, subject.training_dataset, "training data")
-    if not 0 <= tolerance < 1:
-        raise InputError(f"tolerance must be at least 0 and below 1, got {tolerance}.")
+    config = updated(config or ReplayConfig(), options)
+    _check_files(recorded, config)
+    if not 0 <= config.tolerance < 1:
+        raise InputError(f"tolerance must be at least 0 and below 1, got {config.tolerance}.")
     ran = {
         outcome.auditor: outcome for outcome in recorded.outcomes if outcome.version and not _left_out(outcome.reason)
     }
     absent = [name for name in ran if name not in installed()]
     if absent:
         raise InputError(f"the auditor '{absent[0]}' of the record is not installed here.")
-    named = str(recorded.config.model.architecture or "")
-    if is_code(named) and architecture != named:
-        raise InputError(
-            f"the record names the architecture {named[:80]!r}, which is code that is not auditkit's; only if that "
-            "code is your own, name it yourself with --architecture."
-        )
-    for option in ("preprocess", "predictor"):
-        if getattr(recorded.config.model, option) is not None:
-            raise InputError(f"the record names code as its {option}, and replay runs no code that a record names.")
+    _check_code(recorded, config.architecture)
+    subject = recorded.subject
     schema = Schema.model_validate(subject.schema_) if recorded.config.model.schema_file is not None else None
     again = audit(
-        model,
-        dataset,
-        config=_repeated(recorded, ran, device),
-        training_data=training_data,
+        config.model,
+        config.dataset,
+        config=_repeated(recorded, ran, config.device),
+        training_data=config.train_dataset,
         schema=schema,
         policy=recorded.policy,
-        trust_model=trust_model,
-        trust_pickle=trust_pickle,
+        trust_model=config.trust_model,
+        trust_pickle=config.trust_pickle,
         progress=progress,
     )
     for what, one, other in (
@@ -94,7 +72,34 @@ def replay(
         if one and other and one.sha256 != other.sha256:
             raise InputError(f"{what}: not what was audited, sha256 {other.sha256} instead of {one.sha256}.")
     kept = tuple(outcome for outcome in again.outcomes if outcome.auditor in ran)
-    return again, departures(recorded, again.model_copy(update={"outcomes": kept}), tolerance)
+    return again, replay_differences(recorded, again.model_copy(update={"outcomes": kept}), config.tolerance)
+
+
+def _check_files(recorded: Report, config: ReplayConfig) -> None:
+    """Raise InputError for a file that the record has and the caller does not name, or names another."""
+    subject = recorded.subject
+    if (config.model is None) != (subject.model is None):
+        raise InputError(
+            "the record is of a model; pass --model FILE." if subject.model else "the record has no model."
+        )
+    _check_file(config.model, subject.model, "model")
+    _check_file(config.dataset, subject.dataset, "dataset")
+    if subject.training_dataset is not None and config.train_dataset is None:
+        raise InputError("the audit had training data; pass --train-dataset FILE.")
+    _check_file(config.train_dataset, subject.training_dataset, "training data")
+
+
+def _check_code(recorded: Report, architecture: str | None) -> None:
+    """Raise InputError where the record names code that is not auditkit's and that the caller does not name."""
+    named = str(recorded.config.model.architecture or "")
+    if is_code(named) and architecture != named:
+        raise InputError(
+            f"the record names the architecture {named[:80]!r}, which is code that is not auditkit's; only if that "
+            "code is your own, name it yourself with --architecture."
+        )
+    for option in ("preprocess", "predictor"):
+        if getattr(recorded.config.model, option) is not None:
+            raise InputError(f"the record names code as its {option}, and replay runs no code that a record names.")
 
 
 def _repeated(recorded: Report, ran: Mapping[str, Outcome], device: str) -> AuditConfig:

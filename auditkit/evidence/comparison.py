@@ -150,7 +150,7 @@ def compare(before: Report | str | Path, after: Report | str | Path) -> Comparis
     )
 
 
-def departures(recorded: Report, recomputed: Report, tolerance: float) -> list[ReplayDifference]:
+def replay_differences(recorded: Report, recomputed: Report, tolerance: float) -> list[ReplayDifference]:
     """Return every number, interval end and count that two runs do not share within `tolerance`.
 
     Two numbers agree where they differ by at most `tolerance` times the larger of 1 and the recorded magnitude.

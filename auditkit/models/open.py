@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from auditkit.config import ModelConfig
+from auditkit.config_commands import PackConfig
 from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, closest
 from auditkit.evidence.messages import Message
@@ -187,7 +188,7 @@ def _with_target(schema: Schema, target: str) -> Schema:
     return schema.model_copy(update={"target": ",".join(names), "classes": names})
 
 
-def pack_model(path: str | Path, out: str | Path, *, config: ModelConfig, schema: Schema | None = None) -> Model:
+def pack_model(path: str | Path, out: str | Path, *, config: PackConfig, schema: Schema | None = None) -> Model:
     """Open weights, write them to `out` with a card, and return the model as opened again.
 
     Raises:

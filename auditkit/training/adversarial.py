@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,18 +25,33 @@ HIDDEN_UNITS = 32
 LEARNING_RATE, ADVERSARY_LEARNING_RATE = 1e-3, 5e-3
 
 
+@dataclass(frozen=True, kw_only=True)
+class DebiasSettings:
+    """How a network is trained against an adversary.
+
+    Args:
+        strength: how much the adversary's loss counts beside the network's own; 0 only removes what helps it.
+        epochs: passes over the rows, after one in which the adversary alone learns.
+        seed: seeds the adversary's weights and the batches.
+        positive_only: the adversary sees the rows with a positive label only, which aims at equal true positive
+            rates instead of equal selection rates.
+    """
+
+    strength: float
+    epochs: int
+    seed: int
+    positive_only: bool = False
+
+
 def debiased(
     module: nn.Module,
     inputs: NDArray[Any],
     labels: NDArray[np.int64],
     groups: NDArray[np.int64],
+    settings: DebiasSettings,
     *,
-    strength: float,
-    epochs: int,
-    seed: int,
     device: torch.device,
     output: Output = "logits",
-    positive_only: bool = False,
 ) -> list[nn.Module]:
     """Return copies of a trained network of two classes as they are after each epoch against an adversary.
 
@@ -44,13 +60,9 @@ def debiased(
         inputs: encoded rows, (rows, ...).
         labels: class codes, (rows,).
         groups: what the adversary guesses, codes from 0, (rows,).
-        strength: how much the adversary's loss counts beside the network's own; 0 only removes what helps it.
-        epochs: passes over the rows, after one in which the adversary alone learns.
-        seed: seeds the adversary's weights and the batches.
+        settings: how long, how strongly and from which seed.
         device: where to train.
         output: what the module returns, logits or probabilities.
-        positive_only: the adversary sees the rows with a positive label only, which aims at equal true positive
-            rates instead of equal selection rates.
 
     Raises:
         DatasetError: inputs that are not finite, or labels that are no class codes.
@@ -58,38 +70,64 @@ def debiased(
     require_rows(inputs, labels)
     module = copy.deepcopy(module)
     stages: list[nn.Module] = []
-    with trained_on(module, device, seed):
-        rows, targets, members = tensor_of(inputs, device), targets_of(labels, device), targets_of(groups, device)
+    with trained_on(module, device, settings.seed):
+        rows = _Rows(tensor_of(inputs, device), targets_of(labels, device), targets_of(groups, device))
         adversary = nn.Sequential(nn.Linear(1, HIDDEN_UNITS), nn.ReLU(), nn.Linear(HIDDEN_UNITS, int(groups.max()) + 1))
         adversary.to(device)
-        own_steps = torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, weight_decay=1e-4)
-        adversary_steps = torch.optim.AdamW(adversary.parameters(), lr=ADVERSARY_LEARNING_RATE)
-        generator = torch.Generator().manual_seed(seed)
+        pair = _Pair(
+            module,
+            adversary,
+            torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, weight_decay=1e-4),
+            torch.optim.AdamW(adversary.parameters(), lr=ADVERSARY_LEARNING_RATE),
+        )
+        generator = torch.Generator().manual_seed(settings.seed)
         module.train()
-        for epoch in range(epochs + 1):
-            order = torch.randperm(len(rows), generator=generator).to(device)
-            for batch in order.tensor_split(math.ceil(len(rows) / BATCH_SIZE)):
-                seen = targets[batch] == 1 if positive_only else torch.ones_like(targets[batch], dtype=torch.bool)
-                if not seen.any():
-                    continue
-                logits = class_logits(module(rows[batch]), output)
-                log_odds = (logits[:, 1:] - logits[:, :1])[seen]
-                adversary_loss = functional.cross_entropy(adversary(log_odds), members[batch][seen])
-                if epoch:
-                    oppose(
-                        list(module.parameters()),
-                        functional.cross_entropy(logits, targets[batch]),
-                        adversary_loss,
-                        strength,
-                    )
-                    own_steps.step()
-                learned = torch.autograd.grad(adversary_loss, list(adversary.parameters()))
-                for parameter, gradient in zip(adversary.parameters(), learned, strict=True):
-                    parameter.grad = gradient
-                adversary_steps.step()
+        for epoch in range(settings.epochs + 1):
+            order = torch.randperm(len(labels), generator=generator).to(device)
+            for batch in order.tensor_split(math.ceil(len(labels) / BATCH_SIZE)):
+                pair.step(rows, batch, settings, output, adversary_alone=epoch == 0)
             if epoch:
                 stages.append(copy.deepcopy(module).eval())
     return stages
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Training rows on the device: inputs (rows, ...), labels and groups (rows,)."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    groups: torch.Tensor
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A network and its adversary, each with its optimizer."""
+
+    module: nn.Module
+    adversary: nn.Module
+    own_steps: torch.optim.Optimizer
+    adversary_steps: torch.optim.Optimizer
+
+    def step(
+        self, rows: _Rows, batch: torch.Tensor, settings: DebiasSettings, output: Output, *, adversary_alone: bool
+    ) -> None:
+        """Take one step of both on the rows of these numbers."""
+        targets = rows.labels[batch]
+        seen = targets == 1 if settings.positive_only else torch.ones_like(targets, dtype=torch.bool)
+        if not seen.any():
+            return
+        logits = class_logits(self.module(rows.inputs[batch]), output)
+        log_odds = (logits[:, 1:] - logits[:, :1])[seen]
+        adversary_loss = functional.cross_entropy(self.adversary(log_odds), rows.groups[batch][seen])
+        if not adversary_alone:
+            loss = functional.cross_entropy(logits, targets)
+            oppose(list(self.module.parameters()), loss, adversary_loss, settings.strength)
+            self.own_steps.step()
+        learned = torch.autograd.grad(adversary_loss, list(self.adversary.parameters()))
+        for parameter, gradient in zip(self.adversary.parameters(), learned, strict=True):
+            parameter.grad = gradient
+        self.adversary_steps.step()
 
 
 def oppose(

@@ -13,8 +13,7 @@ from __future__ import annotations
 import copy
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
 
+from auditkit.config import updated
+from auditkit.config_commands import MitigateConfig, MitigationConfig
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.models.architectures import build
@@ -34,11 +35,9 @@ from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
 from auditkit.stats.thresholds import Constraint, thresholds_per_group
 from auditkit.tasks.base import task_for
-from auditkit.training.adversarial import debiased
+from auditkit.training.adversarial import DebiasSettings, debiased
 from auditkit.training.fit import FitSettings, fit, has_loss, stratified_mask
 
-Method = Literal["exponentiated_gradient", "adversarial", "threshold"]
-METHODS: tuple[Method, ...] = ("exponentiated_gradient", "adversarial", "threshold")
 CONSTRAINTS = {"demographic_parity": DemographicParity, "equal_opportunity": TruePositiveRateParity}
 
 ALLOWED_GAP = 0.02
@@ -53,87 +52,69 @@ Rows = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """The rows to learn from: inputs (rows, columns), labels and group codes (rows,), and the groups' names."""
+
+    inputs: Rows
+    labels: Labels
+    groups: Labels
+    words: tuple[str, ...] = ()
+
+    def where(self, chosen: NDArray[np.bool_]) -> Learnt:
+        """Return the chosen rows, a mask (rows,)."""
+        return Learnt(self.inputs[chosen], self.labels[chosen], self.groups[chosen], self.words)
+
+
 def mitigate(
     model: Model,
     training: Data,
     *,
-    sensitive: str,
-    out: str | Path,
-    method: Method = "exponentiated_gradient",
-    constraint: Constraint = "demographic_parity",
-    seed: int = 0,
-    device: str = "auto",
+    config: MitigateConfig | None = None,
     progress: Progress = silent,
+    **options: Any,
 ) -> Model:
-    """Make a model like `model` with a smaller gap by the column `sensitive`, write it to `out`, and open it again.
+    """Make a model like `model` with a smaller gap between groups, write it to `out`, and open it again.
 
     Args:
         model: a binary classifier of auditkit's own architecture `mlp`.
         training: the rows to learn from; those without a label or a group are left out.
-        sensitive: the column whose groups are treated alike.
-        out: the file to write, ending in .pt.
-        method: `exponentiated_gradient`, `adversarial` or `threshold`.
-        constraint: `demographic_parity` (selection rates) or `equal_opportunity` (true positive rates).
-        seed: seeds training, batches and the rows held out.
-        device: "auto", "cpu" or "cuda".
+        config: the whole request; `options` replace what it states.
         progress: told how far the training is.
+        options: options of `auditkit mitigate` by name: `sensitive`, the column whose groups are treated alike, and
+            `out`, which must be given; `method`, `constraint`, `seed` and `device`.
 
     Raises:
         InputError: a model that auditkit cannot train, an unknown column, method or constraint; nothing was written.
         DatasetError: a group without both labels.
     """
-    out = Path(out)
-    card = model.card
-    if out.suffix != ".pt":
+    config = updated(config or MitigateConfig(), options)
+    asked, out = config.mitigation, config.output.out
+    if out is None or out.suffix != ".pt":
         raise InputError(f"out must end in .pt, got {out}; pass --out mitigated.pt.")
-    trainable = task_for(model.schema).positive is not None and has_loss(model.schema.output)
-    if card is None or card.architecture != "mlp" or not trainable:
-        raise InputError(
-            f"model {model.name}: mitigation trains auditkit's own architecture mlp with two classes, and no "
-            "scores; make such a model with 'auditkit train'."
-        )
-    asked: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-        ("method", method, METHODS),
-        ("constraint", constraint, tuple(CONSTRAINTS)),
-    )
-    for what, word, known in asked:
-        if word not in known:
-            raise InputError(f"{what} must be one of {', '.join(known)}, got {word!r}{closest(word, known)}.")
-    names = [str(column) for column in training.frame.columns]
-    if sensitive not in names:
-        raise InputError(f"sensitive column {sensitive!r} is not in {training.name}{closest(sensitive, names)}.")
-    chosen_device = choose_device(device)
-    with naming(training):
-        labels = task_for(model.schema).encode_labels(training.frame)
-        codes, words = factorize(training.frame[sensitive])
-        known_rows = (labels >= 0) & (codes >= 0)
-        inputs = np.asarray(model.schema.encode(training.frame))[known_rows]
-        labels, codes = labels[known_rows].astype(np.int64), codes[known_rows].astype(np.int64)
-        for code, word in enumerate(words):
-            if len(np.unique(labels[codes == code])) < 2:
-                raise DatasetError(
-                    f"column {sensitive!r}: group {word!r} has no rows of both labels; leave its rows out first."
-                )
-    if method == "threshold":
-        module, arguments, details = _moved_thresholds(
-            model, card, inputs, labels, codes, words, sensitive, constraint, chosen_device
-        )
+    card = _trainable_card(model)
+    device = choose_device(asked.device)
+    rows, dropped = _learnt(model, training, asked.sensitive)
+    arguments = card.arguments
+    if asked.method == "threshold":
+        module, arguments, details = _moved_thresholds(model, card, rows, asked, device)
     else:
-        progress(0.0, "training on reweighted rows" if method != "adversarial" else "training against an adversary")
-        train = _adversarial if method == "adversarial" else _reduced
-        module, details = train(model, inputs, labels, codes, constraint, seed, chosen_device)
-        arguments = card.arguments
+        progress(
+            0.0, "training on reweighted rows" if asked.method != "adversarial" else "training against an adversary"
+        )
+        train = _adversarial if asked.method == "adversarial" else _reduced
+        module, details = train(model, rows, asked, device)
     record = {
         **details,
-        "method": method,
-        "constraint": constraint,
-        "sensitive": sensitive,
+        "method": asked.method,
+        "constraint": asked.constraint,
+        "sensitive": asked.sensitive,
         "mitigated_from": model.sha256,
         "path": training.path,
         "sha256": training.sha256,
-        "row_count": len(labels),
-        "dropped_row_count": int((~known_rows).sum()),
-        "seed": seed,
+        "row_count": len(rows.labels),
+        "dropped_row_count": dropped,
+        "seed": asked.seed,
     }
     new = Card(
         schema=model.schema, architecture="mlp", arguments=arguments, name=out.stem, training=record, ledger=None
@@ -141,6 +122,46 @@ def mitigate(
     save_model(out, module, new)
     progress(1.0, "")
     return open_model(out)
+
+
+def _trainable_card(model: Model) -> Card:
+    """Return the card of a model that can be mitigated.
+
+    Raises:
+        InputError: it is of another architecture, another task, or gives scores.
+    """
+    card = model.card
+    trainable = task_for(model.schema).positive is not None and has_loss(model.schema.output)
+    if card is None or card.architecture != "mlp" or not trainable:
+        raise InputError(
+            f"model {model.name}: mitigation trains auditkit's own architecture mlp with two classes, and no "
+            "scores; make such a model with 'auditkit train'."
+        )
+    return card
+
+
+def _learnt(model: Model, training: Data, sensitive: str | None) -> tuple[Learnt, int]:
+    """Return the rows that have a label and a group, and how many have not.
+
+    Raises:
+        InputError: there is no such column.
+        DatasetError: a group without both labels.
+    """
+    names = [str(column) for column in training.frame.columns]
+    if sensitive not in names:
+        raise InputError(f"sensitive column {sensitive!r} is not in {training.name}{closest(str(sensitive), names)}.")
+    with naming(training):
+        labels = task_for(model.schema).encode_labels(training.frame)
+        codes, words = factorize(training.frame[sensitive])
+        known = (labels >= 0) & (codes >= 0)
+        inputs = np.asarray(model.schema.encode(training.frame))[known]
+        rows = Learnt(inputs, labels[known].astype(np.int64), codes[known].astype(np.int64), tuple(words))
+        for code, word in enumerate(words):
+            if len(np.unique(rows.labels[rows.groups == code])) < 2:
+                raise DatasetError(
+                    f"column {sensitive!r}: group {word!r} has no rows of both labels; leave its rows out first."
+                )
+    return rows, int((~known).sum())
 
 
 @dataclass
@@ -174,58 +195,56 @@ class _Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
 
 
 def _reduced(
-    model: Model, inputs: Rows, labels: Labels, groups: Labels, constraint: Constraint, seed: int, device: torch.device
+    model: Model, rows: Learnt, asked: MitigationConfig, device: torch.device
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return the best single network of an exponentiated gradient, chosen on a quarter of the rows held out."""
-    held_out = stratified_mask(labels, share=HELD_OUT_SHARE, seed=seed)
-    network = _Network(copy.deepcopy(model.module), model.schema, seed, device)
+    held_out = stratified_mask(rows.labels, share=HELD_OUT_SHARE, seed=asked.seed)
+    kept, judged = rows.where(~held_out), rows.where(held_out)
+    network = _Network(copy.deepcopy(model.module), model.schema, asked.seed, device)
     reduction = ExponentiatedGradient(
-        network, CONSTRAINTS[constraint](difference_bound=ALLOWED_GAP), eps=ALLOWED_GAP, max_iter=ROUNDS
+        network, CONSTRAINTS[asked.constraint](difference_bound=ALLOWED_GAP), eps=ALLOWED_GAP, max_iter=ROUNDS
     )
     with warnings.catch_warnings():
         # Fairlearn 0.15 uses what pandas 3 is about to change.
         for message in ("Setting a value on a Series via .at with a key", "Setting an item of incompatible dtype"):
             warnings.filterwarnings("ignore", message=message)
-        reduction.fit(inputs[~held_out], labels[~held_out], sensitive_features=groups[~held_out])
+        reduction.fit(kept.inputs, kept.labels, sensitive_features=kept.groups)
     members = [member.module for member in reduction.predictors_ if isinstance(member, _Network)]
-    best, details = _best(model, members, inputs[held_out], labels[held_out], groups[held_out], constraint, device)
+    best, details = _best(model, members, judged, asked.constraint, device)
     return best, {**details, "networks_in_lottery": int((reduction.weights_ > 1e-6).sum())}
 
 
 def _adversarial(
-    model: Model, inputs: Rows, labels: Labels, groups: Labels, constraint: Constraint, seed: int, device: torch.device
+    model: Model, rows: Learnt, asked: MitigationConfig, device: torch.device
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return the best network of all epochs of two adversarial trainings, chosen on a quarter of the rows held out."""
     output = model.schema.output
     assert has_loss(output), "mitigate refuses the others"
-    held_out = stratified_mask(labels, share=HELD_OUT_SHARE, seed=seed)
+    held_out = stratified_mask(rows.labels, share=HELD_OUT_SHARE, seed=asked.seed)
+    kept = rows.where(~held_out)
     stages = [
         stage
         for strength in ADVERSARY_STRENGTHS
         for stage in debiased(
             model.module,
-            inputs[~held_out],
-            labels[~held_out],
-            groups[~held_out],
-            strength=strength,
-            epochs=ADVERSARIAL_EPOCHS,
-            seed=seed,
+            kept.inputs,
+            kept.labels,
+            kept.groups,
+            DebiasSettings(
+                strength=strength,
+                epochs=ADVERSARIAL_EPOCHS,
+                seed=asked.seed,
+                positive_only=asked.constraint == "equal_opportunity",
+            ),
             device=device,
             output=output,
-            positive_only=constraint == "equal_opportunity",
         )
     ]
-    return _best(model, stages, inputs[held_out], labels[held_out], groups[held_out], constraint, device)
+    return _best(model, stages, rows.where(held_out), asked.constraint, device)
 
 
 def _best(
-    model: Model,
-    networks: list[nn.Module],
-    inputs: Rows,
-    labels: Labels,
-    groups: Labels,
-    constraint: Constraint,
-    device: torch.device,
+    model: Model, networks: list[nn.Module], rows: Learnt, constraint: Constraint, device: torch.device
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return the network that is most often right on these rows with a gap that is allowed, or has the smallest gap.
 
@@ -233,8 +252,8 @@ def _best(
     """
     judged = []
     for network in [model.module, *networks]:
-        decisions = predict(network, inputs, model.schema, device=device).labels
-        judged.append((_gap(groups, labels, decisions, constraint), float((decisions == labels).mean())))
+        decisions = predict(network, rows.inputs, model.schema, device=device).labels
+        judged.append((_gap(rows.groups, rows.labels, decisions, constraint), float((decisions == rows.labels).mean())))
     within = [place for place, (gap, _) in enumerate(judged) if gap <= ALLOWED_GAP]
     best = (
         max(within, key=lambda place: judged[place][1])
@@ -245,7 +264,7 @@ def _best(
         "networks_trained": len(networks),
         "packed": "the original: no other did better"
         if best == 0
-        else f"the single network that did best on {len(labels)} rows held out",
+        else f"the single network that did best on {len(rows.labels)} rows held out",
         "held_out_gap": judged[best][0],
         "held_out_accuracy": judged[best][1],
         "held_out_gap_before": judged[0][0],
@@ -264,33 +283,25 @@ def _gap(groups: Labels, labels: Labels, decisions: Labels, constraint: Constrai
 
 
 def _moved_thresholds(
-    model: Model,
-    card: Card,
-    inputs: Rows,
-    labels: Labels,
-    groups: Labels,
-    words: list[str],
-    sensitive: str,
-    constraint: Constraint,
-    device: torch.device,
+    model: Model, card: Card, rows: Learnt, asked: MitigationConfig, device: torch.device
 ) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
     """Return the network with an addition to the positive logit for each group, its arguments, and the thresholds."""
-    feature = next((part for part in model.schema.features if part.name == sensitive), None)
+    feature = next((part for part in model.schema.features if part.name == asked.sensitive), None)
     if feature is None or feature.kind != "categorical" or model.schema.output != "logits":
         raise InputError(
-            f"method threshold needs {sensitive!r} among the columns that the model reads, as categories, to know each "
-            "row's group; pass --method exponentiated_gradient."
+            f"method threshold needs {asked.sensitive!r} among the columns that the model reads, as categories, to "
+            "know each row's group; pass --method exponentiated_gradient."
         )
-    scores = predict(model.module, inputs, model.schema, device=device).scores
+    scores = predict(model.module, rows.inputs, model.schema, device=device).scores
     scores = np.asarray(scores, dtype=np.float64)
-    (choice,) = thresholds_per_group(groups, labels, scores, constraint, (0.0,))
+    (choice,) = thresholds_per_group(rows.groups, rows.labels, scores, asked.constraint, (0.0,))
     rule = choice.thresholds
-    cells = model.schema.column_slices()[sensitive]
+    cells = model.schema.column_slices()[feature.name]
     shifts, thresholds = np.zeros(feature.width), {}
-    for code, word in enumerate(words):
+    for code, word in enumerate(rows.words):
         # A file's decisions are not drawn by lot: the nearer of the two thresholds that a coin would choose between.
         nearer = float(rule.possible[code] if rule.chance[code] >= 0.5 else rule.certain[code])
-        below = scores[(groups == code) & (scores < nearer)]
+        below = scores[(rows.groups == code) & (scores < nearer)]
         # Half-way to the next score below, so that rounding cannot flip the row that lies on the threshold.
         threshold = float(np.clip((nearer + (below.max() if below.size else 0.0)) / 2, 1e-6, 1 - 1e-6))
         thresholds[word] = threshold

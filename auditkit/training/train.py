@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from numpy.typing import NDArray
+from torch import nn
 
+from auditkit.config import updated
+from auditkit.config_commands import NetworkConfig, TrainConfig, TrainDataConfig
 from auditkit.data.dataset import Data, as_data, naming
-from auditkit.data.image import holds_images
+from auditkit.data.image import Shape, holds_images, image_shape
 from auditkit.errors import InputError, closest
 from auditkit.models.architectures import ARCHITECTURES, READS, build
 from auditkit.models.formats.native import save_model
@@ -19,7 +22,7 @@ from auditkit.models.model import Card, Model
 from auditkit.models.predict import choose_device
 from auditkit.progress import Progress, silent
 from auditkit.schema.infer import infer_schema
-from auditkit.schema.schema import Schema, Task, has_label, target_names
+from auditkit.schema.schema import Labels, Schema, Task, has_label, target_names
 from auditkit.tasks.base import task_for
 from auditkit.training.dp.dp_sgd import fit_private
 from auditkit.training.dp.plan import PrivateSettings
@@ -42,21 +45,9 @@ FIT_SETTINGS: dict[str, dict[str, Any]] = {
 def train(
     data: Data | pd.DataFrame | str | Path,
     *,
-    target: str,
-    sensitive: str | Sequence[str] = (),
-    drop: Sequence[str] = (),
-    immutable: Sequence[str] = (),
-    out: str | Path,
-    architecture: str | None = None,
-    arguments: Mapping[str, Any] | None = None,
-    text: str | None = None,
-    image: tuple[int, int, int] | None = None,
-    task: Task | None = None,
-    epochs: int | None = None,
-    epsilon: float | None = None,
-    seed: int = 0,
-    device: str = "auto",
+    config: TrainConfig | None = None,
     progress: Progress = silent,
+    **options: Any,
 ) -> tuple[Model, dict[str, Any]]:
     """Train a network on `data`, write it to `out`, and return it as opened again, with its training record.
 
@@ -65,102 +56,110 @@ def train(
 
     Args:
         data: the training rows: a DataFrame, a file or a Data; rows without a label are left out and counted.
-        target: the column of the label, or of the number to be predicted; several labels as "a,b,c".
-        sensitive: columns whose groups an audit will compare.
-        drop: columns that are not features, such as an id or a sampling weight.
-        immutable: features that nobody can change.
-        out: the file to write, ending in .pt.
-        architecture: one of auditkit's own by name; None takes mlp for tables, cnn for images, transformer for texts.
-        arguments: arguments of the architecture that do not follow from the data, such as `{"hidden": [128, 64]}`.
-        text: the column whose texts are the only feature.
-        image: channels, height and width of the image whose pixels all feature columns are. Not needed where the data
-            are a folder of images, or an .npz file of them.
-        task: "binary", "multiclass", "multilabel" or "regression"; None tells it from the target (`infer_task`).
-        epochs: passes over the rows; None takes the trainer's default.
-        epsilon: privacy budget; None trains without privacy.
-        seed: seeds weights, batches and validation split (not the noise of DP-SGD).
-        device: "auto", "cpu" or "cuda".
+        config: the whole request; `options` replace what it states.
         progress: told how far the training is.
+        options: every option of `auditkit train` by its name: `target` and `out`, which must be given, `sensitive`,
+            `drop`, `architecture`, `architecture_args`, `epochs`, `epsilon`, `seed`, ... `image` is "HEIGHTxWIDTH", or
+            channels, height and width.
 
     Raises:
         InputError: the data, a column, or a setting cannot be used; nothing was written.
     """
-    data, sensitive = as_data(data), (sensitive,) if isinstance(sensitive, str) else sensitive
-    out = Path(out)
-    if out.suffix != ".pt":
+    config = updated(config or TrainConfig(), options)
+    data, out = as_data(data), config.output.out
+    if out is None or out.suffix != ".pt":
         raise InputError(f"out must end in .pt, got {out}; pass --out model.pt.")
-    chosen = choose_device(device)
+    device = choose_device(config.network.device)
+    _check_names(data, config)
+    progress(0.0, "inferring the schema")
+    with naming(data):
+        schema = _schema(data, config.data, config.network.task)
+        architecture = _fitting_architecture(config.network.architecture, schema)
+        labels = task_for(schema).encode_labels(data.frame)
+        known = has_label(labels)
+        inputs = schema.encode(data.frame)[known]
+    labels = task_for(schema).learnt(labels[known])
+    arguments = dict(config.network.architecture_args or {}) | schema.network_arguments()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.network.seed)
+        module = build(architecture, arguments)
+    how, ledger = _fit(module, inputs, labels, schema, config.network, device, progress)
+    training = {
+        **how,
+        "path": data.path,
+        "sha256": data.sha256,
+        "row_count": len(labels),
+        "dropped_row_count": int((~known).sum()),
+        "seed": config.network.seed,
+    }
+    card = Card(
+        schema=schema, architecture=architecture, arguments=arguments, name=out.stem, training=training, ledger=ledger
+    )
+    save_model(out, module, card)
+    return open_model(out), training
+
+
+def _check_names(data: Data, config: TrainConfig) -> None:
+    """Raise InputError for an architecture or a column that there is not, with the closest one."""
+    architecture = config.network.architecture
     if architecture is not None and architecture not in ARCHITECTURES:
         listed = ", ".join(ARCHITECTURES)
         raise InputError(
             f"architecture {architecture!r} is unknown{closest(architecture, ARCHITECTURES)}; known: {listed}."
         )
+    if config.data.target is None:
+        raise InputError("target must name the label's column; pass --target COLUMN.")
     columns = [str(column) for column in data.frame.columns]
-    for option, names in (("drop", drop), ("immutable", immutable)):
+    for option, names in (("drop", config.data.drop), ("immutable", config.data.immutable)):
         for name in names:
             if name not in columns:
                 raise InputError(f"{option}: {data.name} has no column {name!r}{closest(name, columns)}.")
-    progress(0.0, "inferring the schema")
+
+
+def _schema(data: Data, config: TrainDataConfig, task: Task | None) -> Schema:
+    """Return how the columns of the training rows become inputs and labels."""
+    assert config.target is not None
+    columns = [str(column) for column in data.frame.columns]
+    image = shape_of(config.image)
     images = image is not None or any(holds_images(data.frame[column]) for column in columns)
-    left_out = {*target_names(target, columns), *drop, *(sensitive if images else ())}
-    with naming(data):
-        schema = infer_schema(
-            data.frame,
-            target=target,
-            sensitive=tuple(sensitive),
-            features=[column for column in columns if column not in left_out],
-            text=text,
-            image=image,
-            task=task,
-        )
-        fixed = tuple(name for name in schema.column_slices() if name in immutable)
-        schema = schema.model_copy(update={"immutable": fixed})
-        name = _fitting_architecture(architecture, schema)
-        labels = task_for(schema).encode_labels(data.frame)
-        known = has_label(labels)
-        inputs = schema.encode(data.frame)[known]
-    labels = task_for(schema).learnt(labels[known])
+    left_out = {*target_names(config.target, columns), *config.drop, *(config.sensitive if images else ())}
+    schema = infer_schema(
+        data.frame,
+        target=config.target,
+        sensitive=config.sensitive,
+        features=[column for column in columns if column not in left_out],
+        text=config.text,
+        image=image,
+        task=task,
+    )
+    fixed = tuple(name for name in schema.column_slices() if name in config.immutable)
+    return schema.model_copy(update={"immutable": fixed})
+
+
+def shape_of(image: str | Shape | None) -> Shape | None:
+    """Return channels, height and width of an image, as an option states them or as they are."""
+    return image_shape(image) if isinstance(image, str) else image
+
+
+def _fit(
+    module: nn.Module,
+    inputs: NDArray[Any],
+    labels: Labels,
+    schema: Schema,
+    config: NetworkConfig,
+    device: torch.device,
+    progress: Progress,
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Train a network in place; return what its card says of that, and the ledger of a private training."""
     output = schema.output
     assert has_loss(output), "an inferred schema has an output that can be trained"
-    given = dict(arguments or {}) | schema.network_arguments()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        module = build(name, given)
-    ledger = None
-    if epsilon is None:
-        record = fit(
-            module,
-            inputs,
-            labels,
-            FitSettings(epochs=epochs or EPOCHS, seed=seed, **FIT_SETTINGS[schema.kind]),
-            device=chosen,
-            output=output,
-            progress=progress,
-        )
-        trained = record.model_dump(exclude={"training_losses", "validation_losses"})
-    else:
-        private = fit_private(
-            module,
-            inputs,
-            labels,
-            PrivateSettings(epsilon=epsilon, epochs=epochs or PRIVATE_EPOCHS, seed=None),
-            device=chosen,
-            output=output,
-            progress=progress,
-        )
-        ledger = private.model_dump(mode="json")
-        trained = {"epochs": private.epochs, "epsilon": private.epsilon}
-    training = {
-        **trained,
-        "path": data.path,
-        "sha256": data.sha256,
-        "row_count": len(labels),
-        "dropped_row_count": int((~known).sum()),
-        "seed": seed,
-    }
-    card = Card(schema=schema, architecture=name, arguments=given, name=out.stem, training=training, ledger=ledger)
-    save_model(out, module, card)
-    return open_model(out), training
+    if config.epsilon is None:
+        settings = FitSettings(epochs=config.epochs or EPOCHS, seed=config.seed, **FIT_SETTINGS[schema.kind])
+        record = fit(module, inputs, labels, settings, device=device, output=output, progress=progress)
+        return record.model_dump(exclude={"training_losses", "validation_losses"}), None
+    private = PrivateSettings(epsilon=config.epsilon, epochs=config.epochs or PRIVATE_EPOCHS, seed=None)
+    ledger = fit_private(module, inputs, labels, private, device=device, output=output, progress=progress)
+    return {"epochs": ledger.epochs, "epsilon": ledger.epsilon}, ledger.model_dump(mode="json")
 
 
 def _fitting_architecture(architecture: str | None, schema: Schema) -> str:

@@ -11,7 +11,7 @@ from keys import group
 from sample import build_report
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from auditkit.evidence.comparison import Change, compare, departures
+from auditkit.evidence.comparison import Change, compare, replay_differences
 from auditkit.evidence.measurement import Interval, Measurement, Slice
 from auditkit.evidence.report import Outcome, Report
 from auditkit.stats.intervals import wilson
@@ -88,20 +88,20 @@ def test_a_report_compared_with_itself_has_not_changed() -> None:
     assert all(one.before == one.after for one in same.verdicts)
     assert (same.same_model, same.same_data, same.same_policy) == (True, True, True)
     assert json.loads(same.to_json())["comparison_version"] == 2
-    assert departures(build_report(), build_report(), 0.0) == []
+    assert replay_differences(build_report(), build_report(), 0.0) == []
 
 
-def test_departures_name_the_number_and_keep_to_the_tolerance() -> None:
+def test_replay_differences_name_the_number_and_keep_to_the_tolerance() -> None:
     one = rate(700, 1000)
     assert one.value is not None
     near = one.model_copy(update={"value": one.value + 1e-7})
-    assert departures(report(one), report(near), 1e-6) == []
-    (found,) = departures(report(one), report(near), 1e-8)
+    assert replay_differences(report(one), report(near), 1e-6) == []
+    (found,) = replay_differences(report(one), report(near), 1e-8)
     assert (found.where, found.recorded) == ("performance.accuracy", "0.7")
     large = one.model_copy(update={"value": 1e9, "interval": None})
-    assert departures(report(large), report(large.model_copy(update={"value": 1e9 + 1})), 1e-6) == []
-    assert [d.recomputed for d in departures(report(one), report(), 1e-6)] == ["not measured"]
-    assert any("low end" in d.where for d in departures(report(one), report(rate(700, 1000, level=0.9)), 1e-6))
+    assert replay_differences(report(large), report(large.model_copy(update={"value": 1e9 + 1})), 1e-6) == []
+    assert [d.recomputed for d in replay_differences(report(one), report(), 1e-6)] == ["not measured"]
+    assert any("low end" in d.where for d in replay_differences(report(one), report(rate(700, 1000, level=0.9)), 1e-6))
 
 
 def test_on_the_same_rows_the_interval_is_that_of_pairs() -> None:

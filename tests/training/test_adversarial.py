@@ -11,7 +11,7 @@ from fairlearn.adversarial._pytorch_engine import PytorchEngine
 from torch import nn
 
 from auditkit.models.architectures import build
-from auditkit.training.adversarial import debiased, oppose
+from auditkit.training.adversarial import DebiasSettings, debiased, oppose
 
 CPU = torch.device("cpu")
 
@@ -41,8 +41,8 @@ def network() -> nn.Module:
 @pytest.mark.parametrize("positive_only", [False, True])
 def test_the_gap_shrinks_on_fresh_rows(positive_only: bool) -> None:
     inputs, labels, groups = rows()
-    options = {"epochs": 12, "seed": 0, "device": CPU, "positive_only": positive_only}
-    stages = debiased(network(), inputs, labels, groups, strength=10.0, **options)
+    settings = DebiasSettings(strength=10.0, epochs=12, seed=0, positive_only=positive_only)
+    stages = debiased(network(), inputs, labels, groups, settings, device=CPU)
     assert len(stages) == 12
     alone = nn.Sequential(nn.Linear(2, 2))
     alone[0].weight.data = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
@@ -101,9 +101,9 @@ def test_the_module_is_left_alone_and_the_seed_gives_the_same_networks() -> None
     module = network()
     before = copy.deepcopy(module.state_dict())
     state = torch.random.get_rng_state()
-    options = {"strength": 1.0, "epochs": 2, "device": CPU}
-    first = debiased(module, inputs, labels, groups, seed=3, **options)
-    second = debiased(module, inputs, labels, groups, seed=3, **options)
+    settings = DebiasSettings(strength=1.0, epochs=2, seed=3)
+    first = debiased(module, inputs, labels, groups, settings, device=CPU)
+    second = debiased(module, inputs, labels, groups, settings, device=CPU)
     assert torch.equal(torch.random.get_rng_state(), state)
     for name, value in before.items():
         assert torch.equal(module.state_dict()[name], value)
@@ -117,5 +117,6 @@ def test_batches_without_a_positive_label_are_passed_over() -> None:
     inputs, labels, groups = rows(1200)
     labels[:] = 0
     labels[:3] = 1
-    stages = debiased(network(), inputs, labels, groups, strength=1.0, epochs=1, seed=0, device=CPU, positive_only=True)
+    settings = DebiasSettings(strength=1.0, epochs=1, seed=0, positive_only=True)
+    stages = debiased(network(), inputs, labels, groups, settings, device=CPU)
     assert all(torch.isfinite(value).all() for value in stages[0].state_dict().values())

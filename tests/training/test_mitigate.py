@@ -18,7 +18,7 @@ from auditkit.evidence.report import read_report
 from auditkit.models.architectures import build
 from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Model
-from auditkit.training.mitigate import METHODS, add_to_logit, mitigate
+from auditkit.training.mitigate import add_to_logit, mitigate
 
 
 def gap_and_accuracy(model: Model, path: Path) -> tuple[float, float]:
@@ -29,7 +29,7 @@ def gap_and_accuracy(model: Model, path: Path) -> tuple[float, float]:
     return abs(rates[0] - rates[1]), float((decisions == subject.labels).mean())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["exponentiated_gradient", "adversarial", "threshold"])
 def test_the_gap_shrinks_on_fresh_rows(loans: Loans, tmp_path: Path, method: str) -> None:
     fresh = write_loans(tmp_path / "fresh.csv", row_count=4000, seed=11)
     original = open_model(loans.model)
@@ -37,7 +37,7 @@ def test_the_gap_shrinks_on_fresh_rows(loans: Loans, tmp_path: Path, method: str
         original,
         read_data(loans.train),
         sensitive="group",
-        method=method,  # type: ignore[arg-type]
+        method=method,
         out=tmp_path / "made.pt",
         device="cpu",
     )

@@ -32,7 +32,7 @@ def test_every_architecture_trains_and_opens_again(tmp_path: Path, architecture:
         data_from_frame(frame),
         target="label",
         architecture=architecture,
-        arguments=small.get(architecture, {"embedding_width": 12, "hidden": 12}),
+        architecture_args=small.get(architecture, {"embedding_width": 12, "hidden": 12}),
         out=tmp_path / "model.pt",
         epochs=2,
         epsilon=epsilon,
@@ -68,7 +68,7 @@ def test_a_text_network_learns_the_planted_word(tmp_path: Path):
         ({"architecture": "mlp", "text": "text"}, "architecture mlp reads a table"),
         ({"architecture": "grus"}, "architecture 'grus' is unknown.*did you mean 'gru'"),
         ({"text": "txt"}, "has no text column 'txt'.*did you mean 'text'"),
-        ({"architecture": "gru", "text": "text", "arguments": {"hiden": 3}}, "wrong arguments: .*hiden"),
+        ({"architecture": "gru", "text": "text", "architecture_args": {"hiden": 3}}, "wrong arguments: .*hiden"),
     ],
 )
 def test_what_cannot_be_trained(tmp_path: Path, options: dict[str, object], match: str):

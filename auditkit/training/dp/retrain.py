@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from torch import nn
 
+from auditkit.config import updated
+from auditkit.config_commands import PrivateTrainingConfig, RetrainConfig
 from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.messages import Message
@@ -23,13 +26,13 @@ from auditkit.models.predict import choose_device
 from auditkit.models.refit import seeded
 from auditkit.progress import Progress, part_of, silent
 from auditkit.run_folder import output_folder
-from auditkit.schema.schema import has_label
+from auditkit.schema.schema import Labels, has_label
 from auditkit.tasks.base import task_for
 from auditkit.training.adapters import merge_adapters, train_only
-from auditkit.training.dp.accounting import Ledger, composed_epsilon, default_delta, read_ledger, require_epsilon
+from auditkit.training.dp.accounting import Ledger, composed_epsilon, read_ledger, require_epsilon
 from auditkit.training.dp.dp_sgd import disclosed, fit_private, trained_part
-from auditkit.training.dp.plan import PrivateSettings
-from auditkit.training.dp.settings import Clipping
+from auditkit.training.dp.plan import Disclosure, PrivateSettings
+from auditkit.training.fit import has_loss
 
 FRESH = Message("fresh, drawn from a seed of the operating system; never those that saw the data without privacy")
 
@@ -47,20 +50,10 @@ def retrain(
     model: Model,
     data: Data,
     *,
-    out: str | Path,
-    epsilons: Sequence[float],
-    delta: float | None = None,
+    config: RetrainConfig | None = None,
     public: Model | None = None,
-    trainable: Sequence[str] = (),
-    lora_rank: int | None = None,
-    max_grad_norm: float = 10.0,
-    epochs: int = 20,
-    batch_size: int | None = None,
-    clipping: Clipping = "auto",
-    physical_batch_size: int | None = None,
-    tuning_runs: int = 0,
-    device: str = "auto",
     progress: Progress = silent,
+    **options: Any,
 ) -> Retrained:
     """Train the architecture of `model` on `data` by DP-SGD once per epsilon; write `NAME-eps3.pt` files to `out`.
 
@@ -71,39 +64,148 @@ def retrain(
     Args:
         model: the model whose architecture and schema are taken, but not its weights.
         data: the training rows; rows without a label are left out.
-        out: the folder to write to; made where there is none, and taken away again if nothing could be trained.
-        epsilons: the budgets, one model each.
-        delta: as in `fit_private`.
+        config: the whole request; `options` replace what it states.
         public: a model of the same architecture whose weights saw only public data, to start from.
-        trainable: with `public`: patterns of the parameters that are trained; the others stay public.
-        lora_rank: with `public`: the rank of adapters that are trained in place of the weights of Linear layers; not
-            for a program, which has no layers.
-        max_grad_norm: as in `fit_private`, like the settings that follow.
-        epochs: the expected number of times that each row is drawn.
-        batch_size: the expected size of a Poisson batch.
-        clipping: how each row's gradient is clipped; auto takes the fastest way that is right for the network.
-        physical_batch_size: the most rows that go through the network at once.
-        tuning_runs: how many earlier runs on these rows led to these settings.
-        device: "auto", "cpu" or "cuda".
         progress: called with the finished share and a few words.
+        options: every option of `auditkit retrain` by its name: `epsilon`, the budgets, which must be given; `out`, the
+            folder to write to, made where there is none, and taken away again if nothing could be trained; `delta`,
+            `epochs`, `batch_size`, ... With `public`, `trainable` are patterns of the parameters that are trained
+            while the others stay public, and `lora_rank` is the rank of adapters that are trained in place of the
+            weights of Linear layers; not for a program, which has no layers.
 
     Raises:
         InputError: no epsilon, the same one twice, a layer that DP-SGD cannot train (named, with its replacement), a
             model without a card that is no exported program, a program whose fresh weights cannot be drawn, public
             weights that are the model's own, or what `fit_private` refuses.
     """
-    _require_retrainable(model, epsilons, public, trainable, lora_rank)
-    program = program_in(model.module)
-    output = model.schema.output
-    if output not in ("logits", "probabilities", "value"):
-        raise InputError(f"model {model.name}: returns a {output}, which there is no loss to train by.")
+    config = updated(config or RetrainConfig(), options)
+    epsilons = config.privacy.epsilon
+    _require_retrainable(model, epsilons, public, config.model.trainable, config.model.lora_rank)
+    training = _training(model, data, config, public)
+    notes = _notes(model, data, training.dropped_row_count)
+    files: list[tuple[Path, Ledger]] = []
+    with output_folder(config.output.out or Path(model.path or "").parent) as folder:
+        for index, epsilon in enumerate(epsilons):
+            path = folder / training.file_name(epsilon)
+            unfinished = folder / f".{path.name}.checkpoint"
+            module = _initial_model(model, public, config.model.trainable, config.model.lora_rank)
+            settings = training.settings(epsilon, checkpoint=unfinished)
+            if path.exists() and not unfinished.exists():
+                files.append((path, _finished(path, model, data, settings, trained_part(module))))
+                notes.append(f"{path} was finished by an earlier run with the same settings, and is kept.")
+                continue
+            part = part_of(progress, index / len(epsilons), (index + 1) / len(epsilons))
+            ledger = training.train(module, settings, part)
+            merge_adapters(module)
+            save_model(path, module, training.card(path.stem, ledger))
+            unfinished.unlink(missing_ok=True)
+            files.append((path, ledger))
+    together = composed_epsilon([ledger for _, ledger in files], files[0][1].delta)
+    return Retrained(tuple(files), together, tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What all trainings of one request share: the model, its rows as it learns them, and what the ledgers say."""
+
+    model: Model
+    data: Data
+    inputs: NDArray[Any]
+    labels: Labels
+    dropped_row_count: int
+    config: PrivateTrainingConfig
+    disclosure: Disclosure
+
+    def file_name(self, epsilon: float) -> str:
+        """Return the name of the file that a budget is written to."""
+        name = Path(self.model.path).name.partition(".")[0] if self.model.path else self.model.name
+        return f"{name}-eps{epsilon:g}{'.pt' if program_in(self.model.module) is None else '.pt2'}"
+
+    def settings(self, epsilon: float, *, checkpoint: Path) -> PrivateSettings:
+        """Return the settings of the training at a budget."""
+        asked = self.config
+        return PrivateSettings(
+            epsilon=epsilon,
+            delta=None if asked.delta == "auto" else asked.delta,
+            max_grad_norm=asked.max_grad_norm,
+            epochs=asked.epochs,
+            batch_size=asked.batch_size,
+            seed=None,
+            clipping=asked.clipping,
+            physical_batch_size=asked.physical_batch_size,
+            tuning_runs=asked.tuning_runs,
+            checkpoint=checkpoint,
+            disclosure=self.disclosure,
+        )
+
+    def train(self, module: nn.Module, settings: PrivateSettings, progress: Progress) -> Ledger:
+        """Train a network in place.
+
+        Raises:
+            InputError: a layer that DP-SGD cannot train, or what `fit_private` refuses.
+        """
+        output = self.model.schema.output
+        assert has_loss(output), "retrain refuses the others"
+        try:
+            return fit_private(
+                module,
+                self.inputs,
+                self.labels,
+                settings,
+                device=choose_device(self.config.device),
+                output=output,
+                progress=progress,
+            )
+        except NotRun as why:
+            raise InputError(f"model {self.model.name}: {why}") from why
+
+    def card(self, name: str, ledger: Ledger) -> Card:
+        """Return the card of a trained model."""
+        model, training = (
+            self.model,
+            {
+                "path": self.data.path,
+                "sha256": self.data.sha256,
+                "row_count": len(self.labels),
+                "dropped_row_count": self.dropped_row_count,
+                "epochs": ledger.epochs,
+                "epsilon": ledger.epsilon,
+            },
+        )
+        return Card(
+            schema=model.schema,
+            architecture=model.kind if model.card is None else model.card.architecture,
+            arguments={} if model.card is None else model.card.arguments,
+            name=name,
+            training=training,
+            ledger=ledger.model_dump(mode="json"),
+        )
+
+
+def _training(model: Model, data: Data, config: RetrainConfig, public: Model | None) -> _Training:
+    """Return the rows as the model learns them, and what the ledgers say of its first weights.
+
+    Raises:
+        InputError: an output without a loss, columns that the model does not know, or fresh weights that cannot be
+            drawn.
+    """
+    if not has_loss(model.schema.output):
+        raise InputError(f"model {model.name}: returns a {model.schema.output}, which there is no loss to train by.")
+    task = task_for(model.schema)
     with naming(data):
         model.schema.check_columns(data.frame)
-        labels = task_for(model.schema).encode_labels(data.frame)
+        labels = task.encode_labels(data.frame)
         known = has_label(labels)
         inputs = model.schema.encode(data.frame)[known]
-    labels = task_for(model.schema).learnt(labels[known])
-    name = Path(model.path).name.partition(".")[0] if model.path else model.name
+    try:
+        disclosure = disclosed(model, _initial_weights(public, config.model.lora_rank), drawn=public is None)
+    except NotRun as why:
+        raise InputError(f"model {model.name}: {why}.") from why
+    return _Training(model, data, inputs, task.learnt(labels[known]), int((~known).sum()), config.privacy, disclosure)
+
+
+def _initial_weights(public: Model | None, lora_rank: int | None) -> str:
+    """Return what a ledger says of the weights that a training begins with."""
     initial: str = FRESH
     if public is not None:
         initial = Message(
@@ -116,78 +218,7 @@ def retrain(
             "; with adapters of rank {rank} in Linear layers, which begin at 0 and end merged into the weights",
             rank=lora_rank,
         )
-    try:
-        disclosure = disclosed(model, initial, drawn=public is None)
-    except NotRun as why:
-        raise InputError(f"model {model.name}: {why}.") from why
-    suffix = ".pt" if program is None else ".pt2"
-    files: list[tuple[Path, Ledger]] = []
-    notes = _notes(model, data, int((~known).sum()))
-    with output_folder(out) as folder:
-        for index, epsilon in enumerate(epsilons):
-            path = folder / f"{name}-eps{epsilon:g}{suffix}"
-            unfinished = folder / f".{path.name}.checkpoint"
-            module = _beginning(model, public, trainable, lora_rank)
-            if path.exists() and not unfinished.exists():
-                settings = {
-                    "target_epsilon": epsilon,
-                    "delta": delta,
-                    "expected_batch_size": batch_size,
-                    "max_grad_norm": max_grad_norm,
-                    "epochs": epochs,
-                    "tuning_runs": tuning_runs,
-                    "initial_weights": disclosure.initial_weights,
-                    "trained_part": trained_part(module),
-                }
-                files.append((path, _finished(path, model, data, settings)))
-                notes.append(f"{path} was finished by an earlier run with the same settings, and is kept.")
-                continue
-            try:
-                ledger = fit_private(
-                    module,
-                    inputs,
-                    labels,
-                    PrivateSettings(
-                        epsilon=epsilon,
-                        delta=delta,
-                        max_grad_norm=max_grad_norm,
-                        epochs=epochs,
-                        batch_size=batch_size,
-                        seed=None,
-                        clipping=clipping,
-                        physical_batch_size=physical_batch_size,
-                        tuning_runs=tuning_runs,
-                        checkpoint=unfinished,
-                        disclosure=disclosure,
-                    ),
-                    device=choose_device(device),
-                    output=output,
-                    progress=part_of(progress, index / len(epsilons), (index + 1) / len(epsilons)),
-                )
-            except NotRun as why:
-                raise InputError(f"model {model.name}: {why}") from why
-            training: dict[str, Any] = {
-                "path": data.path,
-                "sha256": data.sha256,
-                "row_count": len(labels),
-                "dropped_row_count": int((~known).sum()),
-                "epochs": ledger.epochs,
-                "epsilon": ledger.epsilon,
-            }
-            card = Card(
-                schema=model.schema,
-                architecture=model.kind if model.card is None else model.card.architecture,
-                arguments={} if model.card is None else model.card.arguments,
-                name=path.stem,
-                training=training,
-                ledger=ledger.model_dump(mode="json"),
-            )
-            merge_adapters(module)
-            save_model(path, module, card)
-            unfinished.unlink(missing_ok=True)
-            files.append((path, ledger))
-    together = composed_epsilon([ledger for _, ledger in files], files[0][1].delta)
-    return Retrained(tuple(files), together, tuple(notes))
+    return initial
 
 
 def _require_retrainable(
@@ -220,12 +251,12 @@ def _require_retrainable(
 def weights_sha256(model: Model) -> str:
     """Return a hash of the names and values of a model's weights, whatever file they came in."""
     digest = hashlib.sha256()
-    for name, value in sorted(_weighted(model.module).state_dict().items()):
+    for name, value in sorted(_unwrapped(model.module).state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _beginning(model: Model, public: Model | None, trainable: Sequence[str], lora_rank: int | None) -> nn.Module:
+def _initial_model(model: Model, public: Model | None, trainable: Sequence[str], lora_rank: int | None) -> nn.Module:
     """Return a network as its training begins: fresh, or public, and then frozen but for the part that is trained."""
     seed = int.from_bytes(os.urandom(4))
     try:
@@ -234,16 +265,16 @@ def _beginning(model: Model, public: Model | None, trainable: Sequence[str], lor
         raise InputError(f"model {model.name}: {why}") from why
     if public is not None:
         try:
-            _weighted(module).load_state_dict(_weighted(public.module).state_dict())
+            _unwrapped(module).load_state_dict(_unwrapped(public.module).state_dict())
         except RuntimeError as error:
             raise InputError(f"public-init {public.name}: its weights do not fit: {first_line(error)}.") from error
     if trainable or lora_rank is not None:
         with seeded(seed):
-            train_only(_weighted(module), trainable, rank=lora_rank)
+            train_only(_unwrapped(module), trainable, rank=lora_rank)
     return module
 
 
-def _weighted(module: nn.Module) -> nn.Module:
+def _unwrapped(module: nn.Module) -> nn.Module:
     """Return the part of a network in which weights have the names that their author gave them."""
     program = program_in(module)
     return module if program is None else program.network
@@ -256,8 +287,8 @@ def _same_architecture(one: Model, other: Model) -> bool:
     return one.card is not None and other.card is not None and one.card.architecture == other.card.architecture
 
 
-def _finished(path: Path, model: Model, data: Data, settings: dict[str, Any]) -> Ledger:
-    """Return the ledger of a file that an earlier run finished.
+def _finished(path: Path, model: Model, data: Data, settings: PrivateSettings, trained: str) -> Ledger:
+    """Return the ledger of a file that an earlier run finished; `trained` says which parameters this one trains.
 
     Raises:
         InputError: it is something else: another model, other rows or other settings.
@@ -265,11 +296,16 @@ def _finished(path: Path, model: Model, data: Data, settings: dict[str, Any]) ->
     card = read_model_file(path).card
     if card is not None and card.ledger is not None and data.sha256 and card.training.get("sha256") == data.sha256:
         ledger = read_ledger(card.ledger, f"out {path}")
-        by_default = {
-            "delta": default_delta(ledger.row_count),
-            "expected_batch_size": PrivateSettings(epsilon=ledger.target_epsilon).batch_size_for(ledger.row_count),
+        wanted = {
+            "target_epsilon": settings.epsilon,
+            "delta": settings.delta_for(ledger.row_count),
+            "expected_batch_size": settings.batch_size_for(ledger.row_count),
+            "max_grad_norm": settings.max_grad_norm,
+            "epochs": settings.epochs,
+            "tuning_runs": settings.tuning_runs,
+            "initial_weights": settings.disclosure.initial_weights,
+            "trained_part": trained,
         }
-        wanted = {name: by_default[name] if value is None else value for name, value in settings.items()}
         same_model = model.card is None or (
             (card.architecture, card.arguments) == (model.card.architecture, model.card.arguments)
         )

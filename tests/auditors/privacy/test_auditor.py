@@ -216,7 +216,7 @@ def test_a_training_that_learns_rows_by_heart_is_caught_from_its_last_weights(
 
 
 def test_the_ledger_of_a_model_that_was_trained_with_privacy_is_shown(loans: Loans, tmp_path: Path) -> None:
-    settings = {"epsilons": (3.0,), "epochs": 2, "tuning_runs": 2}
+    settings = {"epsilon": (3.0,), "epochs": 2, "tuning_runs": 2}
     ((path, ledger),) = retrain(open_model(loans.model), read_data(loans.train), out=tmp_path, **settings).files  # type: ignore[arg-type]
     report = auditkit.audit(path, loans.test, training_data=loans.train, auditors=[Privacy(epsilon=(8.0,))], limit=200)
     outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "privacy")

@@ -14,7 +14,7 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import nn
 
-from auditkit.config import ModelConfig
+from auditkit.config_commands import PackConfig
 from auditkit.errors import InputError, ModelFileError, NotRun, SchemaError
 from auditkit.models.capabilities import Layered
 from auditkit.models.factory import build_network, read_arguments
@@ -234,7 +234,7 @@ def test_weights_are_packed_with_the_users_own_code(tmp_path, net, plain, suffix
     path, out = tmp_path / "weights.pt", tmp_path / f"packed{suffix}"
     torch.save({"state_dict": net.half().state_dict()}, path)
     net.float()
-    config = ModelConfig(architecture=NET, output="probabilities", classes=("yes", "no"))
+    config = PackConfig(architecture=NET, output="probabilities", classes=("yes", "no"))
     packed = pack_model(path, out, config=config, schema=plain)
     assert packed.kind == "auditkit"
     assert (packed.schema.output, packed.schema.classes) == ("probabilities", ("yes", "no"))
@@ -254,7 +254,7 @@ def test_a_native_safetensors_file_needs_no_further_word(tmp_path, module, card,
     assert (model.card, model.kind, model.trust) == (card, "auditkit", "weights only")
     for key, value in module.state_dict().items():
         assert torch.equal(model.module.state_dict()[key], value)
-    assert pack_model(model_file, tmp_path / "again.safetensors", config=ModelConfig()).card == card
+    assert pack_model(model_file, tmp_path / "again.safetensors", config=PackConfig()).card == card
     assert (tmp_path / "again.safetensors").read_bytes() == out.read_bytes()
     with pytest.raises(ModelFileError, match="leave --architecture-args out"):
         open_model(out, arguments={"hidden": [4]})
@@ -271,13 +271,13 @@ def test_what_cannot_be_packed(tmp_path, net, plain):
     torch.save(net, tmp_path / "module.pt")
     trust = sha(tmp_path / "module.pt")
     for name, out, config, schema, match in (
-        ("weights.pt", "model.bin", ModelConfig(architecture=NET), plain, "must end in .pt or .safetensors"),
-        ("weights.pt", "model.pt", ModelConfig(architecture=NET), None, "pass --schema"),
-        ("module.pt", "model.pt", ModelConfig(trust_pickle=trust), plain, "pass --architec"),
+        ("weights.pt", "model.bin", PackConfig(architecture=NET), plain, "must end in .pt or .safetensors"),
+        ("weights.pt", "model.pt", PackConfig(architecture=NET), None, "pass --schema"),
+        ("module.pt", "model.pt", PackConfig(trust_pickle=trust), plain, "pass --architec"),
     ):
         with pytest.raises(InputError, match=match):
             pack_model(tmp_path / name, tmp_path / out, config=config, schema=schema)
-    config = ModelConfig(architecture=NET, trust_pickle=trust)
+    config = PackConfig(architecture=NET, trust_pickle=trust)
     packed = pack_model(tmp_path / "module.pt", tmp_path / "model.pt", config=config, schema=plain)
     assert packed.trust == "weights only"
     assert "It was opened because --trust-pickle names its sha256" in packed.notes[0]

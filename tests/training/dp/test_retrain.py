@@ -17,6 +17,8 @@ from loans import Loans
 from torch import nn
 
 from auditkit.cli import call
+from auditkit.config import settings_of
+from auditkit.config_commands import RetrainConfig
 from auditkit.data.dataset import read_data
 from auditkit.errors import InputError
 from auditkit.models.formats.native import save_model
@@ -26,6 +28,7 @@ from auditkit.private import private_folder, seal_of, user_key
 from auditkit.run_folder import output_folder
 from auditkit.training.dp.accounting import Ledger, rdp_epsilon
 from auditkit.training.dp.dp_sgd import fit_private
+from auditkit.training.dp.plan import PrivateSettings
 from auditkit.training.dp.retrain import Retrained, retrain
 
 
@@ -47,7 +50,7 @@ def model(loans: Loans) -> Model:
 
 
 def quick(model: Model, loans: Loans, out: Path, **more: object) -> Retrained:
-    settings: dict[str, object] = {"epsilons": (3.0,), "epochs": 5}
+    settings: dict[str, object] = {"epsilon": (3.0,), "epochs": 5}
     return retrain(model, read_data(loans.train), out=out, **{**settings, **more})  # type: ignore[arg-type]
 
 
@@ -204,7 +207,7 @@ def die(done, what):
         os.kill(os.getpid(), signal.SIGKILL)
 
 model, train, out = sys.argv[1:]
-retrain(open_model(model), read_data(train), out=out, epsilons=(3.0,), epochs=5, progress=die)
+retrain(open_model(model), read_data(train), out=out, epsilon=(3.0,), epochs=5, progress=die)
 """
 
 
@@ -247,11 +250,11 @@ def test_a_checkpoint_of_other_settings_is_refused(model: Model, loans: Loans, t
 
 def test_finished_models_are_kept_and_others_are_not_overwritten(model: Model, loans: Loans, tmp_path: Path) -> None:
     first = quick(model, loans, tmp_path).files[0][0].read_bytes()
-    both = quick(model, loans, tmp_path, epsilons=(3.0, 8.0))
+    both = quick(model, loans, tmp_path, epsilon=(3.0, 8.0))
     assert both.files[0][0].read_bytes() == first
     assert any("is kept" in note for note in both.notes)
     assert both.epsilon_together > max(ledger.epsilon for _, ledger in both.files)
-    tuned = quick(model, loans, tmp_path / "tuned", epsilons=(3.0, 8.0), tuning_runs=2)
+    tuned = quick(model, loans, tmp_path / "tuned", epsilon=(3.0, 8.0), tuning_runs=2)
     assert tuned.epsilon_together > both.epsilon_together + 5
     with pytest.raises(InputError, match="is there already"):
         quick(model, loans, tmp_path, tuning_runs=3)
@@ -269,7 +272,7 @@ def test_a_finished_model_of_other_settings_is_not_taken_for_this_one(
 
 def test_the_folder_is_made_and_nothing_half_written_stays(model: Model, loans: Loans, tmp_path: Path) -> None:
     out = tmp_path / "new" / "deeper"
-    for settings in ({"delta": 0.01}, {"epsilons": (-1.0,)}, {"batch_size": 10**6}):
+    for settings in ({"delta": 0.01}, {"epsilon": (-1.0,)}, {"batch_size": 10**6}):
         with pytest.raises(InputError):
             quick(model, loans, out, **settings)
         assert list(tmp_path.iterdir()) == []
@@ -292,9 +295,9 @@ def test_public_weights_are_declared_and_the_models_own_refused(model: Model, lo
 
 def test_refusals_name_the_remedy(model: Model, loans: Loans, tmp_path: Path) -> None:
     for settings, words in (
-        ({"epsilons": ()}, "each budget once"),
-        ({"epsilons": (3.0, 3.0)}, "each budget once"),
-        ({"epsilons": (-1.0,)}, "epsilon"),
+        ({"epsilon": ()}, "each budget once"),
+        ({"epsilon": (3.0, 3.0)}, "each budget once"),
+        ({"epsilon": (-1.0,)}, "epsilon"),
         ({"delta": 0.01}, "below 1/n"),
         ({"batch_size": 10**6}, "at most the 1500 rows"),
         ({"tuning_runs": -1}, "at least 0"),
@@ -312,7 +315,9 @@ def test_refusals_name_the_remedy(model: Model, loans: Loans, tmp_path: Path) ->
 def test_no_sampler_and_no_weights_of_rows_can_be_passed() -> None:
     """A weighted sampler draws some rows more often than the accountant counts (opacus#813): there is no way in."""
     taken = {*inspect.signature(fit_private).parameters, *inspect.signature(retrain).parameters}
-    assert [name for name in taken if "sampl" in name or "weight" in name] == ["initial_weights"]
+    taken |= {*PrivateSettings.__dataclass_fields__, *settings_of(RetrainConfig)}
+    assert "epochs" in taken
+    assert [name for name in taken if "sampl" in name or "weight" in name] == []
 
 
 def test_batchnorm_is_named_with_its_replacement(

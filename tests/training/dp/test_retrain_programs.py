@@ -71,7 +71,7 @@ def small_data(name: str) -> tuple[Data, Schema]:
 
 
 def quick(model: Model, data: Data, out: Path, **more: Any) -> Retrained:
-    return retrain(model, data, out=out, **{"epsilons": (1.0,), "epochs": 1, **more})
+    return retrain(model, data, out=out, **{"epsilon": (1.0,), "epochs": 1, **more})
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "lstm")) for name in SMALL])
