@@ -191,6 +191,16 @@ class DataConfig(Section):
     labelled_only: Annotated[
         bool, Option(help="Audit the labelled rows although whether a label is known depends on the decision.")
     ] = False
+    weight: Annotated[
+        str | None,
+        Option(help="Survey or sample weights: each row counts by its value here.", metavar="COLUMN"),
+    ] = None
+    cluster: Annotated[
+        str | None,
+        Option(
+            help="Rows with the same value here (a person, an image, an author) are not independent.", metavar="COLUMN"
+        ),
+    ] = None
     train_dataset: Annotated[
         Path | None,
         Option(
@@ -220,6 +230,10 @@ class GroupsConfig(Section):
     merge: Annotated[
         Names,
         Option(help="Count a name of a group as another: sex:female=Female", metavar="COLUMN:NAME=GROUP"),
+    ] = ()
+    shift: Annotated[
+        Names,
+        Option(help="Judge once more with another share of a group: sex=Female:+0.10", metavar="COLUMN=GROUP:CHANGE"),
     ] = ()
     compare_missing: Annotated[
         bool, Option(help="Compare the rows without a value in a sensitive column as a group.")

@@ -95,6 +95,9 @@ def conclude(report: Report, page: Path) -> None:
     model = report.subject.model
     if model is not None and model.trust.startswith("trusted"):
         _sentence(console, "fail", f"The model file was {model.trust}.")
+    sampling = report.subject.sampling
+    for statement in (*(() if sampling is None else sampling.sentences), *report.subject.hints):
+        _sentence(console, "not_run", statement)
     for statement in report.subject.encoding:
         _sentence(console, "inconclusive", statement)
     training = report.subject.training_dataset
@@ -103,6 +106,8 @@ def conclude(report: Report, page: Path) -> None:
     worst = [finding for finding in report.findings if finding.verdict not in ("pass", "waived", "not_run")]
     for finding in worst[:3]:
         _sentence(console, finding.verdict, finding.message)
+    for note in (note for outcome in report.outcomes if outcome.auditor == "shift" for note in outcome.notes):
+        _sentence(console, "not_run", note)
     _waivers(console, report)
     _not_run(console, report)
     console.print(Text(f"Report: {page}"), soft_wrap=True)

@@ -25,7 +25,9 @@ from auditkit.engine.plugin_process import Elsewhere, is_foreign, run_elsewhere
 from auditkit.engine.provenance import environment, subject_record
 from auditkit.engine.requirements import request_of
 from auditkit.engine.settings import auditor_settings, unknown_auditor
+from auditkit.engine.shift import REPEATED, parse_shift, shares_of, shift_outcome
 from auditkit.engine.subject import Subject
+from auditkit.engine.weighting import marked
 from auditkit.errors import InputError, NotRun, out_of_memory
 from auditkit.evidence.gate import judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
@@ -111,6 +113,9 @@ def _audit(
     for auditor in chosen.values():
         if (check := getattr(auditor, "check", None)) is not None:
             check(subject)
+    shifts = [parse_shift(text) for text in config.groups.shift]
+    for shift in shifts:
+        shares_of(subject, shift)
     outcomes = []
     for name, auditor in chosen.items():
         stage.name = name
@@ -127,7 +132,7 @@ def _audit(
     )
     if policy.source == SHIPPED and config.policy.policy is None:
         policy = profile(subject.task.profile)
-    return judge_report(
+    judged = judge_report(
         report,
         policy,
         baseline=earlier,
@@ -135,6 +140,14 @@ def _audit(
         strict=config.policy.strict,
         other_baseline=config.policy.other_baseline,
     )
+    if not shifts:
+        return judged
+
+    def repeat(other: Subject) -> list[Outcome]:
+        return [_run(name, auditor, other) for name, auditor in chosen.items() if name in REPEATED]
+
+    found = shift_outcome(judged, policy, shifts, repeat, subject)
+    return judged.model_copy(update={"outcomes": (*judged.outcomes, found)})
 
 
 def _signature() -> inspect.Signature:
@@ -277,7 +290,8 @@ def _run(name: str, auditor: Auditor | FailedPlugin | Elsewhere | None, subject:
         return outcome(None, reason=lack.sentence, remedy=lack.remedy)
     subject.progress(0.0, "")
     try:
-        result = outcome(_evidence_of(name, _package_of(auditor), auditor.audit(subject)))
+        evidence = _evidence_of(name, _package_of(auditor), auditor.audit(subject))
+        result = outcome(marked(evidence, subject.sampling))
         Outcome.model_validate_json(result.model_dump_json(exclude={"verdict"}))  # else the report could not be read
         check_outcome(result)
     except NotRun as why:

@@ -18,7 +18,7 @@ def breakdowns_of(subject: Subject, intersections: int, notes: list[str]) -> Ite
     for done, columns in enumerate(breakdowns, 1):
         names, codes = subject.group_codes(columns)
         by = shown(columns)
-        yield Breakdown(columns, names, codes, subject.min_group), by
+        yield Breakdown(columns, names, codes, subject.min_group, subject.sampling), by
         hidden = not_compared_note(columns, names, np.bincount(codes, minlength=len(names)), subject.min_group)
         notes += [hidden] if hidden else []
         subject.progress(done / len(breakdowns), by)

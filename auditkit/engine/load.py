@@ -19,6 +19,7 @@ from auditkit.data.filter import select
 from auditkit.data.group_names import canonical, parse_merges
 from auditkit.engine.selective_labels import check_selective_labels
 from auditkit.engine.subject import Subject
+from auditkit.engine.weighting import read_sampling
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.messages import Message
 from auditkit.models.audited import Audited
@@ -53,8 +54,9 @@ def load_subject(
     Raises:
         DatasetError: a column is missing or holds something else than the schema says, in either data set, or no
             row has a label.
-        InputError: an unknown sensitive column or one of more than 100 groups, a `conf_level`
-            outside (0, 1), a `top_k` that is not below the number of rows or has no two classes, or no such device.
+        InputError: weights or clusters that are none, an unknown sensitive column or one of more than 100 groups, a
+            `conf_level` outside (0, 1), a `top_k` that is not below the number of rows or has no two classes, or no
+            such device.
     """
     config = configured(config, options)
     sensitive, bins, where = config.groups.sensitive, config.groups.bins, config.data.where
@@ -98,6 +100,8 @@ def load_subject(
             )
         )
         rows, labels = dataclasses.replace(rows, frame=rows.frame.iloc[sample]), labels[sample]
+    sampling, sampling_notes = read_sampling(rows, config.data)
+    notes += sampling_notes
     training_rows = None
     if training is not None:
         training_rows, _, training_notes = _labelled(schema, training)
@@ -129,6 +133,9 @@ def load_subject(
         audited=audited,
         data=rows,
         labels=labels,
+        sampling=sampling,
+        weight=config.data.weight,
+        cluster=config.data.cluster,
         sensitive=chosen,
         bins=edges,
         training=training_rows,

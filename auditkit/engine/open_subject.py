@@ -14,6 +14,7 @@ from auditkit.data.filter import columns_named
 from auditkit.engine.inputs import Inputs
 from auditkit.engine.load import load_subject
 from auditkit.engine.subject import Subject
+from auditkit.engine.weighting import columns_of_sampling
 from auditkit.errors import InputError
 from auditkit.models.audited import Audited
 from auditkit.models.cache import Cache
@@ -79,7 +80,7 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
             task=config.model.task,
             classes=config.model.classes,
             text=config.model.text,
-            left_out=() if config.model.expect is None else (config.model.expect,),
+            left_out=(*([config.model.expect] if config.model.expect else []), *columns_of_sampling(config.data)),
         )
         audited = model_for(
             inputs.model, columns, config=config.model, schema=inputs.schema, preprocess=inputs.preprocess
@@ -88,6 +89,7 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
         named += [column for feature in schema.features for column in feature.reads]
         named += [*(schema.sensitive if sensitive is None else sensitive), *columns_named(where)]
         named += [*schema.targets, *([config.model.expect] if config.model.expect else [])]
+        named += columns_of_sampling(config.data)
     training = training_rows()
     progress(0.5, "checking the data")
     subject = load_subject(
@@ -120,7 +122,7 @@ def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Rec
     named += [*decisions.columns, *(sensitive or (given.sensitive if given else ())), *([target] if target else [])]
     named += [part for name in (config.prediction, config.score, target) if name for part in target_names(name, ())]
     named += given.targets if given else []
-    named += columns_named(inputs.config.data.where)
+    named += [*columns_named(inputs.config.data.where), *columns_of_sampling(inputs.config.data)]
     schema = decision_schema(
         rows, target=target, sensitive=sensitive, classes=config.classes, task=config.task, given=given
     )

@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 
 from auditkit.engine.subject import Subject
+from auditkit.engine.weighting import sampling_hints
 from auditkit.evidence.messages import Message
-from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, SubjectRecord
+from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, SamplingRecord, SubjectRecord
 from auditkit.models.predict import ROWS_AT_ONCE
+from auditkit.stats.sampling import effective_rows
 
 OTHER_ROWS = Message(
     "not the rows that the model was trained on: their sha256 differs from the one in the model's card"
@@ -58,17 +60,37 @@ def subject_record(subject: Subject) -> SubjectRecord:
         sensitive=subject.sensitive,
         notes=(*subject.encoding, *subject.notes, *subject.prediction_notes),
         encoding=subject.encoding,
+        sampling=_sampling_record(subject),
+        hints=sampling_hints(subject),
         schema=subject.schema.for_report(),
     )
 
 
+def _sampling_record(subject: Subject) -> SamplingRecord | None:
+    sampling, count = subject.sampling, len(subject.labels)
+    if sampling.is_simple:
+        return None
+    sizes = None if sampling.clusters is None else np.unique(sampling.clusters, return_counts=True)[1]
+    return SamplingRecord(
+        weight=None if sampling.weights is None else subject.weight,
+        cluster=None if sampling.clusters is None else subject.cluster,
+        row_count=count,
+        effective_row_count=effective_rows(sampling, count),
+        cluster_count=None if sizes is None else len(sizes),
+        largest_cluster=None if sizes is None else int(sizes.max()),
+    )
+
+
 def _rows_sha256(subject: Subject) -> str:
-    """Tell which rows were audited: a hash of their places in the data set and of their labels."""
+    """Tell which rows were audited: a hash of their places in the data set, their labels, weights and clusters."""
     index, digest = subject.data.frame.index, hashlib.sha256()
     for start in range(0, len(index), ROWS_AT_ONCE):
         places = pd.util.hash_pandas_object(index[start : start + ROWS_AT_ONCE], index=False)
         digest.update(places.to_numpy().tobytes())
     digest.update(np.ascontiguousarray(subject.labels).data)
+    for part in (subject.sampling.weights, subject.sampling.clusters):
+        if part is not None:
+            digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()
 
 

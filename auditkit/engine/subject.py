@@ -26,6 +26,7 @@ from auditkit.models.predict import highest
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
 from auditkit.stats.counts import MISSING
+from auditkit.stats.sampling import SIMPLE, Sampling
 from auditkit.tasks.base import LARGE_ROW_COUNT, BinaryView, Labels, Predictions, Rows, Task, code_type, task_for
 
 if TYPE_CHECKING:
@@ -49,17 +50,21 @@ class Subject:
 
     `audited` is the model, or the record of decisions. `data` holds the audited rows, all with a label; `labels`
     their class codes, integer, (rows,), of several labels 0 or 1, (rows, labels), or the numbers of a regression,
-    float64. `bins` gives the edges by which a
-    continuous sensitive column is cut into groups. `training` holds the rows that a retraining may use, None if there
-    are none. `notes` says what was dropped, sampled or unseen; `row_count_read` and `training_row_count_read` count the
-    rows before that. `selection` says in JSON how the rows were chosen. With `top_k` so many rows of the highest scores
-    are selected. `expect` names the column of the scores that the model is known to give. `progress(share, text)` tells
-    whoever started the audit how far an auditor is.
+    float64. `sampling` has the weight and the cluster of each row, if the user named a column of them: `weight`,
+    `cluster`. `bins` gives the edges by which a continuous sensitive column is cut into groups. `training` holds
+    the rows that a retraining may use, None if there are none. `notes` says what was dropped, sampled or unseen;
+    `row_count_read` and `training_row_count_read` count the rows before that. `selection` says in JSON how the rows
+    were chosen. With `top_k` so many rows of the highest scores are selected. `expect` names the column of the
+    scores that the model is known to give. `progress(share, text)` tells whoever started the audit how far an
+    auditor is.
     """
 
     audited: Audited
     data: Data
     labels: Labels
+    sampling: Sampling = SIMPLE
+    weight: str | None = None
+    cluster: str | None = None
     sensitive: tuple[str, ...] = ()
     bins: Mapping[str, Edges] = field(default_factory=dict)
     training: Data | None = None
@@ -114,8 +119,8 @@ class Subject:
 
     @functools.cached_property
     def rows(self) -> Rows:
-        """The labels and the predictions of the audited rows."""
-        return Rows(self.labels, self.predictions)
+        """The labels and the predictions of the audited rows, and how they were sampled."""
+        return Rows(self.labels, self.predictions, self.sampling)
 
     @functools.cached_property
     def views(self) -> Sequence[BinaryView]:
@@ -227,6 +232,12 @@ class Subject:
             selection={**self.selection, "schema": self.schema.model_dump(mode="json")},
             device=self.device_name,
         )
+
+    def reweighted(self, sampling: Sampling) -> Subject:
+        """Return the subject with other weights of its rows; what was predicted stays."""
+        other = dataclasses.replace(self, sampling=sampling)
+        vars(other).update({name: vars(self)[name] for name in ("predictions", "inputs") if name in vars(self)})
+        return other
 
     @functools.cached_property
     def scored_rows(self) -> NDArray[np.int64] | slice:

@@ -145,12 +145,13 @@ class Slice(Record):
 
     `interval` holds for this group alone; `simultaneous_interval` is wider, and holds for all groups of the
     measurement at once: it is the one that a limit over many groups is judged by. A value of None says why
-    in `reason`. `replicates` and `one_record` are as in a Measurement.
+    in `reason`. `effective_count`, `replicates` and `one_record` are as in a Measurement.
     """
 
     group: Group
     value: FiniteFloat | None
     count: NonNegativeInt
+    effective_count: PositiveFiniteFloat | None = None
     interval: Interval | None = None
     simultaneous_interval: Interval | None = None
     replicates: tuple[FiniteFloat, ...] = ()
@@ -167,13 +168,15 @@ class Slice(Record):
 class Pair(Record):
     """The two groups that a gap lies between: whose `rate`, of how many records it is true, and their own interval.
 
-    `successes` are those of the group with the lowest and of the one with the highest rate. `interval` is that of the
-    difference or the ratio of these two groups alone, chosen before the data were seen; a gap is judged by the
-    measurement's interval, which holds for the largest gap between any two groups.
+    `successes` are those of the group with the lowest and of the one with the highest rate. `weighted` are the two
+    rates where rows have weights, by which they differ from those of the counts. `interval` is that of the difference
+    or the ratio of these two groups alone, chosen before the data were seen; a gap is judged by the measurement's
+    interval, which holds for the largest gap between any two groups.
     """
 
     rate: str
     successes: tuple[NonNegativeInt, NonNegativeInt]
+    weighted: tuple[FiniteFloat, FiniteFloat] | None = None
     interval: Interval
 
 
@@ -183,7 +186,9 @@ class Measurement(Record):
     `id` is `auditor.metric_in_full`, and never changes its meaning. `by` names the columns that the value
     is broken down by; each slice is then one group. For a gap between groups `compared` names the group with
     the lowest and the one with the highest value, `compared_counts` their numbers of rows, and `pair` their rates.
-    `count` is the number of rows that the value rests on, of all groups.
+    `count` is the number of rows that the value rests on, of all groups. `effective_count` is the number of independent
+    rows that would know as much, where the value allows for weights or clusters of rows; the design effect is `count`
+    over it.
     `replicates` are the values with one block of rows left out each, where they were computed: two models' on the
     same rows are pairs (auditkit.stats.jackknife). `one_record` is the most that another outcome of one record could
     change the value, where that is known: a rate's is one over its trials. `definition` says what the number is and by
@@ -197,6 +202,7 @@ class Measurement(Record):
     unit: Unit
     better: Better
     count: NonNegativeInt
+    effective_count: PositiveFiniteFloat | None = None
     interval: Interval | None = None
     slices: tuple[Slice, ...] = ()
     compared: tuple[Group, Group] | None = None

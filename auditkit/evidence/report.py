@@ -21,7 +21,7 @@ from auditkit.evidence import frames
 from auditkit.evidence.integrity import check_beside
 from auditkit.evidence.judging import RANK, overall
 from auditkit.evidence.measurement import Exhibit, Measurement, Record, first_problem
-from auditkit.evidence.messages import Text
+from auditkit.evidence.messages import Message, Text
 from auditkit.evidence.picture import Picture
 from auditkit.evidence.policy import Finding, Policy, Verdict
 from auditkit.evidence.rederive import ContradictionError, rederived
@@ -72,9 +72,63 @@ class DatasetRecord(FileRecord):
     alarm: Text | None = None
 
 
+class SamplingRecord(Record):
+    """The columns of weights and of clusters, and what the audited rows are worth with them.
+
+    `effective_row_count` is Kish's effective sample size by the weights (the number of rows without weights),
+    `cluster_count` the number of clusters and `largest_cluster` the number of rows of the largest one, None without.
+    """
+
+    weight: str | None = None
+    cluster: str | None = None
+    row_count: NonNegativeInt
+    effective_row_count: FiniteFloat
+    cluster_count: NonNegativeInt | None = None
+    largest_cluster: NonNegativeInt | None = None
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What a reader is told first: the effective sample size, and how many clusters there are."""
+        said: list[str] = []
+        if self.weight is not None:
+            said.append(
+                Message(
+                    "Weighted by {weight}: effective sample size {effective:,.0f} of {rows:,}.",
+                    weight=self.weight,
+                    effective=self.effective_row_count,
+                    rows=self.row_count,
+                )
+            )
+        if self.cluster_count is not None and self.largest_cluster is not None:
+            said.append(
+                Message(
+                    "Clustered by {cluster}: {rows:,} rows in {count:,} clusters, the largest of {largest:,} rows.",
+                    cluster=self.cluster,
+                    rows=self.row_count,
+                    count=self.cluster_count,
+                    largest=self.largest_cluster,
+                )
+            )
+            if self.cluster_count < FEWEST_CLUSTERS:
+                said.append(
+                    Message(
+                        "With fewer than {fewest} clusters every interval rests on Student's t with {freedom} degrees "
+                        "of freedom or fewer.",
+                        fewest=FEWEST_CLUSTERS,
+                        freedom=self.cluster_count - 1,
+                    )
+                )
+        return tuple(said)
+
+
+FEWEST_CLUSTERS = 20
+"""With fewer clusters than this a report says that its intervals rest on the t correction."""
+
+
 class SubjectRecord(Record):
     """What was audited: model, data, and the schema between them; `notes` say what was dropped or sampled.
 
+    `sampling` is there where rows have weights or come in clusters, `hints` point out columns that look like it.
     `encoding` says whether it was checked that the model reads the columns as it was trained to.
     """
 
@@ -84,6 +138,8 @@ class SubjectRecord(Record):
     sensitive: tuple[str, ...] = ()
     notes: tuple[Text, ...] = ()
     encoding: tuple[Text, ...] = ()
+    sampling: SamplingRecord | None = None
+    hints: tuple[Text, ...] = ()
     schema_: dict[str, Any] = Field(alias="schema", serialization_alias="schema")
 
     model_config = Record.model_config | {"populate_by_name": True, "serialize_by_alias": True}

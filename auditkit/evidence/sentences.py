@@ -200,6 +200,18 @@ def _sides(measurement: Measurement) -> tuple[Message, Message]:
             Message("{group} (n = {n:,})", group=name, n=count) for name, count in zip(names, counts, strict=True)
         )
         return one, other
+    if pair.weighted is not None:
+        one, other = (
+            Message(
+                "{rate} of {group} (weighted; {hits:,} of {n:,} rows)",
+                rate=number(rate, "rate"),
+                group=name,
+                hits=hit,
+                n=count,
+            )
+            for rate, name, hit, count in zip(pair.weighted, names, pair.successes, counts, strict=True)
+        )
+        return one, other
     one, other = (
         Message(
             "{rate} of {group} ({hits:,} of {n:,})", rate=number(hit / count, "rate"), group=name, hits=hit, n=count

@@ -98,12 +98,28 @@ class Slope(NamedTuple):
     standard_error: float
 
 
+class FittedSlope(NamedTuple):
+    """A slope, its standard error in a simple sample, and the influence of each row on it, (rows,)."""
+
+    value: float
+    standard_error: float
+    influence: NDArray[np.float64]
+
+
 def calibration_slope(outcomes: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> Slope | None:
     """Return Cox's (1958) calibration slope: 1 is ideal, under 1 the probabilities are too extreme, over 1 too timid.
 
     By maximum likelihood, with an intercept; probabilities are clipped to [2.2e-16, 1 - 2.2e-16]. None where the
     likelihood has no maximum: one outcome only, equal probabilities, or outcomes that a threshold separates.
     """
+    fitted = fitted_slope(outcomes, probabilities)
+    return None if fitted is None else Slope(fitted.value, fitted.standard_error)
+
+
+def fitted_slope(
+    outcomes: NDArray[np.bool_], probabilities: NDArray[np.float64], counted: NDArray[np.float64] | None = None
+) -> FittedSlope | None:
+    """Return the slope as `calibration_slope`, each row counted by its weight in `counted`, (rows,), if given."""
     epsilon = float(np.finfo(np.float64).eps)
     clipped = probabilities.clip(epsilon, 1 - epsilon)
     logit = np.log(clipped) - np.log1p(-clipped)
@@ -115,19 +131,21 @@ def calibration_slope(outcomes: NDArray[np.bool_], probabilities: NDArray[np.flo
         return None
     centre, scale = float(logit.mean()), float(logit.std())
     x, y = (logit - centre) / scale, outcomes.astype(np.float64)
+    each = np.ones(len(y)) if counted is None else counted / counted.mean()
     weights = np.array([np.log(y.mean() / (1 - y.mean())), 0.0])
     likelihood = -np.inf
     step = np.zeros(2)
     for _ in range(100):
         linear = weights[0] + weights[1] * x
-        reached = float((y * linear - np.logaddexp(0, linear)).sum())
+        reached = float((each * (y * linear - np.logaddexp(0, linear))).sum())
         if reached < likelihood:  # the step went too far
             step /= 2
             weights -= step
             continue
         rate = special.expit(linear)
-        gradient = np.array([(y - rate).sum(), ((y - rate) * x).sum()])
-        spread = rate * (1 - rate)
+        away = each * (y - rate)
+        gradient = np.array([away.sum(), (away * x).sum()])
+        spread = each * (rate * (1 - rate))
         mixed = (spread * x).sum()
         information = np.array([[spread.sum(), mixed], [mixed, (spread * x * x).sum()]])
         step = np.linalg.solve(information, gradient)
@@ -135,8 +153,10 @@ def calibration_slope(outcomes: NDArray[np.bool_], probabilities: NDArray[np.flo
             break
         likelihood = reached
         weights = weights + step
-    error = float(np.sqrt(np.linalg.inv(information)[1, 1]))
-    return Slope(float(weights[1]) / scale, error / scale)
+    inverse = np.linalg.inv(information)
+    error = float(np.sqrt(inverse[1, 1]))
+    influence = away * (inverse[1, 0] + inverse[1, 1] * x) / scale
+    return FittedSlope(float(weights[1]) / scale, error / scale, influence)
 
 
 def curve(bins: Bins, *, class_count: int, level: float, min_group: int) -> Curve:

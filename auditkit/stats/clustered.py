@@ -26,9 +26,6 @@ Ends = tuple[float, float]
 FEWEST_HOLDING = 10
 """The fewest clusters with the rarer outcome from which the variance of a rate is taken."""
 
-FEWEST_CLUSTERS = 20
-"""With fewer clusters an interval rests on its t correction, and a report says so."""
-
 
 def cluster_count(estimate: Weighted, clusters: Clusters) -> int:
     """Return the number of clusters that the rows of an estimate come from."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Group, shown
 from auditkit.evidence.messages import Message
+from auditkit.stats.sampling import SIMPLE, Cells, Sampling, joined_cells
 
 ROWS_AT_ONCE = 2**20
 
@@ -24,7 +25,8 @@ class Counts:
 
     `columns` are the columns that divide the rows into groups, `groups` the sorted keys of the groups that occur
     (one value a column), `classes` the names of labels and predictions alike, and `table` int64, (groups, labels,
-    predictions). Tables of parts of the data add up to the table of the whole, whatever the parts.
+    predictions). Tables of parts of the data add up to the table of the whole, whatever the parts. `sampled` are the
+    rows themselves where they weigh differently or come in clusters: the table counts them all the same.
 
     >>> whole = tally(("sex",), (("F",), ("M",)), [0, 0, 1], [1, 0, 1], [1, 1, 0], ("no", "yes"))
     >>> whole.sizes
@@ -37,6 +39,7 @@ class Counts:
     groups: tuple[tuple[str, ...], ...]
     classes: tuple[str, ...]
     table: NDArray[np.int64]
+    sampled: Cells | None = None
 
     def __post_init__(self) -> None:
         """Refuse a table that does not fit its names; the table itself becomes read-only."""
@@ -62,10 +65,12 @@ class Counts:
         """Return the table of both parts together; groups that only one of them has are kept.
 
         Raises:
-            InputError: the two tables differ in columns or classes.
+            InputError: the two tables differ in columns or classes, or their rows have weights or clusters.
         """
         if not isinstance(other, Counts):
             return NotImplemented
+        if self.sampled is not None or other.sampled is not None:
+            raise InputError("tables of rows with weights or clusters cannot be added; tally all rows at once.")
         for what, mine, theirs in (("columns", self.columns, other.columns), ("classes", self.classes, other.classes)):
             if mine != theirs:
                 raise InputError(f"{what} must agree to add two tables, got {mine} and {theirs}.")
@@ -87,7 +92,7 @@ class Counts:
             raise InputError(f"column {unknown[0]!r} is not counted here; the table has {', '.join(self.columns)}.")
         places = [self.columns.index(column) for column in columns]
         keys = tuple(tuple(key[place] for place in places) for key in self.groups)
-        return _gather(tuple(columns), keys, self.classes, self.table)
+        return _gather(tuple(columns), keys, self.classes, self.table, self.sampled)
 
     def one_against_rest(self, code: int) -> Counts:
         """Return the table of two classes, any other one and the class `code`: the last is the positive one."""
@@ -96,7 +101,18 @@ class Counts:
         table[:, 1, 0] = self.table[:, code, :].sum(axis=1) - table[:, 1, 1]
         table[:, 0, 1] = self.table[:, :, code].sum(axis=1) - table[:, 1, 1]
         table[:, 0, 0] = self.sizes - table[:, 1, 1] - table[:, 1, 0] - table[:, 0, 1]
-        return Counts(self.columns, self.groups, ("any other", self.classes[code]), table)
+        sampled = self.sampled
+        if sampled is not None:
+            labels, predictions = np.divmod(sampled.cells, len(self.classes))
+            cells = (labels == code) * 2 + (predictions == code)
+            sampled = Cells(sampled.groups, cells.astype(np.int64), sampled.sampling)
+        return Counts(self.columns, self.groups, ("any other", self.classes[code]), table, sampled)
+
+    def sums(self) -> NDArray[np.float64]:
+        """Return the sum of the rows' weights, where they have any: float64, (groups, labels, predictions)."""
+        if self.sampled is None:
+            return self.table.astype(np.float64)
+        return self.sampled.sums(len(self.groups), len(self.classes) ** 2).reshape(self.table.shape)
 
     def total(self) -> NDArray[np.int64]:
         """Return the table over all groups: int64, (labels, predictions)."""
@@ -117,6 +133,7 @@ def tally(
     labels: NDArray[np.int64],
     predictions: NDArray[np.int64],
     classes: tuple[str, ...],
+    sampling: Sampling = SIMPLE,
 ) -> Counts:
     """Count rows by group, label and prediction.
 
@@ -127,6 +144,7 @@ def tally(
         labels: the true class of each row, (rows,).
         predictions: the predicted class of each row, (rows,).
         classes: the name of each class code.
+        sampling: the weights and the clusters of the rows, if they have any.
 
     Raises:
         InputError: arrays of different lengths, or a code outside its names.
@@ -158,18 +176,59 @@ def tally(
     table = cell_counts.reshape(len(names), width, width)
     present = np.flatnonzero(table.sum(axis=(1, 2)))
     keys = tuple(names[code] for code in present)
-    return _gather(tuple(columns), keys, tuple(classes), table[present])
+    sampled = None
+    if not sampling.is_simple:
+        places = np.zeros(len(names), dtype=np.int64)
+        places[present] = np.arange(len(present))
+        sampled = Cells(places[group], label.astype(np.int64) * width + prediction, sampling)
+    return _gather(tuple(columns), keys, tuple(classes), table[present], sampled)
 
 
 def _gather(
-    columns: tuple[str, ...], keys: tuple[tuple[str, ...], ...], classes: tuple[str, ...], table: NDArray[np.int64]
+    columns: tuple[str, ...],
+    keys: tuple[tuple[str, ...], ...],
+    classes: tuple[str, ...],
+    table: NDArray[np.int64],
+    sampled: Cells | None = None,
 ) -> Counts:
     """Return the table with equal keys added up, and the keys sorted."""
     groups = tuple(sorted(set(keys)))
     place = {key: position for position, key in enumerate(groups)}
+    places = np.array([place[key] for key in keys], dtype=np.int64)
     gathered = np.zeros((len(groups), *table.shape[1:]), dtype=np.int64)
-    np.add.at(gathered, [place[key] for key in keys], table)
-    return Counts(columns, groups, classes, gathered)
+    np.add.at(gathered, places, table)
+    if sampled is not None:
+        sampled = Cells(places[sampled.groups], sampled.cells, sampled.sampling)
+    return Counts(columns, groups, classes, gathered, sampled)
+
+
+def stacked(parts: Sequence[Counts], axis: str) -> Counts:
+    """Return tables of two classes as one table whose last column, `axis`, is the name of each one's last class.
+
+    >>> part = tally(("sex",), (("F",),), np.array([0, 0]), np.array([0, 1]), np.array([1, 1]), ("other", "yes"))
+    >>> stacked([part], "class").groups
+    (('F', 'yes'),)
+    """
+    pairs = sorted(
+        ((*key, part.classes[-1]), group, code)
+        for code, part in enumerate(parts)
+        for group, key in enumerate(part.groups)
+    )
+    rows: list[Cells] = []
+    for code, part in enumerate(parts):
+        if part.sampled is not None:
+            places = np.zeros(len(part.groups), dtype=np.int64)
+            for position, (_, group, other) in enumerate(pairs):
+                if other == code:
+                    places[group] = position
+            rows.append(Cells(places[part.sampled.groups], part.sampled.cells, part.sampled.sampling))
+    return Counts(
+        columns=(*parts[0].columns, axis),
+        groups=tuple(key for key, _, _ in pairs),
+        classes=("any other", "this class"),
+        table=np.stack([parts[code].table[group] for _, group, code in pairs]),
+        sampled=joined_cells(rows) if rows else None,
+    )
 
 
 def crossings(columns: Sequence[str], depth: int) -> list[tuple[str, ...]]:

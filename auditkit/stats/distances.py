@@ -11,10 +11,11 @@ from scipy import special
 
 from auditkit.evidence.measurement import Group, Interval, Measurement, Unit
 from auditkit.evidence.messages import Message
-from auditkit.stats.estimates import Breakdown, Statistic, shown_rows
+from auditkit.stats.estimates import Breakdown, Statistic, applied, shown_rows
 from auditkit.stats.intervals import limits_gap_interval, normal_quantile, studentized_range_level
-from auditkit.stats.jackknife import MAXIMUM_ROWS, block_count, deal, rounded
+from auditkit.stats.jackknife import MAXIMUM_ROWS, block_count, deal, deal_units, rounded
 from auditkit.stats.rates import too_small
+from auditkit.stats.sampled import related_of
 
 Array = NDArray[np.float64]
 REPLICATES = 1_000
@@ -215,14 +216,21 @@ def mean_gap_measurement(
     values: list[float] = []
     ends: list[tuple[float, float]] = []
     wide_ends: list[tuple[float, float]] = []
+    effective: list[float | None] = []
+    influences: list[Array | None] = []
+    units: list[NDArray[np.int64]] = []
     each = studentized_range_level(level, max(len(groups), 2))
     for key, rows in groups.items():
-        part = statistic(labels[rows], predictions[rows], (level, each))
+        sampling = breakdown.sampling.take(rows)
+        part = applied(statistic, labels[rows], predictions[rows], (level, each), sampling)
         own, wide = part.bounds or (None, None)
         if part.value is None:
             continue
         found.append(Group(by=breakdown.columns, key=key))
         values.append(part.value)
+        effective.append(part.effective)
+        influences.append(part.influence)
+        units.append(sampling.units_of(len(rows)))
         if own is None or wide is None:
             unbounded = unbounded or part.reason
         else:
@@ -233,7 +241,8 @@ def mean_gap_measurement(
     defined = reason is None
     interval = None
     if defined and unbounded is None:
-        low, high = limits_gap_interval(np.array(values), _columns(ends), _columns(wide_ends))
+        related = 0.0 if breakdown.sampling.clusters is None else related_of(influences, units)
+        low, high = limits_gap_interval(np.array(values), _columns(ends), _columns(wide_ends), related)
         family = (
             Message(", lower end for all pairs of {values_count} groups at once", values_count=len(values))
             if len(values) > 2
@@ -250,9 +259,10 @@ def mean_gap_measurement(
         unit=unit,
         better="lower",
         count=sum(map(len, groups.values())),
+        effective_count=sum(one or 0.0 for one in effective) or None,
         interval=interval,
         compared=(found[int(np.argmin(values))], found[int(np.argmax(values))]) if defined else None,
-        replicates=_gap_replicates(statistic, labels, predictions, groups, breakdown.min_group) if paired else (),
+        replicates=_gap_replicates(statistic, labels, predictions, groups, breakdown) if paired else (),
         definition=definition,
         reason=reason or unbounded,
     )
@@ -263,17 +273,28 @@ def _gap_replicates(
     labels: NDArray[Any],
     predictions: NDArray[Any],
     groups: Mapping[tuple[str, ...], NDArray[np.intp]],
-    min_group: int,
+    breakdown: Breakdown,
 ) -> tuple[float, ...]:
-    """Return the gap without each block of rows, the rows of each group dealt by themselves."""
-    blocks = block_count(min(map(len, groups.values())), min_group)
-    if not blocks or sum(map(len, groups.values())) > MAXIMUM_ROWS:
+    """Return the gap without each block of rows: the rows of each group dealt by themselves, clusters over all."""
+    sampling = breakdown.sampling
+    if sum(map(len, groups.values())) > MAXIMUM_ROWS:
         return ()
-    dealt = {key: deal(len(rows), blocks) for key, rows in groups.items()}
+    if sampling.clusters is None:
+        blocks = block_count(min(map(len, groups.values())), breakdown.min_group)
+        dealt = {key: deal(len(rows), blocks) for key, rows in groups.items()} if blocks else {}
+    else:
+        whole = deal_units(len(labels), sampling)
+        blocks = 0 if whole is None else int(whole.max()) + 1
+        dealt = {} if whole is None else {key: whole[rows] for key, rows in groups.items()}
+    if not blocks:
+        return ()
 
     def gap(block: int) -> float | None:
         kept = (rows[dealt[key] != block] for key, rows in groups.items())
-        values = [statistic(labels[rows], predictions[rows], ()).value for rows in kept]
+        values = [
+            applied(statistic, labels[rows], predictions[rows], (), sampling.take(rows)).value if len(rows) else None
+            for rows in kept
+        ]
         known = [value for value in values if value is not None]
         return max(known) - min(known) if len(known) > 1 else None
 

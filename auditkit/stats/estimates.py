@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from auditkit.stats.counts import not_compared
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.jackknife import replicates
 from auditkit.stats.rates import too_small
+from auditkit.stats.sampling import SIMPLE, Sampling
 
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
@@ -28,33 +29,51 @@ Bound = tuple[float, float, str]
 class Estimate:
     """A value over some rows with one interval for each level asked for, or the reason why there is none of either.
 
-    `one_record` is the most that another outcome of one row could change the value, where that is known.
+    `one_record` is the most that another outcome of one row could change the value, where that is known. `effective` is
+    the effective number of rows and `influence` that of each row on the value, (rows,), where rows have weights or
+    clusters.
     """
 
     value: float | None = None
     bounds: tuple[Bound | None, ...] = ()
     reason: str | None = None
     one_record: float | None = None
+    effective: float | None = None
+    influence: NDArray[np.float64] | None = None
 
 
 MAXIMUM_CELLS = 2**20
 """Of larger predictions (rows x classes) no replicates are made: twenty copies cost more than they bring."""
 
-Statistic = Callable[[NDArray[Any], NDArray[Any], Sequence[float]], Estimate]
-"""Takes the labels and the predictions (or probabilities) of some rows, and the levels of its intervals."""
+Statistic = Callable[..., Estimate]
+"""Takes the labels and the predictions (or probabilities) of some rows, and the levels of its intervals; of rows with
+weights or clusters, their `Sampling` too."""
+
+
+def applied(
+    statistic: Statistic, labels: NDArray[Any], predictions: NDArray[Any], levels: Sequence[float], sampling: Sampling
+) -> Estimate:
+    """Return a statistic of some rows, by their weights and clusters if they have any."""
+    return statistic(labels, predictions, levels, *(() if sampling.is_simple else (sampling,)))
 
 
 @dataclass(frozen=True)
 class Breakdown:
     """The groups that rows fall into: the columns, the key of each group, the group of each row.
 
-    No columns and no codes: all rows together.
+    No columns and no codes: all rows together. `sampling` has the weights and the clusters of the rows, if any.
     """
 
     columns: tuple[str, ...] = ()
     names: Groups = ()
     codes: Labels | None = None
     min_group: int = 10
+    sampling: Sampling = SIMPLE
+
+    def take(self, rows: NDArray[Any] | slice) -> Breakdown:
+        """Return the breakdown of some of the rows."""
+        codes = None if self.codes is None else self.codes[rows]
+        return replace(self, codes=codes, sampling=self.sampling.take(rows))
 
 
 def measure(
@@ -75,15 +94,16 @@ def measure(
     With `replicated` it carries what two audits of the same rows are compared by (`auditkit.stats.jackknife`).
     """
     if breakdown.codes is None:
-        whole = statistic(labels, predictions, (level,))
+        whole = applied(statistic, labels, predictions, (level,), breakdown.sampling)
         return Measurement(
             id=id,
             value=whole.value,
             unit=unit,
             better=better,
             count=len(labels),
+            effective_count=whole.effective,
             interval=interval_of(whole.bounds[0], level) if whole.bounds else None,
-            replicates=_replicates(statistic, labels, predictions) if replicated else (),
+            replicates=_replicates(statistic, labels, predictions, breakdown.sampling) if replicated else (),
             one_record=whole.one_record,
             definition=definition,
             reason=whole.reason,
@@ -143,7 +163,8 @@ def _slices(
     family = Message(", Sidak over {groups_count} groups", groups_count=len(groups)) if len(groups) > 1 else ""
     slices = []
     for key, rows in groups.items():
-        part = statistic(labels[rows], predictions[rows], (level, each))
+        sampling = breakdown.sampling.take(rows)
+        part = applied(statistic, labels[rows], predictions[rows], (level, each), sampling)
         paired = replicated and len(key) == 1
         alone, together = part.bounds if part.bounds else (None, None)
         slices.append(
@@ -151,9 +172,10 @@ def _slices(
                 group=Group(by=breakdown.columns, key=key),
                 value=part.value,
                 count=len(rows),
+                effective_count=part.effective,
                 interval=interval_of(alone, level),
                 simultaneous_interval=interval_of(together, level, family),
-                replicates=_replicates(statistic, labels[rows], predictions[rows]) if paired else (),
+                replicates=_replicates(statistic, labels[rows], predictions[rows], sampling) if paired else (),
                 one_record=part.one_record,
                 reason=None if part.reason is None else Message("{reason} in this group", reason=part.reason),
             )
@@ -161,10 +183,16 @@ def _slices(
     return slices
 
 
-def _replicates(statistic: Statistic, labels: NDArray[Any], predictions: NDArray[Any]) -> tuple[float, ...]:
+def _replicates(
+    statistic: Statistic, labels: NDArray[Any], predictions: NDArray[Any], sampling: Sampling
+) -> tuple[float, ...]:
     if predictions.size > MAXIMUM_CELLS:
         return ()
-    return replicates(lambda rows: statistic(labels[rows], predictions[rows], ()).value, len(labels))
+
+    def without(rows: NDArray[np.intp]) -> float | None:
+        return applied(statistic, labels[rows], predictions[rows], (), sampling.take(rows)).value
+
+    return replicates(without, len(labels), sampling)
 
 
 def interval_of(bound: Bound | None, level: float, family: str = "") -> Interval | None:

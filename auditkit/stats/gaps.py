@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from auditkit.stats.intervals import (
     ratio_gap_interval,
     simultaneous_level,
 )
-from auditkit.stats.rates import point, rate, successes_and_trials, too_small
+from auditkit.stats.rates import GroupRates, group_rates, rate, successes_and_trials, too_small
 
 GAPS: dict[str, tuple[str, ...]] = {
     "demographic_parity": ("selection_rate",),
@@ -36,43 +36,79 @@ class _Spread:
 
     rate: str
     groups: tuple[Group, ...]
-    values: tuple[float, ...]
-    successes: NDArray[np.int64]
-    trials: NDArray[np.int64]
+    rates: GroupRates
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The positions of the groups with the lowest and with the highest rate."""
+        return int(np.argmin(self.rates.values)), int(np.argmax(self.rates.values))
 
     @property
     def compared(self) -> tuple[Group, Group]:
         """The groups with the lowest and with the highest rate."""
-        return self.groups[int(np.argmin(self.values))], self.groups[int(np.argmax(self.values))]
+        low, high = self.ends
+        return self.groups[low], self.groups[high]
 
     @property
     def compared_counts(self) -> tuple[int, int]:
         """The number of rows that these two rates are of."""
-        return int(self.trials[int(np.argmin(self.values))]), int(self.trials[int(np.argmax(self.values))])
+        low, high = self.ends
+        return int(self.rates.counts[low]), int(self.rates.counts[high])
+
+    @property
+    def effective_count(self) -> float | None:
+        """The effective number of rows of all groups; None in a simple sample."""
+        return None if self.rates.is_simple else float(self.rates.trials.sum())
 
     def pair(self, unit: Unit, level: float) -> Pair:
         """Return the numbers of the lowest and the highest group, and the interval of these two alone."""
-        low, high = int(np.argmin(self.values)), int(np.argmax(self.values))
-        counts = [(int(self.successes[group]), int(self.trials[group])) for group in (low, high)]
+        low, high = self.ends
+        rates = self.rates
+        first, second = ((rates.successes[group], rates.trials[group]) for group in (low, high))
+        related = 0.0 if rates.is_simple else float(rates.related[low, high])
+        freedom = float(rates.freedom[low]), float(rates.freedom[high])
         if unit == "ratio":
-            ends, method = donner_zou(*counts[0], *counts[1], level), Message("Donner-Zou")
+            ends, method = (
+                donner_zou(*first, *second, level, freedom=freedom, related=related),
+                Message("Donner-Zou"),
+            )
         else:
-            ends, method = newcombe(*counts[1], *counts[0], level), Message("Newcombe")
+            ends, method = (
+                newcombe(*second, *first, level, freedom=freedom[::-1], related=related),
+                Message("Newcombe"),
+            )
         least, most = (float(end) for end in ends)
         interval = Interval(
             low=least,
             high=most,
             level=level,
-            method=Message("{pairs} with mid-P limits of weight 0.6", pairs=method),
+            method=rates.stated(Message("{pairs} with mid-P limits of weight 0.6", pairs=method)),
         )
-        return Pair(rate=self.rate, successes=(counts[0][0], counts[1][0]), interval=interval)
+        weighted = None
+        if (
+            not rates.is_simple
+            and rates.values[[low, high]].tolist() != (rates.hits / rates.counts)[[low, high]].tolist()
+        ):
+            weighted = float(rates.values[low]), float(rates.values[high])
+        return Pair(
+            rate=self.rate,
+            successes=(int(rates.hits[low]), int(rates.hits[high])),
+            weighted=weighted,
+            interval=interval,
+        )
 
     def one_record(self, unit: Unit) -> float | None:
         """Return the most that one record of the lowest or the highest group could change the gap."""
-        low, high = (1 / count for count in self.compared_counts)
+        low, high = (1 / float(self.rates.trials[group]) for group in self.ends)
         if unit != "ratio":
             return max(low, high)
         return max(low, self.ratio * high) / max(self.values)
+
+    @property
+    def values(self) -> list[float]:
+        """The rate of each group."""
+        found: list[float] = self.rates.values.tolist()
+        return found
 
     @property
     def difference(self) -> float:
@@ -133,15 +169,9 @@ def left_out_notes(counts: Counts, min_group: int, gaps: Iterable[str] = GAPS) -
 
 
 def _spread(counts: Counts, kept: NDArray[np.intp], rate: str, min_group: int) -> _Spread:
-    successes, trials = successes_and_trials(counts.table[kept], rate)
-    defined = np.flatnonzero(trials >= max(min_group, 1))
-    return _Spread(
-        rate=rate,
-        groups=tuple(counts.group(kept[position]) for position in defined),
-        values=tuple(point(counts.table[kept[position]], rate) for position in defined),
-        successes=successes[defined],
-        trials=trials[defined],
-    )
+    rates = group_rates(counts, rate, kept)
+    defined = np.flatnonzero(rates.counts >= max(min_group, 1))
+    return _Spread(rate, tuple(counts.group(kept[position]) for position in defined), rates.take(defined))
 
 
 def _difference(id: str, counts: Counts, spreads: list[_Spread], level: float, min_group: int) -> Measurement:
@@ -150,9 +180,7 @@ def _difference(id: str, counts: Counts, spreads: list[_Spread], level: float, m
         return _measurement(id, counts, spreads, "rate_difference", "lower", reason=undefined)
     worst = max(spreads, key=lambda spread: spread.difference)
     each = simultaneous_level(level, len(spreads))
-    apart, alone = (
-        [difference_gap_interval(spread.successes, spread.trials, at) for spread in spreads] for at in (each, level)
-    )
+    apart, alone = (_intervals(difference_gap_interval, spreads, at) for at in (each, level))
     return _measurement(
         id,
         counts,
@@ -176,9 +204,7 @@ def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_gr
         return _measurement(id, counts, spreads, "ratio", "higher", reason=undefined)
     worst = min(spreads, key=lambda spread: spread.ratio)
     each = simultaneous_level(level, len(spreads))
-    apart, alone = (
-        [ratio_gap_interval(spread.successes, spread.trials, at) for spread in spreads] for at in (each, level)
-    )
+    apart, alone = (_intervals(ratio_gap_interval, spreads, at) for at in (each, level))
     return _measurement(
         id,
         counts,
@@ -191,6 +217,15 @@ def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_gr
             min(low for low, _ in alone), min(high for _, high in apart), level, Message("Donner-Zou"), spreads
         ),
     )
+
+
+def _intervals(
+    interval: Callable[..., tuple[float, float]], spreads: list[_Spread], level: float
+) -> list[tuple[float, float]]:
+    return [
+        interval(rates.successes, rates.trials, level, freedom=rates.freedom, related=rates.related)
+        for rates in (spread.rates for spread in spreads)
+    ]
 
 
 def _too_few(counts: Counts, spreads: list[_Spread], min_group: int) -> str | None:
@@ -219,7 +254,7 @@ def _interval(low: float, high: float, level: float, pairs: str, spreads: list[_
     }
     family = shared[end] if sizes != [2] else ""
     both = Message(", Sidak over both rates") if len(spreads) > 1 else ""
-    method = Message("{pairs} with mid-P limits of weight 0.6", pairs=pairs)
+    method = spreads[0].rates.stated(Message("{pairs} with mid-P limits of weight 0.6", pairs=pairs))
     return Interval(low=low, high=high, level=level, method=method + family + both)
 
 
@@ -241,7 +276,8 @@ def _measurement(
         value=value,
         unit=unit,
         better=better,
-        count=sum(int(spread.trials.sum()) for spread in spreads),
+        count=sum(int(spread.rates.counts.sum()) for spread in spreads),
+        effective_count=None if worst is None else sum(spread.effective_count or 0.0 for spread in spreads) or None,
         interval=interval,
         compared=None if worst is None else worst.compared,
         compared_counts=None if worst is None else worst.compared_counts,

@@ -18,8 +18,8 @@ from auditkit.errors import InputError
 Array = NDArray[np.float64]
 Bounds = tuple[Array, Array]
 
-Combine = Callable[[Array, Bounds, Array, Bounds], Bounds]
-"""Takes a value and its limits, and another's; returns the bounds of what the two are compared by."""
+Combine = Callable[[Array, Bounds, Array, Bounds, ArrayLike], Bounds]
+"""Takes a value and its limits, another's, and their correlation; returns the bounds of what they are compared by."""
 
 WEIGHTED_GROUPS = 24
 """With more groups than this one more changes little, and limits of each pair by itself cost more than they bring."""
@@ -145,52 +145,94 @@ def _mid_p_low(x: Array, n: Array, level: Array, weight: float) -> Array:
     return np.where(x == 0, 0.0, rate)
 
 
+def student_share(level: ArrayLike, freedom: ArrayLike) -> Array:
+    """Return by how much trials count less whose number is known with so many degrees of freedom; 1 where infinite.
+
+    The square of the normal over Student's quantile (Korn & Graubard 1998).
+    """
+    tail = (1 + np.asarray(level, dtype=np.float64)) / 2
+    known = np.asarray(freedom, dtype=np.float64)
+    share = (special.ndtri(tail) / special.stdtrit(np.where(np.isinf(known), 1.0, known), tail)) ** 2
+    return np.where(np.isinf(known), 1.0, share)
+
+
+def _limits(x: ArrayLike, n: ArrayLike, level: ArrayLike, freedom: ArrayLike = np.inf) -> Bounds:
+    """Return the mid-P limits of rates whose numbers of trials are known with so many degrees of freedom."""
+    share = student_share(level, freedom)
+    return mid_p(np.asarray(x) * share, np.asarray(n) * share, level)
+
+
 def newcombe(
-    successes: ArrayLike, trials: ArrayLike, other_successes: ArrayLike, other_trials: ArrayLike, level: float
+    successes: ArrayLike,
+    trials: ArrayLike,
+    other_successes: ArrayLike,
+    other_trials: ArrayLike,
+    level: float,
+    *,
+    freedom: tuple[float, float] = (np.inf, np.inf),
+    related: ArrayLike = 0.0,
 ) -> Bounds:
-    """Return the interval of a difference of two independent rates, the first minus the other.
+    """Return the interval of a difference of two rates, the first minus the other.
 
     Newcombe's square-and-add (1998, method 10), with mid-P limits in the place of Wilson's: those let a pair of
-    20 and 1,000 rows exclude zero five times as often as they say at 99.75 %, these at most 1.15 times.
+    20 and 1,000 rows exclude zero five times as often as they say at 99.75 %, these at most 1.15 times. `related` is
+    the correlation of the two (Zou 2008), `freedom` the degrees of freedom with which their trials are known.
 
     >>> low, high = newcombe(56, 70, 48, 80, 0.95)
     >>> round(float(low), 3), round(float(high), 3)
     (0.051, 0.338)
     """
     first, other = _rates(successes, trials), _rates(other_successes, other_trials)
-    return _difference(first[0] / first[1], mid_p(*first, level), other[0] / other[1], mid_p(*other, level))
+    limits, other_limits = _limits(*first, level, freedom[0]), _limits(*other, level, freedom[1])
+    return _difference(first[0] / first[1], limits, other[0] / other[1], other_limits, related)
 
 
-def _difference(rate: Array, limits: Bounds, other_rate: Array, other_limits: Bounds) -> Bounds:
-    difference = rate - other_rate
-    low = difference - np.hypot(rate - limits[0], other_limits[1] - other_rate)
-    high = difference + np.hypot(limits[1] - rate, other_rate - other_limits[0])
+def _difference(
+    rate: Array, limits: Bounds, other_rate: Array, other_limits: Bounds, related: ArrayLike = 0.0
+) -> Bounds:
+    difference, shared = rate - other_rate, np.asarray(related)
+    rest = np.sqrt(1 - shared * shared)
+
+    def joined(one: Array, other: Array) -> Array:
+        """Return the square root of `one`**2 + `other`**2 - 2 * related * one * other."""
+        return np.asarray(np.hypot(one - shared * other, rest * other))
+
+    low = difference - joined(rate - limits[0], other_limits[1] - other_rate)
+    high = difference + joined(limits[1] - rate, other_rate - other_limits[0])
     return low, high
 
 
 def donner_zou(
-    successes: ArrayLike, trials: ArrayLike, other_successes: ArrayLike, other_trials: ArrayLike, level: float
+    successes: ArrayLike,
+    trials: ArrayLike,
+    other_successes: ArrayLike,
+    other_trials: ArrayLike,
+    level: float,
+    *,
+    freedom: tuple[float, float] = (np.inf, np.inf),
+    related: ArrayLike = 0.0,
 ) -> Bounds:
-    """Return the interval of a ratio of two independent rates, the first over the other.
+    """Return the interval of a ratio of two rates, the first over the other.
 
     Limits recovered from those of the two rates (Donner & Zou 2012, MOVER-R), here mid-P: the interval excludes 1
     exactly where `newcombe` excludes 0. A rate of zero needs no correction; `high` is infinite where the other
-    rate may be zero.
+    rate may be zero. `freedom` and `related` as in `newcombe`.
     """
     first, other = _rates(successes, trials), _rates(other_successes, other_trials)
-    return _ratio(first[0] / first[1], mid_p(*first, level), other[0] / other[1], mid_p(*other, level))
+    limits, other_limits = _limits(*first, level, freedom[0]), _limits(*other, level, freedom[1])
+    return _ratio(first[0] / first[1], limits, other[0] / other[1], other_limits, related)
 
 
-def _ratio(rate: Array, limits: Bounds, other_rate: Array, other_limits: Bounds) -> Bounds:
-    low = _ratio_high(other_rate, other_limits[1], rate, limits[0])
-    high = _ratio_high(rate, limits[1], other_rate, other_limits[0])
+def _ratio(rate: Array, limits: Bounds, other_rate: Array, other_limits: Bounds, related: ArrayLike = 0.0) -> Bounds:
+    low = _ratio_high(other_rate, other_limits[1], rate, limits[0], related)
+    high = _ratio_high(rate, limits[1], other_rate, other_limits[0], related)
     with np.errstate(divide="ignore"):
         return 1 / low, high
 
 
-def _ratio_high(rate: Array, high: Array, other_rate: Array, other_low: Array) -> Array:
-    """Return the upper limit of rate / other_rate (Donner & Zou 2012, equation 9)."""
-    product = rate * other_rate
+def _ratio_high(rate: Array, high: Array, other_rate: Array, other_low: Array, related: ArrayLike) -> Array:
+    """Return the upper limit of rate / other_rate (Donner & Zou 2012, equation 9), with their correlation."""
+    product = rate * other_rate - np.asarray(related) * (high - rate) * (other_rate - other_low)
     denominator = other_low * (2 * other_rate - other_low)
     root = np.sqrt(np.maximum(product**2 - high * (2 * rate - high) * denominator, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -248,65 +290,96 @@ def pair_levels(trials: ArrayLike, level: float) -> Array:
     return np.full(shares.shape, equal) if (1 - level) * shares.max() <= 1 - equal else 1 - (1 - level) * shares
 
 
-def difference_gap_interval(successes: ArrayLike, trials: ArrayLike, level: float) -> tuple[float, float]:
-    """Return the interval of the largest minus the smallest of k independent rates, k at least 2.
+def difference_gap_interval(
+    successes: ArrayLike,
+    trials: ArrayLike,
+    level: float,
+    *,
+    freedom: ArrayLike = np.inf,
+    related: ArrayLike = 0.0,
+) -> tuple[float, float]:
+    """Return the interval of the largest minus the smallest of k rates, k at least 2.
 
     The lower end is the largest lower bound of a pair (`newcombe`), all of them bounded at once (`pair_levels`): where
     all rates are equal it excludes 0 in 1 - `level` of samples, whatever k. (A percentile bootstrap of the gap
     excludes 0 in most of them: it is not a test.) The upper end is the largest upper bound of a pair at `level`
     itself: the gap is the difference of one pair, and that pair's upper bound errs in (1 - `level`) / 2 of samples,
-    whatever the others do (Berger 1982).
+    whatever the others do (Berger 1982). `freedom`, (k,), are the degrees of freedom with which the numbers of trials
+    are known, and `related`, (k, k), the correlation of the rates, if they are not independent.
     """
     x, n = _of_groups(successes, trials)
-    low = max(0.0, *(float(bounds[0].max()) for bounds in _simultaneous_pairs(_difference, x, n, level)))
-    return low, max(float(bounds[1].max()) for bounds in _pairs(_difference, x / n, mid_p(x, n, level)))
+    wide = _simultaneous_pairs(_difference, x, n, level, freedom, related)
+    low = max(0.0, *(float(bounds[0].max()) for bounds in wide))
+    own = _pairs(_difference, x / n, _limits(x, n, level, freedom), related)
+    return low, max(float(bounds[1].max()) for bounds in own)
 
 
-def limits_gap_interval(values: Array, limits: Bounds, simultaneous_limits: Bounds) -> tuple[float, float]:
-    """Return the interval of the largest minus the smallest of k independent values, k at least 2, from their limits.
+def limits_gap_interval(
+    values: Array, limits: Bounds, simultaneous_limits: Bounds, related: ArrayLike = 0.0
+) -> tuple[float, float]:
+    """Return the interval of the largest minus the smallest of k values, k at least 2, from their limits.
 
     `limits` are those of each value at the interval's level, `simultaneous_limits` those at the
     `studentized_range_level`, from which all pairs are bounded at once. A pair is bounded by the squares of the
     distances to the limits (Zou & Donner 2008, MOVER), the gap as in `difference_gap_interval`.
     """
-    low = max(0.0, *(float(bounds[0].max()) for bounds in _pairs(_difference, values, simultaneous_limits)))
-    return low, max(float(bounds[1].max()) for bounds in _pairs(_difference, values, limits))
+    low = max(0.0, *(float(bounds[0].max()) for bounds in _pairs(_difference, values, simultaneous_limits, related)))
+    return low, max(float(bounds[1].max()) for bounds in _pairs(_difference, values, limits, related))
 
 
-def ratio_gap_interval(successes: ArrayLike, trials: ArrayLike, level: float) -> tuple[float, float]:
-    """Return the interval of the smallest over the largest of k independent rates, k at least 2.
+def ratio_gap_interval(
+    successes: ArrayLike,
+    trials: ArrayLike,
+    level: float,
+    *,
+    freedom: ArrayLike = np.inf,
+    related: ArrayLike = 0.0,
+) -> tuple[float, float]:
+    """Return the interval of the smallest over the largest of k rates, k at least 2.
 
     As `difference_gap_interval`, by the ratios of all pairs (`donner_zou`), with the ends changed over; 1 stands where
     0 stood there.
     """
     x, n = _of_groups(successes, trials)
-    high = min(1.0, *(float(bounds[1].min()) for bounds in _simultaneous_pairs(_ratio, x, n, level)))
-    return min(1.0, *(float(bounds[0].min()) for bounds in _pairs(_ratio, x / n, mid_p(x, n, level)))), high
+    wide = _simultaneous_pairs(_ratio, x, n, level, freedom, related)
+    high = min(1.0, *(float(bounds[1].min()) for bounds in wide))
+    own = _pairs(_ratio, x / n, _limits(x, n, level, freedom), related)
+    return min(1.0, *(float(bounds[0].min()) for bounds in own)), high
 
 
-def ratio_to_highest_interval(successes: ArrayLike, trials: ArrayLike, level: float) -> Bounds:
-    """Return the intervals of each of k independent rates over the highest of them, k at least 2: arrays (k,).
+def ratio_to_highest_interval(
+    successes: ArrayLike,
+    trials: ArrayLike,
+    level: float,
+    *,
+    freedom: ArrayLike = np.inf,
+    related: ArrayLike = 0.0,
+) -> Bounds:
+    """Return the intervals of each of k rates over the highest of them, k at least 2: arrays (k,).
 
     All hold at once with `level`. A rate over the highest is its smallest ratio to any other, or 1: its upper end is
     the smallest upper bound, of all ratios together as in `ratio_gap_interval`, and its lower end the smallest lower
     bound of its ratios at a level that holds for the k - 1 groups below the highest. Where all rates are equal one of
-    them excludes 1 in 1 - `level` of samples at most.
+    them excludes 1 in 1 - `level` of samples at most. `freedom` and `related` as in `difference_gap_interval`.
     """
     x, n = _of_groups(successes, trials)
-    rates, limits = x / n, mid_p(x, n, simultaneous_level(level, len(x) - 1))
-    wide = mid_p(x, n, studentized_range_level(level, len(x)))
+    known, shared = np.broadcast_to(freedom, x.shape), np.broadcast_to(related, (len(x), len(x)))
+    rates, limits = x / n, _limits(x, n, simultaneous_level(level, len(x) - 1), known)
+    wide = _limits(x, n, studentized_range_level(level, len(x)), known)
     levels = pair_levels(n, level) if len(x) <= WEIGHTED_GROUPS else None
     low, high = np.ones(len(x)), np.ones(len(x))
     for first in range(len(x)):
         others = np.arange(len(x)) != first
         own = limits[0][first], limits[1][first]
-        low[first] = min(1.0, _ratio(rates[first], own, rates[others], (limits[0][others], limits[1][others]))[0].min())
+        both = shared[first][others]
+        bounds = _ratio(rates[first], own, rates[others], (limits[0][others], limits[1][others]), both)
+        low[first] = min(1.0, bounds[0].min())
         if levels is None:
             own, theirs = (wide[0][first], wide[1][first]), (wide[0][others], wide[1][others])
         else:
-            own = mid_p(x[first], n[first], levels[first][others])
-            theirs = mid_p(x[others], n[others], levels[first][others])
-        high[first] = min(1.0, _ratio(rates[first], own, rates[others], theirs)[1].min())
+            own = _limits(x[first], n[first], levels[first][others], known[first])
+            theirs = _limits(x[others], n[others], levels[first][others], known[others])
+        high[first] = min(1.0, _ratio(rates[first], own, rates[others], theirs, both)[1].min())
     return low, high
 
 
@@ -317,26 +390,30 @@ def _of_groups(successes: ArrayLike, trials: ArrayLike) -> tuple[Array, Array]:
     return x, n
 
 
-def _simultaneous_pairs(combine: Combine, x: Array, n: Array, level: float) -> Iterator[Bounds]:
+def _simultaneous_pairs(
+    combine: Combine, x: Array, n: Array, level: float, freedom: ArrayLike, related: ArrayLike
+) -> Iterator[Bounds]:
     """Yield the bounds of all ordered pairs of rates, with all of them holding at once."""
+    known = np.broadcast_to(freedom, x.shape)
     if len(x) > WEIGHTED_GROUPS:
-        yield from _pairs(combine, x / n, mid_p(x, n, studentized_range_level(level, len(x))))
+        yield from _pairs(combine, x / n, _limits(x, n, studentized_range_level(level, len(x)), known), related)
         return
-    low, high = mid_p(x[:, None], n[:, None], pair_levels(n, level))
-    bounds = combine((x / n)[:, None], (low, high), x / n, (low.T, high.T))
+    low, high = _limits(x[:, None], n[:, None], pair_levels(n, level), known[:, None])
+    bounds = combine((x / n)[:, None], (low, high), x / n, (low.T, high.T), related)
     others = ~np.eye(len(x), dtype=bool)
     yield bounds[0][others], bounds[1][others]
 
 
-def _pairs(combine: Combine, values: Array, limits: Bounds) -> Iterator[Bounds]:
+def _pairs(combine: Combine, values: Array, limits: Bounds, related: ArrayLike = 0.0) -> Iterator[Bounds]:
     """Yield the bounds of all ordered pairs from the limits of each value, a block at a time to bound the memory."""
     if len(values) < 2:
         raise InputError(f"a gap needs at least 2 groups, got {len(values)}.")
+    shared = np.broadcast_to(related, (len(values), len(values)))
     step = max(1, PAIRS_AT_ONCE // len(values))
     for start in range(0, len(values), step):
         block = slice(start, start + step)
         first = limits[0][block, None], limits[1][block, None]
-        low, high = combine(values[block, None], first, values[None, :], limits)
+        low, high = combine(values[block, None], first, values[None, :], limits, shared[block])
         others = np.arange(len(values))[block, None] != np.arange(len(values))
         yield low[others], high[others]
 

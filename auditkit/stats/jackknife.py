@@ -19,6 +19,7 @@ from auditkit.stats.counts import not_compared
 from auditkit.stats.gaps import GAPS
 from auditkit.stats.inequality import INDICES, index_parts
 from auditkit.stats.rates import RATES, successes_and_trials
+from auditkit.stats.sampling import SIMPLE, Sampling
 
 BLOCKS, FEWEST_BLOCKS = 20, 10
 MAXIMUM_ROWS = 100_000
@@ -54,16 +55,38 @@ def deal(row_count: int, blocks: int, groups: Codes | None = None) -> Codes:
     return dealt
 
 
-def replicates(statistic: Callable[[NDArray[np.intp]], float | None], row_count: int) -> tuple[float, ...]:
+def deal_units(
+    row_count: int,
+    sampling: Sampling = SIMPLE,
+    min_group: int = 10,
+    groups: Codes | None = None,
+    fewest: int | None = None,
+) -> Codes | None:
+    """Deal rows into blocks, whole clusters where they have any: int64, (rows,); None where there are too few for it.
+
+    Without clusters there are as many blocks as `fewest` rows, by default all, allow (`block_count`), and with `groups`
+    the rows of each group are dealt by themselves.
+    """
+    if sampling.clusters is None:
+        blocks = block_count(row_count if fewest is None else fewest, min_group)  # before rows are dealt, for memory
+        return deal(row_count, blocks, groups) if blocks and row_count <= MAXIMUM_ROWS else None
+    _, units = np.unique(sampling.clusters, return_inverse=True)
+    count = int(units.max(initial=-1)) + 1
+    enough = count >= FEWEST_BLOCKS and row_count <= MAXIMUM_ROWS
+    return deal(count, min(BLOCKS, count))[units] if enough else None
+
+
+def replicates(
+    statistic: Callable[[NDArray[np.intp]], float | None], row_count: int, sampling: Sampling = SIMPLE
+) -> tuple[float, ...]:
     """Return the statistic of all rows but one block's, for each block; empty where it is somewhere undefined.
 
-    `statistic` takes the places of the rows that it is computed on.
+    `statistic` takes the places of the rows that it is computed on. Clusters of rows are left out whole.
     """
-    blocks = block_count(row_count)
-    if not blocks:
-        return ()  # before the rows are dealt, which takes memory
-    dealt = deal(row_count, blocks)
-    return rounded([statistic(np.flatnonzero(dealt != block)) for block in range(blocks)])
+    dealt = deal_units(row_count, sampling)
+    if dealt is None:
+        return ()
+    return rounded([statistic(np.flatnonzero(dealt != block)) for block in range(int(dealt.max()) + 1)])
 
 
 def with_rate_replicates(
@@ -73,6 +96,7 @@ def with_rate_replicates(
     labels: Codes,
     predictions: Codes,
     min_group: int = 10,
+    sampling: Sampling = SIMPLE,
 ) -> list[Measurement]:
     """Return rates of all rows, or of each group by itself (`overall_rate`, `rate_measurement`), with their replicates.
 
@@ -81,11 +105,15 @@ def with_rate_replicates(
     """
     tables = {}
     for code, size in enumerate(np.bincount(groups, minlength=len(names))):
-        table = np.zeros((0, 2, 2), dtype=np.int64)
-        if blocks := block_count(int(size), min_group):
+        table: NDArray[Any] = np.zeros((0, 2, 2))
+        if FEWEST_BLOCKS <= size <= MAXIMUM_ROWS:
             rows = np.flatnonzero(groups == code)
-            cells = (deal(len(rows), blocks) * 2 + labels[rows]) * 2 + predictions[rows]
-            table = np.bincount(cells, minlength=blocks * 4).reshape(blocks, 2, 2)
+            of_group = sampling.take(rows)
+            dealt = deal_units(len(rows), of_group, min_group)
+            if dealt is not None:
+                blocks = int(dealt.max()) + 1
+                cells = (dealt * 2 + labels[rows]) * 2 + predictions[rows]
+                table = np.bincount(cells, of_group.weights, minlength=blocks * 4).reshape(blocks, 2, 2)
         tables[names[code]] = table
     found = []
     for measurement in measurements:
@@ -105,7 +133,7 @@ def with_rate_replicates(
     return found
 
 
-def _rate_replicates(blocks: NDArray[np.int64], rate: str) -> tuple[float, ...]:
+def _rate_replicates(blocks: NDArray[Any], rate: str) -> tuple[float, ...]:
     successes, trials = (counts.sum() - counts for counts in successes_and_trials(blocks, rate))
     return rounded((successes / trials).tolist()) if len(blocks) and trials.all() else ()
 
@@ -117,6 +145,7 @@ def with_gap_replicates(
     labels: NDArray[Any],
     predictions: NDArray[Any],
     min_group: int = 10,
+    sampling: Sampling = SIMPLE,
 ) -> list[Measurement]:
     """Return gaps between groups (`gap_measurements`) or inequality indices with their replicates.
 
@@ -127,19 +156,26 @@ def with_gap_replicates(
     sizes = np.bincount(groups, minlength=len(names))
     present = np.flatnonzero(sizes)
     shown = present[~not_compared(sizes[present], min_group, tuple(names[code] for code in present))]
-    blocks = block_count(int(sizes[shown].min()), min_group) if len(shown) and len(groups) <= MAXIMUM_ROWS else 0
-    if not blocks:
+    dealt = None
+    if len(shown):
+        dealt = deal_units(len(groups), sampling, min_group, groups, fewest=int(sizes[shown].min()))
+    if dealt is None:
         return measurements
-    dealt = deal(len(groups), blocks, groups)
+    blocks = int(dealt.max()) + 1
     cells = ((groups * blocks + dealt) * 2 + labels) * 2 + predictions
-    table = np.bincount(cells, minlength=len(sizes) * blocks * 4).reshape(len(sizes), blocks, 2, 2)[shown]
-    return [_with_replicates(measurement, table, min_group) for measurement in measurements]
+    counted, summed = (
+        np.bincount(cells, weights, minlength=len(sizes) * blocks * 4).reshape(len(sizes), blocks, 2, 2)[shown]
+        for weights in (None, sampling.weights)
+    )
+    return [_with_replicates(measurement, summed, counted, min_group) for measurement in measurements]
 
 
-def _with_replicates(measurement: Measurement, blocks: NDArray[np.int64], min_group: int) -> Measurement:
+def _with_replicates(
+    measurement: Measurement, blocks: NDArray[Any], counted: NDArray[np.int64], min_group: int
+) -> Measurement:
     name = measurement.id.partition(".")[2]
     if measurement.value is not None and name.startswith(INDICES):
-        left = blocks.sum(axis=1, keepdims=True) - blocks
+        left = counted.sum(axis=1, keepdims=True) - counted
         found = index_parts(left.swapaxes(0, 1))[name]
         return measurement.model_copy(update={"replicates": rounded([v if np.isfinite(v) else None for v in found])})
     gap, _, kind = name.rpartition("_")
@@ -149,7 +185,7 @@ def _with_replicates(measurement: Measurement, blocks: NDArray[np.int64], min_gr
     for rate in GAPS[gap]:
         by_block = successes_and_trials(blocks, rate)
         successes, trials = (counts.sum(axis=1, keepdims=True) - counts for counts in by_block)
-        defined = by_block[1].sum(axis=1) >= max(min_group, 1)
+        defined = successes_and_trials(counted, rate)[1].sum(axis=1) >= max(min_group, 1)
         if not defined.any() or not trials[defined].all():
             return measurement
         rates = successes[defined] / trials[defined]

@@ -59,6 +59,7 @@ def label_measurement(
             names=tuple((*key, label_name) for key in groups for label_name in names),
             codes=codes,
             min_group=0 if breakdown.codes is None else breakdown.min_group,
+            sampling=breakdown.sampling.repeated(count),
         ),
         level=level,
     )
@@ -144,6 +145,7 @@ def _mean(parts: Sequence[Measurement | Slice], names: Sequence[str], level: flo
         "interval": _mean_interval([part.interval for part in parts], level),
         "replicates": tuple(float(value) for value in np.mean(replicates, axis=0)) if paired else (),
         "one_record": max((part.one_record for part in parts if part.one_record), default=None),
+        "effective_count": min((part.effective_count for part in parts if part.effective_count), default=None),
     }
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from auditkit.evidence.measurement import Group, Interval, Measurement, Slice
 from auditkit.evidence.messages import Message
 from auditkit.stats import gaps as binary_gaps
-from auditkit.stats.counts import Counts
+from auditkit.stats.counts import Counts, stacked
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.rates import rate_measurement
 
@@ -45,19 +45,9 @@ def rate_measurements(
     `parts` are tables of two classes, the last of which has the name of the class or label: see `one_against_rest`.
     With `accuracy` each one's accuracy is among the rates, as befits labels that are decided by themselves.
     """
-    pairs = sorted(
-        ((*key, part.classes[-1]), group, code)
-        for code, part in enumerate(parts)
-        for group, key in enumerate(part.groups)
-    )
-    stacked = Counts(
-        columns=(*parts[0].columns, axis),
-        groups=tuple(key for key, _, _ in pairs),
-        classes=("any other", "this class"),
-        table=np.stack([parts[code].table[group] for _, group, code in pairs]),
-    )
+    table = stacked(parts, axis)
     rates = (*RATES, "accuracy") if accuracy else RATES
-    return [rate_measurement(stacked, name, prefix=prefix, level=level, min_group=min_group) for name in rates]
+    return [rate_measurement(table, name, prefix=prefix, level=level, min_group=min_group) for name in rates]
 
 
 def gap_measurements(
@@ -102,6 +92,7 @@ def gap_measurements(
                     group=Group(by=(axis,), key=(part.classes[-1],)),
                     value=found.value,
                     count=found.count,
+                    effective_count=found.effective_count,
                     interval=found.interval,
                     simultaneous_interval=_at(held.interval, level, family),
                     replicates=found.replicates,
@@ -135,6 +126,7 @@ def gap_measurements(
                 interval=Interval(low=low, high=high, level=level, method=method),
                 replicates=tuple(float(value) for value in np.mean(blocks, axis=0)) if paired else (),
                 one_record=max((found.one_record for found in slices if found.one_record), default=None),
+                effective_count=max((found.effective_count for found in slices if found.effective_count), default=None),
             )
         )
     return measurements
@@ -160,6 +152,7 @@ def _measurement(
     interval: Interval | None = None,
     replicates: tuple[float, ...] = (),
     one_record: float | None = None,
+    effective_count: float | None = None,
     slices: tuple[Slice, ...] = (),
     reason: str | None = None,
 ) -> Measurement:
@@ -170,6 +163,7 @@ def _measurement(
         unit=like.unit,
         better=like.better,
         count=int(counts.sizes.sum()),
+        effective_count=effective_count,
         interval=interval,
         replicates=replicates,
         one_record=one_record,

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Better, Measurement, Unit
 from auditkit.evidence.messages import Message
-from auditkit.stats import confusion, scores
+from auditkit.stats import confusion, sampled, scores
 from auditkit.stats.calibration import BIN_COUNT
 from auditkit.stats.confusion import confusion_table
-from auditkit.stats.estimates import MAXIMUM_CELLS, Breakdown, Estimate, Labels, measure
+from auditkit.stats.estimates import MAXIMUM_CELLS, Breakdown, Estimate, Labels, Statistic, measure
+from auditkit.stats.sampling import SIMPLE, Sampling
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,11 @@ class MetricSpec:
 
     `of` says what it is computed from beside the labels: `decisions` (the `statistic` takes their confusion table and
     the levels of its intervals), `probabilities`, only the `order` of those, or `values`, the predictions of a
-    regression (the `statistic` takes labels, predictions and levels). `needs` says of which labels a group must have
-    `min_group` rows: of `each`, of the `positive` one, or of no certain one. With fewer than `fewest_rows` rows there
-    is a value and no interval. `definition_of_several` stands for `definition` with more than two classes.
+    regression (the `statistic` takes labels, predictions and levels). `sampled` is the same of rows with weights or
+    clusters (`auditkit.stats.sampled`); without it the metric counts all rows alike, and a report says so. `needs`
+    says of which labels a group must have `min_group` rows: of `each`, of the `positive` one, or of no certain one.
+    With fewer than `fewest_rows` rows there is a value and no interval. `definition_of_several` stands for
+    `definition` with more than two classes.
     """
 
     statistic: Callable[..., Estimate]
@@ -38,6 +41,7 @@ class MetricSpec:
     definition_of_several: str = ""
     replicated: bool = True
     fewest_rows: int = 0
+    sampled: Callable[..., Estimate] | None = None
 
 
 _CALIBRATION_ERROR = (
@@ -46,7 +50,9 @@ _CALIBRATION_ERROR = (
 )
 
 CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
-    "accuracy": MetricSpec(confusion.accuracy, "decisions", "rate", "higher", "scikit-learn accuracy_score"),
+    "accuracy": MetricSpec(
+        confusion.accuracy, "decisions", "rate", "higher", "scikit-learn accuracy_score", sampled=sampled.accuracy
+    ),
     "balanced_accuracy": MetricSpec(
         confusion.balanced_accuracy,
         "decisions",
@@ -54,10 +60,19 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
         "higher",
         "scikit-learn balanced_accuracy_score",
         needs="each",
+        sampled=sampled.balanced_accuracy,
     ),
-    "f1_score": MetricSpec(confusion.f1, "decisions", "number", "higher", "scikit-learn f1_score", needs="positive"),
+    "f1_score": MetricSpec(
+        confusion.f1, "decisions", "number", "higher", "scikit-learn f1_score", needs="positive", sampled=sampled.f1
+    ),
     "matthews_correlation": MetricSpec(
-        confusion.matthews_correlation, "decisions", "number", "higher", "scikit-learn matthews_corrcoef", needs="each"
+        confusion.matthews_correlation,
+        "decisions",
+        "number",
+        "higher",
+        "scikit-learn matthews_corrcoef",
+        needs="each",
+        sampled=sampled.matthews_correlation,
     ),
     "roc_auc": MetricSpec(
         scores.roc_auc,
@@ -67,6 +82,7 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
         "scikit-learn roc_auc_score",
         needs="each",
         definition_of_several="scikit-learn roc_auc_score (ovr, macro)",
+        sampled=sampled.roc_auc,
     ),
     "average_precision": MetricSpec(
         scores.average_precision,
@@ -75,6 +91,7 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
         "higher",
         "scikit-learn average_precision_score (area under the PR curve)",
         needs="positive",
+        sampled=sampled.average_precision,
     ),
     "log_loss": MetricSpec(
         scores.log_loss,
@@ -82,8 +99,16 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
         "nats",
         "lower",
         "scikit-learn log_loss, probabilities clipped to [2.2e-16, 1 - 2.2e-16]",
+        sampled=sampled.log_loss,
     ),
-    "brier_score": MetricSpec(scores.brier_score, "probabilities", "number", "lower", "scikit-learn brier_score_loss"),
+    "brier_score": MetricSpec(
+        scores.brier_score,
+        "probabilities",
+        "number",
+        "lower",
+        "scikit-learn brier_score_loss",
+        sampled=sampled.brier_score,
+    ),
     "calibration_error": MetricSpec(
         scores.calibration_error,
         "probabilities",
@@ -91,6 +116,7 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
         "lower",
         _CALIBRATION_ERROR.format("positive"),
         definition_of_several=_CALIBRATION_ERROR.format("most probable"),
+        sampled=sampled.calibration_error,
     ),
     "calibration_slope": MetricSpec(
         scores.calibration_slope,
@@ -100,6 +126,7 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
         "Cox 1958; 1 is ideal, under 1 the probabilities are too extreme",
         needs="each",
         replicated=False,
+        sampled=sampled.calibration_slope,
     ),
     "mean_score": MetricSpec(
         scores.mean_score,
@@ -108,6 +135,7 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
         "neither",
         "mean probability of the positive class",
         replicated=False,
+        sampled=sampled.mean_score,
     ),
 }
 """The numbers that `quality_measurement` makes, in the order of a report."""
@@ -140,19 +168,9 @@ def quality_measurement(
         scores.check(labels, given)
         class_count = given.shape[1]
     fewest = groups.min_group if groups.codes is not None else 0
-
-    def statistic(labels: Labels, given: NDArray[Any], levels: Sequence[float]) -> Estimate:
-        if quality.needs and fewest:
-            few = _too_few(quality.needs, np.bincount(labels, minlength=class_count), fewest)
-            if few:
-                return Estimate(reason=few)
-        if quality.of == "decisions":
-            return quality.statistic(confusion_table(labels, given, class_count), levels)
-        return quality.statistic(labels, given, levels)
-
     return measure(
         f"{prefix}.{name}",
-        statistic,
+        metric_statistic(name, class_count, fewest),
         labels,
         given,
         groups,
@@ -164,6 +182,30 @@ def quality_measurement(
         else quality.definition,
         replicated=quality.replicated and class_count**2 <= MAXIMUM_CELLS,
     )
+
+
+def metric_statistic(name: str, class_count: int = 2, fewest: int = 0) -> Statistic:
+    """Return a metric of classification as a function of labels, decisions or probabilities, levels and sampling.
+
+    It is undefined on fewer than `fewest` rows of a label that it rests on.
+    """
+    quality = CLASSIFICATION_METRICS[name]
+
+    def statistic(
+        labels: Labels, given: NDArray[Any], levels: Sequence[float], sampling: Sampling = SIMPLE
+    ) -> Estimate:
+        if quality.needs and fewest:
+            few = _too_few(quality.needs, np.bincount(labels, minlength=class_count), fewest)
+            if few:
+                return Estimate(reason=few)
+        if quality.sampled is not None and not sampling.is_simple:
+            classes = (class_count,) if quality.of == "decisions" else ()
+            return quality.sampled(labels, given, levels, sampling, *classes)
+        if quality.of == "decisions":
+            return quality.statistic(confusion_table(labels, given, class_count), levels)
+        return quality.statistic(labels, given, levels)
+
+    return statistic
 
 
 def _too_few(needs: str, rows: Labels, fewest: int) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Better, Interval, Measurement, Slice
 from auditkit.evidence.messages import Message
 from auditkit.stats.counts import MISSING, Counts, not_compared
-from auditkit.stats.intervals import needs_exact, proportion_interval, simultaneous_level
+from auditkit.stats.intervals import needs_exact, proportion_interval, simultaneous_level, student_share
+from auditkit.stats.sampling import Cells, effective_rates
 
 
 @dataclass(frozen=True)
@@ -92,40 +94,118 @@ def successes_and_trials(table: NDArray[np.int64], name: str) -> tuple[NDArray[n
     Raises:
         InputError: an unknown rate, or one of two classes asked of another number of them.
     """
-    chosen = rate(name)
-    if table.shape[-1] == 2:
-        successes, trials = np.array(chosen.successes), np.array(chosen.trials)
-    elif name == "accuracy":
-        successes, trials = np.eye(table.shape[-1], dtype=np.int64), np.ones(table.shape[-2:], dtype=np.int64)
-    else:
-        raise InputError(f"rate {name!r} needs 2 classes, got {table.shape[-1]}; only accuracy is defined for more.")
+    successes, trials = masks(name, table.shape[-1])
     return (table * successes).sum(axis=(-2, -1)), (table * trials).sum(axis=(-2, -1))
 
 
-def point(table: NDArray[np.int64], name: str) -> float:
-    """Return a rate of one table (labels, predictions); its denominator must not be zero.
+def masks(name: str, classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return which cells (labels, predictions) a rate of so many classes counts, and which it is a part of: 0 or 1.
 
-    The value is to the last bit what Fairlearn's or scikit-learn's function returns for the rows: they divide the same
-    two whole numbers.
+    Raises:
+        InputError: as `successes_and_trials`.
     """
-    successes, trials = successes_and_trials(table, name)
-    return float(successes / trials)
+    chosen = rate(name)
+    if classes == 2:
+        return np.array(chosen.successes), np.array(chosen.trials)
+    if name == "accuracy":
+        return np.eye(classes, dtype=np.int64), np.ones((classes, classes), dtype=np.int64)
+    raise InputError(f"rate {name!r} needs 2 classes, got {classes}; only accuracy is defined for more.")
+
+
+@dataclass(frozen=True, eq=False)
+class GroupRates:
+    """A rate in each of some groups, (groups,), with what its intervals rest on.
+
+    `counts` is the number of rows that the rate is a part of and `hits` of how many of them it is true; `values` is the
+    rate itself, weighted where rows have weights, NaN of no rows. `trials` is the number of independent rows that know
+    as much, which is `counts` in a simple sample, and `successes` the value times that; `freedom` and `related` are as
+    in `auditkit.stats.intervals.difference_gap_interval`.
+    """
+
+    values: NDArray[np.float64]
+    hits: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    successes: NDArray[np.float64] | NDArray[np.int64]
+    trials: NDArray[np.float64] | NDArray[np.int64]
+    freedom: NDArray[np.float64]
+    related: NDArray[np.float64]
+    is_simple: bool
+
+    def take(self, chosen: NDArray[Any]) -> GroupRates:
+        """Return the rates of some of the groups, by a mask or by position."""
+        return GroupRates(
+            self.values[chosen],
+            self.hits[chosen],
+            self.counts[chosen],
+            self.successes[chosen],
+            self.trials[chosen],
+            self.freedom[chosen],
+            self.related if self.is_simple else self.related[chosen][:, chosen],
+            is_simple=self.is_simple,
+        )
+
+    def effective(self, position: int) -> float | None:
+        """Return the effective number of rows of one group; None in a simple sample, where it is their number."""
+        return None if self.is_simple else float(self.trials[position])
+
+    def stated(self, method: str) -> str:
+        """Return the method of an interval, with what it is of where that is not the number of rows."""
+        return stated(method, is_simple=self.is_simple)
+
+
+def stated(method: str, *, is_simple: bool) -> str:
+    """Return the method of an interval, with the words that it is of effective rows unless a sample is simple."""
+    return method if is_simple else Message("{method} of the effective number of rows", method=method)
+
+
+def group_rates(counts: Counts, name: str, groups: NDArray[Any] | None = None) -> GroupRates:
+    """Return a rate of the groups of a table, or of those at some positions, as counted or as weighted.
+
+    In a simple sample a value is to the last bit what Fairlearn's or scikit-learn's function returns for the rows: they
+    divide the same two whole numbers.
+
+    Raises:
+        InputError: as `successes_and_trials`.
+    """
+    places = np.arange(len(counts.groups)) if groups is None else np.asarray(groups)
+    hits, rows = successes_and_trials(counts.table[places], name)
+    if counts.sampled is None:
+        with np.errstate(invalid="ignore"):
+            values = hits / rows
+        return GroupRates(values, hits, rows, hits, rows, np.full(len(rows), np.inf), np.zeros(()), is_simple=True)
+    successes, trials = masks(name, len(counts.classes))
+    order = np.full(len(counts.groups), len(places))
+    order[places] = np.arange(len(places))
+    own = order[counts.sampled.groups]
+    kept = own < len(places)
+    cells = Cells(own[kept], counts.sampled.cells[kept], counts.sampled.sampling.take(kept))
+    found = effective_rates(cells, len(places), successes.ravel(), trials.ravel())
+    return GroupRates(
+        found.values,
+        hits,
+        rows,
+        found.values * found.trials,
+        found.trials,
+        found.freedom,
+        found.related,
+        is_simple=False,
+    )
 
 
 def overall_rate(counts: Counts, name: str, prefix: str, *, level: float = 0.95) -> Measurement:
     """Return a rate over all rows, with its interval, as the measurement `prefix.name`."""
-    table = counts.total()
-    successes, trials = successes_and_trials(table, name)
-    chosen = rate(name)
-    undefined = _reason(chosen) if trials == 0 else None
+    rates, chosen = group_rates(counts.by(()), name), rate(name)
+    count = int(rates.counts.sum())
+    undefined = None if count else _reason(chosen)
     return Measurement(
         id=f"{prefix}.{name}",
-        value=None if undefined else point(table, name),
+        value=None if undefined else float(rates.values[0]),
         unit="rate",
         better=chosen.better,
-        count=int(trials),
-        interval=None if undefined else rate_intervals(successes, trials, level)[0],
-        one_record=None if undefined else 1 / int(trials),
+        count=count,
+        effective_count=None if undefined else rates.effective(0),
+        interval=None if undefined else intervals_of_rates(rates, level)[0],
+        one_record=None if undefined else 1 / float(rates.trials[0]),
         definition=chosen.definition,
         reason=undefined,
     )
@@ -142,30 +222,36 @@ def rate_measurement(
     """
     chosen = rate(name)
     shown = np.flatnonzero(~not_compared(counts.sizes, min_group, counts.groups))
-    table = counts.table[shown]
-    successes, trials = successes_and_trials(table, name)
-    defined = trials >= max(min_group, 1)
+    rates = group_rates(counts, name, shown)
+    defined = rates.counts >= max(min_group, 1)
     family = int(defined.sum())
-    alone = iter(rate_intervals(successes[defined], trials[defined], level))
-    together = iter(rate_intervals(successes[defined], trials[defined], level, family_size=family))
+    alone = iter(intervals_of_rates(rates.take(defined), level))
+    together = iter(intervals_of_rates(rates.take(defined), level, family_size=family))
     slices = []
     for position, group in enumerate(shown):
-        key = counts.group(group)
+        key, count = counts.group(group), int(rates.counts[position])
         if defined[position]:
-            value = point(table[position], name)
-            intervals = {"interval": next(alone), "simultaneous_interval": next(together)}
-            count = int(trials[position])
-            slices.append(Slice(group=key, value=value, count=count, one_record=1 / count, **intervals))
+            slices.append(
+                Slice(
+                    group=key,
+                    value=float(rates.values[position]),
+                    count=count,
+                    effective_count=rates.effective(position),
+                    interval=next(alone),
+                    simultaneous_interval=next(together),
+                    one_record=1 / float(rates.trials[position]),
+                )
+            )
         else:
-            reason = _reason_in_group(chosen, int(trials[position]), min_group)
-            slices.append(Slice(group=key, value=None, count=int(trials[position]), reason=reason))
+            reason = _reason_in_group(chosen, count, min_group)
+            slices.append(Slice(group=key, value=None, count=count, reason=reason))
     others = _not_compared(counts, min_group) if name == "selection_rate" else []
     return Measurement(
         id=f"{prefix}.{name}",
         by=counts.columns,
         unit="rate",
         better=chosen.better,
-        count=int(trials.sum()) + sum(part.count for part in others),
+        count=int(rates.counts.sum()) + sum(part.count for part in others),
         slices=tuple(sorted([*slices, *others], key=lambda part: part.group.key)),
         definition=chosen.definition,
         reason=None if slices or others else too_small(min_group),
@@ -188,10 +274,21 @@ def too_small(min_group: int) -> str:
     return Message("fewer than two groups have at least {min_group} rows", min_group=min_group)
 
 
+def intervals_of_rates(rates: GroupRates, level: float, *, family_size: int = 1) -> list[Interval]:
+    """Return the intervals of the rates of groups, as `rate_intervals`: of the effective number of rows."""
+    each = simultaneous_level(level, family_size)
+    share = student_share(each, rates.freedom)
+    successes, trials = rates.successes * share, rates.trials * share
+    return rate_intervals(successes, trials, level, family_size=family_size, is_simple=rates.is_simple)
+
+
 def rate_intervals(
-    successes: NDArray[np.int64], trials: NDArray[np.int64], level: float, *, family_size: int = 1
+    successes: NDArray[Any], trials: NDArray[Any], level: float, *, family_size: int = 1, is_simple: bool = True
 ) -> list[Interval]:
-    """Return the intervals of rates, the method named; with a `family_size`, such as all hold with `level` at once."""
+    """Return the intervals of rates, the method named; with a `family_size`, such as all hold with `level` at once.
+
+    Unless the sample `is_simple`, the method says that trials are effective ones.
+    """
     successes, trials = np.atleast_1d(successes), np.atleast_1d(trials)
     each = simultaneous_level(level, family_size)
     low, high = proportion_interval(successes, trials, each)
@@ -202,7 +299,7 @@ def rate_intervals(
             low=float(low[position]),
             high=float(high[position]),
             level=level,
-            method=(Message("Clopper-Pearson") if exact[position] else "Wilson") + family,
+            method=stated(Message("Clopper-Pearson") if exact[position] else "Wilson", is_simple=is_simple) + family,
         )
         for position in range(len(low))
     ]

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Better, Measurement
 from auditkit.evidence.messages import Message
+from auditkit.stats import sampled
 from auditkit.stats.distances import mean_gap_measurement
-from auditkit.stats.estimates import Bound, Breakdown, Estimate, measure, too_few
+from auditkit.stats.estimates import Bound, Breakdown, Estimate, Statistic, measure, too_few
 from auditkit.stats.intervals import skewed_mean_interval
 from auditkit.stats.quality import MetricSpec
+from auditkit.stats.sampling import SIMPLE, Sampling, effective_rows
 
 Array = NDArray[np.float64]
-Statistic = Callable[[Array, Array, Sequence[float]], Estimate]
+Simple = Callable[[Array, Array, Sequence[float]], Estimate]
 
 METHOD = Message("Student's t joined with Hall's")
 
@@ -64,22 +66,35 @@ def _r2(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
     return Estimate(1 - ratio, bounds, found.reason)
 
 
-def _of_values(statistic: Statistic, better: Better, definition: str, fewest_rows: int = 20) -> MetricSpec:
+def _of_values(
+    statistic: Simple, of_sampled: Statistic, better: Better, definition: str, fewest_rows: int = 20
+) -> MetricSpec:
     """Return a metric of predicted numbers; an interval of fewer than `fewest_rows` rows would cover too little."""
-    return MetricSpec(statistic, "values", "number", better, definition, fewest_rows=fewest_rows)
+    return MetricSpec(statistic, "values", "number", better, definition, fewest_rows=fewest_rows, sampled=of_sampled)
 
 
 REGRESSION_METRICS: dict[str, MetricSpec] = {
     "mean_error": _of_values(
-        _mean_error, "neither", "mean of prediction - label; 0 is ideal, above it predictions are high"
+        _mean_error,
+        sampled.mean_error,
+        "neither",
+        "mean of prediction - label; 0 is ideal, above it predictions are high",
     ),
-    "mean_absolute_error": _of_values(_mean_absolute_error, "lower", "scikit-learn mean_absolute_error"),
+    "mean_absolute_error": _of_values(
+        _mean_absolute_error, sampled.mean_absolute_error, "lower", "scikit-learn mean_absolute_error"
+    ),
     "root_mean_squared_error": _of_values(
-        _root_mean_squared_error, "lower", "scikit-learn root_mean_squared_error", fewest_rows=50
+        _root_mean_squared_error,
+        sampled.root_mean_squared_error,
+        "lower",
+        "scikit-learn root_mean_squared_error",
+        fewest_rows=50,
     ),
-    "r2": _of_values(_r2, "higher", "scikit-learn r2_score: 1 is ideal, 0 as good as the mean", fewest_rows=200),
-    "mean_prediction": _of_values(_mean_prediction, "neither", "mean of the predictions"),
-    "mean_label": _of_values(_mean_label, "neither", "mean of the labels"),
+    "r2": _of_values(
+        _r2, sampled.r2, "higher", "scikit-learn r2_score: 1 is ideal, 0 as good as the mean", fewest_rows=200
+    ),
+    "mean_prediction": _of_values(_mean_prediction, sampled.mean_prediction, "neither", "mean of the predictions"),
+    "mean_label": _of_values(_mean_label, sampled.mean_label, "neither", "mean of the labels"),
 }
 """The metrics that `regression_measurement` makes, in the order of a report, all but R2 in the target's unit."""
 
@@ -161,12 +176,19 @@ def _check(labels: Array, predictions: Array) -> None:
 def _statistic(name: str) -> Statistic:
     metric = REGRESSION_METRICS[name]
 
-    def statistic(labels: Array, predictions: Array, levels: Sequence[float]) -> Estimate:
-        labels, predictions = labels.astype(np.float64), predictions.astype(np.float64)
-        if len(labels) >= metric.fewest_rows:
-            return metric.statistic(labels, predictions, levels)
-        found: Estimate = metric.statistic(labels, predictions, ())
-        return Estimate(found.value, (None,) * len(levels), found.reason or too_few(metric.fewest_rows))
+    def statistic(labels: Array, predictions: Array, levels: Sequence[float], sampling: Sampling = SIMPLE) -> Estimate:
+        given = labels.astype(np.float64), predictions.astype(np.float64)
+        asked = levels if len(labels) >= metric.fewest_rows else ()
+        found: Estimate = (
+            metric.statistic(*given, asked)
+            if sampling.is_simple or metric.sampled is None
+            else metric.sampled(*given, asked, sampling)
+        )
+        if len(asked) == len(levels):
+            return found
+        known = None if sampling.is_simple else effective_rows(sampling, len(labels))
+        reason = found.reason or too_few(metric.fewest_rows)
+        return Estimate(found.value, (None,) * len(levels), reason, effective=known)
 
     return statistic
 

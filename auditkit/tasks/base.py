@@ -18,6 +18,7 @@ from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 from auditkit.stats.quality import MetricSpec
 from auditkit.stats.ranking import average_ranks
+from auditkit.stats.sampling import SIMPLE, Sampling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,14 +100,15 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows as a task judges them: what is true of them (`labels`), and what was predicted."""
+    """Rows as a task judges them: what is true of them (`labels`), what was predicted, and how they were sampled."""
 
     labels: Labels
     predictions: Predictions
+    sampling: Sampling = SIMPLE
 
     def take(self, rows: NDArray[np.int64] | slice) -> Rows:
         """Return some of the rows."""
-        return Rows(self.labels[rows], self.predictions.take(rows))
+        return Rows(self.labels[rows], self.predictions.take(rows), self.sampling.take(rows))
 
     @functools.cached_property
     def order(self) -> Floats:

@@ -67,7 +67,7 @@ class Binary(ClassTask):
         codes: NDArray[np.int64],
     ) -> tuple[Counts, ...]:
         """Return the table of the two classes."""
-        return (tally(columns, names, codes, rows.labels, rows.predictions.labels, self.schema.classes),)
+        return (tally(columns, names, codes, rows.labels, rows.predictions.labels, self.schema.classes, rows.sampling),)
 
     def selected(self, columns: Sequence[str]) -> list[str]:
         """Return what it takes to be selected: a recorded decision, or a probability, or score, of the positive one."""

@@ -72,13 +72,15 @@ class Multiclass(ClassTask):
     ) -> tuple[Counts, ...]:
         """Return of the classes at `places` the tables against the rest, where that takes little from one count."""
         if len(self.schema.classes) <= COUNTED_AT_ONCE:
-            whole = tally(columns, names, codes, rows.labels, rows.predictions.labels, self.schema.classes)
+            told = rows.labels, rows.predictions.labels, self.schema.classes
+            whole = tally(columns, names, codes, *told, rows.sampling)
             return tuple(whole.one_against_rest(code) for code in places)
         views = self.binary_views(rows)
         found = []
         for place in places:
             view = views[place]
-            found.append(tally(columns, names, codes, view.labels, view.decisions, ("any other", view.name)))
+            told = view.labels, view.decisions, ("any other", view.name)
+            found.append(tally(columns, names, codes, *told, rows.sampling))
         return tuple(found)
 
     def explained(self, predictions: Predictions) -> NDArray[np.int64]:

@@ -118,7 +118,15 @@ class Multilabel:
         told = rows.predictions.labels
         classes = self.schema.classes
         return tuple(
-            tally(columns, names, codes, rows.labels[:, place], told[:, place], ("not this label", classes[place]))
+            tally(
+                columns,
+                names,
+                codes,
+                rows.labels[:, place],
+                told[:, place],
+                ("not this label", classes[place]),
+                rows.sampling,
+            )
             for place in places
         )
 

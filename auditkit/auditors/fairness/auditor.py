@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,11 +17,12 @@ from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable, shown
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import Runnable
-from auditkit.stats import distances, inequality, regression, scores
+from auditkit.stats import distances, inequality, regression
 from auditkit.stats.counts import Counts, crossings, not_compared_note, tally
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.gaps import GAPS, gap_measurements, left_out_notes
 from auditkit.stats.jackknife import with_gap_replicates, with_rate_replicates
+from auditkit.stats.quality import metric_statistic
 from auditkit.stats.rates import RATES, overall_rate, rate_measurement
 
 CHARTED = {
@@ -123,7 +123,7 @@ class Fairness:
             overall_rate(whole, rate, "fairness", level=subject.conf_level) for rate in RATES if rate != "accuracy"
         ]
         everyone = ((),), np.zeros_like(subject.labels), subject.labels, subject.predictions.labels
-        evidence.measurements += with_rate_replicates(rates, *everyone)
+        evidence.measurements += with_rate_replicates(rates, *everyone, sampling=subject.sampling)
         unequal = inequality.inequality_measurements(whole, level=subject.conf_level)
         evidence.measurements += with_gap_replicates(unequal, *everyone)
         for done, columns in enumerate(breakdowns, 1):
@@ -165,10 +165,10 @@ class Fairness:
         names, codes = subject.group_codes(columns)
         decided = codes, subject.labels, subject.predictions.labels
         if len(columns) == 1:
-            own = with_rate_replicates(own, names, *decided, min_group)
+            own = with_rate_replicates(own, names, *decided, min_group, subject.sampling)
         evidence.measurements += own
-        evidence.measurements += with_gap_replicates(gaps, names, *decided, min_group)
-        evidence.measurements += _score_gaps(subject, Breakdown(columns, names, codes, min_group))
+        evidence.measurements += with_gap_replicates(gaps, names, *decided, min_group, subject.sampling)
+        evidence.measurements += _score_gaps(subject, Breakdown(columns, names, codes, min_group, subject.sampling))
         unequal = inequality.inequality_measurements(counts, level=level, min_group=min_group)
         evidence.measurements += with_gap_replicates(unequal, names, *decided, min_group)
         evidence.notes += left_out_notes(counts, min_group)
@@ -256,14 +256,14 @@ def _scoring_counts(subject: Subject, columns: tuple[str, ...]) -> Counts | None
     if values is None:
         return None
     names, codes = subject.group_codes(columns)
-    return tally(columns, names, codes, subject.labels, impact_ratio.above_median(values), subject.schema.classes)
+    above = impact_ratio.above_median(values, subject.sampling.weights)
+    return tally(columns, names, codes, subject.labels, above, subject.schema.classes, subject.sampling)
 
 
 def _score_gaps(subject: Subject, breakdown: Breakdown) -> list[Measurement]:
     """Measure how far apart the groups' scores and their calibration lie."""
     values, level, rows = _scores(subject), subject.conf_level, subject.scored_rows
-    if breakdown.codes is not None:
-        breakdown = dataclasses.replace(breakdown, codes=breakdown.codes[rows])
+    breakdown = breakdown.take(rows)
     measurements = []
     if values is not None:
         measurements += distances.distance_measurements(values[rows], breakdown, level=level, seed=subject.seed)
@@ -271,7 +271,7 @@ def _score_gaps(subject: Subject, breakdown: Breakdown) -> list[Measurement]:
         measurements.append(
             distances.mean_gap_measurement(
                 "calibration_error_difference",
-                scores.calibration_error,
+                metric_statistic("calibration_error", len(subject.schema.classes)),
                 subject.labels[rows],
                 subject.predictions.class_probabilities[rows],
                 breakdown,
@@ -286,4 +286,5 @@ def _score_gaps(subject: Subject, breakdown: Breakdown) -> list[Measurement]:
 def confusion_counts(subject: Subject, columns: tuple[str, ...]) -> Counts:
     """Tally the subject's labels and predictions over the groups of `columns`."""
     names, codes = subject.group_codes(columns)
-    return tally(columns, names, codes, subject.labels, subject.predictions.labels, subject.schema.classes)
+    decisions, classes = subject.predictions.labels, subject.schema.classes
+    return tally(columns, names, codes, subject.labels, decisions, classes, subject.sampling)

@@ -29,9 +29,8 @@ def compare_numbers(subject: Subject, intersections: int) -> Evidence:
             )
             measurements.append(regression_gap(name, labels, predictions, breakdown, level=level))
         rows = subject.scored_rows
-        sampled = Breakdown(breakdown.columns, breakdown.names, _at(breakdown, rows), breakdown.min_group)
         measurements += distances.distance_measurements(
-            np.asarray(predictions[rows]), sampled, level=level, seed=subject.seed
+            np.asarray(predictions[rows]), breakdown.take(rows), level=level, seed=subject.seed
         )
         if len(breakdown.columns) == 1:
             exhibits.append(_chart(Message("Mean prediction"), "fairness.mean_prediction", breakdown))
@@ -44,10 +43,6 @@ def compare_numbers(subject: Subject, intersections: int) -> Evidence:
             )
         )
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
-
-
-def _at(breakdown: Breakdown, rows: np.ndarray | slice) -> np.ndarray | None:
-    return None if breakdown.codes is None else breakdown.codes[rows]
 
 
 def _chart(what: str, measurement: str, breakdown: Breakdown) -> SliceChart:

@@ -42,7 +42,9 @@ def compare_parts(subject: Subject, intersections: int) -> Evidence:
 
         def replicated(found: list[Measurement], place: int, columns: tuple[str, ...] = columns) -> list[Measurement]:
             view = subject.views[chosen[place]]
-            return with_gap_replicates(found, *subject.group_codes(columns), view.labels, view.decisions, min_group)
+            return with_gap_replicates(
+                found, *subject.group_codes(columns), view.labels, view.decisions, min_group, subject.sampling
+            )
 
         gaps = one_vs_rest.gap_measurements(
             parts,
@@ -88,7 +90,7 @@ def _right_rows(subject: Subject, columns: tuple[str, ...]) -> Counts:
     names, codes = subject.group_codes(columns)
     right = (~subject.task.errors(subject.rows)).astype(codes.dtype)
     every = right * 0 + 1
-    return tally(columns, names, codes, every, right, ("wrong", "right"))
+    return tally(columns, names, codes, every, right, ("wrong", "right"), subject.sampling)
 
 
 def _exhibits(

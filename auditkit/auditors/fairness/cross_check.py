@@ -39,8 +39,9 @@ NOTHING = CrossCheck(0, 0, 0.0, "")
 def cross_check(counts: Counts, measurements: Iterable[Measurement]) -> CrossCheck:
     """Compare the rates and gaps of one breakdown with those of Fairlearn's MetricFrame, over the groups measured.
 
-    MetricFrame sees one row for each cell of the table of counts, weighted by its count: the same numbers as of all
-    rows, in milliseconds. What is undefined here is left out, because Fairlearn says 0 of no rows.
+    MetricFrame sees one row for each cell of the table of counts, weighted by its count, or by the sum of its rows'
+    weights: the same numbers as of all rows, in milliseconds. What is undefined here is left out, because Fairlearn
+    says 0 of no rows.
     """
     from fairlearn.metrics import (
         MetricFrame,
@@ -67,7 +68,8 @@ def cross_check(counts: Counts, measurements: Iterable[Measurement]) -> CrossChe
     if not shown:
         return NOTHING
     group, label, decision = np.nonzero(counts.table[shown])
-    weights = {"sample_weight": counts.table[shown][group, label, decision]}
+    summed = counts.table if counts.sampled is None else counts.sums()
+    weights = {"sample_weight": summed[shown][group, label, decision]}
     names = [counts.groups[shown[code]] for code in range(len(shown))]
     frame = MetricFrame(
         metrics={name: functions[name] for name in rates},

@@ -13,7 +13,7 @@ from auditkit.evidence.messages import Message
 from auditkit.stats.counts import MISSING, Counts, not_compared
 from auditkit.stats.hypergeometric import fisher_exact
 from auditkit.stats.intervals import newcombe, ratio_to_highest_interval
-from auditkit.stats.rates import point, rate, rate_measurement, successes_and_trials, too_small
+from auditkit.stats.rates import GroupRates, group_rates, rate, rate_measurement, successes_and_trials, too_small
 
 FOUR_FIFTHS = 0.8
 PAIRS_METHOD = Message("Donner-Zou with mid-P limits of weight 0.6")
@@ -41,33 +41,35 @@ def impact_ratio_measurement(
     and the id is `prefix.scoring_impact_ratio`.
     """
     known = known_groups(counts, min_group)
-    successes, trials = successes_and_trials(counts.table[known], "selection_rate")
+    rates = group_rates(counts, "selection_rate", known)
     slices, reason = [], None
     if len(known) < 2:
         reason = too_small(min_group)
-    elif not successes.any():
+    elif not rates.hits.any():
         reason = Message("no group has anyone selected, and 0 / 0 is no ratio")
     else:
-        rates = [point(counts.table[group], "selection_rate") for group in known]
-        low, high = ratio_to_highest_interval(successes, trials, level)
+        low, high = ratio_to_highest_interval(
+            rates.successes, rates.trials, level, freedom=rates.freedom, related=rates.related
+        )
         family = (
             Message(", upper end for all pairs of {known_count} groups at once", known_count=len(known))
             if len(known) > 2
             else ""
         )
         for position, group in enumerate(known):
-            value = rates[position] / max(rates)
+            value = float(rates.values[position] / rates.values.max())
             interval = Interval(
                 low=min(float(low[position]), value),
                 high=max(float(high[position]), value),
                 level=level,
-                method=PAIRS_METHOD + family,
+                method=rates.stated(PAIRS_METHOD) + family,
             )
             slices.append(
                 Slice(
                     group=counts.group(group),
                     value=value,
-                    count=int(trials[position]),
+                    count=int(rates.counts[position]),
+                    effective_count=rates.effective(position),
                     interval=interval,
                     simultaneous_interval=interval,
                 )
@@ -77,7 +79,7 @@ def impact_ratio_measurement(
         by=counts.columns,
         unit="ratio",
         better="higher",
-        count=int(trials.sum()),
+        count=int(rates.counts.sum()),
         slices=tuple(slices),
         definition=f"6 RCNY 5-301 ({of} rate over the highest)",
         reason=reason,
@@ -112,7 +114,8 @@ def fisher_measurement(
     if reference is not None and reference not in keys:
         reason = Message("the reference group {shown} is not among the groups that are shown", shown=shown(reference))
     if reason is None:
-        against = keys.index(reference) if reference is not None else int(np.argmax(successes / trials))
+        highest = int(np.argmax(group_rates(counts, "selection_rate", known).values))
+        against = keys.index(reference) if reference is not None else highest
         for position, key in enumerate(keys):
             if position != against:
                 own, other = (
@@ -145,9 +148,9 @@ def reference_measurement(
     """
     chosen = rate(name)
     kept = np.flatnonzero(~not_compared(counts.sizes, min_group, counts.groups))
-    successes, trials = successes_and_trials(counts.table[kept], name)
+    rates = group_rates(counts, name, kept)
     keys = [counts.groups[group] for group in kept]
-    enough = trials >= max(min_group, 1)
+    enough = rates.counts >= max(min_group, 1)
     slices: list[Slice] = []
     reason: str | None = None
     if reference not in keys or not enough[keys.index(reference)]:
@@ -161,7 +164,7 @@ def reference_measurement(
     else:
         against = keys.index(reference)
         family = int(enough.sum()) - 1
-        base = point(counts.table[kept[against]], name)
+        base = float(rates.values[against])
         for position, key in enumerate(keys):
             if position == against:
                 continue
@@ -170,23 +173,22 @@ def reference_measurement(
                     "fewer than {min_group} rows with {needed} in this group", min_group=min_group, needed=chosen.needed
                 )
                 slices.append(
-                    Slice(group=Group(by=counts.columns, key=key), value=None, count=int(trials[position]), reason=why)
+                    Slice(
+                        group=Group(by=counts.columns, key=key),
+                        value=None,
+                        count=int(rates.counts[position]),
+                        reason=why,
+                    )
                 )
                 continue
-            ends = []
-            for each, among in ((level, 1), (1 - (1 - level) / family, family)):
-                low, high = newcombe(successes[position], trials[position], successes[against], trials[against], each)
-                method = Message("Newcombe with mid-P limits of weight 0.6") + (
-                    Message(", Bonferroni over {among} groups", among=among) if among > 1 else ""
-                )
-                ends.append(Interval(low=float(low), high=float(high), level=level, method=method))
             slices.append(
                 Slice(
                     group=Group(by=counts.columns, key=key),
-                    value=point(counts.table[kept[position]], name) - base,
-                    count=int(trials[position] + trials[against]),
-                    interval=ends[0],
-                    simultaneous_interval=ends[1],
+                    value=float(rates.values[position]) - base,
+                    count=int(rates.counts[position] + rates.counts[against]),
+                    effective_count=None if rates.is_simple else float(rates.trials[[position, against]].sum()),
+                    interval=_difference_interval(rates, position, against, level),
+                    simultaneous_interval=_difference_interval(rates, position, against, level, family),
                 )
             )
         reason = None if slices else too_small(min_group)
@@ -195,11 +197,27 @@ def reference_measurement(
         by=counts.columns,
         unit="rate_difference",
         better="neither",
-        count=int(trials.sum()),
+        count=int(rates.counts.sum()),
         slices=tuple(slices),
         definition=f"{chosen.definition} minus that of {shown(reference)}",
         reason=reason,
     )
+
+
+def _difference_interval(rates: GroupRates, own: int, other: int, level: float, family: int = 1) -> Interval:
+    """Return the interval of one group's rate minus another's, at Bonferroni's level over `family` of them."""
+    low, high = newcombe(
+        rates.successes[own],
+        rates.trials[own],
+        rates.successes[other],
+        rates.trials[other],
+        level if family == 1 else 1 - (1 - level) / family,
+        freedom=(float(rates.freedom[own]), float(rates.freedom[other])),
+        related=0.0 if rates.is_simple else float(rates.related[own, other]),
+    )
+    method = rates.stated(Message("Newcombe with mid-P limits of weight 0.6"))
+    method += Message(", Bonferroni over {among} groups", among=family) if family > 1 else ""
+    return Interval(low=float(low), high=float(high), level=level, method=method)
 
 
 def _tabled(counts: Counts, min_group: int) -> ImpactTable:
@@ -231,7 +249,11 @@ def impact_exhibit(
     """
     table = _tabled(selection, min_group)
     above = {row.key: row for row in _tabled(scoring, min_group).rows} if scoring is not None else {}
-    ratios = {part.group.key: part for part in measured["impact_ratio"].slices}
+    rates, ratios, scoring_rates, scoring_ratios = (
+        _values(measured.get(name))
+        for name in ("selection_rate", "impact_ratio", "scoring_rate", "scoring_impact_ratio")
+    )
+    intervals = {part.group.key: part.interval for part in measured["impact_ratio"].slices}
     p_values = {part.group.key: part.value for part in measured["fisher_exact_p"].slices}
     known = [selection.groups[position] for position in known_groups(selection, min_group)]
     against = [shown(key) for key in known if key not in p_values]
@@ -257,22 +279,24 @@ def impact_exhibit(
         if row.selected_count is None:
             hidden_count, hidden_rows = hidden_count + 1, hidden_rows + row.applicant_count
             continue
-        part = ratios.get(row.key)
-        interval = part.interval if part else None
+        interval = intervals.get(row.key)
         values: list[str | float | None] = [
             row.category,
             row.applicant_count,
             row.share,
             row.selected_count,
-            row.rate,
-            row.impact_ratio,
+            rates.get(row.key, row.rate),
+            ratios.get(row.key, row.impact_ratio),
             Message("{low:.3f} to {high:.3f}", low=interval.low, high=interval.high) if interval else None,
-            _against_four_fifths(row.impact_ratio, interval),
+            _against_four_fifths(ratios.get(row.key, row.impact_ratio), interval),
             _shown_p(p_values.get(row.key)),
         ]
         if above:
             other = above[row.key]
-            values += [other.rate, other.impact_ratio]
+            values += [
+                scoring_rates.get(row.key, other.rate),
+                scoring_ratios.get(row.key, other.impact_ratio),
+            ]
         rows.append(tuple(values))
     small = [row.category for row in table.rows if row.small and row.selected_count is not None]
     note = ""
@@ -284,6 +308,11 @@ def impact_exhibit(
             words=f"against {against[0]}" if p_values else "not made",
         )
         note += Message("Scoring rate: the share above the median score of all rows. ") if above else ""
+    if selection.sampled is not None:
+        note += Message(
+            "Rates and ratios are weighted, and their intervals allow for weights and clusters; n, the number selected "
+            "and Fisher's p count rows. "
+        )
     note += Message("Unknown category: {unknown_count:,} rows, outside the ratios.", unknown_count=table.unknown_count)
     note += (
         Message(" Under 2 % of the rows: {small}; these may be left out with a justification.", small=small)
@@ -307,6 +336,10 @@ def impact_exhibit(
     )
 
 
+def _values(measurement: Measurement | None) -> dict[Key, float | None]:
+    return {} if measurement is None else {part.group.key: part.value for part in measurement.slices}
+
+
 def _shown_p(p_value: float | None) -> str | float | None:
     return "< 0.0001" if p_value is not None and p_value < 1e-4 else p_value
 
@@ -319,6 +352,11 @@ def _against_four_fifths(value: float | None, interval: Interval | None) -> str 
     return side if settled else Message("{side} (not settled)", side=side)
 
 
-def above_median(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return 1 for each score strictly above the median of all, else 0: int64, (rows,)."""
-    return (scores > np.median(scores)).astype(np.int64)
+def above_median(scores: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> NDArray[np.int64]:
+    """Return 1 for each score strictly above the median of all, by their weights if they have any: int64, (rows,)."""
+    if weights is None:
+        return (scores > np.median(scores)).astype(np.int64)
+    order = np.argsort(scores, kind="stable")
+    share = np.cumsum(weights[order]) / weights.sum()
+    middle = scores[order][int(np.searchsorted(share, 0.5))]
+    return np.asarray(scores > middle, dtype=np.int64)

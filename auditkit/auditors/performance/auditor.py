@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,13 +45,12 @@ class Performance:
         measurements: list[Measurement] = []
 
         def measure(breakdown: Breakdown) -> None:
-            codes = None if breakdown.codes is None else breakdown.codes[subject.scored_rows]
-            among = dataclasses.replace(breakdown, codes=codes)
+            among = breakdown.take(subject.scored_rows)
             for name in possible:
                 given = (sampled, among) if task.metrics[name].of in OF_SCORES else (whole, breakdown)
                 measurements.extend(task.measure(name, *given, level=level))
 
-        measure(Breakdown(min_group=subject.min_group))
+        measure(Breakdown(min_group=subject.min_group, sampling=subject.sampling))
         exhibits: list[Exhibit] = task.overview(sampled, level=level, min_group=subject.min_group)
         for breakdown, by in breakdowns_of(subject, self.intersections, notes):
             measure(breakdown)

@@ -99,11 +99,13 @@ def _provenance(report: Report, say: Translator) -> str:
     )
     if subject.dataset.sha256:
         data += f", sha256 {subject.dataset.sha256[:12]}"
+    sampling = () if subject.sampling is None else subject.sampling.sentences
     policy = Message("policy {name}", name=shorten(report.policy.name, 60))
     if report.policy.shipped:
         policy = Message("{policy} shipped with auditkit", policy=shipped_name(report.policy))
     parts: list[str] = [
         data,
+        *sampling,
         policy,
         f"auditkit {environment.auditkit}",
         report.created.strftime("%Y-%m-%d %H:%M %Z").strip(),
