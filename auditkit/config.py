@@ -136,6 +136,10 @@ class ModelConfig(Section):
     score: Annotated[str | None, Option(help="Without a model: the scores behind the decisions.", metavar="COLUMN")] = (
         None
     )
+    outcome: Annotated[
+        str | None,
+        Option(help="Without a model or label: numbers that happened (scores, waiting times).", metavar="COLUMN"),
+    ] = None
     schema_file: SchemaFile = None
     architecture: Architecture = None
     architecture_args: ArchitectureArgs = None

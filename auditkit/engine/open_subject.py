@@ -18,7 +18,7 @@ from auditkit.engine.weighting import columns_of_sampling
 from auditkit.errors import InputError
 from auditkit.models.audited import Audited
 from auditkit.models.cache import Cache
-from auditkit.models.recorded import Decisions, Recorded, decision_schema
+from auditkit.models.recorded import Decisions, Recorded, decision_schema, recorded_outcomes
 from auditkit.progress import AuditProgress
 from auditkit.schema.schema import target_names
 from auditkit.tasks.base import task_for
@@ -108,6 +108,8 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
 
 
 def _check_model_options(config: ModelConfig) -> None:
+    if config.outcome is not None:
+        raise InputError("outcome compares recorded numbers without a model; leave it, or the model, out.")
     if config.prediction is not None or config.score is not None:
         raise InputError("prediction and score are columns of recorded decisions; leave them, or the model, out.")
     if config.top_k is not None and config.threshold is not None:
@@ -118,6 +120,13 @@ def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Rec
     """Return the recorded decisions; the columns that this takes are added to `named` before rows are read."""
     config, given, target = inputs.config.model, inputs.schema, inputs.config.data.target
     sensitive = inputs.config.groups.sensitive
+    if config.outcome is not None:
+        if target is not None or config.prediction is not None or config.score is not None:
+            raise InputError("outcome compares recorded numbers by themselves; leave out target, prediction and score.")
+        columns = sensitive if sensitive is not None else given.sensitive if given else ()
+        named += [config.outcome, *columns, *columns_named(inputs.config.data.where)]
+        named += columns_of_sampling(inputs.config.data)
+        return recorded_outcomes(config.outcome, tuple(dict.fromkeys(columns)), given.bins if given else {})
     decisions = Decisions(prediction=config.prediction, score=config.score, threshold=config.threshold)
     named += [*decisions.columns, *(sensitive or (given.sensitive if given else ())), *([target] if target else [])]
     named += [part for name in (config.prediction, config.score, target) if name for part in target_names(name, ())]

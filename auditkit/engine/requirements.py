@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from auditkit.engine.subject import A_MODEL, Subject
 from auditkit.evidence.messages import Message
 from auditkit.models.audited import Audited
@@ -24,6 +26,7 @@ Requirement = Literal[
     "refitting",
     "generation",
     "predictions",
+    "answers",
 ]
 """What an auditor can ask for; where it is absent the auditor is `not_run`, with that reason."""
 
@@ -107,6 +110,8 @@ def request(
         found.append(Lack("scores", task.unscored))
     if task is not None and task.unpredicted is not None:
         found.append(Lack("predictions", task.unpredicted))
+        if task.outcomes(np.zeros(0)) is None:
+            found.append(Lack("answers", task.unpredicted))
     if not sensitive:
         found.append(Lack("sensitive", "no column was named sensitive", "--sensitive COLUMN"))
     if not training:

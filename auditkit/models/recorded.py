@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NoReturn, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from auditkit.data.dataset import Data, factorize, naming, origin
 from auditkit.data.interned import shown
 from auditkit.data.rows import missing_rows
 from auditkit.data.values import FALSE_WORDS, TRUE_WORDS, numbers
-from auditkit.errors import DatasetError, InputError, closest
+from auditkit.errors import DatasetError, InputError, NotRun, closest
 from auditkit.evidence.measurement import first_problem
 from auditkit.evidence.messages import Message
 from auditkit.models.audited import AskedRows
@@ -24,6 +24,7 @@ from auditkit.schema.infer import target_classes
 from auditkit.schema.outputs import check_task
 from auditkit.schema.schema import Schema, target_names
 from auditkit.tasks.base import Predictions, code_type
+from auditkit.tasks.recorded import NOTHING_PREDICTED
 
 C = TypeVar("C", bound=Capability)
 
@@ -240,6 +241,32 @@ class Recorded:
     def was_trained_on(self, sha256: str | None) -> bool | None:
         """Return None: what decided is not known."""
         return None
+
+
+@dataclass(frozen=True)
+class RecordedOutcomes(Recorded):
+    """Recorded outcomes in the place of a model: nothing is predicted or decided."""
+
+    @property
+    def decision_columns(self) -> tuple[str, ...]:
+        """None: an outcome is no decision."""
+        return ()
+
+    def lack(self, kind: type[Capability]) -> str:
+        """Return that there is no model."""
+        return Message("there is no model, only a record of outcomes")
+
+    def answers(self, rows: AskedRows) -> NoReturn:
+        """Raise NotRun: nothing is predicted."""
+        raise NotRun(NOTHING_PREDICTED)
+
+
+def recorded_outcomes(column: str, sensitive: Sequence[str], bins: Mapping[str, str]) -> RecordedOutcomes:
+    """Return the outcomes that a column records, as what is audited."""
+    schema = Schema(
+        features=(), target=column, task="outcome", sensitive=tuple(sensitive), bins=dict(bins), output="decisions"
+    )
+    return RecordedOutcomes(schema, Decisions(prediction=column))
 
 
 def decision_schema(

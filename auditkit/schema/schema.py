@@ -20,7 +20,7 @@ from auditkit.schema.table import Feature
 from auditkit.schema.text import FIRST_WORD
 
 Output = Literal["logits", "probabilities", "score", "value", "decisions", "rows"]
-Task = Literal["binary", "multiclass", "multilabel", "regression", "generation"]
+Task = Literal["binary", "multiclass", "multilabel", "regression", "generation", "outcome"]
 Labels = NDArray[Any]
 """Class codes, (rows,), -1 where there is no label; in a regression numbers (float64), NaN where there is none.
 
@@ -81,6 +81,9 @@ class Schema(Record):
                 raise ValueError("the target of a multilabel task is its label columns, at least 2, joined by commas")
             if self.output == "score":
                 raise ValueError("a score decides between two classes, and a multilabel task has several labels")
+        elif self.task == "outcome":
+            if self.classes or self.output != "decisions":
+                raise ValueError("a recorded outcome is a number that nothing predicts; it has no classes")
         elif self.task != "generation" and self.task != task_of(self.classes):
             raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
         if (self.output == "rows") != (self.task == "generation"):

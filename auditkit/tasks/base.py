@@ -215,6 +215,10 @@ class Task(Protocol):
         """Return how often each binary view is the label or the decision of a row: (views,)."""
         ...
 
+    def outcomes(self, labels: Labels) -> Floats | None:
+        """Return recorded outcomes, (rows,), that are compared by themselves; None where labels judge predictions."""
+        ...
+
     def numbers(self, predictions: Predictions) -> Floats | None:
         """Return the predicted numbers, (rows,), by which groups are compared; None where none are predicted."""
         ...

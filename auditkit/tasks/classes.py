@@ -116,6 +116,10 @@ class ClassTask:
         labelled, predicted = (np.bincount(codes, minlength=count) for codes in (rows.labels, rows.predictions.labels))
         return labelled + predicted
 
+    def outcomes(self, labels: Labels) -> Floats | None:
+        """Return None: labels judge predictions."""
+        return None
+
     def numbers(self, predictions: Predictions) -> Floats | None:
         """Return None: classes are predicted."""
         return None

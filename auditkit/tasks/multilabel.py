@@ -146,6 +146,10 @@ class Multilabel:
         """Return how often each label is there, or is predicted: (labels,)."""
         return np.asarray(rows.labels.sum(axis=0) + rows.predictions.labels.sum(axis=0))
 
+    def outcomes(self, labels: Labels) -> Floats | None:
+        """Return None: labels judge predictions."""
+        return None
+
     def numbers(self, predictions: Predictions) -> Floats | None:
         """Return None: labels are predicted."""
         return None

@@ -120,6 +120,10 @@ class Regression:
         """Return nothing: there are no views."""
         return np.zeros(0, dtype=np.int64)
 
+    def outcomes(self, labels: Labels) -> Floats | None:
+        """Return None: labels judge predictions."""
+        return None
+
     def numbers(self, predictions: Predictions) -> Floats | None:
         """Return the predictions themselves."""
         numbers: Floats = predictions.labels

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from auditkit.auditors.fairness import conditional, cross_check, impact_ratio
 from auditkit.auditors.fairness.by_number import compare_numbers
+from auditkit.auditors.fairness.by_outcome import compare_outcomes
 from auditkit.auditors.fairness.by_part import compare_parts
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, closest
@@ -55,7 +56,7 @@ class Fairness:
     legitimate: tuple[str, ...] = ()
     cross_check: bool = False
 
-    requires: ClassVar = ("predictions", "labels", "sensitive")
+    requires: ClassVar = ("answers", "labels", "sensitive")
     multilabel: ClassVar = True
     measures: ClassVar = tuple(
         f"fairness.{name}"
@@ -70,6 +71,8 @@ class Fairness:
             *CONDITIONAL,
             *regression.GAPS,
             *(f"{name}_difference" for name in regression.GAPS),
+            "mean_outcome",
+            "mean_outcome_difference",
         )
     )
 
@@ -100,6 +103,7 @@ class Fairness:
             self._compare_selection(subject),
             compare_parts(subject, self.intersections),
             compare_numbers(subject, self.intersections),
+            compare_outcomes(subject, self.intersections),
         ]
         kinds = ("slices", "table", "slice_table", "facts")
         return Evidence(

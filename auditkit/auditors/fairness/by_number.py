@@ -15,6 +15,8 @@ from auditkit.stats.regression import GAPS, regression_gap, regression_measureme
 
 def compare_numbers(subject: Subject, intersections: int) -> Evidence:
     """Measure how predicted numbers and their errors differ between the groups, where the task predicts numbers."""
+    if subject.task.unpredicted is not None:
+        return Evidence()
     predictions = subject.task.numbers(subject.predictions)
     if predictions is None:
         return Evidence()
