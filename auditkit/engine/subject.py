@@ -18,7 +18,7 @@ from auditkit.data.dataset import Data, factorize, naming
 from auditkit.data.group_names import Merges, recoded
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
-from auditkit.modalities.base import Modality, modality_for
+from auditkit.modalities.base import Modality
 from auditkit.models.audited import AskedRows, Audited
 from auditkit.models.cache import NO_CACHE, Cache, agree, checked_rows, prediction_key
 from auditkit.models.capabilities import Runnable
@@ -115,7 +115,7 @@ class Subject:
     @functools.cached_property
     def modality(self) -> Modality:
         """How rows become model inputs, what can be deleted of them, and how they get worse."""
-        return modality_for(self.schema)
+        return self.audited.modality
 
     @functools.cached_property
     def rows(self) -> Rows:
@@ -126,11 +126,6 @@ class Subject:
     def views(self) -> Sequence[BinaryView]:
         """The tasks of two classes that the task can be seen as: itself, each class, each label, or none."""
         return self.task.binary_views(self.rows)
-
-    @property
-    def has_one_class_a_row(self) -> bool:
-        """Whether each row has one of several classes: neither a number nor several labels."""
-        return bool(self.schema.classes) and not self.task.axis
 
     @property
     def card(self) -> Card | None:
@@ -264,7 +259,7 @@ class Subject:
     @functools.cached_property
     def training_inputs(self) -> NDArray[np.float32] | None:
         """The training rows as the network reads them, or None without training data."""
-        return None if self.training is None else self.schema.encode(self.training.frame)
+        return None if self.training is None else self.modality.encode(self.training.frame)
 
     @functools.cached_property
     def training_labels(self) -> Labels | None:

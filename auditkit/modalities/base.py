@@ -46,7 +46,7 @@ class Corruption:
     title: str
     means: str
     axis: str
-    at: Callable[[float], NDArray[Any]]
+    at: Callable[[float], Batch]
     unit: Unit = "rate"
     strengths: tuple[float, ...] = SHARES
     stated: float = 0.1
@@ -108,13 +108,16 @@ class Modality(Protocol):
     `name` is what the rows are, `corruption_names` are the names that `corruptions` may use, and `dear` says whether a
     row costs some hundred times what a row of a table does, so that fewer are corrupted and explained. `columnar` says
     whether a row is made of the data's columns, each of which means something by itself, so that they are examined and
-    guessed one by one. `compared_by` says what `comparable` compares rows by.
+    guessed one by one. `explained_as` names what presents its explanations, an entry point of `auditkit.explanations`:
+    `table`, `image`, `text`, or `segments`, which deletes any segments one by one.
+    `compared_by` says what `comparable` compares rows by.
     """
 
     name: ClassVar[str]
     corruption_names: ClassVar[tuple[str, ...]]
     dear: ClassVar[bool]
     columnar: ClassVar[bool]
+    explained_as: ClassVar[str]
     compared_by: ClassVar[Message]
 
     @property
@@ -169,7 +172,7 @@ def modality_for(schema: Schema) -> Modality:
     Raises:
         InputError: no such modality is installed.
     """
-    modality: Modality = _modality_class(schema.kind)(schema)
+    modality: Modality = _modality_class(schema.modality or schema.kind)(schema)
     return modality
 
 

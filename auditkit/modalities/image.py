@@ -177,6 +177,7 @@ class Image:
     corruption_names: ClassVar[tuple[str, ...]] = IMAGE_CORRUPTIONS
     dear: ClassVar[bool] = True
     columnar: ClassVar[bool] = False
+    explained_as: ClassVar[str] = "image"
     compared_by: ClassVar[Message] = Message("on the columns that the model reads and by its scales")
     texts: ClassVar[None] = None
 

@@ -266,6 +266,7 @@ class Table:
     corruption_names: ClassVar[tuple[str, ...]] = TABLE_CORRUPTIONS
     dear: ClassVar[bool] = False
     columnar: ClassVar[bool] = True
+    explained_as: ClassVar[str] = "table"
     compared_by: ClassVar[Message] = Message("on the columns that the model reads and by its scales")
     texts: ClassVar[None] = None
 

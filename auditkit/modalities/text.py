@@ -125,6 +125,7 @@ class Text:
     corruption_names: ClassVar[tuple[str, ...]] = TEXT_CORRUPTIONS
     dear: ClassVar[bool] = False
     columnar: ClassVar[bool] = False
+    explained_as: ClassVar[str] = "text"
     compared_by: ClassVar[Message] = Message("by their words and pairs of neighbouring words")
 
     def encode(self, frame: pd.DataFrame) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ from auditkit.tasks.base import Predictions
 if TYPE_CHECKING:
     import pandas as pd
 
+    from auditkit.modalities.base import Modality
     from auditkit.models.base import ModelInfo
     from auditkit.models.model import Card
 
@@ -53,6 +54,11 @@ class Audited(Protocol):
     @property
     def schema(self) -> Schema:
         """The schema of its inputs and outputs."""
+        ...
+
+    @property
+    def modality(self) -> Modality:
+        """How rows become inputs of one array, what can be deleted of them, and how they get worse."""
         ...
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -16,13 +17,16 @@ from torch import nn
 from auditkit.errors import ModelFileError, NotRun
 from auditkit.evidence.measurement import Record
 from auditkit.evidence.messages import Message
+from auditkit.modalities.base import Modality
 from auditkit.models.audited import AskedRows
 from auditkit.models.base import ModelInfo
+from auditkit.models.batch import PackedInputs
 from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable, Runnable
 from auditkit.models.factory import is_code
 from auditkit.models.formats.weights import check_finite
 from auditkit.models.generate import generating
 from auditkit.models.outputs import FirstOutput
+from auditkit.models.packed import packed_modality, packed_module
 from auditkit.models.predict import choose_device, predict, predict_rows
 from auditkit.models.refit import FromCard, FromCopy
 from auditkit.models.reinitialise import DrawingRules
@@ -87,6 +91,10 @@ class Model:
     capabilities: tuple[type[Capability], ...] = OF_MODULE
     lacks: Mapping[type[Capability], str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Let the network read packed rows where the modality encodes them as several tensors."""
+        object.__setattr__(self, "module", packed_module(self.module, self.modality))
+
     @property
     def info(self) -> ModelInfo:
         """What is known of it apart from what it predicts."""
@@ -125,6 +133,11 @@ class Model:
     def predict(self, inputs: NDArray[Any], *, device: str = "cpu") -> Predictions:
         """Return the predictions for encoded rows, (rows, ...)."""
         return predict(self.module, inputs, self.schema, device=choose_device(device))
+
+    @functools.cached_property
+    def modality(self) -> Modality:
+        """How rows become inputs: of several tensors the rows in which these are packed."""
+        return packed_modality(self.schema)
 
     @property
     def decision_columns(self) -> tuple[str, ...]:
@@ -167,7 +180,9 @@ class Model:
             return None
         if self.card is not None:
             return self.card.architecture
-        inner = self.module.network if isinstance(self.module, FirstOutput) else self.module
+        inner = self.module
+        while isinstance(inner, FirstOutput | PackedInputs):
+            inner = inner.network
         return type(inner).__qualname__
 
     @property

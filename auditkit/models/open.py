@@ -85,7 +85,7 @@ def model_for(
     rows = columns.read_rows()
     with naming(rows):
         spread = np.linspace(0, len(rows.frame) - 1, min(len(rows.frame), PROBED_ROWS)).astype(np.int64)
-        probe = schema.encode(rows.frame.iloc[spread])
+        probe = opened.modality.encode(rows.frame.iloc[spread])
     stated = config.output or (schema.output if not guessed or schema.task == "regression" else None)
     module, output, found = recognise(opened.module, probe, declared=stated, multilabel=schema.task == "multilabel")
     return dataclasses.replace(

@@ -18,6 +18,7 @@ from auditkit.data.values import FALSE_WORDS, TRUE_WORDS, numbers
 from auditkit.errors import DatasetError, InputError, NotRun, closest
 from auditkit.evidence.measurement import first_problem
 from auditkit.evidence.messages import Message
+from auditkit.modalities.base import Modality, modality_for
 from auditkit.models.audited import AskedRows
 from auditkit.models.capabilities import Capability
 from auditkit.schema.infer import target_classes
@@ -207,6 +208,11 @@ class Recorded:
     sha256: ClassVar[None] = None
     known_by_hash: ClassVar[bool] = False
     notes: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def modality(self) -> Modality:
+        """What the schema, which has no features, names by default."""
+        return modality_for(self.schema)
 
     @property
     def decision_columns(self) -> tuple[str, ...]:

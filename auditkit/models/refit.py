@@ -15,6 +15,7 @@ from auditkit.models.capabilities import Refittable
 from auditkit.models.factory import build_network
 from auditkit.models.formats.exported import ExportedNetwork, program_in
 from auditkit.models.outputs import FirstOutput
+from auditkit.models.packed import like
 from auditkit.models.program_layers import restore_layers
 from auditkit.models.reinitialise import DrawingRules, draw_weights, drawing_rules
 
@@ -37,6 +38,7 @@ class FromCard(Refittable):
             module = build_network(card.architecture, card.arguments).train()
         if isinstance(self.model.module, FirstOutput):
             module = FirstOutput(module).train()
+        module = like(module, self.model.module)
         _check_fresh(module, self.model, card.architecture)
         return module
 

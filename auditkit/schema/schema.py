@@ -42,7 +42,8 @@ class Schema(Record):
     `threshold` a row of a binary task, or a label, is predicted positive from this probability, or score, on (else
     0.5). `bins` cuts
     continuous sensitive columns into groups: by edges, `"25,45,65"`, or `"quantiles:4"`. `immutable` names features
-    that nobody can change; sensitive ones are taken to be so.
+    that nobody can change; sensitive ones are taken to be so. `modality` names an installed modality, by default that
+    of the features: a table, a text or an image.
     """
 
     version: Literal[1] = 1
@@ -57,6 +58,7 @@ class Schema(Record):
     bins: dict[str, str] = Field(default_factory=dict)
     output: Output = "logits"
     threshold: FiniteFloat | None = None
+    modality: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Schema:
@@ -156,6 +158,8 @@ class Schema(Record):
             for name in ("tokenizer", "pieces", "vocabulary", "length", "shape", "columns"):
                 if not feature[name]:
                     del feature[name]
+        if self.modality is None:
+            del record["modality"]
         if self.task != "regression":
             del record["target_mean"], record["target_scale"]
         return record

@@ -160,6 +160,11 @@ class Task(Protocol):
         ...
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of which each row has one, whose code is its label; none where labels are something else."""
+        ...
+
+    @property
     def positive(self) -> str | None:
         """The class that a row is selected for, where the task is one decision between two classes; else None."""
         ...
@@ -237,10 +242,6 @@ class Task(Protocol):
 
     def calibrated(self, rows: Rows) -> tuple[Labels, Floats] | None:
         """Return class codes, (rows,), and probabilities, (rows, classes), that calibration is measured on, if any."""
-        ...
-
-    def label_groups(self, labels: Labels) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
-        """Return the classes that labels divide rows into, and each row's; None where labels are no classes."""
         ...
 
     def answers(self, predictions: Predictions) -> Floats:

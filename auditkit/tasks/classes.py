@@ -42,6 +42,11 @@ class ClassTask:
     profile: ClassVar[str] = "default"
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the schema."""
+        return self.schema.classes
+
+    @property
     def positive(self) -> str | None:
         """None: there are more than two classes; the binary task has one."""
         return None
@@ -123,10 +128,6 @@ class ClassTask:
     def numbers(self, predictions: Predictions) -> Floats | None:
         """Return None: classes are predicted."""
         return None
-
-    def label_groups(self, labels: Labels) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
-        """Return the classes, and the labels, which are their codes."""
-        return self.schema.classes, labels
 
     def answers(self, predictions: Predictions) -> Floats:
         """Return the probabilities: float64, (rows, classes)."""

@@ -47,6 +47,11 @@ class Multilabel:
     profile: ClassVar[str] = "default"
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """None: a row may have several labels."""
+        return ()
+
+    @property
     def positive(self) -> str | None:
         """None: there is a decision for each label."""
         return None
@@ -152,10 +157,6 @@ class Multilabel:
 
     def numbers(self, predictions: Predictions) -> Floats | None:
         """Return None: labels are predicted."""
-        return None
-
-    def label_groups(self, labels: Labels) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
-        """Return None: a row may have several labels."""
         return None
 
     def answers(self, predictions: Predictions) -> Floats:

@@ -54,6 +54,11 @@ class Regression:
     profile: ClassVar[str] = "default"
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """None: labels are numbers."""
+        return ()
+
+    @property
     def positive(self) -> str | None:
         """None: a number selects nobody."""
         return None
@@ -128,10 +133,6 @@ class Regression:
         """Return the predictions themselves."""
         numbers: Floats = predictions.labels
         return numbers
-
-    def label_groups(self, labels: Labels) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
-        """Return None: labels are numbers."""
-        return None
 
     def answers(self, predictions: Predictions) -> Floats:
         """Return the standardised predictions: float64, (rows, 1)."""

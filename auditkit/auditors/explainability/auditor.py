@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit import plugins
 from auditkit.auditors.explainability.methods import check_kind, check_name, choose_method
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
@@ -83,89 +84,89 @@ class Explainability:
     def check(self, subject: Subject) -> None:
         """Refuse a method that is not for this kind of input, and columns that the model does not read."""
         if self.method is not None:
-            check_kind(self.method, subject.modality.name)
+            check_kind(self.method, subject.modality.explained_as)
         columns = list(subject.schema.column_slices())
         for name in self.immutable:
             if name not in columns:
                 raise InputError(f"immutable: the model reads no column {name!r}{closest(name, columns)}.")
 
     def audit(self, subject: Subject) -> Evidence:
-        """Attribute the decision of a seeded sample of rows to the columns, and check whether to believe it."""
-        from auditkit.auditors.explainability.images import explain_images
-        from auditkit.auditors.explainability.texts import explain_texts
-
+        """Attribute the decision of a seeded sample of rows to its parts, and check whether to believe it."""
         modality = subject.modality
         rows = sample_rows(subject, min(self.rows, DEAR_ROWS) if modality.dear else self.rows)
-        explain = {"text": explain_texts, "image": explain_images}.get(modality.name)
+        present = plugins.load("explanations", modality.explained_as)
         module = subject.model.module
         training = module.training
         module.to(subject.device).eval()
         try:
-            if explain is None:
-                return self._explain(subject, module, rows)
-            return explain(subject, module, rows, asked=self.method, show_rows=self.show_rows)
+            evidence: Evidence = present(subject, module, rows, self)
+            return evidence
         finally:
             module.train(training)
 
-    def _explain(self, subject: Subject, module: torch.nn.Module, rows: NDArray[np.int64]) -> Evidence:
-        from auditkit.auditors.explainability import checks
-        from auditkit.auditors.explainability.gradients import has_gradient, integer_codes
-        from auditkit.auditors.explainability.table_checks import FEW_COLUMNS_DRAWS, Randomised, few_columns
-        from auditkit.auditors.explainability.tables import explain_columns
-        from auditkit.auditors.explainability.target_function import Decided, Explained
 
-        source = subject.inputs if subject.training_inputs is None else subject.training_inputs
-        others = np.random.default_rng(subject.seed).choice(len(source), size=min(OTHERS, len(source)), replace=False)
+def explain_table(
+    subject: Subject, module: torch.nn.Module, rows: NDArray[np.int64], settings: Explainability
+) -> Evidence:
+    """Return the evidence about the columns of `rows`, by the method that is asked for, or the default."""
+    from auditkit.auditors.explainability import checks
+    from auditkit.auditors.explainability.gradients import has_gradient, integer_codes
+    from auditkit.auditors.explainability.table_checks import FEW_COLUMNS_DRAWS, Randomised, few_columns
+    from auditkit.auditors.explainability.tables import explain_columns
+    from auditkit.auditors.explainability.target_function import Decided, Explained
 
-        predicted = subject.task.explained(subject.predictions.take(rows))
+    source = subject.inputs if subject.training_inputs is None else subject.training_inputs
+    others = np.random.default_rng(subject.seed).choice(len(source), size=min(OTHERS, len(source)), replace=False)
 
-        def explained(network: torch.nn.Module) -> Explained:
-            return Explained(
-                decision=Decided(network, subject.task),
-                inputs=subject.inputs[rows],
-                predicted=predicted,
-                baseline=source.mean(axis=0, dtype=np.float64).astype(np.float32),
-                columns=subject.schema.column_slices(),
-                device=subject.device,
-                others=source[np.sort(others)],
-                outputs=subject.task.width,
-            )
+    predicted = subject.task.explained(subject.predictions.take(rows))
 
-        given = explained(module)
-        change = given.change()
-        if not np.isfinite(change).all():
-            raise ArithmeticError(
-                f"{int((~np.isfinite(change)).sum())} of {len(rows)} rows have a decision that is not finite"
-            )
-        if not change.any():
-            raise NotRun(Message("the model's output does not change between the sampled rows and the baseline"))
-        slopes = has_gradient(given)
-        given = given.with_codes(integer_codes(given), source)
-        method, notes = choose_method(
-            self.method,
-            kind="table",
-            module=module,
-            has_gradient=slopes,
-            column_count=len(given.columns),
-            codes=given.codes,
+    def explained(network: torch.nn.Module) -> Explained:
+        return Explained(
+            decision=Decided(network, subject.task),
+            inputs=subject.inputs[rows],
+            predicted=predicted,
+            baseline=source.mean(axis=0, dtype=np.float64).astype(np.float32),
+            columns=subject.schema.column_slices(),
+            device=subject.device,
+            others=source[np.sort(others)],
+            outputs=subject.task.width,
         )
-        whole = FEW_COLUMNS_DRAWS if few_columns(given) else 1
 
-        def of(network: torch.nn.Module) -> Explained:
-            return explained(network).with_codes(given.codes, source)
+    given = explained(module)
+    change = given.change()
+    if not np.isfinite(change).all():
+        raise ArithmeticError(
+            f"{int((~np.isfinite(change)).sum())} of {len(rows)} rows have a decision that is not finite"
+        )
+    if not change.any():
+        raise NotRun(Message("the model's output does not change between the sampled rows and the baseline"))
+    slopes = has_gradient(given)
+    given = given.with_codes(integer_codes(given), source)
+    method, notes = choose_method(
+        settings.method,
+        kind="table",
+        module=module,
+        has_gradient=slopes,
+        column_count=len(given.columns),
+        codes=given.codes,
+    )
+    whole = FEW_COLUMNS_DRAWS if few_columns(given) else 1
 
-        randomised = Randomised(
-            [(name, of(network)) for name, network in checks.randomised_layers(module, seed=subject.seed)],
-            [of(checks.randomised_network(module, seed=subject.seed + draw)) for draw in range(whole)],
-        )
-        return explain_columns(
-            subject,
-            given,
-            randomised,
-            method=method,
-            notes=notes,
-            tolerance=self.tolerance,
-            with_gradient=slopes and not given.codes,
-            immutable={*self.immutable, *subject.schema.immutable, *subject.sensitive},
-            show_rows=self.show_rows,
-        )
+    def of(network: torch.nn.Module) -> Explained:
+        return explained(network).with_codes(given.codes, source)
+
+    randomised = Randomised(
+        [(name, of(network)) for name, network in checks.randomised_layers(module, seed=subject.seed)],
+        [of(checks.randomised_network(module, seed=subject.seed + draw)) for draw in range(whole)],
+    )
+    return explain_columns(
+        subject,
+        given,
+        randomised,
+        method=method,
+        notes=notes,
+        tolerance=settings.tolerance,
+        with_gradient=slopes and not given.codes,
+        immutable={*settings.immutable, *subject.schema.immutable, *subject.sensitive},
+        show_rows=settings.show_rows,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from auditkit.auditors.explainability.segments_report import (
     checked_rows,
     enough_steps,
     sample_notes,
-    settings,
+    settings_facts,
     shown_rows,
     trust_checks,
 )
@@ -38,6 +39,9 @@ from auditkit.evidence.measurement import (
 )
 from auditkit.evidence.messages import Message, number, span
 from auditkit.modalities.image import SQUARES, squares, without_squares
+
+if TYPE_CHECKING:
+    from auditkit.auditors.explainability.auditor import Explainability
 
 SIDE = 56
 """A heat map has at most so many cells a side; larger images are averaged over blocks."""
@@ -61,11 +65,9 @@ MOVE = 0.02
 BASELINES = 10
 
 
-def explain_images(
-    subject: Subject, module: nn.Module, rows: NDArray[np.int64], *, asked: str | None, show_rows: bool
-) -> Evidence:
-    """Return the evidence about the pixels of the images in `rows`, by the method `asked` for, or the default."""
-    show_rows = show_rows and subject.has_one_class_a_row
+def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability) -> Evidence:
+    """Return the evidence about the pixels of the images in `rows`, by the method that is asked for, or the default."""
+    show_rows = settings.show_rows and bool(subject.task.classes)
     images = subject.inputs[rows]
     source = subject.inputs if subject.training_inputs is None else subject.training_inputs
     baseline = source.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -82,7 +84,7 @@ def explain_images(
         device=subject.device,
     )
     change = change_of(parts, Message("the mean image stands for the sampled images"))
-    method, notes = choose_method(asked, kind="image", module=module, has_gradient=_has_gradient(parts))
+    method, notes = choose_method(settings.method, kind="image", module=module, has_gradient=_has_gradient(parts))
     few = checked_rows(len(rows), seed=subject.seed)
     steps = 1
     if method == "integrated_gradients":
@@ -146,7 +148,7 @@ def explain_images(
             ),
         ),
     ]
-    exhibits.append(settings(subject, "images", len(rows), facts))
+    exhibits.append(settings_facts(subject, "images", len(rows), facts))
     return Evidence(
         measurements=[
             *credited([regions, *(check.measurement for check in found)], method, "image"),

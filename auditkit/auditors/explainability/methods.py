@@ -14,7 +14,7 @@ from auditkit.evidence.messages import Message
 if TYPE_CHECKING:
     from torch import nn
 
-Kind = Literal["table", "image", "text"]
+Kind = Literal["table", "image", "text", "segments"]
 Reads = Literal["outputs", "gradients", "layers"]
 
 
@@ -77,7 +77,7 @@ METHODS: dict[str, Method] = {
     ),
     "shapley": Method(Message("exact Shapley values"), ("table",), "outputs", Message("Shapley 1953"), complete=True),
     "occlusion": Method(
-        Message("occlusion"), ("image", "text"), "outputs", Message("Zeiler & Fergus 2014, arXiv:1311.2901")
+        Message("occlusion"), ("image", "text", "segments"), "outputs", Message("Zeiler & Fergus 2014, arXiv:1311.2901")
     ),
     "saliency": Method(
         Message("saliency"),
@@ -108,6 +108,7 @@ DEFAULTS: dict[Kind, tuple[str, ...]] = {
     "table": ("integrated_gradients", "shapley", "kernel_shap"),
     "image": ("integrated_gradients", "occlusion"),
     "text": ("layer_integrated_gradients", "occlusion"),
+    "segments": ("occlusion",),
 }
 """What is taken where nothing is asked: the first that is right for the model."""
 

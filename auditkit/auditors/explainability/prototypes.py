@@ -24,7 +24,7 @@ PROFILES, COLUMNS_SHOWN, ROWS_SHOWN = 10, 4, 5
 def profiles(subject: Subject, given: Attributed, *, show_rows: bool) -> list[Exhibit]:
     """Return a table of typical profiles with what moved their decisions; with `show_rows` one of single rows too."""
     exhibits = _typical(subject, given)
-    return [*exhibits, _single(subject, given)] if show_rows and subject.has_one_class_a_row else exhibits
+    return [*exhibits, _single(subject, given)] if show_rows and bool(subject.task.classes) else exhibits
 
 
 def _typical(subject: Subject, given: Attributed) -> list[Exhibit]:

@@ -25,7 +25,6 @@ from auditkit.engine.subject import Subject
 from auditkit.errors import NotRun
 from auditkit.evidence.measurement import Facts, Table
 from auditkit.evidence.messages import Message
-from auditkit.schema.schema import Schema
 
 CHECKED_ROWS, FEWER_ROWS, FEWEST_ROWS = 200, 60, 30
 PERTURBATIONS = 10
@@ -77,13 +76,13 @@ def trust_checks(
     parts: Parts,
     attributions: Floats,
     attribute: Attribute,
-    move: Callable[[Parts, np.random.Generator], Parts],
+    move: Callable[[Parts, np.random.Generator], Parts] | None,
     elsewhere: Callable[[Parts], Floats] | None = None,
 ) -> tuple[list[Check], Table]:
     """Run every trust check on attributions per part, and shuffle the network's layers one after another.
 
-    `move` returns the rows after a small random move, for the sensitivity; `elsewhere` the attributions from other
-    baselines, for the stability, where a method has any.
+    `move` returns the rows after a small random move, for the sensitivity, None where rows have no small moves;
+    `elsewhere` the attributions from other baselines, for the stability, where a method has any.
     """
     level, seed = subject.conf_level, subject.seed
     few = checked_rows(len(attributions), seed=seed)
@@ -95,7 +94,7 @@ def trust_checks(
     if METHODS[method].complete:
         missed, change = attributions.sum(axis=1) - parts.change(), parts.change()
         found.append(completeness_check(missed, change, METHODS[method].reference, level))
-    found += [
+    found.append(
         mean_check(
             "infidelity",
             infidelity(part, given, perturbation_count=20, seed=seed, scaled=method in UNSCALED),
@@ -103,17 +102,16 @@ def trust_checks(
             0.25,
             Message("Yeh et al. 2019, arXiv:1901.09392, scaled; random halves of the parts deleted"),
             level,
-        ),
-        mean_check(
-            "maximum_sensitivity",
-            maximum_sensitivity(
-                least_given, lambda: attribute(method, move(least, rng)), perturbation_count=PERTURBATIONS
-            ),
-            "lower",
-            0.5,
-            Message("Yeh et al. 2019, arXiv:1901.09392"),
-            level,
-        ),
+        )
+    )
+    if move is not None:
+        small = move
+        sensitivity = maximum_sensitivity(
+            least_given, lambda: attribute(method, small(least, rng)), perturbation_count=PERTURBATIONS
+        )
+        definition = Message("Yeh et al. 2019, arXiv:1901.09392")
+        found.append(mean_check("maximum_sensitivity", sensitivity, "lower", 0.5, definition, level))
+    found.append(
         mean_check(
             "deletion_advantage",
             deletion_advantage(part, given, seed=seed, signed=method not in UNSIGNED),
@@ -121,9 +119,9 @@ def trust_checks(
             0.0,
             Message("Samek et al. 2017, arXiv:1509.06321"),
             level,
-        ),
-    ]
-    second = _second_method(method, subject.schema, parts.decision.network)
+        )
+    )
+    second = _second_method(method, subject.modality.explained_as, parts.decision.network)
     if second is not None:
         other = attribute(second, part)
         alike = agreement(given, np.abs(other) if method in UNSIGNED else other)
@@ -149,15 +147,15 @@ def trust_checks(
     return found, layers_table(by_layer, len(fewest))
 
 
-def _second_method(method: str, schema: Schema, module: nn.Module) -> str | None:
+def _second_method(method: str, kind: str, module: nn.Module) -> str | None:
     """Return a method of another kind that is right for the model, to compare with."""
-    gradients = {"image": "integrated_gradients", "text": "layer_integrated_gradients"}.get(schema.kind)
+    gradients = {"image": "integrated_gradients", "text": "layer_integrated_gradients"}.get(kind)
     if method != "occlusion":
         return "occlusion"
     return gradients if gradients and refusal(gradients, module=module) is None else None
 
 
-def settings(subject: Subject, what: str, count: int, facts: Sequence[tuple[str, str]]) -> Facts:
+def settings_facts(subject: Subject, what: str, count: int, facts: Sequence[tuple[str, str]]) -> Facts:
     """Return how the attributions of `count` rows, of which there is a word in `what`, were made."""
     sample = Message(
         "{count:,} of {labels_count:,} {what}, drawn with seed {seed}",

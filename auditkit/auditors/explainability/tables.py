@@ -14,7 +14,7 @@ from auditkit.auditors.explainability.methods_table import Attributed, attribute
 from auditkit.auditors.explainability.prototypes import profiles
 from auditkit.auditors.explainability.proxy_attributions import sensitive_shares
 from auditkit.auditors.explainability.recourse_report import adverse_decisions
-from auditkit.auditors.explainability.segments_report import sample_notes, settings
+from auditkit.auditors.explainability.segments_report import sample_notes, settings_facts
 from auditkit.auditors.explainability.statistics import (
     keyed,
     largest_first,
@@ -101,8 +101,8 @@ def explain_columns(
         (Message("Baseline"), _baseline(explained, data)),
         (Message("Sensitive columns that are inputs"), ", ".join(inputs) or "none"),
     ]
-    exhibits.append(settings(subject, "rows", len(given.size), facts))
-    shown = show_rows and subject.has_one_class_a_row
+    exhibits.append(settings_facts(subject, "rows", len(given.size), facts))
+    shown = show_rows and bool(subject.task.classes)
     sampled = sample_notes(subject, "rows", len(given.size), show_rows=shown)
     said = [*notes, *trust_notes(found), *sensitive.notes, *sampled]
     return Evidence(measurements=measurements, exhibits=exhibits, notes=said)

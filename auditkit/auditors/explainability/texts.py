@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from auditkit.auditors.explainability.segments_report import (
     checked_rows,
     enough_steps,
     sample_notes,
-    settings,
+    settings_facts,
     shown_rows,
     trust_checks,
 )
@@ -30,6 +31,9 @@ from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Evidence, Exhibit, Measurement, SliceChart, Table
 from auditkit.evidence.messages import Message, number, span
 from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN
+
+if TYPE_CHECKING:
+    from auditkit.auditors.explainability.auditor import Explainability
 
 ROWS_SHOWN = 5
 MOVE = 0.02
@@ -42,11 +46,9 @@ ATTENTION = Message(
 )
 
 
-def explain_texts(
-    subject: Subject, module: nn.Module, rows: NDArray[np.int64], *, asked: str | None, show_rows: bool
-) -> Evidence:
-    """Return the evidence about the words of the texts in `rows`, by the method `asked` for, or the default."""
-    show_rows = show_rows and subject.has_one_class_a_row
+def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability) -> Evidence:
+    """Return the evidence about the words of the texts in `rows`, by the method that is asked for, or the default."""
+    show_rows = settings.show_rows and bool(subject.task.classes)
     ids = subject.inputs[rows].astype(np.int64)
     segments = subject.modality.segments(ids, ids)
     parts = Parts(
@@ -59,7 +61,7 @@ def explain_texts(
         device=subject.device,
     )
     change = change_of(parts, Message("every word is replaced by the unknown word"))
-    method, notes = choose_method(asked, kind="text", module=module)
+    method, notes = choose_method(settings.method, kind="text", module=module)
     unknown = _unknown_rate(ids, level=subject.conf_level)
     if not METHODS[method].explanation:
         return _shown_attention(subject, parts, method, unknown)
@@ -117,7 +119,7 @@ def explain_texts(
             ),
         ),
     ]
-    exhibits.append(settings(subject, "texts", len(rows), facts))
+    exhibits.append(settings_facts(subject, "texts", len(rows), facts))
     return Evidence(
         measurements=measurements,
         exhibits=exhibits,
@@ -146,7 +148,7 @@ def _shown_attention(subject: Subject, parts: Parts, method: str, unknown: Measu
     facts = [(Message("Method"), Message("the mean attention that a word receives, over words, heads and layers"))]
     return Evidence(
         measurements=[share, unknown],
-        exhibits=[chart, settings(subject, "texts", len(received), facts)],
+        exhibits=[chart, settings_facts(subject, "texts", len(received), facts)],
         notes=[ATTENTION, *sample_notes(subject, "texts", len(received), show_rows=False)],
     )
 

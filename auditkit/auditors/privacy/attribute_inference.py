@@ -62,7 +62,7 @@ def attribute_inference(
     most = FITTED_ROWS + JUDGED_ROWS
     sides = [np.flatnonzero(side & once) for side in (member, ~member)]
     rows = np.concatenate([np.sort(generator.choice(side, min(most, len(side)), replace=False)) for side in sides])
-    given, of_numbers = labels[rows], subject.task.label_groups(labels) is None
+    given, of_numbers = labels[rows], not subject.task.classes
     table = subject.modality.columnar
     read = [feature.name for feature in subject.schema.features] if table else []
     frame = pd.concat([subject.training.frame[read], subject.data.frame[read]], ignore_index=True).iloc[rows]
@@ -130,7 +130,7 @@ def _asked(
     sure = []
     for code in np.unique(codes):
         value = frame[column].iloc[int(np.flatnonzero(codes == code)[0])]
-        encoded = subject.schema.encode(frame.assign(**{column: value}))
+        encoded = subject.modality.encode(frame.assign(**{column: value}))
         said = predict(subject.model.module, encoded, subject.schema, device=subject.device)
         sure.append(confidence(subject.task.answers(said), labels))
     together = np.column_stack(sure)

@@ -247,10 +247,8 @@ def recipe_of(model: Model) -> Recipe | None:
 
 def _breakdowns(subject: Subject, labels: Labels, notes: list[str]) -> list[Breakdown]:
     """Return the class and every sensitive column that both data sets have: names, and codes of all rows."""
-    classes = subject.task.label_groups(labels)
-    found: list[Breakdown] = []
-    if classes is not None:
-        found.append((("class",), tuple((name,) for name in classes[0]), classes[1]))
+    classes = tuple((name,) for name in subject.task.classes)
+    found: list[Breakdown] = [(("class",), classes, labels)] if classes else []
     for column in subject.sensitive:
         if subject.training is None or column not in subject.training.frame.columns:
             notes.append(

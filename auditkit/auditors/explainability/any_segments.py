@@ -1,0 +1,71 @@
+"""A network over any rows that have segments explained: how much its decision loses without each of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
+from auditkit.auditors.explainability.methods import METHODS, choose_method
+from auditkit.auditors.explainability.segments import Parts, occlusion
+from auditkit.auditors.explainability.segments_report import change_of, sample_notes, settings_facts, trust_checks
+from auditkit.auditors.explainability.statistics import keyed, largest_first, ratio_slices
+from auditkit.auditors.explainability.target_function import Decided
+from auditkit.engine.sampling import sliced
+from auditkit.engine.subject import Subject
+from auditkit.evidence.measurement import Evidence, SliceChart
+from auditkit.evidence.messages import Message
+
+if TYPE_CHECKING:
+    from auditkit.auditors.explainability.auditor import Explainability
+
+
+def explain_segments(
+    subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability
+) -> Evidence:
+    """Return the evidence about the segments of `rows`, by deleting one after the other, with the trust checks."""
+    source = subject.inputs if subject.training_inputs is None else subject.training_inputs
+    segments = subject.modality.segments(subject.inputs[rows], source)
+    parts = Parts(
+        decision=Decided(module, subject.task),
+        inputs=subject.inputs[rows],
+        predicted=subject.task.explained(subject.predictions.take(rows)),
+        counts=segments.counts,
+        width=segments.width,
+        delete=segments.delete,
+        device=subject.device,
+    )
+    change_of(parts, Message("every segment is deleted"))
+    method, notes = choose_method(settings.method, kind="segments", module=module)
+    attributions = occlusion(parts)
+    found, layers = trust_checks(subject, method, parts, attributions, lambda _, part: occlusion(part), None)
+    names = segments.names or tuple(f"{place + 1}" for place in range(segments.width))
+    size = np.abs(attributions)
+    slices = ratio_slices(keyed("segment", names), size, size.sum(axis=1), level=subject.conf_level, what="segments")
+    share = sliced(
+        "attribution_share", ("segment",), largest_first(slices), len(rows), "share", METHODS[method].reference
+    )
+    chart = SliceChart(
+        title=Message("Share of attribution by segment"),
+        note=Message(
+            "{stamp}How much the decision changes without a segment, as a share of all segments.", stamp=stamp(found)
+        ),
+        measurement=share.id,
+        by=share.by,
+    )
+    facts = [
+        (Message("Method"), METHODS[method].title),
+        (Message("Baseline"), Message("the same row without a segment")),
+    ]
+    return Evidence(
+        measurements=[
+            share,
+            *(check.measurement for check in found),
+            failed_checks(found, len(rows), subject.conf_level),
+        ],
+        exhibits=[chart, checks_table(found), layers, settings_facts(subject, "rows", len(rows), facts)],
+        notes=[*notes, *trust_notes(found), *sample_notes(subject, "rows", len(rows), show_rows=False)],
+    )
