@@ -50,6 +50,14 @@ def choose_device(device: str) -> torch.device:
     return torch.device("cuda" if present and device != "cpu" else "cpu")
 
 
+class NotFiniteError(ModelFileError):
+    """Outputs of a model are NaN or infinite. `rows` are the positions of their rows, ascending."""
+
+    def __init__(self, message: str, rows: NDArray[np.int64]) -> None:
+        super().__init__(message)
+        self.rows = rows
+
+
 def predict(
     module: nn.Module,
     inputs: NDArray[Any],
@@ -90,8 +98,9 @@ def predict_rows(
     Out of memory halves the batch, and a note says so.
 
     Raises:
-        ModelFileError: the module does not take the inputs, gives another number of rows or classes, NaN or
-            infinite outputs (their rows are counted), or probabilities that are none.
+        NotFiniteError: outputs are NaN or infinite; it names their rows.
+        ModelFileError: the module does not take the inputs, gives another number of rows or classes, or probabilities
+            that are none.
     """
     import torch
 
@@ -126,8 +135,8 @@ def predict_rows(
             else:
                 finite = np.isfinite(outputs).all(axis=1)
                 wrong.append(start + np.flatnonzero(~finite))
-                outputs[~finite] = 0  # counted, and refused below
-                transformed[start : start + len(outputs)] = task.transform(outputs)
+                if finite.any():  # the others are refused below, by their true cause
+                    transformed[start + np.flatnonzero(finite)] = task.transform(outputs[finite])
                 start += len(outputs)
                 progress(start / row_count, f"{start:,} of {row_count:,} rows predicted")
                 continue
@@ -148,9 +157,10 @@ def predict_rows(
             submodule.training = training
     rows = np.concatenate(wrong) if wrong else np.zeros(0, dtype=np.int64)
     if rows.size:
-        raise ModelFileError(
+        raise NotFiniteError(
             f"model: {rows.size:,} of {row_count:,} rows have NaN or infinite outputs, the first is row "
-            f"{int(rows[0]):,} of the audited rows."
+            f"{int(rows[0]):,} of the audited rows.",
+            rows,
         )
     return task.predictions(transformed, notes)
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from auditkit.errors import InputError, ModelFileError, NotRun
-from auditkit.models.predict import choose_device, predict
+from auditkit.models.predict import NotFiniteError, choose_device, predict
 from auditkit.schema.infer import numeric_schema
 
 CPU = torch.device("cpu")
@@ -167,6 +167,13 @@ def test_outputs_that_are_not_finite_are_counted_over_all_batches():
     outputs[[3, 4, 9]] = [[np.nan, 0], [0, np.inf], [-np.inf, np.nan]]
     with pytest.raises(ModelFileError, match="3 of 10 rows have NaN or infinite outputs, the first is row 3"):
         fixed(outputs, batch_size=4)
+
+
+def test_probabilities_that_are_not_finite_are_called_so_and_name_their_rows() -> None:
+    """The rows without an answer were filled with zeros, and the error was that they are no probabilities."""
+    with pytest.raises(NotFiniteError, match="2 of 4 rows have NaN or infinite outputs, the first is row 1") as caught:
+        fixed([[0.4, 0.6], [np.nan, 0.5], [1.0, 0.0], [np.nan, np.nan]], output="probabilities")
+    assert caught.value.rows.tolist() == [1, 3]
 
 
 @pytest.mark.parametrize("outputs", [[[3.0, -1.0]], [[0.6, 0.6]], [1.5], [-0.5]])

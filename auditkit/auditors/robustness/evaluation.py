@@ -15,7 +15,7 @@ from auditkit.errors import ModelFileError
 from auditkit.evidence.measurement import Column, Curve, Exhibit, Group, Measurement, SliceTable, Table, Unit, shown
 from auditkit.evidence.messages import Message, number
 from auditkit.modalities.base import Corruption
-from auditkit.models.predict import predict
+from auditkit.models.predict import NotFiniteError, predict
 from auditkit.schema.schema import Labels
 from auditkit.stats import scores
 from auditkit.stats.estimates import Breakdown, Estimate, measure, shown_rows
@@ -40,6 +40,10 @@ class RobustPredictions:
         known = np.isfinite(self.values) if np.issubdtype(self.values.dtype, np.floating) else self.values >= 0
         return np.asarray(known.reshape(len(known), -1).all(axis=1))
 
+    def take(self, rows: NDArray[np.int64]) -> RobustPredictions:
+        """Return the answers to some of the rows."""
+        return RobustPredictions(self.values[rows], None if self.probabilities is None else self.probabilities[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class CorruptionResult:
@@ -55,20 +59,34 @@ class CorruptionResult:
 
 
 def answer(subject: Subject, inputs: NDArray[Any]) -> RobustPredictions:
-    """Return the answers to encoded inputs; where some are not finite, or refused, the rest is found by halves."""
-    schema = subject.schema
+    """Return the answers to encoded inputs: of rows without a finite one, or that the model refuses, none.
+
+    Which rows are not finite is known after one pass; those that the model refuses are found by halves.
+    """
     try:
-        found = predict(subject.model.module, inputs, schema, device=subject.device)
+        found = predict(subject.model.module, inputs, subject.schema, device=subject.device)
+    except NotFiniteError as error:
+        finite = np.setdiff1d(np.arange(len(inputs)), error.rows)
+        parts = [answer(subject, inputs[finite])] if finite.size else []
+        order = np.argsort(np.concatenate([finite, error.rows]))
+        return _joined([*parts, _unanswered(subject, len(error.rows))]).take(order)
     except ModelFileError:
         if len(inputs) == 1:
-            nothing = subject.task.unanswered()
-            return RobustPredictions(nothing.labels, nothing.class_probabilities)
-        halves = [answer(subject, half) for half in np.array_split(inputs, 2)]
-        parts = [half.probabilities for half in halves if half.probabilities is not None]
-        return RobustPredictions(
-            np.concatenate([half.values for half in halves]), np.concatenate(parts) if parts else None
-        )
+            return _unanswered(subject, 1)
+        return _joined([answer(subject, half) for half in np.array_split(inputs, 2)])
     return RobustPredictions(found.labels, found.class_probabilities)
+
+
+def _unanswered(subject: Subject, count: int) -> RobustPredictions:
+    nothing = subject.task.unanswered()
+    return RobustPredictions(nothing.labels, nothing.class_probabilities).take(np.zeros(count, dtype=np.int64))
+
+
+def _joined(parts: Sequence[RobustPredictions]) -> RobustPredictions:
+    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+    return RobustPredictions(
+        np.concatenate([part.values for part in parts]), np.concatenate(probabilities) if probabilities else None
+    )
 
 
 @dataclass(frozen=True, eq=False)
