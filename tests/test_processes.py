@@ -65,6 +65,14 @@ def results(loans: Loans, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def decisions(tmp_path_factory: pytest.TempPathFactory) -> list[str | Path]:
+    """Recorded decisions, as the arguments of a run: neither it nor a plug-in's process imports torch."""
+    path = tmp_path_factory.mktemp("decisions") / "decisions.csv"
+    path.write_text("decided,label\n" + "1,1\n0,0\n1,0\n0,1\n1,1\n" * 200)
+    return ["--dataset", path, "--prediction", "decided", "--target", "label"]
+
+
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
     path = tmp_path / "policy.toml"
@@ -72,10 +80,10 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_plugin_that_ends_the_process_is_no_pass(loans: Loans, policy: Path, tmp_path: Path) -> None:
+def test_a_plugin_that_ends_the_process_is_no_pass(decisions: list[str | Path], policy: Path, tmp_path: Path) -> None:
     site = install(tmp_path / "site", "ending")
     flags = ["--only", "performance", "--only", "ending", "--policy", policy, "--out", tmp_path / "out"]
-    process = command("run", loans.model, "--dataset", loans.test, *flags, PYTHONPATH=str(site), WAY="audit")
+    process = command("run", *decisions, *flags, PYTHONPATH=str(site), WAY="audit")
     printed, _ = process.communicate(timeout=1800)
     assert process.returncode == 3
     assert "The ending auditor failed: its process ended with exit code 0 without a result" in printed
@@ -86,7 +94,7 @@ def test_a_plugin_that_ends_the_process_is_no_pass(loans: Loans, policy: Path, t
 
 @pytest.mark.parametrize("way", ["settings", "check"])
 def test_a_plugin_that_exits_before_it_audits_is_no_pass(
-    loans: Loans,
+    decisions: list[str | Path],
     policy: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -96,7 +104,7 @@ def test_a_plugin_that_exits_before_it_audits_is_no_pass(
     monkeypatch.syspath_prepend(str(install(tmp_path / "site", "ending", package=f"exits_at_{way}")))
     monkeypatch.setenv("WAY", way)
     flags = ["--only", "ending", "--policy", str(policy), "--out", str(tmp_path / "out")]
-    assert call(["run", str(loans.model), "--dataset", str(loans.test), *flags]) == 3
+    assert call(["run", *map(str, decisions), *flags]) == 3
     assert "its process ended with exit code 0 without a result" in capsys.readouterr().out
     assert auditkit.read_report(tmp_path / "out/results.json").verdict == "error"
 
@@ -126,7 +134,7 @@ class Way:
     def exits(self, subject): ctypes.CDLL(None)._exit(0)
     def crashes(self, subject): os.kill(os.getpid(), 11)
     def sleeps(self, subject): time.sleep(3600)
-    def fills(self, subject): self.kept = bytearray(3 * 2**30)
+    def fills(self, subject): self.kept = bytearray(2**30)
     def escapes(self, subject):
         class Odd(BaseException): pass
         raise Odd("no Exception")
@@ -142,7 +150,7 @@ SAID = {
     "replaces": "its process ended with exit code 0 without a result",
     "exits": "its process ended with exit code 0 without a result",
     "crashes": "its process was ended by signal 11 without a result",
-    "sleeps": "took longer than 40 s; --plugin-seconds allows more",
+    "sleeps": "took longer than 20 s; --plugin-seconds allows more",
     "fills": "out of memory; ",
     "escapes": "without a result: hostile.Way.escapes.<locals>.Odd: no Exception",
     "rebinds": "ValueError: after it rebound the exit code",
@@ -152,7 +160,7 @@ SAID = {
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("name", ["quiet", *SAID])
 def test_whatever_a_plugin_does_is_an_error_of_that_plugin(
-    name: str, loans: Loans, policy: Path, tmp_path: Path
+    name: str, decisions: list[str | Path], policy: Path, tmp_path: Path
 ) -> None:
     """FACTS 13.11: each of these ended the audit with exit code 0, hung it, or broke what it printed."""
     site = tmp_path / "site"
@@ -161,9 +169,9 @@ def test_whatever_a_plugin_does_is_an_error_of_that_plugin(
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: hostile\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(f"[auditkit.auditors]\n{name} = hostile:{name}\n")
     (site / "hostile.py").write_text(HOSTILE)
-    limits = ["--plugin-gigabytes", "3", *(["--plugin-seconds", "40"] if name == "sleeps" else [])]
+    limits = ["--plugin-gigabytes", "1", *(["--plugin-seconds", "20"] if name == "sleeps" else [])]
     process = command(
-        "run", loans.model, "--dataset", loans.test, "--only", name, "--only", "performance", "--policy", policy,
+        "run", *decisions, "--only", name, "--only", "performance", "--policy", policy,
         "--out", tmp_path / "out", *limits, "--json", PYTHONPATH=str(site),
     )  # fmt: skip
     printed, said = process.communicate(timeout=280)
@@ -178,7 +186,7 @@ def test_whatever_a_plugin_does_is_an_error_of_that_plugin(
         assert process.returncode == 3
         assert SAID[name] in outcome["error"]
         assert outcome["measurements"] == []
-    assert document["config"]["run"]["plugin_gigabytes"] == 3
+    assert document["config"]["run"]["plugin_gigabytes"] == 1
     assert auditkit.read_report(tmp_path / "out/results.json").measurement("performance.accuracy") is not None
 
 
