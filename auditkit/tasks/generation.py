@@ -12,7 +12,7 @@ import pandas as pd
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 from auditkit.stats.quality import MetricSpec
-from auditkit.tasks.base import Floats, Labels
+from auditkit.tasks.base import BinaryView, Floats, Labels, Rows
 from auditkit.tasks.classes import ClassTask
 
 NOTHING_PREDICTED = Message("this model generates rows and predicts nothing about given ones")
@@ -36,6 +36,10 @@ class Generation(ClassTask):
         if self.schema.target is None:
             return np.zeros(len(frame), dtype=np.int64)
         return super().encode_labels(frame)
+
+    def binary_views(self, rows: Rows) -> tuple[BinaryView, ...]:
+        """Return none: nothing is decided about a row."""
+        return ()
 
     def transform(self, outputs: Floats) -> NoReturn:
         """Raise NotRun: outputs are rows, and no predictions."""

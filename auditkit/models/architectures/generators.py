@@ -95,8 +95,10 @@ class Dcgan(nn.Module):
             nn.Flatten(),
             nn.Linear(math.prod(inner), 1),
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        # Only the generator starts as small as in Radford et al.: a discriminator without BatchNorm that does sees
+        # nothing, and the generator collapses to one image.
+        for module in self.generator.modules():
+            if isinstance(module, nn.ConvTranspose2d | nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
 
     def forward(self, latent: Tensor) -> Tensor:
