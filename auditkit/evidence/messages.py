@@ -126,6 +126,10 @@ def title(measurement_id: str) -> Message:
     return Message(words.replace("{", "{{").replace("}", "}}"))
 
 
+SMALL = 0.01
+"""Numbers nearer to 0 are printed with two digits, others with three places."""
+
+
 def number(value: float, unit: Unit) -> Message:
     """Print a value in its unit: percent for rates and shares, points for differences of rates.
 
@@ -154,11 +158,13 @@ def bounds(interval: Interval, unit: Unit) -> Message:
         return Message("{low:z.1f} to {high:z.1f}", low=interval.low * 100, high=interval.high * 100)
     if unit in ("rows", "count"):
         return Message("{low:,.0f} to {high:,.0f}", low=interval.low, high=interval.high)
+    if all(end == 0 or abs(end) >= SMALL for end in (interval.low, interval.high)):
+        return Message("{low:.3f} to {high:.3f}", low=interval.low + 0.0, high=interval.high + 0.0)  # no minus zero
     return Message("{low} to {high}", low=_plain(interval.low), high=_plain(interval.high))
 
 
 def _plain(value: float) -> Message:
-    return Message("{value:.2g}" if 0 < abs(value) < 0.01 else "{value:z.3f}", value=value)
+    return Message("{value:.2g}" if 0 < abs(value) < SMALL else "{value:z.3f}", value=value)
 
 
 def _message(template: str, singular: str | None, arguments: Mapping[str, Any]) -> Message:

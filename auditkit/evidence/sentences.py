@@ -79,19 +79,31 @@ def sentence(
     verdict: Verdict,
     remark: str,
 ) -> Message:
-    """Say a judged number: group, number, interval, count, limit, verdict."""
+    """Say a judged number: group, number, interval, count, limit, verdict.
+
+    `interval` is the one that the limit was held against. Of one group among several that is the simultaneous one,
+    which stands apart from the group's own.
+    """
     of_number: Measurement | Slice = measurement if part is None else part
     value = number(of_number.value or 0.0, measurement.unit)
     what = _compared(measurement) if part is None else None
     if what is not None:
         return _gap(measurement, what, value, interval, limit, _ending(verdict, remark))
+    unit, own = measurement.unit, interval if part is None else part.interval
+    values = {
+        "subject": subject(measurement.id, measurement.by, part),
+        "value": value,
+        "evidence": _evidence(own, unit, of_number.count),
+        "limit": bound_words(limit, unit),
+        "verdict": _ending(verdict, remark),
+    }
+    if own is None or interval is None or bounds(own, unit) == bounds(interval, unit):
+        values["evidence"] = _evidence(interval, unit, of_number.count)
+        return Message("{subject}: {value} ({evidence}); the limit is {limit}. {verdict}", **values)
     return Message(
-        "{subject}: {value} ({evidence}); the limit is {limit}. {verdict}",
-        subject=subject(measurement.id, measurement.by, part),
-        value=value,
-        evidence=_evidence(interval, measurement.unit, of_number.count),
-        limit=bound_words(limit, measurement.unit),
-        verdict=_ending(verdict, remark),
+        "{subject}: {value} ({evidence}); the limit is {limit}. Simultaneous interval: {judged}. {verdict}",
+        judged=span(interval, unit),
+        **values,
     )
 
 
@@ -116,7 +128,9 @@ def regression_sentence(
         "change": number(abs(worsening), unit),
         "after": number(of_number.value or 0.0, measurement.unit),
         "before": number(before, measurement.unit),
-        "evidence": _evidence_of_change(interval, unit, of_number.count, paired=paired),
+        "evidence": _evidence_of_change(
+            interval, unit, of_number.count, paired=paired, simultaneous=part is not None and _of_several(measurement)
+        ),
         "limit": bound_words(limit, measurement.unit),
         "verdict": _ending(verdict, remark),
     }
@@ -227,13 +241,24 @@ def _evidence(interval: Interval | None, unit: Unit, count: int) -> Message:
     return Message("{interval}, n = {n:,}", interval=span(interval, unit), n=count)
 
 
-def _evidence_of_change(interval: Interval | None, unit: Unit, count: int, *, paired: bool) -> Message:
+def _evidence_of_change(
+    interval: Interval | None, unit: Unit, count: int, *, paired: bool, simultaneous: bool
+) -> Message:
     if interval is None:
         return Message("n = {n:,}", n=count)
-    level, ends = interval.level * 100, bounds(interval, unit)
+    values = {"level": interval.level * 100, "range": bounds(interval, unit), "n": count}
+    if paired and simultaneous:
+        return Message("paired simultaneous {level:g} % CI of the worsening {range}, n = {n:,}", **values)
     if paired:
-        return Message("paired {level:g} % CI of the worsening {range}, n = {n:,}", level=level, range=ends, n=count)
-    return Message("unpaired {level:g} % CI of the worsening {range}, n = {n:,}", level=level, range=ends, n=count)
+        return Message("paired {level:g} % CI of the worsening {range}, n = {n:,}", **values)
+    if simultaneous:
+        return Message("unpaired simultaneous {level:g} % CI of the worsening {range}, n = {n:,}", **values)
+    return Message("unpaired {level:g} % CI of the worsening {range}, n = {n:,}", **values)
+
+
+def _of_several(measurement: Measurement) -> bool:
+    """Whether a measurement has numbers of several groups, whose intervals hold together."""
+    return sum(part.value is not None for part in measurement.slices) > 1
 
 
 def _ending(verdict: Verdict, remark: str) -> Message:

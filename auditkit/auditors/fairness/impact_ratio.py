@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from auditkit.auditors.fairness.local_law_144 import ImpactTable, impact_table
 from auditkit.evidence.measurement import Column, Group, Interval, Measurement, Slice, Table, shown
-from auditkit.evidence.messages import Message
+from auditkit.evidence.messages import Message, bounds
 from auditkit.stats.counts import MISSING, Counts, not_compared
 from auditkit.stats.hypergeometric import fisher_exact
 from auditkit.stats.intervals import newcombe, ratio_to_highest_interval
@@ -287,7 +287,7 @@ def impact_exhibit(
             row.selected_count,
             rates.get(row.key, row.rate),
             ratios.get(row.key, row.impact_ratio),
-            Message("{low:.3f} to {high:.3f}", low=interval.low, high=interval.high) if interval else None,
+            bounds(interval, "ratio") if interval else None,
             _against_four_fifths(ratios.get(row.key, row.impact_ratio), interval),
             _shown_p(p_values.get(row.key)),
         ]

@@ -243,7 +243,7 @@ def _impact_markdown(table: PlacedTable) -> list[str]:
     ]
     for row in table.rows:
         selected = "–" if row.selected_count is None else f"{row.selected_count:,}"
-        rate = "–" if row.rate is None else f"{row.rate:.1%}".replace("%", " %")
+        rate = "–" if row.rate is None else number(row.rate, "rate")
         remark = row.reason or ("under 2 % of the rows" if row.small else "")
         cells = [escape(row.category), f"{row.applicant_count:,}", selected, rate, shown_ratio(row), remark]
         lines.append(f"| {' | '.join(cells)} |")
