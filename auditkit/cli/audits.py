@@ -32,7 +32,7 @@ def run(resolved: Resolved) -> None:
     _check_training(config)
     key = None if report_config.sign is None else read_private_key(report_config.sign)
     formats = formats_of(report_config)
-    if "pdf" in formats:
+    if {"pdf", "summary-pdf"} & set(formats):
         check_pdf()
     check_settings(resolved)
     run_id = new_run_id()
@@ -44,7 +44,7 @@ def run(resolved: Resolved) -> None:
             report = audit(config=config, run_id=run_id, cache=user_cache(), progress=progress)
         files = {"results.json": report.to_json(), **render(report, formats)}
         if report_config.lang != "en":
-            pages = [name for name in formats if name in ("html", "markdown", "pdf")]
+            pages = [name for name in formats if name in ("html", "markdown", "pdf", "summary-pdf")]
             files |= render(report, pages, lang=report_config.lang)
         write_files(place, sealed(files, run_id=run_id, key=key))
     if report_config.print_json:

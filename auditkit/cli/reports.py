@@ -16,7 +16,8 @@ def render(
         str,
         typer.Option(
             metavar="FORMATS",
-            help="html, pdf, junit, markdown, sarif, gitlab, model-card, cyclonedx, in-toto, ai-verify; with commas.",
+            help="html, pdf, summary-pdf (one page), junit, markdown, sarif, gitlab, model-card, cyclonedx, in-toto, "
+            "ai-verify; with commas.",
         ),
     ] = "html",
     out: Annotated[
@@ -28,7 +29,9 @@ def render(
     ] = Language.en,
     facts: Annotated[
         Path | None,
-        typer.Option(help="What only people can state (facts.toml), for the model card.", show_default=False),
+        typer.Option(
+            help="What only people can state (facts.toml): purpose, owner, and the model card.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Write reports from a results.json again. Needs neither the model nor torch."""

@@ -103,7 +103,7 @@ def rederived(report: Report, *, same_version: bool) -> Report:
 
 def why_unmeasured(outcome: Outcome) -> str:
     """Return why a limit on an auditor's measurement found none."""
-    return outcome.error or outcome.reason or Message("the audit made no such measurement")
+    return outcome.error or outcome.reason or Message("it does not apply to this model, these data or these settings")
 
 
 def was_absent(outcome: Outcome) -> bool:

@@ -171,17 +171,13 @@ def attention(report: Report) -> list[Finding]:
     return required + [f for f in report.findings if f.verdict in ("error", "fail", "warn", "inconclusive", "waived")]
 
 
-def worst_of_each_limit(findings: list[Finding]) -> list[Finding]:
-    """Return the first finding of each limit, in their order."""
-    first: dict[Limit, Finding] = {}
-    for finding in findings:
-        first.setdefault(finding.limit, finding)
-    return list(first.values())
-
-
 def not_examined(report: Report) -> list[Missing]:
-    """Return what was not examined: auditors that crashed or did not run, limits and numbers without a value."""
+    """Return what was not examined: auditors that crashed or did not run, limits and numbers without a value.
+
+    The optional limits of an auditor that did not run are not listed beside it: its reason is theirs.
+    """
     missing = []
+    skipped = {outcome.auditor for outcome in report.outcomes if outcome.reason is not None and outcome.error is None}
     for outcome in report.outcomes:
         name = title(f".{outcome.auditor}")
         if outcome.error is not None:
@@ -190,9 +186,36 @@ def not_examined(report: Report) -> list[Missing]:
             missing.append(Missing(name, outcome.reason, "not_run"))
     for judged in judged_limits(report):
         required = judged.verdict == "not_run" and not judged.limit.optional
+        if not required and judged.limit.measurement.partition(".")[0] in skipped:
+            continue
         verdict: Verdict = "error" if required else "not_run"
         if not judged.findings:
             name = title(judged.limit.measurement)
             missing.append(Missing(name, Message("no auditor that ran makes this measurement"), verdict))
-        missing += [Missing("", f.message, verdict) for f in judged.findings if f.verdict == "not_run"]
+        missing += [_unjudged(finding, verdict) for finding in judged.findings if finding.verdict == "not_run"]
     return missing
+
+
+def _unjudged(finding: Finding, verdict: Verdict) -> Missing:
+    """A finding without a number: what it is about and why, where its message tells them apart."""
+    parts = finding.message.arguments if isinstance(finding.message, Message) else {}
+    what, why = parts.get("subject"), parts.get("reason")
+    if isinstance(what, str) and isinstance(why, str):
+        return Missing(what, why, verdict)
+    return Missing("", finding.message, verdict)
+
+
+class Unexamined(NamedTuple):
+    """What was not examined for one and the same reason."""
+
+    names: tuple[str, ...]
+    why: str
+    verdict: Verdict
+
+
+def not_examined_by_reason(report: Report) -> list[Unexamined]:
+    """Return what was not examined, each reason once."""
+    names: dict[tuple[str, Verdict], list[str]] = {}
+    for item in not_examined(report):
+        names.setdefault((item.why, item.verdict), []).extend([item.what] if item.what else [])
+    return [Unexamined(tuple(found), why, verdict) for (why, verdict), found in names.items()]

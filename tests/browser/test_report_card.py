@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from sample import build_report
 
+from auditkit.evidence.report import read_report
 from auditkit.render.html.report import notebook_frame, render_html
 
 pytestmark = pytest.mark.browser
@@ -126,30 +128,43 @@ def test_the_keyboard_reaches_the_findings_first(wide: Watched) -> None:
     assert wide.page.url.endswith("#main")
 
 
-def test_paper_shows_the_tables_the_whole_hashes_and_a_line_to_sign_on(wide: Watched) -> None:
+def test_paper_shows_the_cards_the_whole_hashes_and_a_line_to_sign_on(wide: Watched) -> None:
     page = wide.page
     page.emulate_media(media="print", color_scheme="dark")
     assert page.locator(".signature .line").first.is_visible()
     assert page.locator(".hash .rest").first.is_visible()
     assert not page.locator("nav.rail").is_visible()
-    assert page.locator("details table").first.bounding_box()
+    assert page.locator("details.card figure").first.bounding_box()
+    assert page.locator("#policy details.fold table").first.bounding_box()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
 def test_on_a_phone_the_cards_are_folded_and_a_link_opens_its_card(browser: Browser, card: Path) -> None:
     for narrow in opened(browser, card, 390, "light"):
         page = narrow.page
-        assert page.locator(".worst li").first.bounding_box()["y"] < 844 / 2  # type: ignore[index]  # it is visible
-        assert page.locator("details.fold[open]").count() == 0
+        assert page.locator(".worst li").first.bounding_box()["y"] < 844  # type: ignore[index]  # it is visible
+        assert page.locator("details[open]").count() == 0
         assert page.locator("#findings .findings li").first.is_visible()
         page.locator(".rail a[href='#auditor-2']").click()
         assert page.locator("#auditor-2").is_visible()
         assert not page.locator("#auditor-1").is_visible()
 
 
-def test_a_wide_window_shows_every_card(wide: Watched) -> None:
+def test_a_wide_window_folds_the_cards_too(wide: Watched) -> None:
+    assert not wide.page.locator("#auditor-2 figure").first.is_visible()
+    wide.page.locator("details.card > summary").nth(1).click()
     assert wide.page.locator("#auditor-2 figure").first.is_visible()
-    assert not wide.page.locator(".fold > summary").first.is_visible()
+
+
+def test_printed_the_census_has_at_most_six_pages_before_its_annex(browser: Browser, tmp_path: Path) -> None:
+    census = read_report(Path(__file__).parents[2] / "reports/census/results.json")
+    path = tmp_path / "report.html"
+    path.write_text(render_html(census), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.add_style_tag(content=".annex { display: none }")
+    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", page.pdf(prefer_css_page_size=True))) <= 6
+    page.close()
 
 
 def test_it_stays_small(card: Path) -> None:

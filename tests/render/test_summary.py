@@ -8,7 +8,14 @@ from auditkit.evidence.judging import judge, unmeasured
 from auditkit.evidence.measurement import Interval, Measurement
 from auditkit.evidence.policy import Limit, Policy
 from auditkit.evidence.report import Outcome, Report
-from auditkit.render.summary import attention, headline, judged_limits, not_examined, tally, worst_of_each_limit
+from auditkit.render.summary import (
+    attention,
+    headline,
+    judged_limits,
+    not_examined,
+    not_examined_by_reason,
+    tally,
+)
 
 Build = Callable[..., Report]
 
@@ -111,18 +118,18 @@ def test_everything_that_was_not_done_is_listed(report: Report) -> None:
         "Robustness: the model file holds no gradients",
         "Toxicity: crashed",
         "Samoan & Male",
-        "Flip rate",
     ):
         assert expected in listed
+    # The optional limit of an auditor that did not run is not told a second time.
+    assert "Flip rate" not in listed
+
+
+def test_what_was_not_examined_for_one_reason_is_one_entry(build_report: Build) -> None:
+    report = with_limits(build_report, [(limit(optional=True), None), (limit(optional=True, clause="x"), None)])
+    assert [(item.names, item.why) for item in not_examined_by_reason(report)] == [(("Gap", "Gap"), "why not")]
 
 
 def test_a_limit_without_any_finding_is_listed_as_not_examined(build_report: Build) -> None:
     policy = Policy(name="p", source="p.toml", sha256="0" * 64, limits=(limit(),))
     report = build_report(policy=policy, outcomes=())
     assert [item.why for item in not_examined(report)] == ["no auditor that ran makes this measurement"]
-
-
-def test_of_each_limit_the_worst_finding_leads(build_report: Build) -> None:
-    two = limit(clause="x")
-    report = with_limits(build_report, [(limit(), BROKEN), (limit(), measured(0.5)), (two, OPEN)])
-    assert [(f.limit, f.value) for f in worst_of_each_limit(attention(report))] == [(limit(), 0.5), (two, 0.1)]

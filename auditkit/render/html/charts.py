@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from itertools import groupby
 
-from auditkit.evidence.measurement import Curve, Interval, Line, Measurement, Slice, Unit
+from auditkit.evidence.measurement import Curve, Line, Measurement, Slice, Unit
 from auditkit.evidence.messages import Message, number, span
-from auditkit.evidence.policy import Limit
+from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.sentences import bound_words
 from auditkit.render.text import counted, shorten, visible
 
@@ -26,6 +26,9 @@ LINE_STYLES = 6
 
 Say = Callable[[str], str]
 """What turns a text into the language of the page."""
+
+BAR_UNITS = ("rate", "share")
+"""Units of which a value is drawn as a bar from zero."""
 
 _PERCENT_UNITS = ("rate", "rate_difference", "share")
 _ROW, _AXIS = 40, 30  # pixels: one slice with its label, the axis under them
@@ -67,19 +70,19 @@ def slices_chart(
 ) -> str:
     """Draw one row per slice: its value, the interval of the slice alone, and the simultaneous one, thinner.
 
-    Shares are bars from zero, other units are dots. `limit` shades the side on which its bound holds;
+    Rates and shares are bars from zero, other units are dots. `limit` shades the side on which its bound holds;
     `overall` is the value over all rows. Slices without a value are not drawn, nor, without `zeros`, those of
     zero: `omitted_slices` names them.
     """
     drawn = drawn_slices(measurement, zeros=zeros)
     if not drawn:
         return ""
-    unit, bars = measurement.unit, measurement.unit == "share"
+    unit, bars = measurement.unit, measurement.unit in BAR_UNITS
     ends = [end for part in drawn for end in _ends(part)] + ([0.0] if bars else [])
     ends += [limit.bound] if limit else []
     ends += [overall] if overall is not None else []
     marks = ticks(min(ends), max(ends))
-    x = _scale(marks[0], marks[-1], _LEFT, _RIGHT)
+    x = scale(marks[0], marks[-1], _LEFT, _RIGHT)
     height = len(drawn) * _ROW
     body = _x_axis(marks, unit, x, top=0, bottom=height)
     for index, part in enumerate(drawn):
@@ -157,11 +160,11 @@ def curve_chart(curve: Curve, say: Say = str) -> str:
     if curve.identity:
         xs = ys = xs + ys
     marks_of = _decades if curve.scale == "log" else ticks
-    tick = _power_of_ten if curve.scale == "log" else _tick
+    tick = _power_of_ten if curve.scale == "log" else tick_words
     x_marks, y_marks = marks_of(min(xs), max(xs)), marks_of(min(ys), max(ys))
     height = _CURVE_HEIGHT + (70 if curve.identity else 0)
     bottom = _CURVE_TOP + height
-    x = _scale(x_marks[0], x_marks[-1], _CURVE_LEFT, _CURVE_LEFT + _CURVE_WIDTH)
+    x = scale(x_marks[0], x_marks[-1], _CURVE_LEFT, _CURVE_LEFT + _CURVE_WIDTH)
     y = _pixels(y_marks[0], y_marks[-1], bottom, _CURVE_TOP)
     # The lines live in an inner picture of 1000 by 1000 units that is stretched to the plot.
     inside_x, inside_y = _units(x_marks, 0, 1000), _units(y_marks, 1000, 0)
@@ -205,25 +208,53 @@ def curve_chart(curve: Curve, say: Say = str) -> str:
     return _svg(kind, say(curve.title), say(description), bottom + _CURVE_FOOT, body)
 
 
-def strip(value: float, interval: Interval | None, limit: Limit) -> str:
-    """Draw one judged number as a strip: the side that the limit allows, the interval, the value.
+def strip_marks(findings: Iterable[Finding], unit: Unit) -> list[float]:
+    """Return the marks of a scale that the numbers of all `findings` of one limit share.
+
+    It holds zero, or, for rates such as an accuracy that all lie above a half, a half; and some of the allowed side.
+    """
+    ends = []
+    for finding in findings:
+        bound = finding.limit.bound
+        ends += [bound, bound if finding.limit.upper else bound + 0.2 * abs(bound)]
+        if finding.value is not None:
+            ends += [finding.value, *((finding.interval.low, finding.interval.high) if finding.interval else ())]
+    start = 0.5 if unit in BAR_UNITS and min(ends) > 0.5 else 0.0
+    highest = min(max(ends), 1.0) if unit in BAR_UNITS else max(ends)
+    return ticks(min(start, *ends), highest, most=4)
+
+
+def strip(finding: Finding, marks: Sequence[float]) -> str:
+    """Draw one judged number on the scale of its limit: the side that the limit allows, the interval, the value.
 
     It repeats what the sentence beside it says, so it is hidden from screen readers.
     """
-    low, high = (interval.low, interval.high) if interval else (value, value)
-    ends = [low, high, value, limit.bound]
-    room = (max(ends) - min(ends)) * 0.25 or max(abs(value), 1.0) * 0.25
-    x = _scale(min(ends) - room, max(ends) + room, 0, 100)
-    edges = (x(min(ends) - room), x(limit.bound)) if limit.upper else (x(limit.bound), x(max(ends) + room))
+    value, limit = finding.value or 0.0, finding.limit
+    low, high = (finding.interval.low, finding.interval.high) if finding.interval else (value, value)
+    x = scale(marks[0], marks[-1], 2, 98)
+    edges = ("2%", x(limit.bound)) if limit.upper else (x(limit.bound), "98%")
     left, right = (float(edge[:-1]) for edge in edges)
     return (
-        '<svg class="strip" aria-hidden="true" width="100%" height="20">'
-        f'<rect class="allowed" x="{left:g}%" y="1" width="{right - left:g}%" height="18"/>'
-        f'<line class="axis" x1="0" x2="100%" y1="10" y2="10"/>'
-        f'<line class="limit" x1="{x(limit.bound)}" x2="{x(limit.bound)}" y1="0" y2="20"/>'
-        f'<line class="interval" x1="{x(low)}" x2="{x(high)}" y1="10" y2="10"/>'
-        f'<circle class="dot" cx="{x(value)}" cy="10" r="4"/></svg>'
+        '<svg class="strip" aria-hidden="true" width="100%" height="22">'
+        f'<rect class="allowed" x="{left:g}%" y="1" width="{right - left:g}%" height="20"/>'
+        f'<line class="axis" x1="2%" x2="98%" y1="11" y2="11"/>'
+        f'<line class="limit" x1="{x(limit.bound)}" x2="{x(limit.bound)}" y1="0" y2="22"/>'
+        f'<line class="interval" x1="{x(low)}" x2="{x(high)}" y1="11" y2="11"/>'
+        f'<circle class="dot {finding.verdict}" cx="{x(value)}" cy="11" r="4.5"/></svg>'
     )
+
+
+def strip_scale(marks: Sequence[float], unit: Unit, say: Say) -> str:
+    """Draw the two ends of the scale under the strips of one limit, with their unit."""
+    sign: str = Message(" points") if unit == "rate_difference" else " %" if unit in _PERCENT_UNITS else ""
+    pieces = [
+        f'<text class="tick" x="{place}" y="12" text-anchor="{anchor}">{_escape(words)}</text>'
+        for place, anchor, words in (
+            ("2%", "start", tick_words(marks[0], unit, marks)),
+            ("98%", "end", tick_words(marks[-1], unit, marks) + say(sign)),
+        )
+    ]
+    return f'<svg class="strip" aria-hidden="true" width="100%" height="16">{"".join(pieces)}</svg>'
 
 
 def _slice_row(
@@ -309,7 +340,7 @@ def _x_axis(
     tick: Callable[[float, Unit, Sequence[float]], str] | None = None,
 ) -> list[str]:
     pieces = [f'<line class="grid" x1="{x(mark)}" x2="{x(mark)}" y1="{top}" y2="{bottom}"/>' for mark in marks]
-    labels = [(tick or _tick)(mark, unit, marks) for mark in marks]
+    labels = [(tick or tick_words)(mark, unit, marks) for mark in marks]
     # Long labels would run into each other on a telephone: then every second one is printed.
     step = 1 if sum(len(label) + 2 for label in labels) <= _AXIS_CHARACTERS else 2
     if percent_sign and unit in _PERCENT_UNITS:
@@ -326,7 +357,8 @@ def _axis_label(label: str, unit: Unit, say: Say) -> str:
     return _escape(shorten(say(label), 44) + say(sign))
 
 
-def _tick(value: float, unit: Unit, marks: Sequence[float]) -> str:
+def tick_words(value: float, unit: Unit, marks: Sequence[float]) -> str:
+    """Print a mark of a scale with as many digits as its steps need; rates and shares in percent, without the sign."""
     scale = 100 if unit in _PERCENT_UNITS else 1
     step = (marks[1] - marks[0]) * scale
     digits = next((digits for digits in range(6) if math.isclose(step, round(step, digits), rel_tol=1e-6)), 6)
@@ -384,7 +416,9 @@ def _points(points: Iterable[tuple[float, float]]) -> str:
     return " ".join(point for point, _ in groupby(printed))  # neighbours that fall on one spot are drawn once
 
 
-def _scale(low: float, high: float, left: float, right: float) -> Callable[[float], str]:
+def scale(low: float, high: float, left: float, right: float) -> Callable[[float], str]:
+    """Return what places a value from `low` to `high` between `left` and `right` percent of the width."""
+
     def place(value: float) -> str:
         return f"{left + (value - low) / (high - low) * (right - left):.2f}%"
 

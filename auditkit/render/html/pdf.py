@@ -6,31 +6,63 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
+from typing import Any
 
+from auditkit.compliance.facts import Facts
 from auditkit.errors import InputError
 from auditkit.evidence.report import Report
 from auditkit.render.html.environment import packaged
+from auditkit.render.html.first import summary_html
 from auditkit.render.html.report import render_html
 from auditkit.render.renderer import Renderer
 
-_LINES = "polyline.line { stroke-width: 7; } .identity { stroke-width: 4; }"
+_LINES = (
+    "polyline.line { stroke-width: 7; } .identity { stroke-width: 4; } .cell text, .strip text { font-size: 10px; }"
+)
 """WeasyPrint lacks `vector-effect`: the strokes of a stretched plot shrink with it, to about a quarter."""
 
 
-def render_pdf(report: Report, lang: str = "en") -> bytes:
+SUMMARY_SIZES = (12, 11, 10, 9, 8)
+"""Sizes of the text of a summary in pixels: the first at which it fits on one page."""
+
+
+def render_pdf(report: Report, lang: str = "en", facts: Facts | None = None) -> bytes:
     """Return the report card of `report` as a PDF; equal reports give equal bytes with the same fonts and versions.
 
     Raises:
         InputError: WeasyPrint, or the Pango that it needs, is not installed.
     """
+    return _pdf(report, lambda html: html(render_html(report, lang, facts)).render())
+
+
+def render_summary_pdf(report: Report, lang: str = "en", facts: Facts | None = None) -> bytes:
+    """Return the first page of the report card as a PDF of one page, with a line for a signature.
+
+    Raises:
+        InputError: WeasyPrint, or the Pango that it needs, is not installed.
+    """
+    page = summary_html(report, lang, facts)
+
+    def fitted(html: Callable[[str], Any]) -> Any:
+        for size in SUMMARY_SIZES:
+            document = html(page.replace("</style>", f":root {{ font-size: {size}px }}</style>", 1)).render()
+            if len(document.pages) == 1:
+                break
+        return document
+
+    return _pdf(report, fitted)
+
+
+def _pdf(report: Report, rendered: Callable[[Callable[[str], Any]], Any]) -> bytes:
+    """Return what `rendered` makes of WeasyPrint's HTML, as the bytes of a tagged PDF."""
     check_pdf()
     from weasyprint import HTML
 
     # It warns of each CSS property of the screen that paper does not know.
     logging.getLogger("weasyprint").setLevel(logging.ERROR)
-    document = HTML(string=for_paper(render_html(report, lang)))
+    document = rendered(lambda page: HTML(string=for_paper(page)))
     with _dated(report):
         pdf: bytes = document.write_pdf(pdf_tags=True, pdf_identifier=report.run_id.encode())
     return pdf
@@ -79,7 +111,7 @@ def for_paper(page: str) -> str:
         page,
     )
     return re.sub(
-        r'<svg (?:class="(?:chart|strip)|width="26")[^>]*>',
+        r'<svg (?:class="(?:chart|strip|cell)|width="(?:26|34)")[^>]*>',
         lambda match: f"{match[0]}<style>{_styles()[2 if chinese else 1]}</style>",
         page,
     )
@@ -103,4 +135,5 @@ def _shapes() -> dict[str, str]:
     return dict(re.findall(r'<symbol id="shape-([\w-]+)"[^>]*>(.*?)</symbol>', packaged("shapes.svg"), re.DOTALL))
 
 
-RENDERER = Renderer("report.pdf", render_pdf, ("lang",))
+RENDERER = Renderer("report.pdf", render_pdf, ("lang", "facts"))
+SUMMARY = Renderer("summary.pdf", render_summary_pdf, ("lang", "facts"))

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import html as standard_html
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from auditkit.compliance.facts import Facts
+from auditkit.evidence.baseline import DIFFERENCE_UNIT
+from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Curve, Group, Line, Measurement, Slice, SliceChart, SliceTable, Unit, shown
 from auditkit.evidence.messages import Message, number, title
-from auditkit.evidence.policy import Finding, Limit
+from auditkit.evidence.policy import Finding, Limit, Verdict
 from auditkit.evidence.report import DatasetRecord, Outcome, Report
 from auditkit.evidence.sentences import bound_words
 from auditkit.evidence.waivers import Waiver
+from auditkit.render.first_page import met_limits
 from auditkit.render.html import charts
 from auditkit.render.html.environment import OWN_BREAKDOWNS, render_page, stylesheet
+from auditkit.render.html.first import first_values
 from auditkit.render.html.pictures import HEAT, INK, picture
 from auditkit.render.i18n.translation import Translator
 from auditkit.render.next_steps import next_steps
 from auditkit.render.renderer import Renderer
-from auditkit.render.summary import attention, headline, judged_limits, not_examined, tally, worst_of_each_limit
-from auditkit.render.text import shipped_name
+from auditkit.render.summary import attention, judged_limits
 from auditkit.render.words import words_of
+
+FINDINGS_SHOWN = 6
+"""Of one limit, so many findings stand open; the rest are folded."""
 
 CURVE_ROWS = 20
 """A table of a curve's points lists at most about this many; all are in results.json."""
@@ -34,41 +42,36 @@ DIRECTIONS = {
 }
 
 
-def render_html(report: Report, lang: str = "en") -> str:
-    """Return the report card of `report` as one HTML document, without script and without outside requests."""
-    return _page(report, Translator(lang), contents=True)
+def render_html(report: Report, lang: str = "en", facts: Facts | None = None) -> str:
+    """Return the report card of `report` as one HTML document, without script and without outside requests.
+
+    `facts`, what people stated in facts.toml, fills in purpose and owner.
+    """
+    return _page(report, Translator(lang), facts, contents=True)
 
 
 def notebook_frame(report: Report) -> str:
     """Return the report card in an `<iframe>` that a notebook can show as a cell's output."""
-    page = standard_html.escape(_page(report, Translator(), contents=False))
+    page = standard_html.escape(_page(report, Translator(), None, contents=False))
     return (
         f'<iframe srcdoc="{page}" sandbox title="auditkit report" width="100%" height="720" '
         'style="border:1px solid #8886;border-radius:8px"></iframe>'
     )
 
 
-def _page(report: Report, translator: Translator, *, contents: bool) -> str:
-    word, explanation = headline(report)
-    findings = attention(report)
-    worst = worst_of_each_limit(findings)[:2]
+def _page(report: Report, translator: Translator, facts: Facts | None, *, contents: bool) -> str:
     names = _names(report)
     return render_page(
         "card.html.jinja",
         translator=translator,
         data_columns=_columns(report),
-        report=report,
         contents=contents,
-        word=word,
-        explanation=explanation,
         limits=judged_limits(report),
-        tally=tally(report),
-        attention=findings,
-        worst=worst,
-        selection=_selection(report) if any(f.measurement.startswith("fairness.") for f in worst) else "",
+        blocks=_blocks(report),
+        met=met_limits(report),
         steps=next_steps(report),
         passed=[finding for finding in report.findings if finding.verdict == "pass"],
-        missing=not_examined(report),
+        carded=[(place, outcome) for place, outcome in enumerate(report.outcomes, 1) if _has_card(outcome)],
         undefined_count=sum(
             part.value is None for outcome in report.outcomes for m in outcome.measurements for part in m.slices
         ),
@@ -77,10 +80,61 @@ def _page(report: Report, translator: Translator, *, contents: bool) -> str:
         units=_units(report),
         css=stylesheet("card.css"),
         headed=lambda text: _headed(text, translator, names),
+        strip_scale=lambda marks, unit: _svg(charts.strip_scale(marks, unit, translator)),
         curve_figure=lambda curve: _curve_figure(curve, translator, names),
         slices_figure=lambda outcome, exhibit: _slices_figure(report, outcome, exhibit, translator),
+        **first_values(report, translator, facts, linked=True),
         **HELPERS,
     )
+
+
+class Block(NamedTuple):
+    """A limit that was not met: its findings that need attention, whole groups first, and the scale of their strips.
+
+    Of many findings some are `folded`.
+    """
+
+    limit: Limit
+    verdict: Verdict
+    unit: Unit
+    shown: list[Finding]
+    folded: list[Finding]
+    marks: list[float]
+
+
+def _blocks(report: Report) -> list[Block]:
+    """The limits that need attention, worst first; of each, the findings on whole groups before intersections."""
+    units = _units(report)
+    of_limits: dict[Limit, list[Finding]] = {}
+    for finding in attention(report):
+        of_limits.setdefault(finding.limit, []).append(finding)
+    blocks = []
+    for judged in judged_limits(report):
+        findings = sorted(of_limits.get(judged.limit, ()), key=lambda one: (-RANK[one.verdict], len(one.by) > 1))
+        if findings:
+            unit = units.get(judged.limit.measurement, "number")
+            if judged.limit.regression_at_most is not None:
+                unit = DIFFERENCE_UNIT.get(unit, unit)
+            known = [finding for finding in findings if finding.value is not None]
+            marks = charts.strip_marks(known, unit) if known else []
+            shown, folded = findings[:FINDINGS_SHOWN], findings[FINDINGS_SHOWN:]
+            verdict = findings[0].verdict
+            blocks.append(Block(judged.limit, verdict, unit, shown, folded, marks))
+    return sorted(blocks, key=lambda block: -RANK[block.verdict])
+
+
+def _has_card(outcome: Outcome) -> bool:
+    """Whether an auditor has a card of its own; what only did not run is listed as not examined."""
+    return outcome.reason is None or bool(outcome.measurements or outcome.exhibits or outcome.error)
+
+
+def _headline_numbers(outcome: Outcome) -> list[Measurement]:
+    """The two numbers that stand beside the title of a card: judged ones first, then those of all rows."""
+    judged = [_find(outcome, finding.measurement, finding.by) for finding in outcome.findings]
+    whole = [m for m in outcome.measurements if not m.by]
+    known = {m.id: m for m in (*whole, *judged)[::-1] if m is not None and m.value is not None}
+    ids = dict.fromkeys(m.id for m in (*judged, *whole) if m is not None and m.value is not None)
+    return [known[id] for id in ids][:2]
 
 
 def _svg(text: str) -> Markup:
@@ -91,10 +145,10 @@ def _find(outcome: Outcome, id: str, by: tuple[str, ...]) -> Measurement | None:
     return next((m for m in outcome.measurements if m.id == id and m.by == by), None)
 
 
-def _strip(finding: Finding) -> Markup:
+def _strip(finding: Finding, marks: Sequence[float]) -> Markup:
     if finding.value is None:
         return Markup()
-    return _svg(charts.strip(finding.value, finding.interval, finding.limit))
+    return _svg(charts.strip(finding, marks))
 
 
 def _slices_figure(report: Report, outcome: Outcome, exhibit: SliceChart, say: Translator) -> dict[str, Any] | None:
@@ -238,15 +292,6 @@ def _waivers(report: Report) -> list[tuple[Waiver, Message, int]]:
     return rows
 
 
-def _selection(report: Report) -> str:
-    """What "selected" means in this report's sentences."""
-    return next((note for outcome in report.outcomes for note in outcome.notes if _defines_selection(note)), "")
-
-
-def _defines_selection(note: str) -> bool:
-    return isinstance(note, Message) and "selected" in note.arguments
-
-
 def _methods(report: Report) -> dict[Message, Message]:
     """Each method by which an interval was made, with the measurements that it was made for."""
     used: dict[Message, dict[Message, None]] = {}
@@ -311,14 +356,16 @@ HELPERS: dict[str, Any] = {
     "uncharted": _uncharted,
     "interval_methods": _interval_methods,
     "datasets": _datasets,
-    "shipped_name": shipped_name,
     "plain": _plain,
     "conditions": _conditions,
     "rows_used": _rows_used,
     "undefined_values": _undefined_values,
     "strip": _strip,
+    "headline_numbers": _headline_numbers,
+    "limits_met": lambda n: Message.plural("{n} limit was met", "{n} limits were met", n),
+    "passed_in_words": lambda n: Message.plural("{n} passed comparison in words", "{n} passed comparisons in words", n),
 }
 """What the template of the card calls."""
 
-RENDERER = Renderer("report.html", render_html, ("lang",))
+RENDERER = Renderer("report.html", render_html, ("lang", "facts"))
 NOTEBOOK = Renderer("notebook.html", notebook_frame)

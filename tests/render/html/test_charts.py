@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keys import group
 
 from auditkit.evidence.measurement import Curve, Interval, Line, Measurement, Slice
-from auditkit.evidence.policy import Limit
+from auditkit.evidence.policy import Finding, Limit
 from auditkit.render.html.charts import (
     ROWS_SHOWN,
     curve_chart,
@@ -18,6 +18,8 @@ from auditkit.render.html.charts import (
     omitted_slices,
     slices_chart,
     strip,
+    strip_marks,
+    strip_scale,
     ticks,
 )
 from auditkit.render.text import shorten
@@ -56,7 +58,7 @@ def test_ticks_cover_the_data_evenly(low: float, width: float) -> None:
 
 def test_a_dot_stands_where_its_value_is() -> None:
     svg = ElementTree.fromstring(
-        slices_chart(measurement(part("low", 0.0), part("high", 1.0), part("mid", 0.25)), heading="h")
+        slices_chart(measurement(part("low", 0.0), part("high", 1.0), part("mid", 0.25), unit="number"), heading="h")
     )
     dots = [percent(dot.get("cx", "")) for dot in svg.iter("circle")]
     assert dots == [99.0, 25.5, 1.0]  # highest first; 1 % to 99 % of the width for 0 to 1
@@ -65,7 +67,7 @@ def test_a_dot_stands_where_its_value_is() -> None:
 def test_the_intervals_and_the_limit_stand_where_they_are() -> None:
     one = part("x", 0.5, interval=around(0.5, 0.1), simultaneous_interval=around(0.5, 0.5))
     limit = Limit(measurement="a.b", at_most=0.2, rationale="r")
-    svg = ElementTree.fromstring(slices_chart(measurement(one), heading="h", limit=limit, overall=0.4))
+    svg = ElementTree.fromstring(slices_chart(measurement(one, unit="number"), heading="h", limit=limit, overall=0.4))
 
     def ends(kind: str) -> tuple[float, float]:
         line = next(line for line in svg.iter("line") if line.get("class") == kind)
@@ -79,8 +81,9 @@ def test_the_intervals_and_the_limit_stand_where_they_are() -> None:
     assert (percent(allowed.get("x", "")), percent(allowed.get("width", ""))) == pytest.approx((1.0, 19.6))
 
 
-def test_shares_are_bars_from_zero() -> None:
-    svg = ElementTree.fromstring(slices_chart(measurement(part("a", 0.4), part("b", 0.2), unit="share"), heading="h"))
+@pytest.mark.parametrize("unit", ["share", "rate"])
+def test_shares_and_rates_are_bars_from_zero(unit: str) -> None:
+    svg = ElementTree.fromstring(slices_chart(measurement(part("a", 0.4), part("b", 0.2), unit=unit), heading="h"))
     bars = [rect for rect in svg.iter("rect") if rect.get("class") == "bar"]
     widths = [percent(bar.get("width", "")) for bar in bars]
     assert len(bars) == 2
@@ -146,10 +149,14 @@ def test_curves_without_points_and_with_one_point_are_drawn_or_left_out() -> Non
     )
 
 
-@pytest.mark.parametrize(("bound", "left", "right"), [({"at_most": 0.1}, 0.0, 50.0), ({"at_least": 0.1}, 50.0, 100.0)])
-def test_a_strip_shades_the_side_that_the_limit_allows(bound: dict[str, float], left: float, right: float) -> None:
+def found(value: float, interval: Interval | None, **bound: float) -> Finding:
     limit = Limit(measurement="a.b", rationale="r", **bound)
-    svg = ElementTree.fromstring(strip(0.1, around(0.1, 0.05), limit))
+    return Finding(measurement="a.b", value=value, interval=interval, limit=limit, verdict="fail", message="m")
+
+
+@pytest.mark.parametrize(("bound", "left", "right"), [({"at_most": 0.1}, 2.0, 50.0), ({"at_least": 0.1}, 50.0, 98.0)])
+def test_a_strip_shades_the_side_that_the_limit_allows(bound: dict[str, float], left: float, right: float) -> None:
+    svg = ElementTree.fromstring(strip(found(0.1, around(0.1, 0.05), **bound), [0.0, 0.1, 0.2]))
     allowed = next(svg.iter("rect"))
     assert percent(allowed.get("x", "")) == left
     assert percent(allowed.get("x", "")) + percent(allowed.get("width", "")) == right
@@ -157,11 +164,22 @@ def test_a_strip_shades_the_side_that_the_limit_allows(bound: dict[str, float], 
 
 
 def test_a_strip_of_a_value_on_its_limit_without_an_interval_is_drawn() -> None:
-    ElementTree.fromstring(strip(0.0, None, Limit(measurement="a.b", rationale="r", at_most=0.0)))
+    one = found(0.0, None, at_most=0.0)
+    ElementTree.fromstring(strip(one, strip_marks([one], "rate_difference")))
+
+
+def test_the_strips_of_one_limit_share_a_scale_that_holds_zero_and_states_its_unit() -> None:
+    findings = [found(0.2, around(0.2, 0.01), at_most=0.1), found(0.29, around(0.29, 0.05), at_most=0.1)]
+    marks = strip_marks(findings, "rate_difference")
+    assert (marks[0], marks[-1]) == (0.0, 0.4)
+    assert re.findall(">([^<]+)</text>", strip_scale(marks, "rate_difference", str)) == ["0", "40 points"]
+    # Of a bound from below, some of the side that it allows is on the scale.
+    assert strip_marks([found(0.2, None, at_least=0.8)], "ratio")[-1] > 0.8
 
 
 def test_long_tick_labels_are_thinned_and_the_unit_stays() -> None:
-    svg = ElementTree.fromstring(slices_chart(measurement(part("a", 0.8485), part("b", 0.8605)), heading="h"))
+    parts = measurement(part("a", 0.8485), part("b", 0.8605), unit="rate_difference")
+    svg = ElementTree.fromstring(slices_chart(parts, heading="h"))
     labels = [text.text for text in svg.iter("text") if text.get("class") == "tick"]
     assert labels == ["84.75", "85.25", "85.75", "86.25 %"]
 

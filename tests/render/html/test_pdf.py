@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from auditkit.compliance.facts import Facts
 from auditkit.errors import InputError
 from auditkit.evidence.report import Report
 from auditkit.render import render
-from auditkit.render.html.pdf import check_pdf, for_paper, render_pdf
+from auditkit.render.html.pdf import check_pdf, for_paper, render_pdf, render_summary_pdf
 from auditkit.render.html.report import render_html
 
 
@@ -37,9 +38,7 @@ def test_a_pdf_is_tagged_names_its_language_and_is_the_same_each_time(short: Rep
     assert name == ("report.pdf" if lang == "en" else "report.zh.pdf")
     assert isinstance(pdf, bytes)
     assert pdf.startswith(b"%PDF-")
-    plain = (
-        b"".join(inflated(stream) for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)) + pdf
-    )
+    plain = whole(pdf)
     for mark in (
         b"/StructTreeRoot",
         b"/MarkInfo",
@@ -49,6 +48,17 @@ def test_a_pdf_is_tagged_names_its_language_and_is_the_same_each_time(short: Rep
     ):
         assert mark in plain, mark
     assert lang == "zh" or render_pdf(short) == pdf
+
+
+@pytest.mark.usefixtures("paper")
+def test_the_summary_is_one_page_however_long_the_names(report: Report) -> None:
+    facts = Facts(answers={"intended_purpose": "Long words. " * 60, "owner": "Owner " * 40})
+    assert len(re.findall(rb"/Type /Page\b", whole(render_summary_pdf(report, facts=facts)))) == 1
+
+
+def whole(pdf: bytes) -> bytes:
+    """The PDF with what its compressed streams hold."""
+    return b"".join(inflated(stream) for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)) + pdf
 
 
 def inflated(stream: bytes) -> bytes:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import html
 import re
 import subprocess
 import sys
@@ -13,10 +12,12 @@ from pathlib import Path
 from keys import group
 
 import auditkit.render
+from auditkit.compliance.facts import Facts
 from auditkit.evidence.measurement import Column, Measurement, Slice, Table
-from auditkit.evidence.messages import Message, title
+from auditkit.evidence.messages import title
 from auditkit.evidence.report import Outcome, Report, SubjectRecord, read_report
 from auditkit.render import renderers
+from auditkit.render.first_page import key_findings
 from auditkit.render.html.report import notebook_frame, render_html
 from auditkit.render.summary import attention, judged_limits
 
@@ -60,21 +61,25 @@ class Page(HTMLParser):
 
 def test_every_finding_is_said_and_every_section_is_there_in_order(report: Report) -> None:
     page = Page(render_html(report))
-    assert all(" ".join(finding.message.split()) in page.text for finding in report.findings)
+    listed = [finding for finding in report.findings if finding.verdict != "not_run"]
+    assert all(" ".join(finding.message.split()) in page.text for finding in listed)
     headings = [" ".join(words.split()) for words in page.headings["h2"]]
     assert headings == [
-        "What was audited",
-        "Findings, worst first",
+        "What was found",
+        "Limits at a glance",
+        "What to do, and who",
+        "Guessed, sampled or not checked",
+        "Not examined",
+        "Findings by limit",
         "What to do next",
+        "What was not examined, and why",
         "Performance",
         "Fairness",
         "Explainability",
         "Privacy",
-        "Robustness",
         "Toxicity",
         "Drift",
-        "What passed",
-        "What was not examined, and why",
+        "What was audited",
         "The policy",
         "The record",
     ]
@@ -205,20 +210,25 @@ def test_marks_stand_out_from_what_they_are_drawn_on_in_light_and_in_dark() -> N
             assert min(contrast(colours[text], colours[ground]) for ground in ("card", "paper", "sunk")) >= 4.5
 
 
-def test_the_first_screen_says_the_worst_of_two_limits_and_what_selected_means(report: Report) -> None:
-    said = Message('"Selected" means that the model predicts {target} = {selected}.', target="income", selected=">50K")
-    limits = {finding.limit: finding for finding in reversed(attention(report))}
-    worst = sorted(limits.values(), key=attention(report).index)[:2]
-    outcomes = [o.model_copy(update={"notes": (said,)}) if o.auditor == "fairness" else o for o in report.outcomes]
-    top = render_html(report.model_copy(update={"outcomes": tuple(outcomes)})).partition("</header>")[0]
-    shown = re.findall(r'<a href="#findings">(.*?)</a>', top.partition("</ul>")[0])
-    assert [html.unescape(one).replace("\xa0", " ") for one in shown] == [finding.message for finding in worst]
-    assert (said in html.unescape(top)) is any(finding.measurement.startswith("fairness.") for finding in worst)
+def test_the_first_page_says_three_findings_and_how_many_more_there_are(report: Report) -> None:
+    top = render_html(report).partition('id="findings"')[0]
+    said = re.findall(r"<li><svg class=\"glyph (\w+)\"", top.partition('<ul class="worst">')[2].partition("</ul>")[0])
+    assert said == [one.verdict for one in key_findings(report)[:3]]
+    assert f"{len(attention(report)) - 3} more comparisons need attention" in top
+
+
+def test_purpose_and_owner_are_those_of_facts_toml_or_are_asked_for(report: Report) -> None:
+    text = Page(render_html(report)).text
+    assert "Purpose not stated: add it to facts.toml Owner not stated: add it to facts.toml" in text
+    facts = Facts(answers={"intended_purpose": "credit <b>offers</b>", "owner": "A. Person, risk"})
+    stated = Page(render_html(report, facts=facts)).text
+    assert "Purpose credit <b>offers</b> Owner A. Person, risk" in stated
 
 
 def test_a_card_names_the_limits_that_its_verdict_comes_from(report: Report) -> None:
-    cards = re.findall(r'<section class="card".*?</section>', render_html(report), re.DOTALL)
-    for card, outcome in zip(cards, report.outcomes, strict=True):
+    cards = render_html(report).split('<details class="card"')[1:]
+    carded = [outcome for outcome in report.outcomes if outcome.auditor != "robustness"]  # it did not run
+    for card, outcome in zip(cards, carded, strict=True):
         judged = [one for one in judged_limits(report) if one.findings and one.findings[0] in outcome.findings]
         named = re.findall(r'<a href="#findings"><span>(.*?)</span>', card)
         assert named == [title(one.limit.measurement) for one in judged if one.verdict not in ("pass", "not_run")]
