@@ -216,7 +216,7 @@ def _unit_slip(rows: Rows, numbers: Numbers, seed: int) -> Corruption:
 
     return Corruption(
         "unit_slip",
-        Message("Slips of the unit"),
+        Message("Unit errors"),
         Message("In each row one number is too large by a power of ten, as if it had been entered in another unit."),
         Message("power of ten"),
         at,

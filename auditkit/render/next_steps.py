@@ -43,7 +43,7 @@ def _mend(report: Report) -> list[Step]:
     steps = [
         Step(
             Message("Repair the auditor {name}.", name=name),
-            Message("It crashed, so the audit is incomplete; the section on it shows the error."),
+            Message("It crashed, so the audit is incomplete. Its part of the annex shows the error."),
         )
         for name in crashed
     ]
@@ -51,7 +51,7 @@ def _mend(report: Report) -> list[Step]:
     required = [title(one.limit.measurement) for one in judged if one.verdict == "not_run" and not one.limit.optional]
     if required and not crashed:
         task = Message("Measure what the policy requires: {measurements}.", measurements=_once(required))
-        steps.append(Step(task, Message("The section “Not examined” says what is lacking.")))
+        steps.append(Step(task, Message("The section “What was not examined, and why” states what is missing.")))
     return steps
 
 
@@ -136,8 +136,8 @@ def _waivers(report: Report) -> list[Step]:
     steps = []
     if ends:
         how = Message.plural(
-            "Without the waiver, {n} finding would not pass.",
-            "Without the waivers, {n} findings would not pass.",
+            "Without the waiver, {n} finding would fail.",
+            "Without the waivers, {n} findings would fail.",
             sum(finding.verdict == "waived" for finding in report.findings),
         )
         task = Message("Resolve the waived findings by {day}.", day=day(min(ends)))

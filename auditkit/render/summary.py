@@ -191,7 +191,7 @@ def not_examined(report: Report) -> list[Missing]:
         verdict: Verdict = "error" if required else "not_run"
         if not judged.findings:
             name = title(judged.limit.measurement)
-            missing.append(Missing(name, Message("no auditor that ran makes this measurement"), verdict))
+            missing.append(Missing(name, Message("none of the auditors that ran makes this measurement"), verdict))
         missing += [_unjudged(finding, verdict) for finding in judged.findings if finding.verdict == "not_run"]
     return missing
 

@@ -8,7 +8,10 @@ from auditkit.evidence.messages import Message
 
 
 class Words(NamedTuple):
-    """One auditor's plain words, a paragraph each; `does_not_show` is a list, `remedy` is for a limit that broke."""
+    """One auditor's plain words, a paragraph each.
+
+    Each item of `does_not_show` is a denial by itself; `remedy` is what to do where a limit was exceeded.
+    """
 
     asked: str
     reading: str
@@ -18,291 +21,235 @@ class Words(NamedTuple):
 
 AUDITORS: dict[str, Words] = {
     "performance": Words(
-        asked=(
-            Message(
-                "How often is the model right, how well does it rank, and does a score of 70 % mean that "
-                "seven in ten such cases turn out positive? Overall, and for each group by itself."
-            )
+        asked=Message(
+            "How often is the model right, how well does it rank cases, and are its probabilities accurate? For all "
+            "records, and for each group separately."
         ),
-        reading=(
-            Message(
-                "Compare groups by their intervals rather than by their values: where two intervals overlap "
-                "widely, the data may not tell the groups apart. Balanced accuracy and ROC AUC do not profit "
-                "from a rare class; accuracy does."
-            )
+        reading=Message(
+            "Compare the intervals of the groups rather than their values: where two intervals overlap widely, the "
+            "data may not distinguish the groups. Accuracy looks high when one class is rare; balanced accuracy and "
+            "ROC AUC do not."
         ),
         does_not_show=(
-            Message("How the model does on data that are collected elsewhere, later, or in another way than these."),
-            Message("Whether the labels themselves are right: a model that repeats a wrong label counts as correct."),
-        ),
-        remedy=(
+            Message("It does not show how the model performs on data collected elsewhere, later or differently."),
             Message(
-                "Find out where the errors lie (Weak spots lists such rows), and train again with more or "
-                "better rows of that kind."
-            )
+                "It does not show whether the labels are correct: a model that repeats a wrong label counts as right."
+            ),
+        ),
+        remedy=Message(
+            "Find out where the errors are (“Weak spots” lists such records), then retrain with more or better records "
+            "of that kind."
         ),
     ),
     "fairness": Words(
-        asked=(
-            Message(
-                "Does the model select, and err on, some groups more often than others? Rates are compared "
-                "between the groups of each sensitive column, and of their intersections."
-            )
+        asked=Message(
+            "Does the model select some groups more often than others, or make more errors on them? The groups of each "
+            "sensitive column, and of combinations of columns, are compared."
         ),
-        reading=(
-            Message(
-                "A demographic parity difference compares how often groups are selected, whatever their "
-                "label; an equalized odds difference compares people who have the same label. Zero means no "
-                "gap. A ratio of one means no gap. The interval of a gap allows for the choice of the two "
-                "most distant groups. An impact ratio is a group's selection rate over the highest one; no "
-                "number of it is a pass or a failure in law."
-            )
+        reading=Message(
+            "The demographic parity difference compares how often groups are selected, whatever their actual outcome. "
+            "The equalized odds difference compares people with the same actual outcome. A difference of 0, or a ratio "
+            "of 1, means no gap. The interval of a gap takes into account that the two most distant groups were "
+            "picked. An impact ratio is a group's selection rate divided by the highest one; it is not a legal "
+            "finding."
         ),
         does_not_show=(
-            Message("Why the groups differ, and whether the difference is justified: that is a judgement for people."),
-            Message("Gaps in groups that are not recorded, or too small to be shown."),
-            Message("Whether the labels already carry the unequal treatment that they are used to measure."),
+            Message("It does not show why groups differ, or whether the difference is justified: people must judge."),
+            Message("It does not show gaps in groups that are not recorded, or are too small to be judged."),
+            Message("It does not show whether the labels used for the comparison are themselves biased."),
         ),
-        remedy=(
-            Message(
-                "Ask whether the difference has a reason that people can defend. If not, make it smaller: by "
-                "better training data, by other thresholds (Tradeoff says what they would cost), or by "
-                "training again for a smaller gap."
-            )
+        remedy=Message(
+            "Check whether there is a documented, legitimate justification for the difference. If not, reduce it: with "
+            "better training data, with other selection thresholds (“Tradeoff” shows what they would cost), or by "
+            "retraining for a smaller gap."
         ),
     ),
     "weak_spots": Words(
-        asked=(
-            Message(
-                "Where is the model wrong most often? Thousands of slices are tried: every value, or range "
-                "of numbers, of every column, sensitive or not, and every pair of them."
-            )
+        asked=Message(
+            "In which parts of the data is the model wrong most often? Every value or range of every column, and every "
+            "pair of them, is tried."
         ),
-        reading=(
-            Message(
-                "A search this wide always finds bad slices by chance. So one half of the rows proposes, and "
-                "the other half, which the search has not seen, confirms: where errors fall at random, "
-                "anything at all is listed in at most one run of twenty."
-            )
+        reading=Message(
+            "A search this wide always finds some bad results by chance. So one half of the records is searched and "
+            "the other half confirms what was found: false alarms occur in at most 5 % of audits."
         ),
         does_not_show=(
+            Message("It does not show why the model fails there."),
             Message(
-                "Why the model fails there: too few rows to learn from, a label that is hard to tell, or a lost column."
+                "It does not show weak spots that take three or more columns to describe, or are too small to confirm."
             ),
-            Message("Weak spots of three columns or more, or too small to be confirmed."),
         ),
         remedy=Message(
-            "Look at rows of these slices for wrong labels, lost values or too few examples; then train again."
+            "Examine records of these weak spots for wrong labels, missing values or too few examples, then retrain."
         ),
     ),
     "proxies": Words(
-        asked=(
-            Message(
-                "Could the model tell a person's group without being told it? A quick model predicts each "
-                "sensitive column from the other columns that the audited model reads, and each of these "
-                "columns is tried alone."
-            )
+        asked=Message(
+            "Could the model infer a person's group from other columns? A simple model predicts each sensitive column "
+            "from the other columns that the audited model reads, together and one by one."
         ),
-        reading=(
-            Message(
-                "An area under the ROC curve of 0.5 is a coin, 1 is certainty. A high value means that "
-                "leaving the sensitive column out of the model would not make it blind to the group."
-            )
+        reading=Message(
+            "Area under the ROC curve: 0.5 = chance, 1 = perfect. A high value means that removing the sensitive "
+            "column would not prevent the model from using the group."
         ),
         does_not_show=(
-            Message("That the audited model uses a proxy: only that it could."),
-            Message("What a better predictor than the quick one would find: read the value as a lower bound."),
+            Message("It does not show that the audited model uses a proxy, only that it could."),
+            Message("It does not show what a better predictor would find: the values are lower bounds."),
         ),
-        remedy=(
-            Message(
-                "Decide which of these columns the model needs. Leaving out the sensitive column alone does "
-                "not blind the model."
-            )
+        remedy=Message(
+            "Decide which of these columns the model needs. Removing the sensitive column alone is not enough."
         ),
     ),
     "tradeoff": Words(
-        asked=(
-            Message(
-                "What would it cost to close the gap between groups by moving thresholds, without training "
-                "again? One threshold for all, and one for each group, are set on half of the rows and "
-                "judged on the other half."
-            )
+        asked=Message(
+            "How much accuracy would it cost to close the gap between groups by changing selection thresholds, without "
+            "retraining? Thresholds are chosen on one half of the records and tested on the other."
         ),
-        reading=(
-            Message(
-                "Each point is a choice of thresholds: how large a gap remains, and how often the decisions "
-                "are right. Where the line is flat, closing the gap is cheap."
-            )
+        reading=Message(
+            "Each point is one choice of thresholds: the gap that remains, and the accuracy. Where the line is flat, "
+            "the gap can be closed at little cost."
         ),
         does_not_show=(
-            Message("Whether a threshold for each group is lawful or right: it treats people by their group."),
-            Message("What training again would achieve ('auditkit mitigate' does that)."),
-            Message("That equal rates are the right aim where the labels themselves are biased."),
+            Message("It does not show whether different thresholds for different groups are lawful or right."),
+            Message("It does not show what retraining would achieve; use 'auditkit mitigate' for that."),
+            Message("It does not show that equal rates are the right aim where the labels themselves are biased."),
         ),
-        remedy=(
-            Message(
-                "Choose, and write down, how much accuracy a smaller gap is worth; then move thresholds, or "
-                "train again."
-            )
+        remedy=Message(
+            "Decide how much accuracy a smaller gap is worth, document the decision, then change the thresholds or "
+            "retrain."
         ),
     ),
     "explainability": Words(
-        asked=(
-            Message(
-                "What do the model's outputs rest on (columns, words, regions of an image), and how much of "
-                "that falls on sensitive columns? Attributions are summed over everything that a column was "
-                "encoded into, and averaged over a random sample of rows."
-            )
+        asked=Message(
+            "Which inputs (columns, words, image regions) determine the model's outputs, and how much of that is due "
+            "to sensitive columns? Attributions are averaged over a random sample of records."
         ),
-        reading=(
-            Message(
-                "A share is a column's part of the sum of the absolute attributions. The completeness error "
-                "says how much of the change in the output the attributions fail to account for; where it is "
-                "large, do not believe the shares."
-            )
+        reading=Message(
+            "A share is a column's part of the sum of the absolute attributions. The completeness error is the part of "
+            "the change in the output that the attributions do not account for; where it is large, the shares are not "
+            "reliable."
         ),
         does_not_show=(
-            Message("Causes: a column can carry the influence of another one that it goes along with."),
-            Message("The reasons for one person's decision; these are averages over a sample."),
+            Message("It does not show causes: a column can carry the influence of another, correlated column."),
+            Message("It does not show the reasons for an individual decision: these are averages over a sample."),
             Message(
-                "That a sensitive column plays no part, when its own share is small: other columns can stand in for it."
+                "It does not show that a sensitive column has no influence when its own share is small: other columns "
+                "can stand in for it."
             ),
             Message(
-                "That anyone can make the change that would turn a decision: it is made on paper, in one or "
-                "two columns."
+                "It does not show that a person can make the change that would reverse a decision: only one or two "
+                "columns are changed, on paper."
             ),
         ),
-        remedy=(
-            Message(
-                "Show nobody an explanation that fails its checks; try another method with --explain. Where "
-                "a sensitive column weighs too much, train without it, and audit again: other columns may "
-                "stand in for it."
-            )
+        remedy=Message(
+            "Do not use an explanation that fails its checks; try another method with --explain. Where a sensitive "
+            "column has too much influence, train without it and audit again, because other columns can stand in for "
+            "it."
         ),
     ),
     "identity_terms": Words(
-        asked=(
-            Message(
-                "Does a text get another score when nothing changes but the person it names? Words of "
-                "gender, first names and origins are swapped, in made-up texts and in the audited ones, and "
-                "the scores compared."
-            )
+        asked=Message(
+            "Does the score of a text change when only the person it names changes? Gender words, first names and "
+            "origins are swapped, in template sentences and in the audited texts."
         ),
-        reading=(
-            Message(
-                "A difference of zero means that the swap does not move the score. The score gap is the "
-                "largest difference between two groups; the decision flip rate says on how many of the "
-                "audited texts some swap changes the decision. A term that the model's vocabulary does not "
-                "hold is read as an unknown word: where the known terms of one group are few, its result is "
-                "that of an unknown word."
-            )
+        reading=Message(
+            "A difference of 0 means that the swap does not change the score. The score gap is the largest difference "
+            "between two groups. The decision flip rate is the share of audited texts in which some swap changes the "
+            "decision. A term outside the model's vocabulary is read as an unknown word: where few terms of a group "
+            "are known, its result is that of an unknown word."
         ),
         does_not_show=(
             Message(
-                "Whether the swapped text is a likely one: a swap changes single words, and leaves articles and facts."
+                "It does not show whether a swapped text is realistic: single words are exchanged, and nothing around "
+                "them."
             ),
-            Message("How texts by people of a group are treated: only texts that name the group."),
-            Message("Groups and terms that are not listed; --identity-terms adds more."),
+            Message(
+                "It does not show how texts written by members of a group are treated, only texts that name the group."
+            ),
+            Message("It does not cover groups and terms that are not listed; add more with --identity-terms."),
         ),
-        remedy=Message("Add training texts in which these terms are swapped, with the same label, and train again."),
+        remedy=Message("Add training texts in which these terms are swapped, with the same label, and retrain."),
     ),
     "leakage": Words(
-        asked=(
-            Message(
-                "Can someone who has the model tell whether a row was among its training rows? Membership "
-                "inference attacks are made on it, with shadow models: networks like it that are trained on "
-                "known halves of the rows. And does it help to guess a sensitive value of a training row "
-                "that is known but for that value?"
-            )
+        asked=Message(
+            "Can someone with access to the model tell whether a record was in its training data, or infer a sensitive "
+            "value of a training record? Membership and attribute inference attacks are carried out on it."
         ),
-        reading=(
-            Message(
-                "An area of 0.5, and as many hits as false alarms, are chance. What counts is how many "
-                "training rows are found at few false alarms: an attacker who is sure of a few rows has hurt "
-                "those people, whatever the average says. The controls say whether an attack on nothing "
-                "reads as chance. A sensitive value counts as remembered as far as the model helps more to "
-                "guess it of training rows than of rows that it never saw."
-            )
+        reading=Message(
+            "An area of 0.5, and as many true as false positives, is chance. What matters is how many training records "
+            "are identified at a low false positive rate: an attacker who is sure of a few records harms those people, "
+            "whatever the average. The controls check that an attack on nothing gives chance. A sensitive value counts "
+            "as memorised only as far as the model helps more for training records than for records it never saw."
         ),
         does_not_show=(
             Message(
-                "That nothing leaks: a stronger attack, or more shadow models, can find more. Only "
-                "differential privacy bounds all attacks."
+                "It does not show that nothing leaks: a stronger attack can find more. Only differential privacy "
+                "bounds all attacks."
             ),
-            Message("Whether an attacker could rebuild whole rows, or guess columns that are not named as sensitive."),
-        ),
-        remedy=(
             Message(
-                "Train for fewer epochs, or with more rows, and audit again. Only training with differential "
-                "privacy bounds every attack."
-            )
+                "It does not show whether an attacker could reconstruct whole records, or infer columns that are not "
+                "named as sensitive."
+            ),
+        ),
+        remedy=Message(
+            "Train for fewer epochs or with more records, and audit again. Only training with differential privacy "
+            "bounds every attack."
         ),
     ),
     "privacy": Words(
-        asked=(
-            Message(
-                "What would it cost to train this model so that no single row of its training data can "
-                "matter much? The same architecture is trained again, from fresh weights, with differential "
-                "privacy (DP-SGD), and set beside the original."
-            )
+        asked=Message(
+            "What would it cost to train this model with differential privacy? The same architecture is retrained from "
+            "fresh weights (DP-SGD) and compared with the original."
         ),
-        reading=(
-            Message(
-                "Epsilon bounds how much the presence of one row can change what the training may yield: "
-                "smaller is more private, and each step of one multiplies the odds by at most 2.7. Read "
-                "accuracy and gaps beside it: privacy is rarely paid for equally by all groups."
-            )
+        reading=Message(
+            "Epsilon bounds how much one record can change the result of the training: smaller is more private. An "
+            "increase of 1 multiplies the odds by at most 2.7. Read accuracy and gaps beside it: not all groups pay "
+            "equally for privacy."
         ),
         does_not_show=(
-            Message("That the audited model is private: the guarantee belongs to the retrained one."),
-            Message("Protection for a person with several rows, unless the ledger's unit says so."),
-            Message("Hardening against side channels of floating-point noise and of the random number generator."),
-        ),
-        remedy=(
+            Message("It does not show that the audited model is private: the guarantee covers the retrained one."),
+            Message("It does not show that a person with several records is protected, unless the ledger says so."),
             Message(
-                "Train with a smaller epsilon, or write down why this one will do. Where an attack shows "
-                "more than a guarantee allows, rely on no such guarantee until the fault is found."
-            )
+                "It does not show protection against side channels of floating-point arithmetic or of the random "
+                "number generator."
+            ),
+        ),
+        remedy=Message(
+            "Train with a smaller epsilon, or document why this one is acceptable. Where an attack shows more than the "
+            "guarantee allows, do not rely on the guarantee until the fault is found."
         ),
     ),
     "robustness": Words(
-        asked=(
-            Message(
-                "When does the model break? A sample of the rows is damaged in stated ways, more and more, "
-                "and the answers are compared with those to the same rows as they are; then an attacker who "
-                "knows the model tries to turn them."
-            )
+        asked=Message(
+            "When does the model fail? Inputs are corrupted in stated ways, with increasing strength, and predictions "
+            "are compared with those for the original inputs. An adversarial attack then tries to change decisions."
         ),
-        reading=(
-            Message(
-                "A curve that rises early means that small damages suffice to cost accuracy. Decisions can "
-                "change without a loss, where as many become right as become wrong. A share of decisions "
-                "that an attack turns is a lower bound: another attack may turn more."
-            )
+        reading=Message(
+            "A curve that rises early means that small corruptions reduce accuracy. Decisions can change without a "
+            "loss of accuracy, where as many become right as become wrong. The share of decisions that an attack "
+            "changes is a lower bound: another attack may change more."
         ),
         does_not_show=(
-            Message("How often such damages occur where the model is used, and which of them can."),
-            Message("How the model stands up to a stronger attack, or to training rows that were tampered with."),
-            Message("Damages that keep to what is possible together: each value is changed by itself."),
+            Message("It does not show how often, or which of, these corruptions occur where the model is used."),
+            Message("It does not show how the model withstands a stronger attack, or manipulated training data."),
+            Message("It does not show realistic combinations of changes: each value is corrupted separately."),
         ),
         remedy=Message(
-            "Check inputs before they reach the model, and train on rows that are damaged in the same ways."
+            "Validate inputs before they reach the model, and train with records that are corrupted in the same ways."
         ),
     ),
     "data": Words(
-        asked=(
-            Message(
-                "Are the data fit to audit with? Missing values, repeated rows, columns that give the label "
-                "away, group sizes."
-            )
+        asked=Message(
+            "Are the data suitable for an audit? Missing values, duplicates, columns that reveal the label, and group "
+            "sizes are checked."
         ),
-        reading=Message("What is found here limits what every other part of this report can claim."),
-        does_not_show=(Message("Whether the data resemble the people on whom the model will be used."),),
-        remedy=(
-            Message(
-                "Mend the data before believing other numbers: take out rows that the model was trained on, "
-                "and columns that were filled in after the label was known."
-            )
+        reading=Message("Data problems limit every other result."),
+        does_not_show=(
+            Message("It does not show whether the data resemble the people on whom the model will be used."),
+        ),
+        remedy=Message(
+            "Correct the data first: remove records that the model was trained on, and columns that were filled in "
+            "after the outcome was known."
         ),
     ),
 }
@@ -311,43 +258,32 @@ AUDITORS: dict[str, Words] = {
 
 OF_REGRESSIONS: dict[str, Words] = {
     "performance": Words(
-        asked=(
-            Message(
-                "How far off are the model's numbers, and are they too high or too low on average? Overall, "
-                "and for each group by itself."
-            )
+        asked=Message(
+            "How large are the errors of the predicted numbers, and are predictions too high or too low on average? "
+            "For all records, and for each group separately."
         ),
-        reading=(
-            Message(
-                "The mean absolute error says how far off a prediction is; the mean error, whether "
-                "predictions are too high or too low on average; R2, how much better they are than the mean "
-                "of the labels. Compare groups by their intervals rather than by their values."
-            )
+        reading=Message(
+            "The mean absolute error is the average size of an error. The mean error shows whether predictions are too "
+            "high or too low on average. R2 compares the model with always predicting the mean. Compare the intervals "
+            "of the groups rather than their values."
         ),
         does_not_show=AUDITORS["performance"].does_not_show,
         remedy=AUDITORS["performance"].remedy,
     ),
     "fairness": Words(
-        asked=(
-            Message(
-                "Does the model predict other numbers, or err more, for some groups than for others? Groups "
-                "of each sensitive column, and of their intersections, are compared."
-            )
+        asked=Message(
+            "Does the model predict different numbers, or make larger errors, for some groups? The groups of each "
+            "sensitive column, and of combinations of columns, are compared."
         ),
-        reading=(
-            Message(
-                "A difference in the mean prediction may come from a difference in the labels; a difference "
-                "in the mean error means that the model favours a group beyond its labels. Zero means no "
-                "gap. The interval of a gap allows for the choice of the two most distant groups."
-            )
+        reading=Message(
+            "A difference in the mean prediction can reflect a difference in the actual outcomes. A difference in the "
+            "mean error means that the model favours a group beyond its actual outcomes. 0 means no gap. The interval "
+            "of a gap takes into account that the two most distant groups were picked."
         ),
         does_not_show=AUDITORS["fairness"].does_not_show,
-        remedy=(
-            Message(
-                "Ask whether the difference has a reason that people can defend. If not, look for what "
-                "causes it: labels that carry it, columns that stand in for a group, too few rows of a "
-                "group; then train again."
-            )
+        remedy=Message(
+            "Check whether there is a documented, legitimate justification for the difference. If not, look for its "
+            "cause (biased labels, proxies for the group, too few records of a group), then retrain."
         ),
     ),
 }
@@ -362,18 +298,15 @@ def words_of(auditor: str, task: object) -> Words:
 def plugin_words(auditor: str) -> Words:
     """Return the words for an auditor that auditkit does not ship."""
     return Words(
-        asked=(
-            Message(
-                "The auditor '{auditor}' is not part of auditkit: another package added it, and what it asks "
-                "is described there.",
-                auditor=auditor,
-            )
+        asked=Message(
+            "The auditor '{auditor}' is not part of auditkit. It was added by another package, which documents it.",
+            auditor=auditor,
         ),
         reading=Message(
-            "Each measurement names its unit, its better direction, its definition and the software that computed it."
+            "Each measurement states its unit, its better direction, its definition and the software that computed it."
         ),
         does_not_show=(
-            Message("auditkit has judged these numbers by the policy; it has not checked how they were computed."),
+            Message("auditkit judged these numbers by the policy. It did not check how they were computed."),
         ),
-        remedy=Message("What its numbers ask for is described where this auditor comes from."),
+        remedy=Message("See the documentation of the package that provides this auditor."),
     )

@@ -68,7 +68,7 @@ def test_thresholds_per_group_close_the_gap_at_the_stated_cost(report: auditkit.
     assert cost.interval.low <= (cost.value or 0) <= cost.interval.high
     curves = [x for o in report.outcomes for x in o.exhibits if isinstance(x, auditkit.Curve)]
     by_group = next(x for x in curves if x.title == "Accuracy against the gap in selection rate by group")
-    now = next(line for line in by_group.lines if line.name == "the model as it is")
+    now = next(line for line in by_group.lines if line.name == "the model with its current threshold")
     assert now.x[0] > 0.2
     assert (cost.value or 0) == pytest.approx(now.y[0] - (accuracy.value or 0))
 

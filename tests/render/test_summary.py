@@ -132,4 +132,4 @@ def test_what_was_not_examined_for_one_reason_is_one_entry(build_report: Build) 
 def test_a_limit_without_any_finding_is_listed_as_not_examined(build_report: Build) -> None:
     policy = Policy(name="p", source="p.toml", sha256="0" * 64, limits=(limit(),))
     report = build_report(policy=policy, outcomes=())
-    assert [item.why for item in not_examined(report)] == ["no auditor that ran makes this measurement"]
+    assert [item.why for item in not_examined(report)] == ["none of the auditors that ran makes this measurement"]

@@ -158,7 +158,9 @@ class DataChecks:
                 )
                 exhibits.append(
                     _chart(
-                        Message("Labels {classes} by {column}", classes=subject.schema.classes[-1], column=column),
+                        Message(
+                            "Actual outcome {classes}, by {column}", classes=subject.schema.classes[-1], column=column
+                        ),
                         "base_rate",
                         (column,),
                     )
@@ -182,7 +184,7 @@ class DataChecks:
         if examined:
             alone = single_columns(subject, examined)
             measurements.append(alone)
-            title = Message("How well one column alone predicts the label")
+            title = Message("How well a single column predicts the label")
             exhibits.append(SliceChart(title=title, measurement=alone.id, by=alone.by))
         else:
             notes.append(Message("Rows are images or texts: they are not examined column by column."))
@@ -267,11 +269,11 @@ def _glance(
         ),
         (Message("Columns"), f"{len(columns):,}"),
         (
-            Message("Rows that repeat an earlier one in every column"),
+            Message("Exact duplicates"),
             f"{repeated:,} ({number(repeated / row_count, 'rate')})",
         ),
         (
-            Message("Rows that also occur in the training data"),
+            Message("Records that also occur in the training data"),
             shared.reason or f"{round((shared.value or 0) * row_count):,} ({number(shared.value or 0, 'rate')})",
         ),
         (Message("Constant columns"), ", ".join(constants) or "none"),

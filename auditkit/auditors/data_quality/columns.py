@@ -184,7 +184,8 @@ def drift_table(drifts: Mapping[str, Drift], level: float) -> tuple[Table, str]:
         title=Message("Drift between training and audited data"),
         note=Message(
             "Tested by Kolmogorov-Smirnov or chi-squared; p-values corrected for {drifts_count} columns "
-            "(Holm). With many rows a difference can be beyond chance and small: read the distance.",
+            "(Holm). With many records a difference can be statistically significant but small: look at "
+            "the distance.",
             drifts_count=len(drifts),
         ),
         columns=(
@@ -192,7 +193,7 @@ def drift_table(drifts: Mapping[str, Drift], level: float) -> tuple[Table, str]:
             Column(name=Message("distance by")),
             Column(name=Message("distance"), unit="share"),
             Column(name=Message("corrected p-value"), unit="number"),
-            Column(name=Message("beyond chance")),
+            Column(name=Message("statistically significant")),
         ),
         rows=rows,
     )
@@ -200,8 +201,8 @@ def drift_table(drifts: Mapping[str, Drift], level: float) -> tuple[Table, str]:
     listed = f": {', '.join(moved[:10])}{', ...' if len(moved) > 10 else ''}" if moved else ""
     return table, (
         Message(
-            "{moved_count} of {drifts_count} columns differ between training and audited data beyond "
-            "chance, at {error} for all tests together{listed}.",
+            "{moved_count} of {drifts_count} columns differ significantly between training and audited "
+            "data, at {error} for all tests together{listed}.",
             moved_count=len(moved),
             drifts_count=len(drifts),
             error=error,

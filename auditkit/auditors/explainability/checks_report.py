@@ -75,9 +75,9 @@ def checks_table(found: Sequence[Check]) -> Table:
         name = measurement.id.partition(".")[2].replace("_", " ").capitalize()
         rows.append((name, measurement.value, check.needs, "holds" if check.holds else "fails", measurement.definition))
     return Table(
-        title=Message("Does this explanation deserve belief?"),
+        title=Message("Is this explanation trustworthy?"),
         note=Message(
-            "A check holds where its whole interval does; one that fails makes the explanation not trustworthy."
+            "A check passes if its whole interval does. If one check fails, the explanation is not trustworthy."
         ),
         columns=(
             Column(name=Message("check")),
@@ -137,11 +137,11 @@ def _failed(found: Sequence[Check]) -> list[str]:
 def layers_table(by_layer: Sequence[tuple[str, float]], row_count: int) -> Table:
     """Return how much an explanation resembles itself while layers are shuffled one by one, from the output back."""
     return Table(
-        title=Message("The explanation while layers are shuffled"),
+        title=Message("The explanation after layers are randomised"),
         note=Message(
-            "Spearman's correlation with the explanation, the mean of {row_count} rows, after the "
-            "weights of this layer, and of all that come after it, are shuffled. It must fall: what "
-            "stays the same does not explain the weights.",
+            "Spearman correlation with the original explanation, averaged over {row_count} records, "
+            "after the weights of this layer and all later layers are randomised. It must fall: an "
+            "explanation that stays the same does not depend on what the model learnt.",
             row_count=row_count,
         ),
         columns=(Column(name=Message("layer")), Column(name=Message("correlation"), unit="number")),

@@ -36,7 +36,7 @@ def direction_curves(subject: Subject, given: Attributed) -> list[Exhibit]:
         half = 1.96 * found.standard_error
         curves.append(
             Curve(
-                title=Message("How the decision moves with {name}", name=name),
+                title=Message("How the decision changes with {name}", name=name),
                 note=Message(
                     "Accumulated local effects, centred at 0; the band is 95 % for each point. Flat: no effect."
                 ),
@@ -71,7 +71,7 @@ def interactions(subject: Subject, given: Attributed) -> tuple[list[Measurement]
     slices = ratio_slices(pairs, found, total, level=subject.conf_level, what=Message("pairs"), most=np.inf)
     measurement = sliced("interaction_ratio", ("pair",), largest_first(slices), len(rows), "ratio", INTERACTIONS)
     chart = SliceChart(
-        title=Message("Pairs of columns that work together"),
+        title=Message("Interactions between pairs of columns"),
         note=Message(
             "Of the {top_count} columns that weigh most: how far two columns together move the decision "
             "by more, or by less, than each does alone, over the attribution of all columns. 0: their "

@@ -57,7 +57,7 @@ def _typical(subject: Subject, given: Attributed) -> list[Exhibit]:
     ]
     return [
         Table(
-            title=Message("Typical profiles, and what moves their decisions"),
+            title=Message("Typical profiles, and what determines their decisions"),
             note=Message(
                 "Each profile is made up: the medians and the most frequent values of the rows with that "
                 "prediction. What moves the decision most, against the baseline, comes first."
@@ -88,7 +88,7 @@ def _single(subject: Subject, given: Attributed) -> Table:
     attributions = given.local(given.explained.take(places))
     classes, predicted = subject.schema.classes, subject.predictions.labels
     return Table(
-        title=Message("Single rows, and what moved their decisions"),
+        title=Message("Individual records, and what determined their decisions"),
         note=Message("Shown because --show-rows asks: the surest right row of each class, and the surest errors."),
         columns=(
             Column(name=Message("chosen as")),

@@ -57,8 +57,9 @@ def sensitive_shares(subject: Subject, given: Attributed) -> Evidence:
             own = f"{share[name]:.0%}" if name in share else Message("none, since the model does not read it")
             notes.append(
                 Message(
-                    "{column} carries {name}: alone it tells the groups apart with an area under the ROC curve "
-                    "of {area:.2f}, and it has {share:.0%} of the attribution ({name} itself: {own}).",
+                    "{column} is a proxy for {name}: by itself it distinguishes the groups with an area under "
+                    "the ROC curve of {area:.2f}, and it has {share:.0%} of the attribution ({name} itself: "
+                    "{own}).",
                     column=first.column,
                     name=name,
                     area=first.area,
@@ -74,7 +75,7 @@ def sensitive_shares(subject: Subject, given: Attributed) -> Evidence:
     data = Message("audited") if subject.training is None else Message("training")
     exhibits: list[Exhibit] = [
         Table(
-            title=Message("Columns that stand in for sensitive ones, and what rests on them"),
+            title=Message("Proxies for sensitive columns, and their share of the attribution"),
             note=Message(
                 "A column is a proxy where, alone, it tells the groups apart with an area under the ROC "
                 "curve surely above {proxy_area:g}, on held-out rows of the {data} data.",

@@ -43,9 +43,9 @@ def adverse_decisions(
         "principal_reason_rate", ("column",), slices, len(adverse), "rate", f"{REASONS} {given.definition.lower()}"
     )
     chart = SliceChart(
-        title=Message("Principal reasons for not being predicted {positive}", positive=positive),
+        title=Message("Main reasons for not being predicted {positive}", positive=positive),
         note=Message(
-            "How often a column is among the four that cost an adverse decision most, against the mean approved row."
+            "How often a column is among the four main reasons for refusal, compared with the mean approved record."
         ),
         measurement=rate.id,
         by=rate.by,
@@ -103,7 +103,7 @@ def _recourse(
             SliceChart(
                 title=Message("Recourse by {column}", column=column),
                 note=Message(
-                    "The share of adverse decisions that a change of one or two changeable columns would turn."
+                    "The share of negative decisions that a change in one or two changeable columns would reverse."
                 ),
                 measurement="explainability.recourse_rate",
                 by=(column,),
@@ -111,8 +111,9 @@ def _recourse(
             SliceChart(
                 title=Message("Cost of recourse by {column}", column=column),
                 note=Message(
-                    "Of those who have a way: the mean cost of the cheapest change. A number costs the share of "
-                    "people whose values lie between the old value and the new one; any other change costs 1."
+                    "Among people with a feasible change: the mean cost of the smallest change. Changing a "
+                    "number costs the share of people whose values lie between the old and the new value; any "
+                    "other change costs 1."
                 ),
                 measurement="explainability.recourse_cost",
                 by=(column,),
@@ -157,11 +158,11 @@ def _turning_columns(found: Recourse, changeable: list[str]) -> Table:
     ]
     rows.sort(key=lambda row: -row[1])
     return Table(
-        title=Message("What would turn an adverse decision"),
+        title=Message("What would change a negative decision"),
         note=Message(
-            "Of {turned_count:,} adverse decisions that a change of one or two columns would turn: how "
-            "often the cheapest change is of this column, and of this column alone. Columns that depend "
-            "on each other are changed by themselves here.",
+            "Of {turned_count:,} negative decisions that a change in one or two columns would reverse: "
+            "how often the smallest change involves this column, and this column alone. Columns that "
+            "depend on each other are changed independently here.",
             turned_count=len(turned),
         ),
         columns=(
@@ -196,7 +197,7 @@ def _settings(subject: Subject, changeable: list[str], row_count: int) -> Facts:
             (
                 Message("Rows"),
                 Message(
-                    "{row_count:,} adverse decisions of the explained rows, drawn with seed {seed}",
+                    "{row_count:,} negative decisions among the explained records (seed {seed})",
                     row_count=row_count,
                     seed=subject.seed,
                 ),

@@ -177,7 +177,7 @@ def sample_notes(subject: Subject, what: str, count: int, *, show_rows: bool) ->
     if count < len(subject.labels):
         notes.append(
             Message(
-                "A seeded sample of {count:,} of {labels_count:,} {what} was explained.",
+                "A random sample of {count:,} of {labels_count:,} {what} was explained.",
                 count=count,
                 labels_count=len(subject.labels),
                 what=what,

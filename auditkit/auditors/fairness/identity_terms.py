@@ -95,7 +95,7 @@ class IdentityTerms:
         """Score every version of the templates and of the audited texts that hold a term."""
         read = subject.modality.texts
         if read is None:
-            raise NotRun(Message("the model reads no texts, whose words could be swapped"))
+            raise NotRun(Message("the model does not read text"))
         if subject.task.positive is None:
             raise NotRun(Message("it compares the score of a positive class, which only a model of two classes has"))
         _ = subject.predictions.probabilities  # a model without probabilities is not run, with that reason

@@ -349,7 +349,7 @@ def _against_four_fifths(value: float | None, interval: Interval | None) -> str 
         return None
     side = "below" if value < FOUR_FIFTHS else Message("not below")
     settled = interval.high < FOUR_FIFTHS or interval.low >= FOUR_FIFTHS
-    return side if settled else Message("{side} (not settled)", side=side)
+    return side if settled else Message("{side} (not enough data)", side=side)
 
 
 def above_median(scores: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> NDArray[np.int64]:

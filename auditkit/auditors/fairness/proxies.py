@@ -38,8 +38,8 @@ class ProxyColumns:
         exhibits: list[Exhibit] = []
         notes = [
             Message(
-                "Columns together: {model}, which learns on one random half of the rows and is judged on the "
-                "other. Columns alone: the shares of the groups at each value, counted and judged in the "
+                "All columns together: {model}, trained on one random half of the records and tested on the "
+                "other. Single columns: the shares of the groups at each value, estimated and tested in the "
                 "same way.",
                 model=MODEL,
             )
@@ -62,9 +62,9 @@ class ProxyColumns:
                 continue
             exhibits.append(
                 SliceChart(
-                    title=Message("Columns that give {sensitive} away", sensitive=sensitive),
+                    title=Message("Proxies for {sensitive}", sensitive=sensitive),
                     note=Message(
-                        "Each column alone, the {count} best of {others_count}: 0.5 is a coin, 1 is certainty.",
+                        "Each column alone, the {count} best of {others_count}: 0.5 = chance, 1 = perfect.",
                         count=min(LISTED, len(others)),
                         others_count=len(others),
                     ),
@@ -74,7 +74,7 @@ class ProxyColumns:
             )
             notes.append(
                 Message(
-                    "{sensitive}: learnt on {fitted_count:,} rows, judged on {judged_count:,}.",
+                    "{sensitive}: trained on {fitted_count:,} records, tested on {judged_count:,}.",
                     sensitive=sensitive,
                     fitted_count=found.fitted_count,
                     judged_count=found.judged_count,

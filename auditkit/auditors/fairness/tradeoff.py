@@ -89,8 +89,9 @@ class Tradeoff:
         exhibits: list[Exhibit] = []
         notes = [
             Message(
-                "Thresholds are chosen on one random half of the rows, and judged on the other half. Where "
-                "two thresholds of a group are mixed, a coin of the stated chance decides."
+                "Thresholds are chosen on one random half of the records and tested on the other. Where a "
+                "group has two thresholds, records between them are selected at random with the stated "
+                "probability."
             )
         ]
         for done, column in enumerate(subject.sensitive, 1):
@@ -158,8 +159,8 @@ class Tradeoff:
                 column=column,
             ),
             note=Message(
-                "Each point is a choice of thresholds, judged on rows that did not choose it; bands are "
-                "pointwise {value:g} % intervals of the accuracy.",
+                "Each point is one choice of thresholds, tested on records that were not used to choose it; "
+                "bands are pointwise {value:g} % intervals of the accuracy.",
                 value=level * 100,
             ),
             x_label=Message("largest difference in {constraints}", constraints=CONSTRAINTS[constraint]),
@@ -169,7 +170,7 @@ class Tradeoff:
             lines=(
                 _line(Message("a threshold for each group"), own_points),
                 _line(Message("one threshold for all"), one_points),
-                _line(Message("the model as it is"), [now]),
+                _line(Message("the model with its current threshold"), [now]),
             ),
         )
         parity = own_points[-1]
@@ -261,13 +262,17 @@ def _thresholds(column: str, names: Sequence[str], rows: _Rows, choices: Sequenc
             part[group] for part in (choice.thresholds.certain, choice.thresholds.possible, choice.thresholds.chance)
         )
         if chance >= 1 or certain == possible:
-            return Message("from {possible:.3f}", possible=possible)
-        above = Message("from {certain:.3f}", certain=certain) if np.isfinite(certain) else Message("never surely")
+            return Message("score {possible:.3f} or more", possible=possible)
+        above = (
+            Message("score {certain:.3f} or more", certain=certain)
+            if np.isfinite(certain)
+            else Message("never with certainty")
+        )
         return (
             above
             if chance <= 0
             else Message(
-                "{above}; from {possible:.3f} with chance {chance:.2f}", above=above, possible=possible, chance=chance
+                "{above}; {chance:.0%} chance from {possible:.3f}", above=above, possible=possible, chance=chance
             )
         )
 
@@ -276,8 +281,8 @@ def _thresholds(column: str, names: Sequence[str], rows: _Rows, choices: Sequenc
         title=Message("Thresholds that leave no gap by {column}", column=column),
         note=(
             Message(
-                "The score from which on a row is selected, chosen on the other half of the rows. Rows "
-                "between two scores are selected by lot, with the chance beside them."
+                "Selection threshold, chosen on the other half of the records. Between two scores, records "
+                "are selected at random with the stated probability."
             )
         ),
         columns=(

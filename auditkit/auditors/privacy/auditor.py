@@ -195,7 +195,7 @@ def _notes(subject: Subject, training_row_count: int, seeds: int, *, tested: boo
             "rows."
         )
         if tested
-        else Message("The claim is computed, and was not tested by attack; pass --canaries 1000 to test it."),
+        else Message("The claim was computed, but not tested by an attack; pass --canaries 1000 to test it."),
     ]
     if several:
         notes.append(

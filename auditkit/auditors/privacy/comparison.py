@@ -262,7 +262,7 @@ def who_pays(metric: str, measured: Measurement, column: str, models: list[str])
     of_rates = measured.unit == "rate"
     change: Unit = "number" if measured.unit == "number" else "rate_difference"
     return Table(
-        title=Message("Who pays for privacy: {metric} by {column}", metric=title(f".{metric}"), column=column),
+        title=Message("Cost of privacy: {metric} by {column}", metric=title(f".{metric}"), column=column),
         note=Message("The change is private minus original")
         + (
             Message(", in percentage points: negative where the group loses accuracy.")

@@ -145,7 +145,7 @@ class Leakage:
             hidden = not_compared_note(by, names, attack.sizes(codes[once], len(names)), subject.min_group)
             notes += [hidden] if hidden else []
             exhibits.append(
-                SliceChart(title=Message("Who is exposed: attack by {by}", by=by[0]), measurement=AUC, by=by)
+                SliceChart(title=Message("Exposure to the attack by {by}", by=by[0]), measurement=AUC, by=by)
             )
         if shadows is not None and recipe is not None:
             exhibits.append(_how(shadows, recipe, subject))
@@ -305,14 +305,16 @@ def _notes(subject: Subject, once: Mask, member: Mask, shadows: Shadows | None, 
     repeated = int((~once).sum())
     notes: list[str] = [
         Message(
-            "{count:,} training rows are told from {count_2:,} audited ones. The {repeated:,} rows whose "
-            "contents occur more than once in both sets together are left out of the attack.",
+            "The attack distinguishes {count:,} training records from {count_2:,} audited ones. It "
+            "leaves out {repeated:,} records whose contents occur more than once in the two sets "
+            "together.",
             count=(once & member).sum(),
             count_2=(once & ~member).sum(),
             repeated=repeated,
         ),
         Message(
-            "Training rows that only served to stop the training count as members: that understates what is remembered."
+            "Training records that were only used to decide when to stop count as members; this "
+            "understates memorisation."
         ),
     ]
     if subject.task.odds_note is not None:

@@ -141,7 +141,7 @@ class Attack:
             up = membership.roc_points(self.member, scores, across)
             lines.append(Line(name=name, x=tuple(across[up > 0]), y=tuple(up[up > 0])))
         return Curve(
-            title=Message("How many training rows each attack finds"),
+            title=Message("Training records identified by each attack"),
             note=Message(
                 "Both axes are logarithmic: what counts is the left edge, where few audited rows are named wrongly."
             ),
@@ -259,7 +259,7 @@ def controls_table(measurements: list[Measurement], attack: Attack) -> Table:
         (
             SPLIT,
             Message("shadows, which saw a random half of both"),
-            Message("0.5, or the two sets differ by themselves"),
+            Message("0.5; otherwise the two sets differ for other reasons"),
         ),
     ):
         found = next((part for part in measurements if part.id == id and not part.by), None)

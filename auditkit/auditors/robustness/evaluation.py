@@ -138,7 +138,7 @@ class Sample:
         if len(self.rows) < len(subject.labels):
             notes.append(
                 Message(
-                    "A seeded sample of {rows_count:,} of {labels_count:,} rows was damaged, drawn with seed {seed}.",
+                    "A random sample of {rows_count:,} of {labels_count:,} records was corrupted (seed {seed}).",
                     rows_count=len(self.rows),
                     labels_count=len(subject.labels),
                     seed=subject.seed,
@@ -230,7 +230,7 @@ class Sample:
                 group, there = statistics.worst_group(before, errors, groups, level=level)
                 line += [f"{group.text} ({shown(group.by)})", there.value]
             lines.append(tuple(line))
-        columns = [Column(name=Message("What is damaged")), Column(name=Message("Strength"))]
+        columns = [Column(name=Message("Corruption")), Column(name=Message("Strength"))]
         if not self.of_numbers:
             columns.append(Column(name=Message("Decisions changed"), unit="rate"))
         columns += [
@@ -242,21 +242,23 @@ class Sample:
         as_they_are = float(np.nanmean(before))
         usual = (
             Message(
-                "Mean absolute error on the {before_count:,} rows as they are is {value}.",
+                "Mean absolute error on the {before_count:,} original records: {value}.",
                 before_count=len(before),
                 value=number(as_they_are, "number"),
             )
             if self.of_numbers
             else Message(
-                "Accuracy on the {before_count:,} rows as they are is {value}.",
+                "Accuracy on the {before_count:,} original records: {value}.",
                 before_count=len(before),
                 value=number(1 - as_they_are, "rate"),
             )
         )
         return Table(
-            title=Message("What damaged inputs cost"),
-            note=Message("{usual} Each damage at its stated strength; the curves show the others.", usual=usual)
-            + (Message(" The worst group is the one whose loss is surely the largest.") if groups else ""),
+            title=Message("Effect of corrupted inputs"),
+            note=Message(
+                "{usual} Each corruption at its stated strength; the curves show other strengths.", usual=usual
+            )
+            + (Message(" The worst group is the one whose loss has the highest lower bound.") if groups else ""),
             columns=tuple(columns),
             rows=tuple(lines),
         )

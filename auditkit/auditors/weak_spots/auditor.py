@@ -215,8 +215,8 @@ def _exhibits(
         sentences.append(
             (
                 Message(
-                    "Where {name}, the model is {wrong} in {value} of {row_count:,} rows ({interval}, "
-                    "{p_value}), and elsewhere in {value_2}.",
+                    "Where {name}, the share of records that are {wrong} is {value} of {row_count:,} "
+                    "({interval}, {p_value}); elsewhere it is {value_2}.",
                     name=name,
                     wrong=wrong,
                     value=number(spot.error_count / spot.row_count, "rate"),
@@ -242,9 +242,10 @@ def _exhibits(
         Table(
             title=Message("Weak spots in words"),
             note=Message(
-                "The intervals hold for all {proposed_count} proposed slices at once, the p-values are "
-                "Holm-corrected. A slice of two columns is listed where it is clearly worse than either "
-                "column alone; no two of as many columns share over half of the smaller one's rows.",
+                "Simultaneous intervals over all {proposed_count} proposed slices; Holm-corrected p-values. "
+                "A slice of two columns is listed only where it is clearly worse than either column alone; "
+                "no two slices of the same number of columns share more than half of the smaller one's "
+                "records.",
                 proposed_count=len(search.proposed),
             ),
             columns=(Column(name=Message("Worst first")),),

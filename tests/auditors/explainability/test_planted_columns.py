@@ -135,7 +135,7 @@ def test_recourse_leaves_alone_what_nobody_can_change() -> None:
     facts = exhibit(bound, "How recourse was searched")
     assert isinstance(facts, Facts)
     assert dict(facts.rows)["Taken as unchangeable"] == "a, b, c"
-    turning = exhibit(free, "What would turn")
+    turning = exhibit(free, "What would change")
     assert isinstance(turning, Table)
     assert "d" not in {row[0] for row in turning.rows}
     with pytest.raises(InputError, match="immutable: the model reads no column 'e'"):

@@ -40,7 +40,7 @@ def test_local_law_144_by_hand():
     table = impact_ratio.impact_exhibit(counts, None, {"impact_ratio": ratio, "fisher_exact_p": fisher})
     female, male = table.rows
     assert female[:6] == ("Female", 100, 100 / 320, 30, 0.3, pytest.approx(0.75))
-    assert female[7] == "below (not settled)"
+    assert female[7] == "below (not enough data)"
     assert male[:6] == ("Male", 200, 200 / 320, 80, 0.4, 1.0)
     assert male[7] == "not below"
     assert "Unknown category: 20 rows, outside the ratios." in table.note

@@ -104,7 +104,7 @@ def test_every_number_has_a_count_an_interval_and_is_declared(loans: Loans) -> N
             assert all(low <= at <= high for low, at, high in zip(line.low, line.y, line.high, strict=True))
     page = render_html(report)
     assert "Attack along the gradient" in page
-    assert "What damaged inputs cost" in page
+    assert "Effect of corrupted inputs" in page
 
 
 def test_a_curve_passes_through_the_stated_number(loans: Loans) -> None:
@@ -123,7 +123,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_one_others(loans: Loan
     assert outcome(first).measurements == outcome(again).measurements
     assert outcome(first).exhibits == outcome(again).exhibits
     assert outcome(first).measurements != outcome(other).measurements
-    assert "A seeded sample of 300 of 1,000 rows was damaged, drawn with seed 0." in outcome(first).notes
+    assert "A random sample of 300 of 1,000 records was corrupted (seed 0)." in outcome(first).notes
 
 
 def test_answers_that_are_not_finite_count_as_changed_and_as_wrong() -> None:
@@ -136,7 +136,7 @@ def test_answers_that_are_not_finite_count_as_changed_and_as_wrong() -> None:
     assert slipped.value is not None
     assert 0.3 < beyond.value < 1
     assert slipped.value > beyond.value * 0.8
-    assert any("Slips of the unit, strength 3: to 59" in note and "no finite answer" in note for note in found.notes)
+    assert any("Unit errors, strength 3: to 59" in note and "no finite answer" in note for note in found.notes)
     assert any(note.startswith("Odd inputs, numbers far off: 200 of 200") for note in found.notes)
 
 
