@@ -83,8 +83,8 @@ def test_weak_spots_are_where_labels_were_spoilt(loans: Loans, tmp_path: Path) -
     assert rates.slices[0].group.text in ("job = nurse & region = a", "region = a & job = nurse")
     words = next(x for x in evidence.exhibits if isinstance(x, auditkit.Table)).rows[0][0]
     assert isinstance(words, str)
-    assert words.startswith(f"Where {rates.slices[0].group.text}, the model is wrong in ")
-    assert f"of {rates.slices[0].count:,} rows" in words
+    assert words.startswith(f"Where {rates.slices[0].group.text}, the model is wrong on ")
+    assert f"of {rates.slices[0].count:,} records" in words
 
 
 def test_nothing_confirmed_is_said_and_is_no_zero(loans: Loans, frame: pd.DataFrame) -> None:

@@ -215,8 +215,8 @@ def _exhibits(
         sentences.append(
             (
                 Message(
-                    "Where {name}, the share of records that are {wrong} is {value} of {row_count:,} "
-                    "({interval}, {p_value}); elsewhere it is {value_2}.",
+                    "Where {name}, the model is {wrong} on {value} of {row_count:,} records ({interval}, "
+                    "{p_value}); elsewhere on {value_2}.",
                     name=name,
                     wrong=wrong,
                     value=number(spot.error_count / spot.row_count, "rate"),
@@ -231,7 +231,7 @@ def _exhibits(
         SliceChart(
             title=Message("Weak spots: how often the model is wrong there"),
             note=Message(
-                "Over all {row_count:,} rows of the confirming half it is {wrong} in {overall}.",
+                "On all {row_count:,} records of the confirming half the model is {wrong} on {overall}.",
                 row_count=search.row_count,
                 wrong=wrong,
                 overall=overall,

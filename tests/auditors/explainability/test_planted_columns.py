@@ -96,9 +96,10 @@ def test_the_report_names_the_proxy_that_carries_the_sensitive_column() -> None:
     assert read is not None
     assert read.value == 0
     assert any(
-        note.startswith("a carries sex: ") and "the model does not read it" in note for note in outcome(report).notes
+        note.startswith("a is a proxy for sex: ") and "the model does not read it" in note
+        for note in outcome(report).notes
     )
-    table = exhibit(report, "Columns that stand in")
+    table = exhibit(report, "Proxies for sensitive")
     assert isinstance(table, Table)
     assert [row[:2] for row in table.rows] == [("sex", "a")]
 
@@ -110,8 +111,8 @@ def test_without_a_proxy_nothing_rests_on_one() -> None:
     share = report.measurement("explainability.proxy_attribution_share")
     assert share is not None
     assert share.value == 0
-    assert exhibit(report, "Columns that stand in") is None
-    assert not any("carries" in note for note in outcome(report).notes)
+    assert exhibit(report, "Proxies for sensitive") is None
+    assert not any("is a proxy for" in note for note in outcome(report).notes)
 
 
 def test_each_class_has_its_own_columns() -> None:
@@ -144,8 +145,8 @@ def test_recourse_leaves_alone_what_nobody_can_change() -> None:
 
 def test_single_rows_show_only_where_they_are_asked_for() -> None:
     without, shown = audit(Sum()), audit(Sum(), show_rows=True)
-    assert exhibit(without, "Single rows") is None
-    assert exhibit(shown, "Single rows") is not None
+    assert exhibit(without, "Individual records") is None
+    assert exhibit(shown, "Individual records") is not None
     profiles = exhibit(without, "Typical profiles")
     assert isinstance(profiles, Table)
     assert {row[0] for row in profiles.rows} == {"predicted no", "predicted yes"}
@@ -164,7 +165,7 @@ class Rough(torch.nn.Module):
 def test_an_explanation_that_fails_is_stamped_wherever_it_shows() -> None:
     found = outcome(audit(Rough()))
     assert any(note.startswith("The explanation is not trustworthy: it fails ") for note in found.notes)
-    attributions = ("Share of", "Typical", "Columns that stand", "Principal")
+    attributions = ("Share of", "Typical", "Proxies for", "Main reasons")
     notes = [exhibit.note for exhibit in found.exhibits if exhibit.title.startswith(attributions)]
     assert len(notes) >= 4
     assert all(note.startswith("Not trustworthy: fails ") for note in notes)
