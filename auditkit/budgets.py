@@ -62,6 +62,9 @@ INFLATED = Budget("times its size when decompressed", 200, 2_000)
 INFLATED_FREE = 64 * 2**20
 
 
+NESTING = Budget("levels of nesting", 64, 512)
+"""Of JSON and TOML documents, in each of which a list or a table is a level."""
+
 SPARSE_CELLS = Budget("cells for each character of the file", 64, 6_400)
 """How far a file that names its keys in every line may be from a table, beyond the first million cells."""
 

@@ -117,6 +117,7 @@ Target = Annotated[
 Encoding = Annotated[str, Option(help="Encoding of text files.", metavar="NAME")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], Option(help="Where the model runs.")]
 Seed = Annotated[int, Option(help="Seeds every random choice.", metavar="N"), Ge(0), Le(2**32 - 1)]
+AllowLarge = Annotated[bool, Option(help="Raise the limits on what files may describe (rows, classes, ...).")]
 Quiet = Annotated[bool, Option(help="Print nothing but errors.")]
 
 
@@ -279,9 +280,7 @@ class RunConfig(Section):
     only: Annotated[Names, Option(help="Run this auditor alone", metavar="AUDITOR")] = ()
     skip: Annotated[Names, Option(help="Leave this auditor out", metavar="AUDITOR")] = ()
     device: Device = "auto"
-    allow_large: Annotated[bool, Option(help="Raise the limits on what files may describe (rows, classes, ...).")] = (
-        False
-    )
+    allow_large: AllowLarge = False
     in_process_plugins: Annotated[
         bool, Option(help="For debugging: run auditors of other packages in this process.")
     ] = False

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge
 
 from auditkit.config import (
+    AllowLarge,
     Architecture,
     ArchitectureArgs,
     Classes,
@@ -98,6 +99,7 @@ class TrainOutputConfig(Section):
     heading: ClassVar[str] = "Output"
 
     out: NewModel = None
+    allow_large: AllowLarge = False
     quiet: Quiet = False
 
 
@@ -196,6 +198,7 @@ class RetrainOutputConfig(Section):
     heading: ClassVar[str] = "Output"
 
     out: Annotated[Path | None, Option(help="Where the models go.", metavar="DIR", default="beside the model")] = None
+    allow_large: AllowLarge = False
     quiet: Quiet = False
 
 
@@ -246,6 +249,7 @@ class MitigationOutputConfig(Section):
     reports: Annotated[Path | None, Option(help="Where the two reports go.", metavar="DIR", default="reports/OUT/")] = (
         None
     )
+    allow_large: AllowLarge = False
     quiet: Quiet = False
 
 
@@ -269,6 +273,7 @@ class PackConfig(Section):
     threshold: Threshold = None
     classes: Classes = None
     trust_pickle: TrustPickle = None
+    allow_large: AllowLarge = False
     quiet: Quiet = False
 
 
@@ -292,4 +297,5 @@ class ReplayConfig(Section):
     trust_model: TrustModel = None
     trust_pickle: TrustPickle = None
     device: Device = "auto"
+    allow_large: AllowLarge = False
     quiet: Quiet = False

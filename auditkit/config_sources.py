@@ -7,10 +7,8 @@ checked with its line; pydantic-settings, which does neither, would add 70 ms to
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from auditkit.config import (
     settings_of,
     unknown_key,
 )
+from auditkit.documents import parse_json, parse_toml
 from auditkit.errors import InputError, closest
 from auditkit.files import read_text
 
@@ -146,7 +145,7 @@ def parse_text(setting: Setting, text: str) -> Any:
     if setting.item is not None:
         if text.lstrip().startswith("["):
             try:
-                return json.loads(text)
+                return parse_json(text)
             except ValueError as error:
                 raise InputError(
                     f"{setting.name} must be values separated by commas, or a JSON list: {error}."
@@ -158,8 +157,8 @@ def parse_text(setting: Setting, text: str) -> Any:
 def _json_object(setting: Setting, text: str) -> dict[str, Any]:
     option = setting.name.replace("_", "-")
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(text)
+    except ValueError as error:
         raise InputError(f"{option} must be a JSON object, such as '{{\"hidden\": 64}}': {error}.") from error
     if not isinstance(value, dict):
         raise InputError(f"{option} must be a JSON object, got {type(value).__name__}.")
@@ -198,8 +197,8 @@ def _text(path: Path) -> str:
 def _from_file(path: Path) -> Stated:
     text = _text(path)
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        document = parse_toml(text)
+    except ValueError as error:
         raise InputError(f"configuration {path}: not valid TOML: {error}.") from error
     root: Place = ()
     if path.name == PYPROJECT:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from auditkit.documents import parse_json
 from auditkit.errors import InputError
 
 try:
@@ -124,7 +125,7 @@ def unfinished_run(content: bytes) -> str | None:
     if len(content) > 1000:
         return None
     with contextlib.suppress(ValueError):
-        document = json.loads(content)
+        document = parse_json(content)
         if isinstance(document, dict) and document.get("state") == "unfinished":
             return str(document.get("run_id", ""))[:80]
     return None

@@ -19,6 +19,7 @@ import typer
 
 from auditkit.cli import audits, compliance, gate, mitigation, models, privacy, reports, schemas, setup
 from auditkit.cli.configured import configured, generated
+from auditkit.cli.options import with_allow_large
 from auditkit.errors import AuditkitError, InputError, out_of_memory
 
 
@@ -50,21 +51,19 @@ for requested, request, stated in (
 ):
     generated_class = generated(requested, request, needs=stated)
     app.command(requested.__name__, cls=generated_class, help=requested.__doc__)(_generated)
-for command in (
-    audits.demo,
-    audits.auditors,
+for command in (audits.demo, audits.auditors, setup.init, setup.doctor):
+    app.command()(command)
+for reading_command in (
     models.sample,
     gate.gate,
     reports.render,
-    setup.init,
-    setup.doctor,
     compliance.compare,
     compliance.index,
     compliance.comply,
     compliance.verify,
     compliance.seal,
 ):
-    app.command()(command)
+    app.command()(with_allow_large(reading_command))
 app.add_typer(schemas.schema, name="schema")
 
 USAGE, INCOMPLETE, INTERRUPTED, BROKEN_PIPE = 2, 3, 130, 141

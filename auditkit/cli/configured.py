@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_origin
 import typer
 from typer.core import TyperCommand
 
+from auditkit.budgets import allow_large
+
 if TYPE_CHECKING:
     from auditkit.config import Section, Setting
     from auditkit.config_sources import Resolved
@@ -81,7 +83,8 @@ def generated(command: Callable[[Any], None], request: str, *, needs: Sequence[s
         def call(self, ctx: Any, stated: dict[str, Any]) -> Any:
             from auditkit.config import updated
 
-            return ctx.invoke(command, updated(self.request()(), stated))
+            with allow_large(bool(stated.get("allow_large"))):
+                return ctx.invoke(command, updated(self.request()(), stated))
 
     FromRequest.needs = tuple(needs)
     return FromRequest
@@ -114,7 +117,8 @@ def configured(
             ):
                 if needed and value is None:
                     ctx.fail(f"Missing {option}.")
-            return ctx.invoke(command, resolved)
+            with allow_large(resolved.config.run.allow_large):
+                return ctx.invoke(command, resolved)
 
     return Configured
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from auditkit import budgets
 
 
 class Device(StrEnum):
@@ -15,6 +20,24 @@ class Device(StrEnum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+
+
+def with_allow_large(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the same command with `--allow-large`, which raises the limits of whatever it reads."""
+    words = "Raise the limits on what files may describe (rows, classes, ...)."
+
+    @functools.wraps(command)
+    def raising(*, allow_large: bool, **options: Any) -> None:
+        with budgets.allow_large(allow_large):
+            command(**options)
+
+    own = inspect.signature(command, eval_str=True)
+    kind = Annotated[bool, typer.Option("--allow-large", help=words)]
+    added = inspect.Parameter("allow_large", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+    raising.__signature__ = own.replace(parameters=[*own.parameters.values(), added])  # type: ignore[attr-defined]
+    raising.__annotations__ = {name: parameter.annotation for name, parameter in own.parameters.items()}
+    raising.__annotations__["allow_large"] = kind
+    return raising
 
 
 def results_of(path: Path | None) -> Path | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from auditkit.cli.options import BinsOption, Compared, Drop, Encoding, Immutable, TrainedTask
+from auditkit.cli.options import BinsOption, Compared, Drop, Encoding, Immutable, TrainedTask, with_allow_large
 
 schema = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -23,6 +23,7 @@ def _results(context: typer.Context) -> None:
 
 
 @schema.command()
+@with_allow_large
 def infer(
     dataset: Annotated[Path, typer.Argument(help="The rows a model is trained on.", show_default=False)],
     target: Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from datetime import date, datetime
 from functools import cache
 from importlib import resources
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from auditkit.documents import parse_toml
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Record
 from auditkit.evidence.messages import Message
@@ -46,7 +46,7 @@ def facts_template() -> str:
 @cache
 def known_facts() -> tuple[str, ...]:
     """Return the keys that a facts.toml may hold, in the template's order."""
-    return tuple(tomllib.loads(facts_template()))
+    return tuple(parse_toml(facts_template()))
 
 
 def words(key: str) -> Message:
@@ -63,10 +63,10 @@ def read_facts(path: str | Path) -> Facts:
     """
     content = read_bytes(path, f"facts {path}", remedy="'auditkit comply --init-facts' writes one to fill")
     try:
-        document = tomllib.loads(content.decode("utf-8"))
+        document = parse_toml(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(f"facts {path}: not UTF-8 text at byte {error.start}; save it as UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise InputError(f"facts {path}: not valid TOML: {error}.") from error
     answers: dict[str, str] = {}
     lists: dict[str, list[str | list[str]]] = {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from datetime import date
 from importlib import resources
 from typing import Literal
 
 from auditkit import plugins
+from auditkit.documents import parse_toml
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Record
 from auditkit.evidence.messages import Message
@@ -99,4 +99,4 @@ def load_framework(key: str) -> Framework:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"framework '{key}': {package.__name__} has no {key}.toml.") from error
-    return Framework.model_validate({"key": key, **tomllib.loads(text)})
+    return Framework.model_validate({"key": key, **parse_toml(text)})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_origin, get_type_hints
@@ -13,6 +12,7 @@ from pydantic import PydanticSchemaGenerationError, PydanticUndefinedAnnotation,
 
 from auditkit.config import AuditConfig, AuditorsConfig
 from auditkit.config_sources import COMMAND_LINE, Resolved
+from auditkit.documents import parse_toml
 from auditkit.engine.auditor import installed
 from auditkit.errors import InputError, closest
 
@@ -63,8 +63,8 @@ def _readings(value: Any) -> Iterator[Any]:
     """Yield a value, and what a text can state besides itself: several values, or a value as TOML writes it."""
     yield value
     if isinstance(value, str):
-        with contextlib.suppress(tomllib.TOMLDecodeError, RecursionError):
-            yield tomllib.loads(f"value = {value}")["value"]
+        with contextlib.suppress(ValueError):
+            yield parse_toml(f"value = {value}")["value"]
         yield [part.strip() for part in value.split(",")]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from auditkit.budgets import MODEL_BYTES, RESULTS_BYTES
+from auditkit.documents import parse_json
 from auditkit.errors import InputError
 from auditkit.files import read_bytes, sha256_of
 from auditkit.run_folder import PARTIAL, unfinished_run
@@ -237,13 +238,13 @@ def _check_signature(
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
-        document = json.loads(text)
+        document = parse_json(text)
         key = Ed25519PublicKey.from_public_bytes(base64.b64decode(document["public_key"], validate=True))
         signature = base64.b64decode(document["signature"], validate=True)
         if _dump(document).encode() != text or document["algorithm"] != "ed25519" or document["signs"] != MANIFEST:
             raise ValueError
         key.verify(signature, manifest)
-    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error, InvalidSignature):
+    except (ValueError, KeyError, TypeError, binascii.Error, InvalidSignature):
         return None, ("edited", "the signature does not fit the manifest")
     if trusted is not None and trusted.public_bytes_raw() != key.public_bytes_raw():
         return None, ("edited", f"it was made with another key, sha256 {fingerprint(key)[:12]}...")
@@ -253,14 +254,14 @@ def _check_signature(
 def _read_manifest(text: bytes) -> dict[str, Any] | None:
     """Return the manifest, or None where any byte of it is not as `manifest_text` wrote it."""
     try:
-        document = json.loads(text)
+        document = parse_json(text)
         stated = document["sha256"]
         rest = {key: value for key, value in document.items() if key != "sha256"}
         whole = _dump(document).encode() == text and hashlib.sha256(_dump(rest).encode()).hexdigest() == stated
         names = list(document["files"])
         if not whole or document["manifest_version"] != 1 or not all(_inside(name) for name in names):
             return None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return document  # type: ignore[no-any-return]  # checked above
 

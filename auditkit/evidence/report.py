@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, Validati
 from auditkit import plugins
 from auditkit.budgets import RESULTS_BYTES
 from auditkit.config import AuditConfig, configured, settings_of
+from auditkit.documents import parse_json
 from auditkit.errors import InputError, closest
 from auditkit.evidence import frames
 from auditkit.evidence.integrity import check_beside
@@ -434,10 +435,10 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
     check_beside(Path(path), sha256)
     try:
         text = content.decode("utf-8")
-        document = json.loads(text, object_pairs_hook=_unique)
+        document = parse_json(text, unique_keys=True)
         if "\\ud" in text.lower():  # half of a character, which no report could be written with
             json.dumps(document, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{name}: not JSON text: {error}.") from error
     version_found = document.get("schema_version") if isinstance(document, dict) else None
     if version_found not in (1, SCHEMA_VERSION):
@@ -453,8 +454,6 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
     except ValidationError as error:
         where, problem = first_problem(error)
         raise InputError(f"{name}: {where + ': ' if where else ''}{problem}.") from error
-    except RecursionError as error:
-        raise InputError(f"{name}: its texts are nested too deeply.") from error
     same_version = version_found == SCHEMA_VERSION and report.environment.auditkit == version("auditkit")
     try:
         report = rederived(report, same_version=same_version)
@@ -469,11 +468,3 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
             f"{derived[0]!r} ({derived[1]}): the file was edited."
         )
     return report, sha256
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; a key that stands twice would be read in one way here and in another elsewhere."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object names a key twice")
-    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from auditkit import files
+from auditkit.documents import parse_toml
 from auditkit.errors import PolicyError, closest
 from auditkit.evidence.measurement import Record
 
@@ -35,8 +35,8 @@ def parse_tables(
         PolicyError: `text` is not TOML, holds an unknown key, or a table is wrong; the message names the line.
     """
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        document = parse_toml(text)
+    except ValueError as error:
         raise PolicyError(f"{what} {source}: not valid TOML: {error}.") from error
     unknown = sorted(set(document) - {key, *other_keys})
     if unknown:

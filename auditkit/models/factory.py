@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from auditkit.documents import parse_json
 from auditkit.errors import InputError, ModelFileError
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def read_arguments(text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        arguments = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        arguments = parse_json(text)
+    except ValueError as error:
         raise InputError(f"architecture-args must be a JSON object, such as '{{\"hidden\": 64}}': {error}.") from error
     if not isinstance(arguments, dict):
         raise InputError(f"architecture-args must be a JSON object, got {type(arguments).__name__}.")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.documents import parse_toml
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import (
@@ -42,8 +42,8 @@ def read_population(path: str | Path) -> dict[str, dict[str, float]]:
     """
     text = read_text(path, f"population {path}")
     try:
-        document = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        document = parse_toml(text)
+    except ValueError as error:
         raise InputError(f"population {path}: not valid TOML: {error}.") from error
     for column, shares in document.items():
         numeric = isinstance(shares, dict) and all(type(share) in (int, float) for share in shares.values())

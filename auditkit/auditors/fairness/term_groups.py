@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
+from auditkit.documents import parse_toml
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Record, first_problem
 from auditkit.files import read_text
@@ -96,7 +96,7 @@ class TermGroups(Record):
 def shipped_term_groups() -> dict[str, Any]:
     """Return the term groups that auditkit ships, by attribute, as its TOML file holds them."""
     text = files("auditkit.auditors.fairness").joinpath("term_groups.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return parse_toml(text)
 
 
 def read_term_groups(path: str | Path) -> dict[str, Any]:
@@ -107,8 +107,8 @@ def read_term_groups(path: str | Path) -> dict[str, Any]:
     """
     text = read_text(path, f"identity terms {path}")
     try:
-        document = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        document = parse_toml(text)
+    except ValueError as error:
         raise InputError(f"identity terms {path}: not valid TOML: {error}.") from error
     check_term_groups(document)
     return document

@@ -19,6 +19,7 @@ import pandas as pd
 
 from auditkit.budgets import CELLS, COLUMNS, ROWS, SPARSE_CELLS, check_inflation
 from auditkit.data.interned import TextColumn, check_header, is_broken, shown
+from auditkit.documents import parse_json
 from auditkit.errors import DatasetError
 
 ROWS_AT_ONCE = 65_536
@@ -134,15 +135,9 @@ def _frame_of_jsonl(name: str, file: Iterator[str]) -> pd.DataFrame:
 
 
 def _json_object(name: str, number: int, line: str) -> dict[str, object]:
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise DatasetError(f"{name}: line {number} names a key twice.")
-        return found
-
     try:
-        value = json.loads(line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(line, unique_keys=True, parse_number=str)
+    except ValueError as error:
         raise DatasetError(f"{name}: line {number}: not a JSON object: {error}.") from error
     if not isinstance(value, dict):
         raise DatasetError(f"{name}: line {number}: must be a JSON object, such as {{'age': 39}}.")

@@ -7,7 +7,6 @@ inflates.
 from __future__ import annotations
 
 import io
-import json
 import math
 import os
 import re
@@ -17,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
 
+from auditkit.documents import parse_json
 from auditkit.models.formats.pickles import (
     ITEM_BYTES,
     Program,
@@ -310,7 +310,7 @@ def _read_safetensors(file: BinaryIO, size: int) -> Contents:
     if length > MAXIMUM_PICKLE_BYTES:
         raise Refused(f"has a header of more than {MAXIMUM_PICKLE_BYTES:,} bytes")
     try:
-        header = json.loads(file.read(length), object_pairs_hook=_unique)
+        header = parse_json(file.read(length), unique_keys=True)
         metadata = header.pop("__metadata__", {})
         tensors = {}
         reached = 0
@@ -330,15 +330,8 @@ def _read_safetensors(file: BinaryIO, size: int) -> Contents:
             tensors[name] = tensor
         if not all(isinstance(word, str) for pair in metadata.items() for word in pair):
             raise ValueError("its metadata are no texts")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(f"is damaged: its safetensors header cannot be read ({type(error).__name__})") from error
     if reached != size - 8 - length:
         raise Refused("has bytes that belong to no tensor of its safetensors header, or too few")
     return Contents("safetensors file", content=tensors, metadata=metadata)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = dict(pairs)
-    if len(names) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return names

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from auditkit import files
 from auditkit.budgets import MODEL_BYTES, Budget
 from auditkit.data.dataset import Data
+from auditkit.documents import parse_json
 from auditkit.errors import InputError, ModelFileError
 from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust, opened
@@ -124,8 +124,8 @@ def _check_weights(name: str, folder: Path, held: set[str]) -> None:
 def _json(name: str, path: Path) -> dict[str, Any]:
     text = files.read_text(path, f"{name}: {path.name}", budget=JSON_BYTES, error=ModelFileError)
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = parse_json(text)
+    except ValueError as error:
         raise ModelFileError(f"{name}: {path.name} cannot be read: {first_line(error)}.") from error
     if not isinstance(found, dict):
         raise ModelFileError(f"{name}: {path.name} is no JSON object.")

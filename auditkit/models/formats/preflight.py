@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 import io
-import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from auditkit.documents import parse_json
 from auditkit.models.formats.archive import check_sums, folder_of, open_zip, read_archive
 from auditkit.models.formats.pickles import ITEM_BYTES, Program, Refused
 
@@ -131,8 +131,8 @@ def _json(archive: zipfile.ZipFile, prefix: str, name: str, sizes: Mapping[str, 
     if sizes[name] > MAXIMUM_JSON_BYTES:
         raise Refused(f"has a {name} of more than {MAXIMUM_JSON_BYTES:,} bytes")
     try:
-        return json.loads(archive.read(prefix + name))
-    except (ValueError, RecursionError) as error:
+        return parse_json(archive.read(prefix + name))
+    except ValueError as error:
         raise Refused(f"is damaged: {name} is not JSON") from error
 
 
@@ -207,15 +207,15 @@ def _walk(part: Any) -> Iterator[tuple[str, Any]]:
 def _check_tree(text: Any) -> None:
     """Refuse a description of nested inputs whose types or contexts torch would import or evaluate."""
     try:
-        version, root = json.loads(text)
+        version, root = parse_json(text)
         parts = [root]
         while parts:
             part = parts.pop()
             context = part["context"]
-            if part["type"] not in CODED or not (context is None or _is_plain_context(json.loads(context))):
+            if part["type"] not in CODED or not (context is None or _is_plain_context(parse_json(context))):
                 raise Refused(f"nests its inputs in {str(part['type'])[:80]!r}; only tuples, lists and dictionaries do")
             parts += part["children_spec"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise Refused("is damaged: the nesting of its inputs cannot be read") from error
     if version != 1:
         raise Refused("describes the nesting of its inputs in an unknown version")
