@@ -289,7 +289,7 @@ def test_a_finding_cannot_be_waived_by_hand(audited: Path, tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda text: "[" * 200_000, "recursion"),
+        (lambda text: "[" * 200_000, "nested deeper than 64 levels"),
         (lambda text: text.replace('"threads": ', '"threads": ' + "9" * 5000), "digits"),
         (lambda text: text.replace('"auditor": "performance"', '"auditor": "\\ud800"'), "surrogates not allowed"),
         (lambda text: text.replace('"outcomes": [', '"outcomes": [], "outcomes": ['), "names a key twice"),
