@@ -2,6 +2,7 @@
 # make test      the tests that CI runs                   make check    format, lint, types
 # make slow      the exhaustive tests                     make reports  regenerate the gallery in reports/
 # make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which, a fresh one each time
+# make mutants    changes one thing at a time in MUTANTS (intervals, judging, archive, pickles), and sees that a test notices
 # make lock      pin again what pyproject.toml asks for   make clean    remove what these made
 # make messages  update the catalogues of translations from the code
 # make screenshots  the pictures of docs/, from the gallery
@@ -14,7 +15,7 @@ BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo test check slow fuzz messages reports screenshots versions lock dist clean bench coverage
+.PHONY: install demo test check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage
 
 install: .venv/installed
 
@@ -45,6 +46,12 @@ FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 fuzz: install
 	$(BIN)/python tests/fuzz.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+
+MUTANTS ?= intervals
+MUTANTS_SAMPLE ?= 100
+
+mutants: install
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py $(MUTANTS) --sample $(MUTANTS_SAMPLE) --seed $(FUZZ_SEED)
 
 bench: install
 	cd benchmarks && for part in startup metric_frame bootstrap growth stream explain private_step; do OMP_NUM_THREADS=1 ../$(BIN)/python $$part.py || exit 1; done

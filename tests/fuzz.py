@@ -55,6 +55,7 @@ def write_files(folder: Path) -> None:
     import pandas as pd
     import safetensors.torch
     import torch
+    from PIL import Image
 
     from auditkit.cli import call
     from auditkit.models.architectures import build
@@ -95,7 +96,62 @@ def write_files(folder: Path) -> None:
     (folder / "policy.toml").write_text(POLICY, encoding="utf-8")
     flags = ["--policy", str(folder / "policy.toml"), "--only", "performance", "--only", "fairness", "--quiet"]
     call(["run", str(folder / "model.pt"), "--dataset", str(folder / "data.csv"), "--out", str(folder / "run"), *flags])
-    (folder / "run" / "results.json").rename(folder / "results.json")
+    shutil.copy(folder / "run" / "results.json", folder / "results.json")
+    write_words(folder)
+    write_other_models(folder, frame)
+    numbers = np.random.default_rng(1).random((80, 2))
+    np.savez_compressed(
+        folder / "data.npz", x=numbers, sex=frame["sex"].astype(str), income=frame["income"].astype(str)
+    )
+    images = folder / "images"
+    images.mkdir()
+    for number, kind in enumerate(("png", "jpg", "gif", "bmp", "tiff", "webp", "ppm") * 2):
+        picture = Image.fromarray(rng.integers(0, 255, (4, 4), dtype=np.uint8))
+        picture.save(images / f"{number}.{kind}")
+    lines = [f"{path.name},{'ab'[number % 2]}" for number, path in enumerate(sorted(images.iterdir()))]
+    (images / "metadata.csv").write_text("\n".join(["file_name,label", *lines]) + "\n", encoding="utf-8")
+
+
+WORDS = {
+    "auditkit.toml": (
+        '[data]\ntarget = "income"\n[groups]\nsensitive = ["sex"]\nbins = {age = "25,45"}\n[policy]\nconf_level = 0.9\n'
+        "[run]\nseed = 3\n[auditors.fairness]\ncross_check = true\n"
+    ),
+    "waivers.toml": (
+        '[[waiver]]\nid = "w"\nmeasurement = "performance.accuracy"\nowner = "a"\napprover = "b"\nstatement = "s"\n'
+        "expires = 2027-01-31\n"
+    ),
+    "population.toml": "[sex]\nf = 0.51\nm = 0.49\n",
+    "facts.toml": 'intended_purpose = "Credit"\nprovider = "A"\n',
+}
+"""What people write, each with the option or command that reads it in `command_of`."""
+
+
+def write_words(folder: Path) -> None:
+    """Write one honest file of each kind that people write, besides the policy."""
+    for name, text in WORDS.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def write_other_models(folder: Path, frame: Any) -> None:
+    """Write the same columns' models of other libraries, as skops, joblib and ONNX write them."""
+    import joblib
+    import onnx
+    import skops.io
+    from onnx import TensorProto, helper, numpy_helper
+    from sklearn.linear_model import LogisticRegression
+
+    numbers = frame.assign(age=frame["age"].astype(int))[["age"]]
+    fitted = LogisticRegression().fit(numbers, frame["income"])
+    skops.io.dump(fitted, folder / "model.skops")
+    joblib.dump(fitted, folder / "model.joblib")
+    weights = numpy_helper.from_array(np.zeros((1, 2), dtype=np.float32), "w")
+    inputs = [helper.make_tensor_value_info("age", TensorProto.FLOAT, [None, 1])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2])]
+    graph = helper.make_graph([helper.make_node("MatMul", ["age", "w"], ["y"])], "g", inputs, outputs, [weights])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx"
+    )
 
 
 KINDS: dict[str, tuple[str, ...]] = {
@@ -103,6 +159,11 @@ KINDS: dict[str, tuple[str, ...]] = {
     "weights": ("nested.pt", "legacy.pt", "bare.safetensors"),
     "program": ("program.pt2", "pickled.pt"),
     "data": ("data.csv", "data.csv", "data.parquet", "data.jsonl"),
+    "estimator": ("model.skops", "model.onnx", "model.joblib"),
+    "table": ("data.npz",),
+    "images": ("images",),
+    "words": tuple(WORDS),
+    "seal": ("run",),
     "policy": ("policy.toml",),
     "schema": ("schema.json",),
     "results": ("results.json",),
@@ -181,17 +242,37 @@ def command_of(number: int, honest: Path, work: Path) -> tuple[list[str], str]:
     rng = np.random.default_rng(number)
     kind = list(KINDS)[number % len(KINDS)]
     name = str(rng.choice(KINDS[kind]))
-    inside = kind in ("model", "weights") and zipfile.is_zipfile(honest / name) and rng.random() < 0.5
+    if (honest / name).is_dir():
+        return _of_a_folder(kind, honest / name, work, rng)
+    inside = (
+        kind in ("model", "weights", "estimator", "table") and zipfile.is_zipfile(honest / name) and rng.random() < 0.5
+    )
     way = damaged_json if name.endswith(".json") and rng.random() < 0.8 else damaged
     content = damage_inside(honest / name, rng) if inside else way((honest / name).read_bytes(), rng)
     (work / name).write_bytes(content)
     if kind == "results":
         command = ["gate", str(work / name), "--policy", str(honest / "policy.toml"), "--out", str(work / "out")]
         return [*command, "--to", "html,junit,markdown,sarif,gitlab,model-card,cyclonedx", "--quiet"], f"{kind} {name}"
+    if kind == "table":
+        return ["schema", "infer", str(work / name), "--target", "income"], f"{kind} {name}"
+    if name == "facts.toml":
+        command = ["comply", str(honest / "results.json"), "--framework", "nist-ai-rmf", "--facts", str(work / name)]
+        return [*command, "--out", str(work / "out")], f"{kind} {name}"
+    return _run_command(kind, name, honest, work, content), f"{kind} {name}{' inside' if inside else ''}"
+
+
+def _run_command(kind: str, name: str, honest: Path, work: Path, content: bytes) -> list[str]:
+    """Return the command line of an audit in which one file is the damaged one."""
     files = {"model": honest / "model.pt", "data": honest / "data.csv", "policy": honest / "policy.toml"}
     flags: list[str] = []
     if kind in files:
         files[kind] = work / name
+    if kind == "words":
+        flags = ["--config" if name == "auditkit.toml" else f"--{Path(name).stem}", str(work / name)]
+    if kind == "estimator":
+        files["model"] = work / name
+        flags = ["--target", "income", "--sensitive", "sex"]
+        flags += ["--trust-pickle", "sha256:" + "0" * 64] if name.endswith("joblib") else []
     if kind == "schema":
         flags = ["--schema", str(work / name)]
     if kind in ("weights", "program"):
@@ -203,7 +284,19 @@ def command_of(number: int, honest: Path, work: Path) -> tuple[list[str], str]:
         flags += ["--trust-model", "sha256:" + hashlib.sha256(content).hexdigest()]
     command = ["run", str(files["model"]), "--dataset", str(files["data"]), "--policy", str(files["policy"]), *flags]
     command += ["--only", "performance", "--only", "fairness", "--out", str(work / "out"), "--quiet"]
-    return command, f"{kind} {name}{' inside' if inside else ''}"
+    return command
+
+
+def _of_a_folder(kind: str, honest: Path, work: Path, rng: np.random.Generator) -> tuple[list[str], str]:
+    """Damage one file of a folder's copy: an image or its table, or a part of a sealed run."""
+    place = work / honest.name
+    shutil.copytree(honest, place)
+    chosen = sorted(path for path in place.rglob("*") if path.is_file())[int(rng.integers(len(list(place.iterdir()))))]
+    way = damaged_json if chosen.suffix == ".json" and rng.random() < 0.5 else damaged
+    chosen.write_bytes(way(chosen.read_bytes(), rng))
+    if kind == "images":
+        return ["schema", "infer", str(place), "--target", "label"], f"{kind} {chosen.name}"
+    return ["gate", str(place), "--out", str(work / "out"), "--quiet"], f"{kind} {chosen.name}"
 
 
 def complaint(code: int, output: str, results: Path, *, policy_damaged: bool) -> str | None:
@@ -215,6 +308,8 @@ def complaint(code: int, output: str, results: Path, *, policy_damaged: bool) ->
     if code == 2:
         lines = output.strip().splitlines()
         return None if len(lines) == 1 else f"{len(lines)} lines for bad input: {output[:300]!r}"
+    if not results.exists():  # a command that writes no report
+        return None if code == 0 else f"exit {code} without a report"
     report: dict[str, Any] = json.loads(results.read_text("utf-8"))
     crashed = [outcome["error"] for outcome in report["outcomes"] if outcome["error"]]
     if crashed and not policy_damaged:
@@ -258,7 +353,7 @@ def work_through(first: int, seconds: float, cases: int, patience: float, honest
                     code,
                     output.getvalue(),
                     work / "out/results.json",
-                    policy_damaged=what.startswith(("policy", "results")),
+                    policy_damaged=what.startswith(("policy", "results", "words", "seal")),
                 )
             except Hang:
                 code, wrong = -1, f"took more than {patience:g} s of processor time"

@@ -128,6 +128,31 @@ def test_what_is_allowed_is_read(tmp_path: Path) -> None:
         assert read_data(tmp_path / "w.jsonl").frame.shape == (1, 30_000)
 
 
+def test_a_memory_that_is_really_full_costs_one_auditor(tmp_path: Path) -> None:
+    """The limit of a process, not a made-up error: fairness asks for 64 GiB."""
+    script = (
+        "import resource, sys\n"
+        "import numpy as np\n"
+        "from auditkit.auditors.fairness.auditor import Fairness\n"
+        "from auditkit.cli import call\n"
+        "Fairness.audit = lambda self, subject: np.ones(2**33).sum()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))\n"
+        "sys.exit(call(sys.argv[1:]))\n"
+    )
+    rows = pd.DataFrame({"p": [1, 0] * 100, "y": [1, 1, 0, 0] * 50, "g": ["a", "b", "b", "a"] * 50})
+    rows.to_csv(tmp_path / "d.csv", index=False)
+    command = ["run", "--dataset", str(tmp_path / "d.csv"), "--prediction", "p", "--target", "y", "--sensitive", "g"]
+    command += ["--only", "fairness", "--only", "performance", "--out", str(tmp_path / "out"), "--quiet"]
+    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    report = auditkit.read_report(tmp_path / "out/results.json")
+    assert [outcome.auditor for outcome in report.outcomes if (outcome.error or "").startswith("out of memory; ")] == [
+        "fairness"
+    ]
+    assert report.measurement("performance.accuracy") is not None
+
+
 def test_too_many_classes_are_refused_before_anything_is_predicted(tmp_path: Path) -> None:
     names = [f"c{number}" for number in range(CLASSES.usual + 1)]
     frame = pd.DataFrame({"made": names, "was": names})

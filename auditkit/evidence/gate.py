@@ -10,6 +10,7 @@ from pathlib import Path
 from auditkit.errors import InputError
 from auditkit.evidence.baseline import BaselineMeasurements
 from auditkit.evidence.judging import held_back, judge, unmeasured
+from auditkit.evidence.messages import Message
 from auditkit.evidence.policy import Finding, Policy, check_measurements_exist, default_policy, read_policy
 from auditkit.evidence.rederive import ABSENT, was_absent, why_unmeasured
 from auditkit.evidence.report import BaselineRecord, Outcome, Report, read_report, read_report_file
@@ -134,7 +135,7 @@ def check_policy_fits(policy: Policy, report: Report) -> None:
     check_measurements_exist(policy, measures, open_auditors=undeclared)
 
 
-def unlike(report: Report, baseline: BaselineRecord | None) -> str | None:
+def unlike(report: Report, baseline: BaselineRecord | None) -> Message | None:
     """Return how a baseline is of another model or another data set than a report, by their names; None if neither.
 
     A regression is judged from one version of a model to the next, on the same kind of data. A baseline of something
@@ -145,12 +146,14 @@ def unlike(report: Report, baseline: BaselineRecord | None) -> str | None:
     one, other = report.subject.model, baseline.model
     parts = []
     if (one is None) != (other is None) or (one and other and one.name != other.name):
-        names = ["recorded decisions" if model is None else model.name for model in (other, one)]
-        parts.append(f"it is of another model ({names[0]}, not {names[1]})")
+        was, now = (Message("recorded decisions") if model is None else model.name for model in (other, one))
+        parts.append(Message("it is of another model ({was}, not {now})", was=was, now=now))
     data = [Path(record.path).name if record.path else "" for record in (baseline.dataset, report.subject.dataset)]
     if data[0] != data[1] and all(data):
-        parts.append(f"it is of another data set ({data[0]}, not {data[1]})")
-    return " and ".join(parts) or None
+        parts.append(Message("it is of another data set ({was}, not {now})", was=data[0], now=data[1]))
+    if len(parts) == 2:
+        return Message("{first} and {second}", first=parts[0], second=parts[1])
+    return parts[0] if parts else None
 
 
 def same_rows(report: Report, other: Report) -> bool:

@@ -13,6 +13,7 @@ from auditkit.evidence.policy import parse_policy
 from auditkit.evidence.report import Report
 from auditkit.evidence.waivers import parse_waivers
 from auditkit.render.exports.markdown import escape
+from auditkit.render.html.report import render_html
 
 LIMIT = '[[limit]]\nmeasurement = "performance.accuracy"\nat_least = 0.5\nrationale = "r"\n'
 WAIVER = (
@@ -105,6 +106,9 @@ def test_a_baseline_of_something_else_is_said_and_refused_under_strict(
     assert said in str(unlike(judged, judged.baseline))
     terminal.conclude_gate(judged)
     assert f"Check the baseline: {str(unlike(judged, judged.baseline))[:40]}" in capsys.readouterr().out
+    header = render_html(judged).partition("</header>")[0]
+    assert f"judged against: {unlike(judged, judged.baseline)}." in header
+    assert "检查" in render_html(judged, "zh").partition("</header>")[0]
     with pytest.raises(InputError, match="pass --other-baseline if that is meant"):
         judge_report(report, report.policy, baseline=named(report, **other), strict=True)
     allowed = judge_report(report, report.policy, baseline=named(report, **other), strict=True, other_baseline=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -103,7 +104,12 @@ def read_image_folder(name: str, folder: Path, encoding: str) -> tuple[pd.DataFr
         if inside is None or not parts or ".." in parts or parts[0] == "/":
             raise DatasetError(f"{where}: {FILE_NAME} must be a path inside the folder, got {inside!r}.")
         listed.append((where, str(inside)))
-    images, hashes = _read_images(folder, listed)
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what Pillow finds odd about the tags of a damaged file
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        images, hashes = _read_images(folder, listed)
     frame[IMAGE] = cells_of(images)
     return frame, hashlib.sha256(listing + b"".join(hashes)).hexdigest()
 

@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from auditkit.compliance.facts import Facts
+from auditkit.evidence.gate import unlike
 from auditkit.evidence.messages import Message
 from auditkit.evidence.report import ModelRecord, Report
 from auditkit.render.first_page import first_page
@@ -63,6 +64,7 @@ def _listed_reason(item: Unexamined) -> str:
 
 
 HELPERS: dict[str, Any] = {
+    "unlike": unlike,
     "model_words": _model_words,
     "file_name": _file_name,
     "listed_reason": _listed_reason,

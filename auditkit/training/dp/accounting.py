@@ -27,7 +27,7 @@ NOT_COVERED = (
     Message(
         "inference about an attribute from what the population teaches, which differential privacy does not prevent"
     ),
-    Message("floating-point and random-number side channels: Opacus's secure_mode is off (it needs torchcsprng)"),
+    Message("floating-point side channels; and the noise comes from a statistical generator, not from a cipher"),
 )
 
 INITIAL_WEIGHTS = Message("as given by the caller; they must not have seen these rows without privacy")
