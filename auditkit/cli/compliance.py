@@ -56,6 +56,7 @@ def comply(
     from auditkit.compliance.framework import installed, load_framework
     from auditkit.evidence.report import read_report
     from auditkit.render.html.comply import render_comply, summary
+    from auditkit.render.summary import headline
     from auditkit.run_folder import output_folder, write_files, write_new
 
     if init_facts is not None:
@@ -73,7 +74,7 @@ def comply(
     for name in framework:
         assessment = assess(report, load_framework(name), stated)
         files |= render_comply(report, assessment, beside="" if beside == "." else f"{beside}/", lang=lang)
-        typer.echo(f"{name}: {summary(assessment)}")
+        typer.echo(f"{name}: {summary(assessment)} Verdict of the audit: {headline(report)[0]}.")
     with output_folder(folder) as place:
         write_files(place, files)
     for file in files:
@@ -169,7 +170,7 @@ def compare(
     """Tell two reports apart, number by number. Writes differences with intervals, and verdicts that turned."""
     from auditkit.evidence.comparison import compare as compare_reports
     from auditkit.evidence.report import read_report
-    from auditkit.render.html.compare import headline, render_compare
+    from auditkit.render.html.compare import headline, incomparable, render_compare
     from auditkit.render.i18n.translation import page_name
     from auditkit.render.text import one_line
     from auditkit.run_folder import output_folder, write_files
@@ -183,6 +184,8 @@ def compare(
     page = render_compare(comparison, lang)
     with output_folder(out) as place:
         write_files(place, {name: page, "compare.json": comparison.to_json()})
+    if warning := incomparable(comparison):
+        typer.echo(one_line(warning))
     typer.echo(one_line(headline(comparison)))
     typer.echo(f"Comparison: {out / name}")
 

@@ -93,20 +93,31 @@ def assess(report: Report, framework: Framework, facts: Facts | None = None) -> 
     """
     facts = facts or Facts()
     task = report.subject.schema_.get("task")
-    applies = not framework.only_tasks or task in framework.only_tasks
+    applies = applicability(framework, facts) != "no" and (not framework.only_tasks or task in framework.only_tasks)
     impact = impact_tables(report, facts) if any(clause.impact for clause in framework.clause) else None
     return Assessment(
         framework=framework,
         facts=facts,
         clauses=tuple(
-            _assess(clause, report, facts, impact) if applies else _not_applicable(clause, framework, task)
+            _assess(clause, report, facts, impact) if applies else _not_applicable(clause, framework, facts, task)
             for clause in framework.clause
         ),
         impact=impact,
     )
 
 
-def _not_applicable(clause: Clause, framework: Framework, task: object) -> Assessed:
+def applicability(framework: Framework, facts: Facts) -> Literal["yes", "no", "asked", "not asked"]:
+    """Return what people answered to the question on which it turns whether the text applies."""
+    if not framework.question:
+        return "not asked"
+    answer = (facts.answer(framework.question_fact) or "").strip().rstrip(".").lower()
+    return "no" if answer == "no" else "yes" if answer else "asked"
+
+
+def _not_applicable(clause: Clause, framework: Framework, facts: Facts, task: object) -> Assessed:
+    if applicability(framework, facts) == "no":
+        said = Message("Stated in facts.toml ({key}): it does not apply.", key=framework.question_fact)
+        return Assessed(clause=clause, state="not applicable", items=(), statements=(), missing=(said,))
     why = Message(
         "Applies only to models of the task {tasks}; the task of this model is {task}.",
         tasks=framework.only_tasks,

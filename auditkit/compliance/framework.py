@@ -12,12 +12,11 @@ from auditkit.errors import InputError
 from auditkit.evidence.measurement import Record
 from auditkit.evidence.messages import Message
 
-Source = Literal["primary", "secondary", "memory"]
+Source = Literal["primary", "secondary"]
 
 SOURCES: dict[Source, str] = {
     "primary": "",
     "secondary": Message("from a secondary source; verify"),
-    "memory": Message("not checked against the published text"),
 }
 """What is said beside a statement about a law or standard, by how auditkit came to it."""
 
@@ -64,6 +63,8 @@ class Clause(Record):
 class Framework(Record):
     """A law, standard or guideline, and when this account of it was made.
 
+    `text_at` is the address of a published text, and `checked` the day on which the clauses were read there. Whether
+    the text applies at all may turn on a `question` that only people can answer, in facts.toml under `question_fact`.
     `only_tasks` are the tasks of a model that it applies to; empty for any.
     """
 
@@ -76,6 +77,10 @@ class Framework(Record):
     applies_from_source: Source = "primary"
     as_of: date
     note: str
+    text_at: str = ""
+    checked: date | None = None
+    question: str = ""
+    question_fact: str = ""
     only_tasks: tuple[str, ...] = ()
     clause: tuple[Clause, ...]
 

@@ -48,6 +48,10 @@ def render_model_card(report: Report, facts: Facts | None = None) -> str:
         f"Audit of {report.created:%Y-%m-%d}: **{word}**. {escape(explanation)} A verdict is evidence about the limits "
         f"of the policy “{escape(shorten(report.policy.name, 80))}”, not a legal conclusion.",
         "",
+        "## What needs attention",
+        "",
+        *([f"- {escape(shorten(one.message, 400))}" for one in attention(report)] or ["- No limit was exceeded."]),
+        "",
         "## Model details",
         "",
     ]
@@ -80,34 +84,23 @@ def render_model_card(report: Report, facts: Facts | None = None) -> str:
             rows = f"{data.audited_row_count:,} of {counted(data.row_count, 'row')}"
             lines.append(f"- {what}: {escape(data.path or 'in memory')}, {rows}, sha256 {data.sha256 or 'none'}")
     lines += [f"- {escape(note)}" for note in subject.notes]
-    lines += [f"- Groups compared by: {escape(', '.join(subject.sensitive) or 'none named')}", "", "## Evaluation", ""]
-    for outcome in report.outcomes:
-        own = [one for one in outcome.measurements if one.value is not None]
-        if own:
-            lines += [f"### {escape(title('.' + outcome.auditor))}", "", "| Measurement | Value | Interval | n |"]
-            lines += ["|---|---:|---:|---:|", *(_row(one) for one in own), ""]
-    findings = attention(report)
+    lines += [f"- Groups compared by: {escape(', '.join(subject.sensitive) or 'none named')}", ""]
     lines += ["## Bias, risks and limitations", ""]
-    lines += [
-        f"- {words(key)}: {escape(answer)}"
-        for key in (
-            "limits_of_generalisation",
-            "data_gaps",
-            "harms",
-            "bias_measures",
-            "measures_if_harm",
-            "privacy_risks",
-        )
-        if (answer := stated.answer(key)) is not None
-    ]
-    lines += [f"- {escape(shorten(finding.message, 400))}" for finding in findings] or ["- No limit was broken."]
+    limits = ("limits_of_generalisation", "data_gaps", "harms", "bias_measures", "measures_if_harm", "privacy_risks")
+    said = [f"- {words(key)}: {escape(answer)}" for key in limits if (answer := stated.answer(key)) is not None]
+    lines += said or [MORE]
     missing = not_examined(report)
     lines += ["", "Not examined:", ""]
     lines += [f"- {escape(item.what)}: {escape(shorten(item.why, 300))}" for item in missing] or ["- nothing left out"]
     if stated.source:
         lines += ["", f"Statements of people are from {escape(stated.source)} (sha256 {stated.sha256}); not checked."]
+    lines += ["", "## Appendix: measurements", ""]
+    for outcome in report.outcomes:
+        own = [one for one in outcome.measurements if one.value is not None]
+        if own:
+            lines += [f"### {escape(title('.' + outcome.auditor))}", "", "| Measurement | Value | Interval | n |"]
+            lines += ["|---|---:|---:|---:|", *(_row(one) for one in own), ""]
     lines += [
-        "",
         f"Numbers per group, methods and settings are in results.json of run {escape(report.run_id)} "
         f"(auditkit {escape(report.environment.auditkit)}).",
         "",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from auditkit.compliance.assess import STATES, Assessed, Assessment, Item, State
+from auditkit.compliance.assess import STATES, Assessed, Assessment, Item, State, applicability
 from auditkit.compliance.facts import words
 from auditkit.compliance.framework import SOURCES
 from auditkit.compliance.impact import PlacedTable, shown_ratio
@@ -145,6 +145,7 @@ def _html(report: Report, assessment: Assessment, beside: str, lang: str) -> str
         assessment=assessment,
         framework=assessment.framework,
         summary=summary(assessment),
+        applies=applicability(assessment.framework, assessment.facts),
         caution=CAUTION,
         states=[(state, STATE_CLASSES[state], count) for state, count in assessment.counts().items()],
         state_classes=STATE_CLASSES,
@@ -186,9 +187,13 @@ def _source(text: str, mark: str) -> str:
 def _markdown(report: Report, assessment: Assessment, beside: str) -> str:
     framework, subject = assessment.framework, report.subject
     model = subject.model.name if subject.model else "recorded decisions"
+    word, explanation = headline(report)
     lines = [
         f"# {escape(framework.name)}: evidence for {escape(shorten(model, 80))}",
         "",
+        f"**Verdict of the audit: {escape(word)}.** {escape(explanation)}",
+        "",
+        *_question(assessment),
         escape(summary(assessment)),
         "",
         f"*{escape(CAUTION)}*",
@@ -228,6 +233,21 @@ def _markdown(report: Report, assessment: Assessment, beside: str) -> str:
     if assessment.facts.source:
         lines += ["", f"Statements: {escape(assessment.facts.source)}, sha256 {assessment.facts.sha256}."]
     return "\n".join(lines) + "\n"
+
+
+def _question(assessment: Assessment) -> list[str]:
+    framework = assessment.framework
+    answer = applicability(framework, assessment.facts)
+    if answer == "not asked":
+        return []
+    if answer == "asked":
+        return [
+            f"**First: does this text apply?** {escape(framework.question)} Answer yes or no as "
+            f"{escape(framework.question_fact)} in facts.toml.",
+            "",
+        ]
+    applies = "does not apply" if answer == "no" else "applies (not checked)"
+    return [f"Stated in facts.toml ({escape(framework.question_fact)}): it {applies}.", ""]
 
 
 def _impact_markdown(table: PlacedTable) -> list[str]:
