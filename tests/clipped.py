@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from auditkit.models.architectures import build
+from auditkit.tasks.losses import Output
 from auditkit.training.dp.clipping import Way, summed_by
-from auditkit.training.fit import Output
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Tensors = list[torch.Tensor]

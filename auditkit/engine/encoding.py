@@ -53,7 +53,7 @@ def encoding_statements(subject: Subject) -> tuple[str, ...]:
 
 def _scored(subject: Subject, cells: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the log-odds of a binary task, else the predicted classes or numbers, of encoded rows."""
-    if len(subject.schema.classes) != 2:
+    if subject.task.positive is None:
         return predict(
             subject.model.module, np.ascontiguousarray(cells), subject.schema, device=subject.device
         ).labels.astype(np.float64)

@@ -117,14 +117,9 @@ def load_subject(
         for name in edges
         if rules[name].startswith("quantiles")
     ]
-    if schema.threshold is not None and top_k is None:
-        outcome = Message("each label") if task_for(schema).axis else schema.classes[-1]
-        at = schema.threshold
-        notes.append(
-            Message("Predicted {outcome} from a score of {threshold:g} on.", outcome=outcome, threshold=at)
-            if schema.output == "score"
-            else Message("Predicted {outcome} from a probability of {threshold:g} on.", outcome=outcome, threshold=at)
-        )
+    threshold_note = task_for(schema).threshold_note()
+    if threshold_note is not None and top_k is None:
+        notes.append(threshold_note)
     one_decision = task_for(schema).positive is not None
     if top_k is not None and not (one_decision and 1 <= top_k < len(labels)):
         two = "needs two classes" if not one_decision else f"must be from 1 to {len(labels) - 1:,} rows"

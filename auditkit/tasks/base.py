@@ -198,6 +198,10 @@ class Task(Protocol):
         """Return the sentences that say what "selected" means; `columns` hold recorded decisions, if they do."""
         ...
 
+    def threshold_note(self) -> str | None:
+        """Return the sentence that says from where on the stated threshold decides; None where none is stated."""
+        ...
+
     def binary_views(self, rows: Rows) -> Sequence[BinaryView]:
         """Return the tasks of two classes that this one can be seen as: itself; one-vs-rest; one per label; none."""
         ...
@@ -290,6 +294,14 @@ class Task(Protocol):
 
     def target(self, outputs: torch.Tensor, explained: torch.Tensor) -> torch.Tensor:
         """Return the number that is explained of each row, (rows,), from outputs (rows, outputs)."""
+        ...
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return what the outputs of each row cost, (rows,), against labels as they are learnt.
+
+        Raises:
+            NotRun: there is no loss to train by.
+        """
         ...
 
     def margin(self, outputs: torch.Tensor, decisions: torch.Tensor) -> torch.Tensor:

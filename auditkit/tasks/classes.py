@@ -20,8 +20,11 @@ from auditkit.stats.estimates import Breakdown
 from auditkit.stats.odds import odds_of_classes
 from auditkit.stats.quality import CLASSIFICATION_METRICS, MetricSpec, quality_measurement
 from auditkit.tasks.base import Floats, Labels, Predictions, Rows, code_type
+from auditkit.tasks.losses import loss_by_output
 
 if TYPE_CHECKING:
+    import torch
+
     from auditkit.schema.schema import Schema
 
 
@@ -115,6 +118,10 @@ class ClassTask:
         """Return nothing: each class is compared with the others."""
         return []
 
+    def threshold_note(self) -> str | None:
+        """Return the sentence about the threshold of a probability, or of a score, if one is stated."""
+        return threshold_note(self.schema, self.schema.classes[-1]) if self.schema.classes else None
+
     def occurrences(self, rows: Rows) -> NDArray[np.int64]:
         """Return how often each class is the label or the decision of a row: (classes,)."""
         count = len(self.schema.classes)
@@ -174,6 +181,10 @@ class ClassTask:
         named = enumerate(self.schema.classes)
         return [(Message("predicted {name}", name=name), predictions.labels == code, code) for code, name in named]
 
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the cross-entropy of each row, (rows,)."""
+        return loss_by_output(outputs, targets, self.schema.output)
+
     def measurable(self, predictions: Predictions) -> tuple[list[str], list[str]]:
         """Return the metrics that decisions, scores or probabilities allow, and a note on what is left out."""
         if predictions.class_probabilities is not None:
@@ -197,6 +208,16 @@ class ClassTask:
         if probabilities is None:
             return []
         return [scores.calibration_curve(rows.labels, probabilities, level=level, min_group=min_group)]
+
+
+def threshold_note(schema: Schema, outcome: str) -> str | None:
+    """Return the sentence that says from which probability, or score, on an outcome is predicted, if that is stated."""
+    if schema.threshold is None:
+        return None
+    at = schema.threshold
+    if schema.output == "score":
+        return Message("Predicted {outcome} from a score of {threshold:g} on.", outcome=outcome, threshold=at)
+    return Message("Predicted {outcome} from a probability of {threshold:g} on.", outcome=outcome, threshold=at)
 
 
 def require_targets(schema: Schema, frame: pd.DataFrame) -> None:

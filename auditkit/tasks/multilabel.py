@@ -20,7 +20,8 @@ from auditkit.stats.multilabel import WHOLE_ROWS, label_measurement, mean_measur
 from auditkit.stats.one_vs_rest import LABEL
 from auditkit.stats.quality import CLASSIFICATION_METRICS, MetricSpec
 from auditkit.tasks.base import BinaryView, Floats, Labels, Predictions, Rows, code_type
-from auditkit.tasks.classes import require_probabilities, require_targets, wrong_width
+from auditkit.tasks.classes import require_probabilities, require_targets, threshold_note, wrong_width
+from auditkit.tasks.losses import loss_by_output
 
 if TYPE_CHECKING:
     import torch
@@ -147,6 +148,10 @@ class Multilabel:
             )
         ]
 
+    def threshold_note(self) -> str | None:
+        """Return the sentence about the threshold of each label, if one is stated."""
+        return threshold_note(self.schema, Message("each label"))
+
     def occurrences(self, rows: Rows) -> NDArray[np.int64]:
         """Return how often each label is there, or is predicted: (labels,)."""
         return np.asarray(rows.labels.sum(axis=0) + rows.predictions.labels.sum(axis=0))
@@ -228,6 +233,10 @@ class Multilabel:
         """Return how far the label that is nearest to its threshold lies on the decided side of it, (rows,)."""
         threshold = self.schema.output_at(self.schema.decision_threshold)
         return ((2 * decisions - 1) * (outputs - threshold)).amin(dim=1)
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the cross-entropy of each row, the mean over its labels, (rows,)."""
+        return loss_by_output(outputs, targets, self.schema.output)
 
     def measurable(self, predictions: Predictions) -> tuple[list[str], list[str]]:
         """Return the metrics that decisions or probabilities allow, and notes on what they are and what is left out."""

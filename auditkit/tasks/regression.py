@@ -22,6 +22,7 @@ from auditkit.stats.quality import MetricSpec
 from auditkit.stats.regression import REGRESSION_METRICS, regression_measurement
 from auditkit.tasks.base import BinaryView, Floats, Labels, Predictions, Rows
 from auditkit.tasks.classes import require_one_column, require_targets
+from auditkit.tasks.losses import loss_by_output
 
 if TYPE_CHECKING:
     import torch
@@ -121,6 +122,10 @@ class Regression:
             )
         ]
 
+    def threshold_note(self) -> str | None:
+        """Return None: a number has no threshold."""
+        return None
+
     def occurrences(self, rows: Rows) -> NDArray[np.int64]:
         """Return nothing: there are no views."""
         return np.zeros(0, dtype=np.int64)
@@ -195,6 +200,10 @@ class Regression:
     def margin(self, outputs: torch.Tensor, decisions: torch.Tensor) -> torch.Tensor:
         """Raise NotRun: there is no decision."""
         raise NotRun(Message("a regression makes no decision that an attack could turn"))
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the squared error of each standardised number, (rows,)."""
+        return loss_by_output(outputs, targets, self.schema.output)
 
     def measurable(self, predictions: Predictions) -> tuple[list[str], list[str]]:
         """Return all metrics, and a note on their unit."""

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from auditkit.training.fit import Output, class_logits, require_rows, targets_of, tensor_of, trained_on
+from auditkit.tasks.losses import Output, class_logits
+from auditkit.training.fit import require_rows, targets_of, tensor_of, trained_on
 
 BATCH_SIZE = 512
 HIDDEN_UNITS = 32

@@ -7,30 +7,22 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import FiniteFloat
 from torch import nn
-from torch.nn import functional
 
 from auditkit.errors import DatasetError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels
-
-Output = Literal["logits", "probabilities", "value"]
-"""What a module returns: unnormalised logits, probabilities, or the standardised number of a regression."""
+from auditkit.tasks.losses import Output, row_losses
 
 EVALUATION_CELL_COUNT = 2**20
 """The validation rows go through the network in parts of about so many cells."""
-
-
-def has_loss(output: str) -> TypeGuard[Output]:
-    """Whether a network that returns this can be trained: not scores that are no probabilities, nor mere decisions."""
-    return output in get_args(Output)
 
 
 class FitRecord(Record):
@@ -222,31 +214,6 @@ def targets_of(labels: Labels, device: torch.device) -> torch.Tensor:
     """Return labels as a loss takes them: class codes as int64, numbers of a regression and several labels float32."""
     kind = np.float32 if np.issubdtype(labels.dtype, np.floating) or labels.ndim > 1 else np.int64
     return torch.as_tensor(np.ascontiguousarray(labels, dtype=kind), device=device)
-
-
-def row_losses(outputs: torch.Tensor, targets: torch.Tensor, output: Output) -> torch.Tensor:
-    """Return each row's loss, (rows,): the cross-entropy (mean over labels), of a `value` the squared error."""
-    if output == "value":
-        return (outputs.float().reshape(-1) - targets) ** 2
-    if targets.ndim > 1:
-        logits = outputs.float() if output == "logits" else outputs.float().logit(eps=1e-7)
-        return functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
-    return functional.cross_entropy(class_logits(outputs, output), targets, reduction="none")
-
-
-def class_logits(outputs: torch.Tensor, output: Output) -> torch.Tensor:
-    """Return what cross-entropy takes, shape (rows, classes), from a module's outputs of any accepted kind.
-
-    A single column (or none) is the score of the second class, whose opponent scores 0. The cross-entropy of
-    log-probabilities is the negative log-likelihood, since they are their own log-softmax.
-    """
-    outputs = outputs.float()
-    if outputs.ndim == 1:
-        outputs = outputs.unsqueeze(1)
-    if output == "logits":
-        return outputs if outputs.shape[1] > 1 else torch.cat([torch.zeros_like(outputs), outputs], dim=1)
-    probabilities = outputs if outputs.shape[1] > 1 else torch.cat([1 - outputs, outputs], dim=1)
-    return probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
 
 
 def stratified_mask(labels: Labels, *, share: float, seed: int) -> NDArray[np.bool_]:

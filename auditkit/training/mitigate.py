@@ -35,8 +35,9 @@ from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
 from auditkit.stats.thresholds import Constraint, thresholds_per_group
 from auditkit.tasks.base import task_for
+from auditkit.tasks.losses import has_loss
 from auditkit.training.adversarial import DebiasSettings, debiased
-from auditkit.training.fit import FitSettings, fit, has_loss, stratified_mask
+from auditkit.training.fit import FitSettings, fit, stratified_mask
 
 CONSTRAINTS = {"demographic_parity": DemographicParity, "equal_opportunity": TruePositiveRateParity}
 

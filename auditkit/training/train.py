@@ -24,9 +24,10 @@ from auditkit.progress import Progress, silent
 from auditkit.schema.infer import infer_schema
 from auditkit.schema.schema import Labels, Schema, Task, has_label, target_names
 from auditkit.tasks.base import task_for
+from auditkit.tasks.losses import has_loss
 from auditkit.training.dp.dp_sgd import fit_private
 from auditkit.training.dp.plan import PrivateSettings
-from auditkit.training.fit import FitSettings, fit, has_loss
+from auditkit.training.fit import FitSettings, fit
 
 EPOCHS, PRIVATE_EPOCHS = 30, 20
 """The most passes over the rows, without privacy (early stopping takes fewer) and with it (all are taken)."""

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from auditkit.errors import DatasetError, InputError, ModelFileError
-from auditkit.training.fit import FitSettings, class_logits, fit, stratified_mask
+from auditkit.tasks.losses import class_logits
+from auditkit.training.fit import FitSettings, fit, stratified_mask
 
 CPU = torch.device("cpu")
 Rows = tuple[NDArray[np.float32], NDArray[np.int64]]

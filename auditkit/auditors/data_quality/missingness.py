@@ -22,7 +22,7 @@ def missing_decisions(subject: Subject) -> list[Measurement]:
 
     Decisions of two classes only. The value is the distance between the two selection rates, 0 is ideal.
     """
-    if len(subject.schema.classes) != 2 or subject.labels.ndim > 1:
+    if subject.task.positive is None:
         return []
     found = []
     for column in subject.sensitive:

@@ -79,9 +79,9 @@ class Privacy:
 
     def audit(self, subject: Subject) -> Evidence:
         """Retrain at each epsilon, predict the audited rows, and set the results side by side."""
+        from auditkit.tasks.losses import has_loss
         from auditkit.training.dp.dp_sgd import disclosed, fit_private
         from auditkit.training.dp.plan import PrivateSettings
-        from auditkit.training.fit import has_loss
 
         inputs, labels = subject.training_inputs, subject.training_labels
         if inputs is None or labels is None:

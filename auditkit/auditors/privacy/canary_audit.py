@@ -19,7 +19,7 @@ from auditkit.schema.schema import Labels
 from auditkit.training.dp.accounting import Ledger, composed_epsilon
 
 if TYPE_CHECKING:
-    from auditkit.training.fit import Output
+    from auditkit.tasks.losses import Output
 
 AUDITED, EXCESS = "privacy.audited_epsilon", "privacy.audited_epsilon_excess"
 BLACK_BOX = "privacy.black_box_audited_epsilon"

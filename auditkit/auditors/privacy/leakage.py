@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from auditkit.auditors.privacy.shadow_models import Recipe, Shadows
     from auditkit.models.model import Model
-    from auditkit.training.fit import Output
+    from auditkit.tasks.losses import Output
 
 Breakdown = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], NDArray[np.int64]]
 """Columns, the names of their groups, and every row's group."""
@@ -87,7 +87,7 @@ class Leakage:
 
     def audit(self, subject: Subject) -> Evidence:
         """Attack the model by each method, over all rows, by class and by sensitive column."""
-        from auditkit.training.fit import has_loss
+        from auditkit.tasks.losses import has_loss
 
         training_inputs, training_labels = subject.training_inputs, subject.training_labels
         if training_inputs is None or training_labels is None:

@@ -21,13 +21,11 @@ from torch.func import functional_call, stack_module_state
 from auditkit.auditors.privacy.halves import halves
 from auditkit.progress import Progress, part_of, silent
 from auditkit.schema.schema import Labels
+from auditkit.tasks.losses import Output, row_losses, scores_of
 from auditkit.training.fit import (
-    Output,
-    class_logits,
     require_positive,
     require_positive_int,
     require_rows,
-    row_losses,
     targets_of,
     tensor_of,
     trained_on,
@@ -255,8 +253,5 @@ def _score(module: nn.Module, inputs: torch.Tensor, output: Output, device: torc
     with torch.inference_mode():
         for chunk in inputs.split(max(1, SCORED_AT_ONCE // inputs[0].numel())):
             outputs = module(chunk)
-            scores = (
-                outputs.reshape(-1, 1) if output == "value" else class_logits(outputs, output).double().softmax(dim=1)
-            )
-            parts.append(scores.double().cpu().numpy())
+            parts.append(scores_of(outputs, output).cpu().numpy())
     return np.concatenate(parts)

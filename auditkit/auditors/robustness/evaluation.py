@@ -16,7 +16,7 @@ from auditkit.evidence.measurement import Column, Curve, Exhibit, Group, Measure
 from auditkit.evidence.messages import Message, number
 from auditkit.modalities.base import Corruption
 from auditkit.models.predict import NotFiniteError, predict
-from auditkit.schema.schema import Labels
+from auditkit.schema.schema import Labels, has_label
 from auditkit.stats import scores
 from auditkit.stats.estimates import Breakdown, Estimate, measure, shown_rows
 from auditkit.tasks.base import Predictions, Rows
@@ -37,8 +37,7 @@ class RobustPredictions:
     @property
     def given(self) -> NDArray[np.bool_]:
         """Whether there is an answer: (rows,)."""
-        known = np.isfinite(self.values) if np.issubdtype(self.values.dtype, np.floating) else self.values >= 0
-        return np.asarray(known.reshape(len(known), -1).all(axis=1))
+        return has_label(self.values)
 
     def take(self, rows: NDArray[np.int64]) -> RobustPredictions:
         """Return the answers to some of the rows."""
@@ -100,7 +99,7 @@ class Sample:
     @property
     def of_numbers(self) -> bool:
         """Whether answers are numbers that are off by some distance, and no decisions."""
-        return bool(np.issubdtype(self.errors(self.before).dtype, np.floating))
+        return self.subject.task.numbers(self.judged(self.before).predictions) is not None
 
     @property
     def labels(self) -> Labels:

@@ -20,8 +20,8 @@ from torch.nn import grad as gradients_of
 
 from auditkit.errors import NotRun
 from auditkit.models.architectures.text import RecurrentLinear
+from auditkit.tasks.losses import Output
 from auditkit.training.dp.per_example import ClippedSum, clipping_factors, loss_of_rows
-from auditkit.training.fit import Output
 
 CONVOLVED_AT_ONCE = 32
 """Rows whose convolution gradients are taken together: enough to be fast, few enough to need little memory."""

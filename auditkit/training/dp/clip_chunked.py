@@ -17,8 +17,8 @@ from torch.func import functional_call, grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from auditkit.models.formats.exported import program_in
+from auditkit.tasks.losses import Output
 from auditkit.training.dp.per_example import ClippedSum, clip_and_sum, loss_of_rows
-from auditkit.training.fit import Output
 
 ROWS_AT_ONCE = 64
 """The most rows whose gradients are held at once."""

@@ -13,8 +13,8 @@ from opacus.grad_sample.dp_rnn import compute_rnn_linear_grad_sample
 from torch import nn
 
 from auditkit.models.architectures.text import RecurrentLinear, TextClassifier
+from auditkit.tasks.losses import Output
 from auditkit.training.dp.per_example import ClippedSum, clip_and_sum, loss_of_rows, trainable
-from auditkit.training.fit import Output
 
 # Opacus sums the per-row gradients of a layer that runs several times; it must know how one run's are taken.
 register_grad_sampler(RecurrentLinear)(compute_rnn_linear_grad_sample)

@@ -15,12 +15,12 @@ from torch import nn
 
 from auditkit.errors import NotRun
 from auditkit.models.formats.exported import program_in
+from auditkit.tasks.losses import Output
 from auditkit.training.dp.clip_bookkeeping import book_kept
 from auditkit.training.dp.clip_chunked import in_chunks
 from auditkit.training.dp.clip_opacus import by_opacus, opacus_mode
 from auditkit.training.dp.per_example import ClippedSum, clip_and_sum, looped_gradients
 from auditkit.training.dp.settings import Clipping, Way
-from auditkit.training.fit import Output
 
 CHECKED_ROW_COUNT = 8
 

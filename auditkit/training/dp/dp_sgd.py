@@ -28,6 +28,7 @@ from auditkit.models.formats.exported import program_in
 from auditkit.models.model import Model
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels
+from auditkit.tasks.losses import Output
 from auditkit.training.dp.accounting import (
     ALL_TRAINED,
     NOT_COVERED,
@@ -43,14 +44,7 @@ from auditkit.training.dp.clipping import Clipper, clipper_for
 from auditkit.training.dp.noise import Noise, key_of, new_key, noise_of
 from auditkit.training.dp.per_example import ClippedSum, trainable
 from auditkit.training.dp.plan import Disclosure, PrivatePlan, PrivateSettings, plan_training
-from auditkit.training.fit import (
-    Output,
-    require_classes,
-    require_rows,
-    targets_of,
-    tensor_of,
-    trained_on,
-)
+from auditkit.training.fit import require_classes, require_rows, targets_of, tensor_of, trained_on
 
 OnCanaries = Callable[[NDArray[np.float64], NDArray[np.bool_]], None]
 """What is called with the scores of canaries, (canaries,), and whether each was in the training."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from auditkit.training.fit import Output, autocast_on, row_losses
+from auditkit.tasks.losses import Output, row_losses
+from auditkit.training.fit import autocast_on
 
 ClippedSum = Callable[[torch.Tensor, torch.Tensor, float], list[torch.Tensor]]
 """From the inputs and targets of at least one row and the largest norm to the sum of the rows' clipped gradients.

@@ -28,11 +28,11 @@ from auditkit.progress import Progress, part_of, silent
 from auditkit.run_folder import output_folder
 from auditkit.schema.schema import Labels, has_label
 from auditkit.tasks.base import task_for
+from auditkit.tasks.losses import has_loss
 from auditkit.training.adapters import merge_adapters, train_only
 from auditkit.training.dp.accounting import Ledger, composed_epsilon, read_ledger, require_epsilon
 from auditkit.training.dp.dp_sgd import disclosed, fit_private, trained_part
 from auditkit.training.dp.plan import Disclosure, PrivateSettings
-from auditkit.training.fit import has_loss
 
 FRESH = Message("fresh, drawn from a seed of the operating system; never those that saw the data without privacy")
 
