@@ -111,8 +111,8 @@ Dataset = Annotated[
     Option(help="The rows: CSV, JSONL, Parquet, Arrow, npz, image folder or pattern.", metavar="FILE"),
 ]
 Target = Annotated[
-    str | None,
-    Option(help="The label's column; several labels: a,b,c.", metavar="COLUMN", default="the model's"),
+    Names | None,
+    Option(help="The label's column, or several labels", metavar="COLUMN", default="the model's"),
 ]
 Encoding = Annotated[str, Option(help="Encoding of text files.", metavar="NAME")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], Option(help="Where the model runs.")]
@@ -131,12 +131,12 @@ class ModelConfig(Section):
         Option(help="A model file; without one, --prediction names what it decided.", metavar="MODEL", argument=True),
     ] = None
     prediction: Annotated[
-        str | None,
-        Option(help="Without a model: the decisions (classes, yes/no, probabilities).", metavar="COLUMN"),
+        Names | None,
+        Option(help="Without a model: the decisions (classes, yes/no, probabilities)", metavar="COLUMN"),
     ] = None
-    score: Annotated[str | None, Option(help="Without a model: the scores behind the decisions.", metavar="COLUMN")] = (
-        None
-    )
+    score: Annotated[
+        Names | None, Option(help="Without a model: the scores behind the decisions", metavar="COLUMN")
+    ] = None
     outcome: Annotated[
         str | None,
         Option(help="Without a model or label: numbers that happened (scores, waiting times).", metavar="COLUMN"),

@@ -47,8 +47,8 @@ class TrainDataConfig(Section):
         Option(help="The training rows: a file, or a folder of images.", metavar="FILE", also="images"),
     ] = None
     target: Annotated[
-        str | None,
-        Option(help="The label's column; several labels: a,b,c.", metavar="COLUMN", default="none: a generator"),
+        Names | None,
+        Option(help="The label's column, or several labels", metavar="COLUMN", default="none: a generator"),
     ] = None
     sensitive: Annotated[Names, Option(help="A column whose groups audits compare", metavar="COLUMN")] = ()
     drop: Annotated[Names, Option(help="Not a feature: an id, a weight", metavar="COLUMN")] = ()

@@ -180,7 +180,9 @@ def trained(model: Model, record: dict[str, Any]) -> None:
         console.print("Generates: rows like those that it was trained on (task generation)", soft_wrap=True)
         console.print(f"Model: {model.path}", soft_wrap=True)
         return
-    console.print(f"Predicts: {model.schema.target}, {what} (task {model.schema.task})", soft_wrap=True, markup=False)
+    console.print(
+        f"Predicts: {', '.join(model.schema.targets)}, {what} (task {model.schema.task})", soft_wrap=True, markup=False
+    )
     console.print(f"Model: {model.path}", soft_wrap=True)
 
 
@@ -225,9 +227,9 @@ def inspected(found: Inspection) -> None:
         listed = ", ".join(kinds[:20]) + (f", and {len(kinds) - 20:,} more" if len(kinds) > 20 else "")
         console.print(f"  reads         {listed}", markup=False)
         classes = ", ".join(found.schema_["classes"][:10]) or "a number"
-        console.print(
-            f"  predicts      {found.schema_['target']}: {classes}; returns {found.schema_['output']}", markup=False
-        )
+        target = found.schema_["target"]
+        named = ", ".join(target) if isinstance(target, list | tuple) else target
+        console.print(f"  predicts      {named}: {classes}; returns {found.schema_['output']}", markup=False)
         console.print(f"  sensitive     {', '.join(found.schema_['sensitive']) or 'none named'}", markup=False)
     if found.training:
         words = ", ".join(f"{name} {value}" for name, value in found.training.items() if value is not None)

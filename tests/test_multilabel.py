@@ -10,8 +10,12 @@ from keys import group
 from sklearn import metrics as sklearn_metrics
 
 import auditkit
+from auditkit.cli import call
 from auditkit.data.dataset import data_from_frame
+from auditkit.engine.replay import replay
 from auditkit.errors import InputError
+from auditkit.evidence.report import read_report
+from auditkit.evidence.version1 import from_version_1
 from auditkit.models.cache import Cache
 from auditkit.render.html.report import render_html
 from auditkit.schema.schema import Schema
@@ -40,7 +44,7 @@ def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("multilabel") / "model.pt"
     model, record = train(
         data_from_frame(weather()),
-        target="rain,snow",
+        target=("rain", "snow"),
         sensitive=["place"],
         out=path,
         epochs=30,
@@ -71,7 +75,7 @@ def test_a_trained_model_is_audited_label_by_label(trained):
     frame = weather(seed=1)
     report = auditkit.audit(trained, frame, only=ONLY)
     assert trained.schema.task == "multilabel"
-    assert (trained.schema.target, trained.schema.classes) == ("rain,snow", ("rain", "snow"))
+    assert (trained.schema.target, trained.schema.classes) == (("rain", "snow"), ("rain", "snow"))
     with torch.inference_mode():
         logits = trained.module(torch.from_numpy(trained.schema.encode(frame))).double().numpy()
     labels, chosen = truth(frame), logits >= 0
@@ -133,7 +137,7 @@ def test_rows_with_a_wrong_label_are_searched_for_weak_spots():
     frame["a"], frame["b"] = frame.rain, frame.snow
     off = (frame["where"] == "vale") & (rng.random(2000) < 0.5)
     frame.loc[off, "b"] = 1 - frame.loc[off, "b"]
-    report = auditkit.audit(None, frame, prediction="a,b", target="rain,snow", only=["weak_spots"])
+    report = auditkit.audit(None, frame, prediction=("a", "b"), target=("rain", "snow"), only=["weak_spots"])
     (spot,) = found(report)["weak_spots.error_rate", ("slice",)].slices
     assert "vale" in spot.group.text
     assert spot.value == pytest.approx(0.5, abs=0.1)
@@ -143,7 +147,7 @@ def test_rows_without_one_of_the_labels_are_left_out_and_counted(trained):
     frame = weather(rows=300)
     frame.loc[[3, 5], "snow"] = None
     report = auditkit.audit(trained, frame, only=["performance"])
-    assert "2 of 300 rows have no label in column rain,snow and were left out." in report.subject.notes
+    assert "2 of 300 rows have no label in column rain, snow and were left out." in report.subject.notes
     assert report.subject.dataset.audited_row_count == 298
 
 
@@ -167,7 +171,7 @@ def test_a_network_of_others_has_a_sigmoid_for_each_label(output):
     with torch.no_grad():
         module[0].weight.copy_(torch.tensor([[2.0, 0.0], [1.0, -1.0]]))
         module[0].bias.copy_(torch.tensor([0.0, -1.0]))
-    report = auditkit.audit(module, frame, target="rain,snow", task="multilabel", only=["performance"])
+    report = auditkit.audit(module, frame, target=("rain", "snow"), task="multilabel", only=["performance"])
     assert report.subject.schema_["output"] == output
     chosen = np.column_stack([2 * frame["x"] >= 0, frame["x"] - frame["z"] >= 1])
     expected = sklearn_metrics.hamming_loss(truth(frame), chosen)
@@ -178,7 +182,7 @@ def test_recorded_decisions_name_a_column_for_each_label():
     frame = weather(rows=400)
     frame["rain_said"], frame["snow_said"] = np.where(frame["x"] > 0, "yes", "no"), (frame["x"] > 1).astype(int)
     report = auditkit.audit(
-        None, frame, prediction="rain_said,snow_said", target="rain,snow", sensitive=["place"], only=ONLY
+        None, frame, prediction=("rain_said", "snow_said"), target=("rain", "snow"), sensitive=["place"], only=ONLY
     )
     chosen = np.column_stack([frame["x"] > 0, frame["x"] > 1])
     measured = found(report)
@@ -191,7 +195,7 @@ def test_recorded_decisions_name_a_column_for_each_label():
     }
     assert columns == {"x", "z", "place"}
     frame["rain_p"], frame["snow_p"] = 0.25, np.linspace(0, 1, 400)
-    scored = auditkit.audit(None, frame, prediction="rain_p,snow_p", target="rain,snow", only=["performance"])
+    scored = auditkit.audit(None, frame, prediction=("rain_p", "snow_p"), target=("rain", "snow"), only=["performance"])
     assert found(scored)["performance.roc_auc", ("label",)].slices[0].value == 0.5
 
 
@@ -199,7 +203,7 @@ def test_a_column_that_gives_one_label_away_is_warned_of():
     frame = weather(rows=400)
     frame["said"], frame["gauge"] = frame["rain"], frame["rain"]
     frame["said_too"] = frame["snow"]
-    report = auditkit.audit(None, frame, prediction="said,said_too", target="rain,snow", only=["data"])
+    report = auditkit.audit(None, frame, prediction=("said", "said_too"), target=("rain", "snow"), only=["data"])
     warned = [
         (finding.by, finding.group)
         for finding in report.findings
@@ -211,14 +215,14 @@ def test_a_column_that_gives_one_label_away_is_warned_of():
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"target": "rain,hail"}, "'hail' is not a column"),
-        ({"target": "rain,x"}, "column 'x' is boolean"),
-        ({"target": "rain,rain"}, "two different label columns"),
+        ({"target": ("rain", "hail")}, "'hail' is not a column"),
+        ({"target": ("rain", "x")}, "column 'x' is boolean"),
+        ({"target": ("rain", "rain")}, "two different label columns"),
         ({"target": "rain", "task": "multilabel"}, "at least two different label columns"),
-        ({"target": "rain,snow", "classes": ["a", "b"]}, "no classes but its label columns"),
-        ({"target": "rain,snow", "task": "binary"}, "task"),
-        ({"target": "rain,snow", "output": "score"}, "several labels|score"),
-        ({"target": "rain,snow", "top_k": 5}, "two classes"),
+        ({"target": ("rain", "snow"), "classes": ["a", "b"]}, "no classes but its label columns"),
+        ({"target": ("rain", "snow"), "task": "binary"}, "task"),
+        ({"target": ("rain", "snow"), "output": "score"}, "several labels|score"),
+        ({"target": ("rain", "snow"), "top_k": 5}, "two classes"),
     ],
 )
 def test_what_does_not_fit_is_refused(settings, match):
@@ -234,16 +238,44 @@ def test_settings_and_columns_that_do_not_fit_a_model_are_refused(trained):
     with pytest.raises(InputError, match="must name 2 label columns"):
         auditkit.audit(trained, frame, target="rain", only=["performance"])
     with pytest.raises(InputError, match="for each of the 2 labels"):
-        auditkit.audit(None, frame, prediction="rain", target="rain,snow", only=["performance"])
-    with pytest.raises(ValueError, match="joined by commas"):
+        auditkit.audit(None, frame, prediction="rain", target=("rain", "snow"), only=["performance"])
+    with pytest.raises(ValueError, match="is its label columns"):
         Schema.model_validate({**trained.schema.model_dump(), "target": "rain"})
 
 
 def test_several_labels_are_learnt_with_differential_privacy(tmp_path):
     model, record = train(
-        data_from_frame(weather(rows=600)), target="rain,snow", out=tmp_path / "m.pt", epochs=3, epsilon=8.0,
+        data_from_frame(weather(rows=600)), target=("rain", "snow"), out=tmp_path / "m.pt", epochs=3, epsilon=8.0,
         drop=["place"], architecture_args={"hidden": [8]},
     )  # fmt: skip
     assert record["epsilon"] <= 8.0
     measured = found(auditkit.audit(model, weather(seed=3), only=["performance"]))
     assert measured["performance.roc_auc", ()].value > 0.6
+
+
+def test_a_label_column_may_have_a_comma_in_its_name(tmp_path):
+    frame = weather(rows=300).rename(columns={"rain": "rain,snow"})
+    frame["said"], frame["snow_said"] = (frame["x"] > 0).astype(int), (frame["x"] > 1).astype(int)
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    command = ["run", "--dataset", str(tmp_path / "rows.csv"), "--sensitive", "place", "--quiet", "--to", "html"]
+    one = [*command, "--target", "rain,snow", "--prediction", "said", "--out", str(tmp_path / "one")]
+    several = [*command, "--target", "rain,snow", "--target", "snow", "--prediction", "said"]
+    assert call(one) in (0, 1)
+    assert call([*several, "--prediction", "snow_said", "--out", str(tmp_path / "several")]) in (0, 1)
+    alone, both = (read_report(tmp_path / name) for name in ("one", "several"))
+    assert (alone.subject.schema_["target"], alone.subject.schema_["task"]) == ("rain,snow", "binary")
+    assert (both.subject.schema_["target"], both.subject.schema_["task"]) == (["rain,snow", "snow"], "multilabel")
+    assert {part.group.key for part in found(both)["performance.accuracy", ("label",)].slices} == {
+        ("rain,snow",),
+        ("snow",),
+    }
+    assert call(["gate", str(tmp_path / "several"), "--baseline", str(tmp_path / "several")]) in (0, 1)
+    again, departed = replay(both, model=None, dataset=tmp_path / "rows.csv")
+    assert (again.subject.schema_["target"], departed) == (["rain,snow", "snow"], [])
+
+
+def test_labels_that_the_first_version_joined_are_read(trained):
+    joined = {**trained.schema.model_dump(mode="json"), "target": "rain,snow"}
+    assert Schema.model_validate(joined) == trained.schema
+    document = {"subject": {"schema": joined}, "schema_version": 1}
+    assert from_version_1(document, "old")["subject"]["schema"]["target"] == ["rain", "snow"]

@@ -50,6 +50,7 @@ def _train_generator(rows: Data, *, config: TrainConfig, progress: Progress) -> 
     from auditkit.data.dataset import naming
     from auditkit.models.predict import choose_device
     from auditkit.schema.infer import generator_schema
+    from auditkit.schema.schema import as_target
     from auditkit.training.generators import GeneratorFit
     from auditkit.training.train import shape_of
     from auditkit.training.train_generator import EPOCHS, train_generator
@@ -58,7 +59,11 @@ def _train_generator(rows: Data, *, config: TrainConfig, progress: Progress) -> 
     assert network.architecture is not None
     assert config.output.out is not None
     with naming(rows):
-        schema = generator_schema(rows.frame, target=config.data.target, image=shape_of(config.data.image))
+        schema = generator_schema(
+            rows.frame,
+            target=as_target(config.data.target) if config.data.target else None,
+            image=shape_of(config.data.image),
+        )
     return train_generator(
         rows,
         schema,

@@ -51,14 +51,17 @@ def _opened(config: RetrainConfig, data: Data) -> Model:
     from auditkit.config import ModelConfig
     from auditkit.models.from_columns import Columns
     from auditkit.models.open import model_for
-    from auditkit.schema.schema import read_schema
+    from auditkit.schema.schema import as_target, read_schema
 
     named, rows = config.model, config.data
     assert named.model is not None
     opened = model_for(
         named.model,
         Columns(
-            read_rows=lambda: data, read_training=lambda: None, target=rows.target, sensitive=tuple(rows.sensitive)
+            read_rows=lambda: data,
+            read_training=lambda: None,
+            target=as_target(rows.target) if rows.target else None,
+            sensitive=tuple(rows.sensitive),
         ),
         config=ModelConfig(
             architecture=named.architecture,

@@ -27,7 +27,10 @@ def _results(context: typer.Context) -> None:
 def infer(
     dataset: Annotated[Path, typer.Argument(help="The rows a model is trained on.", show_default=False)],
     target: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The label's column.", show_default="the last column")
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", help="The label's column, or several labels; repeatable.", show_default="the last column"
+        ),
     ] = None,
     sensitive: Compared = None,
     drop: Drop = None,
@@ -40,10 +43,11 @@ def infer(
     from auditkit.data.bins import parse_bins
     from auditkit.data.dataset import read_data
     from auditkit.schema.infer import infer_whole
+    from auditkit.schema.schema import as_target
 
     found, notes = infer_whole(
         read_data(dataset, encoding=encoding),
-        target=target,
+        target=as_target(target) if target else None,
         sensitive=sensitive or (),
         drop=drop or (),
         immutable=immutable or (),

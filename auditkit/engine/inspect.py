@@ -27,7 +27,7 @@ from auditkit.models.formats.exported import refusal
 from auditkit.models.formats.native import ModelFile, model_file
 from auditkit.models.formats.opening import recognise
 from auditkit.models.formats.weights import check_fit, common_prefix, shapes_of
-from auditkit.schema.schema import Schema, read_schema
+from auditkit.schema.schema import Schema, as_target, read_schema
 from auditkit.training.train import PRIVATE_EPOCHS
 
 OPERATIONS_A_SECOND = 3e9
@@ -168,7 +168,8 @@ def _stated(schema: Schema | None, config: AuditConfig) -> Schema | None:
     """Return a schema with the target and the sensitive columns that the request names."""
     if schema is None:
         return None
-    named = {"target": config.data.target, "sensitive": config.groups.sensitive}
+    target = None if config.data.target is None else as_target(config.data.target)
+    named = {"target": target, "sensitive": config.groups.sensitive}
     return schema.model_copy(update={name: value for name, value in named.items() if value is not None})
 
 
@@ -262,7 +263,7 @@ def _abilities(match: Match, network: nn.Module | None, offered: Request, proble
 
 def _request(match: Match, schema: Schema | None, data: Data | None, config: AuditConfig) -> Request:
     """Return what an audit of this file on these data would have of what auditors may require."""
-    target = schema.targets if schema is not None else [config.data.target] if config.data.target else []
+    target = schema.targets if schema is not None else config.data.target or ()
     sensitive = schema.sensitive if schema is not None else config.groups.sensitive or ()
     training = config.data.train_dataset is not None
     offered = request(schema, match.lacks, sensitive=sensitive, training=training)

@@ -227,7 +227,7 @@ def _labelled(schema: Schema, data: Data) -> tuple[Data, Labels, list[str]]:
             labels[start : start + len(part)] = task.encode_labels(part)
         known = has_label(labels)
         if not known.any():
-            raise DatasetError(f"no row has a label in column {schema.target!r}.")
+            raise DatasetError(f"no row has a label in {' and '.join(map(repr, schema.targets))}.")
     if known.all():
         return data, labels, []
     note = Message(

@@ -20,8 +20,7 @@ from auditkit.models.audited import Audited
 from auditkit.models.cache import Cache
 from auditkit.models.recorded import Decisions, Recorded, decision_schema, recorded_outcomes
 from auditkit.progress import AuditProgress
-from auditkit.schema.schema import target_names
-from auditkit.tasks.base import task_for
+from auditkit.schema.schema import as_target
 
 
 @dataclasses.dataclass
@@ -45,7 +44,8 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
         InputError: the model or the data cannot be used.
     """
     config = inputs.config
-    target, sensitive, where = config.data.target, config.groups.sensitive, config.data.where
+    target = None if config.data.target is None else as_target(config.data.target)
+    sensitive, where = config.groups.sensitive, config.data.where
     progress(0.0, "opening the model")
     read: list[Data] = []
     trained: list[Data] = []
@@ -118,7 +118,9 @@ def _check_model_options(config: ModelConfig) -> None:
 
 def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Recorded:
     """Return the recorded decisions; the columns that this takes are added to `named` before rows are read."""
-    config, given, target = inputs.config.model, inputs.schema, inputs.config.data.target
+    config, given = inputs.config.model, inputs.schema
+    named_targets = inputs.config.data.target or ()
+    target = as_target(named_targets) if named_targets else None
     sensitive = inputs.config.groups.sensitive
     if config.outcome is not None:
         if target is not None or config.prediction is not None or config.score is not None:
@@ -127,15 +129,18 @@ def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Rec
         named += [config.outcome, *columns, *columns_named(inputs.config.data.where)]
         named += columns_of_sampling(inputs.config.data)
         return recorded_outcomes(config.outcome, tuple(dict.fromkeys(columns)), given.bins if given else {})
-    decisions = Decisions(prediction=config.prediction, score=config.score, threshold=config.threshold)
-    named += [*decisions.columns, *(sensitive or (given.sensitive if given else ())), *([target] if target else [])]
-    named += [part for name in (config.prediction, config.score, target) if name for part in target_names(name, ())]
+    decisions = Decisions(
+        prediction=as_target(config.prediction) if config.prediction else None,
+        score=as_target(config.score) if config.score else None,
+        threshold=config.threshold,
+    )
+    named += [*decisions.columns, *(sensitive or (given.sensitive if given else ())), *named_targets]
     named += given.targets if given else []
     named += [*columns_named(inputs.config.data.where), *columns_of_sampling(inputs.config.data)]
     schema = decision_schema(
         rows, target=target, sensitive=sensitive, classes=config.classes, task=config.task, given=given
     )
-    return Recorded(schema, dataclasses.replace(decisions, multilabel=bool(task_for(schema).axis)))
+    return Recorded(schema, decisions)
 
 
 def _read(data: pd.DataFrame | str | Path, encoding: str, needed: Sequence[str] | None) -> Data:

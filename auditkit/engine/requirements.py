@@ -103,7 +103,7 @@ def request(
     `schema` is None where it is not known, `lacks` are the model's (`capability_lacks`).
     """
     found = []
-    if schema is None or schema.target is None:
+    if schema is None or not schema.targets:
         found.append(Lack("labels", "the data has no labels", "--target COLUMN"))
     task = None if schema is None else task_for(schema)
     if task is not None and task.unscored is not None:

@@ -28,7 +28,11 @@ def from_version_1(document: dict[str, Any], path: str) -> dict[str, Any]:
     reader = _Reader(path, _known_values(document, schema))
     outcomes = [reader.outcome(outcome) for outcome in _dicts(document.get("outcomes"))]
     waivers = [reader.waiver(waiver) for waiver in _dicts(document.get("waivers"))]
-    return {**document, "schema_version": 2, "outcomes": outcomes, "waivers": waivers}
+    found = {**document, "schema_version": 2, "outcomes": outcomes, "waivers": waivers}
+    classes = [str(name) for name in schema.get("classes") or ()]
+    if schema.get("task") == "multilabel" and schema.get("target") == ",".join(classes):
+        found["subject"] = {**document["subject"], "schema": {**schema, "target": classes}}
+    return found
 
 
 class _Reader:

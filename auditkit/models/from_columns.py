@@ -30,7 +30,7 @@ from auditkit.models.predictors import (
     names_of,
 )
 from auditkit.schema.infer import target_classes
-from auditkit.schema.schema import Schema, target_names, task_of
+from auditkit.schema.schema import Schema, Target, target_names, task_of
 
 CPU = torch.device("cpu")
 EXAMPLE_ROWS = 8
@@ -59,7 +59,7 @@ class Columns:
 
     read_rows: Callable[[], Data]
     read_training: Callable[[], Data | None]
-    target: str | None
+    target: Target | None
     sensitive: tuple[str, ...] = ()
     task: str | None = None
     classes: tuple[str, ...] | None = None
@@ -147,7 +147,7 @@ class Columns:
             raise InputError(
                 "target must name the label's column: the model has no schema that does; pass --target COLUMN."
             )
-        targets = target_names(self.target, columns)
+        targets = target_names(self.target)
         for target in targets:
             if target not in columns:
                 raise InputError(f"target {target!r} is not a column of the data{closest(target, columns)}.")
@@ -196,12 +196,12 @@ class Columns:
         rows, training = self.read_rows(), self.read_training()
         with naming(rows):
             decoder = decoder_of([rows.frame, *([] if training is None else [training.frame])], read)
-        several = self.target is not None and len(target_names(self.target, [str(c) for c in rows.frame.columns])) > 1
+        several = self.target is not None and len(target_names(self.target)) > 1
         try:
             schema = Schema.model_validate(
                 {
                     "features": decoder.features,
-                    "target": ",".join(classes) if several else self.target,
+                    "target": classes if several else self.target,
                     "task": "multilabel" if several else task_of(classes),
                     "classes": classes,
                     "sensitive": self.sensitive,

@@ -26,7 +26,7 @@ from auditkit.models.outputs import PROBED_ROWS, recognise
 from auditkit.models.predictors import load_object
 from auditkit.schema.infer import numeric_schema, target_classes
 from auditkit.schema.outputs import check_task, declare
-from auditkit.schema.schema import Schema, target_names
+from auditkit.schema.schema import Schema, Target, target_names
 from auditkit.tasks.base import task_for
 
 
@@ -178,14 +178,18 @@ def _preprocessed(model: Any, columns: Columns, config: ModelConfig, preprocess:
     return applied(opened, made, trust=Message("the user's preprocessing {name} was run", name=name))
 
 
-def _with_target(schema: Schema, target: str) -> Schema:
+def _with_target(schema: Schema, target: Target) -> Schema:
     """Return a schema with another target; of several labels as many columns, in the order of the outputs."""
     if schema.task != "multilabel":
+        if not isinstance(target, str):
+            raise InputError(
+                f"target names {len(target)} columns, which is task multilabel; the model's is {schema.task}."
+            )
         return schema.model_copy(update={"target": target})
-    names = target_names(target, ())
+    names = target_names(target)
     if len(names) != len(schema.classes):
         raise InputError(f"target must name {len(schema.classes)} label columns, as the model has, got {target!r}.")
-    return schema.model_copy(update={"target": ",".join(names), "classes": names})
+    return schema.model_copy(update={"target": names, "classes": names})
 
 
 def pack_model(path: str | Path, out: str | Path, *, config: PackConfig, schema: Schema | None = None) -> Model:
@@ -219,7 +223,7 @@ def pack_model(path: str | Path, out: str | Path, *, config: PackConfig, schema:
 
 
 def plain_schema(
-    rows: Data, target: str | None, sensitive: Sequence[str], classes: Sequence[str] | None, task: str | None
+    rows: Data, target: Target | None, sensitive: Sequence[str], classes: Sequence[str] | None, task: str | None
 ) -> Schema:
     """Return the schema of a network that reads all columns but target and sensitive ones as they are.
 
@@ -233,7 +237,7 @@ def plain_schema(
         raise InputError(
             "target must name the label's column: the model has no schema that does; pass --target COLUMN."
         )
-    targets = target_names(target, columns)
+    targets = target_names(target)
     for name in targets:
         if name not in columns:
             raise InputError(f"target {name!r} is not a column of the data{closest(name, columns)}.")

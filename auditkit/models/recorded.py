@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NoReturn, TypeVar
+from typing import ClassVar, NoReturn, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from auditkit.models.audited import AskedRows
 from auditkit.models.capabilities import Capability
 from auditkit.schema.infer import target_classes
 from auditkit.schema.outputs import check_task
-from auditkit.schema.schema import Schema, target_names
+from auditkit.schema.schema import Schema, Target, target_names
 from auditkit.tasks.base import Predictions, code_type
 from auditkit.tasks.recorded import NOTHING_PREDICTED
 
@@ -39,13 +39,12 @@ class Decisions:
     In a regression `prediction` holds numbers in the target's unit. Else it holds each row's class, or a word for yes
     or no, or the positive class's probability, or, with a `threshold`, a score that is positive from the threshold on.
     `score` holds what orders the rows; where all of it lies from 0 to 1 it is taken for the positive class's
-    probability. Either may be None, not both. With `multilabel` each names one column a label, joined by commas.
+    probability. Either may be None, not both. In a multi-label task each names one column a label.
     """
 
-    prediction: str | None
-    score: str | None = None
+    prediction: Target | None
+    score: Target | None = None
     threshold: float | None = None
-    multilabel: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a record of nothing."""
@@ -62,7 +61,7 @@ class Decisions:
     def _named(self) -> Iterator[tuple[str, str]]:
         for option, given in (("prediction", self.prediction), ("score", self.score)):
             if given is not None:
-                yield from ((option, name) for name in (target_names(given, ()) if self.multilabel else (given,)))
+                yield from ((option, name) for name in target_names(given))
 
     def present(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
         """Return which rows have all of it: bool, (rows,).
@@ -85,45 +84,55 @@ class Decisions:
             DatasetError: a value is none of what the column may hold (the row is named).
             InputError: scores, or a threshold, for more than two classes.
         """
-        if self.multilabel:
+        if schema.task == "multilabel":
             return self._read_labels(frame, schema)
+        for option, given in (("prediction", self.prediction), ("score", self.score)):
+            if given is not None and not isinstance(given, str):
+                raise InputError(f"{option} names {len(given)} columns, and {schema.target} is one; name one column.")
+        prediction, scored = cast("str | None", self.prediction), cast("str | None", self.score)
+        return self._read_column(frame, schema, prediction, scored)
+
+    def _read_column(
+        self, frame: pd.DataFrame, schema: Schema, prediction: str | None, scored: str | None
+    ) -> Predictions:
+        """Read the one column of decisions, and the one of scores, if there are any."""
         if schema.task == "regression":
-            if self.prediction is None or self.score is not None or self.threshold is not None:
+            if prediction is None or scored is not None or self.threshold is not None:
                 raise InputError("a regression has neither scores nor a threshold; pass --prediction alone.")
             note = Message(
                 "The numbers in {prediction} are predictions of {target}, in its unit: task regression.",
-                prediction=self.prediction,
+                prediction=prediction,
                 target=schema.target,
             )
-            return Predictions(labels=numbers(frame, self.prediction), class_probabilities=None, notes=(note,))
-        if schema.task != "binary" and (self.score is not None or self.threshold is not None):
+            return Predictions(labels=numbers(frame, prediction), class_probabilities=None, notes=(note,))
+        if schema.task != "binary" and (scored is not None or self.threshold is not None):
             raise InputError(
                 f"scores and thresholds need two classes, and {schema.target} has {len(schema.classes)}; "
                 "pass --prediction alone, with the classes' names."
             )
-        score = None if self.score is None else numbers(frame, self.score)
+        score = None if scored is None else numbers(frame, scored)
         positive = schema.classes[-1]
-        if self.prediction is None or self.threshold is not None:
-            column = self.score if self.prediction is None else self.prediction
+        if prediction is None or self.threshold is not None:
+            column = scored if prediction is None else prediction
             assert column is not None
-            scores = score if self.prediction is None else numbers(frame, column)
+            scores = score if prediction is None else numbers(frame, column)
             assert scores is not None
-            return self._by_threshold(frame, column, scores, score, positive)
-        labels = self._labels(frame, schema)
+            return self._by_threshold(frame, column, scored, scores, score, positive)
+        labels = self._labels(frame, schema, prediction)
         if labels is not None:
             if score is None:
                 return Predictions(labels=labels, class_probabilities=None)
-            probabilities, ranking, notes = _read_scores(self.score or "", score)
+            probabilities, ranking, notes = _read_scores(scored or "", score)
             return Predictions(labels=labels, class_probabilities=probabilities, ranking=ranking, notes=notes)
-        scores = numbers(frame, self.prediction)
-        return self._by_threshold(frame, self.prediction, scores, score, positive)
+        scores = numbers(frame, prediction)
+        return self._by_threshold(frame, prediction, scored, scores, score, positive)
 
     def _read_labels(self, frame: pd.DataFrame, schema: Schema) -> Predictions:
         """Read each label's columns as the decisions of a binary task of its own."""
         count = len(schema.classes)
         given = {}
         for option, columns in (("prediction", self.prediction), ("score", self.score)):
-            names = (None,) * count if columns is None else target_names(columns, ())
+            names = (None,) * count if columns is None else target_names(columns)
             if len(names) != count:
                 raise InputError(f"{option} must name a column for each of the {count} labels, got {columns!r}.")
             given[option] = names
@@ -143,6 +152,7 @@ class Decisions:
         self,
         frame: pd.DataFrame,
         column: str,
+        scored: str | None,
         scores: NDArray[np.float64],
         score: NDArray[np.float64] | None,
         positive: str,
@@ -164,13 +174,12 @@ class Decisions:
             column=column,
             threshold=threshold,
         )
-        probabilities, ranking, notes = _read_scores(self.score or column, scores if score is None else score)
+        probabilities, ranking, notes = _read_scores(scored or column, scores if score is None else score)
         return Predictions(labels=labels, class_probabilities=probabilities, ranking=ranking, notes=(note, *notes))
 
-    def _labels(self, frame: pd.DataFrame, schema: Schema) -> NDArray[np.int64] | None:
+    def _labels(self, frame: pd.DataFrame, schema: Schema, prediction: str) -> NDArray[np.int64] | None:
         """Return the class codes of the prediction column, or None where it holds probabilities."""
-        assert self.prediction is not None
-        codes, words = factorize(frame[self.prediction])
+        codes, words = factorize(frame[prediction])
         position = {name: code for code, name in enumerate(schema.classes)}
         if schema.task == "binary" and not set(words) <= set(position):
             folded = {word.casefold() for word in words}
@@ -181,7 +190,7 @@ class Decisions:
             lookup = np.array([*(position[word] for word in words), -1], dtype=code_type(len(frame)))
             return lookup[codes]
         try:
-            numbers(frame, self.prediction)
+            numbers(frame, prediction)
         except DatasetError:
             numeric = False
         else:
@@ -191,7 +200,7 @@ class Decisions:
         row = int(np.isin(codes, unknown).argmax())
         listed = ", ".join(shown(name) for name in schema.classes[:5]) + (", ..." if len(schema.classes) > 5 else "")
         raise DatasetError(
-            f"column {self.prediction!r}, {origin(frame, row)}: {shown(words[codes[row]])} is none of the classes of "
+            f"column {prediction!r}, {origin(frame, row)}: {shown(words[codes[row]])} is none of the classes of "
             f"{schema.target!r} ({listed}), nor a probability."
         )
 
@@ -278,7 +287,7 @@ def recorded_outcomes(column: str, sensitive: Sequence[str], bins: Mapping[str, 
 def decision_schema(
     read_rows: Callable[[], Data],
     *,
-    target: str | None,
+    target: Target | None,
     sensitive: Sequence[str] | None,
     classes: Sequence[str] | None,
     given: Schema | None,
@@ -306,7 +315,7 @@ def decision_schema(
     try:
         return Schema(
             features=(),
-            target=",".join(classes) if told == "multilabel" else target,
+            target=tuple(classes) if told == "multilabel" else target,
             task=told,
             classes=tuple(classes),
             sensitive=tuple(dict.fromkeys(sensitive if sensitive is not None else given.sensitive if given else ())),

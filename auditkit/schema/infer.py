@@ -17,7 +17,7 @@ from auditkit.data.image import holds_images, pixels, shape_of_images
 from auditkit.data.values import FALSE_WORDS, MISSING_NUMBERS, TRUE_WORDS, day, is_typed, number, numbers
 from auditkit.errors import DatasetError, InputError, SchemaError, closest
 from auditkit.evidence.measurement import first_problem
-from auditkit.schema.schema import Schema, Task, target_names, task_of
+from auditkit.schema.schema import Schema, Target, Task, no_column, target_names, task_of
 from auditkit.schema.table import Feature
 from auditkit.schema.text import choose_length, learn_vocabulary
 
@@ -30,7 +30,7 @@ MOST_WHOLE_CLASSES = 100
 def infer_whole(
     data: Data,
     *,
-    target: str | None = None,
+    target: Target | None = None,
     sensitive: Sequence[str] = (),
     drop: Sequence[str] = (),
     immutable: Sequence[str] = (),
@@ -56,7 +56,7 @@ def infer_whole(
             if name not in columns:
                 raise InputError(f"{option}: {data.name} has no column {name!r}{closest(name, columns)}.")
     features = []
-    targets = target_names(target, columns)
+    targets = target_names(target)
     for name in columns:
         if name in targets or name in drop:
             continue
@@ -90,7 +90,7 @@ def _unusable(data: Data, name: str) -> str | None:
 def infer_schema(
     frame: pd.DataFrame,
     *,
-    target: str,
+    target: Target,
     sensitive: Sequence[str] = (),
     features: Sequence[str] | None = None,
     text: str | None = None,
@@ -113,7 +113,7 @@ def infer_schema(
     """
     columns = [str(column) for column in frame.columns]
     text_names = () if text is None else (text,)
-    targets = target_names(target, columns)
+    targets = target_names(target)
     for role, names in (
         ("target", targets),
         ("sensitive", sensitive),
@@ -122,7 +122,7 @@ def infer_schema(
     ):
         for name in names:
             if name not in columns:
-                raise DatasetError(f"has no {role} column {name!r}{closest(name, columns)}.")
+                raise DatasetError(f"{no_column(role, name, columns)}.")
     names = (
         [column for column in columns if column not in targets] if features is None else list(dict.fromkeys(features))
     )
@@ -143,7 +143,7 @@ def infer_schema(
 
 
 def generator_schema(
-    frame: pd.DataFrame, *, target: str | None = None, image: tuple[int, int, int] | None = None
+    frame: pd.DataFrame, *, target: Target | None = None, image: tuple[int, int, int] | None = None
 ) -> Schema:
     """Return the schema of a generator of images: pixels scaled to between 0 and 1, and the classes that rows show.
 
@@ -153,7 +153,7 @@ def generator_schema(
     Raises:
         DatasetError: there are no images, they differ in shape, or a pixel is negative.
     """
-    names = [str(column) for column in frame.columns if column != target]
+    names = [str(column) for column in frame.columns if column not in target_names(target or ())]
     arrays = [name for name in names if holds_images(frame[name])]
     if image is None and not arrays:
         raise DatasetError("holds no images, and this architecture generates images; pass --image HEIGHTxWIDTH.")
@@ -172,35 +172,36 @@ def generator_schema(
     )
 
 
-def infer_task(frame: pd.DataFrame, target: str) -> tuple[Task, str]:
+def infer_task(frame: pd.DataFrame, target: Target) -> tuple[Task, str]:
     """Return the task that a target column sets, and a sentence on how that was told where it is a regression.
 
     Numbers that are not all whole, or more than 100 different ones, are predicted as numbers; all else are classes.
-    Several columns, joined by commas, are the labels of a multi-label task.
+    Several columns are the labels of a multi-label task.
     """
     columns = [str(column) for column in frame.columns]
-    targets = target_names(target, columns)
+    targets = target_names(target)
     for name in targets:
         if name not in columns:
-            raise DatasetError(f"has no target column {name!r}{closest(name, columns)}.")
+            raise DatasetError(f"{no_column('target', name, columns)}.")
     if len(targets) > 1:
         return "multilabel", ""
-    if is_typed(frame[target]) and not pd.api.types.is_bool_dtype(frame[target].dtype):
-        values = numbers(frame, target)
+    (name,) = targets
+    if is_typed(frame[name]) and not pd.api.types.is_bool_dtype(frame[name].dtype):
+        values = numbers(frame, name)
         present = np.unique(values[~np.isnan(values)]).tolist()
     else:
-        _, words = factorize(frame[target])
+        _, words = factorize(frame[name])
         read = [number(word) for word in words]
         present = [value for value in read if not math.isnan(value)]
     if not any(math.isinf(value) for value in present):
         whole = all(float(value).is_integer() for value in present)
         if not whole or len(present) > MOST_WHOLE_CLASSES:
             which = f"{len(present):,} different" + (" whole" if whole else "") + " numbers"
-            return "regression", f"task: regression, since {target!r} holds {which}; pass --task to say otherwise."
+            return "regression", f"task: regression, since {name!r} holds {which}; pass --task to say otherwise."
     return "binary" if len(present) == 2 else "multiclass", ""
 
 
-def _infer_target(frame: pd.DataFrame, target: str, task: Task) -> dict[str, Any]:
+def _infer_target(frame: pd.DataFrame, target: Target, task: Task) -> dict[str, Any]:
     """Return what a schema says of its target: the classes, or the mean and the scale of the numbers.
 
     Raises:
@@ -208,8 +209,8 @@ def _infer_target(frame: pd.DataFrame, target: str, task: Task) -> dict[str, Any
     """
     if task == "multilabel":
         labels = label_columns(frame, target)
-        return {"task": task, "target": ",".join(labels), "classes": labels}
-    if target not in frame.columns:
+        return {"task": task, "target": labels, "classes": labels}
+    if not isinstance(target, str):
         raise DatasetError(f"target {target!r} names several columns, which is task multilabel, and task is {task}.")
     if task == "regression":
         values = numbers(frame, target)
@@ -224,31 +225,31 @@ def _infer_target(frame: pd.DataFrame, target: str, task: Task) -> dict[str, Any
     return {"task": task, "classes": classes}
 
 
-def label_columns(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
-    """Return the label columns that the target of a multi-label task names, joined by commas.
+def label_columns(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
+    """Return the label columns that the target of a multi-label task names.
 
     Raises:
         DatasetError: fewer than two, one that is named twice or not there, or a value that is neither 0 nor 1.
     """
     columns = [str(column) for column in frame.columns]
-    labels = target_names(target, columns)
+    labels = target_names(target)
     if len(labels) < 2 or len(set(labels)) != len(labels):
-        raise DatasetError(f"a multilabel task needs at least two different label columns, got {target!r}; pass a,b.")
+        raise DatasetError(f"a multilabel task needs at least two different label columns, got {target!r}.")
     for name in labels:
         if name not in columns:
-            raise DatasetError(f"has no target column {name!r}{closest(name, columns)}.")
+            raise DatasetError(f"{no_column('target', name, columns)}.")
         numbers(frame, name, boolean=True)
     return labels
 
 
-def infer_classes(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
+def infer_classes(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
     """Return the classes of a target column: its distinct texts, sorted, as numbers if all of them are.
 
     Raises:
         DatasetError: there is no such column, or it has fewer than 2 or more classes than `budgets.CLASSES`.
     """
-    if target not in frame.columns:
-        raise DatasetError(f"has no target column {target!r}{closest(target, list(frame.columns))}.")
+    if not isinstance(target, str) or target not in frame.columns:
+        raise DatasetError(f"{no_column('target', str(target), list(frame.columns))}.")
     _, classes = factorize(frame[target])
     if not 2 <= len(classes) <= CLASSES.most:
         remedy = (
@@ -264,7 +265,7 @@ def infer_classes(frame: pd.DataFrame, target: str) -> tuple[str, ...]:
 
 
 def target_classes(
-    frame: pd.DataFrame, target: str, classes: Sequence[str] | None, task: str | None
+    frame: pd.DataFrame, target: Target, classes: Sequence[str] | None, task: str | None
 ) -> tuple[Task, tuple[str, ...]]:
     """Return the task, and the stated classes, else those of the target column; of a multi-label task, its labels.
 
@@ -272,7 +273,7 @@ def target_classes(
         DatasetError: the target is not what the task asks for.
         InputError: classes are stated for several labels, or other ones than the task has.
     """
-    several = len(target_names(target, [str(column) for column in frame.columns])) > 1
+    several = len(target_names(target)) > 1
     told = task or ("" if classes and not several else infer_task(frame, target)[0])
     if several and told != "multilabel":
         raise InputError(f"target {target!r} names several columns, which is task multilabel, and task is {told}.")
@@ -289,7 +290,7 @@ def target_classes(
 def numeric_schema(
     columns: Sequence[str],
     *,
-    target: str | None,
+    target: Target | None,
     classes: Sequence[str],
     sensitive: Sequence[str] = (),
     output: Literal["logits", "probabilities", "value"] = "logits",
@@ -306,7 +307,7 @@ def numeric_schema(
     try:
         return Schema(
             features=tuple(Feature(name=name, kind="numeric") for name in columns),
-            target=",".join(classes) if task == "multilabel" else target,
+            target=tuple(classes) if task == "multilabel" else target,
             task=task or task_of(classes),
             classes=tuple(classes),
             sensitive=tuple(sensitive),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, FiniteFloat, ValidationError, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
 from scipy import special
 
 from auditkit.data.bins import check_rule
@@ -28,6 +28,10 @@ In a multi-label task 0 or 1, (rows, labels), -1 where a label is missing.
 """
 
 
+Target = str | tuple[str, ...]
+"""The column of the label, or the columns of several labels."""
+
+
 class Schema(Record):
     """What the columns mean: the features and their encoding, the target and its classes, the sensitive columns.
 
@@ -35,8 +39,8 @@ class Schema(Record):
     probabilities, one column a class (in a binary task also a single column for the positive class); or that there
     is no network, and hence no feature, but a record of its decisions. In a regression there are no classes, and the
     network returns a `value` in a single column: the prediction is value * `target_scale` + `target_mean`. In a
-    multi-label task the classes are the columns of the labels, each 0 or 1, and `target` is their names joined by
-    commas; the network returns one column a label, in their order, each with a probability of its own. A generator
+    multi-label task the classes are the columns of the labels, each 0 or 1, and `target` is the same columns; the
+    network returns one column a label, in their order, each with a probability of its own. A generator
     (task "generation") returns whole `rows`, in the encoding of the features; target and classes, if any, only say
     what its rows may show. With a
     `threshold` a row of a binary task, or a label, is predicted positive from this probability, or score, on (else
@@ -48,7 +52,7 @@ class Schema(Record):
 
     version: Literal[1] = 1
     features: tuple[Feature, ...]
-    target: str | None
+    target: Target | None
     task: Task
     classes: tuple[str, ...] = ()
     target_mean: FiniteFloat = 0.0
@@ -59,6 +63,22 @@ class Schema(Record):
     output: Output = "logits"
     threshold: FiniteFloat | None = None
     modality: str | None = None
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _single(cls, target: Any) -> Any:
+        """Return one column by its name, also where it comes as a sequence of one."""
+        return target[0] if isinstance(target, list | tuple) and len(target) == 1 else target
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_first_version(cls, document: Any) -> Any:
+        """Return a document in which several labels, once joined by commas, are the columns that the classes name."""
+        if isinstance(document, dict) and document.get("task") == "multilabel":
+            classes = tuple(document.get("classes", ()))
+            if document.get("target") == ",".join(map(str, classes)):
+                return {**document, "target": classes}
+        return document
 
     @model_validator(mode="after")
     def _consistent(self) -> Schema:
@@ -79,13 +99,15 @@ class Schema(Record):
         if len(self.classes) == 1:
             raise ValueError("classes: at least 2, or none in a regression, got 1")
         if self.task == "multilabel":
-            if len(self.classes) < 2 or self.target != ",".join(self.classes):
-                raise ValueError("the target of a multilabel task is its label columns, at least 2, joined by commas")
+            if len(self.classes) < 2 or self.target != self.classes:
+                raise ValueError("the target of a multilabel task is its label columns, at least 2")
             if self.output == "score":
                 raise ValueError("a score decides between two classes, and a multilabel task has several labels")
         elif self.task == "outcome":
             if self.classes or self.output != "decisions":
                 raise ValueError("a recorded outcome is a number that nothing predicts; it has no classes")
+        elif isinstance(self.target, tuple):
+            raise ValueError(f"several target columns are task multilabel, got task {self.task}")
         elif self.task != "generation" and self.task != task_of(self.classes):
             raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
         if (self.output == "rows") != (self.task == "generation"):
@@ -120,9 +142,7 @@ class Schema(Record):
     @property
     def targets(self) -> tuple[str, ...]:
         """The columns of the labels: one, in a multi-label task several, without a target none."""
-        if self.task == "multilabel":
-            return self.classes
-        return () if self.target is None else (self.target,)
+        return () if self.target is None else target_names(self.target)
 
     @property
     def decision_threshold(self) -> float:
@@ -230,13 +250,35 @@ def task_of(classes: Sequence[str]) -> Task:
     return "binary" if len(classes) == 2 else "multiclass" if classes else "regression"
 
 
-def target_names(target: str, columns: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns that a target names: itself, or, where it is none of the columns, its parts between commas.
+def target_names(target: Target) -> tuple[str, ...]:
+    """Return the columns that a target names.
 
-    >>> target_names("rain,snow", ["rain", "snow"]), target_names("rain,snow", ["rain,snow"])
-    (('rain', 'snow'), ('rain,snow',))
+    >>> target_names("rain,snow"), target_names(("rain", "snow"))
+    (('rain,snow',), ('rain', 'snow'))
     """
-    return (target,) if target in columns else tuple(part.strip() for part in target.split(","))
+    return (target,) if isinstance(target, str) else tuple(target)
+
+
+def as_target(names: Sequence[str]) -> Target:
+    """Return columns as a target: one by its name, several as a tuple.
+
+    >>> as_target(["rain"]), as_target(["rain", "snow"])
+    ('rain', ('rain', 'snow'))
+    """
+    return names[0] if len(names) == 1 else tuple(names)
+
+
+def no_column(role: str, name: str, columns: Sequence[str]) -> str:
+    """Return the words for a column that is not there, with the nearest one, or how several labels are named.
+
+    >>> no_column("target", "rain,snow", ["rain", "snow"])
+    "has no target column 'rain,snow'; name each label by itself: --target rain --target snow"
+    """
+    parts = name.split(",")
+    if len(parts) > 1 and set(parts) <= set(columns):
+        each = " ".join(f"--{role} {part}" for part in parts)
+        return f"has no {role} column {name!r}; name each label by itself: {each}"
+    return f"has no {role} column {name!r}{closest(name, columns)}"
 
 
 def has_label(labels: Labels) -> NDArray[np.bool_]:

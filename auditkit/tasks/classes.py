@@ -67,7 +67,7 @@ class ClassTask:
         """
         schema = self.schema
         require_targets(schema, frame)
-        codes, words = factorize(frame[schema.target])
+        codes, words = factorize(frame[schema.targets[0]])
         position = {name: code for code, name in enumerate(schema.classes)}
         unknown = [code for code, word in enumerate(words) if word not in position]
         if unknown:

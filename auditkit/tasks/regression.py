@@ -76,7 +76,7 @@ class Regression:
             DatasetError: the column is missing, or holds something other than numbers.
         """
         require_targets(self.schema, frame)
-        return numbers(frame, self.schema.target or "")
+        return numbers(frame, self.schema.targets[0])
 
     def learnt(self, labels: Labels) -> Labels:
         """Return labels as a network learns them: (labels - mean) / scale."""

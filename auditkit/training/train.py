@@ -22,7 +22,7 @@ from auditkit.models.model import Card, Model
 from auditkit.models.predict import choose_device
 from auditkit.progress import Progress, silent
 from auditkit.schema.infer import infer_schema
-from auditkit.schema.schema import Labels, Schema, Task, has_label, target_names
+from auditkit.schema.schema import Labels, Schema, Task, as_target, has_label
 from auditkit.tasks.base import task_for
 from auditkit.tasks.losses import has_loss
 from auditkit.training.dp.dp_sgd import fit_private
@@ -123,10 +123,10 @@ def _schema(data: Data, config: TrainDataConfig, task: Task | None) -> Schema:
     columns = [str(column) for column in data.frame.columns]
     image = shape_of(config.image)
     images = image is not None or any(holds_images(data.frame[column]) for column in columns)
-    left_out = {*target_names(config.target, columns), *config.drop, *(config.sensitive if images else ())}
+    left_out = {*config.target, *config.drop, *(config.sensitive if images else ())}
     schema = infer_schema(
         data.frame,
-        target=config.target,
+        target=as_target(config.target),
         sensitive=config.sensitive,
         features=[column for column in columns if column not in left_out],
         text=config.text,

@@ -15,7 +15,7 @@ from auditkit.tasks.base import Predictions, Rows, task_for
 
 
 def of(task: str, classes: tuple[str, ...], **more: object) -> Schema:
-    target = ",".join(classes) if task == "multilabel" else "y"
+    target = classes if task == "multilabel" else "y"
     return Schema(features=(), target=target, task=task, classes=classes, output="decisions", **more)  # type: ignore[arg-type]
 
 

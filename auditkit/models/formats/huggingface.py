@@ -209,7 +209,7 @@ def _classes(settings: dict[str, Any], rows: Data, config: OpenOptions) -> tuple
     if len(order) == 1:
         return ()
     assert config.columns is not None
-    assert config.columns.target is not None
+    assert isinstance(config.columns.target, str)
     if config.columns.classes is not None:
         return config.columns.classes
     held = set(infer_classes(rows.frame, config.columns.target))

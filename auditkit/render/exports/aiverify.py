@@ -24,7 +24,7 @@ def render_aiverify(report: Report) -> str:
         "modelType": "regression" if subject.schema_.get("task") == "regression" else "classification",
         "algorithmArgs": {outcome.auditor: outcome.settings for outcome in report.outcomes},
     }
-    if target is not None:
+    if isinstance(target, str):
         arguments |= {"groundTruthDataset": _uri(subject.dataset.path), "groundTruth": target}
     if subject.model is not None:
         arguments["modelFile"] = _uri(subject.model.path)

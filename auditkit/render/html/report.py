@@ -199,7 +199,9 @@ def _curve_figure(curve: Curve, say: Translator, names: set[str]) -> Markup:
 def _columns(report: Report) -> set[str]:
     schema = report.subject.schema_
     features = (feature.get("name") for feature in schema.get("features") or () if isinstance(feature, dict))
-    return {str(name) for name in (*features, schema.get("target"), *report.subject.sensitive)}
+    target = schema.get("target")
+    targets = target if isinstance(target, list | tuple) else [target]
+    return {str(name) for name in (*features, *targets, *report.subject.sensitive)}
 
 
 def _names(report: Report) -> set[str]:
