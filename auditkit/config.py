@@ -279,6 +279,10 @@ class RunConfig(Section):
 
     only: Annotated[Names, Option(help="Run this auditor alone", metavar="AUDITOR")] = ()
     skip: Annotated[Names, Option(help="Leave this auditor out", metavar="AUDITOR")] = ()
+    effort: Annotated[
+        Literal["quick", "standard", "thorough"],
+        Option(help="How much to compute: standard samples rows of large models; thorough takes every row."),
+    ] = "standard"
     device: Device = "auto"
     allow_large: AllowLarge = False
     in_process_plugins: Annotated[
@@ -387,7 +391,6 @@ class LeakageConfig(AuditorSection):
     """Settings of the auditor `leakage`."""
 
     shadows: Annotated[int, Option(help="Shadow models to attack the model with; 0 for none.", metavar="N")] = 8
-    budget: Annotated[float, Option(help="Train fewer shadow models if it takes longer.", metavar="SECONDS")] = 120.0
     samples: Annotated[
         Path | None,
         Option(help="Rows of a generator trained on the training rows: are they copies?", metavar="FILE"),

@@ -20,6 +20,7 @@ from auditkit.data.group_names import canonical, parse_merges
 from auditkit.engine.selective_labels import check_selective_labels
 from auditkit.engine.subject import Subject
 from auditkit.engine.weighting import read_sampling
+from auditkit.engine.work import Work
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.messages import Message
 from auditkit.models.audited import Audited
@@ -89,6 +90,19 @@ def load_subject(
         check_selective_labels(every_row, known, audited, chosen)
     rows, labels, decision_notes = _decided(rows, labels, audited)
     notes += decision_notes
+    work = _work(audited, rows, config)
+    affordable = len(labels) if top_k is not None else work.predicted(len(labels))
+    if affordable < min(limit or len(labels), len(labels)):
+        limit = affordable
+        notes.append(
+            Message(
+                "The effort {effort} limits the audit to a sample of {limit:,} rows, since one row takes "
+                "{operations:,} operations; --effort thorough takes them all.",
+                effort=work.effort,
+                limit=limit,
+                operations=work.operations,
+            )
+        )
     if limit is not None and limit < len(labels):
         sample = np.sort(np.random.default_rng(seed).choice(len(labels), size=limit, replace=False))
         notes.append(
@@ -152,6 +166,7 @@ def load_subject(
             "row_count": len(labels),
         },
         cache=cache or NO_CACHE,
+        work=work,
         progress=progress,
     )
     for name in chosen:
@@ -170,6 +185,18 @@ def load_subject(
         with naming(training_rows):
             _ = subject.training_inputs
     return subject
+
+
+def _work(audited: Audited, data: Data, config: AuditConfig) -> Work:
+    """Return what a row costs, counted on the first row; nothing where decisions were recorded."""
+    runnable = audited.capability(Runnable)
+    if runnable is None or not len(data.frame):
+        return Work()
+    from auditkit.models.operations import operations_of
+
+    with naming(data):
+        row = audited.modality.encode(data.frame.iloc[:1])
+    return Work(config.run.effort, operations_of(runnable.model, row))
 
 
 MOST_NUMBERS, FEWEST_ROWS = 20, 100

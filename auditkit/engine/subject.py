@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from auditkit.data.bins import Edges, binned
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.data.group_names import Merges, recoded
+from auditkit.engine.work import Work
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 from auditkit.modalities.base import Modality
@@ -55,8 +56,8 @@ class Subject:
     the rows that a retraining may use, None if there are none. `notes` says what was dropped, sampled or unseen;
     `row_count_read` and `training_row_count_read` count the rows before that. `selection` says in JSON how the rows
     were chosen. With `top_k` so many rows of the highest scores are selected. `expect` names the column of the
-    scores that the model is known to give. `progress(share, text)` tells whoever started the audit how far an
-    auditor is.
+    scores that the model is known to give. `work` says what may be computed. `progress(share, text)` tells whoever
+    started the audit how far an auditor is.
     """
 
     audited: Audited
@@ -81,6 +82,7 @@ class Subject:
     training_row_count_read: int | None = None
     selection: Mapping[str, Any] = field(default_factory=dict)
     cache: Cache = NO_CACHE
+    work: Work = field(default_factory=Work)
     progress: Progress = silent
 
     @property

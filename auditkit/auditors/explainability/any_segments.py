@@ -10,10 +10,11 @@ from torch import nn
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
 from auditkit.auditors.explainability.methods import METHODS, choose_method
-from auditkit.auditors.explainability.segments import Parts, occlusion
+from auditkit.auditors.explainability.segments import Parts, layer_count, occlusion
 from auditkit.auditors.explainability.segments_report import change_of, sample_notes, settings_facts, trust_checks
 from auditkit.auditors.explainability.statistics import keyed, largest_first, ratio_slices
 from auditkit.auditors.explainability.target_function import Decided
+from auditkit.auditors.explainability.trials import Cost, choose_trials
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Evidence, SliceChart
@@ -38,10 +39,16 @@ def explain_segments(
         delete=segments.delete,
         device=subject.device,
     )
-    change_of(parts, Message("every segment is deleted"))
+    change = change_of(parts, Message("every segment is deleted"))
     method, notes = choose_method(settings.method, kind="segments", module=module)
+    cost, wanted = Cost(method, len(rows), segments.width, layer_count(module)), len(rows)
+    trials, chosen, _ = choose_trials(subject.work, cost, None, change, seed=subject.seed)
+    rows, parts = rows[chosen], parts.take(chosen)
+    notes = [*notes, *subject.work.limited(len(rows), wanted)]
     attributions = occlusion(parts)
-    found, layers = trust_checks(subject, method, parts, attributions, lambda _, part: occlusion(part), None)
+    found, layers = trust_checks(
+        subject, method, parts, attributions, lambda _, part: occlusion(part), None, trials=trials
+    )
     names = segments.names or tuple(f"{place + 1}" for place in range(segments.width))
     size = np.abs(attributions)
     slices = ratio_slices(keyed("segment", names), size, size.sum(axis=1), level=subject.conf_level, what="segments")

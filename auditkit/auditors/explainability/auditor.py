@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from auditkit import plugins
 from auditkit.auditors.explainability.methods import check_kind, check_name, choose_method
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
+from auditkit.engine.work import EXPLANATION
 from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.messages import Message
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 DEAR_ROWS = 400
 """At most so many rows are explained where each costs some hundred times what a row of a table does."""
+
+FEWEST_PASSES = 50
+"""An explained row goes so often through the model at least: rows that cannot are not even drawn."""
 
 OTHERS = 100
 """So many rows are drawn for methods that average over baselines, and for the check that other baselines agree."""
@@ -93,7 +97,8 @@ class Explainability:
     def audit(self, subject: Subject) -> Evidence:
         """Attribute the decision of a seeded sample of rows to its parts, and check whether to believe it."""
         modality = subject.modality
-        rows = sample_rows(subject, min(self.rows, DEAR_ROWS) if modality.dear else self.rows)
+        most = min(self.rows, DEAR_ROWS if modality.dear else self.rows, len(subject.labels))
+        rows = sample_rows(subject, subject.work.rows(most, FEWEST_PASSES, EXPLANATION))
         present = plugins.load("explanations", modality.explained_as)
         module = subject.model.module
         training = module.training
@@ -111,28 +116,25 @@ def explain_table(
     """Return the evidence about the columns of `rows`, by the method that is asked for, or the default."""
     from auditkit.auditors.explainability import checks
     from auditkit.auditors.explainability.gradients import has_gradient, integer_codes
+    from auditkit.auditors.explainability.statistics import scaled
     from auditkit.auditors.explainability.table_checks import FEW_COLUMNS_DRAWS, Randomised, few_columns
+    from auditkit.auditors.explainability.table_costs import affordable_share
     from auditkit.auditors.explainability.tables import explain_columns
     from auditkit.auditors.explainability.target_function import Decided, Explained
 
     source = subject.inputs if subject.training_inputs is None else subject.training_inputs
     others = np.random.default_rng(subject.seed).choice(len(source), size=min(OTHERS, len(source)), replace=False)
 
-    predicted = subject.task.explained(subject.predictions.take(rows))
-
-    def explained(network: torch.nn.Module) -> Explained:
-        return Explained(
-            decision=Decided(network, subject.task),
-            inputs=subject.inputs[rows],
-            predicted=predicted,
-            baseline=source.mean(axis=0, dtype=np.float64).astype(np.float32),
-            columns=subject.schema.column_slices(),
-            device=subject.device,
-            others=source[np.sort(others)],
-            outputs=subject.task.width,
-        )
-
-    given = explained(module)
+    given = Explained(
+        decision=Decided(module, subject.task),
+        inputs=subject.inputs[rows],
+        predicted=subject.task.explained(subject.predictions.take(rows)),
+        baseline=source.mean(axis=0, dtype=np.float64).astype(np.float32),
+        columns=subject.schema.column_slices(),
+        device=subject.device,
+        others=source[np.sort(others)],
+        outputs=subject.task.width,
+    )
     change = given.change()
     if not np.isfinite(change).all():
         raise ArithmeticError(
@@ -150,10 +152,17 @@ def explain_table(
         column_count=len(given.columns),
         codes=given.codes,
     )
+    share = affordable_share(subject.work, method, column_count=len(given.columns), row_count=len(rows))
+    wanted = min(settings.rows, len(subject.labels))
+    if share < 1 or len(rows) < wanted:
+        rows = sample_rows(subject, scaled(len(rows), share))
+        predicted = subject.task.explained(subject.predictions.take(rows))
+        given = replace(given, inputs=subject.inputs[rows], predicted=predicted)
+        notes = [*notes, *subject.work.limited(len(rows), wanted)]
     whole = FEW_COLUMNS_DRAWS if few_columns(given) else 1
 
     def of(network: torch.nn.Module) -> Explained:
-        return explained(network).with_codes(given.codes, source)
+        return replace(given, decision=Decided(network, subject.task))
 
     randomised = Randomised(
         [(name, of(network)) for name, network in checks.randomised_layers(module, seed=subject.seed)],
@@ -169,4 +178,5 @@ def explain_table(
         with_gradient=slopes and not given.codes,
         immutable={*settings.immutable, *subject.schema.immutable, *subject.sensitive},
         show_rows=settings.show_rows,
+        share=share,
     )

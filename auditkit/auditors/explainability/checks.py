@@ -117,18 +117,24 @@ def _path(explained: Explained, order: NDArray[np.int64], *, insert: bool) -> Fl
     return np.asarray((moved if insert else -moved) / max(count - 1, 1))
 
 
-def randomised_layers(module: torch.nn.Module, *, seed: int) -> Iterator[tuple[str, torch.nn.Module]]:
+def randomised_layers(
+    module: torch.nn.Module, *, seed: int, most: int | None = None
+) -> Iterator[tuple[str, torch.nn.Module]]:
     """Yield copies of a module whose layers are randomised one after another, from the output backwards.
 
     Adebayo et al. 2018 (arXiv:1810.03292): an explanation that stays the same while the weights it is said to explain
     are replaced does not explain them. Each weight tensor is permuted, which keeps its distribution; one of fewer than
     10 weights, which a permutation may well leave as it was, is drawn anew from a normal distribution of its scale.
+    With `most`, only so many copies are yielded, evenly spread, the last with all layers randomised.
     """
     randomised = copy.deepcopy(module)
     generator = torch.Generator().manual_seed(seed)
-    for name, part in _layers(randomised):
+    layers = _layers(randomised)
+    told = range(len(layers)) if most is None else np.linspace(len(layers) - 1, 0, most).round().astype(int).tolist()
+    for place, (name, part) in enumerate(layers):
         _randomise(part, generator)
-        yield name or type(part).__name__, copy.deepcopy(randomised)
+        if place in told:
+            yield name or type(part).__name__, copy.deepcopy(randomised)
 
 
 def randomised_network(module: torch.nn.Module, *, seed: int) -> torch.nn.Module:

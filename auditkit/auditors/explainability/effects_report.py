@@ -9,7 +9,7 @@ import numpy as np
 from auditkit.auditors.explainability import effects
 from auditkit.auditors.explainability.methods_table import Attributed
 from auditkit.auditors.explainability.shapley import shapley_interactions
-from auditkit.auditors.explainability.statistics import largest_first, ratio_slices
+from auditkit.auditors.explainability.statistics import largest_first, ratio_slices, scaled
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Curve, Exhibit, Group, Line, Measurement, SliceChart
@@ -61,7 +61,8 @@ def interactions(subject: Subject, given: Attributed) -> tuple[list[Measurement]
     top = np.sort(np.argsort(-given.size.mean(axis=0), kind="stable")[:PLAYERS])
     if len(top) < 2:
         return [], []
-    rows = np.random.default_rng([subject.seed, 3]).permutation(len(given.size))[:INTERACTION_ROWS]
+    rows = np.random.default_rng([subject.seed, 3]).permutation(len(given.size))
+    rows = rows[: scaled(INTERACTION_ROWS, given.share)]
     found = np.abs(shapley_interactions(given.explained.take(rows), top.tolist()))
     pairs = [
         Group(by=("column", "column"), key=(given.columns[one], given.columns[other]))

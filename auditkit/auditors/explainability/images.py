@@ -13,11 +13,9 @@ from torch import nn
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
 from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
 from auditkit.auditors.explainability.methods_image import attribute_pixels, sum_over
-from auditkit.auditors.explainability.segments import Parts
+from auditkit.auditors.explainability.segments import Parts, layer_count
 from auditkit.auditors.explainability.segments_report import (
     change_of,
-    checked_rows,
-    enough_steps,
     sample_notes,
     settings_facts,
     shown_rows,
@@ -25,6 +23,7 @@ from auditkit.auditors.explainability.segments_report import (
 )
 from auditkit.auditors.explainability.statistics import keyed, ratio_slices
 from auditkit.auditors.explainability.target_function import Decided, Floats
+from auditkit.auditors.explainability.trials import Cost, choose_trials
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import (
@@ -62,8 +61,6 @@ ROWS_SHOWN = 10
 MOVE = 0.02
 """The sensitivity of an explanation is that to noise of at most so many standard deviations of a pixel."""
 
-BASELINES = 10
-
 
 def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability) -> Evidence:
     """Return the evidence about the pixels of the images in `rows`, by the method that is asked for, or the default."""
@@ -85,13 +82,17 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
     )
     change = change_of(parts, Message("the mean image stands for the sampled images"))
     method, notes = choose_method(settings.method, kind="image", module=module, has_gradient=_has_gradient(parts))
-    few = checked_rows(len(rows), seed=subject.seed)
-    steps = 1
-    if method == "integrated_gradients":
-        steps = enough_steps(
-            lambda count: attribute_pixels(method, parts.take(few), baseline=baseline, square=square, steps=count),
-            change[few],
-        )
+    cost = Cost(method, len(rows), square_count, layer_count(module))
+
+    def missed(few: NDArray[np.int64], steps: int) -> Floats:
+        pixels = attribute_pixels(method, parts.take(few), baseline=baseline, square=square, steps=steps)
+        return np.asarray(pixels.sum(axis=(1, 2)) - change[few])
+
+    slopes = missed if method == "integrated_gradients" else None
+    wanted = len(rows)
+    trials, chosen, steps = choose_trials(subject.work, cost, slopes, change, seed=subject.seed)
+    rows, images, parts = rows[chosen], images[chosen], parts.take(chosen)
+    notes = [*notes, *subject.work.limited(len(rows), wanted)]
 
     def by_square(name: str, part: Parts, origin: NDArray[np.float32] = baseline) -> Floats:
         taken = max(steps, 20)  # another method than the chosen one, such as for comparison
@@ -102,7 +103,9 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
         return replace(part, inputs=part.inputs + noise)
 
     def elsewhere(part: Parts) -> Floats:
-        drawn = np.random.default_rng(subject.seed).choice(len(source), size=min(BASELINES, len(source)), replace=False)
+        drawn = np.random.default_rng(subject.seed).choice(
+            len(source), size=min(trials.repeats, len(source)), replace=False
+        )
         return np.asarray(np.mean([by_square(method, part, source[row]) for row in drawn], axis=0))
 
     pixels = attribute_pixels(method, parts, baseline=baseline, square=square, steps=steps, progress=subject.progress)
@@ -114,6 +117,7 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
         by_square,
         move,
         elsewhere if method == "integrated_gradients" else None,
+        trials=trials,
     )
     size = np.abs(pixels)
     regions = _region_shares(size, METHODS[method].reference, level=subject.conf_level)

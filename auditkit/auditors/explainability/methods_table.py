@@ -31,13 +31,16 @@ COALITIONS = 1024
 SHUFFLES = 10
 SUM_TOLERANCE = 0.01
 
+USUAL_STEPS = 64
+"""The steps of integrated gradients that most networks over columns need."""
+
 
 @dataclass(frozen=True, eq=False)
 class Attributed:
     """A sample of rows explained by one method: `by_column` are its attributions, (rows, columns).
 
     `method` is its name, `settings` tell of it in words, and `passes` says how often it takes a row through the model.
-    `attribute` is the method with these settings.
+    `attribute` is the method with these settings. Checks take the stated `share` of the rows that they usually take.
     """
 
     explained: Explained
@@ -47,6 +50,7 @@ class Attributed:
     seed: int
     attribute: Attribute
     by_column: Floats
+    share: float = 1.0
 
     @property
     def columns(self) -> list[str]:
@@ -84,10 +88,25 @@ class Attributed:
         return np.asarray(np.mean([self.attribute(part, seed) for part in moved], axis=0))
 
 
-def attribute_columns(name: str, explained: Explained, *, tolerance: float, seed: int) -> Attributed:
+def attribute_columns(
+    name: str, explained: Explained, *, tolerance: float, seed: int, share: float = 1.0
+) -> Attributed:
     """Return the attributions of the named method, its settings chosen."""
     attribute, settings, passes = _method(name, explained, tolerance)
-    return Attributed(explained, name, settings, passes, seed, attribute, attribute(explained, seed))
+    return Attributed(explained, name, settings, passes, seed, attribute, attribute(explained, seed), share)
+
+
+def passes_of(name: str, column_count: int) -> int:
+    """Return how often a method usually takes a row through the model, before its steps are known."""
+    return {
+        "integrated_gradients": 3 * USUAL_STEPS,
+        "kernel_shap": min(COALITIONS, 2**column_count),
+        "gradient_shap": 3 * BASELINES * POINTS_A_BASELINE,
+        "permutation": SHUFFLES * column_count,
+        "deep_lift": 3,
+        "shapley": 2**column_count,
+        "feature_ablation": column_count,
+    }[name]
 
 
 def _method(name: str, explained: Explained, tolerance: float) -> tuple[Attribute, str, int]:

@@ -10,7 +10,7 @@ import numpy as np
 from auditkit.auditors.explainability import effects
 from auditkit.auditors.explainability.methods_table import Attributed
 from auditkit.auditors.explainability.recourse import HIGHEST, LOWEST, Recourse, find_recourse, options_of
-from auditkit.auditors.explainability.statistics import keyed
+from auditkit.auditors.explainability.statistics import keyed, scaled
 from auditkit.engine.sampling import groups_of, rate_slices, sample_rows, sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Exhibit, Facts, Group, Interval, Measurement, Slice, SliceChart, Table
@@ -50,7 +50,7 @@ def adverse_decisions(
         measurement=rate.id,
         by=rate.by,
     )
-    chosen = np.random.default_rng(subject.seed).permutation(len(adverse))[:RECOURSE_ROWS]
+    chosen = np.random.default_rng(subject.seed).permutation(len(adverse))[: scaled(RECOURSE_ROWS, given.share)]
     changeable = [name for name in given.columns if name not in immutable]
     more, exhibits = _recourse(subject, given, adverse[np.sort(chosen)], threshold, changeable)
     return [rate, *more], [chart, *exhibits]

@@ -176,3 +176,8 @@ def batches(count: int, *, cells: int, steps: int) -> list[tuple[int, int]]:
     """Return from where to where each pass over so many rows goes."""
     at_once = max(1, CELLS_AT_ONCE // max(1, cells * steps))
     return [(start, min(start + at_once, count)) for start in range(0, count, at_once)]
+
+
+def layer_count(network: nn.Module) -> int:
+    """Return how many layers of a network hold weights of their own."""
+    return sum(next(part.parameters(recurse=False), None) is not None for part in network.modules())

@@ -21,15 +21,12 @@ from auditkit.auditors.explainability.segments import (
     rank_correlations,
 )
 from auditkit.auditors.explainability.target_function import Floats
+from auditkit.auditors.explainability.trials import Trials
 from auditkit.engine.subject import Subject
 from auditkit.errors import NotRun
 from auditkit.evidence.measurement import Facts, Table
 from auditkit.evidence.messages import Message
 
-CHECKED_ROWS, FEWER_ROWS, FEWEST_ROWS = 200, 60, 30
-PERTURBATIONS = 10
-STEPS = (20, 60, 180)
-TOLERANCE = 0.01
 UNSIGNED = ("saliency",)
 """Methods that say how much a part matters, and not which way."""
 
@@ -38,24 +35,6 @@ UNSCALED = ("saliency", "grad_cam")
 
 Attribute = Callable[[str, Parts], Floats]
 """Returns the attributions of a named method to the parts of rows: (rows, parts)."""
-
-
-def enough_steps(attribute: Callable[[int], Floats], change: Floats) -> int:
-    """Return the first of the stated numbers of steps whose attributions, (rows, ...), sum to the change, (rows,).
-
-    Complete enough is a mean error of 1 % of the mean change; else the most steps are taken, and the check will say it.
-    """
-    for steps in STEPS:
-        missed = attribute(steps).reshape(len(change), -1).sum(axis=1) - change
-        if np.abs(missed).mean() <= TOLERANCE * np.abs(change).mean():
-            break
-    return steps
-
-
-def checked_rows(count: int, *, seed: int) -> NDArray[np.int64]:
-    """Return which of `count` explained rows the dearer trust checks take: a seeded sample of at most 200."""
-    chosen = np.random.default_rng([seed, 1]).choice(count, size=min(count, CHECKED_ROWS), replace=False)
-    return np.sort(chosen).astype(np.int64)
 
 
 def change_of(parts: Parts, what: str) -> Floats:
@@ -78,16 +57,19 @@ def trust_checks(
     attribute: Attribute,
     move: Callable[[Parts, np.random.Generator], Parts] | None,
     elsewhere: Callable[[Parts], Floats] | None = None,
+    *,
+    trials: Trials,
 ) -> tuple[list[Check], Table]:
     """Run every trust check on attributions per part, and shuffle the network's layers one after another.
 
     `move` returns the rows after a small random move, for the sensitivity, None where rows have no small moves;
     `elsewhere` the attributions from other baselines, for the stability, where a method has any.
+    `trials` says how many rows each check takes.
     """
     level, seed = subject.conf_level, subject.seed
-    few = checked_rows(len(attributions), seed=seed)
+    few = trials.checked_of(len(attributions), seed=seed)
     part, given = parts.take(few), attributions[few]
-    fewest = np.arange(min(FEWEST_ROWS, len(few)))
+    fewest = np.arange(min(trials.fewest, len(few)))
     least, least_given = part.take(fewest), given[fewest]
     rng = np.random.default_rng([seed, 2])
     found = []
@@ -107,7 +89,7 @@ def trust_checks(
     if move is not None:
         small = move
         sensitivity = maximum_sensitivity(
-            least_given, lambda: attribute(method, small(least, rng)), perturbation_count=PERTURBATIONS
+            least_given, lambda: attribute(method, small(least, rng)), perturbation_count=trials.repeats
         )
         definition = Message("Yeh et al. 2019, arXiv:1901.09392")
         found.append(mean_check("maximum_sensitivity", sensitivity, "lower", 0.5, definition, level))
@@ -130,14 +112,14 @@ def trust_checks(
         )
         found.append(mean_check("method_agreement", alike, "higher", 0.6, definition, level))
     if elsewhere is not None:
-        fewer = np.arange(min(FEWER_ROWS, len(few)))
+        fewer = np.arange(min(trials.fewer, len(few)))
         stability = agreement(given[fewer], elsewhere(part.take(fewer)))
         definition = Message(
             "in-house: cosine with the same method and the mean over other baselines, drawn from the data"
         )
         found.append(mean_check("stability", stability, "higher", 0.6, definition, level))
     by_layer = []
-    for name, network in checks.randomised_layers(parts.decision.network, seed=seed):
+    for name, network in checks.randomised_layers(parts.decision.network, seed=seed, most=trials.layers):
         shuffled = attribute(method, least.of_network(network))
         by_layer.append((name, float(np.nan_to_num(rank_correlations(least_given, shuffled, least.counts)).mean())))
     if by_layer:

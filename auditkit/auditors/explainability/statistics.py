@@ -131,3 +131,8 @@ def keyed(by: str, names: Iterable[str]) -> list[Group]:
 def largest_first(slices: Sequence[Slice]) -> list[Slice]:
     """Return slices by their value, the largest first."""
     return sorted(slices, key=lambda part: -(part.value or 0.0))
+
+
+def scaled(count: int, share: float) -> int:
+    """Return a share of a number of rows, ten of them at least."""
+    return max(min(count, 10), int(count * share))

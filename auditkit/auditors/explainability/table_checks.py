@@ -14,17 +14,19 @@ from auditkit.auditors.explainability.methods import METHODS
 from auditkit.auditors.explainability.methods_table import Attributed, attribute_columns, expected_change
 from auditkit.auditors.explainability.segments import agreement
 from auditkit.auditors.explainability.shapley import MOST_COLUMNS
+from auditkit.auditors.explainability.statistics import scaled
+from auditkit.auditors.explainability.table_costs import (
+    BASELINES,
+    COMPARED_ROWS,
+    FEWEST_ROWS,
+    PERTURBATIONS,
+    checked_rows,
+)
 from auditkit.auditors.explainability.target_function import Explained, Floats
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Exhibit
 from auditkit.evidence.messages import Message
 
-PASSES_AT_ONCE = 2**18
-"""Passes through the model that one repetition of an explanation may take: a dear method is checked on fewer rows."""
-
-MOST_ROWS, FEWEST_ROWS, COMPARED_ROWS = 500, 30, 200
-BASELINES = 30
-PERTURBATIONS = 10
 FEWEST_RANKED = 5
 """Attributions to fewer columns are compared by their cosine: a few columns have few orders, and two have only two."""
 FEW_COLUMNS_DRAWS = 10
@@ -52,7 +54,7 @@ def trust_checks(subject: Subject, given: Attributed, randomised: Randomised, *,
     explained, by_column = given.explained, given.by_column
     # Drawn, since the sample keeps the order of the data.
     order = np.random.default_rng(seed).permutation(len(by_column))
-    few = order[: max(FEWEST_ROWS, min(MOST_ROWS, PASSES_AT_ONCE // given.passes))]
+    few = order[: checked_rows(given.passes, given.share)]
     part = explained.take(few)
     found = []
     if METHODS[given.method].complete:
@@ -112,7 +114,8 @@ def _comparisons(
         return agreement(*pair) if by_cosine else checks.rank_correlation(*pair)
 
     second = second_method(given, with_gradient=with_gradient)
-    compared, fewer = order[:COMPARED_ROWS], few[:COMPARED_ROWS]
+    count = scaled(COMPARED_ROWS, given.share)
+    compared, fewer = order[:count], few[:count]
     other = attribute_columns(second, explained.take(compared), tolerance=0.01, seed=seed).by_column
     against = {"title": METHODS[second].title, "reference": METHODS[second].reference}
     repeated = given.elsewhere(explained.take(fewer), baseline_count=BASELINES)
@@ -178,7 +181,8 @@ def by_layer(given: Attributed, randomised: Sequence[tuple[str, Explained]], *, 
     """Return how much an explanation still resembles itself while layers are shuffled, from the output backwards."""
     if len(randomised) < 2 or few_columns(given.explained):
         return []
-    few = np.random.default_rng(seed).permutation(len(given.by_column))[:FEWEST_ROWS]
+    few = np.random.default_rng(seed).permutation(len(given.by_column))
+    few = few[: scaled(FEWEST_ROWS, given.share)]
     rows = []
     for name, part in randomised:
         shuffled = varying_columns(given.explained, given.again(part.take(few)))

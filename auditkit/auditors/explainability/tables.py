@@ -51,14 +51,16 @@ def explain_columns(
     with_gradient: bool,
     immutable: Collection[str],
     show_rows: bool,
+    share: float = 1.0,
 ) -> Evidence:
     """Return the evidence about the columns of `explained`, by the named method.
 
     `randomised` holds the same decision with other weights. `notes` say how the method was chosen; `with_gradient` says
-    whether the decision has a gradient. Recourse leaves `immutable` columns alone.
+    whether the decision has a gradient. Recourse leaves `immutable` columns alone. Checks
+    take the stated `share` of the rows that they usually take.
     """
     level = subject.conf_level
-    given = attribute_columns(method, explained, tolerance=tolerance, seed=subject.seed)
+    given = attribute_columns(method, explained, tolerance=tolerance, seed=subject.seed, share=share)
     subject.progress(0.3, "checking the attributions")
     found = trust_checks(subject, given, randomised, with_gradient=with_gradient)
     subject.progress(0.7, "effects and reasons")

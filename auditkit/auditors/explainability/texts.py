@@ -14,11 +14,9 @@ from torch import nn
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
 from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
 from auditkit.auditors.explainability.methods_text import attribute_words, embedding_of
-from auditkit.auditors.explainability.segments import Parts
+from auditkit.auditors.explainability.segments import Parts, layer_count
 from auditkit.auditors.explainability.segments_report import (
     change_of,
-    checked_rows,
-    enough_steps,
     sample_notes,
     settings_facts,
     shown_rows,
@@ -27,6 +25,7 @@ from auditkit.auditors.explainability.segments_report import (
 from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of_means
 from auditkit.auditors.explainability.target_function import Decided, Floats
 from auditkit.auditors.explainability.term_attributions import phrases, term_directions, term_shares, words
+from auditkit.auditors.explainability.trials import Cost, choose_trials
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Evidence, Exhibit, Measurement, SliceChart, Table
 from auditkit.evidence.messages import Message, number, span
@@ -65,16 +64,22 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     unknown = _unknown_rate(ids, level=subject.conf_level)
     if not METHODS[method].explanation:
         return _shown_attention(subject, parts, method, unknown)
-    few = checked_rows(len(rows), seed=subject.seed)
-    steps = 1
-    if method == "layer_integrated_gradients":
-        steps = enough_steps(lambda count: attribute_words(method, parts.take(few), steps=count), change[few])
+    cost = Cost(method, len(rows), int(segments.counts.max(initial=1)), layer_count(module))
+
+    def missed(few: NDArray[np.int64], steps: int) -> Floats:
+        return np.asarray(attribute_words(method, parts.take(few), steps=steps).sum(axis=1) - change[few])
+
+    slopes = missed if method == "layer_integrated_gradients" else None
+    wanted = len(rows)
+    trials, chosen, steps = choose_trials(subject.work, cost, slopes, change, seed=subject.seed)
+    rows, ids, parts = rows[chosen], ids[chosen], parts.take(chosen)
+    notes = [*notes, *subject.work.limited(len(rows), wanted)]
     attributions = attribute_words(method, parts, steps=steps, progress=subject.progress)
 
     def attribute(name: str, part: Parts) -> Floats:
         return attribute_words(name, part, steps=max(steps, 20))
 
-    found, layers = trust_checks(subject, method, parts, attributions, attribute, _moved)
+    found, layers = trust_checks(subject, method, parts, attributions, attribute, _moved, trials=trials)
     definition = METHODS[method].reference
     by_word = words(subject, ids, attributions)
     share = term_shares(by_word, definition, level=subject.conf_level)

@@ -17,6 +17,7 @@ from auditkit.auditors.fairness.term_groups import (
     shipped_term_groups,
 )
 from auditkit.engine.subject import Subject
+from auditkit.engine.work import SWAPS
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import (
     Column,
@@ -106,13 +107,17 @@ class IdentityTerms:
         exhibits: list[Exhibit] = []
         notes: list[str] = []
         facts: list[tuple[str, str]] = []
-        for attribute, groups in check_term_groups({**shipped_term_groups(), **self.terms}).items():
-            filled = groups.filled()
+        every = check_term_groups({**shipped_term_groups(), **self.terms})
+        for attribute, groups in every.items():
+            filled, versions = groups.filled(), len(groups.groups)
+            most = subject.work.rows(self.rows + len(filled), versions * len(every), SWAPS) - len(filled)
+            if most < 1:
+                raise subject.work.too_dear(versions * len(every))
             templates = _scored(
                 subject, read, groups, [text.tokens for text in filled], [text.cluster for text in filled]
             )
             holding = [text for text in tokens if groups.places(text[: read.length])]
-            sentences = _scored(subject, read, groups, holding[: self.rows], range(len(holding[: self.rows])))
+            sentences = _scored(subject, read, groups, holding[:most], range(len(holding[:most])))
             found = [
                 *_measured("template", attribute, groups, templates, subject, least=2),
                 *_measured("sentence", attribute, groups, sentences, subject, least=subject.min_group),
@@ -124,11 +129,11 @@ class IdentityTerms:
             if len(templates.scores):
                 exhibits.append(_templates_table(attribute, groups, [text.template for text in filled], templates))
             facts.append((attribute.capitalize(), _said(groups, templates, sentences, len(holding))))
-            if len(holding) > self.rows:
+            if len(holding) > most:
                 notes.append(
                     Message(
                         "A seeded sample of {rows:,} of {holding_count:,} texts with terms of {attribute} is compared.",
-                        rows=self.rows,
+                        rows=most,
                         holding_count=len(holding),
                         attribute=attribute,
                     )

@@ -20,6 +20,7 @@ from auditkit.auditors.privacy.canary_audit import (
 from auditkit.auditors.privacy.comparison import MEASURED_GAPS, ORIGINAL, Runs, budgets_of, exhibits_of, measurements_of
 from auditkit.auditors.privacy.comparison_regression import MEASURED, exhibits_of_numbers, measurements_of_numbers
 from auditkit.engine.subject import Subject
+from auditkit.engine.work import GRADIENT, PRIVATE_TRAINING
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence, Facts
 from auditkit.evidence.messages import Message
@@ -91,6 +92,9 @@ class Privacy:
         output = subject.schema.output
         if not has_loss(output):
             raise NotRun(Message("the model gives scores that are no probabilities: there is no loss to train it by"))
+        passes = GRADIENT * PrivateSettings.epochs * len(self.epsilon) * (self.seeds + bool(self.canaries))
+        if subject.work.passes(PRIVATE_TRAINING) < passes * len(labels):
+            raise subject.work.too_dear(passes)
         begun = Message("fresh, drawn by seed; never those that saw the data without privacy")
         disclosure = disclosed(subject.model, begun)
         ledgers: dict[str, list[Ledger]] = {}

@@ -31,9 +31,10 @@ from auditkit.auditors.privacy.membership_report import (
 )
 from auditkit.auditors.privacy.memorisation import COPIES, EXACT, EXCESS, copies_of_training_rows, sample_rows
 from auditkit.engine.subject import Subject
-from auditkit.errors import InputError, NotRun
+from auditkit.engine.work import GRADIENT, SHADOWS
+from auditkit.errors import NotRun
 from auditkit.evidence.measurement import Evidence, Exhibit, Facts, SliceChart
-from auditkit.evidence.messages import Message
+from auditkit.evidence.messages import Message, reason_of
 from auditkit.models.capabilities import SelfFitting
 from auditkit.models.predict import predict
 from auditkit.progress import part_of
@@ -53,6 +54,10 @@ Breakdown = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], NDArray[np.int64
 
 Mask = NDArray[np.bool_]
 
+UNKNOWN_EPOCHS, REFITTED_PASSES = 30, 10
+"""How many epochs are reckoned with where the card does not say, and how often a model that trains itself reads a row.
+"""
+
 FEWEST_ROWS = 100
 """The fewest rows of each side that an attack is made on."""
 
@@ -61,24 +66,21 @@ FEWEST_ROWS = 100
 class Leakage:
     """Whether training rows can be told from audited ones (membership inference), and their sensitive values guessed.
 
-    `shadows` models of the same architecture are trained on halves of all rows, fewer if training them would take
-    over `budget` seconds; 0 leaves only the LOSS attack, which underestimates. `samples` is a file of rows that a
+    `shadows` models of the same architecture are trained on halves of all rows, fewer if the effort of the audit does
+    not allow so many; 0 leaves only the LOSS attack, which underestimates. `samples` is a file of rows that a
     generator made which was trained on the same rows: copies of these are looked for among them.
     """
 
     shadows: int = 8
-    budget: float = 120.0
     samples: str | None = None
 
     requires: ClassVar = ("predictions", "model", "training", "labels")
     measures: ClassVar = (AUC, *RATES, EXPOSED, SPLIT, SHUFFLED, ADVANTAGE, CONTROL, MEMORY, EXACT, COPIES, EXCESS)
 
     def __post_init__(self) -> None:
-        """Refuse an odd number of shadows, and a budget that is none."""
+        """Refuse an odd number of shadows."""
         if self.shadows:
             require_pairs(self.shadows)
-        if not 0 < self.budget < float("inf"):
-            raise InputError(f"budget must be above 0 seconds and finite, got {self.budget}; pass --budget 120.")
 
     def check(self, subject: Subject) -> None:
         """Refuse samples that cannot be read as the audited rows are."""
@@ -169,14 +171,16 @@ class Leakage:
         if not self.shadows:
             return None, None, Message("none were asked for")
         own = subject.model.capability(SelfFitting)
+        recipe = recipe_of(subject.model)
         try:
             if own is not None:
-                return self._refitted(subject, own, inputs, labels), None, ""
+                count = self._affordable(subject, len(labels), REFITTED_PASSES)
+                return self._refitted(subject, own, inputs, labels, count), None, ""
             module = subject.model.fresh(subject.seed)
+            count = self._affordable(subject, len(labels), _passes(UNKNOWN_EPOCHS if recipe is None else recipe.epochs))
         except NotRun as why:
-            return None, None, str(why)
+            return None, None, reason_of(why)
         inputs = subject.model.network_inputs(inputs)
-        recipe = recipe_of(subject.model)
         if recipe is None:
             half = np.random.default_rng(subject.seed).permutation(len(labels))[: len(labels) // 2]
             record = fit(
@@ -189,13 +193,13 @@ class Leakage:
                 progress=part_of(subject.progress, 0, 0.1, "how long to train: "),
             )
             recipe = Recipe(record.best_epoch)
+            count = self._affordable(subject, len(labels), _passes(recipe.epochs))
         shadows = train_shadows(
             subject.model.fresh,
             inputs,
             labels,
-            model_count=self.shadows,
+            model_count=count,
             recipe=recipe,
-            budget_seconds=self.budget,
             seed=subject.seed,
             device=subject.device,
             output=output,
@@ -203,7 +207,20 @@ class Leakage:
         )
         return shadows, recipe, ""
 
-    def _refitted(self, subject: Subject, own: SelfFitting, inputs: NDArray[Any], labels: Labels) -> Shadows:
+    def _affordable(self, subject: Subject, row_count: int, passes: float) -> int:
+        """Return how many shadows the budget pays for, an even number, where each takes so many passes a row.
+
+        Raises:
+            NotRun: not even two.
+        """
+        allowed = subject.work.passes(SHADOWS) / (row_count * passes)
+        if allowed < 2:
+            raise subject.work.too_dear(2 * passes)
+        return int(min(self.shadows, allowed)) // 2 * 2
+
+    def _refitted(
+        self, subject: Subject, own: SelfFitting, inputs: NDArray[Any], labels: Labels, count: int
+    ) -> Shadows:
         """Return the shadows of a model that trains itself."""
         from auditkit.auditors.privacy.shadow_models import fit_shadows
 
@@ -216,11 +233,15 @@ class Leakage:
             answer,
             inputs,
             labels,
-            model_count=self.shadows,
-            budget_seconds=self.budget,
+            model_count=count,
             seed=subject.seed,
             progress=part_of(subject.progress, 0.0, 0.9),
         )
+
+
+def _passes(epochs: int) -> float:
+    """Return how often a row goes through a shadow model: half of all rows train it, and all are scored by it."""
+    return GRADIENT * epochs / 2 + 1
 
 
 def _confidence(task: Task, said: NDArray[np.float64], labels: Labels, *, unseen: Mask) -> Confidence:
@@ -347,11 +368,11 @@ def _notes(subject: Subject, once: Mask, member: Mask, shadows: Shadows | None, 
     elif len(shadows.inside) < asked:
         notes.append(
             Message(
-                "{inside_count} of {asked} shadow models were trained, in {seconds:.0f} seconds: more would "
-                "have exceeded the budget. More shadows make the attacks stronger.",
+                "{inside_count} of {asked} shadow models were trained: more would exceed the budget of the effort "
+                "{effort}. More shadows make the attacks stronger.",
                 inside_count=len(shadows.inside),
                 asked=asked,
-                seconds=shadows.seconds,
+                effort=subject.work.effort,
             )
         )
     if card is not None and card.ledger is not None:

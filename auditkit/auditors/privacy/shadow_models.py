@@ -69,7 +69,6 @@ def train_shadows(
     *,
     model_count: int,
     recipe: Recipe,
-    budget_seconds: float | None = None,
     seed: int,
     device: torch.device,
     output: Output = "logits",
@@ -77,8 +76,7 @@ def train_shadows(
 ) -> Shadows:
     """Train shadows on halves of the rows, and score all rows with each.
 
-    `fresh` gives a network with fresh weights of a seed. No rows are held out. Training stops before the
-    models that would exceed `budget_seconds`, judged by those trained so far; the first are always trained.
+    `fresh` gives a network with fresh weights of a seed. No rows are held out.
 
     Raises:
         InputError: a setting out of its bounds.
@@ -99,8 +97,6 @@ def train_shadows(
         modules = [fresh(seed + 1 + index) for index in range(done, min(done + AT_ONCE, model_count))]
         batched = can_be_batched(modules[0]) and _runs_batched(modules[0].to(device), all_inputs[:2])
         modules = modules if batched else modules[:2]
-        if budget_seconds is not None and done and seconds * (1 + len(modules) / done) > budget_seconds:
-            break
         rows = [torch.as_tensor(np.flatnonzero(inside[done + index])) for index in range(len(modules))]
         last = done + len(modules)
         told = part_of(progress, done / model_count, last / model_count, f"shadow models {done + 1} to {last}, ")
@@ -118,14 +114,12 @@ def fit_shadows(
     labels: Labels,
     *,
     model_count: int,
-    budget_seconds: float | None = None,
     seed: int,
     progress: Progress = silent,
 ) -> Shadows:
     """Fit shadows by the model's own method on halves of the rows, and score all rows with each.
 
     `refit` returns a model fitted to rows and labels with a seed, `answer` what it says of all rows, (rows, classes).
-    Fitting stops before the models that would exceed `budget_seconds`; the first pair is always fitted.
 
     Raises:
         NotRun: a model cannot be fitted.
@@ -136,8 +130,6 @@ def fit_shadows(
     seconds = 0.0
     while len(scored) < model_count:
         done = len(scored)
-        if budget_seconds is not None and done and seconds * (1 + 2 / done) > budget_seconds:
-            break
         for index in (done, done + 1):
             module = refit(inputs[inside[index]], labels[inside[index]], seed + 1 + index)
             scored.append(answer(module))

@@ -12,6 +12,7 @@ from auditkit.auditors.robustness import statistics
 from auditkit.auditors.robustness.evaluation import CorruptionResult, Sample, answer
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
+from auditkit.engine.work import CORRUPTIONS
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import (
     Curve,
@@ -24,6 +25,12 @@ from auditkit.modalities.base import every_corruption
 
 DEAR_ROWS = 500
 """At most so many rows are corrupted where each costs some hundred times what a row of a table does."""
+
+ROW_PASSES = 150
+"""A row goes about so often through the model: corrupted at every strength, and attacked until its decision turns."""
+
+ODD_PASSES = 20
+"""An input that means nothing costs one pass, and may take a twentieth of the budget."""
 
 SOURCE_ROWS = 100_000
 """Without training rows, the spread and the range of columns are those of at most so many audited rows."""
@@ -62,7 +69,10 @@ class Robustness:
     def audit(self, subject: Subject) -> Evidence:
         """Corruption the sampled rows in every way that fits what they are, and compare the answers."""
         modality = subject.modality
-        rows = sample_rows(subject, min(self.rows, DEAR_ROWS) if modality.dear else self.rows)
+        wanted = (
+            min(self.rows, DEAR_ROWS, len(subject.labels)) if modality.dear else min(self.rows, len(subject.labels))
+        )
+        rows = sample_rows(subject, subject.work.rows(wanted, ROW_PASSES, CORRUPTIONS))
         inputs = subject.encode(rows)
         source = subject.training_inputs
         if source is None:
@@ -81,7 +91,7 @@ class Robustness:
         part = Sample(subject, rows, before)
         attacked = _attacked(part, inputs, source)
         odd = _odd(part, inputs, source)
-        notes = [*part.notes(tried), *attacked.notes, *odd.notes]
+        notes = [*part.notes(tried), *subject.work.limited(len(rows), wanted), *attacked.notes, *odd.notes]
         return Evidence(
             measurements=[*part.measured(tried), *attacked.measurements, *odd.measurements],
             exhibits=[part.table(tried), *part.curves(tried), *attacked.exhibits, *odd.exhibits, *part.by_group(tried)],
@@ -184,7 +194,7 @@ def _odd(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
         return Evidence(notes=[Message("The scores are no probabilities: confidence on odd inputs is left out.")])
     confidences, notes = {}, []
     for kind, odd in subject.modality.out_of_distribution(inputs, source, seed=subject.seed).items():
-        answers = answer(subject, odd)
+        answers = answer(subject, odd[: subject.work.rows(len(odd), ODD_PASSES, CORRUPTIONS)])
         assert answers.probabilities is not None
         answered = answers.given
         if answered.any():

@@ -183,10 +183,10 @@ def test_without_training_rows_it_is_not_run(loans: Loans) -> None:
     assert outcome.reason == "no training data; pass --train-dataset FILE"
 
 
-@pytest.mark.parametrize("settings", [{"shadows": 3}, {"shadows": -2}, {"budget": 0.0}, {"budget": float("nan")}])
-def test_settings_are_validated(settings: dict[str, float]) -> None:
+@pytest.mark.parametrize("settings", [{"shadows": 3}, {"shadows": -2}])
+def test_settings_are_validated(settings: dict[str, int]) -> None:
     with pytest.raises(InputError):
-        Leakage(**settings)  # type: ignore[arg-type]
+        Leakage(**settings)
 
 
 def test_samples_of_a_generator_that_copies_are_found_out(loans: Loans, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Shadow models: halves, the batched ensemble against one network at a time, and the budget."""
+"""Shadow models: halves, the batched ensemble against one network at a time."""
 
 from __future__ import annotations
 
@@ -85,13 +85,6 @@ def test_shadows_learn_what_they_saw(make: type, batched: bool, rows: tuple[np.n
     assert right[shadows.inside].mean() > right[~shadows.inside].mean() + 0.05
     again = train_shadows(make, inputs, noise, model_count=4, recipe=recipe, seed=0, device=CPU)
     assert (again.probabilities == shadows.probabilities).all()
-
-
-def test_the_budget_ends_the_training_early(rows: tuple[np.ndarray, np.ndarray]) -> None:
-    shadows = train_shadows(
-        convolutional, *rows, model_count=8, recipe=Recipe(3), budget_seconds=1e-6, seed=0, device=CPU
-    )
-    assert len(shadows.inside) == len(shadows.probabilities) == 2
 
 
 def test_only_networks_of_linear_layers_are_batched() -> None:

@@ -1,0 +1,59 @@
+"""How much arithmetic one row takes on its way through a module: counted and never timed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from auditkit.models.capabilities import Generative
+
+if TYPE_CHECKING:
+    from auditkit.models.model import Model
+
+UNCOUNTED = 1_000_000
+"""What a row is taken to cost in a model whose arithmetic torch does not do, such as a forest of trees, or ONNX."""
+
+
+def operations_of(model: Model, row: NDArray[Any]) -> int:
+    """Return the operations of one encoded row, (1, ...), of a model; of one that draws rows, as by its parameters."""
+    if model.capability(Generative) is not None:
+        return max(1, 2 * model.parameter_count)
+    return operations_per_row(model.module, torch.from_numpy(np.ascontiguousarray(row)))
+
+
+def operations_per_row(module: nn.Module, row: torch.Tensor) -> int:
+    """Return the additions and multiplications of a forward pass of one row, (1, ...), by torch's FLOP counter.
+
+    Recurrent layers, which the counter leaves out where oneDNN computes them, are counted by their weights: two
+    operations a weight and position. A module that runs nothing that is counted, or not on this row, is taken to cost
+    two operations a parameter, and `UNCOUNTED` without parameters. The module is left in the mode it came in.
+    """
+    modes = {part: part.training for part in module.modules()}
+    parameters = sum(part.numel() for part in module.parameters())
+    try:
+        module.eval()
+        with FlopCounterMode(display=False, custom_mapping=RECURRENT) as counter, torch.no_grad():
+            module(row)
+        counted = int(counter.get_total_flops())
+    except Exception:  # noqa: BLE001  # the user's module may raise anything: the predictions will tell of it
+        counted = 0
+    finally:
+        for part, training in modes.items():
+            part.training = training
+    return counted or 2 * parameters or UNCOUNTED
+
+
+def _of_recurrent_layer(
+    inputs: tuple[int, ...], weight: tuple[int, ...], hidden: tuple[int, ...], *_: Any, **__: Any
+) -> int:
+    """Return the operations of one direction of one recurrent layer over inputs of (positions, rows, width)."""
+    positions, rows = inputs[0], inputs[1]
+    return 2 * positions * rows * (weight[0] * weight[1] + hidden[0] * hidden[1])
+
+
+RECURRENT: dict[Any, Any] = {torch.ops.aten.mkldnn_rnn_layer: _of_recurrent_layer}
