@@ -169,6 +169,11 @@ class ModelConfig(Section):
     trust_model: TrustModel = None
     trust_pickle: TrustPickle = None
     output: Output = None
+    output_index: Annotated[
+        int | None,
+        Option(help="Which of several outputs is meant, from 0.", metavar="N", default="the first"),
+        Ge(0),
+    ] = None
     threshold: Threshold = None
     top_k: Annotated[
         int | None, Option(help="Select the K rows of the highest scores.", metavar="K", default="a threshold"), Ge(1)

@@ -149,7 +149,7 @@ def _still_inside(path: Path, within: Path, found: os.stat_result) -> bool:
 
 def _regular(found: os.stat_result, name: str, ending: str, budget: Budget, error: type[InputError]) -> os.stat_result:
     if stat.S_ISDIR(found.st_mode):
-        raise error(f"{name}: Is a directory{ending.rstrip('.')}.")
+        raise error(f"{name}: is a folder, and a file is needed{ending.rstrip('.')}.")
     if not stat.S_ISREG(found.st_mode):
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         raise error(f"{name}: is no regular file but {kind}; save its content as a file and name that.")

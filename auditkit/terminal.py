@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +27,13 @@ from auditkit.render.text import one_line
 if TYPE_CHECKING:
     from auditkit.engine.audit import Description
     from auditkit.engine.inspect import Inspection
+    from auditkit.engine.plan import Plan
     from auditkit.evidence.report import Report
     from auditkit.models.model import Model
     from auditkit.training.dp.retrain import Retrained
+
+EVERY_SECONDS = 30.0
+"""How often a run that nobody watches on a terminal says how far it is."""
 
 EXIT_CODES = {
     0: "nothing failed",
@@ -66,9 +73,13 @@ def _console(*, soft_wrap: bool = False) -> Console:
 
 @contextmanager
 def progress(*, silent: bool) -> Iterator[AuditProgress]:
-    """Give a function that shows how far each part is; it does nothing unless standard error is a terminal."""
-    if silent or not sys.stderr.isatty():
+    """Give a function that shows how far each part is: in bars on a terminal, else in a line every half minute."""
+    if silent:
         yield lambda name, fraction, what: None
+        return
+    if not sys.stderr.isatty():
+        with _lines(EVERY_SECONDS) as tell:
+            yield tell
         return
     columns = (
         TextColumn("{task.description:<14}", markup=False),
@@ -86,6 +97,62 @@ def progress(*, silent: bool) -> Iterator[AuditProgress]:
             bars.update(tasks[name], completed=fraction, what="" if fraction >= 1 else what)
 
         yield show
+
+
+@contextmanager
+def _lines(every: float) -> Iterator[AuditProgress]:
+    """Give a function whose latest words are printed to standard error every so many seconds."""
+    latest: list[tuple[str, float, str]] = []
+    over = threading.Event()
+
+    def show() -> None:
+        started = time.monotonic()
+        while not over.wait(every):
+            for name, fraction, what in latest[-1:]:
+                minutes, seconds = divmod(round(time.monotonic() - started), 60)
+                said = one_line(f"{minutes}:{seconds:02} {name}, {fraction:.0%}{', ' if what else ''}{what}")
+                with contextlib.suppress(OSError, ValueError):
+                    sys.stderr.write(f"auditkit: {said}\n")
+                    sys.stderr.flush()
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield lambda name, fraction, what: latest.__setitem__(slice(None), [(name, fraction, what)])
+    finally:
+        over.set()
+        thread.join()
+
+
+def announce(plan: Plan) -> None:
+    """Print to standard error what was guessed, what each auditor will do, and how long it will take."""
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    console.push_render_hook(_OneLine())
+    for statement in plan.guesses:
+        console.print(Text(f"◆ {statement}"))
+    cost = f", {plan.operations:,} operations a row" if plan.operations > 1 else ""
+    console.print(Text(f"Plan (effort {plan.effort}{cost}):"))
+    for part in plan.parts:
+        if part.passes:
+            passes = f"about {part.passes:,.0f} rows through the model"
+            console.print(Text(f"  {part.auditor:<15} {passes}{_duration(part.seconds)}"))
+    if others := [part.auditor for part in plan.parts if not part.passes]:
+        console.print(Text(f"  from the predictions: {', '.join(others)}"))
+    idle: dict[str, list[str]] = {}
+    for name, reason in plan.idle:
+        idle.setdefault(reason, []).append(name)
+    for reason, names in idle.items():
+        console.print(Text(f"  not run: {', '.join(names)} ({reason})"))
+    if plan.seconds is not None:
+        console.print(Text(f"  altogether{_duration(plan.seconds)}, as measured on one batch"))
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f", about {max(seconds, 1):.0f} s"
+    return f", about {seconds / 60:.0f} minutes"
 
 
 def conclude(report: Report, page: Path) -> None:

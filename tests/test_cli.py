@@ -63,7 +63,7 @@ def test_run_needs_no_further_flag_and_writes_everything(
     assert gap.interval is not None
     assert gap.interval.low > 0.2
     out, err = capsys.readouterr()
-    assert err == ""
+    assert err.startswith("Plan (effort standard, ")
     last = out.strip().splitlines()
     assert last[-1] == f"Report: {folder.relative_to(tmp_path) / 'report.html'}"
     assert "FAIL" in out

@@ -20,8 +20,9 @@ from auditkit.models.formats.opening import open_model
 def test_a_native_file_is_told_whole(loans: Loans, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("load", "jit.load", "export.load"):
         monkeypatch.setattr(f"torch.{name}", lambda *_, **__: pytest.fail("a weight was loaded"))
-    found = inspect_model(loans.model, dataset=loans.test)
+    assert inspect_model(loans.model).opens
     monkeypatch.undo()
+    found = inspect_model(loans.model, dataset=loans.test)
     model = open_model(loans.model)
     assert (found.kind, found.opens, found.problems) == ("auditkit", True, ())
     assert found.trust == "weights only: nothing of it is run"
@@ -59,6 +60,21 @@ def test_missing_columns_are_told(loans: Loans, tmp_path: Path) -> None:
     assert "the data has no column 'approved'" in abilities["performance"].reason
     assert "the data has no sensitive column 'group'" in abilities["fairness"].reason
     assert found.costs == ()
+
+
+def test_what_would_stop_an_audit_is_told_before_it(loans: Loans, tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(4, 2).state_dict(), tmp_path / "weights.pt")
+    (tmp_path / "rows.csv").write_text("a,b,c,y\n1,2,3,no\n4,5,6,yes\n7,8,9,no\n")
+    found = inspect_model(
+        tmp_path / "weights.pt",
+        dataset=tmp_path / "rows.csv",
+        target="y",
+        architecture="torch.nn:Linear",
+        architecture_args={"in_features": 4, "out_features": 2},
+    )
+    assert not found.opens
+    assert "a=1, b=1, c=1" in found.problems[0]
+    assert not any(ability.able for ability in found.abilities)
 
 
 def net(width: int = 3) -> torch.nn.Module:

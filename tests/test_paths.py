@@ -78,7 +78,7 @@ def test_an_image_folder_is_not_left(tmp_path: Path) -> None:
         (lambda path: path.symlink_to(tmp_path / "outside.png"), "link out of"),
         (lambda path: path.symlink_to("/dev/zero"), "link out of"),
         (lambda path: os.mkfifo(path), "is no regular file but a pipe"),
-        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.mkdir(), "is a folder, and a file is needed"),
         (lambda path: path.symlink_to(path.name), "link|Too many levels"),
     ):
         (folder / "metadata.csv").write_text("file_name,y\na.png,0\nb.png,1\n")
@@ -197,5 +197,5 @@ def test_the_opener_says_what_is_wrong(tmp_path: Path) -> None:
         read_bytes(tmp_path / "none", "b", remedy="make one.")
     with pytest.raises(InputError, match="null"):
         read_bytes("a\0b", "b")
-    with pytest.raises(DatasetError, match="Is a directory"):
+    with pytest.raises(DatasetError, match="is a folder, and a file is needed"):
         read_bytes(tmp_path, "b", error=DatasetError)

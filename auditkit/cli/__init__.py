@@ -12,6 +12,8 @@ import io
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from typing import Annotated, NoReturn
 
@@ -67,6 +69,9 @@ for reading_command in (
 app.add_typer(schemas.schema, name="schema")
 
 USAGE, INCOMPLETE, INTERRUPTED, BROKEN_PIPE = 2, 3, 130, 141
+
+GRACE_SECONDS = 4
+"""How long a process that was asked to end may take to tidy up."""
 
 
 def _version(shown: bool) -> None:
@@ -131,6 +136,7 @@ def _fail(message: str, code: int, before: str = "") -> int:
 def main() -> None:
     """Run the command line of this process, and exit with its code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    _end_in_time()
     _unwind_exits()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -160,6 +166,22 @@ def _unwind_exits() -> None:
         leave(status)
 
     os._exit = leave_or_unwind
+
+
+def _end_in_time() -> None:
+    """End the process `GRACE_SECONDS` after SIGTERM, also in a long call of torch, which Python's handler waits for."""
+    heard, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    leave = os._exit
+
+    def wait() -> None:
+        while number := os.read(heard, 1):
+            if number[0] == signal.SIGTERM:
+                time.sleep(GRACE_SECONDS)
+                leave(INTERRUPTED)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _interrupt(*_: object) -> None:

@@ -41,7 +41,13 @@ def run(resolved: Resolved) -> None:
     with output_folder(folder) as place:
         replace_run(place, run_id)
         with terminal.progress(silent=silent) as progress:
-            report = audit(config=config, run_id=run_id, cache=user_cache(), progress=progress)
+            report = audit(
+                config=config,
+                run_id=run_id,
+                cache=user_cache(),
+                progress=progress,
+                announce=None if silent else terminal.announce,
+            )
         files = {"results.json": report.to_json(), **render(report, formats)}
         if report_config.lang != "en":
             pages = [name for name in formats if name in ("html", "markdown", "pdf", "summary-pdf")]

@@ -54,11 +54,15 @@ def numbers(frame: pd.DataFrame, name: str, *, boolean: bool = False, date: bool
     if wrong.any():
         row = int(wrong.argmax())
         kind = "a date" if date else "boolean" if boolean else "numeric"
-        remedy = "write dates as 2024-01-31" if date else "correct the value"
-        raise DatasetError(
-            f"column {name!r} is {kind}, but {origin(frame, row)} holds {shown(column.iloc[row])}; "
-            f"{remedy}, or leave it empty if it is missing."
-        )
+        held = f"column {name!r} is {kind}, but {origin(frame, row)} holds {shown(column.iloc[row])}"
+        if not date and wrong.mean() > 0.5:
+            raise DatasetError(
+                f"{held}, and {int(wrong.sum()):,} of {len(wrong):,} rows hold no number; if it holds categories, say "
+                "how they become numbers: --preprocess my_module:function, or --schema with what 'auditkit schema "
+                "infer DATA' prints."
+            )
+        remedy = "write dates as 2024-01-31" if date else "write 0 or 1" if boolean else "write a number"
+        raise DatasetError(f"{held}; {remedy}, or leave it empty if it is missing.")
     return values
 
 

@@ -8,7 +8,7 @@ import json
 import time
 import traceback
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import EntryPoint, packages_distributions, version
 from pathlib import Path
@@ -21,6 +21,7 @@ from auditkit.config import AuditConfig, settings_of
 from auditkit.engine.auditor import Auditor, installed
 from auditkit.engine.inputs import Inputs, read_inputs
 from auditkit.engine.open_subject import Stage, load
+from auditkit.engine.plan import Plan, plan_of
 from auditkit.engine.plugin_process import Elsewhere, is_foreign, run_elsewhere
 from auditkit.engine.provenance import environment, subject_record
 from auditkit.engine.requirements import request_of
@@ -65,6 +66,7 @@ def audit(
     run_id: str | None = None,
     cache: Cache | None = None,
     progress: AuditProgress = lambda auditor, fraction, what: None,
+    announce: Callable[[Plan], None] | None = None,
     **options: Any,
 ) -> Report:
     """Audit a model on a data set, and return the Report.
@@ -82,6 +84,7 @@ def audit(
         run_id: names the run; default: a new one.
         cache: where predictions are kept and looked for (auditkit.models.cache.user_cache()); default: nowhere.
         progress: called as the audit advances.
+        announce: called once before the auditors start, with what they will do and how long it will take.
         options: every option of `auditkit run` by its name, such as `target`, `sensitive`, `limit` or `policy`, with a
             value of Python. Besides, `schema` may be a Schema, `policy` a Policy, `training_data` a DataFrame of the
             rows that the model was trained on, and `settings` states settings of auditors by name:
@@ -92,7 +95,7 @@ def audit(
     """
     inputs = read_inputs(model, data, config, options)
     with allow_large(inputs.config.run.allow_large):
-        return _audit(inputs, auditors, run_id, cache, progress)
+        return _audit(inputs, auditors, run_id, cache, progress, announce)
 
 
 def _audit(
@@ -101,6 +104,7 @@ def _audit(
     run_id: str | None,
     cache: Cache | None,
     progress: AuditProgress,
+    announce: Callable[[Plan], None] | None,
 ) -> Report:
     config, policy = inputs.config, inputs.policy
     chosen = _choose(auditors, config)
@@ -116,6 +120,8 @@ def _audit(
     shifts = [parse_shift(text) for text in config.groups.shift]
     for shift in shifts:
         shares_of(subject, shift)
+    if announce is not None:
+        announce(plan_of(subject, chosen))
     outcomes = []
     for name, auditor in chosen.items():
         stage.name = name

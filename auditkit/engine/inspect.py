@@ -1,4 +1,4 @@
-"""What a model file is, and what an audit could do with it, told without running anything of the file."""
+"""What a model file is, and what an audit could do with it, told without running code of the file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from torch import nn
 from auditkit.config import AuditConfig, configured
 from auditkit.data.dataset import Data, naming, read_data
 from auditkit.engine.auditor import installed
+from auditkit.engine.inputs import read_inputs
+from auditkit.engine.open_subject import Stage, load
 from auditkit.engine.requirements import Lack, Request, request
 from auditkit.errors import AuditkitError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
@@ -44,6 +46,9 @@ EXPLAINED = 500
 
 DAMAGED = 200
 """Forward passes that a row takes to be damaged and attacked at every strength."""
+
+PROBED_ROWS = 64
+"""So many real rows go through the model, where nothing that it holds must be trusted first."""
 
 EPOCHS = 10
 """Passes over its rows that a shadow model takes until it stops early."""
@@ -98,7 +103,10 @@ class Inspection(Record):
 def inspect_model(
     path: str | Path | None = None, *, config: AuditConfig | None = None, schema: Schema | None = None, **options: Any
 ) -> Inspection:
-    """Tell what a model file is. Nothing of it is run and no weight is loaded; only the user's own factory is called.
+    """Tell what a model file is, and without a data set load no weight. Only the user's own factory is called.
+
+    With a data set an audit is begun, as far as trust is given, and a few rows go through the model: what would stop
+    the audit is a problem here.
 
     `config` is the request for an audit, `options` replace what it states: those of `auditkit.audit`, by name.
 
@@ -126,6 +134,8 @@ def inspect_model(
             network = _network(found, named, given)
         except ModelFileError as error:
             problems.append(str(error))
+    if data is not None and not problems:
+        problems += _stops(config, schema)
     trust = "weights only: nothing of it is run"
     if match.trust is not None:
         trust = f"opens only with {match.trust} sha256:{found.sha256}"
@@ -192,6 +202,20 @@ def _problems(
                 schema.check_columns(data.frame)
         except AuditkitError as error:
             yield str(error)
+
+
+def _stops(config: AuditConfig, schema: Schema | None) -> Iterator[str]:
+    """Yield why an audit as it is asked for would stop: it is begun, and a few real rows go through the model."""
+    from auditkit.models.predict import predict
+
+    try:
+        inputs = read_inputs(config.model.model, config.data.dataset, config, {"schema": schema})
+        subject = load(inputs, also=(), cache=None, progress=Stage(lambda name, fraction, what: None), predict=False)
+        if subject.task.unpredicted is None:
+            rows = subject.encode(slice(0, PROBED_ROWS))
+            predict(subject.model.module, rows, subject.schema, device=subject.device)
+    except InputError as error:
+        yield str(error)
 
 
 def _network(found: ModelFile, architecture: str, arguments: Mapping[str, Any]) -> nn.Module:

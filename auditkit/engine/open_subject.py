@@ -35,8 +35,8 @@ class Stage:
         self.report(self.name, fraction, what)
 
 
-def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: Stage) -> Subject:
-    """Open the model, read the rows it is to be audited on, check that they fit, and predict.
+def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: Stage, predict: bool = True) -> Subject:
+    """Open the model, read the rows it is to be audited on, check that they fit, and, if asked, predict.
 
     `also` names columns of the data that auditors need besides.
 
@@ -101,7 +101,7 @@ def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: 
         progress=progress,
     )
     progress(0.7, "predicting")
-    if subject.task.unpredicted is None:
+    if predict and subject.task.unpredicted is None:
         _ = subject.predictions, subject.encoding
     progress(1.0, "")
     return subject

@@ -48,9 +48,10 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
             factory = getattr(factory, part)
         network = factory(**arguments)
     except ModuleNotFoundError as error:
-        raise ModelFileError(
-            f"{what}: no module {error.name!r} here or installed; run auditkit in its folder."
-        ) from error
+        own = error.name == module_name.partition(".")[0]
+        where = f"in {here} or installed; run auditkit in the folder that holds {error.name}.py"
+        package = f"installed, which {module_name} imports; install it (pip install {error.name})"
+        raise ModelFileError(f"{what}: no module {error.name!r} {where if own else package}.") from error
     except Exception as error:  # the user's code may raise anything; it is named, and is bad input
         lines = str(error).strip().splitlines() or [""]
         raise ModelFileError(f"{what}: {type(error).__name__}: {lines[0]}.") from error

@@ -22,7 +22,7 @@ from auditkit.models.formats.opening import open_model
 from auditkit.models.from_columns import Columns, applied, model_of
 from auditkit.models.model import NATIVE, Card, Model, model_from_module
 from auditkit.models.onnx import is_session, session_model
-from auditkit.models.outputs import PROBED_ROWS, recognise
+from auditkit.models.outputs import PROBED_ROWS, FirstOutput, recognise
 from auditkit.models.predictors import load_object
 from auditkit.schema.infer import numeric_schema, target_classes
 from auditkit.schema.outputs import check_task, declare
@@ -87,7 +87,10 @@ def model_for(
         spread = np.linspace(0, len(rows.frame) - 1, min(len(rows.frame), PROBED_ROWS)).astype(np.int64)
         probe = opened.modality.encode(rows.frame.iloc[spread])
     stated = config.output or (schema.output if not guessed or schema.task == "regression" else None)
-    module, output, found = recognise(opened.module, probe, declared=stated, multilabel=schema.task == "multilabel")
+    seen = opened.module
+    if config.output_index is not None and preprocess is None:
+        seen = FirstOutput(seen, config.output_index)
+    module, output, found = recognise(seen, probe, declared=stated, multilabel=schema.task == "multilabel")
     return dataclasses.replace(
         opened,
         module=module,
@@ -174,7 +177,8 @@ def _preprocessed(model: Any, columns: Columns, config: ModelConfig, preprocess:
         opened = model_from_module(model, schema)
     if any(isinstance(part, RawColumns) for part in opened.module.modules()):
         raise InputError("the model reads the data's columns by itself; leave preprocess out.")
-    made = columns.preprocessed(opened.module, given, name)
+    network = opened.module if config.output_index is None else FirstOutput(opened.module, config.output_index)
+    made = columns.preprocessed(network, given, name)
     return applied(opened, made, trust=Message("the user's preprocessing {name} was run", name=name))
 
 

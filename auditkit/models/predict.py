@@ -104,6 +104,8 @@ def predict_rows(
     """
     import torch
 
+    from auditkit.models.mismatch import mismatch
+
     modes = {part: part.training for part in module.modules()}
     home = next((tensor.device for tensor in module.state_dict().values()), torch.device("cpu"))
     notes: list[str] = []
@@ -125,10 +127,7 @@ def predict_rows(
                 outputs = _forward(module, batch, device)
             except (MemoryError, RuntimeError, TypeError, ValueError, IndexError) as error:
                 if not _is_out_of_memory(error):
-                    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                    raise ModelFileError(
-                        f"model: cannot be run on a {batch.shape} {batch.dtype} input: {first}."
-                    ) from error
+                    raise ModelFileError(mismatch(module, schema, batch, error)) from error
                 if batch_size == 1:
                     raise ModelFileError(f"model: one row does not fit into the memory of {device}.") from error
                 batch_size = max(len(batch) // 2, 1)

@@ -42,7 +42,8 @@ def load_object(spec: str, what: str) -> Any:
         for part in path.split("."):
             found = getattr(found, part)
     except ModuleNotFoundError as error:
-        where = f"in {here} or installed" if error.name == module_name.partition(".")[0] else "installed"
+        own = error.name == module_name.partition(".")[0]
+        where = f"in {here} or installed" if own else f"installed, which {module_name} imports; install it"
         raise InputError(f"{what} {spec}: no module {error.name!r} {where}.") from error
     except Exception as error:  # the user's code may raise anything; it is named, and is bad input
         raise InputError(f"{what} {spec}: {describe(error)}.") from error

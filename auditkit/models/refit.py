@@ -37,7 +37,7 @@ class FromCard(Refittable):
         with seeded(seed):
             module = build_network(card.architecture, card.arguments).train()
         if isinstance(self.model.module, FirstOutput):
-            module = FirstOutput(module).train()
+            module = FirstOutput(module, self.model.module.index).train()
         module = like(module, self.model.module)
         _check_fresh(module, self.model, card.architecture)
         return module

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from auditkit.errors import InputError
+from auditkit.errors import InputError, ModelFileError
 from auditkit.models.outputs import FirstOutput, recognise
 from auditkit.models.predict import predict
 from auditkit.schema.infer import numeric_schema
@@ -70,6 +70,23 @@ def test_a_model_of_several_outputs_is_seen_through_the_first(wrap):
     assert "its first tensor is taken for the outputs" in notes[0]
     found = predict(module, ROWS, SCHEMA.model_copy(update={"output": output}), device=torch.device("cpu"))
     assert np.allclose(found.probabilities, torch.from_numpy(ROWS[:, :2]).softmax(1), atol=1e-6)
+
+
+def test_another_output_is_chosen_and_all_are_named() -> None:
+    class Several(nn.Module):
+        def forward(self, rows: torch.Tensor) -> dict[str, torch.Tensor | None]:
+            return {"boxes": rows, "scores": rows[:, :2], "none": None}
+
+    rows = torch.from_numpy(ROWS)
+    assert torch.equal(FirstOutput(Several(), 1)(rows), rows[:, :2])
+    for index in (2, 5):
+        with pytest.raises(
+            ModelFileError, match=rf"got {index}; it returns 0 \(boxes\): a tensor of .*, 2 \(none\): NoneType"
+        ):
+            FirstOutput(Several(), index)(rows)
+    assert (
+        "Choose another by --output-index: it returns 0 (boxes)" in recognise(Several(), ROWS, declared="logits")[2][0]
+    )
 
 
 def test_a_model_that_keeps_state_or_draws_is_told():

@@ -26,6 +26,9 @@ DEAR_ROWS = 400
 FEWEST_PASSES = 50
 """An explained row goes so often through the model at least: rows that cannot are not even drawn."""
 
+ROW_PASSES = 1000
+"""An explained row goes about so often through the model, trust checks included."""
+
 OTHERS = 100
 """So many rows are drawn for methods that average over baselines, and for the check that other baselines agree."""
 
@@ -93,6 +96,11 @@ class Explainability:
         for name in self.immutable:
             if name not in columns:
                 raise InputError(f"immutable: the model reads no column {name!r}{closest(name, columns)}.")
+
+    def passes(self, subject: Subject) -> float:
+        """Return how many forward passes of a row it makes about."""
+        most = min(self.rows, DEAR_ROWS if subject.modality.dear else self.rows, len(subject.labels))
+        return min(most * ROW_PASSES, subject.work.passes(EXPLANATION))
 
     def audit(self, subject: Subject) -> Evidence:
         """Attribute the decision of a seeded sample of rows to its parts, and check whether to believe it."""

@@ -98,15 +98,16 @@ def attribute_columns(
 
 def passes_of(name: str, column_count: int) -> int:
     """Return how often a method usually takes a row through the model, before its steps are known."""
-    return {
+    passes: dict[str, int] = {
         "integrated_gradients": 3 * USUAL_STEPS,
-        "kernel_shap": min(COALITIONS, 2**column_count),
+        "kernel_shap": min(COALITIONS, 1 << column_count),
         "gradient_shap": 3 * BASELINES * POINTS_A_BASELINE,
         "permutation": SHUFFLES * column_count,
         "deep_lift": 3,
-        "shapley": 2**column_count,
+        "shapley": 1 << column_count,
         "feature_ablation": column_count,
-    }[name]
+    }
+    return passes[name]
 
 
 def _method(name: str, explained: Explained, tolerance: float) -> tuple[Attribute, str, int]:

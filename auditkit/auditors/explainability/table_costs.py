@@ -50,11 +50,11 @@ def _total_passes(method: str, column_count: int, *, rows: int, share: float) ->
     checked, compared = checked_rows(passes, share), scaled(COMPARED_ROWS, share)
     own = checked * (PERTURBATIONS + 2) + min(checked, compared) * BASELINES + scaled(FEWEST_ROWS, share) * LAYERS
     # A row is moved by all options of each column, and by a grid of 64 of each pair of columns.
-    changes = 40 * column_count + 32 * column_count**2
+    changes = 40 * column_count + 32 * column_count * column_count
     return (
         rows * (passes + 60 + 4 * column_count)
         + own * passes
         + compared * second
-        + scaled(INTERACTION_ROWS, share) * 2**PLAYERS
+        + scaled(INTERACTION_ROWS, share) * (1 << PLAYERS)
         + scaled(RECOURSE_ROWS, share) * changes
     )

@@ -78,6 +78,16 @@ class Privacy:
             raise InputError(f"canaries must be 0 or from 10 to 10,000, got {self.canaries}; pass --canaries 1000.")
         require_tuning_runs(self.tuning_runs)
 
+    def passes(self, subject: Subject) -> float:
+        """Return how many forward passes of a row it makes about."""
+        return self._row_passes * (0 if subject.training is None else len(subject.training.frame))
+
+    @property
+    def _row_passes(self) -> int:
+        from auditkit.training.dp.plan import PrivateSettings
+
+        return GRADIENT * PrivateSettings.epochs * len(self.epsilon) * (self.seeds + bool(self.canaries))
+
     def audit(self, subject: Subject) -> Evidence:
         """Retrain at each epsilon, predict the audited rows, and set the results side by side."""
         from auditkit.tasks.losses import has_loss
@@ -92,9 +102,8 @@ class Privacy:
         output = subject.schema.output
         if not has_loss(output):
             raise NotRun(Message("the model gives scores that are no probabilities: there is no loss to train it by"))
-        passes = GRADIENT * PrivateSettings.epochs * len(self.epsilon) * (self.seeds + bool(self.canaries))
-        if subject.work.passes(PRIVATE_TRAINING) < passes * len(labels):
-            raise subject.work.too_dear(passes)
+        if subject.work.passes(PRIVATE_TRAINING) < self._row_passes * len(labels):
+            raise subject.work.too_dear(self._row_passes)
         begun = Message("fresh, drawn by seed; never those that saw the data without privacy")
         disclosure = disclosed(subject.model, begun)
         ledgers: dict[str, list[Ledger]] = {}

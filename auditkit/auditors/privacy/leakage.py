@@ -87,6 +87,13 @@ class Leakage:
         if self.samples is not None:
             sample_rows(subject, self.samples)
 
+    def passes(self, subject: Subject) -> float:
+        """Return how many forward passes of a row it makes about."""
+        recipe, rows = recipe_of(subject.model), len(subject.labels)
+        rows += 0 if subject.training is None else len(subject.training.frame)
+        each = _passes(UNKNOWN_EPOCHS if recipe is None else recipe.epochs)
+        return rows + min(self.shadows * each * rows, subject.work.passes(SHADOWS))
+
     def audit(self, subject: Subject) -> Evidence:
         """Attack the model by each method, over all rows, by class and by sensitive column."""
         from auditkit.tasks.losses import has_loss

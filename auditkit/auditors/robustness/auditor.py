@@ -66,6 +66,11 @@ class Robustness:
         if self.rows < 2:
             raise InputError(f"rows must be at least 2, got {self.rows}.")
 
+    def passes(self, subject: Subject) -> float:
+        """Return how many forward passes of a row it makes about."""
+        most = min(self.rows, DEAR_ROWS if subject.modality.dear else self.rows, len(subject.labels))
+        return min(most * ROW_PASSES, subject.work.passes(CORRUPTIONS))
+
     def audit(self, subject: Subject) -> Evidence:
         """Corruption the sampled rows in every way that fits what they are, and compare the answers."""
         modality = subject.modality

@@ -184,7 +184,7 @@ def test_what_does_not_fit_is_named_with_its_closest_match(tmp_path, net, plain)
 @pytest.mark.parametrize(
     ("architecture", "match"),
     [
-        ("no_such_module_at_all:Net", "no module 'no_such_module_at_all' here or installed"),
+        ("no_such_module_at_all:Net", "run auditkit in the folder that holds no_such_module_at_all.py"),
         (f"{__name__}:Nett", "AttributeError: module .* has no attribute 'Nett'"),
         (f"{__name__}:failing", "RuntimeError: no such weights"),
         (f"{__name__}:sha", "TypeError: sha"),

@@ -1,0 +1,75 @@
+"""What an audit is about to do: what was guessed, how much each auditor computes, and how long that takes here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from auditkit.engine.requirements import request_of
+from auditkit.engine.subject import Subject
+from auditkit.models.capabilities import Runnable
+from auditkit.models.predict import predict
+
+MEASURED_ROWS = 256
+"""The rows of the batch that is timed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """How many forward passes of a row an auditor makes, and how long they take; None where that is not known."""
+
+    auditor: str
+    passes: float
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was guessed about the model, what each auditor will do, and which do not run, with the reason."""
+
+    effort: str
+    operations: int
+    guesses: tuple[str, ...]
+    parts: tuple[Part, ...]
+    idle: tuple[tuple[str, str], ...]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it all takes, None without a model."""
+        known = [part.seconds for part in self.parts if part.seconds is not None]
+        return sum(known) if known else None
+
+
+def plan_of(subject: Subject, auditors: Mapping[str, Any]) -> Plan:
+    """Return what these auditors will do on a subject. An auditor left out is None, and is not told of.
+
+    An auditor's method `passes(subject)`, if it has one, says how often a row goes through the model, a gradient
+    counted four times; the time of a pass is measured on one batch.
+    """
+    each = _seconds_of_a_pass(subject)
+    offered = request_of(subject)
+    parts, idle = [], []
+    for name, auditor in auditors.items():
+        if auditor is None:
+            continue
+        lacks = offered.missing(auditor)
+        if lacks:
+            idle.append((name, lacks[0].sentence))
+            continue
+        count = getattr(auditor, "passes", None)
+        passes = 0.0 if count is None else float(count(subject))
+        parts.append(Part(name, passes, passes * each if each is not None and passes else None))
+    guesses = (*subject.audited.notes, *subject.encoding)
+    return Plan(subject.work.effort, subject.work.operations, guesses, tuple(parts), tuple(idle))
+
+
+def _seconds_of_a_pass(subject: Subject) -> float | None:
+    """Return how long a row takes on its way through the model, by a batch of the audited rows; None without one."""
+    if subject.audited.capability(Runnable) is None or subject.task.unpredicted is not None:
+        return None
+    rows = subject.encode(slice(0, MEASURED_ROWS))
+    started = time.perf_counter()
+    predict(subject.model.module, rows, subject.schema, device=subject.device)
+    return (time.perf_counter() - started) / len(rows)

@@ -1,0 +1,57 @@
+"""What a run says before it starts and while it works, and that it ends when it is told to."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from loans import Loans
+
+from auditkit import terminal
+from auditkit.cli import call
+
+
+def test_a_run_says_what_it_will_do_before_it_starts(
+    loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", str(loans.model), "--dataset", str(loans.test), "--limit", "60"]
+    only = ["--only", "robustness", "--only", "leakage", "--only", "fairness"]
+    call([*command, *only, "--out", str(tmp_path / "out")])
+    said = capsys.readouterr().err
+    assert "Plan (effort standard, " in said
+    assert "operations a row):" in said
+    assert "robustness      about 9,000 rows through the model, about 1 s" in said
+    assert "from the predictions: fairness" in said
+    assert "not run: leakage (no training data; pass --train-dataset FILE)" in said
+    assert "explainability" not in said
+    call([*command, *only, "--quiet", "--out", str(tmp_path / "out")])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_that_nobody_watches_says_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "EVERY_SECONDS", 0.01)
+    with terminal.progress(silent=False) as progress:
+        progress("explainability", 0.25, "three\x1b texts")
+        time.sleep(0.2)
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith("auditkit: 0:00 explainability, 25%, three")
+    assert "\x1b" not in first
+
+
+def test_a_run_ends_in_time_even_in_a_long_call() -> None:
+    code = (
+        "import hashlib; from auditkit import cli; cli.GRACE_SECONDS = 0.2; "
+        "cli.call = lambda arguments: print('ready', flush=True) or hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9); "
+        "cli.main()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 130
