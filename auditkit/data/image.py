@@ -67,6 +67,42 @@ def shape_of_images(frame: pd.DataFrame, name: str) -> Shape:
     return shape
 
 
+def resized(frame: pd.DataFrame, name: str, shape: Shape, resize: tuple[int, ...], resample: str) -> pd.DataFrame:
+    """Return the column of images alone, each brought to a shape: resized by Pillow, then its middle taken.
+
+    One number of `resize` is the length of the shorter side, two are height and width. Grey images get three equal
+    channels, and colours become grey, as the shape asks.
+
+    Raises:
+        DatasetError: a row holds no image of bytes.
+    """
+    found = np.empty(len(frame), dtype=object)
+    for row, value in enumerate(frame[name]):
+        if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim not in (2, 3):
+            raise DatasetError(
+                f"column {name!r}, {origin(frame, row)}: holds no image of bytes, which could be resized."
+            )
+        found[row] = _resized(value, shape, resize, resample)
+    return pd.DataFrame({name: found}, index=frame.index)
+
+
+def _resized(pixels: NDArray[np.uint8], shape: Shape, resize: tuple[int, ...], resample: str) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    channels, height, width = shape
+    image = Image.fromarray(pixels if pixels.ndim == 2 or pixels.shape[2] > 1 else pixels[:, :, 0])
+    if channels in (1, 3):
+        image = image.convert("L" if channels == 1 else "RGB")
+    if len(resize) == 2:
+        size = resize[1], resize[0]
+    else:
+        shorter = min(image.size)
+        size = resize[0] * image.width // shorter, resize[0] * image.height // shorter
+    image = image.resize(size, Image.Resampling[resample.upper()])
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return np.asarray(image.crop((left, top, left + width, top + height)))
+
+
 def pixels(frame: pd.DataFrame, name: str, columns: Sequence[str], shape: Shape) -> NDArray[np.float32]:
     """Return images as they are stored, float32, (rows, channels, height, width).
 

@@ -1,4 +1,4 @@
-"""A classifier of texts by transformers as a module of piece ids, as auditkit numbers them."""
+"""Classifiers by transformers as modules: of piece ids, as auditkit numbers them, and of pixels."""
 
 from __future__ import annotations
 
@@ -56,6 +56,19 @@ class PieceNetwork(nn.Module):
         reach = counts + len(self.prefix) + len(self.suffix)
         mask = torch.arange(width, device=ids.device)[None] < reach[:, None]
         outputs: torch.Tensor = self.network(input_ids=tokens, attention_mask=mask.long()).logits
+        return outputs
+
+
+class PixelNetwork(nn.Module):
+    """A classifier of images by transformers as a module of pixels, (rows, channels, height, width)."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits, (rows, classes)."""
+        outputs: torch.Tensor = self.network(pixel_values=images).logits
         return outputs
 
 

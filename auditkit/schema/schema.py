@@ -175,7 +175,11 @@ class Schema(Record):
                 feature["pieces"] = ""  # the tokenizer, which holds the vocabulary again
             elif feature["columns"]:
                 feature["columns"] = f"{len(feature['columns']):,} columns"
-            for name in ("tokenizer", "pieces", "vocabulary", "length", "shape", "columns"):
+            if not feature["resize"]:
+                del feature["resample"]
+            for name in (
+                "tokenizer", "pieces", "vocabulary", "length", "shape", "columns", "resize", "means", "scales",
+            ):  # fmt: skip
                 if not feature[name]:
                     del feature[name]
         if self.modality is None:

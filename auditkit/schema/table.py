@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
 from auditkit.data.dataset import factorize, origin
-from auditkit.data.image import MAXIMUM_PIXELS, pixels
+from auditkit.data.image import MAXIMUM_PIXELS, pixels, resized
 from auditkit.data.values import numbers
 from auditkit.errors import DatasetError
 from auditkit.evidence.measurement import Record
@@ -28,7 +28,9 @@ class Feature(Record):
     text: `length` token ids by the stated tokenizer, 0 behind the end, then the words, or pieces of words, in their
     order, from 2; 1 is a word that `vocabulary` does not list. `pieces` is the tokenizer.json of Hugging Face.
     image: `shape` (channels, height, width) of (pixel - mean) / scale, from a column of arrays, or from one column a
-    pixel where `columns` names them (row by row, channels innermost).
+    pixel where `columns` names them (row by row, channels innermost). With `resize` images of any size fit: their
+    shorter side is brought to one number, or height and width to two, by Pillow's `resample`, and the middle of `shape`
+    is taken. `means` and `scales`, one a channel, stand in the place of `mean` and `scale`.
     """
 
     name: str
@@ -43,6 +45,10 @@ class Feature(Record):
     length: Annotated[int, Field(ge=0, le=MAXIMUM_LENGTH)] = 0
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     columns: tuple[str, ...] = ()
+    resize: tuple[PositiveInt, ...] = ()
+    resample: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    means: tuple[FiniteFloat, ...] = ()
+    scales: tuple[Annotated[FiniteFloat, Field(gt=0)], ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Feature:
@@ -61,9 +67,25 @@ class Feature(Record):
             raise ValueError(f"feature {self.name!r}: a {self.kind} has no cell for a missing value")
         if self.shape is not None and math.prod(self.shape) > MAXIMUM_PIXELS:
             raise ValueError(f"feature {self.name!r}: an image may have at most {MAXIMUM_PIXELS:,} pixels")
+        self._check_transform()
         if self.columns and (len(self.columns) != self.width or len(set(self.columns)) != self.width):
             raise ValueError(f"feature {self.name!r}: must name each of its {self.width} pixels' columns once")
         return self
+
+    def _check_transform(self) -> None:
+        """Raise ValueError where resizing or the channels' means do not fit the shape of an image."""
+        if (self.resize or self.means or self.scales) and self.shape is None:
+            raise ValueError(f"feature {self.name!r}: resize, means and scales are for images")
+        if self.shape is None:
+            return
+        channels, height, width = self.shape
+        for name, given in (("means", self.means), ("scales", self.scales)):
+            if given and len(given) != channels:
+                raise ValueError(f"feature {self.name!r}: {name} must have one number for each of {channels} channels")
+        if self.resize and (len(self.resize) > 2 or self.columns):
+            raise ValueError(f"feature {self.name!r}: resize takes the shorter side, or height and width, of images")
+        if self.resize and (self.resize[0] < height or self.resize[-1] < width):
+            raise ValueError(f"feature {self.name!r}: resize must be at least the shape {height}x{width}")
 
     @property
     def width(self) -> int:
@@ -89,8 +111,12 @@ class Feature(Record):
             if self.tokenizer == "pieces":
                 return encode_pieces(frame[self.name], self.pieces, self.length)
             return encode_text(frame[self.name], self.vocabulary, self.length)
+        if self.resize:
+            frame = resized(frame, self.name, self.shape, self.resize, self.resample)
         raw = pixels(frame, self.name, self.columns, self.shape)
-        scaled: NDArray[np.float32] = (raw - np.float32(self.mean)) / np.float32(self.scale)
+        mean = np.array(self.means or [self.mean], dtype=np.float32)[:, None, None]
+        scale = np.array(self.scales or [self.scale], dtype=np.float32)[:, None, None]
+        scaled: NDArray[np.float32] = (raw - mean) / scale
         return scaled
 
     def write(self, frame: pd.DataFrame, cells: NDArray[np.float32]) -> None:

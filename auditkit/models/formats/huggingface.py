@@ -1,38 +1,49 @@
-"""Hugging Face folders of text classifiers (auditkit[hf]): safetensors and a fast tokenizer only, no remote code."""
+"""Hugging Face folders of classifiers (auditkit[hf]): texts and images, safetensors only, no remote code."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from auditkit import files
 from auditkit.budgets import MODEL_BYTES, Budget
 from auditkit.data.dataset import Data
+from auditkit.data.image import holds_images
 from auditkit.documents import parse_json
 from auditkit.errors import InputError, ModelFileError
 from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust, opened
+from auditkit.models.formats.adapters import ADAPTER_CONFIG, merge, read_adapter, whole_weights
 from auditkit.models.model import OF_MODULE, Model, first_line
-from auditkit.models.pieces import PieceNetwork
+from auditkit.models.pieces import PieceNetwork, PixelNetwork
 from auditkit.schema.infer import infer_classes
 from auditkit.schema.schema import Schema, task_of
 from auditkit.schema.table import Feature
 from auditkit.schema.text import piece_counts
 
+if TYPE_CHECKING:
+    from auditkit.models.from_columns import Columns
+
+PROCESSOR = "preprocessor_config.json"
 CONFIG, TOKENIZER, WEIGHTS, INDEX = "config.json", "tokenizer.json", "model.safetensors", "model.safetensors.index.json"
 JSON_BYTES = Budget("bytes", 32 * 2**20, 2**40)
 MOST_PIECES = 4094
-HEAD = "ForSequenceClassification"
+RESAMPLE: dict[Any, Any] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+"""Pillow's numbers of the ways to resize."""
+
+TEXT_HEAD, IMAGE_HEAD = "ForSequenceClassification", "ForImageClassification"
 
 
 class HuggingFaceFormat:
-    """Folders of `save_pretrained` whose model classifies texts."""
+    """Folders of `save_pretrained` whose model classifies texts or images, and LoRA adapters over one."""
 
     def recognise(self, source: Source) -> Match | None:
-        """Return a match where a folder has a config.json that names a kind of model."""
-        if source.file is not None or not (source.path / CONFIG).is_file():
+        """Return a match where a folder has the config.json of a model, or the adapter_config.json of an adapter."""
+        if source.file is not None or not any((source.path / file).is_file() for file in (CONFIG, ADAPTER_CONFIG)):
             return None
         return Match("Hugging Face")
 
@@ -40,23 +51,28 @@ class HuggingFaceFormat:
         """Return the model with its tokenizer; no code of the folder is run, and nothing is fetched.
 
         Raises:
-            ModelFileError: the folder holds code, pickles or links, or is no text classifier.
+            ModelFileError: the folder holds code, pickles or links, or is no classifier of texts or images.
         """
         for option in trust.given():
             raise ModelFileError(f"{source.name}: no code of the folder is run; leave {option} out.")
         folder, name = source.path, source.name
-        settings = checked_settings(name, folder)
-        digest = hash_of(name, folder)
+        adapter: dict[str, torch.Tensor] = {}
+        base, described = folder, {}
+        if (folder / ADAPTER_CONFIG).is_file():
+            _check_plain(name, folder)
+            described = _json(name, folder / ADAPTER_CONFIG)
+            base = _base_of(name, described, config.architecture)
+            adapter = read_adapter(name, folder, described)
+        settings = checked_settings(name if base == folder else str(base), base)
+        digest = _hash_of_both(name, folder, base)
         if config.columns is None:
             raise ModelFileError(f"{name}: is opened for a data set: auditkit run --dataset.")
-        network, tokenizer = _loaded(name, folder)
-        if hash_of(name, folder) != digest:
+        opener = _images if _is_image_classifier(settings) else _texts
+        module, schema = opener(name, base, settings, config.columns, whole_weights(adapter))
+        if adapter:
+            merge(name, module.network, adapter, described)
+        if _hash_of_both(name, folder, base) != digest:
             raise ModelFileError(f"{name}: changed while it was read.")
-        text = config.columns.text
-        if text is None:
-            raise InputError("text must name the column that the model reads; pass --text COLUMN.")
-        schema = _schema(settings, tokenizer, network, config.columns.read_rows(), text, config)
-        module = PieceNetwork(network, tokenizer)
         return Model(
             name=folder.resolve().name,
             module=module.eval(),
@@ -65,7 +81,7 @@ class HuggingFaceFormat:
             path=str(folder),
             sha256=digest,
             kind="Hugging Face",
-            trust=Message("safetensors and a tokenizer: nothing of the folder was run"),
+            trust=Message("safetensors and descriptions: nothing of the folder was run"),
             capabilities=OF_MODULE,
         )
 
@@ -76,28 +92,55 @@ def checked_settings(name: str, folder: Path) -> dict[str, Any]:
     Raises:
         ModelFileError: a link, remote code, weights as pickles alone, no fast tokenizer, or another kind of model.
     """
+    _check_plain(name, folder)
+    settings = _json(name, folder / CONFIG)
+    _refuse_code(name, folder)
+    held = {path.name for path in folder.iterdir()}
+    _check_weights(name, folder, held)
+    kinds = settings.get("architectures") or []
+    if not any(isinstance(kind, str) and kind.endswith((TEXT_HEAD, IMAGE_HEAD)) for kind in kinds):
+        raise ModelFileError(
+            f"{name}: is a {', '.join(map(str, kinds)) or 'model without a head'}, and auditkit opens classifiers of "
+            f"texts ({TEXT_HEAD}) and images ({IMAGE_HEAD})."
+        )
+    needed, remedy = (PROCESSOR, "image processor") if _is_image_classifier(settings) else (TOKENIZER, "fast tokenizer")
+    if needed not in held:
+        raise ModelFileError(f"{name}: has no {needed}; save its {remedy} with save_pretrained.")
+    return settings
+
+
+def _check_plain(name: str, folder: Path) -> None:
+    """Raise unless a folder holds folders and regular files alone."""
     for path in folder.rglob("*"):
         if path.is_symlink():
             raise ModelFileError(f"{name}: {path.name} is a link; copy the files themselves into the folder.")
         if not path.is_dir() and not path.is_file():
             raise ModelFileError(f"{name}: {path.name} is no regular file.")
-    settings = _json(name, folder / CONFIG)
-    _refuse_code(name, folder)
-    held = {path.name for path in folder.iterdir()}
-    _check_weights(name, folder, held)
-    if TOKENIZER not in held:
-        raise ModelFileError(f"{name}: has no {TOKENIZER}; save its fast tokenizer with save_pretrained.")
-    kinds = settings.get("architectures") or []
-    if not any(isinstance(kind, str) and kind.endswith(HEAD) for kind in kinds):
+
+
+def _base_of(name: str, described: dict[str, Any], stated: str | None) -> Path:
+    """Return the folder of the model that an adapter changes, which the user names."""
+    if stated is None or not (Path(stated) / CONFIG).is_file():
         raise ModelFileError(
-            f"{name}: is a {', '.join(map(str, kinds)) or 'model without a head'}, and auditkit opens text classifiers "
-            f"({HEAD})."
+            f"{name}: is a PEFT adapter over {described.get('base_model_name_or_path')!r}; pass the folder of that "
+            "model as --architecture FOLDER."
         )
-    return settings
+    return Path(stated)
+
+
+def _hash_of_both(name: str, folder: Path, base: Path) -> str:
+    """Return the sha256 of a folder, or of an adapter's and its base model's together."""
+    if folder == base:
+        return hash_of(name, folder)
+    return hashlib.sha256(f"{hash_of(name, folder)} {hash_of(name, base)}".encode()).hexdigest()
+
+
+def _is_image_classifier(settings: dict[str, Any]) -> bool:
+    return any(str(kind).endswith(IMAGE_HEAD) for kind in settings.get("architectures") or [])
 
 
 def _refuse_code(name: str, folder: Path) -> None:
-    for file in (CONFIG, "tokenizer_config.json"):
+    for file in (CONFIG, "tokenizer_config.json", PROCESSOR):
         found = _json(name, folder / file) if (folder / file).is_file() else {}
         if "auto_map" in found:
             raise ModelFileError(
@@ -141,40 +184,105 @@ def hash_of(name: str, folder: Path) -> str:
     return whole.hexdigest()
 
 
-def _loaded(name: str, folder: Path) -> tuple[Any, Any]:
-    """Return the network and the tokenizer."""
+def _network(name: str, folder: Path, kind: str, replaced: frozenset[str]) -> Any:
+    """Return the network that one of transformers' automatic classes makes of a folder, with all its weights.
+
+    Those that are `replaced` afterwards may be missing.
+    """
     import transformers
-    from tokenizers import Tokenizer
 
     allowed = {"local_files_only": True, "trust_remote_code": False}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network, info = transformers.AutoModelForSequenceClassification.from_pretrained(
+            network, info = getattr(transformers, kind).from_pretrained(
                 str(folder), use_safetensors=True, output_loading_info=True, dtype="float32", **allowed
             )
-            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     except Exception as error:  # transformers raises anything for a damaged folder
         raise ModelFileError(f"{name}: transformers cannot open it: {first_line(error)}.") from error
-    missing = sorted(info["missing_keys"])
+    missing = sorted(set(info["missing_keys"]) - replaced)
     if missing:
         raise ModelFileError(
             f"{name}: weight {missing[0]!r} is not in the folder and would be drawn at random"
             f"{f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''}; fine-tune the model first."
         )
+    return network
+
+
+def _texts(
+    name: str, folder: Path, settings: dict[str, Any], columns: Columns, replaced: frozenset[str]
+) -> tuple[PieceNetwork, Schema]:
+    """Return a classifier of texts as a module of piece ids, and its schema."""
+    from tokenizers import Tokenizer
+
+    network = _network(name, folder, "AutoModelForSequenceClassification", replaced)
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    except Exception as error:  # of a damaged file, whatever the library raises
+        raise ModelFileError(f"{name}: {TOKENIZER} cannot be read: {first_line(error)}.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return network, tokenizer
+    if columns.text is None:
+        raise InputError("text must name the column that the model reads; pass --text COLUMN.")
+    return PieceNetwork(network, tokenizer), _schema(settings, tokenizer, columns, columns.text)
 
 
-def _schema(
-    settings: dict[str, Any], tokenizer: Any, network: Any, rows: Data, text: str, config: OpenOptions
-) -> Schema:
+def _images(
+    name: str, folder: Path, settings: dict[str, Any], columns: Columns, replaced: frozenset[str]
+) -> tuple[PixelNetwork, Schema]:
+    """Return a classifier of images as a module of pixels, and its schema, made of its image processor's settings."""
+    network = _network(name, folder, "AutoModelForImageClassification", replaced)
+    rows = columns.read_rows()
+    held = [str(column) for column in rows.frame.columns if holds_images(rows.frame[column])]
+    if not held:
+        raise InputError(f"{rows.name}: has no column of images, which {name} reads; pass a folder of images.")
+    channels = int(settings.get("num_channels") or 3)
+    feature = image_feature(_json(name, folder / PROCESSOR), held[0], channels, f"{name}: {PROCESSOR}")
+    return PixelNetwork(network), _of_classes((feature,), settings, columns)
+
+
+def image_feature(processor: dict[str, Any], column: str, channels: int, name: str) -> Feature:
+    """Return how an image processor of transformers makes pixels of a column of images.
+
+    Raises:
+        ModelFileError: it does what a schema cannot say.
+    """
+    size = processor.get("size") or {}
+    if isinstance(size, int):
+        size = {"shortest_edge": size}
+    resizes = processor.get("do_resize", True)
+    sides = tuple(size[key] for key in ("height", "width") if key in size) or (size.get("shortest_edge"),)
+    crop = processor.get("crop_size") if processor.get("do_center_crop") else None
+    crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop
+    shape = (crop["height"], crop["width"]) if crop else sides if len(sides) == 2 else sides * 2
+    method = RESAMPLE.get(processor.get("resample", 2))
+    numbers = [*shape, *(sides if resizes else ())]
+    if method is None or not all(isinstance(number, int) and 0 < number <= 4096 for number in numbers):
+        raise ModelFileError(f"{name}: its sizes {size} are not understood; pass --preprocess with its transform.")
+    whole = 1 / float(processor.get("rescale_factor") or 1 / 255) if processor.get("do_rescale", True) else 1.0
+    normalised = processor.get("do_normalize", True)
+    means = processor.get("image_mean") if normalised else [0.0]
+    deviations = processor.get("image_std") if normalised else [1.0]
+    return Feature(
+        name=column,
+        kind="image",
+        shape=(channels, *shape),
+        resize=sides if resizes else (),
+        resample=method,
+        means=tuple(float(part) * whole for part in _each(means or [0.5], channels)),
+        scales=tuple(float(part) * whole for part in _each(deviations or [0.5], channels)),
+    )
+
+
+def _each(given: Any, channels: int) -> list[float]:
+    numbers = list(given) if isinstance(given, list | tuple) else [given]
+    return numbers * channels if len(numbers) == 1 else numbers
+
+
+def _schema(settings: dict[str, Any], tokenizer: Any, columns: Columns, text: str) -> Schema:
+    rows = columns.read_rows()
     if text not in rows.frame.columns:
         raise InputError(f"text column {text!r} is not in {rows.name}.")
-    assert config.columns is not None
-    if config.columns.target is None:
-        raise InputError("target must name the label's column; pass --target COLUMN.")
     pieces = tokenizer.to_str()
     names = {code: piece for piece, code in tokenizer.get_vocab(with_added_tokens=True).items()}
     vocabulary = tuple(names.get(code, f"(piece {code})") for code in range(max(names) + 1))
@@ -191,32 +299,37 @@ def _schema(
         vocabulary=vocabulary,
         length=max(1, min(longest, most)),
     )
-    classes = _classes(settings, rows, config)
+    return _of_classes((feature,), settings, columns)
+
+
+def _of_classes(features: tuple[Feature, ...], settings: dict[str, Any], columns: Columns) -> Schema:
+    """Return the schema of a classifier over these features, its classes named by id2label."""
+    if columns.target is None:
+        raise InputError("target must name the label's column; pass --target COLUMN.")
+    classes = _classes(settings, columns.read_rows(), columns.target, columns.classes)
     return Schema(
-        features=(feature,),
-        target=config.columns.target,
+        features=features,
+        target=columns.target,
         task=task_of(classes),
         classes=classes,
-        sensitive=config.columns.sensitive,
+        sensitive=columns.sensitive,
         output="logits" if classes else "value",
     )
 
 
-def _classes(settings: dict[str, Any], rows: Data, config: OpenOptions) -> tuple[str, ...]:
+def _classes(settings: dict[str, Any], rows: Data, target: str, stated: tuple[str, ...] | None) -> tuple[str, ...]:
     """Return the classes in the order of the outputs: the labels' names, or their numbers where the data hold these."""
     named = settings.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
     order = sorted(named, key=int)
     if len(order) == 1:
         return ()
-    assert config.columns is not None
-    assert isinstance(config.columns.target, str)
-    if config.columns.classes is not None:
-        return config.columns.classes
-    held = set(infer_classes(rows.frame, config.columns.target))
+    if stated is not None:
+        return stated
+    held = set(infer_classes(rows.frame, target))
     for classes in (tuple(str(named[code]) for code in order), tuple(order)):
         if held <= set(classes):
             return classes
     raise InputError(
-        f"target {config.columns.target!r} holds {', '.join(sorted(held)[:5])}, and the model's labels are "
+        f"target {target!r} holds {', '.join(sorted(held)[:5])}, and the model's labels are "
         f"{', '.join(str(named[code]) for code in order[:5])}; pass --classes in the order of the model's labels."
     )

@@ -46,7 +46,7 @@ def _name_of_folder(source: Source) -> str:
     names = {path.name for path in source.path.iterdir()}
     if "saved_model.pb" in names:
         return "a TensorFlow SavedModel; convert it to ONNX with tf2onnx"
-    if "config.json" in names:
+    if names & {"config.json", "adapter_config.json"}:
         return HUGGING_FACE
     if "MLmodel" in names:
         return "an MLflow model folder; pass the model file inside of it"

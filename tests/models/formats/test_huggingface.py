@@ -12,13 +12,18 @@ import pytest
 import torch
 import transformers
 from captum.attr import LayerIntegratedGradients
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 import auditkit
 from auditkit.auditors.explainability.methods_text import attribute_words
 from auditkit.auditors.explainability.segments import Parts
 from auditkit.auditors.explainability.target_function import Decided
+from auditkit.data.dataset import Data
+from auditkit.errors import InputError
 from auditkit.modalities.text import without_words
+from auditkit.models.formats.opening import open_model
+from auditkit.models.from_columns import Columns
 from auditkit.models.pieces import PieceNetwork
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
@@ -130,6 +135,60 @@ def test_attributions_are_those_of_captum_on_the_plain_network(folder: Path) -> 
     assert not found[len(expected) :].any()
 
 
+def adapter(place: Path, **settings: object) -> dict[str, torch.Tensor]:
+    """Write a LoRA adapter of the query, with a head of its own, and return its tensors."""
+    torch.manual_seed(3)
+    query = "base_model.model.bert.encoder.layer.0.attention.self.query"
+    tensors = {
+        f"{query}.lora_A.weight": torch.randn(2, 16),
+        f"{query}.lora_B.weight": torch.randn(16, 2),
+        "base_model.model.classifier.weight": torch.randn(2, 16),
+        "base_model.model.classifier.bias": torch.randn(2),
+    }
+    place.mkdir()
+    described = {"peft_type": "LORA", "r": 2, "lora_alpha": 6, "base_model_name_or_path": "someone/bert", **settings}
+    (place / "adapter_config.json").write_text(json.dumps(described))
+    save_file(tensors, place / "adapter_model.safetensors")
+    return tensors
+
+
+def test_an_adapter_over_the_folder_of_its_base_model_opens(folder: Path, tmp_path: Path) -> None:
+    tensors = adapter(tmp_path / "lora")
+    frame = reviews(20)
+    rows = Data(frame=frame, path=None, sha256=None)
+    columns = Columns(read_rows=lambda: rows, read_training=lambda: None, target="label", text="text")
+    opened = open_model(tmp_path / "lora", architecture=str(folder), columns=columns)
+    base = open_model(folder, columns=columns)
+    assert opened.sha256 != base.sha256
+    held = {name.removeprefix("network."): value for name, value in opened.module.state_dict().items()}
+    before = {name.removeprefix("network."): value for name, value in base.module.state_dict().items()}
+    changed = {name for name in held if not torch.equal(held[name], before[name])}
+    query = "bert.encoder.layer.0.attention.self.query.weight"
+    assert changed == {query, "classifier.weight", "classifier.bias"}
+    first, second = (tensors[f"base_model.model.{query[:-7]}.lora_{part}.weight"] for part in "AB")
+    assert torch.allclose(held[query], before[query] + 3 * second @ first, atol=1e-5)
+    assert torch.equal(held["classifier.bias"], tensors["base_model.model.classifier.bias"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "architecture", "match"),
+    [
+        ({}, False, "a PEFT adapter over 'someone/bert'; pass the folder of that model as --architecture"),
+        ({"peft_type": "IA3"}, True, "a PEFT adapter of kind IA3; merge it with peft"),
+        ({"use_dora": True}, True, "a LoRA adapter with use_dora; merge it"),
+        ({"r": 2, "fan_in_fan_out": False, "target": "elsewhere"}, True, "pass --text COLUMN"),
+    ],
+)
+def test_adapters_that_cannot_be_merged_are_refused(
+    folder: Path, tmp_path: Path, settings: dict[str, object], architecture: bool, match: str
+) -> None:
+    adapter(tmp_path / "lora", **settings)
+    rows = Data(frame=reviews(5), path=None, sha256=None)
+    columns = Columns(read_rows=lambda: rows, read_training=lambda: None, target="label")
+    with pytest.raises(InputError, match=match):
+        open_model(tmp_path / "lora", architecture=str(folder) if architecture else None, columns=columns)
+
+
 def spoilt(folder: Path, place: Path, what: str) -> Path:
     shutil.copytree(folder, place)
     config = json.loads((place / "config.json").read_text())
@@ -155,7 +214,7 @@ def spoilt(folder: Path, place: Path, what: str) -> Path:
     ("what", "match"),
     [
         ("code", r"config\.json names code of its own \(auto_map: .*evil\.Evil.*\), which is never run"),
-        ("head", "is a BertForMaskedLM, and auditkit opens text classifiers"),
+        ("head", "is a BertForMaskedLM, and auditkit opens classifiers of texts"),
         ("pickle", r"holds its weights as pickles \(pytorch_model\.bin\); save it with save_pretrained"),
         ("slow", r"has no tokenizer\.json; save its fast tokenizer"),
         ("link", r"vocab\.txt is a link; copy the files"),

@@ -1,0 +1,78 @@
+"""LoRA adapters of PEFT over the folder of a base model: read from safetensors, and added to the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from auditkit.budgets import MODEL_BYTES
+from auditkit.errors import ModelFileError
+from auditkit.files import read_bytes
+
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."
+UNSUPPORTED = ("use_dora", "lora_bias", "alpha_pattern", "rank_pattern", "layer_replication", "megatron_config")
+"""Settings under which an adapter is more than a product of two matrices of one scale."""
+
+
+def read_adapter(name: str, folder: Path, settings: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Return the tensors of an adapter by the names of the base model's modules.
+
+    Raises:
+        ModelFileError: it is no plain LoRA adapter in safetensors.
+    """
+    from safetensors.torch import load
+
+    kind = settings.get("peft_type")
+    extra = [key for key in UNSUPPORTED if settings.get(key)]
+    if kind != "LORA" or extra:
+        what = f"is a PEFT adapter of kind {kind}" if kind != "LORA" else f"is a LoRA adapter with {extra[0]}"
+        raise ModelFileError(f"{name}: {what}; merge it with peft (merge_and_unload), and save the whole model.")
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise ModelFileError(f"{name}: has no {ADAPTER_WEIGHTS}; save the adapter with save_pretrained.")
+    content = read_bytes(
+        folder / ADAPTER_WEIGHTS, f"{name}: {ADAPTER_WEIGHTS}", budget=MODEL_BYTES, within=folder, error=ModelFileError
+    )
+    tensors = load(content)
+    odd = [key for key in tensors if not key.startswith(PREFIX)]
+    if odd:
+        raise ModelFileError(f"{name}: holds {odd[0]!r}, which is no weight of a PEFT adapter.")
+    return {key.removeprefix(PREFIX): value.float() for key, value in tensors.items()}
+
+
+def merge(name: str, network: nn.Module, tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) -> None:
+    """Add an adapter to the weights of its base model, in place: W + alpha / r (B A), and put whole weights in.
+
+    With `use_rslora` the scale is alpha / sqrt(r) (Kalajdzievski 2023); `fan_in_fan_out` says that W is transposed.
+
+    Raises:
+        ModelFileError: a tensor of the adapter has no place in the base model, or another shape.
+    """
+    rank, alpha = float(settings["r"]), float(settings["lora_alpha"])
+    scale = alpha / (rank**0.5 if settings.get("use_rslora") else rank)
+    held = network.state_dict()
+    with torch.no_grad():
+        for key, value in tensors.items():
+            if key.endswith(".lora_B.weight"):
+                continue
+            place = key.replace(".lora_A.weight", ".weight")
+            if place not in held:
+                raise ModelFileError(f"{name}: holds {key!r}, for which the base model has no weight.")
+            changed = value
+            if place != key:
+                product = tensors[key.replace(".lora_A.", ".lora_B.")] @ value
+                changed = held[place] + scale * (product.T if settings.get("fan_in_fan_out") else product)
+            if changed.shape != held[place].shape:
+                raise ModelFileError(
+                    f"{name}: {key!r} has shape {tuple(changed.shape)}, and the base model {tuple(held[place].shape)}."
+                )
+            held[place].copy_(changed)
+
+
+def whole_weights(tensors: Mapping[str, torch.Tensor]) -> frozenset[str]:
+    """Return the weights that an adapter replaces whole, such as those of the head."""
+    return frozenset(key for key in tensors if ".lora_" not in key)
