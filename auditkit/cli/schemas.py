@@ -24,7 +24,7 @@ def _results(context: typer.Context) -> None:
 
 @schema.command()
 @with_allow_large
-def infer(
+def infer(  # noqa: PLR0913  # a parameter for each option
     dataset: Annotated[Path, typer.Argument(help="The rows a model is trained on.", show_default=False)],
     target: Annotated[
         list[str] | None,
@@ -38,6 +38,14 @@ def infer(
     bins: BinsOption = None,
     task: TrainedTask = None,
     encoding: Encoding = "utf-8",
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.skops|MODULE:OBJECT",
+            help="Encode as this fitted scikit-learn ColumnTransformer does.",
+            show_default="as 'auditkit train' does",
+        ),
+    ] = None,
 ) -> None:
     """Decide what each column is, once. Prints the schema as JSON, to be edited and passed with --schema."""
     from auditkit.data.bins import parse_bins
@@ -45,8 +53,9 @@ def infer(
     from auditkit.schema.infer import infer_whole
     from auditkit.schema.schema import as_target
 
+    rows = read_data(dataset, encoding=encoding)
     found, notes = infer_whole(
-        read_data(dataset, encoding=encoding),
+        rows,
         target=as_target(target) if target else None,
         sensitive=sensitive or (),
         drop=drop or (),
@@ -54,6 +63,11 @@ def infer(
         bins=parse_bins(bins or ()),
         task=None if task is None else task.value,
     )
+    if like is not None:
+        from auditkit.models.formats.estimators import fitted_object
+        from auditkit.schema.like_pipeline import features_like
+
+        found = found.model_copy(update={"features": features_like(fitted_object(like), rows.frame)})
     for note in notes:
         typer.echo(f"auditkit: {note}", err=True)
     typer.echo(found.model_dump_json(indent=2, exclude_defaults=True))

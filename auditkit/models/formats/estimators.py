@@ -7,13 +7,14 @@ from typing import Any
 
 from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
-from auditkit.models.base import Match, OpenOptions, Source, Trust
+from auditkit.models.base import Match, OpenOptions, Source, Trust, opened
 from auditkit.models.capabilities import Capability, Differentiable, Refittable
 from auditkit.models.formats.archive import open_zip
 from auditkit.models.formats.exported import refusal, running_code
 from auditkit.models.formats.pickles import Refused
 from auditkit.models.from_columns import model_of
 from auditkit.models.model import Model, first_line
+from auditkit.models.predictors import load_object
 
 TRUST = "--trust-pickle"
 PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -43,27 +44,48 @@ class SkopsFormat:
         Raises:
             ModelFileError: the file names types that skops does not trust: they are listed.
         """
-        import skops.io
-
         for option in trust.given():
             raise ModelFileError(f"{source.name}: is a skops file, which needs no trust; leave {option} out.")
-        content = source.content()
-        try:
-            untrusted = skops.io.get_untrusted_types(data=content)
-            if untrusted:
-                listed = ", ".join(untrusted[:6]) + (f" and {len(untrusted) - 6} more" if len(untrusted) > 6 else "")
-                raise ModelFileError(
-                    f"{source.name}: names types that skops does not trust: {listed}. Load it in Python, and pass the "
-                    "estimator to auditkit.audit."
-                )
-            estimator = skops.io.loads(content, trusted=[])
-        except ModelFileError:
-            raise
-        except Exception as error:  # a damaged file may raise anything
-            raise ModelFileError(f"{source.name}: skops cannot open it: {first_line(error)}.") from error
+        estimator = skops_object(source)
         return _model(
             source, estimator, config, kind="skops", trust=Message("types that skops knows; nothing else was run")
         )
+
+
+def skops_object(source: Source) -> Any:
+    """Return what a file of `skops.io.dump` holds, by skops's loader.
+
+    Raises:
+        ModelFileError: it is damaged, or names types that skops does not trust.
+    """
+    import skops.io
+
+    content = source.content()
+    try:
+        untrusted = skops.io.get_untrusted_types(data=content)
+        if not untrusted:
+            return skops.io.loads(content, trusted=[])
+    except Exception as error:  # a damaged file may raise anything
+        raise ModelFileError(f"{source.name}: skops cannot open it: {first_line(error)}.") from error
+    listed = ", ".join(untrusted[:6]) + (f" and {len(untrusted) - 6} more" if len(untrusted) > 6 else "")
+    raise ModelFileError(
+        f"{source.name}: names types that skops does not trust: {listed}. Load it in Python, and pass the "
+        "estimator to auditkit.audit."
+    )
+
+
+def fitted_object(spec: str) -> Any:
+    """Return the fitted object of a skops file, or of the user's own `package.module:object`.
+
+    Raises:
+        InputError: there is none, or it cannot be opened safely.
+    """
+    if not spec.endswith(".skops"):
+        return load_object(spec, "like")
+    with opened(spec) as source:
+        if SkopsFormat().recognise(source) is None:
+            raise ModelFileError(f"{source.name}: is no file of skops.io.dump.")
+        return skops_object(source)
 
 
 class JoblibFormat:
