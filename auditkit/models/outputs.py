@@ -10,21 +10,27 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
 
 PROBED_ROWS = 1024
 
 
 class FirstOutput(nn.Module):
-    """A network that returns several things, such as outputs and a hidden state, seen through the first tensor."""
+    """A network that returns several things, such as outputs and a hidden state, seen through one tensor of them.
 
-    def __init__(self, network: nn.Module) -> None:
+    That is the one at `index`, or by default the first.
+    """
+
+    def __init__(self, network: nn.Module, index: int | None = None) -> None:
         super().__init__()
         self.network = network
+        self.index = index
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self, *inputs: torch.Tensor, **named: torch.Tensor) -> torch.Tensor:
         """Return the outputs, (rows, ...)."""
-        outputs: torch.Tensor = first_tensor(self.network(inputs))
+        returned = self.network(*inputs, **named)
+        outputs: torch.Tensor = first_tensor(returned) if self.index is None else output_at(returned, self.index)
         return outputs
 
 
@@ -39,6 +45,39 @@ def first_tensor(outputs: Any) -> Any:
     while isinstance(outputs, tuple | list) and outputs:
         outputs = outputs[0]
     return outputs
+
+
+def output_at(outputs: Any, index: int) -> torch.Tensor:
+    """Return one of several outputs.
+
+    Raises:
+        ModelFileError: there is no tensor at this place; all outputs are named.
+    """
+    parts = list(outputs.values()) if isinstance(outputs, Mapping) else outputs
+    if isinstance(parts, tuple | list) and 0 <= index < len(parts) and isinstance(parts[index], torch.Tensor):
+        found: torch.Tensor = parts[index]
+        return found
+    raise ModelFileError(f"output_index must name one of the model's outputs, got {index}; {described(outputs)}.")
+
+
+def described(outputs: Any) -> str:
+    """Return what a network returns, each output with its shape.
+
+    >>> described((torch.zeros(4, 2), None))
+    'it returns 0: a tensor of 4x2, 1: NoneType'
+    """
+    if isinstance(outputs, Mapping):
+        named = {f"{place} ({name})": part for place, (name, part) in enumerate(outputs.items())}
+    else:
+        parts = outputs if isinstance(outputs, tuple | list) else [outputs]
+        named = {str(place): part for place, part in enumerate(parts)}
+    said = [
+        f"{name}: a tensor of {'x'.join(map(str, part.shape)) or 'one number'}"
+        if isinstance(part, torch.Tensor)
+        else f"{name}: {type(part).__name__}"
+        for name, part in named.items()
+    ]
+    return f"it returns {', '.join(said)}"
 
 
 def recognise(
@@ -60,8 +99,10 @@ def recognise(
             if not isinstance(outputs, torch.Tensor) and isinstance(first_tensor(outputs), torch.Tensor):
                 notes.append(
                     Message(
-                        "The model returns a {name}; its first tensor is taken for the outputs.",
+                        "The model returns a {name}; its first tensor is taken for the outputs. Choose another by "
+                        "--output-index: {described}.",
                         name=type(outputs).__name__,
+                        described=described(outputs),
                     )
                 )
                 module, outputs = FirstOutput(module).eval(), first_tensor(outputs)
