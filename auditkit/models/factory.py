@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import sys
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+TIMM = "timm"
+"""The library whose networks are named `timm:resnet18`, by timm's own names."""
+
+
 def is_code(architecture: str) -> bool:
     """Whether an architecture is the name of code, `package.module:factory`, and not one of auditkit's own."""
     return ":" in architecture
@@ -24,8 +29,8 @@ def is_code(architecture: str) -> bool:
 def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     """Return a network with fresh weights: one of auditkit's, or what the user's `package.module:factory` returns.
 
-    The module is imported as `python` would in the current folder. Call it with code only where the *user*, not a
-    file, named that code.
+    `timm:resnet18` is the network of this name in timm. The module is imported as `python` would in the current
+    folder. Call it with code only where the *user*, not a file, named that code.
 
     Raises:
         ModelFileError: no such architecture, module or factory, it fails, or returns no nn.Module.
@@ -43,13 +48,17 @@ def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        factory: Any = importlib.import_module(module_name)
-        for part in path.split("."):
-            factory = getattr(factory, part)
+        module: Any = importlib.import_module(module_name)
+        factory = module
+        if module_name == TIMM:
+            factory = functools.partial(module.create_model, path)
+        else:
+            for part in path.split("."):
+                factory = getattr(factory, part)
         network = factory(**arguments)
     except ModuleNotFoundError as error:
         own = error.name == module_name.partition(".")[0]
-        where = f"in {here} or installed; run auditkit in the folder that holds {error.name}.py"
+        where = f"in {here} or installed; install it, or run auditkit in the folder that holds {error.name}.py"
         package = f"installed, which {module_name} imports; install it (pip install {error.name})"
         raise ModelFileError(f"{what}: no module {error.name!r} {where if own else package}.") from error
     except Exception as error:  # the user's code may raise anything; it is named, and is bad input

@@ -13,6 +13,7 @@ from torch import nn
 from auditkit.config import ModelConfig
 from auditkit.config_commands import PackConfig
 from auditkit.data.dataset import Data, naming
+from auditkit.data.image import holds_images
 from auditkit.errors import InputError, closest
 from auditkit.evidence.messages import Message
 from auditkit.models.columns import RawColumns
@@ -24,6 +25,7 @@ from auditkit.models.model import NATIVE, Card, Model, model_from_module
 from auditkit.models.onnx import is_session, session_model
 from auditkit.models.outputs import PROBED_ROWS, FirstOutput, recognise
 from auditkit.models.predictors import load_object
+from auditkit.models.timm import image_feature, is_of_timm
 from auditkit.schema.infer import numeric_schema, target_classes
 from auditkit.schema.outputs import check_task, declare
 from auditkit.schema.schema import Schema, Target, target_names
@@ -107,6 +109,9 @@ def _opened(
 
     def plain() -> Schema:
         rows = columns.read_rows()
+        images = [str(name) for name in rows.frame.columns if holds_images(rows.frame[name])]
+        if images and is_of_timm(config.architecture):
+            return _timm_schema(rows, images[0], columns, config)
         known = [str(name) for name in rows.frame.columns]
         for name in columns.left_out:
             if name not in known:
@@ -140,6 +145,23 @@ def _opened(
     else:
         opened = model_from_module(model, given or plain())
     return dataclasses.replace(opened, notes=(*opened.notes, *notes), guessed=bool(notes)), bool(notes)
+
+
+def _timm_schema(rows: Data, image: str, columns: Columns, config: ModelConfig) -> Schema:
+    """Return the schema of a network of timm over a column of images, by the transform that timm names."""
+    assert config.architecture is not None
+    if columns.target is None:
+        raise InputError("target must name the label's column; pass --target COLUMN.")
+    with naming(rows):
+        task, classes = target_classes(rows.frame, columns.target, config.classes, config.task)
+    return Schema(
+        features=(image_feature(config.architecture, config.architecture_args, image),),
+        target=columns.target,
+        task=task,
+        classes=classes,
+        sensitive=columns.sensitive,
+        output="logits",
+    )
 
 
 def _open_file(

@@ -110,3 +110,20 @@ def piece_counts(column: pd.Series[Any], pieces: str) -> NDArray[np.int64]:
     """Return the number of pieces of each text, int64, (rows,), 0 where it is missing."""
     codes, texts = factorize(column)
     return np.array([*(len(found) for found in _piece_ids(texts, pieces)), 0], dtype=np.int64)[codes]
+
+
+def words_of_pieces(text: str, pieces: str) -> list[tuple[int, str]]:
+    """Return, for each piece of a text, the number of the word that it is a part of, and that word in lower case.
+
+    Words are what the tokenizer cuts before it makes pieces. Where it cuts none, each piece is a word by itself.
+    """
+    encoded = _tokenizer(pieces).encode(text, add_special_tokens=False)
+    numbers = encoded.word_ids
+    if None in numbers or (len(set(numbers)) == 1 and " " in text.strip()):
+        numbers = list(range(len(encoded.ids)))
+    starts: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for number, (start, end) in zip(numbers, encoded.offsets, strict=True):
+        starts.setdefault(number, start)
+        ends[number] = end
+    return [(number, text[starts[number] : ends[number]].strip().lower()) for number in numbers]

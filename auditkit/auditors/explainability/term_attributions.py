@@ -13,7 +13,7 @@ from auditkit.auditors.explainability.target_function import Floats
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Interval, Measurement, Slice
 from auditkit.evidence.messages import Message
-from auditkit.schema.text import FIRST_WORD, PADDING
+from auditkit.schema.text import FIRST_WORD, PADDING, words_of_pieces
 from auditkit.stats.intervals import mean_interval, simultaneous_level
 
 SHOWN = 15
@@ -42,9 +42,36 @@ class Terms:
         return counts
 
 
-def words(subject: Subject, ids: NDArray[np.int64], attributions: Floats) -> Terms:
-    """Return the words of the vocabulary that occur in enough texts to be shown."""
-    vocabulary = subject.schema.features[0].vocabulary
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """The words of texts as ids, (texts, length), of `vocabulary`, and what is attributed to each: (texts, length)."""
+
+    ids: NDArray[np.int64]
+    attributions: Floats
+    vocabulary: tuple[str, ...]
+
+
+def tokens_of(subject: Subject, rows: NDArray[np.int64], ids: NDArray[np.int64], attributions: Floats) -> Tokens:
+    """Return the words of texts with their attributions: pieces of a word are joined, and what they carry is summed."""
+    feature = subject.schema.features[0]
+    if not feature.pieces:
+        return Tokens(ids, attributions, feature.vocabulary)
+    codes: dict[str, int] = {}
+    joined, sums = np.full_like(ids, PADDING), np.zeros_like(attributions)
+    column = subject.data.frame[feature.name]
+    for row, text in enumerate(column.iloc[rows]):
+        held = int((ids[row] != PADDING).sum())
+        places: dict[int, int] = {}
+        for piece, (number, word) in enumerate(words_of_pieces(str(text), feature.pieces)[:held]):
+            place = places.setdefault(number, len(places))
+            joined[row, place] = FIRST_WORD + codes.setdefault(word, len(codes))
+            sums[row, place] += attributions[row, piece]
+    return Tokens(joined, sums, tuple(codes))
+
+
+def words(subject: Subject, tokens: Tokens) -> Terms:
+    """Return the words that occur in enough texts to be shown."""
+    ids, attributions, vocabulary = tokens.ids, tokens.attributions, tokens.vocabulary
     count = FIRST_WORD + len(vocabulary)
     held = ids != PADDING
     sums, sizes = (_table(held, ids[held], weights[held], count) for weights in (attributions, np.abs(attributions)))
@@ -60,9 +87,9 @@ def words(subject: Subject, ids: NDArray[np.int64], attributions: Floats) -> Ter
     )
 
 
-def phrases(subject: Subject, ids: NDArray[np.int64], attributions: Floats) -> Terms:
+def phrases(subject: Subject, tokens: Tokens) -> Terms:
     """Return the pairs of neighbouring words that occur in enough texts, and whose words both carry a part of them."""
-    vocabulary = subject.schema.features[0].vocabulary
+    ids, attributions, vocabulary = tokens.ids, tokens.attributions, tokens.vocabulary
     held = (ids[:, :-1] >= FIRST_WORD) & (ids[:, 1:] >= FIRST_WORD)
     pairs = np.stack([ids[:, :-1][held], ids[:, 1:][held]], axis=1)
     kinds, codes = np.unique(pairs, axis=0, return_inverse=True)

@@ -24,7 +24,13 @@ from auditkit.auditors.explainability.segments_report import (
 )
 from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of_means
 from auditkit.auditors.explainability.target_function import Decided, Floats
-from auditkit.auditors.explainability.term_attributions import phrases, term_directions, term_shares, words
+from auditkit.auditors.explainability.term_attributions import (
+    phrases,
+    term_directions,
+    term_shares,
+    tokens_of,
+    words,
+)
 from auditkit.auditors.explainability.trials import Cost, choose_trials
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Evidence, Exhibit, Measurement, SliceChart, Table
@@ -63,7 +69,7 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     method, notes = choose_method(settings.method, kind="text", module=module)
     unknown = _unknown_rate(ids, level=subject.conf_level)
     if not METHODS[method].explanation:
-        return _shown_attention(subject, parts, method, unknown)
+        return _shown_attention(subject, parts, rows, method, unknown)
     cost = Cost(method, len(rows), int(segments.counts.max(initial=1)), layer_count(module))
 
     def missed(few: NDArray[np.int64], steps: int) -> Floats:
@@ -81,7 +87,8 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
 
     found, layers = trust_checks(subject, method, parts, attributions, attribute, _moved, trials=trials)
     definition = METHODS[method].reference
-    by_word = words(subject, ids, attributions)
+    tokens = tokens_of(subject, rows, ids, attributions)
+    by_word = words(subject, tokens)
     share = term_shares(by_word, definition, level=subject.conf_level)
     measurements = [
         *credited([share], method, "text"),
@@ -103,7 +110,7 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     ]
     if subject.task.positive is not None:
         directed = [term_directions(by_word, definition, level=subject.conf_level)]
-        by_phrase = phrases(subject, ids, attributions)
+        by_phrase = phrases(subject, tokens)
         if len(by_phrase.names):
             directed.append(term_directions(by_phrase, definition, level=subject.conf_level))
         measurements = [*credited(directed, method, "text"), *measurements]
@@ -144,10 +151,12 @@ def _moved(part: Parts, rng: np.random.Generator) -> Parts:
     return part.of_network(network)
 
 
-def _shown_attention(subject: Subject, parts: Parts, method: str, unknown: Measurement) -> Evidence:
+def _shown_attention(
+    subject: Subject, parts: Parts, rows: NDArray[np.int64], method: str, unknown: Measurement
+) -> Evidence:
     """Return the words that attention rests on, as what it is."""
     received = attribute_words(method, parts, progress=subject.progress)
-    by_word = words(subject, parts.inputs, received)
+    by_word = words(subject, tokens_of(subject, rows, parts.inputs, received))
     share = term_shares(by_word, METHODS[method].reference, level=subject.conf_level, name="word_attention_share")
     chart = SliceChart(title=Message("Attention by word"), note=ATTENTION, measurement=share.id, by=share.by)
     facts = [(Message("Method"), Message("the mean attention that a word receives, over words, heads and layers"))]

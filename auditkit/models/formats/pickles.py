@@ -45,6 +45,7 @@ STORAGES = {
 
 REBUILD = (
     "collections.OrderedDict",
+    "torch._utils._rebuild_tensor",
     "torch._utils._rebuild_tensor_v2",
     "torch._utils._rebuild_parameter",
     "torch._tensor._rebuild_from_type_v2",
@@ -142,7 +143,11 @@ class _PickleReader:
         stack = self.stack
         if word in ("PROTO", "FRAME"):
             return
-        if word in ("BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"):
+        if word in ("SHORT_BINSTRING", "BINSTRING"):  # a text of Python 2
+            if not argument.isascii():
+                raise Refused("holds bytes of Python 2 that are no plain text")
+            stack.append(argument)
+        elif word in ("BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"):
             stack.append(argument)
         elif word in ("NONE", "NEWTRUE", "NEWFALSE"):
             stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[word])
@@ -228,8 +233,10 @@ class _PickleReader:
     def reduced(self, function: Any, arguments: Any) -> Any:
         if not isinstance(function, _Global) or type(arguments) is not tuple:
             raise TypeError
-        if function.name == "collections.OrderedDict" and not arguments:
-            return {}
+        if function.name == "collections.OrderedDict":
+            return self.ordered(arguments)
+        if function.name == "torch._utils._rebuild_tensor" and len(arguments) == 4:
+            return self.tensor(*arguments)
         if function.name == "torch._utils._rebuild_parameter" and isinstance(arguments[0], StoredTensor):
             return arguments[0]
         if function.name == "torch._utils._rebuild_tensor_v2" and len(arguments) == 6:
@@ -240,6 +247,15 @@ class _PickleReader:
         if function.name in ("torch.Size", "torch.device"):
             return function.name
         raise Refused(f"is not plain weights: it calls {function.name} in a way that torch.save does not")
+
+    def ordered(self, arguments: tuple[Any, ...]) -> dict[Any, Any]:
+        """Return a dictionary: empty, or, as Python 2 pickled one, of a list of pairs of a key and a value."""
+        pairs = arguments[0] if len(arguments) == 1 else [] if not arguments else None
+        if type(pairs) is not list or any(type(pair) is not list or len(pair) != 2 for pair in pairs):
+            raise Refused("is not plain weights: it makes a dictionary in a way that torch.save does not")
+        if any(not isinstance(key, str | int) for key, _ in pairs):
+            raise Refused("holds a dictionary whose keys are neither texts nor numbers")
+        return dict(pairs)
 
     def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any) -> StoredTensor:
         if not isinstance(storage, Storage) or type(shape) is not tuple or type(strides) is not tuple:

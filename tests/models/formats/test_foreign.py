@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -21,6 +23,7 @@ from auditkit.models.factory import build_network, read_arguments
 from auditkit.models.formats.archive import LEGACY
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model, read_model_file
+from auditkit.models.formats.pickles import Refused, Storage, StoredTensor, read_pickle
 from auditkit.models.model import Card
 from auditkit.models.open import pack_model
 from auditkit.schema.infer import numeric_schema
@@ -392,3 +395,40 @@ def test_a_safetensors_file_whose_header_begins_like_a_pickle_is_none(tmp_path):
     assert content.startswith(b"\x80\x04")
     (tmp_path / "model.safetensors").write_bytes(content)
     assert read_model_file(tmp_path / "model.safetensors").contents.form == "safetensors file"
+
+
+def test_a_dictionary_of_python_2_is_a_list_of_pairs() -> None:
+    tensor = (
+        b"ctorch._utils\n_rebuild_tensor\n((U\x07storagectorch\nFloatStorage\nU\x011U\x06cuda:0K\x04NtQ"
+        b"K\x00K\x02K\x02\x86K\x02K\x01\x86tR"
+    )
+    before, after = b"\x80\x02ccollections\nOrderedDict\n](](U\x01a", b"ee\x85R."
+    seen: list[Storage] = []
+    found = read_pickle(io.BytesIO(before + tensor + after), seen.append, byte_count=100)
+    assert found == {"a": StoredTensor(shape=(2, 2), dtype="float32")}
+    assert seen == [Storage("float32", "1", 4)]
+    for odd in (b"ee\x85R.", b"K\x01K\x02ee\x85R."):
+        with pytest.raises(Refused, match="makes a dictionary in a way that torch"):
+            read_pickle(io.BytesIO(before + odd), seen.append, byte_count=100)
+
+
+def test_weights_that_python_2_saved_open(tmp_path):
+    """Their texts are bytes: the pickle word SHORT_BINSTRING, as in the files of lpips."""
+    path = tmp_path / "old.pth"
+    torch.save({"weight": torch.arange(6.0).reshape(2, 3)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    old, at = b"", 0
+    for found in re.finditer(rb"X(.)\x00\x00\x00", content):
+        text = content[found.end() : found.end() + found.group(1)[0]]
+        if text.isascii() and found.start() >= at:
+            old += content[at : found.start()] + b"U" + found.group(1) + text
+            at = found.end() + len(text)
+    path.write_bytes(old + content[at:])
+    assert b"U\x06weight" in path.read_bytes()
+    opened = open_model(
+        path,
+        architecture="torch.nn:Linear",
+        arguments={"in_features": 3, "out_features": 2, "bias": False},
+        schema=numeric_schema(["a", "b", "c"], target="y", classes=("0", "1")),
+    )
+    assert torch.equal(opened.module.state_dict()["weight"], torch.arange(6.0).reshape(2, 3))

@@ -27,6 +27,7 @@ from auditkit.models.from_columns import Columns
 from auditkit.models.pieces import PieceNetwork
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
+from auditkit.schema.text import words_of_pieces
 from auditkit.tasks.base import task_for
 
 GOOD, BAD = ["great", "lovely", "superb"], ["awful", "boring", "dreadful"]
@@ -97,10 +98,20 @@ def test_a_fine_tuned_bert_says_what_transformers_says(folder: Path) -> None:
     outcome = next(one for one in report.outcomes if one.auditor == "explainability")
     assert outcome.error is None
     assert outcome.reason is None
+    shares = report.measurement("explainability.word_attribution_share", ("word",))
+    assert shares is not None
+    assert not {"gr", "##eat"} & {part.group.key[0] for part in shares.slices}, "they are pieces of one word"
     assert report.subject.model is not None
     assert report.subject.model.kind == "Hugging Face"
     assert len(report.subject.model.sha256 or "") == 64
     assert "nothing of the folder was run" in report.subject.model.trust
+
+
+def test_the_pieces_of_a_word_are_told_by_the_tokenizer(folder: Path) -> None:
+    pieces = (folder / "tokenizer.json").read_text()
+    found = words_of_pieces("The Great film.", pieces)
+    assert found == [(0, "the"), (1, "great"), (1, "great"), (2, "film"), (3, ".")]
+    assert words_of_pieces("", pieces) == []
 
 
 def test_attributions_are_those_of_captum_on_the_plain_network(folder: Path) -> None:
