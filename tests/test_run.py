@@ -71,11 +71,11 @@ def test_the_report_shows_itself_in_a_notebook() -> None:
 
 
 def test_rows_are_predicted_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from auditkit.engine import subject
+    from auditkit.models import model
 
     calls = []
-    original = subject.predict_rows
-    monkeypatch.setattr(subject, "predict_rows", lambda *args, **more: calls.append(1) or original(*args, **more))
+    original = model.predict_rows
+    monkeypatch.setattr(model, "predict_rows", lambda *args, **more: calls.append(1) or original(*args, **more))
     auditkit.audit(Scorer(), frame(), target="approved", sensitive=["group"])
     assert len(calls) == 1
 
