@@ -12,6 +12,7 @@ from auditkit.auditors.explainability.trials import LADDER, Cost, choose_trials
 from auditkit.auditors.privacy.leakage import Leakage
 from auditkit.auditors.robustness.auditor import Robustness
 from auditkit.engine import work
+from auditkit.engine.auditor import Auditor
 from auditkit.engine.work import Work
 from auditkit.errors import NotRun
 from auditkit.models.operations import UNCOUNTED, operations_per_row
@@ -71,7 +72,7 @@ def test_dearer_explanations_are_of_fewer_rows_until_none_is_worth_it() -> None:
 
 def test_a_small_budget_samples_and_repeats_itself(loans: Loans, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(work.UNIT, "quick", 1e6)
-    auditors = [Robustness(), Leakage(shadows=4)]
+    auditors: list[Auditor] = [Robustness(), Leakage(shadows=4)]
     reports = [
         auditkit.audit(loans.model, loans.test, training_data=loans.train, auditors=auditors, effort="quick", seed=1)
         for _ in range(2)

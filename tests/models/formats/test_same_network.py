@@ -63,7 +63,7 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, dict[
     axes = {"x": {0: "rows"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch would have us use torch.export for everything
-        torch.jit.trace(network, inputs[:4]).save(folder / "script.pt")  # type: ignore[no-untyped-call]
+        torch.jit.trace(network, inputs[:4]).save(folder / "script.pt")
         torch.onnx.export(
             network, (inputs[:4],), folder / "model.onnx", input_names=["x"], dynamic_axes=axes, dynamo=False
         )
