@@ -82,7 +82,7 @@ def _change(node: ast.AST, way: int) -> str:
     if isinstance(node, ast.BoolOp) and way == 0:
         node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
         return "and / or exchanged"
-    if isinstance(node, ast.Constant) and way == 0 and type(node.value) in (int, float, bool):
+    if isinstance(node, ast.Constant) and way == 0 and isinstance(node.value, int | float):
         before_value = node.value
         node.value = not before_value if isinstance(before_value, bool) else before_value + 1
         return f"{before_value} is {node.value}"

@@ -304,8 +304,8 @@ def _schema(settings: dict[str, Any], tokenizer: Any, columns: Columns, text: st
 
 def _of_classes(features: tuple[Feature, ...], settings: dict[str, Any], columns: Columns) -> Schema:
     """Return the schema of a classifier over these features, its classes named by id2label."""
-    if columns.target is None:
-        raise InputError("target must name the label's column; pass --target COLUMN.")
+    if not isinstance(columns.target, str):
+        raise InputError("target must name one column, that of the labels; pass --target COLUMN.")
     classes = _classes(settings, columns.read_rows(), columns.target, columns.classes)
     return Schema(
         features=features,
