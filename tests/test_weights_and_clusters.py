@@ -13,6 +13,7 @@ import auditkit
 from auditkit.cli import call
 from auditkit.evidence.measurement import Measurement
 from auditkit.evidence.report import Report, read_report
+from auditkit.render.first_page import plain
 
 RNG = np.random.default_rng(5)
 ROWS = 400
@@ -57,6 +58,15 @@ def test_weights_change_what_is_said(people: pd.DataFrame) -> None:
     assert "Weighted by w: effective sample size" in sampling.sentences[0]
     assert plain.subject.sampling is None
     assert weighted.subject.dataset.rows_sha256 != plain.subject.dataset.rows_sha256
+
+
+def test_the_first_page_states_the_weighted_rates(people: pd.DataFrame) -> None:
+    report = audited(people, weight="w")
+    gap = report["fairness.demographic_parity_difference", "sex"]
+    finding = next(one for one in report.findings if one.measurement == gap.id and one.by == gap.by)
+    said = plain(finding, gap).text
+    for value in rates(report).values():
+        assert f"{(value or 0) * 100:.1f} %" in said
 
 
 def test_what_is_unweighted_says_so(people: pd.DataFrame) -> None:

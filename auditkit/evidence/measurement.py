@@ -179,6 +179,10 @@ class Pair(Record):
     weighted: tuple[FiniteFloat, FiniteFloat] | None = None
     interval: Interval
 
+    def rates(self, counts: tuple[int, int]) -> tuple[float, float]:
+        """Return the two rates: weighted where rows have weights, else the successes over their `counts`, above 0."""
+        return self.weighted or (self.successes[0] / counts[0], self.successes[1] / counts[1])
+
 
 class Measurement(Record):
     """One number with its unit, direction, count, interval, slices and definition; or no number and the reason why.

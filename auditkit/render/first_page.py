@@ -134,8 +134,8 @@ def plain(finding: Finding, measurement: Measurement | None) -> Said:
     if measurement.compared_counts is None or 0 in measurement.compared_counts or finding.baseline is not None:
         return Said(finding.verdict, finding.message, "")
     one, other = (
-        Message("{rate} of {group}", rate=number(hits / count, "rate"), group=group.text)
-        for group, hits, count in zip(measurement.compared, pair.successes, measurement.compared_counts, strict=True)
+        Message("{rate} of {group}", rate=number(rate, "rate"), group=group.text)
+        for group, rate in zip(measurement.compared, pair.rates(measurement.compared_counts), strict=True)
     )
     rates = Message(
         "{what}: {one} and {other}.", what=WHOSE.get(pair.rate, title(f".{pair.rate}")), one=one, other=other

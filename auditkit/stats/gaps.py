@@ -77,10 +77,10 @@ class _Spread:
                 newcombe(*second, *first, level, freedom=freedom[::-1], related=related),
                 Message("Newcombe"),
             )
-        least, most = (float(end) for end in ends)
+        value = self.ratio if unit == "ratio" else self.difference
         interval = Interval(
-            low=least,
-            high=most,
+            low=min(float(ends[0]), value),
+            high=max(float(ends[1]), value),
             level=level,
             method=rates.stated(Message("{pairs} with mid-P limits of weight 0.6", pairs=method)),
         )
@@ -191,7 +191,13 @@ def _difference(id: str, counts: Counts, spreads: list[_Spread], level: float, m
         worst=worst,
         # The larger of several gaps is at least each one's lower bound. It is one of them, whose upper bound needs no
         # correction for the others.
-        interval=_interval(max(low for low, _ in apart), max(high for _, high in alone), level, "Newcombe", spreads),
+        interval=_interval(
+            min(worst.difference, max(low for low, _ in apart)),
+            max(worst.difference, max(high for _, high in alone)),
+            level,
+            "Newcombe",
+            spreads,
+        ),
     )
 
 
@@ -214,7 +220,11 @@ def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_gr
         value=worst.ratio,
         worst=worst,
         interval=_interval(
-            min(low for low, _ in alone), min(high for _, high in apart), level, Message("Donner-Zou"), spreads
+            min(worst.ratio, min(low for low, _ in alone)),
+            max(worst.ratio, min(high for _, high in apart)),
+            level,
+            Message("Donner-Zou"),
+            spreads,
         ),
     )
 

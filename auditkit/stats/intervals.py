@@ -236,7 +236,10 @@ def _ratio_high(rate: Array, high: Array, other_rate: Array, other_low: Array, r
     denominator = other_low * (2 * other_rate - other_low)
     root = np.sqrt(np.maximum(product**2 - high * (2 * rate - high) * denominator, 0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(other_low > 0, (product + root) / denominator, np.inf)
+        # Where the correlation makes the product negative, the same root is written so that it does not cancel.
+        stable = -high * (2 * rate - high) / (root - product)
+        found = np.where(product < 0, stable, (product + root) / denominator)
+        return np.where(other_low > 0, found, np.inf)
 
 
 def simultaneous_level(level: float, family_size: int) -> float:

@@ -35,8 +35,9 @@ STEP = 1e-6
 class Spread:
     """What the influences of rows say of an estimate: its variance, from how many units, and how skewed.
 
-    `effective` is the number of equal, independent rows that would know as much, `of_units` Kish's effective number of
-    units by their weights, and `holding` the number of units with the rarer outcome.
+    `effective` is the number of equal, independent rows that would know as much, `most` the highest that it can be,
+    `of_units` the effective number of units by their weights (Kish), and `holding` the number of units with the rarer
+    outcome.
     """
 
     variance: float
@@ -44,6 +45,7 @@ class Spread:
     skewness: float
     largest: float
     effective: float
+    most: float
     of_units: float
     holding: int
 
@@ -70,7 +72,7 @@ def spread_of(value: float, influence: Floats, sampling: Sampling) -> Spread:
     rarer = influence > 0 if value <= 0.5 else influence < 0
     holding = int((np.bincount(units, np.where(rarer, np.abs(influence), 0.0)) > 0).sum())
     effective = min(seen / variance, most) if variance > 0 else of_units
-    return Spread(variance, unit_count, skewness, float(sums.max()), effective, of_units, holding)
+    return Spread(variance, unit_count, skewness, float(sums.max()), effective, most, of_units, holding)
 
 
 def rate_estimate(
@@ -80,14 +82,14 @@ def rate_estimate(
     if not levels:
         return Estimate(value)
     spread = spread_of(value, influence, sampling)
-    trials = spread.effective if spread.holding >= FEWEST_HOLDING else min(spread.effective, spread.of_units)
-    trials = min(trials, most)
+    trials = min(value * (1 - value) / spread.variance, spread.most) if spread.variance > 0 else spread.of_units
+    trials = min(trials if spread.holding >= FEWEST_HOLDING else min(trials, spread.of_units), most)
     bounds: list[Bound | None] = []
     for level in levels:
         known = trials * float(student_share(level, spread.freedom))
         low, high = proportion_interval(min(max(value, 0.0), 1.0) * known, known, level)
         bounds.append((min(float(low), value), max(float(high), value), stated("Wilson", is_simple=False)))
-    return Estimate(value, tuple(bounds), one_record=1 / trials, effective=trials, influence=influence)
+    return Estimate(value, tuple(bounds), one_record=1 / trials, effective=spread.effective, influence=influence)
 
 
 def mean_estimate(

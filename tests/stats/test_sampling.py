@@ -130,6 +130,16 @@ def test_rows_that_repeat_in_a_cluster_say_so_in_the_design_effect() -> None:
     assert one.count / one.effective_count == pytest.approx(4, rel=0.02)
 
 
+def test_groups_with_no_events_in_shared_clusters_have_a_ratio() -> None:
+    decisions = np.zeros(ROWS, dtype=np.int64)
+    decisions[(GROUPS == 0) & (CLUSTERS < 4)] = 1
+    counts = tally(("g",), NAMES, GROUPS, LABELS, decisions, ("no", "yes"), Sampling(WEIGHTS, CLUSTERS % 12))
+    for gap in gap_measurements(counts, gaps=("demographic_parity",)):
+        assert gap.value is not None
+        assert gap.interval is not None
+        assert gap.interval.low <= gap.value <= gap.interval.high
+
+
 def test_a_group_of_one_cluster_says_nothing() -> None:
     clusters = np.where(GROUPS == 2, 1_000, CLUSTERS)
     alone = rate_measurement(counted(Sampling(None, clusters)), "selection_rate").slices[2].interval
