@@ -27,7 +27,7 @@ from auditkit import audit
 from auditkit.auditors.explainability.checks import maximum_sensitivity
 from auditkit.auditors.explainability.gradients import integrated_gradients
 from auditkit.auditors.explainability.shapley import exact_shapley, kernel_shap
-from auditkit.auditors.explainability.target_function import Explained
+from auditkit.auditors.explainability.target_function import ExplanationInput
 from auditkit.data.dataset import read_data
 from auditkit.demo.census import SENSITIVE, TARGET, write_census
 from auditkit.training.train import train
@@ -90,7 +90,7 @@ def call():
 }
 
 
-def prepared(folder: Path) -> tuple[Explained, torch.nn.Module, Path]:
+def prepared(folder: Path) -> tuple[ExplanationInput, torch.nn.Module, Path]:
     training, test = write_census(folder)
     model = folder / "model.pt"
     trained, _ = train(
@@ -105,7 +105,7 @@ def prepared(folder: Path) -> tuple[Explained, torch.nn.Module, Path]:
         return outputs[:, 1] - outputs[:, 0]
 
     chosen = np.random.default_rng(0).choice(len(inputs), size=ROWS, replace=False)
-    explained = Explained(
+    explained = ExplanationInput(
         decision=decision,
         inputs=inputs[chosen],
         predicted=np.zeros(ROWS, dtype=np.int64),
@@ -117,7 +117,7 @@ def prepared(folder: Path) -> tuple[Explained, torch.nn.Module, Path]:
     return explained, network, model
 
 
-def gradients(explained: Explained) -> dict[str, Any]:
+def gradients(explained: ExplanationInput) -> dict[str, Any]:
     rows = torch.from_numpy(explained.inputs)
     origin = torch.from_numpy(explained.baseline)[None].expand_as(rows)
     captum = IntegratedGradients(explained.decision)
@@ -139,7 +139,7 @@ def gradients(explained: Explained) -> dict[str, Any]:
     }
 
 
-def shapley(explained: Explained) -> tuple[dict[str, Any], np.ndarray]:
+def shapley(explained: ExplanationInput) -> tuple[dict[str, Any], np.ndarray]:
     few = explained.take(np.arange(FEW))
     mask = torch.cat([torch.full((part.stop - part.start,), k) for k, part in enumerate(explained.columns.values())])
     captum = KernelShap(explained.decision)
@@ -184,7 +184,7 @@ def peer(name: str, python: str, given: Path) -> dict[str, Any]:
     return found
 
 
-def beside(name: str, found: dict[str, Any], explained: Explained, truth: np.ndarray) -> dict[str, Any]:
+def beside(name: str, found: dict[str, Any], explained: ExplanationInput, truth: np.ndarray) -> dict[str, Any]:
     """Compare a tool's values with auditkit's, and say how its time compares."""
     if "failed" in found:
         return found

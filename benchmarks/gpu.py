@@ -26,7 +26,7 @@ from torch import nn
 
 from auditkit.auditors.explainability.gradients import integrated_gradients
 from auditkit.auditors.explainability.shapley import kernel_shap
-from auditkit.auditors.explainability.target_function import Explained
+from auditkit.auditors.explainability.target_function import ExplanationInput
 from auditkit.auditors.privacy.shadow_models import Recipe, train_shadows
 from auditkit.data.dataset import read_data
 from auditkit.demo.census import SENSITIVE, TARGET, write_census
@@ -66,7 +66,7 @@ def explanations(device: torch.device, row_count: int) -> dict[str, Any]:
         outputs = module(x)
         return outputs[:, 1] - outputs[:, 0]
 
-    explained = Explained(
+    explained = ExplanationInput(
         decision=decision,
         inputs=inputs[:row_count],
         predicted=np.zeros(row_count, dtype=np.int64),

@@ -10,10 +10,10 @@ from torch import nn
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
 from auditkit.auditors.explainability.methods import METHODS, choose_method
-from auditkit.auditors.explainability.segments import Parts, layer_count, occlusion
+from auditkit.auditors.explainability.segments import SegmentedRows, layer_count, occlusion
 from auditkit.auditors.explainability.segments_report import change_of, sample_notes, settings_facts, trust_checks
 from auditkit.auditors.explainability.statistics import keyed, largest_first, ratio_slices
-from auditkit.auditors.explainability.target_function import Decided
+from auditkit.auditors.explainability.target_function import TargetFunction
 from auditkit.auditors.explainability.trials import Cost, choose_trials
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
@@ -30,8 +30,8 @@ def explain_segments(
     """Return the evidence about the segments of `rows`, by deleting one after the other, with the trust checks."""
     source = subject.inputs if subject.training_inputs is None else subject.training_inputs
     segments = subject.modality.segments(subject.inputs[rows], source)
-    parts = Parts(
-        decision=Decided(module, subject.task),
+    parts = SegmentedRows(
+        decision=TargetFunction(module, subject.task),
         inputs=subject.inputs[rows],
         predicted=subject.task.explained(subject.predictions.take(rows)),
         counts=segments.counts,

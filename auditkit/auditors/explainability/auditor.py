@@ -128,13 +128,13 @@ def explain_table(
     from auditkit.auditors.explainability.table_checks import FEW_COLUMNS_DRAWS, Randomised, few_columns
     from auditkit.auditors.explainability.table_costs import affordable_share
     from auditkit.auditors.explainability.tables import explain_columns
-    from auditkit.auditors.explainability.target_function import Decided, Explained
+    from auditkit.auditors.explainability.target_function import ExplanationInput, TargetFunction
 
     source = subject.inputs if subject.training_inputs is None else subject.training_inputs
     others = np.random.default_rng(subject.seed).choice(len(source), size=min(OTHERS, len(source)), replace=False)
 
-    given = Explained(
-        decision=Decided(module, subject.task),
+    given = ExplanationInput(
+        decision=TargetFunction(module, subject.task),
         inputs=subject.inputs[rows],
         predicted=subject.task.explained(subject.predictions.take(rows)),
         baseline=source.mean(axis=0, dtype=np.float64).astype(np.float32),
@@ -169,8 +169,8 @@ def explain_table(
         notes = [*notes, *subject.work.limited(len(rows), wanted)]
     whole = FEW_COLUMNS_DRAWS if few_columns(given) else 1
 
-    def of(network: torch.nn.Module) -> Explained:
-        return replace(given, decision=Decided(network, subject.task))
+    def of(network: torch.nn.Module) -> ExplanationInput:
+        return replace(given, decision=TargetFunction(network, subject.task))
 
     randomised = Randomised(
         [(name, of(network)) for name, network in checks.randomised_layers(module, seed=subject.seed)],

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from auditkit.auditors.explainability.target_function import Explained, Floats
+from auditkit.auditors.explainability.target_function import ExplanationInput, Floats
 
 PERMUTED_FROM = 10
 """Tensors of fewer weights are drawn anew, not permuted."""
 
 
-def infidelity(explained: Explained, attributions: Floats, *, perturbation_count: int, seed: int) -> Floats:
+def infidelity(explained: ExplanationInput, attributions: Floats, *, perturbation_count: int, seed: int) -> Floats:
     """Return the infidelity of each row, relative to how much the decision varies; ideal 0, 1 is no better than zeros.
 
     For random sets of columns put back to the baseline: the squared difference between the sum of their attributions
@@ -35,8 +35,8 @@ def infidelity(explained: Explained, attributions: Floats, *, perturbation_count
 
 
 def maximum_sensitivity(
-    explained: Explained,
-    attribute: Callable[[Explained], Floats],
+    explained: ExplanationInput,
+    attribute: Callable[[ExplanationInput], Floats],
     attributions: Floats,
     *,
     radius: float,
@@ -76,7 +76,7 @@ def rank_correlation(first: Floats, second: Floats) -> Floats:
         return np.asarray((centred[0] * centred[1]).sum(axis=1) / np.where(spread > 0, spread, np.nan))
 
 
-def deletion_advantage(explained: Explained, attributions: Floats, *, seed: int) -> Floats:
+def deletion_advantage(explained: ExplanationInput, attributions: Floats, *, seed: int) -> Floats:
     """Return how much faster the decision falls to the baseline's when the largest attributions are deleted first.
 
     For each row the mean distance to the full decision over the deletion path, in the order of the attributions
@@ -86,7 +86,7 @@ def deletion_advantage(explained: Explained, attributions: Floats, *, seed: int)
     return _advantage(explained, attributions, seed, insert=False)
 
 
-def insertion_advantage(explained: Explained, attributions: Floats, *, seed: int) -> Floats:
+def insertion_advantage(explained: ExplanationInput, attributions: Floats, *, seed: int) -> Floats:
     """Return how much faster the decision rises from the baseline's when the largest attributions are put in first.
 
     As `deletion_advantage`, from the other end (Petsiuk et al. 2018, arXiv:1806.07421).
@@ -94,7 +94,7 @@ def insertion_advantage(explained: Explained, attributions: Floats, *, seed: int
     return _advantage(explained, attributions, seed, insert=True)
 
 
-def _advantage(explained: Explained, attributions: Floats, seed: int, *, insert: bool) -> Floats:
+def _advantage(explained: ExplanationInput, attributions: Floats, seed: int, *, insert: bool) -> Floats:
     change = explained.change()
     sign = np.sign(change)
     guided = np.argsort(-(attributions * sign[:, None]), axis=1, kind="stable")
@@ -104,7 +104,7 @@ def _advantage(explained: Explained, attributions: Floats, seed: int, *, insert:
     return np.asarray(sign * (paths[0] - paths[1]) / scale) if scale > 0 else np.zeros(len(change))
 
 
-def _path(explained: Explained, order: NDArray[np.int64], *, insert: bool) -> Floats:
+def _path(explained: ExplanationInput, order: NDArray[np.int64], *, insert: bool) -> Floats:
     """Return how far the decision has moved, on average, while columns are deleted, or put in, in `order`: (rows,)."""
     position = order.argsort(axis=1)
     start = explained.values(explained.inputs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.auditors.explainability.target_function import Explained, Floats
+from auditkit.auditors.explainability.target_function import ExplanationInput, Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class LocalEffects:
     standard_error: Floats
 
 
-def accumulated_local_effects(explained: Explained, cell: int, *, bin_count: int = 20) -> LocalEffects | None:
+def accumulated_local_effects(explained: ExplanationInput, cell: int, *, bin_count: int = 20) -> LocalEffects | None:
     """Return how the decision moves with one numeric cell, other cells staying as they are; None for a constant cell.
 
     Within each quantile bin the mean difference of the decision between the bin's edges, accumulated and centred

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from auditkit.auditors.explainability import effects
-from auditkit.auditors.explainability.methods_table import Attributed
+from auditkit.auditors.explainability.methods_table import Explanation
 from auditkit.auditors.explainability.shapley import shapley_interactions
 from auditkit.auditors.explainability.statistics import largest_first, ratio_slices, scaled
 from auditkit.engine.sampling import sliced
@@ -20,7 +20,7 @@ PLAYERS, INTERACTION_ROWS = 6, 500
 INTERACTIONS = "Shapley interaction index (Grabisch & Roubens 1999), over the mean absolute attribution"
 
 
-def direction_curves(subject: Subject, given: Attributed) -> list[Exhibit]:
+def direction_curves(subject: Subject, given: Explanation) -> list[Exhibit]:
     """Return how the decision moves with each of the numeric columns that weigh most."""
     explained, columns = given.explained, given.columns
     features = {feature.name: feature for feature in subject.schema.features}
@@ -56,7 +56,7 @@ def direction_curves(subject: Subject, given: Attributed) -> list[Exhibit]:
     return curves
 
 
-def interactions(subject: Subject, given: Attributed) -> tuple[list[Measurement], list[Exhibit]]:
+def interactions(subject: Subject, given: Explanation) -> tuple[list[Measurement], list[Exhibit]]:
     """Return how strongly pairs of the columns that weigh most work together, relative to all attribution."""
     top = np.sort(np.argsort(-given.size.mean(axis=0), kind="stable")[:PLAYERS])
     if len(top) < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from auditkit.auditors.explainability.target_function import Explained, Floats, Inputs
+from auditkit.auditors.explainability.target_function import ExplanationInput, Floats, Inputs
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 
@@ -14,7 +14,7 @@ BASELINES, POINTS_A_BASELINE = 64, 4
 NO_GRADIENT = Message("the model's output has no gradient with respect to its inputs")
 
 
-def integer_codes(explained: Explained) -> tuple[str, ...]:
+def integer_codes(explained: ExplanationInput) -> tuple[str, ...]:
     """Return the columns of integer codes that the decision looks up, such as those that feed an embedding.
 
     The decision does not move where such a code grows by less than one, and does where it becomes another row's. Its
@@ -34,7 +34,7 @@ def integer_codes(explained: Explained) -> tuple[str, ...]:
     return tuple(found)
 
 
-def integrated_gradients(explained: Explained, *, steps: int) -> Floats:
+def integrated_gradients(explained: ExplanationInput, *, steps: int) -> Floats:
     """Return integrated gradients of the decision from the baseline: (rows, cells).
 
     The path integral is a Gauss-Legendre sum of `steps` points (Sundararajan et al. 2017, arXiv:1703.01365, eq. 1).
@@ -47,7 +47,7 @@ def integrated_gradients(explained: Explained, *, steps: int) -> Floats:
     return _weighted_slopes(explained, explained.baseline[None], (nodes + 1) / 2, weights / 2)
 
 
-def gradient_shap(explained: Explained, *, seed: int) -> Floats:
+def gradient_shap(explained: ExplanationInput, *, seed: int) -> Floats:
     """Return expected gradients over baselines drawn from the other rows: (rows, cells).
 
     From each drawn baseline a few points on the way to the row, one in each part of the way (Erion et al. 2021,
@@ -64,13 +64,13 @@ def gradient_shap(explained: Explained, *, seed: int) -> Floats:
     return _weighted_slopes(explained, origins, parts.ravel() / POINTS_A_BASELINE, np.full(parts.size, 1 / parts.size))
 
 
-def drawn_baselines(explained: Explained, seed: int) -> Inputs:
+def drawn_baselines(explained: ExplanationInput, seed: int) -> Inputs:
     """Return the baselines that `gradient_shap` draws: (baselines, cells)."""
     count = min(BASELINES, len(explained.others))
     return explained.others[np.random.default_rng(seed).choice(len(explained.others), size=count, replace=False)]
 
 
-def has_gradient(explained: Explained) -> bool:
+def has_gradient(explained: ExplanationInput) -> bool:
     """Return whether the decision has a gradient, not 0 everywhere, between the baseline and the rows."""
     try:
         return bool(np.any(integrated_gradients(explained.take(np.arange(min(64, len(explained.inputs)))), steps=4)))
@@ -78,7 +78,7 @@ def has_gradient(explained: Explained) -> bool:
         return False
 
 
-def _weighted_slopes(explained: Explained, origins: Inputs, positions: Floats, weights: Floats) -> Floats:
+def _weighted_slopes(explained: ExplanationInput, origins: Inputs, positions: Floats, weights: Floats) -> Floats:
     """Return the weighted sum, over positions on the ways from origins to each row, of slope times way: (rows, cells).
 
     `origins` are (positions, cells), or one row for all of them.
@@ -107,7 +107,7 @@ def _weighted_slopes(explained: Explained, origins: Inputs, positions: Floats, w
     return np.concatenate(parts)
 
 
-def enough_steps(explained: Explained, *, tolerance: float, most_steps: int = 512) -> int:
+def enough_steps(explained: ExplanationInput, *, tolerance: float, most_steps: int = 512) -> int:
     """Return the number of steps, doubled from 16, until integrated gradients are complete within `tolerance`.
 
     The error is the mean of |sum of attributions - change| over the mean of |change|, of up to 256 of the rows. At

@@ -13,7 +13,7 @@ from torch import nn
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
 from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
 from auditkit.auditors.explainability.methods_image import attribute_pixels, sum_over
-from auditkit.auditors.explainability.segments import Parts, layer_count
+from auditkit.auditors.explainability.segments import SegmentedRows, layer_count
 from auditkit.auditors.explainability.segments_report import (
     change_of,
     sample_notes,
@@ -22,7 +22,7 @@ from auditkit.auditors.explainability.segments_report import (
     trust_checks,
 )
 from auditkit.auditors.explainability.statistics import keyed, ratio_slices
-from auditkit.auditors.explainability.target_function import Decided, Floats
+from auditkit.auditors.explainability.target_function import Floats, TargetFunction
 from auditkit.auditors.explainability.trials import Cost, choose_trials
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
@@ -71,8 +71,8 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
     height, width = images.shape[2:]
     square = squares(height, width, min(SQUARES, height, width))
     square_count = int(square.max()) + 1
-    parts = Parts(
-        decision=Decided(module, subject.task),
+    parts = SegmentedRows(
+        decision=TargetFunction(module, subject.task),
         inputs=images,
         predicted=subject.task.explained(subject.predictions.take(rows)),
         counts=np.full(len(rows), square_count),
@@ -94,15 +94,15 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
     rows, images, parts = rows[chosen], images[chosen], parts.take(chosen)
     notes = [*notes, *subject.work.limited(len(rows), wanted)]
 
-    def by_square(name: str, part: Parts, origin: NDArray[np.float32] = baseline) -> Floats:
+    def by_square(name: str, part: SegmentedRows, origin: NDArray[np.float32] = baseline) -> Floats:
         taken = max(steps, 20)  # another method than the chosen one, such as for comparison
         return sum_over(attribute_pixels(name, part, baseline=origin, square=square, steps=taken), square)
 
-    def move(part: Parts, rng: np.random.Generator) -> Parts:
+    def move(part: SegmentedRows, rng: np.random.Generator) -> SegmentedRows:
         noise = rng.uniform(-MOVE, MOVE, part.inputs.shape).astype(np.float32)
         return replace(part, inputs=part.inputs + noise)
 
-    def elsewhere(part: Parts) -> Floats:
+    def elsewhere(part: SegmentedRows) -> Floats:
         drawn = np.random.default_rng(subject.seed).choice(
             len(source), size=min(trials.repeats, len(source)), replace=False
         )
@@ -163,7 +163,7 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
     )
 
 
-def _has_gradient(parts: Parts) -> bool:
+def _has_gradient(parts: SegmentedRows) -> bool:
     """Return whether the decision has a gradient, not 0 everywhere, at the first images."""
     rows = torch.from_numpy(parts.inputs[:16]).to(parts.device).requires_grad_()
     decided = parts.decision(rows, torch.from_numpy(parts.predicted[:16]).to(parts.device))

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from auditkit.auditors.explainability.segments import Parts, batches, occlusion
+from auditkit.auditors.explainability.segments import SegmentedRows, batches, occlusion
 from auditkit.auditors.explainability.target_function import Floats
 from auditkit.progress import Progress, silent
 
@@ -26,7 +26,7 @@ def sum_over(attributions: Floats, numbered: NDArray[np.int64]) -> Floats:
 
 def attribute_pixels(
     method: str,
-    parts: Parts,
+    parts: SegmentedRows,
     *,
     baseline: NDArray[np.float32],
     square: NDArray[np.int64],
@@ -53,7 +53,7 @@ def attribute_pixels(
     return np.concatenate(found)
 
 
-def _passes(parts: Parts, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
+def _passes(parts: SegmentedRows, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
     count = len(parts.inputs)
     for start, stop in batches(count, cells=parts.inputs[:1].size, steps=steps):
         rows = torch.from_numpy(parts.inputs[start:stop]).to(parts.device)

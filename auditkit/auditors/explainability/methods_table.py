@@ -20,11 +20,11 @@ from auditkit.auditors.explainability.gradients import (
 from auditkit.auditors.explainability.methods import METHODS
 from auditkit.auditors.explainability.shapley import exact_shapley, kernel_shap
 from auditkit.auditors.explainability.statistics import sum_by_column
-from auditkit.auditors.explainability.target_function import Explained, Floats
+from auditkit.auditors.explainability.target_function import ExplanationInput, Floats
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 
-Attribute = Callable[[Explained, int], Floats]
+Attribute = Callable[[ExplanationInput, int], Floats]
 """A method with its settings: maps an explained decision and a seed to attributions by column, (rows, columns)."""
 
 COALITIONS = 1024
@@ -36,14 +36,14 @@ USUAL_STEPS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Attributed:
+class Explanation:
     """A sample of rows explained by one method: `by_column` are its attributions, (rows, columns).
 
     `method` is its name, `settings` tell of it in words, and `passes` says how often it takes a row through the model.
     `attribute` is the method with these settings. Checks take the stated `share` of the rows that they usually take.
     """
 
-    explained: Explained
+    explained: ExplanationInput
     method: str
     settings: str
     passes: int
@@ -67,15 +67,15 @@ class Attributed:
         """What the method is, for the measurements made of it."""
         return f"{METHODS[self.method].title} ({METHODS[self.method].reference})"
 
-    def again(self, explained: Explained) -> Floats:
+    def again(self, explained: ExplanationInput) -> Floats:
         """Return the attributions of the same method, settings and seed for other rows, or another decision."""
         return self.attribute(explained, self.seed)
 
-    def local(self, explained: Explained) -> Floats:
+    def local(self, explained: ExplanationInput) -> Floats:
         """Return attributions of a few rows, each by itself; shuffling, which mixes rows, is replaced by ablation."""
         return feature_ablation(explained) if self.method == "permutation" else self.again(explained)
 
-    def elsewhere(self, explained: Explained, *, baseline_count: int) -> Floats:
+    def elsewhere(self, explained: ExplanationInput, *, baseline_count: int) -> Floats:
         """Return the attributions with another seed, and the mean over baselines drawn by it: (rows, columns).
 
         Methods that draw their baselines themselves are given the seed alone.
@@ -89,11 +89,11 @@ class Attributed:
 
 
 def attribute_columns(
-    name: str, explained: Explained, *, tolerance: float, seed: int, share: float = 1.0
-) -> Attributed:
+    name: str, explained: ExplanationInput, *, tolerance: float, seed: int, share: float = 1.0
+) -> Explanation:
     """Return the attributions of the named method, its settings chosen."""
     attribute, settings, passes = _method(name, explained, tolerance)
-    return Attributed(explained, name, settings, passes, seed, attribute, attribute(explained, seed), share)
+    return Explanation(explained, name, settings, passes, seed, attribute, attribute(explained, seed), share)
 
 
 def passes_of(name: str, column_count: int) -> int:
@@ -110,7 +110,7 @@ def passes_of(name: str, column_count: int) -> int:
     return passes[name]
 
 
-def _method(name: str, explained: Explained, tolerance: float) -> tuple[Attribute, str, int]:
+def _method(name: str, explained: ExplanationInput, tolerance: float) -> tuple[Attribute, str, int]:
     """Return a method, its settings in words, and how often it takes a row through the model (a slope counts 3)."""
     columns = dict(explained.columns)
     width = len(columns)
@@ -150,13 +150,13 @@ def _method(name: str, explained: Explained, tolerance: float) -> tuple[Attribut
     return others[name]
 
 
-def feature_ablation(explained: Explained) -> Floats:
+def feature_ablation(explained: ExplanationInput) -> Floats:
     """Return how much the decision falls when one column alone is put back to the baseline: (rows, columns)."""
     full = explained.values(explained.inputs)
     return np.asarray(full[:, None] - explained.coalition_values(~np.eye(len(explained.columns), dtype=bool)))
 
 
-def permutation(explained: Explained, *, seed: int) -> Floats:
+def permutation(explained: ExplanationInput, *, seed: int) -> Floats:
     """Return how much the decision falls, on average, when one column holds another row's values: (rows, columns)."""
     rng = np.random.default_rng(seed)
     full = explained.values(explained.inputs)
@@ -170,7 +170,7 @@ def permutation(explained: Explained, *, seed: int) -> Floats:
     return falls
 
 
-def deep_lift(explained: Explained) -> Floats:
+def deep_lift(explained: ExplanationInput) -> Floats:
     """Return DeepLift's attributions by column, (rows, columns), after checking that they sum to the change.
 
     The rescale rule is exact where Captum can hook every nonlinearity. A sum that is off says that it could not.
@@ -210,7 +210,7 @@ def deep_lift(explained: Explained) -> Floats:
     return attributions
 
 
-def expected_change(given: Attributed) -> Floats:
+def expected_change(given: Explanation) -> Floats:
     """Return what the attributions of a complete method must sum to: (rows,)."""
     explained = given.explained
     if given.method != "gradient_shap":

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from auditkit.auditors.explainability.segments import Parts, batches, occlusion
+from auditkit.auditors.explainability.segments import SegmentedRows, batches, occlusion
 from auditkit.auditors.explainability.target_function import Floats
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
@@ -18,7 +18,7 @@ from auditkit.progress import Progress, silent
 from auditkit.schema.text import PADDING
 
 
-def attribute_words(method: str, parts: Parts, *, steps: int = 1, progress: Progress = silent) -> Floats:
+def attribute_words(method: str, parts: SegmentedRows, *, steps: int = 1, progress: Progress = silent) -> Floats:
     """Return the attributions of a named method to each token, 0 on padding: (rows, length).
 
     Layer integrated gradients start from the text of the same length whose every word is unknown, take `steps` steps,
@@ -69,7 +69,7 @@ def _of_pieces(module: nn.Module) -> list[PieceNetwork]:
     return [part for part in module.modules() if isinstance(part, PieceNetwork)]
 
 
-def _attention(parts: Parts) -> Floats:
+def _attention(parts: SegmentedRows) -> Floats:
     """Return the mean attention that each token receives from the real tokens: (rows, length).
 
     It is read where a softmax gives weights of tokens over tokens, (rows, heads, length, length).

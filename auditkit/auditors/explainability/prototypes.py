@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from auditkit.auditors.explainability.methods_table import Attributed
+from auditkit.auditors.explainability.methods_table import Explanation
 from auditkit.auditors.explainability.segments_report import shown_rows
 from auditkit.data.dataset import factorize
 from auditkit.data.values import numbers
@@ -21,13 +21,13 @@ from auditkit.schema.table import Feature
 PROFILES, COLUMNS_SHOWN, ROWS_SHOWN = 10, 4, 5
 
 
-def profiles(subject: Subject, given: Attributed, *, show_rows: bool) -> list[Exhibit]:
+def profiles(subject: Subject, given: Explanation, *, show_rows: bool) -> list[Exhibit]:
     """Return a table of typical profiles with what moved their decisions; with `show_rows` one of single rows too."""
     exhibits = _typical(subject, given)
     return [*exhibits, _single(subject, given)] if show_rows and bool(subject.task.classes) else exhibits
 
 
-def _typical(subject: Subject, given: Attributed) -> list[Exhibit]:
+def _typical(subject: Subject, given: Explanation) -> list[Exhibit]:
     """Return the profile of each predicted class: its medians and its most frequent values, no one's row."""
     schema = subject.schema
     rows = sample_rows(subject, len(given.size))
@@ -74,7 +74,7 @@ def _typical(subject: Subject, given: Attributed) -> list[Exhibit]:
     ]
 
 
-def _single(subject: Subject, given: Attributed) -> Table:
+def _single(subject: Subject, given: Explanation) -> Table:
     """Return the surest right row of each class and the worst errors, with what moved their decisions."""
     rows = sample_rows(subject, len(given.size))
     sureness = subject.predictions.probabilities[rows].max(axis=1)
@@ -119,7 +119,7 @@ def _typical_value(frame: pd.DataFrame, feature: Feature) -> object:
     return words[int(np.bincount(present).argmax())] if len(present) else None
 
 
-def _movers(given: Attributed, row: pd.Series[Any], attributions: np.ndarray) -> str:
+def _movers(given: Explanation, row: pd.Series[Any], attributions: np.ndarray) -> str:
     """Say which columns moved one row's decision most, with their values and attributions."""
     order = np.argsort(-np.abs(attributions), kind="stable")[:COLUMNS_SHOWN]
     return ", ".join(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from auditkit.auditors.explainability.methods_table import Attributed
+from auditkit.auditors.explainability.methods_table import Explanation
 from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of_means, ratio_replicates
 from auditkit.data.groups import grouped_columns
 from auditkit.engine.sampling import sliced
@@ -30,7 +30,7 @@ class Proxy(NamedTuple):
     area: float
 
 
-def sensitive_shares(subject: Subject, given: Attributed) -> Evidence:
+def sensitive_shares(subject: Subject, given: Explanation) -> Evidence:
     """Return the shares of attribution on sensitive columns and on their proxies, and who stands in for whom.
 
     Proxies are found among the training rows, or the audited ones where there are none.
@@ -113,13 +113,13 @@ def _proxies(subject: Subject, sensitive: str, columns: list[str]) -> list[Proxy
     ]
 
 
-def _slice(given: Attributed, name: str, chosen: set[str], level: float) -> Slice:
+def _slice(given: Explanation, name: str, chosen: set[str], level: float) -> Slice:
     value, interval, paired = _share(given, chosen, Message("proxy of this column"), level)
     group = Group(by=("sensitive_column",), key=(name,))
     return Slice(group=group, value=value, count=len(given.size), interval=interval, replicates=paired)
 
 
-def _total(given: Attributed, name: str, chosen: set[str], what: str, level: float, reason: str | None) -> Measurement:
+def _total(given: Explanation, name: str, chosen: set[str], what: str, level: float, reason: str | None) -> Measurement:
     value, interval, paired = (None, None, ()) if reason else _share(given, chosen, what, level)
     return Measurement(
         id=f"explainability.{name}",
@@ -134,7 +134,7 @@ def _total(given: Attributed, name: str, chosen: set[str], what: str, level: flo
     )
 
 
-def _share(given: Attributed, chosen: set[str], what: str, level: float) -> tuple[float, Interval, tuple[float, ...]]:
+def _share(given: Explanation, chosen: set[str], what: str, level: float) -> tuple[float, Interval, tuple[float, ...]]:
     """Return the share of absolute attribution on some columns, its interval and its replicates.
 
     It is exactly 0 where none of them is an input.

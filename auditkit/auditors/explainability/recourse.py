@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.auditors.explainability.target_function import Explained, Floats, Inputs
+from auditkit.auditors.explainability.target_function import ExplanationInput, Floats, Inputs
 from auditkit.schema.table import Feature
 
 RARE = 0.01
@@ -82,7 +82,7 @@ def options_of(feature: Feature, cells: Inputs, *, most: int = 40) -> Options:
 
 
 def find_recourse(
-    explained: Explained,
+    explained: ExplanationInput,
     options: Mapping[str, Options],
     changeable: Sequence[str],
     *,
@@ -116,7 +116,7 @@ def find_recourse(
 
 
 def _cheaper(
-    explained: Explained,
+    explained: ExplanationInput,
     options: Mapping[str, Options],
     chosen: Mapping[str, NDArray[np.int64]],
     threshold: float,
@@ -145,7 +145,10 @@ def _cheaper(
 
 
 def _cheapest(
-    explained: Explained, options: Mapping[str, Options], chosen: Mapping[str, NDArray[np.int64]], threshold: float
+    explained: ExplanationInput,
+    options: Mapping[str, Options],
+    chosen: Mapping[str, NDArray[np.int64]],
+    threshold: float,
 ) -> Floats:
     """Return the least cost, (rows,), of setting the columns to any combination of the chosen options; inf for none."""
     names = list(chosen)

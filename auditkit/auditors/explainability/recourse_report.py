@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from auditkit.auditors.explainability import effects
-from auditkit.auditors.explainability.methods_table import Attributed
+from auditkit.auditors.explainability.methods_table import Explanation
 from auditkit.auditors.explainability.recourse import HIGHEST, LOWEST, Recourse, find_recourse, options_of
 from auditkit.auditors.explainability.statistics import keyed, scaled
 from auditkit.engine.sampling import groups_of, rate_slices, sample_rows, sliced
@@ -23,7 +23,7 @@ RECOURSE = "Ustun et al. 2019, arXiv:1809.06514: a change of one or two columns 
 
 
 def adverse_decisions(
-    subject: Subject, given: Attributed, immutable: Collection[str]
+    subject: Subject, given: Explanation, immutable: Collection[str]
 ) -> tuple[list[Measurement], list[Exhibit]]:
     """Return the principal reasons of adverse decisions, and the recourse against them in columns not `immutable`."""
     explained = given.explained
@@ -57,7 +57,7 @@ def adverse_decisions(
 
 
 def _recourse(
-    subject: Subject, given: Attributed, sample: np.ndarray, threshold: float, changeable: list[str]
+    subject: Subject, given: Explanation, sample: np.ndarray, threshold: float, changeable: list[str]
 ) -> tuple[list[Measurement], list[Exhibit]]:
     """Return the recourse of a sample of adverse decisions, given by their positions among the explained rows."""
     explained, schema, level = given.explained, subject.schema, subject.conf_level

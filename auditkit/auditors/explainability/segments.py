@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from auditkit.auditors.explainability.target_function import Decided, Floats
+from auditkit.auditors.explainability.target_function import Floats, TargetFunction
 from auditkit.stats.ranking import average_ranks
 
 CELLS_AT_ONCE = 2**20
@@ -27,14 +27,14 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class SegmentedRows:
     """Rows as a network reads them, cut into parts, and what is explained of them.
 
     `predicted` says which output of each is explained, (rows,). Row i has the first `counts[i]` of `width` parts.
     `delete(inputs, mask)` returns the inputs without the parts of a mask, (rows, width).
     """
 
-    decision: Decided
+    decision: TargetFunction
     inputs: NDArray[Any]
     predicted: NDArray[np.int64]
     counts: NDArray[np.int64]
@@ -42,13 +42,13 @@ class Parts:
     delete: Callable[[NDArray[Any], Mask], NDArray[Any]]
     device: torch.device
 
-    def take(self, rows: NDArray[np.int64]) -> Parts:
+    def take(self, rows: NDArray[np.int64]) -> SegmentedRows:
         """Return some of the rows."""
         return replace(self, inputs=self.inputs[rows], predicted=self.predicted[rows], counts=self.counts[rows])
 
-    def of_network(self, network: nn.Module) -> Parts:
+    def of_network(self, network: nn.Module) -> SegmentedRows:
         """Return the same rows, explained of another network."""
-        return replace(self, decision=Decided(network, self.decision.task))
+        return replace(self, decision=TargetFunction(network, self.decision.task))
 
     @property
     def exists(self) -> Mask:
@@ -71,7 +71,7 @@ class Parts:
         return self.values() - self.values(self.exists)
 
 
-def occlusion(parts: Parts) -> Floats:
+def occlusion(parts: SegmentedRows) -> Floats:
     """Return how much the decision loses when each part alone is deleted: (rows, parts), 0 where there is no part.
 
     Zeiler & Fergus 2014 (arXiv:1311.2901), with windows that do not overlap.
@@ -86,7 +86,7 @@ def occlusion(parts: Parts) -> Floats:
 
 
 def infidelity(
-    parts: Parts, attributions: Floats, *, perturbation_count: int, seed: int, scaled: bool = False
+    parts: SegmentedRows, attributions: Floats, *, perturbation_count: int, seed: int, scaled: bool = False
 ) -> Floats:
     """Return the infidelity of each row, relative to how much the decision varies; ideal 0, 1 is no better than zeros.
 
@@ -116,7 +116,7 @@ def maximum_sensitivity(attributions: Floats, moved: Callable[[], Floats], *, pe
     return np.asarray(worst / np.maximum(np.linalg.norm(attributions, axis=1), 1e-12))
 
 
-def deletion_advantage(parts: Parts, attributions: Floats, *, seed: int, signed: bool = True) -> Floats:
+def deletion_advantage(parts: SegmentedRows, attributions: Floats, *, seed: int, signed: bool = True) -> Floats:
     """Return how much further the decision falls when parts go in the order of attribution than in a random order.
 
     The fall is towards the decision with all parts deleted, averaged over the stated shares of parts, over the mean

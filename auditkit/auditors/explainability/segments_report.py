@@ -13,7 +13,7 @@ from auditkit.auditors.explainability import checks
 from auditkit.auditors.explainability.checks_report import Check, completeness_check, layers_table, mean_check
 from auditkit.auditors.explainability.methods import METHODS, refusal
 from auditkit.auditors.explainability.segments import (
-    Parts,
+    SegmentedRows,
     agreement,
     deletion_advantage,
     infidelity,
@@ -33,11 +33,11 @@ UNSIGNED = ("saliency",)
 UNSCALED = ("saliency", "grad_cam")
 """Methods whose attributions are not in the unit of what is explained."""
 
-Attribute = Callable[[str, Parts], Floats]
+Attribute = Callable[[str, SegmentedRows], Floats]
 """Returns the attributions of a named method to the parts of rows: (rows, parts)."""
 
 
-def change_of(parts: Parts, what: str) -> Floats:
+def change_of(parts: SegmentedRows, what: str) -> Floats:
     """Return how far the decision moves when all parts are deleted, (rows,).
 
     Raises:
@@ -52,11 +52,11 @@ def change_of(parts: Parts, what: str) -> Floats:
 def trust_checks(
     subject: Subject,
     method: str,
-    parts: Parts,
+    parts: SegmentedRows,
     attributions: Floats,
     attribute: Attribute,
-    move: Callable[[Parts, np.random.Generator], Parts] | None,
-    elsewhere: Callable[[Parts], Floats] | None = None,
+    move: Callable[[SegmentedRows, np.random.Generator], SegmentedRows] | None,
+    elsewhere: Callable[[SegmentedRows], Floats] | None = None,
     *,
     trials: Trials,
 ) -> tuple[list[Check], Table]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from auditkit.errors import InputError
 
 if TYPE_CHECKING:
-    from auditkit.auditors.explainability.target_function import Explained, Floats
+    from auditkit.auditors.explainability.target_function import ExplanationInput, Floats
 
 MOST_COLUMNS = 14
 """The most columns whose 2^14 coalitions are all evaluated."""
@@ -25,7 +25,7 @@ def every_coalition(column_count: int) -> NDArray[np.bool_]:
     return np.asarray((codes >> np.arange(column_count)) & 1 == 1)
 
 
-def exact_shapley(explained: Explained) -> Floats:
+def exact_shapley(explained: ExplanationInput) -> Floats:
     """Return the exact Shapley values of the columns against the baseline: (rows, columns).
 
     phi_j = sum over S without j of |S|! (d - |S| - 1)! / d! (v(S + j) - v(S)) (Shapley 1953), for v the decision with
@@ -47,7 +47,7 @@ def exact_shapley(explained: Explained) -> Floats:
     return np.asarray(values @ coefficients)
 
 
-def shapley_interactions(explained: Explained, players: Sequence[int]) -> Floats:
+def shapley_interactions(explained: ExplanationInput, players: Sequence[int]) -> Floats:
     """Return the Shapley interaction index of every pair of `players`: (rows, pairs), pairs as `combinations` has them.
 
     I_ij = sum over S without i and j of |S|! (k - |S| - 2)! / (k - 1)! (v(S + ij) - v(S + i) - v(S + j) + v(S))
@@ -68,7 +68,7 @@ def shapley_interactions(explained: Explained, players: Sequence[int]) -> Floats
     return np.asarray(values @ np.array(coefficients).T)
 
 
-def kernel_shap(explained: Explained, *, coalition_count: int, seed: int) -> Floats:
+def kernel_shap(explained: ExplanationInput, *, coalition_count: int, seed: int) -> Floats:
     """Return Shapley values by weighted least squares over one coalition design shared by all rows: (rows, columns).
 
     Lundberg & Lee 2017 (arXiv:1705.07874, theorem 2). With a design of all coalitions the values are exact; in any

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from auditkit.auditors.explainability import checks
 from auditkit.auditors.explainability.checks_report import Check, completeness_check, layers_table, mean_check
 from auditkit.auditors.explainability.methods import METHODS
-from auditkit.auditors.explainability.methods_table import Attributed, attribute_columns, expected_change
+from auditkit.auditors.explainability.methods_table import Explanation, attribute_columns, expected_change
 from auditkit.auditors.explainability.segments import agreement
 from auditkit.auditors.explainability.shapley import MOST_COLUMNS
 from auditkit.auditors.explainability.statistics import scaled
@@ -22,7 +22,7 @@ from auditkit.auditors.explainability.table_costs import (
     PERTURBATIONS,
     checked_rows,
 )
-from auditkit.auditors.explainability.target_function import Explained, Floats
+from auditkit.auditors.explainability.target_function import ExplanationInput, Floats
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Exhibit
 from auditkit.evidence.messages import Message
@@ -40,11 +40,11 @@ class Randomised:
     Both are empty, or nearly so, where there are no weights to randomise.
     """
 
-    by_layer: Sequence[tuple[str, Explained]]
-    whole: Sequence[Explained]
+    by_layer: Sequence[tuple[str, ExplanationInput]]
+    whole: Sequence[ExplanationInput]
 
 
-def trust_checks(subject: Subject, given: Attributed, randomised: Randomised, *, with_gradient: bool) -> list[Check]:
+def trust_checks(subject: Subject, given: Explanation, randomised: Randomised, *, with_gradient: bool) -> list[Check]:
     """Run every trust check on attributions.
 
     `randomised` holds the same decision with other weights; `with_gradient` says whether the decision has a gradient,
@@ -92,7 +92,7 @@ def trust_checks(subject: Subject, given: Attributed, randomised: Randomised, *,
 
 def _comparisons(
     subject: Subject,
-    given: Attributed,
+    given: Explanation,
     randomised: Randomised,
     order: NDArray[np.int64],
     few: NDArray[np.int64],
@@ -150,18 +150,18 @@ def _comparisons(
     return found
 
 
-def few_columns(explained: Explained) -> bool:
+def few_columns(explained: ExplanationInput) -> bool:
     """Return whether too few columns vary for their order to mean much: two have only two orders."""
     return len(explained.varying()) < FEWEST_RANKED
 
 
-def varying_columns(explained: Explained, attributions: Floats) -> Floats:
+def varying_columns(explained: ExplanationInput, attributions: Floats) -> Floats:
     """Return the attributions, (rows, columns), of the columns that vary: all others have 0 by every method."""
     varying = explained.varying()
     return attributions[:, [name in varying for name in explained.columns]]
 
 
-def second_method(given: Attributed, *, with_gradient: bool) -> str:
+def second_method(given: Explanation, *, with_gradient: bool) -> str:
     """Return a method of another kind than the given one, which reads the model in another way.
 
     Of integer codes it keeps the baseline: against another code every attribution is another one.
@@ -177,7 +177,7 @@ def second_method(given: Attributed, *, with_gradient: bool) -> str:
     return "permutation" if name in ("shapley", "kernel_shap") else by_coalitions
 
 
-def by_layer(given: Attributed, randomised: Sequence[tuple[str, Explained]], *, seed: int) -> list[Exhibit]:
+def by_layer(given: Explanation, randomised: Sequence[tuple[str, ExplanationInput]], *, seed: int) -> list[Exhibit]:
     """Return how much an explanation still resembles itself while layers are shuffled, from the output backwards."""
     if len(randomised) < 2 or few_columns(given.explained):
         return []

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamped, trust_notes
 from auditkit.auditors.explainability.effects_report import direction_curves, interactions
 from auditkit.auditors.explainability.methods import METHODS, credited
-from auditkit.auditors.explainability.methods_table import Attributed, attribute_columns
+from auditkit.auditors.explainability.methods_table import Explanation, attribute_columns
 from auditkit.auditors.explainability.prototypes import profiles
 from auditkit.auditors.explainability.proxy_attributions import sensitive_shares
 from auditkit.auditors.explainability.recourse_report import adverse_decisions
@@ -23,7 +23,7 @@ from auditkit.auditors.explainability.statistics import (
     ratio_slices,
 )
 from auditkit.auditors.explainability.table_checks import Randomised, by_layer, trust_checks
-from auditkit.auditors.explainability.target_function import Explained, Floats
+from auditkit.auditors.explainability.target_function import ExplanationInput, Floats
 from auditkit.engine.sampling import groups_of, sample_rows, sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import (
@@ -42,7 +42,7 @@ FEWEST_ROWS, COLUMNS_SHOWN, GROUPS_SHOWN = 30, 8, 8
 
 def explain_columns(
     subject: Subject,
-    explained: Explained,
+    explained: ExplanationInput,
     randomised: Randomised,
     *,
     method: str,
@@ -110,7 +110,7 @@ def explain_columns(
     return Evidence(measurements=measurements, exhibits=exhibits, notes=said)
 
 
-def _baseline(explained: Explained, data: str) -> str:
+def _baseline(explained: ExplanationInput, data: str) -> str:
     """Return in words which row stands for "nothing known"."""
     if not explained.codes:
         return Message("the mean encoded row of the {data} data", data=data)
@@ -119,7 +119,7 @@ def _baseline(explained: Explained, data: str) -> str:
     )
 
 
-def shares(given: Attributed, *, level: float) -> Measurement:
+def shares(given: Explanation, *, level: float) -> Measurement:
     """Return `explainability.attribution_share`: the mean absolute attribution of each column over that of all."""
     slices = ratio_slices(
         keyed("column", given.columns), given.size, given.size.sum(axis=1), level=level, what="columns"
@@ -127,7 +127,7 @@ def shares(given: Attributed, *, level: float) -> Measurement:
     return sliced("attribution_share", ("column",), largest_first(slices), len(given.size), "share", given.definition)
 
 
-def group_shares(subject: Subject, given: Attributed, column: str) -> tuple[Measurement, Table]:
+def group_shares(subject: Subject, given: Explanation, column: str) -> tuple[Measurement, Table]:
     """Return the attribution shares of each group of a sensitive column, and a table of where they differ."""
     rows = sample_rows(subject, len(given.size))
     groups = dict(groups_of(subject, rows, column, least=max(subject.min_group, FEWEST_ROWS)))
@@ -136,7 +136,7 @@ def group_shares(subject: Subject, given: Attributed, column: str) -> tuple[Meas
     )
 
 
-def class_shares(subject: Subject, given: Attributed) -> list[tuple[Measurement, Table]]:
+def class_shares(subject: Subject, given: Explanation) -> list[tuple[Measurement, Table]]:
     """Return the attribution shares among the rows of each explained output, where the task explains several.
 
     That is the predicted class of a row, or one of its labels.
@@ -155,7 +155,7 @@ def class_shares(subject: Subject, given: Attributed) -> list[tuple[Measurement,
 
 
 def _shares_by(
-    given: Attributed, groups: dict[Group, NDArray[np.intp]], by: str, title: str, level: float
+    given: Explanation, groups: dict[Group, NDArray[np.intp]], by: str, title: str, level: float
 ) -> tuple[Measurement, Table]:
     size, columns = given.size, given.columns
     by_group: dict[Group, Floats] = {}

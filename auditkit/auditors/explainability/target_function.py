@@ -25,7 +25,7 @@ OUTPUTS_AT_ONCE = 2**21
 
 
 @dataclass(frozen=True, eq=False)
-class Explained:
+class ExplanationInput:
     """A decision over a sample of rows: what every attribution method here is given.
 
     `inputs` are encoded rows (rows, cells), `predicted` which output of each is explained (rows,), `baseline` the
@@ -89,7 +89,7 @@ class Explained:
         differs = (self.inputs != self.baseline).any(axis=0)
         return tuple(name for name, cells in self.columns.items() if differs[cells].any())
 
-    def with_codes(self, codes: tuple[str, ...], source: Inputs) -> Explained:
+    def with_codes(self, codes: tuple[str, ...], source: Inputs) -> ExplanationInput:
         """Return the same with `codes` as integer codes: the baseline holds the most frequent one of `source`.
 
         A mean of codes, as the baseline of other columns is, would be no code. `source` is (n, cells).
@@ -100,12 +100,12 @@ class Explained:
             baseline[self.columns[name]] = values[counts.argmax()]
         return replace(self, codes=codes, baseline=baseline)
 
-    def take(self, rows: NDArray[np.int64]) -> Explained:
+    def take(self, rows: NDArray[np.int64]) -> ExplanationInput:
         """Return the same decision over some of the rows."""
         return replace(self, inputs=self.inputs[rows], predicted=self.predicted[rows])
 
 
-class Decided(nn.Module):
+class TargetFunction(nn.Module):
     """The number that a task explains of each row, as a module of inputs (rows, ...) and explained outputs (rows,)."""
 
     def __init__(self, network: nn.Module, task: Task) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
 from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
 from auditkit.auditors.explainability.methods_text import attribute_words, embedding_of
-from auditkit.auditors.explainability.segments import Parts, layer_count
+from auditkit.auditors.explainability.segments import SegmentedRows, layer_count
 from auditkit.auditors.explainability.segments_report import (
     change_of,
     sample_notes,
@@ -23,7 +23,7 @@ from auditkit.auditors.explainability.segments_report import (
     trust_checks,
 )
 from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of_means
-from auditkit.auditors.explainability.target_function import Decided, Floats
+from auditkit.auditors.explainability.target_function import Floats, TargetFunction
 from auditkit.auditors.explainability.term_attributions import (
     phrases,
     term_directions,
@@ -56,8 +56,8 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     show_rows = settings.show_rows and bool(subject.task.classes)
     ids = subject.inputs[rows].astype(np.int64)
     segments = subject.modality.segments(ids, ids)
-    parts = Parts(
-        decision=Decided(module, subject.task),
+    parts = SegmentedRows(
+        decision=TargetFunction(module, subject.task),
         inputs=ids,
         predicted=subject.task.explained(subject.predictions.take(rows)),
         counts=segments.counts,
@@ -82,7 +82,7 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     notes = [*notes, *subject.work.limited(len(rows), wanted)]
     attributions = attribute_words(method, parts, steps=steps, progress=subject.progress)
 
-    def attribute(name: str, part: Parts) -> Floats:
+    def attribute(name: str, part: SegmentedRows) -> Floats:
         return attribute_words(name, part, steps=max(steps, 20))
 
     found, layers = trust_checks(subject, method, parts, attributions, attribute, _moved, trials=trials)
@@ -139,7 +139,7 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     )
 
 
-def _moved(part: Parts, rng: np.random.Generator) -> Parts:
+def _moved(part: SegmentedRows, rng: np.random.Generator) -> SegmentedRows:
     """Return the same texts, read by the network with a small move of each word's embedding."""
     network = copy.deepcopy(part.decision.network)
     weight = embedding_of(network).weight
@@ -152,7 +152,7 @@ def _moved(part: Parts, rng: np.random.Generator) -> Parts:
 
 
 def _shown_attention(
-    subject: Subject, parts: Parts, rows: NDArray[np.int64], method: str, unknown: Measurement
+    subject: Subject, parts: SegmentedRows, rows: NDArray[np.int64], method: str, unknown: Measurement
 ) -> Evidence:
     """Return the words that attention rests on, as what it is."""
     received = attribute_words(method, parts, progress=subject.progress)

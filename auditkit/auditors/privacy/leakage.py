@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from auditkit.models.model import Model
     from auditkit.tasks.losses import Output
 
-Breakdown = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], NDArray[np.int64]]
+GroupedRows = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], NDArray[np.int64]]
 """Columns, the names of their groups, and every row's group."""
 
 Mask = NDArray[np.bool_]
@@ -273,10 +273,10 @@ def recipe_of(model: Model) -> Recipe | None:
     return Recipe(epochs, batch_size, learning_rate, weight_decay)
 
 
-def _breakdowns(subject: Subject, labels: Labels, notes: list[str]) -> list[Breakdown]:
+def _breakdowns(subject: Subject, labels: Labels, notes: list[str]) -> list[GroupedRows]:
     """Return the class and every sensitive column that both data sets have: names, and codes of all rows."""
     classes = tuple((name,) for name in subject.task.classes)
-    found: list[Breakdown] = [(("class",), classes, labels)] if classes else []
+    found: list[GroupedRows] = [(("class",), classes, labels)] if classes else []
     for column in subject.sensitive:
         if subject.training is None or column not in subject.training.frame.columns:
             notes.append(

@@ -16,7 +16,7 @@ from captum.metrics import infidelity as captum_infidelity
 from auditkit.auditors.explainability import checks, effects
 from auditkit.auditors.explainability.gradients import enough_steps, integrated_gradients
 from auditkit.auditors.explainability.shapley import every_coalition, exact_shapley, kernel_shap, shapley_interactions
-from auditkit.auditors.explainability.target_function import Explained
+from auditkit.auditors.explainability.target_function import ExplanationInput
 from auditkit.errors import InputError, NotRun
 
 CPU = torch.device("cpu")
@@ -24,11 +24,11 @@ CPU = torch.device("cpu")
 
 def explained(
     function: object, *, columns: dict[str, slice] | None = None, count: int = 200, width: int = 4
-) -> Explained:
+) -> ExplanationInput:
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(count, width)).astype(np.float32)
     cells = columns or {f"c{index}": slice(index, index + 1) for index in range(width)}
-    return Explained(
+    return ExplanationInput(
         decision=lambda rows, predicted: function(rows),  # type: ignore[operator]
         inputs=inputs,
         predicted=np.zeros(count, dtype=np.int64),
@@ -59,7 +59,7 @@ def interacting(rows: torch.Tensor) -> torch.Tensor:
     return rows[:, 0] * rows[:, 1] + 3 * rows[:, 2]
 
 
-def difference(target: Explained) -> np.ndarray:
+def difference(target: ExplanationInput) -> np.ndarray:
     return target.inputs.astype(np.float64) - target.baseline
 
 
@@ -218,7 +218,7 @@ def test_sensitivity_is_small_for_a_smooth_model_and_large_for_a_rough_one() -> 
     def sensitivity(function: object) -> float:
         target = explained(function)
 
-        def attribute(part: Explained) -> np.ndarray:
+        def attribute(part: ExplanationInput) -> np.ndarray:
             return integrated_gradients(part, steps=16)
 
         given = attribute(target)

@@ -10,7 +10,7 @@ import torch
 import auditkit
 from auditkit.auditors.explainability.auditor import Explainability
 from auditkit.auditors.explainability.statistics import sum_by_column
-from auditkit.auditors.explainability.target_function import Decided
+from auditkit.auditors.explainability.target_function import TargetFunction
 from auditkit.errors import InputError
 from auditkit.evidence.report import Outcome
 from auditkit.schema.infer import numeric_schema
@@ -42,7 +42,7 @@ def test_several_classes_explain_the_predicted_one() -> None:
     schema = numeric_schema(["a", "b"], target="y", classes=("0", "1", "2"))
     inputs = torch.from_numpy(rows(30, 2))
     predicted = module(inputs).argmax(dim=1)
-    decided = Decided(module, task_for(schema))(inputs, predicted)
+    decided = TargetFunction(module, task_for(schema))(inputs, predicted)
     torch.testing.assert_close(decided, module(inputs).max(dim=1).values)
 
 

@@ -16,7 +16,7 @@ from auditkit.auditors.explainability.checks import maximum_sensitivity
 from auditkit.auditors.explainability.gradients import has_gradient, integer_codes
 from auditkit.auditors.explainability.methods import METHODS, NOT_OFFERED, check_name, choose_method, refusal
 from auditkit.auditors.explainability.methods_table import attribute_columns, deep_lift, feature_ablation
-from auditkit.auditors.explainability.target_function import Decided, Explained
+from auditkit.auditors.explainability.target_function import ExplanationInput, TargetFunction
 from auditkit.errors import InputError, NotRun
 from auditkit.models.formats.exported import ExportedNetwork
 from auditkit.schema.infer import numeric_schema
@@ -89,10 +89,10 @@ def made(how: str) -> nn.Module:
 PROGRAMS = ("traced", "scripted", "exported", "exported for 6 rows", "part of a module")
 
 
-def explained(module: nn.Module, count: int = 20) -> Explained:
+def explained(module: nn.Module, count: int = 20) -> ExplanationInput:
     rng = np.random.default_rng(0)
-    return Explained(
-        decision=Decided(module, task_for(SCHEMA)),
+    return ExplanationInput(
+        decision=TargetFunction(module, task_for(SCHEMA)),
         inputs=rng.normal(size=(count, WIDTH)).astype(np.float32),
         predicted=np.zeros(count, dtype=np.int64),
         baseline=rng.normal(size=WIDTH).astype(np.float32),
@@ -147,7 +147,7 @@ def test_deep_lift_equals_captums_and_is_refused_where_it_cannot_hook_a_nonlinea
     given = explained(eager())
     rows = torch.from_numpy(given.inputs)
     with pytest.warns(UserWarning, match="hooks"):
-        truth = DeepLift(Decided(eager(), task_for(SCHEMA))).attribute(
+        truth = DeepLift(TargetFunction(eager(), task_for(SCHEMA))).attribute(
             rows.requires_grad_(),
             baselines=torch.from_numpy(given.baseline)[None].expand_as(rows),
             additional_forward_args=(torch.zeros(len(rows), dtype=torch.int64),),
@@ -165,7 +165,7 @@ def test_ablation_equals_captums() -> None:
     given = explained(eager())
     rows = torch.from_numpy(given.inputs)
     truth = FeatureAblation(
-        lambda part: Decided(eager(), task_for(SCHEMA))(part, torch.zeros(len(part), dtype=torch.int64))
+        lambda part: TargetFunction(eager(), task_for(SCHEMA))(part, torch.zeros(len(part), dtype=torch.int64))
     )
     theirs = truth.attribute(rows, baselines=torch.from_numpy(given.baseline)[None]).detach().numpy()
     np.testing.assert_allclose(feature_ablation(given), theirs, atol=1e-5)
@@ -215,13 +215,13 @@ class Lookup(nn.Module):
         return out
 
 
-def looked_up(rows: int = 60) -> Explained:
+def looked_up(rows: int = 60) -> ExplanationInput:
     torch.manual_seed(3)
     rng = np.random.default_rng(3)
     inputs = rng.normal(size=(rows, WIDTH)).astype(np.float32)
     inputs[:, 0], inputs[:, 1] = rng.integers(0, 3, rows), rng.integers(0, 9, rows)
-    return Explained(
-        decision=Decided(Lookup().eval(), task_for(SCHEMA)),
+    return ExplanationInput(
+        decision=TargetFunction(Lookup().eval(), task_for(SCHEMA)),
         inputs=inputs,
         predicted=np.ones(rows, dtype=np.int64),
         baseline=inputs.mean(axis=0),
@@ -248,7 +248,7 @@ def test_small_moves_leave_codes_as_they_are() -> None:
     given = replace(looked_up(), codes=("c0",))
     shapley = attribute_columns("shapley", given, tolerance=0.01, seed=0)
 
-    def moved(part: Explained) -> float:
+    def moved(part: ExplanationInput) -> float:
         options = {"radius": 0.02, "perturbation_count": 5, "seed": 0}
         return float(maximum_sensitivity(part, shapley.again, shapley.by_column, **options).max())  # type: ignore[arg-type]
 

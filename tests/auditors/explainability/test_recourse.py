@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from auditkit.auditors.explainability.recourse import Options, find_recourse, options_of
-from auditkit.auditors.explainability.target_function import Explained
+from auditkit.auditors.explainability.target_function import ExplanationInput
 from auditkit.schema.table import Feature
 
 COLUMNS = {f"c{place}": slice(place, place + 1) for place in range(4)}
 
 
-def target(inputs: np.ndarray) -> Explained:
-    return Explained(
+def target(inputs: np.ndarray) -> ExplanationInput:
+    return ExplanationInput(
         decision=lambda rows, _: rows[:, :3].sum(dim=1),
         inputs=inputs,
         predicted=np.zeros(len(inputs), dtype=np.int64),

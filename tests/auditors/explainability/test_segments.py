@@ -9,8 +9,8 @@ from captum.attr import FeatureAblation
 from torch import nn
 
 from auditkit.auditors.explainability import methods_image, methods_text, segments
-from auditkit.auditors.explainability.segments import Parts
-from auditkit.auditors.explainability.target_function import Decided
+from auditkit.auditors.explainability.segments import SegmentedRows
+from auditkit.auditors.explainability.target_function import TargetFunction
 from auditkit.errors import NotRun
 from auditkit.modalities.image import squares, without_squares
 from auditkit.modalities.text import without_words
@@ -41,9 +41,9 @@ class MeanOfWords(nn.Module):
         return out
 
 
-def texts(module: nn.Module, ids: np.ndarray) -> Parts:
-    return Parts(
-        decision=Decided(module.eval(), task_for(BINARY)),
+def texts(module: nn.Module, ids: np.ndarray) -> SegmentedRows:
+    return SegmentedRows(
+        decision=TargetFunction(module.eval(), task_for(BINARY)),
         inputs=ids,
         predicted=np.zeros(len(ids), np.int64),
         counts=(ids != 0).sum(axis=1),
@@ -53,12 +53,12 @@ def texts(module: nn.Module, ids: np.ndarray) -> Parts:
     )
 
 
-def images(module: nn.Module, count: int = 5) -> tuple[Parts, np.ndarray]:
+def images(module: nn.Module, count: int = 5) -> tuple[SegmentedRows, np.ndarray]:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(count, 2, 4, 6)).astype(np.float32)
     baseline = rows.mean(axis=0)
-    part = Parts(
-        decision=Decided(module.eval(), task_for(THREE)),
+    part = SegmentedRows(
+        decision=TargetFunction(module.eval(), task_for(THREE)),
         inputs=rows,
         predicted=np.arange(count) % 3,
         counts=np.full(count, 4),
