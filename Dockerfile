@@ -12,7 +12,9 @@ RUN apt-get update && apt-get install -y --no-install-recommends git libpango-1.
     libharfbuzz-subset0 fonts-liberation fonts-noto-cjk && rm -rf /var/lib/apt/lists/*
 COPY requirements.lock /tmp/requirements.lock
 COPY --from=build /wheels /wheels
-RUN pip install --no-cache-dir --constraint /tmp/requirements.lock \
+RUN sed -E "/--hash=/d; s/ ?\\\\$//" /tmp/requirements.lock > /tmp/constraints.txt && \
+    echo torch==2.13.0 >> /tmp/constraints.txt && \
+    pip install --no-cache-dir --constraint /tmp/constraints.txt \
     --extra-index-url https://download.pytorch.org/whl/cpu "$(ls /wheels/*.whl)[sign,pdf]" && rm -r /wheels /tmp/requirements.lock
 RUN useradd --create-home auditor
 USER auditor

@@ -2,12 +2,13 @@
 # make test      the tests that CI runs                   make check    format, lint, types
 # make slow      the exhaustive tests                     make reports  regenerate the gallery in reports/
 # make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which, a fresh one each time
-# make mutants    changes one thing at a time in MUTANTS (intervals, judging, archive, pickles), and sees that a test notices
+# make mutants   changes one thing at a time in MUTANTS (intervals, judging, archive, pickles), and sees that a test notices
 # make lock      pin again what pyproject.toml asks for   make clean    remove what these made
 # make messages  update the catalogues of translations from the code
 # make screenshots  the pictures of docs/, from the gallery
 # make versions  demo and tests of the installed package: PYTHON=python3.13, RESOLUTION=lowest-direct
-# make dist      the wheel and the source distribution
+# make dist      the wheel and the source distribution    make sbom     a bill of materials of the wheel
+# make advisories  known vulnerabilities of what requirements.lock pins
 # make bench     speed beside Fairlearn, in benchmarks/results     make coverage  how often intervals and searches hold
 
 PYTHON ?= python3
@@ -15,14 +16,18 @@ BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo test check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage
+.PHONY: install demo test check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage sbom advisories
 
 install: .venv/installed
 
-.venv/installed: requirements.lock pyproject.toml
+TORCH := torch==2.13.0
+
+.venv/installed: requirements.lock ci/torch-cpu.lock pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v else f"auditkit needs Python 3.11 or later, got {v[0]}.{v[1]}; run make PYTHON=python3.12 install")'
 	$(PYTHON) -m venv .venv
-	$(PIP) install -r requirements.lock
+	$(PIP) install --no-deps --require-hashes -r ci/torch-cpu.lock || \
+	  { echo "make install: no wheel with a hash of ci/torch-cpu.lock; taking $(TORCH) as pip finds it"; $(PIP) install "$(TORCH)"; }
+	$(PIP) install --no-deps --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -90,14 +95,28 @@ versions:
 
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet "torch==2.13.0"
-	.venv-lock/bin/python -m pip install --quiet ".[dev]"
+	.venv-lock/bin/python -m pip install --quiet "$(TORCH)"
+	.venv-lock/bin/python -m pip install --quiet ".[dev]" uv
 	sed -n '/^#/p' requirements.lock > requirements.lock.new
-	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude auditkit | sed 's/+cpu$$//' >> requirements.lock.new
+	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude auditkit --exclude uv --exclude torch > .venv-lock/pins
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-deps --no-header --no-annotate \
+	  --generate-hashes .venv-lock/pins >> requirements.lock.new
 	mv requirements.lock.new requirements.lock && rm -rf .venv-lock
 
 dist: install
 	rm -rf dist && $(BIN)/python -m hatchling build --directory dist
 
+# A bill of materials of the wheel: what it needs at run time, with versions, licences and hashes (CycloneDX 1.6).
+sbom: dist
+	$(BIN)/python ci/sbom.py dist/*.whl > dist/sbom.cdx.json && mkdir -p sbom && mv dist/sbom.cdx.json sbom/auditkit.cdx.json
+
+# Known vulnerabilities of the pinned packages; exit code 3 where no database told.
+advisories:
+	rm -rf .venv-advisories && $(PYTHON) -m venv .venv-advisories
+	.venv-advisories/bin/python -m pip install --quiet pip-audit
+	-.venv-advisories/bin/pip-audit --disable-pip --require-hashes -r requirements.lock --progress-spinner off \
+	  --format json --output .venv-advisories/found.json
+	.venv-advisories/bin/python ci/advisories.py .venv-advisories/found.json
+
 clean:
-	rm -rf .venv .venv-lock .venv-versions reports/demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf sbom .venv-advisories .venv .venv-lock .venv-versions reports/demo .mypy_cache .pytest_cache .ruff_cache

@@ -21,6 +21,7 @@ for found in sorted((Path.home() / ".pyenv/versions").glob("3.1[1-3].*/bin")):
 @nox.session(python=["3.11", "3.12", "3.13"])
 def tests(session: nox.Session) -> None:
     """Run the tests, or those that are named after `--`, on the installed package."""
-    session.install("-r", "requirements.lock")
+    session.install("torch==2.13.0")
+    session.install("--no-deps", "--require-hashes", "-r", "requirements.lock")
     session.install("--no-deps", "--no-build-isolation", ".")
     session.run("pytest", *(session.posargs or ["tests", "-m", "not slow", "--quiet"]), env={"OMP_NUM_THREADS": "1"})

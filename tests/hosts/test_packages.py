@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -44,8 +46,9 @@ def pins() -> dict[str, str]:
 
 
 def test_the_pins_of_the_gate_are_those_of_the_lock_and_of_the_template() -> None:
-    lock = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line)
-    assert {name: lock.get(name) for name in pins()} == pins()
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    lock = dict(line.removesuffix(" \\").split("==") for line in lines if "==" in line)
+    assert {name: lock.get(re.sub("[-_.]+", "-", name).lower()) for name in pins()} == pins()
     (install,) = yaml.safe_load((ROOT / "ci/gitlab.yml").read_text())[".auditkit-gate"]["before_script"]
     assert "\n" not in install
     assert re.findall(r"[\w.-]+==[\d.]+", install) == [f"{name}=={version}" for name, version in pins().items()]
@@ -91,12 +94,51 @@ def test_the_image_copies_what_the_wheel_is_built_of() -> None:
     assert "USER auditor" in text
 
 
+def test_every_pin_has_hashes() -> None:
+    for name in ("requirements.lock", "ci/torch-cpu.lock"):
+        text = (ROOT / name).read_text().replace(" \\\n", " ")
+        entries = [line for line in text.splitlines() if line and not line.startswith("#")]
+        assert entries
+        assert [line for line in entries if not re.search(r"==\S+( +--hash=sha256:[0-9a-f]{64})+$", line)] == []
+    assert "torch==2.13.0 " in text
+    assert "TORCH := torch==2.13.0\n" in (ROOT / "Makefile").read_text()
+
+
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return folder
+
+
+def test_the_bill_of_materials_is_valid_and_names_what_the_wheel_needs(dist: Path) -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    wheel = next(dist.glob("*.whl"))
+    made = subprocess.run([sys.executable, ROOT / "ci/sbom.py", wheel], check=True, capture_output=True, text=True)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(made.stdout) is None
+    bill = json.loads(made.stdout)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert bill["metadata"]["component"]["hashes"] == [{"alg": "SHA-256", "content": digest}]
+    needs = next(part["dependsOn"] for part in bill["dependencies"] if part["ref"] == "auditkit")
+    assert {"torch", "pydantic", "pyarrow", "opacus"} <= set(needs)
+    assert "pytest" not in {part["name"] for part in bill["components"]}
+
+
+def test_what_no_database_told_is_no_clean_bill(tmp_path: Path) -> None:
+    def told(*listed: dict[str, object]) -> int:
+        (tmp_path / "f.json").write_text(json.dumps({"dependencies": listed}))
+        command = [sys.executable, ROOT / "ci/advisories.py", tmp_path / "f.json"]
+        return subprocess.run(command, check=False, capture_output=True).returncode
+
+    clean: dict[str, object] = {"name": "a", "version": "1", "vulns": []}
+    unknown: dict[str, object] = {"name": "b", "skip_reason": "not found"}
+    bad: dict[str, object] = {"name": "c", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": []}]}
+    assert (told(clean), told(clean, unknown), told(clean, unknown, bad)) == (0, 3, 1)
+    absent = [sys.executable, ROOT / "ci/advisories.py", tmp_path / "absent.json"]
+    assert subprocess.run(absent, check=False, capture_output=True).returncode == 3
 
 
 def test_wheel_and_sdist_hold_the_whole_package(dist: Path) -> None:

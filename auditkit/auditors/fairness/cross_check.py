@@ -63,7 +63,8 @@ def cross_check(counts: Counts, measurements: Iterable[Measurement]) -> CrossChe
     }
     found = {one.id.partition(".")[2]: one for one in measurements if one.by == counts.columns}
     rates = {name: found[name] for name in functions if name in found}
-    keys = {part.group.key for one in rates.values() for part in one.slices if part.group is not None}
+    compared = {name: [part for part in one.slices if part.group is not None] for name, one in rates.items()}
+    keys = {part.group.key for parts in compared.values() for part in parts if part.value is not None}
     shown = [place for place, key in enumerate(counts.groups) if key in keys]
     if not shown:
         return NOTHING
@@ -86,7 +87,11 @@ def cross_check(counts: Counts, measurements: Iterable[Measurement]) -> CrossChe
     ]
     between = {"difference": frame.difference(method="between_groups"), "ratio": frame.ratio(method="between_groups")}
     for gap, parts in GAPS.items():
-        whole = all(name in rates and all(part.value is not None for part in rates[name].slices) for name in parts)
+        # The selection rate alone lists the groups that are not compared, without a value: Fairlearn gets none of them.
+        whole = all(
+            name in rates and all(part.value is not None for part in compared[name] if part.group.key in keys)
+            for name in parts
+        )
         for kind, worst in (("difference", max), ("ratio", min)):
             mine = found.get(f"{gap}_{kind}")
             if whole and mine is not None and mine.value is not None:

@@ -51,3 +51,9 @@ def test_a_mistake_is_an_error() -> None:
         ArithmeticError, match="computes 1 of 16 rates and gaps otherwise, demographic_parity_difference"
     ):
         cross_check_facts(check)
+
+
+def test_a_group_of_too_few_rows_is_compared_by_neither() -> None:
+    """One row of a third group made Fairlearn's gap another, and the whole audit of fairness an error."""
+    check = cross_check(*measured([[40, 10, 10, 40], [30, 20, 20, 30], [1, 0, 0, 0]], min_group=10))
+    assert (check.compared, check.agreeing) == (16, 16)
