@@ -119,6 +119,21 @@ Device = Annotated[Literal["auto", "cpu", "cuda"], Option(help="Where the model 
 Seed = Annotated[int, Option(help="Seeds every random choice.", metavar="N"), Ge(0), Le(2**32 - 1)]
 AllowLarge = Annotated[bool, Option(help="Raise the limits on what files may describe (rows, classes, ...).")]
 Quiet = Annotated[bool, Option(help="Print nothing but errors.")]
+Policy = Annotated[
+    str | None,
+    Option(
+        help="Limits to judge by: a file (see 'auditkit init') or a profile's name.",
+        metavar="FILE|PROFILE",
+        default="auditkit's own",
+    ),
+]
+Baseline = Annotated[
+    Path | None,
+    Option(help="A results.json, or its folder, that regressions are judged against.", metavar="PATH"),
+]
+Waivers = Annotated[Path | None, Option(help="Findings that may pass for a time, and who says so.", metavar="FILE")]
+Strict = Annotated[bool, Option(help="Exit 3 where the verdict is inconclusive.")]
+OtherBaseline = Annotated[bool, Option(help="Under --strict: accept a baseline of another model or data set.")]
 
 
 class ModelConfig(Section):
@@ -255,26 +270,12 @@ class PolicyConfig(Section):
 
     heading: ClassVar[str] = "Verdict"
 
-    policy: Annotated[
-        str | None,
-        Option(
-            help="Limits to judge by: a file (see 'auditkit init') or a profile's name.",
-            metavar="FILE|PROFILE",
-            default="auditkit's own",
-        ),
-    ] = None
-    baseline: Annotated[
-        Path | None,
-        Option(help="A results.json, or its folder, that regressions are judged against.", metavar="PATH"),
-    ] = None
-    waivers: Annotated[
-        Path | None, Option(help="Findings that may pass for a time, and who says so.", metavar="FILE")
-    ] = None
+    policy: Policy = None
+    baseline: Baseline = None
+    waivers: Waivers = None
     conf_level: Annotated[float, Option(help="The level of every interval.", metavar="LEVEL")] = 0.95
-    strict: Annotated[bool, Option(help="Exit 3 where the verdict is inconclusive.")] = False
-    other_baseline: Annotated[bool, Option(help="Under --strict: accept a baseline of another model or data set.")] = (
-        False
-    )
+    strict: Strict = False
+    other_baseline: OtherBaseline = False
 
 
 class RunConfig(Section):
@@ -289,6 +290,13 @@ class RunConfig(Section):
         Option(help="How much to compute: standard samples rows of large models; thorough takes every row."),
     ] = "standard"
     device: Device = "auto"
+    executor: Annotated[
+        str,
+        Option(
+            help="What runs retrainings and shadow models: in_process, local_gpus, or a package's own.",
+            metavar="NAME",
+        ),
+    ] = "in_process"
     allow_large: AllowLarge = False
     in_process_plugins: Annotated[
         bool, Option(help="For debugging: run auditors of other packages in this process.")

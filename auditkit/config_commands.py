@@ -1,4 +1,4 @@
-"""The requests of the commands that make models or repeat an audit: train, retrain, mitigate, pack and replay.
+"""The requests of the commands besides audits: train, retrain, mitigate, pack, replay and gate.
 
 As in `config.py`, one field is an option of the command, a keyword in Python, and its documentation. These requests
 come from the command line or from Python alone; auditkit.toml and `AUDITKIT_` variables are read for audits only.
@@ -15,6 +15,7 @@ from auditkit.config import (
     AllowLarge,
     Architecture,
     ArchitectureArgs,
+    Baseline,
     Classes,
     Dataset,
     Device,
@@ -22,18 +23,25 @@ from auditkit.config import (
     Names,
     Numbers,
     Option,
+    OtherBaseline,
     Output,
+    Policy,
     Quiet,
     SchemaFile,
     Section,
     Seed,
+    Strict,
     Target,
     Threshold,
     TrustModel,
     TrustPickle,
+    Waivers,
 )
 
 ModelFile = Annotated[Path | None, Option(help="A model file.", metavar="MODEL", argument=True)]
+Results = Annotated[
+    Path | None, Option(help="A results.json, or the folder of its run.", metavar="RESULTS", argument=True)
+]
 NewModel = Annotated[Path | None, Option(help="The model file to write (.pt).", metavar="FILE")]
 
 
@@ -280,9 +288,7 @@ class PackConfig(Section):
 class ReplayConfig(Section):
     """The request to make a recorded audit again."""
 
-    results: Annotated[
-        Path | None, Option(help="A results.json, or the folder of its run.", metavar="RESULTS", argument=True)
-    ] = None
+    results: Results = None
     dataset: Dataset = None
     model: Annotated[Path | None, Option(help="The model that was audited.", metavar="MODEL")] = None
     train_dataset: Annotated[Path | None, Option(help="The training rows, if the run had them.", metavar="FILE")] = None
@@ -298,4 +304,29 @@ class ReplayConfig(Section):
     trust_pickle: TrustPickle = None
     device: Device = "auto"
     allow_large: AllowLarge = False
+    quiet: Quiet = False
+
+
+class GateConfig(Section):
+    """The request to judge a finished report anew."""
+
+    results: Results = None
+    policy: Policy = None
+    baseline: Baseline = None
+    waivers: Waivers = None
+    out: Annotated[
+        Path | None, Option(help="Write the judged reports there.", metavar="DIR", default="nothing is written")
+    ] = None
+    to: Annotated[
+        Names,
+        Option(
+            help="What --out gets besides results.json; 'auditkit render --help' lists.", metavar="FORMATS", commas=True
+        ),
+    ] = ("html", "junit", "markdown")
+    format: Annotated[
+        Literal["text", "github", "json"],
+        Option(help="Print sentences, GitHub annotations (and the step summary), or results.json."),
+    ] = "text"
+    strict: Strict = False
+    other_baseline: OtherBaseline = False
     quiet: Quiet = False

@@ -27,9 +27,10 @@ from torch import nn
 from auditkit.auditors.explainability.gradients import integrated_gradients
 from auditkit.auditors.explainability.shapley import kernel_shap
 from auditkit.auditors.explainability.target_function import ExplanationInput
-from auditkit.auditors.privacy.shadow_models import Recipe, train_shadows
+from auditkit.auditors.privacy.shadow_models import Plan, Recipe, train_shadows
 from auditkit.data.dataset import read_data
 from auditkit.demo.census import SENSITIVE, TARGET, write_census
+from auditkit.execution.in_process import InProcess
 from auditkit.models.architectures import build
 from auditkit.models.predict import predict
 from auditkit.schema.infer import infer_schema, numeric_schema
@@ -126,7 +127,7 @@ def shadows(device: torch.device, row_count: int, epochs: int) -> dict[str, Any]
 
     def train() -> Any:
         return train_shadows(
-            fresh, inputs, labels, model_count=8, recipe=Recipe(epochs, 1024), seed=0, device=device, output="logits"
+            fresh, inputs, labels, Recipe(epochs, 1024), Plan(8, seed=0), executor=InProcess(device.type)
         )
 
     train()  # the first call compiles, and warms the device up

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from auditkit.models.architectures import build
 from auditkit.tasks.losses import Output
-from auditkit.training.dp.clipping import Way, summed_by
+from auditkit.training.dp.clipping import summed_by
+from auditkit.training.dp.settings import Way
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Tensors = list[torch.Tensor]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from effort import effort
@@ -46,11 +47,11 @@ TRACE = Path(f"/tmp/auditkit-test-trace-{os.getpid()}")
 class Evil:
     """Leaves a trace when it is unpickled."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return (os.system, (f"touch {TRACE}",))
 
 
-def repacked(path: Path, change, *, compression: int = zipfile.ZIP_STORED) -> None:
+def repacked(path: Path, change: Any, *, compression: int = zipfile.ZIP_STORED) -> None:
     """Write an archive again, its members passed through `change(name, content)` (None leaves one out)."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}

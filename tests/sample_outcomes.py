@@ -84,7 +84,11 @@ def performance() -> tuple[list[Measurement], list[Exhibit], list[str]]:
         part("Other", 0.8074, 135),
     )
     both = [
-        part((race.group.text, sex.group.text), min(0.99, (race.value + sex.value) / 2), max(12, race.count // 2))
+        part(
+            (race.group.text, sex.group.text),
+            min(0.99, ((race.value or 0) + (sex.value or 0)) / 2),
+            max(12, race.count // 2),
+        )
         for race in races
         for sex in sexes
     ]

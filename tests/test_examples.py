@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 @pytest.mark.slow  # the shadow models of the leakage auditor take half a minute each
 @pytest.mark.parametrize(("name", "row_count"), [("digits", 250), ("reviews", 600)])
-def test_an_example_runs_with_all_auditors(tmp_path: Path, name: str, row_count: int):
+def test_an_example_runs_with_all_auditors(tmp_path: Path, name: str, row_count: int) -> None:
     main = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
     assert main(tmp_path, row_count=row_count, epsilon=8) in (0, 1)
     report = json.loads((tmp_path / "results.json").read_text())
@@ -26,7 +26,7 @@ def test_an_example_runs_with_all_auditors(tmp_path: Path, name: str, row_count:
     assert (tmp_path / "report.html").stat().st_size < 1_000_000
 
 
-def test_the_example_of_reviews_runs(tmp_path: Path):
+def test_the_example_of_reviews_runs(tmp_path: Path) -> None:
     main = runpy.run_path(str(EXAMPLES / "reviews.py"))["main"]
     assert main(tmp_path, row_count=600) in (0, 1)  # of 300 rows, too few of a source have a negative label to judge it
     assert (tmp_path / "report.html").is_file()

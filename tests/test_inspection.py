@@ -7,6 +7,7 @@ import json
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -101,7 +102,7 @@ def test_foreign_weights_and_what_they_lack(tmp_path: Path) -> None:
 
 
 class Evil:
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return (os._exit, (9,))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +17,7 @@ from auditkit.cli import call
 from auditkit.data.dataset import data_from_frame
 from auditkit.engine.replay import replay
 from auditkit.errors import InputError
-from auditkit.evidence.report import read_report
+from auditkit.evidence.report import Report, read_report
 from auditkit.evidence.version1 import from_version_1
 from auditkit.models.cache import Cache
 from auditkit.render.html.report import render_html
@@ -25,7 +28,7 @@ LABELS = ["rain", "snow"]
 ONLY = ["data", "performance", "fairness", "weak_spots"]
 
 
-def weather(rows=1200, seed=0):
+def weather(rows: int = 1200, seed: int = 0) -> Any:
     draws = np.random.default_rng(seed)
     x, z = draws.normal(size=(2, rows))
     return pd.DataFrame(
@@ -40,7 +43,7 @@ def weather(rows=1200, seed=0):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
     path = tmp_path_factory.mktemp("multilabel") / "model.pt"
     model, record = train(
         data_from_frame(weather()),
@@ -54,7 +57,7 @@ def trained(tmp_path_factory):
     return model
 
 
-def test_inspect_estimates_the_cost_of_what_can_run_alone(trained, tmp_path):
+def test_inspect_estimates_the_cost_of_what_can_run_alone(trained: Any, tmp_path: Path) -> None:
     weather().to_csv(tmp_path / "rows.csv", index=False)
     found = auditkit.inspect_model(trained.path, dataset=tmp_path / "rows.csv")
     able = {ability.auditor for ability in found.abilities if ability.able}
@@ -63,15 +66,15 @@ def test_inspect_estimates_the_cost_of_what_can_run_alone(trained, tmp_path):
     assert [cost.part for cost in found.costs][:3] == ["predictions", "explainability", "robustness"]
 
 
-def found(report):
+def found(report: Report) -> Any:
     return {(m.id, m.by): m for outcome in report.outcomes for m in outcome.measurements}
 
 
-def truth(frame):
+def truth(frame: pd.DataFrame) -> Any:
     return np.column_stack([frame["rain"], frame["snow"] == "yes"]).astype(int)
 
 
-def test_a_trained_model_is_audited_label_by_label(trained):
+def test_a_trained_model_is_audited_label_by_label(trained: Any) -> None:
     frame = weather(seed=1)
     report = auditkit.audit(trained, frame, only=ONLY)
     assert trained.schema.task == "multilabel"
@@ -97,14 +100,14 @@ def test_a_trained_model_is_audited_label_by_label(trained):
     assert outcomes["weak_spots"].reason is None
 
 
-def test_the_report_is_chinese_throughout_where_it_is_asked_for(trained):
+def test_the_report_is_chinese_throughout_where_it_is_asked_for(trained: Any) -> None:
     report = auditkit.audit(trained, weather(seed=1), training_data=weather(), threshold=0.4)
     page = render_html(report, "zh")
     assert "没有译文" not in page  # the note that counts texts without a translation
     assert "完全匹配率" in page
 
 
-def test_every_auditor_runs_or_says_why_not(trained):
+def test_every_auditor_runs_or_says_why_not(trained: Any) -> None:
     report = auditkit.audit(trained, weather(rows=300, seed=2), training_data=weather(rows=300))
     assert [outcome.auditor for outcome in report.outcomes if outcome.error] == []
     assert {o.auditor for o in report.outcomes if o.reason is None} == {
@@ -112,7 +115,7 @@ def test_every_auditor_runs_or_says_why_not(trained):
     }  # fmt: skip
 
 
-def test_what_labels_rest_on_is_found_label_by_label(trained):
+def test_what_labels_rest_on_is_found_label_by_label(trained: Any) -> None:
     measured = found(auditkit.audit(trained, weather(seed=4), only=["explainability"]))
     by_label = {
         part.group.key: part.value for part in measured["explainability.attribution_share", ("column", "label")].slices
@@ -122,7 +125,7 @@ def test_what_labels_rest_on_is_found_label_by_label(trained):
     assert measured["explainability.completeness_error", ()].value < 0.05
 
 
-def test_noise_costs_exact_matches_and_turns_labels(trained):
+def test_noise_costs_exact_matches_and_turns_labels(trained: Any) -> None:
     measured = found(auditkit.audit(trained, weather(seed=4), only=["robustness"]))
     turned = measured["robustness.adversarial_flip_rate", ()].value
     lost = measured["robustness.out_of_range_accuracy_loss", ()].value
@@ -130,7 +133,7 @@ def test_noise_costs_exact_matches_and_turns_labels(trained):
     assert 0 < lost < measured["robustness.out_of_range_flip_rate", ()].value
 
 
-def test_rows_with_a_wrong_label_are_searched_for_weak_spots():
+def test_rows_with_a_wrong_label_are_searched_for_weak_spots() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({name: rng.integers(0, 2, 2000) for name in ("rain", "snow", "a", "b")})
     frame["where"] = rng.choice(["hill", "vale", "coast"], 2000)
@@ -143,7 +146,7 @@ def test_rows_with_a_wrong_label_are_searched_for_weak_spots():
     assert spot.value == pytest.approx(0.5, abs=0.1)
 
 
-def test_rows_without_one_of_the_labels_are_left_out_and_counted(trained):
+def test_rows_without_one_of_the_labels_are_left_out_and_counted(trained: Any) -> None:
     frame = weather(rows=300)
     frame.loc[[3, 5], "snow"] = None
     report = auditkit.audit(trained, frame, only=["performance"])
@@ -151,7 +154,7 @@ def test_rows_without_one_of_the_labels_are_left_out_and_counted(trained):
     assert report.subject.dataset.audited_row_count == 298
 
 
-def test_a_threshold_decides_on_every_label_and_predictions_are_kept(trained, tmp_path):
+def test_a_threshold_decides_on_every_label_and_predictions_are_kept(trained: Any, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     weather(rows=400).to_csv(path, index=False)
     cache = Cache(folder=tmp_path / "kept", key=b"k" * 32)
@@ -164,7 +167,7 @@ def test_a_threshold_decides_on_every_label_and_predictions_are_kept(trained, tm
 
 
 @pytest.mark.parametrize("output", ["logits", "probabilities"])
-def test_a_network_of_others_has_a_sigmoid_for_each_label(output):
+def test_a_network_of_others_has_a_sigmoid_for_each_label(output: str) -> None:
     frame = weather(rows=400)[["x", "z", "rain", "snow"]]
     layers = [torch.nn.Linear(2, 2)] + ([torch.nn.Sigmoid()] if output == "probabilities" else [])
     module = torch.nn.Sequential(*layers)
@@ -178,7 +181,7 @@ def test_a_network_of_others_has_a_sigmoid_for_each_label(output):
     assert found(report)["performance.hamming_loss", ()].value == pytest.approx(expected)
 
 
-def test_recorded_decisions_name_a_column_for_each_label():
+def test_recorded_decisions_name_a_column_for_each_label() -> None:
     frame = weather(rows=400)
     frame["rain_said"], frame["snow_said"] = np.where(frame["x"] > 0, "yes", "no"), (frame["x"] > 1).astype(int)
     report = auditkit.audit(
@@ -199,7 +202,7 @@ def test_recorded_decisions_name_a_column_for_each_label():
     assert found(scored)["performance.roc_auc", ("label",)].slices[0].value == 0.5
 
 
-def test_a_column_that_gives_one_label_away_is_warned_of():
+def test_a_column_that_gives_one_label_away_is_warned_of() -> None:
     frame = weather(rows=400)
     frame["said"], frame["gauge"] = frame["rain"], frame["rain"]
     frame["said_too"] = frame["snow"]
@@ -225,13 +228,13 @@ def test_a_column_that_gives_one_label_away_is_warned_of():
         ({"target": ("rain", "snow"), "top_k": 5}, "two classes"),
     ],
 )
-def test_what_does_not_fit_is_refused(settings, match):
+def test_what_does_not_fit_is_refused(settings: dict[str, Any], match: str) -> None:
     frame = weather(rows=100).drop(columns="place")
     with pytest.raises(InputError, match=match):
         auditkit.audit(torch.nn.Linear(2, 2), frame, only=["performance"], **settings)
 
 
-def test_settings_and_columns_that_do_not_fit_a_model_are_refused(trained):
+def test_settings_and_columns_that_do_not_fit_a_model_are_refused(trained: Any) -> None:
     frame = weather(rows=100)
     with pytest.raises(InputError, match="which a multilabel task has not"):
         auditkit.audit(trained, frame, settings={"fairness": {"reference_group": ("place=hill",)}}, only=["fairness"])
@@ -243,7 +246,7 @@ def test_settings_and_columns_that_do_not_fit_a_model_are_refused(trained):
         Schema.model_validate({**trained.schema.model_dump(), "target": "rain"})
 
 
-def test_several_labels_are_learnt_with_differential_privacy(tmp_path):
+def test_several_labels_are_learnt_with_differential_privacy(tmp_path: Path) -> None:
     model, record = train(
         data_from_frame(weather(rows=600)), target=("rain", "snow"), out=tmp_path / "m.pt", epochs=3, epsilon=8.0,
         drop=["place"], architecture_args={"hidden": [8]},

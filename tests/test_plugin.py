@@ -1,4 +1,4 @@
-"""A third-party package of auditors, really installed: two work, one crashes, one does not load."""
+"""A third-party package, really installed: auditors (one crashes, one does not load), a model format and a reader."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from loans import Loans
 from sklearn.metrics import cohen_kappa_score
 
 import auditkit
-from auditkit.data.dataset import read_data
-from auditkit.engine.load import load_subject
-from auditkit.models.formats.opening import open_model
+from auditkit.schema.infer import numeric_schema
 
 PLUGIN = Path(__file__).parent / "plugin"
 
@@ -29,8 +29,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def audit(loans: Loans, site: Path, out: Path, *flags: str) -> tuple[int, dict[str, dict[str, object]], str]:
-    command = [sys.executable, "-m", "auditkit", "run", str(loans.model), "--dataset", str(loans.test)]
+def audit(
+    model: Path, dataset: Path, site: Path, out: Path, *flags: str
+) -> tuple[int, dict[str, dict[str, object]], str]:
+    command = [sys.executable, "-m", "auditkit", "run", str(model), "--dataset", str(dataset)]
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(
         [*command, "--out", str(out), *flags],
@@ -44,21 +46,31 @@ def audit(loans: Loans, site: Path, out: Path, *flags: str) -> tuple[int, dict[s
     return done.returncode, {outcome["auditor"]: outcome for outcome in document["outcomes"]}, done.stdout
 
 
-def test_a_plugin_audits_beside_the_others(loans: Loans, site: Path, tmp_path: Path) -> None:
+def test_a_plugin_brings_auditors_a_model_format_a_reader_and_translations(site: Path, tmp_path: Path) -> None:
+    """A model of the plugin's format on data that its reader reads, by its auditors, on a page in Chinese."""
+    draws = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": draws.normal(size=200).round(3), "b": draws.normal(size=200).round(3)})
+    frame["y"] = np.where(frame["a"] - frame["b"] + draws.normal(size=200) > 0, "yes", "no")
+    (tmp_path / "rows.fwf").write_text(frame.to_string(index=False))
+    (tmp_path / "model.txt").write_text("#coefficients\n0.5\n-1.0\n0.25\n")
+    schema = numeric_schema(["a", "b"], target="y", classes=["no", "yes"])
+    (tmp_path / "schema.json").write_text(schema.model_dump_json(by_alias=True))
     policy = tmp_path / "policy.toml"
     policy.write_text('[[limit]]\nmeasurement = "label_balance.rarest_class_share"\nat_least = 0.1\nrationale = "x"\n')
-    flags = ["--only", "label_balance", "--only", "agreement", "--policy", str(policy)]
-    code, outcomes, _ = audit(loans, site, tmp_path / "out", *flags)
+    flags = ["--only", "label_balance", "--only", "agreement", "--policy", str(policy), "--lang", "zh"]
+    flags += ["--set", "label_balance.least_rows=7", "--schema", str(tmp_path / "schema.json")]
+    code, outcomes, _ = audit(tmp_path / "model.txt", tmp_path / "rows.fwf", site, tmp_path / "out", *flags)
     assert code == 0
     outcome = outcomes["label_balance"]
     assert outcome["version"] == "1.2.3"
-    assert outcome["settings"] == {"least_rows": 1}
+    assert outcome["settings"] == {"least_rows": 7}
     assert outcome["verdict"] == "pass"
-    (kappa,) = outcomes["agreement"]["measurements"]
+    assert "最少的类别至少有 7 行。" in (tmp_path / "out" / "report.zh.html").read_text()
+    (kappa,) = outcomes["agreement"]["measurements"]  # type: ignore[misc]  # JSON
     assert kappa["computed_by"] == "auditkit_example_plugin"
-    subject = load_subject(open_model(loans.model), read_data(loans.test), device="cpu")
-    assert kappa["value"] == pytest.approx(cohen_kappa_score(subject.labels, subject.predictions.labels))
-    assert kappa["value"] - 0.1 < kappa["interval"]["low"] < kappa["value"] < kappa["interval"]["high"]
+    decided = 0.5 * frame["a"] - frame["b"] + 0.25 > 0
+    assert kappa["value"] == pytest.approx(cohen_kappa_score(frame["y"] == "yes", decided))
+    assert kappa["value"] - 0.2 < kappa["interval"]["low"] < kappa["value"] < kappa["interval"]["high"]
 
 
 def test_the_auditor_of_the_contributing_page_works_as_it_stands(
@@ -77,7 +89,7 @@ def test_the_auditor_of_the_contributing_page_works_as_it_stands(
 
 
 def test_a_crash_is_an_error_and_the_others_still_report(loans: Loans, site: Path, tmp_path: Path) -> None:
-    code, outcomes, printed = audit(loans, site, tmp_path / "out", "--skip", "explainability")
+    code, outcomes, printed = audit(loans.model, loans.test, site, tmp_path / "out", "--skip", "explainability")
     assert code == 3
     assert str(outcomes["crashing"]["error"]).startswith("ZeroDivisionError: planted, with 1000 rows")
     assert "does not load" in str(outcomes["unloadable"]["error"])

@@ -50,6 +50,7 @@ for requested, request, stated in (
     (privacy.retrain, "RetrainConfig", ("model", "train_dataset", "epsilon")),
     (mitigation.mitigate, "MitigateConfig", ("model", "train_dataset", "dataset", "sensitive", "out")),
     (compliance.replay, "ReplayConfig", ("results", "dataset")),
+    (gate.gate, "GateConfig", ("results",)),
 ):
     generated_class = generated(requested, request, needs=stated)
     app.command(requested.__name__, cls=generated_class, help=requested.__doc__)(_generated)
@@ -57,7 +58,6 @@ for command in (audits.demo, audits.auditors, setup.init, setup.doctor):
     app.command()(command)
 for reading_command in (
     models.sample,
-    gate.gate,
     reports.render,
     compliance.compare,
     compliance.index,

@@ -85,29 +85,6 @@ Immutable = Annotated[
         show_default=False,
     ),
 ]
-PolicyFile = Annotated[
-    str | None,
-    typer.Option(
-        "--policy",
-        metavar="FILE|PROFILE",
-        help="Limits to judge by: a file (see 'auditkit init') or a profile's name.",
-        show_default="auditkit's own",
-    ),
-]
-BaselineFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--baseline",
-        callback=results_of,
-        help="A results.json, or its folder, that regressions are judged against.",
-        show_default=False,
-    ),
-]
-WaiversFile = Annotated[
-    Path | None,
-    typer.Option("--waivers", help="Findings that may pass for a time, and who says so.", show_default=False),
-]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit 3 where the verdict is inconclusive.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where the model runs.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Seeds every random choice.")]
 Encoding = Annotated[str, typer.Option(metavar="NAME", help="Encoding of text files.")]
@@ -121,4 +98,3 @@ class Language(StrEnum):
 
 
 Lang = Annotated[Language, typer.Option("--lang", help="zh: write the page in Simplified Chinese, as NAME.zh.html.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]

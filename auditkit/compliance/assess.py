@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -12,8 +13,8 @@ from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Facts as FactsExhibit
 from auditkit.evidence.measurement import Group, Interval, Measurement, Record, Unit, shown
 from auditkit.evidence.messages import Message, Text, title
-from auditkit.evidence.policy import Finding, Verdict
-from auditkit.evidence.report import Report
+from auditkit.evidence.policy import SHIPPED, Finding, Verdict
+from auditkit.evidence.report import DatasetRecord, Report
 
 State = Literal["evidenced", "partial", "human input required", "not applicable"]
 """`evidenced`: the run holds all that this clause is mapped to, and people stated the rest. `partial`: some of it.
@@ -32,6 +33,10 @@ FOUND: dict[str, Message] = {
     "pass": Message("met"),
 }
 """What is said of findings beside how many there are, by their verdict."""
+
+
+EXHIBITS = {"privacy_ledger": Message("Privacy ledger")}
+"""The names of exhibits that frameworks ask for, by their ids."""
 
 
 class Item(Record):
@@ -133,30 +138,9 @@ def _assess(clause: Clause, report: Report, facts: Facts, impact: ImpactTables |
         found, lacking = _part(part, report, facts, impact)
         items += found
         missing += lacking
-    for pattern in clause.measurements:
-        either = [item for one in pattern.split("|") for item in _measured(report, one)]
-        named = [item for item in either if _of_roles(item, clause, impact)]
-        items += [item for item in named if item not in items]
-        if not named:
-            first = pattern.partition("|")[0]
-            missing.append(
-                Message(
-                    "Not measured in this run: {measurement}{why_not}",
-                    measurement=_pattern_words(first),
-                    why_not=_why_not(report, first),
-                )
-            )
-    for pattern in clause.exhibits:
-        stated = _exhibited(report, pattern)
-        items += [item for item in stated if item not in items]
-        if not stated:
-            missing.append(
-                Message(
-                    "Not in this run: {part}{why_not}",
-                    part=pattern.replace("*", ""),
-                    why_not=_why_not(report, "privacy."),
-                )
-            )
+    for found, lacking in (_measurements(clause, report, impact), _exhibits(clause, report)):
+        items += [item for item in found if item not in items]
+        missing += lacking
     if clause.impact:
         missing += [] if impact is None else impact.missing(clause.impact)
     statements = tuple(Statement(key=key, text=facts.answer(key)) for key in clause.facts)
@@ -170,6 +154,44 @@ def _assess(clause: Clause, report: Report, facts: Facts, impact: ImpactTables |
         # A statement alone is no evidence; it is part of what the clause asks.
         state = "partial" if len(unstated) < len(statements) else "human input required"
     return Assessed(clause=clause, state=state, items=tuple(items), statements=statements, missing=tuple(missing))
+
+
+def _measurements(clause: Clause, report: Report, impact: ImpactTables | None) -> Evidenced:
+    """Return the measurements that a clause is mapped to, and those that the run lacks."""
+    items: list[Item] = []
+    missing: list[str] = []
+    for pattern in clause.measurements:
+        either = [item for one in pattern.split("|") for item in _measured(report, one)]
+        named = [item for item in either if _of_roles(item, clause, impact)]
+        items += [item for item in named if item not in items]
+        if not named:
+            first = pattern.partition("|")[0]
+            missing.append(
+                Message(
+                    "Not measured in this run: {measurement}{why_not}",
+                    measurement=_pattern_words(first),
+                    why_not=_why_not(report, first),
+                )
+            )
+    return items, missing
+
+
+def _exhibits(clause: Clause, report: Report) -> Evidenced:
+    """Return the statements of exhibits that a clause is mapped to, and those that the run lacks."""
+    items: list[Item] = []
+    missing: list[str] = []
+    for pattern in clause.exhibits:
+        stated = _exhibited(report, pattern)
+        items += [item for item in stated if item not in items]
+        if not stated:
+            missing.append(
+                Message(
+                    "Not in this run: {part}{why_not}",
+                    part=f"{EXHIBITS[pattern.partition('.')[0]]}: {title(pattern)}",
+                    why_not=_why_not(report, "privacy."),
+                )
+            )
+    return items, missing
 
 
 def _measured(report: Report, pattern: str) -> list[Item]:
@@ -229,8 +251,8 @@ def _exhibited(report: Report, pattern: str) -> list[Item]:
         for index, exhibit in enumerate(outcome.exhibits):
             if not isinstance(exhibit, FactsExhibit):
                 continue
-            for row, (name, text) in enumerate(exhibit.rows):
-                if fnmatchcase(f"{exhibit.title}: {name}", pattern):
+            for row, (key, (name, text)) in enumerate(zip(exhibit.keys, exhibit.rows, strict=False)):
+                if fnmatchcase(f"{exhibit.id}.{key}", pattern):
                     pointer = f"/outcomes/{number}/exhibits/{index}/rows/{row}"
                     said = f"{exhibit.title}: {name}"
                     items.append(Item(name=said, text=text, pointer=pointer, outcome=number + 1))
@@ -270,93 +292,129 @@ def _why_not(report: Report, pattern: str) -> str:
     return Message(" (no auditor '{auditor}' in this run)", auditor=auditor)
 
 
-def _part(part: Part, report: Report, facts: Facts, impact: ImpactTables | None) -> tuple[list[Item], list[str]]:
+Evidenced = tuple[list["Item"], list[str]]
+"""The evidence in one part of the report, and what it lacks."""
+
+
+def _part(part: Part, report: Report, facts: Facts, impact: ImpactTables | None) -> Evidenced:
     """Return the evidence in one part of the report, or what it lacks."""
-    subject, policy = report.subject, report.policy
-
-    def one(name: str, text: str, pointer: str) -> tuple[list[Item], list[str]]:
-        return [Item(name=name, text=text, pointer=pointer)], []
-
-    if part == "policy":
-        if policy.source == "shipped with auditkit":
-            return [], [
-                Message("Limits fixed for this system beforehand: the run was judged by auditkit's default policy")
-            ]
-        text = Message(
-            "{name}: {limits_count} limits from {source}, sha256 {sha256}",
-            name=policy.name,
-            limits_count=len(policy.limits),
-            source=policy.source,
-            sha256=policy.sha256,
-        )
-        return one(Message("Limits fixed before the run"), text, "/policy")
-    if part == "findings":
-        findings = report.findings
-        if not findings:
-            return [], [Message("No limit was judged")]
-        counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in RANK}
-        said = [Message("{n} {verdict}", n=count, verdict=FOUND[verdict]) for verdict, count in counts.items() if count]
-        return one(Message("Findings"), Message("{counts}", counts=said), "/outcomes")
-    if part == "model":
-        if subject.model is None:
-            return [], [Message("No model was opened: recorded decisions were audited")]
-        model = subject.model
-        text = Message(
-            "{name}, {architecture}, {parameter_count:,} parameters",
-            name=model.name,
-            architecture=model.architecture or Message("no architecture recorded"),
-            parameter_count=model.parameter_count,
-        )
-        return one(Message("Model"), text + _hash(model.sha256), "/subject/model")
-    if part in ("dataset", "training_dataset"):
-        data = subject.dataset if part == "dataset" else subject.training_dataset
-        if data is None:
-            return [], [Message("Training data: not given to the audit (--train-dataset)")]
-        text = Message(
-            "{path}, {audited:,} of {total:,} rows",
-            path=data.path or Message("in memory"),
-            audited=data.audited_row_count,
-            total=data.row_count,
-        )
-        name = Message("Data audited") if part == "dataset" else Message("Training data")
-        return one(name, text + _hash(data.sha256), f"/subject/{part}")
-    if part == "sensitive":
-        if not subject.sensitive:
-            return [], [Message("No column was named sensitive, so no groups were compared")]
-        return one(Message("Groups compared by"), ", ".join(subject.sensitive), "/subject/sensitive")
-    if part == "notes":
-        text = Message("{notes}", notes=subject.notes) if subject.notes else Message("nothing was sampled or left out")
-        return one(Message("Sampled or left out"), text, "/subject/notes")
-    if part == "schema":
-        features = subject.schema_.get("features")
-        if not features:
-            return [], [Message("The report holds no schema of the input")]
-        return one(
-            Message("Schema of the input"),
-            Message("{features_count} columns, by name and kind", features_count=len(features)),
-            "/subject/schema",
-        )
-    if part == "created":
-        return one(Message("Date of the audit"), report.created.strftime("%Y-%m-%d %H:%M %Z").strip(), "/created")
-    if part == "environment":
-        made = report.environment
-        text = Message(
-            "run {run_id}, auditkit {auditkit}, Python {python}, {device}, seed {seed}",
-            run_id=report.run_id,
-            auditkit=made.auditkit,
-            python=made.python,
-            device=made.device,
-            seed=made.seed,
-        )
-        return one(Message("Log of the run"), text, "/environment")
+    if part in IN_REPORT:
+        return IN_REPORT[part](report)
     return _impact_part(part, facts, impact)
+
+
+def _one(name: str, text: str, pointer: str) -> Evidenced:
+    return [Item(name=name, text=text, pointer=pointer)], []
+
+
+def _policy(report: Report) -> Evidenced:
+    policy = report.policy
+    if policy.source == SHIPPED:
+        return [], [Message("Limits fixed for this system beforehand: the run was judged by auditkit's default policy")]
+    text = Message(
+        "{name}: {limits_count} limits from {source}, sha256 {sha256}",
+        name=policy.name,
+        limits_count=len(policy.limits),
+        source=policy.source,
+        sha256=policy.sha256,
+    )
+    return _one(Message("Limits fixed before the run"), text, "/policy")
+
+
+def _findings(report: Report) -> Evidenced:
+    findings = report.findings
+    if not findings:
+        return [], [Message("No limit was judged")]
+    counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in RANK}
+    said = [Message("{n} {verdict}", n=count, verdict=FOUND[verdict]) for verdict, count in counts.items() if count]
+    return _one(Message("Findings"), Message("{counts}", counts=said), "/outcomes")
+
+
+def _model(report: Report) -> Evidenced:
+    model = report.subject.model
+    if model is None:
+        return [], [Message("No model was opened: recorded decisions were audited")]
+    text = Message(
+        "{name}, {architecture}, {parameter_count:,} parameters",
+        name=model.name,
+        architecture=model.architecture or Message("no architecture recorded"),
+        parameter_count=model.parameter_count,
+    )
+    return _one(Message("Model"), text + _hash(model.sha256), "/subject/model")
+
+
+def _data(name: Message, data: DatasetRecord | None, pointer: str) -> Evidenced:
+    if data is None:
+        return [], [Message("Training data: not given to the audit (--train-dataset)")]
+    text = Message(
+        "{path}, {audited:,} of {total:,} rows",
+        path=data.path or Message("in memory"),
+        audited=data.audited_row_count,
+        total=data.row_count,
+    )
+    return _one(name, text + _hash(data.sha256), pointer)
+
+
+def _sensitive(report: Report) -> Evidenced:
+    columns = report.subject.sensitive
+    if not columns:
+        return [], [Message("No column was named sensitive, so no groups were compared")]
+    return _one(Message("Groups compared by"), ", ".join(columns), "/subject/sensitive")
+
+
+def _notes(report: Report) -> Evidenced:
+    notes = report.subject.notes
+    text = Message("{notes}", notes=notes) if notes else Message("nothing was sampled or left out")
+    return _one(Message("Sampled or left out"), text, "/subject/notes")
+
+
+def _schema(report: Report) -> Evidenced:
+    features = report.subject.schema_.get("features")
+    if not features:
+        return [], [Message("The report holds no schema of the input")]
+    text = Message("{features_count} columns, by name and kind", features_count=len(features))
+    return _one(Message("Schema of the input"), text, "/subject/schema")
+
+
+def _environment(report: Report) -> Evidenced:
+    made = report.environment
+    text = Message(
+        "run {run_id}, auditkit {auditkit}, Python {python}, {device}, seed {seed}",
+        run_id=report.run_id,
+        auditkit=made.auditkit,
+        python=made.python,
+        device=made.device,
+        seed=made.seed,
+    )
+    return _one(Message("Log of the run"), text, "/environment")
+
+
+def _created(report: Report) -> Evidenced:
+    return _one(Message("Date of the audit"), report.created.strftime("%Y-%m-%d %H:%M %Z").strip(), "/created")
+
+
+IN_REPORT: dict[str, Callable[[Report], Evidenced]] = {
+    "policy": _policy,
+    "findings": _findings,
+    "model": _model,
+    "dataset": lambda report: _data(Message("Data audited"), report.subject.dataset, "/subject/dataset"),
+    "training_dataset": lambda report: _data(
+        Message("Training data"), report.subject.training_dataset, "/subject/training_dataset"
+    ),
+    "sensitive": _sensitive,
+    "notes": _notes,
+    "schema": _schema,
+    "created": _created,
+    "environment": _environment,
+}
+"""The parts of a report that are evidence by themselves."""
 
 
 def _hash(sha256: str | None) -> Message:
     return Message(", sha256 {sha256}", sha256=sha256) if sha256 else Message(", no sha256: from memory")
 
 
-def _impact_part(part: Part, facts: Facts, impact: ImpactTables | None) -> tuple[list[Item], list[str]]:
+def _impact_part(part: Part, facts: Facts, impact: ImpactTables | None) -> Evidenced:
     tables = [] if impact is None else [table for table in impact.tables if table.kind == "selection"]
     if not tables:
         return [], [Message("No table of impact ratios could be made")]

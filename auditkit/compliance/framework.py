@@ -43,8 +43,8 @@ class Clause(Record):
     """One row of a framework.
 
     `measurements` are patterns of ids (`a|b`: either, such as of a classification or of a regression), `exhibits`
-    patterns of "title: row name" over the report's facts, `record` parts of the report, `impact` the columns (by role)
-    of a table of impact ratios: evidence that a run can hold.
+    patterns of `id.key` over the rows of the report's facts, `record` parts of the report, `impact` the columns (by
+    role) of a table of impact ratios: evidence that a run can hold.
     `facts` are what only people can state. `beyond` says what the clause asks that no run can show: with it, the
     clause is never more than partly evidenced.
     """

@@ -20,7 +20,7 @@ from auditkit.budgets import allow_large
 from auditkit.config import AuditConfig, settings_of
 from auditkit.engine.auditor import Auditor, installed
 from auditkit.engine.inputs import Inputs, read_inputs
-from auditkit.engine.open_subject import Stage, load
+from auditkit.engine.open_subject import ProgressReporter, load
 from auditkit.engine.plan import Plan, plan_of
 from auditkit.engine.plugin_process import Elsewhere, is_foreign, run_elsewhere
 from auditkit.engine.provenance import environment, subject_record
@@ -111,7 +111,7 @@ def _audit(
     _check_policy(policy, chosen)
     earlier = None if config.policy.baseline is None else read_baseline(config.policy.baseline)
     waived = () if config.policy.waivers is None else read_waivers(config.policy.waivers)
-    stage = Stage(progress)
+    stage = ProgressReporter(progress)
     also = [column for auditor in chosen.values() for column in getattr(auditor, "legitimate", ())]
     subject = load(inputs, also=also, cache=cache, progress=stage)
     for auditor in chosen.values():

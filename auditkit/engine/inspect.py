@@ -16,7 +16,7 @@ from auditkit.config import AuditConfig, configured
 from auditkit.data.dataset import Data, naming, read_data
 from auditkit.engine.auditor import installed
 from auditkit.engine.inputs import read_inputs
-from auditkit.engine.open_subject import Stage, load
+from auditkit.engine.open_subject import ProgressReporter, load
 from auditkit.engine.requirements import Lack, Request, request
 from auditkit.errors import AuditkitError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
@@ -210,7 +210,9 @@ def _stops(config: AuditConfig, schema: Schema | None) -> Iterator[str]:
 
     try:
         inputs = read_inputs(config.model.model, config.data.dataset, config, {"schema": schema})
-        subject = load(inputs, also=(), cache=None, progress=Stage(lambda name, fraction, what: None), predict=False)
+        subject = load(
+            inputs, also=(), cache=None, progress=ProgressReporter(lambda name, fraction, what: None), predict=False
+        )
         if subject.task.unpredicted is None:
             rows = subject.encode(slice(0, PROBED_ROWS))
             predict(subject.model.module, rows, subject.schema, device=subject.device)

@@ -23,6 +23,7 @@ from auditkit.engine.weighting import read_sampling
 from auditkit.engine.work import Work
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.messages import Message
+from auditkit.execution.base import executor_of
 from auditkit.models.audited import Audited
 from auditkit.models.cache import NO_CACHE, Cache
 from auditkit.models.capabilities import Runnable
@@ -150,6 +151,7 @@ def load_subject(
         training=training_rows,
         seed=seed,
         device_name=device_name,
+        executor=executor_of(config.run.executor, device_name),
         conf_level=conf_level,
         min_group=min_group,
         compare_missing=config.groups.compare_missing,

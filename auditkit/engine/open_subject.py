@@ -24,7 +24,7 @@ from auditkit.schema.schema import as_target
 
 
 @dataclasses.dataclass
-class Stage:
+class ProgressReporter:
     """Passes progress on under the name of the part that is running."""
 
     report: AuditProgress
@@ -35,7 +35,14 @@ class Stage:
         self.report(self.name, fraction, what)
 
 
-def load(inputs: Inputs, *, also: Sequence[str], cache: Cache | None, progress: Stage, predict: bool = True) -> Subject:
+def load(
+    inputs: Inputs,
+    *,
+    also: Sequence[str],
+    cache: Cache | None,
+    progress: ProgressReporter,
+    predict: bool = True,
+) -> Subject:
     """Open the model, read the rows it is to be audited on, check that they fit, and, if asked, predict.
 
     `also` names columns of the data that auditors need besides.

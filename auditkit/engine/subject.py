@@ -19,6 +19,8 @@ from auditkit.data.group_names import Merges, recoded
 from auditkit.engine.work import Work
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
+from auditkit.execution.base import Executor
+from auditkit.execution.in_process import InProcess
 from auditkit.modalities.base import Modality
 from auditkit.models.audited import AskedRows, Audited
 from auditkit.models.cache import NO_CACHE, Cache, agree, checked_rows, prediction_key
@@ -56,7 +58,8 @@ class Subject:
     the rows that a retraining may use, None if there are none. `notes` says what was dropped, sampled or unseen;
     `row_count_read` and `training_row_count_read` count the rows before that. `selection` says in JSON how the rows
     were chosen. With `top_k` so many rows of the highest scores are selected. `expect` names the column of the
-    scores that the model is known to give. `work` says what may be computed. `progress(share, text)` tells whoever
+    scores that the model is known to give. `work` says what may be computed. `executor` runs
+    parts of it that do not depend on each other. `progress(share, text)` tells whoever
     started the audit how far an auditor is.
     """
 
@@ -71,6 +74,7 @@ class Subject:
     training: Data | None = None
     seed: int = 0
     device_name: str = "cpu"
+    executor: Executor = field(default_factory=InProcess)
     conf_level: float = 0.95
     min_group: int = 10
     compare_missing: bool = False

@@ -48,22 +48,13 @@ def regression(now: Measurement, earlier: BaselineMeasurements, part: Slice | No
     hold what pairs need, it is MOVER's (Zou & Donner 2008) from the two intervals, as for independent samples: on the
     same rows wider than it need be, because two models mostly err on the same ones.
     """
-    then = earlier.find(now)
-    if then is None:
-        return Regression(reason=Message("the baseline has no such measurement"))
-    if now.better == "neither":
-        return Regression(reason=Message("neither more nor less of it is better, so that there is no worse"))
-    if now.unit != then.unit or now.better != then.better:
-        return Regression(reason=Message("the baseline measured it in another unit or direction"))
+    before = _counterpart(now, earlier, part)
+    if isinstance(before, Message):
+        return Regression(reason=before)
     after: Measurement | Slice = now if part is None else part
-    before: Measurement | Slice | None = then
-    if part is not None:
-        before = next((other for other in then.slices if other.group == part.group), None)
-    if before is None:
-        return Regression(reason=Message("the baseline has no such group"))
-    if after.value is None or before.value is None:
-        if after.value is None:
-            return Regression(reason=after.reason or Message("it has no value"))
+    if after.value is None:
+        return Regression(reason=after.reason or Message("it has no value"))
+    if before.value is None:
         return Regression(
             reason=Message("in the baseline, {reason}", reason=before.reason or Message("it has no value"))
         )
@@ -91,6 +82,21 @@ def regression(now: Measurement, earlier: BaselineMeasurements, part: Slice | No
         if sign < 0:
             interval = interval.model_copy(update={"low": -interval.high, "high": -interval.low})
     return Regression(value=value, interval=interval, baseline=before.value, paired=pairs is not None)
+
+
+def _counterpart(now: Measurement, earlier: BaselineMeasurements, part: Slice | None) -> Measurement | Slice | Message:
+    """Return what the baseline holds of a measurement, or of one group of it; else the reason why it is no help."""
+    then = earlier.find(now)
+    if then is None:
+        return Message("the baseline has no such measurement")
+    if now.better == "neither":
+        return Message("neither more nor less of it is better, so that there is no worse")
+    if now.unit != then.unit or now.better != then.better:
+        return Message("the baseline measured it in another unit or direction")
+    if part is None:
+        return then
+    group = next((other for other in then.slices if other.group == part.group), None)
+    return Message("the baseline has no such group") if group is None else group
 
 
 def paired_interval(

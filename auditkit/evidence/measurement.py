@@ -231,9 +231,14 @@ class Measurement(Record):
 
 
 class Facts(Record):
-    """Named statements, such as a privacy ledger or the settings of a sample."""
+    """Named statements, such as a privacy ledger or the settings of a sample.
+
+    Where something else than a reader looks for a statement, `id` names the exhibit, and `keys` each of its rows.
+    """
 
     kind: Literal["facts"] = "facts"
+    id: str = ""
+    keys: tuple[str, ...] = ()
     title: Text
     note: Text = ""
     rows: tuple[tuple[Text, Text], ...]

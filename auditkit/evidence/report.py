@@ -26,7 +26,7 @@ from auditkit.evidence.messages import Message, Text
 from auditkit.evidence.picture import Picture
 from auditkit.evidence.policy import Finding, Policy, Verdict
 from auditkit.evidence.rederive import ContradictionError, rederived
-from auditkit.evidence.version1 import from_version_1
+from auditkit.evidence.version1 import from_version_1, with_ledger_keys
 from auditkit.evidence.waivers import Waiver
 from auditkit.files import read_bytes
 from auditkit.run_folder import unfinished_run
@@ -433,18 +433,7 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
     if (run_id := unfinished_run(content)) is not None:
         raise InputError(f"{name}: the run {run_id} that writes it has not finished, or failed; run the audit again.")
     check_beside(Path(path), sha256)
-    try:
-        text = content.decode("utf-8")
-        document = parse_json(text, unique_keys=True)
-        if "\\ud" in text.lower():  # half of a character, which no report could be written with
-            json.dumps(document, ensure_ascii=False).encode()
-    except ValueError as error:
-        raise InputError(f"{name}: not JSON text: {error}.") from error
-    version_found = document.get("schema_version") if isinstance(document, dict) else None
-    if version_found not in (1, SCHEMA_VERSION):
-        raise InputError(f"{name}: schema_version must be 1 or {SCHEMA_VERSION}, got {version_found!r}.")
-    if version_found == 1:
-        document = from_version_1(document, name)
+    document, version_found = _document(content, name)
     stated = document.pop("verdict", None), document.pop("exit_code", None)
     for outcome in document.get("outcomes", []):
         if isinstance(outcome, dict):
@@ -468,3 +457,21 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
             f"{derived[0]!r} ({derived[1]}): the file was edited."
         )
     return report, sha256
+
+
+def _document(content: bytes, name: str) -> tuple[dict[str, Any], int]:
+    """Return a report's JSON in the form of today, and the schema version that it states."""
+    try:
+        text = content.decode("utf-8")
+        document = parse_json(text, unique_keys=True)
+        if "\\ud" in text.lower():  # half of a character, which no report could be written with
+            json.dumps(document, ensure_ascii=False).encode()
+    except ValueError as error:
+        raise InputError(f"{name}: not JSON text: {error}.") from error
+    version_found = document.get("schema_version") if isinstance(document, dict) else None
+    if version_found not in (1, SCHEMA_VERSION):
+        raise InputError(f"{name}: schema_version must be 1 or {SCHEMA_VERSION}, got {version_found!r}.")
+    if version_found == 1:
+        document = from_version_1(document, name)
+    with_ledger_keys(document)
+    return document, version_found

@@ -151,3 +151,47 @@ def _columns(record: dict[str, Any]) -> Columns:
 
 def _dicts(value: object) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list | tuple) else []
+
+
+LEDGER_KEYS = {
+    "Guarantee": "guarantee",
+    "Planned with": "planned_with",
+    "Mechanism": "mechanism",
+    "Trust model": "trust_model",
+    "Unit of privacy": "unit_of_privacy",
+    "Contribution bound": "contribution_bound",
+    "Neighbouring relation": "neighbouring_relation",
+    "Rows n": "row_count",
+    "Sampling": "sampling",
+    "Expected batch": "expected_batch",
+    "Noise multiplier": "noise_multiplier",
+    "Clipping norm": "clipping_norm",
+    "Clipping by": "clipping",
+    "Clipping passed over": "clipping_passed_over",
+    "Steps": "steps",
+    "Lost and paid for": "lost_steps",
+    "Tuning": "tuning",
+    "All trainings together": "all_trainings",
+    "Initial weights": "initial_weights",
+    "Trained": "trained_part",
+    "Noise seed": "noise_seed",
+    "Library": "library",
+    "Not covered": "not_covered",
+}
+"""The keys of the rows of a privacy ledger, by the names that they have in reports without keys."""
+
+
+def with_ledger_keys(document: dict[str, Any]) -> None:
+    """Name the privacy ledgers of a report that was written before exhibits had ids."""
+    for outcome in document.get("outcomes", ()):
+        for exhibit in outcome.get("exhibits", ()) if isinstance(outcome, dict) else ():
+            if not isinstance(exhibit, dict) or exhibit.get("kind") != "facts" or exhibit.get("id"):
+                continue
+            title, rows = _english(exhibit.get("title")), exhibit.get("rows")
+            if title.startswith("Privacy ledger, ") and isinstance(rows, list):
+                exhibit["id"] = "privacy_ledger"
+                exhibit["keys"] = [LEDGER_KEYS.get(_english(row[0]), "") if row else "" for row in rows]
+
+
+def _english(text: Any) -> str:
+    return str(text.get("text", "")) if isinstance(text, dict) else str(text)

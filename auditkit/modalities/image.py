@@ -30,7 +30,7 @@ def image_corruptions(images: Images, source: Images, *, seed: int) -> list[Corr
     """Return the corruptions of encoded images, (rows, channels, height, width).
 
     The lowest and the highest pixel of `source` are the range that strengths are shares of, and that no damaged pixel
-    leaves. Without a range there is nothing to corruption, and no corruption.
+    leaves. Without a range there is nothing to corrupt, and no corruption.
     """
     low, high = float(source.min()), float(source.max())
     if not low < high:

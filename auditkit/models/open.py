@@ -54,11 +54,7 @@ def model_for(
         if model is not None:
             raise InputError("predictor takes the place of the model file; leave one of them out.")
         model = load_object(config.predictor, "predictor")
-    for option in ("architecture", "trust_model", "trust_pickle"):
-        if getattr(config, option) is not None and not isinstance(model, str | Path):
-            raise InputError(f"{option} is for model files, and the model is an object in memory; leave it out.")
-    if schema is not None and preprocess is not None:
-        raise InputError("schema and preprocess are two ways to make the model's input; leave one of them out.")
+    _refuse_contradictions(model, config, schema, preprocess)
     if preprocess is not None:
         opened, guessed = _preprocessed(model, columns, config, preprocess), True
     elif isinstance(model, str | Path | Model | nn.Module):
@@ -99,6 +95,14 @@ def model_for(
         schema=schema.model_copy(update={"output": output}),
         notes=(*opened.notes, *found),
     )
+
+
+def _refuse_contradictions(model: Any, config: ModelConfig, schema: Schema | None, preprocess: Any) -> None:
+    for option in ("architecture", "trust_model", "trust_pickle"):
+        if getattr(config, option) is not None and not isinstance(model, str | Path):
+            raise InputError(f"{option} is for model files, and the model is an object in memory; leave it out.")
+    if schema is not None and preprocess is not None:
+        raise InputError("schema and preprocess are two ways to make the model's input; leave one of them out.")
 
 
 def _opened(

@@ -90,28 +90,10 @@ def recognise(
     returned as it is: predicting will say why.
     """
     rows = torch.from_numpy(np.ascontiguousarray(inputs))
-    notes: list[str] = []
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
     try:
-        with torch.inference_mode():
-            outputs = module(rows)
-            if not isinstance(outputs, torch.Tensor) and isinstance(first_tensor(outputs), torch.Tensor):
-                notes.append(
-                    Message(
-                        "The model returns a {name}; its first tensor is taken for the outputs. Choose another by "
-                        "--output-index: {described}.",
-                        name=type(outputs).__name__,
-                        described=described(outputs),
-                    )
-                )
-                module, outputs = FirstOutput(module).eval(), first_tensor(outputs)
-            again = module(rows)
+        module, outputs, again, notes = _two_passes(module, rows)
     except Exception:  # noqa: BLE001  # whatever a model raises, the prediction of the rows raises and explains it again
         return module, declared or "logits", []
-    finally:
-        for part, training in modes.items():
-            part.training = training
     if not isinstance(outputs, torch.Tensor) or outputs.ndim > 2 or not outputs.numel():
         return module, declared or "logits", notes
     values = outputs.reshape(len(outputs), -1).double()
@@ -128,33 +110,58 @@ def recognise(
         )
     if declared == "value":
         return module, declared, notes
-    alike = bool(((values >= 0) & (values <= 1)).all())
     sums = values.shape[1] > 1 and not multilabel
-    if sums:
-        alike = alike and bool(((values.sum(dim=1) - 1).abs() < 1e-3).all())
+    alike = bool(((values >= 0) & (values <= 1)).all())
+    alike = alike and not (sums and bool(((values.sum(dim=1) - 1).abs() >= 1e-3).any()))
     if declared is None:
-        what = Message("from 0 to 1 and sum to 1 in each row") if sums else Message("from 0 to 1")
-        word = "probabilities" if alike else "logits"
-        notes.append(
-            Message(
-                "The outputs were recognised as {kind}: over {rows:,} rows spread over the data they lie {range}. "
-                "Declare them with --output.",
-                kind=word,
-                rows=len(rows),
-                range=what,
-            )
-            if alike
-            else Message(
-                "The outputs were recognised as {kind}: over {rows:,} rows spread over the data they do not all lie "
-                "{range}. Declare them with --output.",
-                kind=word,
-                rows=len(rows),
-                range=what,
-            )
-        )
-        return module, word, notes
+        notes.append(_recognised_note(len(rows), alike=alike, sums=sums))
+        return module, "probabilities" if alike else "logits", notes
     if declared == "logits" and alike and len(rows) > 1:
         notes.append(
             Message("The outputs are declared logits, but look like probabilities: check --output, or the schema.")
         )
     return module, declared, notes
+
+
+def _two_passes(module: nn.Module, rows: torch.Tensor) -> tuple[nn.Module, Any, Any, list[str]]:
+    """Pass rows through a module twice, in eval mode; return it as one that returns one tensor, and both outputs."""
+    notes: list[str] = []
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.inference_mode():
+            outputs = module(rows)
+            if not isinstance(outputs, torch.Tensor) and isinstance(first_tensor(outputs), torch.Tensor):
+                notes.append(
+                    Message(
+                        "The model returns a {name}; its first tensor is taken for the outputs. Choose another by "
+                        "--output-index: {described}.",
+                        name=type(outputs).__name__,
+                        described=described(outputs),
+                    )
+                )
+                module, outputs = FirstOutput(module).eval(), first_tensor(outputs)
+            return module, outputs, module(rows), notes
+    finally:
+        for part, training in modes.items():
+            part.training = training
+
+
+def _recognised_note(row_count: int, *, alike: bool, sums: bool) -> str:
+    """Return the note on outputs that nobody declared: `alike` if they look like probabilities, by `sums` too."""
+    what = Message("from 0 to 1 and sum to 1 in each row") if sums else Message("from 0 to 1")
+    if alike:
+        return Message(
+            "The outputs were recognised as {kind}: over {rows:,} rows spread over the data they lie {range}. "
+            "Declare them with --output.",
+            kind="probabilities",
+            rows=row_count,
+            range=what,
+        )
+    return Message(
+        "The outputs were recognised as {kind}: over {rows:,} rows spread over the data they do not all lie "
+        "{range}. Declare them with --output.",
+        kind="logits",
+        rows=row_count,
+        range=what,
+    )

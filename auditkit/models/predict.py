@@ -6,7 +6,8 @@ torch is imported by the functions that need it: recorded decisions are Predicti
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,22 +103,14 @@ def predict_rows(
         ModelFileError: the module does not take the inputs, gives another number of rows or classes, or probabilities
             that are none.
     """
-    import torch
-
-    from auditkit.models.mismatch import mismatch
-
-    modes = {part: part.training for part in module.modules()}
-    home = next((tensor.device for tensor in module.state_dict().values()), torch.device("cpu"))
-    notes: list[str] = []
     task = task_for(schema)
+    notes: list[str] = []
     transformed = np.zeros((row_count, task.width), dtype=np.float32 if row_count > LARGE_ROW_COUNT else np.float64)
     wrong: list[NDArray[np.int64]] = []
     part, part_start, start = encode(slice(0, ROWS_AT_ONCE)), 0, 0
-    batch_size = max(1, min(batch_size, OUTPUTS_AT_ONCE // max(1, task.width)))
     if part.ndim > 2 or np.issubdtype(part.dtype, np.integer):  # what images and texts become on their way is larger
         batch_size = max(1, min(batch_size, CELLS_AT_ONCE // max(1, part[:1].size)))
-    try:
-        module.to(device).eval()
+    with _evaluating(module, device):
         while start < row_count:
             if start >= part_start + len(part):
                 part_start = start
@@ -126,11 +119,7 @@ def predict_rows(
             try:
                 outputs = _forward(module, batch, device)
             except (MemoryError, RuntimeError, TypeError, ValueError, IndexError) as error:
-                if not _is_out_of_memory(error):
-                    raise ModelFileError(mismatch(module, schema, batch, error)) from error
-                if batch_size == 1:
-                    raise ModelFileError(f"model: one row does not fit into the memory of {device}.") from error
-                batch_size = max(len(batch) // 2, 1)
+                batch_size = _smaller_batch(error, batch, batch_size, module, schema, device)
             else:
                 finite = np.isfinite(outputs).all(axis=1)
                 wrong.append(start + np.flatnonzero(~finite))
@@ -140,20 +129,58 @@ def predict_rows(
                 progress(start / row_count, f"{start:,} of {row_count:,} rows predicted")
                 continue
             # Outside the handler, where the failed pass's tensors are no longer held by the exception.
-            notes = [
-                Message(
-                    "Out of memory on {device}: the batch was reduced to {batch_size:,} rows; the numbers are "
-                    "the same.",
-                    device=str(device),
-                    batch_size=batch_size,
-                )
-            ]
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
+            notes = [_reduced_note(device, batch_size)]
+    _refuse_not_finite(wrong, row_count)
+    return task.predictions(transformed, notes)
+
+
+@contextmanager
+def _evaluating(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """Hold a module on a device in eval mode; afterwards it is where and as it was."""
+    import torch
+
+    modes = {part: part.training for part in module.modules()}
+    home = next((tensor.device for tensor in module.state_dict().values()), torch.device("cpu"))
+    try:
+        module.to(device).eval()
+        yield
     finally:
         module.to(home)
         for submodule, training in modes.items():
             submodule.training = training
+
+
+def _smaller_batch(
+    error: Exception, batch: NDArray[Any], batch_size: int, module: nn.Module, schema: Schema, device: torch.device
+) -> int:
+    """Return half the rows of a batch that did not fit into the memory.
+
+    Raises:
+        ModelFileError: the error is another one, or the batch was a single row.
+    """
+    if not _is_out_of_memory(error):
+        from auditkit.models.mismatch import mismatch
+
+        raise ModelFileError(mismatch(module, schema, batch, error)) from error
+    if batch_size == 1:
+        raise ModelFileError(f"model: one row does not fit into the memory of {device}.") from error
+    return max(len(batch) // 2, 1)
+
+
+def _reduced_note(device: torch.device, batch_size: int) -> str:
+    """Free the memory that a device holds in reserve; return the note that says how large batches are now."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return Message(
+        "Out of memory on {device}: the batch was reduced to {batch_size:,} rows; the numbers are the same.",
+        device=str(device),
+        batch_size=batch_size,
+    )
+
+
+def _refuse_not_finite(wrong: list[NDArray[np.int64]], row_count: int) -> None:
     rows = np.concatenate(wrong) if wrong else np.zeros(0, dtype=np.int64)
     if rows.size:
         raise NotFiniteError(
@@ -161,7 +188,6 @@ def predict_rows(
             f"{int(rows[0]):,} of the audited rows.",
             rows,
         )
-    return task.predictions(transformed, notes)
 
 
 def highest(predictions: Predictions, count: int, seed: int) -> Predictions:

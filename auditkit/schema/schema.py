@@ -82,8 +82,14 @@ class Schema(Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Schema:
-        if bool(self.features) == (self.output == "decisions"):
-            raise ValueError("features: a model reads at least one, and recorded decisions have none")
+        self._check_columns()
+        self._check_task()
+        self._check_output()
+        self._check_threshold()
+        return self
+
+    def _check_columns(self) -> None:
+        """Raise ValueError where columns are named twice, or contradict each other."""
         for column, rule in self.bins.items():
             check_rule(column, rule)
         names = [column for feature in self.features for column in feature.reads]
@@ -96,13 +102,16 @@ class Schema(Record):
         for target in self.targets:
             if target in names:
                 raise ValueError(f"the target {target!r} is among the features")
+        if len(self.features) > 1 and any(feature.kind in ("text", "image") for feature in self.features):
+            raise ValueError("a text or an image must be the only feature")
+
+    def _check_task(self) -> None:
+        """Raise ValueError where the classes are not those of the task."""
         if len(self.classes) == 1:
             raise ValueError("classes: at least 2, or none in a regression, got 1")
         if self.task == "multilabel":
             if len(self.classes) < 2 or self.target != self.classes:
                 raise ValueError("the target of a multilabel task is its label columns, at least 2")
-            if self.output == "score":
-                raise ValueError("a score decides between two classes, and a multilabel task has several labels")
         elif self.task == "outcome":
             if self.classes or self.output != "decisions":
                 raise ValueError("a recorded outcome is a number that nothing predicts; it has no classes")
@@ -110,27 +119,37 @@ class Schema(Record):
             raise ValueError(f"several target columns are task multilabel, got task {self.task}")
         elif self.task != "generation" and self.task != task_of(self.classes):
             raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
+        if self.task != "regression" and (self.target_mean, self.target_scale) != (0.0, 1.0):
+            raise ValueError("only a regression's target has a mean and a scale")
+
+    def _check_output(self) -> None:
+        """Raise ValueError where the output is none of the task."""
+        if bool(self.features) == (self.output == "decisions"):
+            raise ValueError("features: a model reads at least one, and recorded decisions have none")
         if (self.output == "rows") != (self.task == "generation"):
             raise ValueError(f"the output of a generator, and of no other model, is rows, got {self.output!r}")
         if self.output != "decisions" and (self.output == "value") != (self.task == "regression"):
             raise ValueError(f"the output of a regression, and of no other task, is a value, got {self.output!r}")
-        if self.task != "regression" and (self.target_mean, self.target_scale) != (0.0, 1.0):
-            raise ValueError("only a regression's target has a mean and a scale")
-        if self.output == "score" and self.threshold is None:
+        if self.output != "score":
+            return
+        if self.task == "multilabel":
+            raise ValueError("a score decides between two classes, and a multilabel task has several labels")
+        if self.threshold is None:
             raise ValueError("a score needs a threshold")
-        if self.threshold is not None and self.output != "score":
-            if self.task not in ("binary", "multilabel") or self.output == "decisions":
-                raise ValueError("a threshold decides between two classes, by a model's probability or score")
-            if not 0 < self.threshold < 1:
-                raise ValueError(
-                    f"the threshold of a probability must lie between 0 and 1, got {self.threshold:g}; "
-                    "--output score takes any"
-                )
-        if self.output == "score" and len(self.classes) > 2:
+        if len(self.classes) > 2:
             raise ValueError("a score decides between two classes")
-        if len(self.features) > 1 and any(feature.kind in ("text", "image") for feature in self.features):
-            raise ValueError("a text or an image must be the only feature")
-        return self
+
+    def _check_threshold(self) -> None:
+        """Raise ValueError where a threshold of probabilities does not fit."""
+        if self.threshold is None or self.output == "score":
+            return
+        if self.task not in ("binary", "multilabel") or self.output == "decisions":
+            raise ValueError("a threshold decides between two classes, by a model's probability or score")
+        if not 0 < self.threshold < 1:
+            raise ValueError(
+                f"the threshold of a probability must lie between 0 and 1, got {self.threshold:g}; "
+                "--output score takes any"
+            )
 
     def output_at(self, score: float) -> float:
         """Return what a binary network returns where its score is this one: log-odds of a probability, or the same.

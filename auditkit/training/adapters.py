@@ -61,20 +61,23 @@ def train_only(module: nn.Module, patterns: Sequence[str], *, rank: int | None) 
         return
     if rank < 1:
         raise InputError(f"lora_rank must be at least 1, got {rank}; pass --lora-rank 4.")
-    adapted = 0
-    for owner in list(module.modules()):
-        for name, layer in list(owner.named_children()):
-            if not isinstance(layer, nn.Linear) or type(layer) not in (nn.Linear, RecurrentLinear):
-                continue
-            if any(parameter.requires_grad for parameter in layer.parameters()):
-                continue
-            if min(layer.in_features, layer.out_features) > rank:
-                setattr(owner, name, LowRank(layer, rank))
-                adapted += 1
-            else:
-                layer.requires_grad_(True)
-    if not adapted:
+    frozen = [
+        (owner, name, layer)
+        for owner in list(module.modules())
+        for name, layer in list(owner.named_children())
+        if isinstance(layer, nn.Linear) and type(layer) in (nn.Linear, RecurrentLinear) and _is_frozen(layer)
+    ]
+    large = [(owner, name, layer) for owner, name, layer in frozen if min(layer.in_features, layer.out_features) > rank]
+    if not large:
         raise InputError(f"lora_rank {rank}: no frozen Linear layer has more inputs and outputs than that.")
+    for _, _, layer in frozen:
+        layer.requires_grad_(min(layer.in_features, layer.out_features) <= rank)
+    for owner, name, layer in large:
+        setattr(owner, name, LowRank(layer, rank))
+
+
+def _is_frozen(layer: nn.Module) -> bool:
+    return not any(parameter.requires_grad for parameter in layer.parameters())
 
 
 def merge_adapters(module: nn.Module) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,12 +25,12 @@ from auditkit.errors import DatasetError, InputError
         (["age=1", "age=2"], "binned twice"),
     ],
 )
-def test_bins_that_mean_nothing(texts, match):
+def test_bins_that_mean_nothing(texts: list[Any], match: str) -> None:
     with pytest.raises(InputError, match=match):
         parse_bins(texts)
 
 
-def test_a_column_name_may_hold_an_equals_sign():
+def test_a_column_name_may_hold_an_equals_sign() -> None:
     assert parse_bins(["a=b=1,2"]) == {"a=b": "1,2"}
 
 
@@ -36,7 +38,7 @@ edges = st.lists(st.integers(-50, 50), min_size=1, max_size=5, unique=True).map(
 
 
 @given(edges, st.lists(st.integers(-60, 60) | st.none(), min_size=1, max_size=30))
-def test_binning_agrees_with_a_naive_loop(edges, values):
+def test_binning_agrees_with_a_naive_loop(edges: Any, values: Any) -> None:
     frame = pd.DataFrame({"x": [None if value is None else str(value) for value in values]}, dtype=object)
     codes, names = binned(frame, "x", edges)
     assert len(names) == len(edges) + 1
@@ -44,7 +46,7 @@ def test_binning_agrees_with_a_naive_loop(edges, values):
         assert code == (-1 if value is None else sum(value >= edge for edge in edges))
 
 
-def test_quantiles_are_those_of_the_rows():
+def test_quantiles_are_those_of_the_rows() -> None:
     frame = pd.DataFrame({"x": np.arange(100)})
     found = edges_of(frame, "x", "quantiles:4")
     assert found == (24.75, 49.5, 74.25)

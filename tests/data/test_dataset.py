@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from auditkit.errors import DatasetError
 
 
 @pytest.fixture
-def write(tmp_path: Path):
+def write(tmp_path: Path) -> Any:
     def write(content: str | bytes, name: str = "data.csv") -> Path:
         path = tmp_path / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -35,7 +36,7 @@ def refused(path: Path, match: str, **options: str) -> None:
     assert str(path) in message
 
 
-def test_values_are_text_stripped_and_missing_ones_none(write):
+def test_values_are_text_stripped_and_missing_ones_none(write: Any) -> None:
     path = write('age, group ,"a, b"\n 39 ,NA,"x, y"\n,None, ?\n"?",nan,\n')
     data = read_data(path)
     assert list(data.frame.columns) == ["age", "group", "a, b"]
@@ -44,22 +45,22 @@ def test_values_are_text_stripped_and_missing_ones_none(write):
     assert data.path == str(path)
 
 
-def test_rows_know_their_lines_across_blank_lines_and_quoted_newlines(write):
+def test_rows_know_their_lines_across_blank_lines_and_quoted_newlines(write: Any) -> None:
     data = read_data(write('a,b\r\n1,2\r\n\r\n3,"x\r\ny"\r\n4,5\r\n'))
     assert [origin(data.frame, row) for row in range(3)] == ["line 2", "line 4", "line 6"]
 
 
 @pytest.mark.parametrize("name", ["data.csv.gz", "data.csv"])
-def test_gzip_is_told_by_its_content(write, name):
+def test_gzip_is_told_by_its_content(write: Any, name: str) -> None:
     data = read_data(write(gzip.compress(b"a,b\n1,2\n"), name))
     assert data.frame.to_numpy().tolist() == [["1", "2"]]
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name(write):
+def test_a_byte_order_mark_is_no_part_of_the_first_name(write: Any) -> None:
     assert list(read_data(write(codecs.BOM_UTF8 + b"age,b\n1,2\n")).frame.columns) == ["age", "b"]
 
 
-def test_another_encoding_by_name(write):
+def test_another_encoding_by_name(write: Any) -> None:
     path = write("name,b\nJosé,1\n".encode("latin-1"))
     refused(path, "not utf-8 text at byte 10.*--encoding latin-1")
     assert read_data(path, encoding="latin-1").frame["name"].tolist() == ["José"]
@@ -87,20 +88,20 @@ def test_another_encoding_by_name(write):
         (b"PAR1\x00\x00PAR1", "damaged, or no file that pyarrow reads"),
     ],
 )
-def test_faults_are_named(write, content, match):
+def test_faults_are_named(write: Any, content: Any, match: str) -> None:
     refused(write(content), match)
 
 
-def test_no_such_file_and_a_directory(tmp_path):
+def test_no_such_file_and_a_directory(tmp_path: Path) -> None:
     refused(tmp_path / "none.csv", "No such file")
     refused(tmp_path, "is a folder without images")
 
 
-def test_a_very_long_field_is_an_error_and_no_traceback(write):
+def test_a_very_long_field_is_an_error_and_no_traceback(write: Any) -> None:
     refused(write(b"a,b\n1," + b"x" * 200_000 + b"\n"), "line 2: not comma-separated text: field larger")
 
 
-def test_adult_is_read_with_fewer_calls_than_it_has_cells():
+def test_adult_is_read_with_fewer_calls_than_it_has_cells() -> None:
     with resources.as_file(resources.files("auditkit.demo") / "adult.csv.gz") as path, effort() as spent:
         data = read_data(path)
     assert data.frame.shape == (48842, 16)
@@ -109,7 +110,7 @@ def test_adult_is_read_with_fewer_calls_than_it_has_cells():
     assert spent.calls < data.frame.size
 
 
-def test_a_frame_from_memory_keeps_its_types_and_loses_its_index():
+def test_a_frame_from_memory_keeps_its_types_and_loses_its_index() -> None:
     frame = pd.DataFrame({"a": [1, 2], 3: [0.5, np.nan]}, index=["x", "x"])
     data = data_from_frame(frame)
     assert list(data.frame.columns) == ["a", "3"]
@@ -131,7 +132,7 @@ def test_a_frame_from_memory_keeps_its_types_and_loses_its_index():
         ([1, 2], "must be a pandas DataFrame, got list"),
     ],
 )
-def test_faulty_frames(frame, match):
+def test_faulty_frames(frame: Any, match: str) -> None:
     with pytest.raises(DatasetError, match=re.escape(match)):
         data_from_frame(frame)
 
@@ -152,14 +153,14 @@ def test_faulty_frames(frame, match):
         (pd.Series([], dtype=object), [], []),
     ],
 )
-def test_factorize(column, codes, words):
+def test_factorize(column: Any, codes: list[Any], words: list[Any]) -> None:
     found, texts = factorize(column)
     assert found.tolist() == codes
     assert texts == words
 
 
 @pytest.mark.parametrize("values", [["a", "b ", " b", "", None, np.nan, pd.NA, 1, 1.0, "1"], ["only"], [None]])
-def test_objects_that_rows_share_are_factorized_like_texts_of_their_own(values):
+def test_objects_that_rows_share_are_factorized_like_texts_of_their_own(values: list[Any]) -> None:
     """Many rows that share their objects are told apart by address, and no others."""
     chosen = [values[place] for place in np.random.default_rng(0).integers(0, len(values), 20_000)]
     own = [f"{value}x"[:-1] if isinstance(value, str) else value for value in chosen]
@@ -174,7 +175,7 @@ def test_objects_that_rows_share_are_factorized_like_texts_of_their_own(values):
 
 @pytest.mark.parametrize("values", [["a", "b ", " b", "", "?", None, "None", "é" * 30], ["only"], [None]])
 @pytest.mark.parametrize("dtype", ["str", "string[pyarrow]", "string[python]"])
-def test_columns_of_arrow_texts_are_factorized_like_their_texts(values, dtype):
+def test_columns_of_arrow_texts_are_factorized_like_their_texts(values: list[Any], dtype: str) -> None:
     """Most texts are those of a sample; rare ones, which it misses, and missing values are told apart as well."""
     chosen = [values[place] for place in np.random.default_rng(0).integers(0, len(values), 20_001)]
     rare = ["rare" if row == 12_345 else "rarer" if row == 12_347 else value for row, value in enumerate(chosen)]
@@ -188,7 +189,7 @@ def test_columns_of_arrow_texts_are_factorized_like_their_texts(values, dtype):
             assert told == [None if text in ("", "?", None) else text.strip() for text in expected]
 
 
-def texts_one_by_one(values):
+def texts_one_by_one(values: Any) -> Any:
     """Return the texts of values by a naive loop, None where missing."""
     texts = ["" if value is None or value is pd.NA or value != value else str(value).strip() for value in values]
     return [{"": None, "1.0": "1"}.get(text, text) for text in texts]

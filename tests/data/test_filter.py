@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,7 @@ FRAME = pd.DataFrame(
         ("age > -5", [0, 1, 2, 4]),
     ],
 )
-def test_rows_are_chosen(expression, rows):
+def test_rows_are_chosen(expression: str, rows: list[Any]) -> None:
     assert np.flatnonzero(select(FRAME, expression)).tolist() == rows
 
 
@@ -67,23 +68,23 @@ def test_rows_are_chosen(expression, rows):
         ("age > 1 or " * 2000 + "age > 1", "at most 10,000 characters"),
     ],
 )
-def test_what_cannot_be_read_is_named(expression, match):
+def test_what_cannot_be_read_is_named(expression: float | str, match: str) -> None:
     with pytest.raises(InputError, match=match) as caught:
-        select(FRAME, expression)
+        select(FRAME, expression)  # type: ignore[arg-type]  # a number, on purpose
     assert "\n" not in str(caught.value)
 
 
-def test_text_compared_as_a_number_names_its_row():
+def test_text_compared_as_a_number_names_its_row() -> None:
     with pytest.raises(DatasetError, match="'region' is numeric, but row 0 holds 'north'"):
         select(FRAME, "region > 1")
 
 
-def test_columns_named():
+def test_columns_named() -> None:
     assert columns_named(None) == []
     assert columns_named("age > 1 and not `marital status` in ('age', 'x')") == ["age", "marital status"]
 
 
 @given(st.text(max_size=40) | st.text(alphabet="age<>=!()'`,.0 notinorisd", max_size=40))
-def test_any_text_is_parsed_or_refused(expression):
+def test_any_text_is_parsed_or_refused(expression: Any) -> None:
     with contextlib.suppress(InputError):
         assert select(FRAME, expression).shape == (5,)

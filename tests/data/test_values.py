@@ -18,7 +18,7 @@ from auditkit.errors import DatasetError
         ("12 %", math.inf), ("$5", math.inf), ("inf", math.inf), ("NA", math.nan), ("None", math.nan),
     ],
 )  # fmt: skip
-def test_numbers_and_thousands(word, value):
+def test_numbers_and_thousands(word: str, value: float) -> None:
     np.testing.assert_equal(number(word), value)
 
 
@@ -30,11 +30,11 @@ def test_numbers_and_thousands(word, value):
         ("2024-1-1", math.inf), ("2024", math.inf), ("n/a", math.nan),
     ],
 )  # fmt: skip
-def test_dates(word, value):
+def test_dates(word: str, value: float) -> None:
     np.testing.assert_equal(day(word), value)
 
 
-def test_dates_of_text_and_of_type_agree_and_faults_are_named():
+def test_dates_of_text_and_of_type_agree_and_faults_are_named() -> None:
     texts = ["2024-02-29", "1969-12-31 06:00", None]
     text = pd.DataFrame({"x": texts}, dtype=object)
     typed = pd.DataFrame({"x": pd.to_datetime(pd.Series(texts), format="ISO8601")})

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,11 +22,11 @@ from auditkit.schema.infer import numeric_schema
 
 
 @pytest.fixture
-def model(model_file):
+def model(model_file: Any) -> Any:
     return open_model(model_file)
 
 
-def test_a_subject_of_a_file(model, tmp_path, data):
+def test_a_subject_of_a_file(model: Any, tmp_path: Path, data: Any) -> None:
     path = tmp_path / "people.csv"
     data.frame[["sex", "income", "job", "member", "age"]].to_csv(path, index=False)
     subject = load_subject(model, read_data(path), seed=5, device="cpu")
@@ -38,10 +40,10 @@ def test_a_subject_of_a_file(model, tmp_path, data):
         logits = model.module(torch.from_numpy(subject.inputs))
     np.testing.assert_allclose(subject.predictions.probabilities, torch.softmax(logits, 1).numpy(), rtol=1e-5)
     assert (subject.conf_level, subject.min_group, subject.seed, subject.device.type) == (0.95, 10, 5, "cpu")
-    assert subject.training is subject.training_inputs is subject.training_labels is None
+    assert (subject.training, subject.training_inputs, subject.training_labels) == (None, None, None)
 
 
-def test_what_was_dropped_sampled_and_unseen_is_said(model, data):
+def test_what_was_dropped_sampled_and_unseen_is_said(model: Any, data: Any) -> None:
     frame = data.frame.copy()
     frame.loc[:4, "income"] = None
     frame.loc[10:, "job"] = "astronaut"
@@ -50,6 +52,8 @@ def test_what_was_dropped_sampled_and_unseen_is_said(model, data):
     subject = load_subject(model, data_from_frame(frame), training=training, limit=40, seed=1, device="cpu")
     assert subject.row_count_read == subject.training_row_count_read == 60
     assert len(subject.labels) == len(subject.data.frame) == len(subject.inputs) == 40
+    assert subject.training_labels is not None
+    assert subject.training_inputs is not None
     assert len(subject.training_labels) == len(subject.training_inputs) == 55
     assert subject.notes[0] == "5 of 60 rows have no label in column income and were left out."
     assert subject.notes[1] == "A sample of 40 of 55 rows is audited, drawn with seed 1."
@@ -62,7 +66,7 @@ def test_what_was_dropped_sampled_and_unseen_is_said(model, data):
     assert load_subject(model, data, limit=1000, device="cpu").notes == ()
 
 
-def groups_slowly(frame: pd.DataFrame, columns: tuple[str, ...]):
+def groups_slowly(frame: pd.DataFrame, columns: tuple[str, ...]) -> Any:
     keys = [
         tuple("(missing)" if frame[c].iloc[i] is None else frame[c].iloc[i] for c in columns) for i in range(len(frame))
     ]
@@ -71,7 +75,7 @@ def groups_slowly(frame: pd.DataFrame, columns: tuple[str, ...]):
 
 
 @pytest.mark.parametrize("columns", [("sex",), ("job",), ("sex", "job"), ("job", "sex"), ("sex", "job", "member")])
-def test_groups_and_their_intersections(model, data, columns):
+def test_groups_and_their_intersections(model: Any, data: Any, columns: tuple[Any, ...]) -> None:
     frame = data.frame.copy()
     frame.loc[[3, 7], "sex"] = None
     frame.loc[[7, 9], "job"] = "NA"
@@ -90,7 +94,7 @@ def test_groups_and_their_intersections(model, data, columns):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 130), min_size=1, max_size=4), st.integers(0, 1000))
-def test_any_number_of_groups_is_named_as_a_loop_would(sizes, seed):
+def test_any_number_of_groups_is_named_as_a_loop_would(sizes: Any, seed: int) -> None:
     """Up to 131 groups a column and four columns: codes of every width, and more intersections than are tabled."""
     draws = np.random.default_rng(seed)
     drawn = {f"c{place}": draws.integers(-1, size, 300) for place, size in enumerate(sizes)}
@@ -110,7 +114,7 @@ def test_any_number_of_groups_is_named_as_a_loop_would(sizes, seed):
     assert list(names) == sorted(set(keys))
 
 
-def test_no_columns_make_one_group(model, data):
+def test_no_columns_make_one_group(model: Any, data: Any) -> None:
     subject = load_subject(model, data, sensitive=[], device="cpu")
     assert subject.sensitive == ()
     names, codes = subject.group_codes(())
@@ -118,7 +122,7 @@ def test_no_columns_make_one_group(model, data):
     assert not codes.any()
 
 
-def test_a_sensitive_column_need_not_be_a_feature(model, data):
+def test_a_sensitive_column_need_not_be_a_feature(model: Any, data: Any) -> None:
     wide = data_from_frame(data.frame.assign(town=["A", "B"] * 30))
     assert load_subject(model, wide, sensitive=["town"], device="cpu").group_codes(("town",))[0] == (("A",), ("B",))
 
@@ -143,14 +147,14 @@ def test_a_sensitive_column_need_not_be_a_feature(model, data):
         ),
     ],
 )
-def test_what_does_not_fit(model, data, change, options, error, match):
+def test_what_does_not_fit(model: Any, data: Any, change: Any, options: dict[str, Any], error: Any, match: str) -> None:
     changed = dataclasses.replace(data_from_frame(change(data.frame)), path="people.csv")
     with pytest.raises(error, match=match) as caught:
         load_subject(model, changed, **{"device": "cpu", **options})
     assert "\n" not in str(caught.value)
 
 
-def test_training_data_that_does_not_fit_is_named(model, data):
+def test_training_data_that_does_not_fit_is_named(model: Any, data: Any) -> None:
     training = Data(frame=data.frame.assign(age="old"), path="train.csv", sha256=None)
     with pytest.raises(DatasetError, match=r"dataset train.csv: column 'age' is numeric"):
         load_subject(model, data, training=training, device="cpu")

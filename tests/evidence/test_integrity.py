@@ -36,7 +36,7 @@ FILES = {"results.json": '{"verdict": "pass"}\n', "report.html": "<p>Größe ✓
 def write(folder: Path, key: Ed25519PrivateKey | None) -> Path:
     folder.mkdir(exist_ok=True)
     for name, text in sealed(FILES, run_id="r1", key=key).items():
-        (folder / name).write_bytes(text.encode())
+        (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     return folder
 
 
@@ -102,7 +102,7 @@ def test_whoever_seals_anew_lacks_the_key(tmp_path: Path) -> None:
     assert faults(folder, public) == {}
     forged = sealed({**FILES, "results.json": "{}"}, run_id="r1", key=OTHER)
     for name, text in forged.items():
-        (folder / name).write_bytes(text.encode())
+        (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     assert faults(folder) == {}, "by itself it fits together"
     assert faults(folder, public) == {"manifest.sig": "edited"}
     (folder / "manifest.sig").unlink()

@@ -27,11 +27,11 @@ def measured(value: float | None, low: float = 0.0, high: float = 1.0, **more: o
         "interval": None if value is None else interval(low, high),
         "reason": "no rows" if value is None else None,
     }
-    return Measurement(value=value, **{**fields, **more})  # type: ignore[arg-type]
+    return Measurement(value=value, **{**fields, **more})
 
 
 def limit(**fields: object) -> Limit:
-    return Limit(**{"measurement": "performance.calibration_error", "rationale": "x", **fields})  # type: ignore[arg-type]
+    return Limit(**{"measurement": "performance.calibration_error", "rationale": "x", **fields})
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,7 @@ def test_slices_are_judged_on_simultaneous_intervals() -> None:
     )
     sliced = measured(None, by=("sex",), slices=(part,), reason=None)
     (finding,) = judge(limit(at_most=0.1, by="*"), [sliced])
+    assert finding.group is not None
     assert (finding.group.text, finding.verdict) == ("a", "inconclusive")
     assert judge(limit(at_most=0.1), [sliced]) == [], "a limit without `by` is about the overall value"
     assert judge(limit(at_most=0.1, by=("sex",)), [sliced]) == [

@@ -15,7 +15,8 @@ import auditkit
 from auditkit.auditors.explainability.gradients import integrated_gradients
 from auditkit.auditors.explainability.shapley import kernel_shap
 from auditkit.auditors.explainability.target_function import Explained
-from auditkit.auditors.privacy.shadow_models import Recipe, train_shadows
+from auditkit.auditors.privacy.shadow_models import Plan, Recipe, train_shadows
+from auditkit.execution.in_process import InProcess
 from auditkit.models.predict import predict
 from auditkit.schema.infer import numeric_schema
 from auditkit.training.dp.dp_sgd import fit_private
@@ -146,7 +147,7 @@ def test_shadow_models_learn(dropout: float) -> None:
         torch.manual_seed(seed)
         return nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, 2))
 
-    made = train_shadows(fresh, inputs, labels, model_count=4, recipe=Recipe(10, 64, 1e-2), seed=0, device=DEVICE)
+    made = train_shadows(fresh, inputs, labels, Recipe(10, 64, 1e-2), Plan(4, seed=0), executor=InProcess(DEVICE.type))
     assert made.probabilities.shape == (4, 1200, 2)
     assert ((made.probabilities[:, :, 1] >= 0.5) == labels).mean() > 0.75
 

@@ -1,25 +1,28 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from auditkit.errors import ModelFileError
-from auditkit.models.architectures import ARCHITECTURES, build, mlp
+from auditkit.models.architectures import ARCHITECTURES, build
+from auditkit.models.architectures.tables import mlp
 
 
-def test_mlp_maps_rows_to_logits_through_modules_of_their_own():
+def test_mlp_maps_rows_to_logits_through_modules_of_their_own() -> None:
     network = mlp(input_width=5, output_width=3, hidden=(8, 4), dropout=0.5)
     assert [type(layer).__name__ for layer in network] == ["Linear", "ReLU", "Dropout"] * 2 + ["Linear"]
-    rectifiers = [layer for layer in network if isinstance(layer, torch.nn.ReLU)]
+    rectifiers = [layer for layer in network.children() if isinstance(layer, torch.nn.ReLU)]
     assert len({id(layer) for layer in rectifiers}) == 2
     assert not any(layer.inplace for layer in rectifiers)
     assert network(torch.zeros(7, 5)).shape == (7, 3)
     assert len(mlp(input_width=5, output_width=1, hidden=[])) == 1
 
 
-def test_build_by_name():
+def test_build_by_name() -> None:
     network = build("mlp", {"input_width": 2, "output_width": 2})
-    assert [layer.out_features for layer in network if isinstance(layer, torch.nn.Linear)] == [128, 64, 2]
+    assert [layer.out_features for layer in network.children() if isinstance(layer, torch.nn.Linear)] == [128, 64, 2]
     assert "mlp" in ARCHITECTURES
 
 
@@ -41,13 +44,13 @@ def test_build_by_name():
         ("mlp", {"dropout": "a lot"}, "dropout must be"),
     ],
 )
-def test_what_cannot_be_built(name, change, match):
+def test_what_cannot_be_built(name: str, change: dict[str, Any], match: str) -> None:
     with pytest.raises(ModelFileError, match=match) as caught:
         build(name, {"input_width": 2, "output_width": 2, **change})
     assert "\n" not in str(caught.value)
 
 
-def test_an_argument_that_is_missing():
+def test_an_argument_that_is_missing() -> None:
     with pytest.raises(ModelFileError, match="wrong arguments: missing a required"):
         build("mlp", {})
 
@@ -55,23 +58,23 @@ def test_an_argument_that_is_missing():
 TEXT = {"vocabulary_size": 20, "length": 7, "output_width": 3}
 
 
-def seeded(name, arguments):
+def seeded(name: Any, arguments: Any) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         return build(name, arguments).eval()
 
 
-def test_cnn_maps_images_to_logits_through_modules_of_their_own():
+def test_cnn_maps_images_to_logits_through_modules_of_their_own() -> None:
     network = build("cnn", {"input_shape": [3, 12, 9], "output_width": 4, "channels": [2, 3], "hidden": 5})
     assert network(torch.zeros(6, 3, 12, 9)).shape == (6, 4)
-    rectifiers = [layer for layer in network if isinstance(layer, torch.nn.ReLU)]
+    rectifiers = [layer for layer in network.children() if isinstance(layer, torch.nn.ReLU)]
     assert len({id(layer) for layer in rectifiers}) == 3
     assert not any(layer.inplace for layer in rectifiers)
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "transformer"])
-def test_what_stands_behind_the_end_of_a_text_has_no_part_in_the_output(name):
+def test_what_stands_behind_the_end_of_a_text_has_no_part_in_the_output(name: str) -> None:
     network = seeded(name, TEXT)
     ids = torch.tensor([[5, 9, 3, 0, 0, 0, 0], [4, 4, 0, 0, 0, 0, 0], [0] * 7])
     together = network(ids)
@@ -85,7 +88,7 @@ def test_what_stands_behind_the_end_of_a_text_has_no_part_in_the_output(name):
 
 
 @pytest.mark.parametrize(("name", "peer"), [("lstm", torch.nn.LSTM), ("gru", torch.nn.GRU)])
-def test_recurrent_cells_agree_with_torch(name, peer):
+def test_recurrent_cells_agree_with_torch(name: str, peer: Any) -> None:
     body = seeded(name, TEXT).body
     other = peer(48, 64, batch_first=True)
     with torch.no_grad():
@@ -97,7 +100,7 @@ def test_recurrent_cells_agree_with_torch(name, peer):
     torch.testing.assert_close(body(tokens, torch.ones(4, 7, dtype=torch.bool)), other(tokens)[0])
 
 
-def test_attention_agrees_with_torch():
+def test_attention_agrees_with_torch() -> None:
     attention = seeded("transformer", TEXT).body.layers[0].attention
     other = torch.nn.MultiheadAttention(48, 4, batch_first=True)
     with torch.no_grad():
@@ -126,7 +129,7 @@ def test_attention_agrees_with_torch():
         ("transformer", {"dropout": 1}, "dropout must be at least 0 and below 1, got 1"),
     ],
 )
-def test_what_cannot_be_built_for_images_and_texts(name, change, match):
+def test_what_cannot_be_built_for_images_and_texts(name: str, change: dict[str, Any], match: str) -> None:
     arguments = {"input_shape": [1, 28, 28], "output_width": 2} if name == "cnn" else TEXT
     with pytest.raises(ModelFileError, match=match) as caught:
         build(name, {**arguments, **change})

@@ -4,6 +4,7 @@ import io
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ BINARY = Binary(Schema(features=(), target="y", task="binary", classes=("0", "1"
 MADE = Predictions(labels=np.array([0, 1]), class_probabilities=np.array([[0.8, 0.2], [0.25, 0.75]]), notes=("a note",))
 
 
-def sealed_npz(cache: Cache, key: str, by: bytes = KEY, **arrays) -> Path:
+def sealed_npz(cache: Cache, key: str, by: bytes = KEY, **arrays: Any) -> Path:
     packed = io.BytesIO()
     np.savez(packed, **arrays)
     return put(cache, key, packed.getvalue(), by)
@@ -37,7 +38,7 @@ def put(cache: Cache, key: str, packed: bytes, by: bytes = KEY) -> Path:
     return path
 
 
-def test_predictions_come_back_as_they_were_kept(tmp_path):
+def test_predictions_come_back_as_they_were_kept(tmp_path: Path) -> None:
     cache = Cache(folder=tmp_path / "kept", key=KEY)
     assert cache.load("k", row_count=2, task=BINARY) is None
     cache.save("k", MADE)
@@ -55,13 +56,13 @@ def test_predictions_come_back_as_they_were_kept(tmp_path):
     "probabilities",
     [np.array([[0.5, 0.5]]), np.array([[2.0, -1.0]] * 2), np.array([[np.nan, 1]] * 2), np.array([[1, 0]] * 2)],
 )
-def test_what_does_not_fit_is_passed_over(tmp_path, probabilities):
+def test_what_does_not_fit_is_passed_over(tmp_path: Path, probabilities: Any) -> None:
     cache = Cache(folder=tmp_path, key=KEY)
     sealed_npz(cache, "k", probabilities=probabilities, notes=np.array([], dtype=str))
     assert cache.load("k", row_count=2, task=BINARY) is None
 
 
-def test_damaged_files_and_folders_are_passed_over(tmp_path):
+def test_damaged_files_and_folders_are_passed_over(tmp_path: Path) -> None:
     cache = Cache(folder=tmp_path, key=KEY)
     put(cache, "k", b"PK\x03\x04garbage")
     assert cache.load("k", row_count=2, task=BINARY) is None
@@ -73,7 +74,7 @@ def test_damaged_files_and_folders_are_passed_over(tmp_path):
     assert cache.load("k", row_count=2, task=BINARY) is None
 
 
-def test_files_that_this_user_did_not_keep_are_passed_over(tmp_path):
+def test_files_that_this_user_did_not_keep_are_passed_over(tmp_path: Path) -> None:
     cache = Cache(folder=tmp_path, key=KEY)
     cache.save("k", MADE)
     forged = {"probabilities": np.array([[0.0, 1.0]] * 2), "notes": np.array([], dtype=str)}
@@ -91,7 +92,7 @@ def test_files_that_this_user_did_not_keep_are_passed_over(tmp_path):
     assert cache.load("k", row_count=2, task=BINARY) is None
 
 
-def test_the_folder_and_the_key_are_private(tmp_path, monkeypatch):
+def test_the_folder_and_the_key_are_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "d"))
     cache = user_cache()
@@ -110,7 +111,7 @@ def test_the_folder_and_the_key_are_private(tmp_path, monkeypatch):
     assert user_cache() == NO_CACHE, "nor a key that others may read"
 
 
-def test_the_oldest_give_way(tmp_path, monkeypatch):
+def test_the_oldest_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(folder=tmp_path, key=KEY)
     cache.save("old", MADE)
     size = cache._path("old").stat().st_size
@@ -123,7 +124,7 @@ def test_the_oldest_give_way(tmp_path, monkeypatch):
     assert cache.load("newest", row_count=2, task=BINARY) is not None
 
 
-def test_the_key_depends_on_everything():
+def test_the_key_depends_on_everything() -> None:
     base = {"model_sha256": "m", "data_sha256": "d", "selection": {"row_count": 2, "limit": None}, "device": "cpu"}
     keys = {prediction_key(**base)}
     for change in (
@@ -137,7 +138,7 @@ def counted_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     passes: list[int] = []
     forward = torch.nn.Sequential.forward
 
-    def counted(self, inputs):
+    def counted(self: Any, inputs: Any) -> Any:
         passes.append(len(inputs))
         return forward(self, inputs)
 
@@ -192,7 +193,7 @@ def test_kept_predictions_that_the_model_does_not_make_are_not_used(
     monkeypatch.undo()
 
 
-def test_agreement_is_of_probabilities_or_of_numbers():
+def test_agreement_is_of_probabilities_or_of_numbers() -> None:
     numbers = Predictions(labels=np.array([1.0, 100.0]), class_probabilities=None)
     rows = checked_rows("k", 2)
     assert rows.tolist() == [0, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +17,13 @@ from auditkit.models.model import Card, model_from_module
 from auditkit.models.predict import predict
 
 
-def test_the_card_uses_the_word_schema(card):
+def test_the_card_uses_the_word_schema(card: Any) -> None:
     assert set(json.loads(card.model_dump_json())) == {
         "card_version", "schema", "architecture", "arguments", "name", "training", "ledger",
     }  # fmt: skip
 
 
-def test_fresh_weights_depend_on_the_seed_alone(model_file, schema):
+def test_fresh_weights_depend_on_the_seed_alone(model_file: Any, schema: Any) -> None:
     opened = open_model(model_file)
     in_memory = model_from_module(opened.module, schema)
     for model in (opened, in_memory):
@@ -37,7 +38,7 @@ def test_fresh_weights_depend_on_the_seed_alone(model_file, schema):
         assert not model.module.training
 
 
-def test_every_trained_weight_of_a_module_from_memory_is_drawn_anew(schema):
+def test_every_trained_weight_of_a_module_from_memory_is_drawn_anew(schema: Any) -> None:
     width = schema.input_width
     module = nn.Sequential(
         nn.Linear(width, 8), nn.BatchNorm1d(8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 2)
@@ -63,7 +64,7 @@ class Scaled(nn.Module):
         return inputs * self.scale
 
 
-def test_a_layer_that_cannot_be_reset_is_named(schema):
+def test_a_layer_that_cannot_be_reset_is_named(schema: Any) -> None:
     model = model_from_module(nn.Sequential(nn.Linear(2, 2), Scaled()), schema)
     with pytest.raises(NotRun, match=r"layer '1' \(Scaled\) owns parameters and has no reset_parameters"):
         model.fresh(0)
@@ -71,11 +72,11 @@ def test_a_layer_that_cannot_be_reset_is_named(schema):
         model_from_module(Scaled(), schema).fresh(0)
 
 
-def test_a_module_from_memory_is_copied_and_left_alone(schema):
+def test_a_module_from_memory_is_copied_and_left_alone(schema: Any) -> None:
     module = nn.Linear(schema.input_width, 2).train()
     model = model_from_module(module, schema, name="mine")
     assert (model.name, model.kind, model.trust) == ("mine", "module", "object in memory")
-    assert model.card is model.path is model.sha256 is None
+    assert (model.card, model.path, model.sha256) == (None, None, None)
     assert module.training
     assert not model.module.training
     assert model.module is not module
@@ -88,13 +89,13 @@ def test_a_module_from_memory_is_copied_and_left_alone(schema):
     with pytest.raises(ModelFileError, match="model Linear: weight 'bias' has 1 values that are NaN"):
         model_from_module(module, schema)
     with pytest.raises(ModelFileError, match=r"must be a torch.nn.Module, got dict"):
-        model_from_module({}, schema)
+        model_from_module({}, schema)  # type: ignore[arg-type]  # no module, on purpose
     module.bias.data.zero_()
-    module.lock = threading.Lock()
+    module.lock = threading.Lock()  # type: ignore[assignment]  # what cannot be copied
     with pytest.raises(ModelFileError, match="model Linear: cannot be copied"):
         model_from_module(module, schema)
 
 
-def test_a_card_names_its_schema_either_way(schema):
+def test_a_card_names_its_schema_either_way(schema: Any) -> None:
     by_alias = Card(schema=schema, architecture="mlp")
     assert by_alias == Card.model_validate({"schema_": schema, "architecture": "mlp"})

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -25,14 +27,14 @@ class Fixed(nn.Module):
         return self.outputs[inputs[:, 0].long()]
 
 
-def fixed(outputs: object, *, output: str = "logits", class_count: int = 2, batch_size: int = 8192):
+def fixed(outputs: object, *, output: str = "logits", class_count: int = 2, batch_size: int = 8192) -> Any:
     tensor = torch.as_tensor(outputs, dtype=torch.float32)
     inputs = np.arange(len(tensor), dtype=np.float32)[:, None]
     schema = numeric_schema(["a"], target="y", classes=[f"{code}" for code in range(class_count)], output=output)
     return predict(Fixed(tensor), inputs, schema, device=CPU, batch_size=batch_size)
 
 
-def test_logits_of_two_columns_and_of_one():
+def test_logits_of_two_columns_and_of_one() -> None:
     two = fixed([[0.0, 0.0], [0.0, 2.0], [1.0, 0.0]])
     np.testing.assert_allclose(two.scores, [0.5, 1 / (1 + np.exp(-2)), 1 / (1 + np.exp(1))])
     assert two.labels.tolist() == [1, 1, 0], "a score of exactly 0.5 is positive"
@@ -44,11 +46,11 @@ def test_logits_of_two_columns_and_of_one():
     assert two.labels.dtype == np.int64
 
 
-def test_extreme_logits_do_not_overflow():
+def test_extreme_logits_do_not_overflow() -> None:
     np.testing.assert_allclose(fixed([[1e30, 0.0], [0.0, 1e4]]).probabilities, [[1, 0], [0, 1]])
 
 
-def test_probabilities_and_multiclass():
+def test_probabilities_and_multiclass() -> None:
     given = [[0.2, 0.5, 0.3], [0.4, 0.3, 0.3]]
     found = fixed(given, output="probabilities", class_count=3)
     np.testing.assert_allclose(found.probabilities, given, rtol=1e-6)
@@ -58,7 +60,7 @@ def test_probabilities_and_multiclass():
     np.testing.assert_allclose(softmax.probabilities, given, rtol=1e-6)
 
 
-def test_a_regression_answers_in_the_unit_of_its_target():
+def test_a_regression_answers_in_the_unit_of_its_target() -> None:
     schema = numeric_schema(["a"], target="y", classes=[])
     found = fixed([[1.0], [-2.0]], class_count=0)
     assert found.labels.tolist() == [1.0, -2.0]
@@ -76,7 +78,7 @@ def test_a_regression_answers_in_the_unit_of_its_target():
         fixed([[1.0], [float("nan")]], class_count=0)
 
 
-def test_batches_do_not_change_the_numbers():
+def test_batches_do_not_change_the_numbers() -> None:
     network = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
     whole = predict(network, ROWS, TWO, device=CPU)
     shares = []
@@ -92,7 +94,7 @@ def test_batches_do_not_change_the_numbers():
     np.testing.assert_allclose(whole.probabilities, by_torch, rtol=1e-5)
 
 
-def test_dropout_is_off_and_every_part_gets_its_mode_back():
+def test_dropout_is_off_and_every_part_gets_its_mode_back() -> None:
     network = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.BatchNorm1d(8), nn.Linear(8, 2))
     network.train()
     network[2].eval()
@@ -122,7 +124,7 @@ class Hungry(nn.Module):
 @pytest.mark.parametrize(
     "message", [None, "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."]
 )
-def test_out_of_memory_halves_the_batch_and_says_so(message):
+def test_out_of_memory_halves_the_batch_and_says_so(message: str | None) -> None:
     found = predict(Hungry(10, message), ROWS, TWO, device=CPU)
     assert found.notes == ("Out of memory on cpu: the batch was reduced to 6 rows; the numbers are the same.",)
     plain = predict(Hungry(100, message), ROWS, TWO, device=CPU)
@@ -133,7 +135,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(message):
 
 
 class Odd(nn.Module):
-    def __init__(self, change) -> None:
+    def __init__(self, change: Any) -> None:
         super().__init__()
         self.change = change
 
@@ -154,7 +156,7 @@ class Odd(nn.Module):
         (lambda inputs: torch.where(inputs[:, :2] > 0, inputs[:, :2], torch.nan), "NaN or infinite outputs"),
     ],
 )
-def test_modules_that_do_not_fit(change, match):
+def test_modules_that_do_not_fit(change: Any, match: str) -> None:
     module = Odd(change).train()
     with pytest.raises(ModelFileError, match=match) as caught:
         predict(module, ROWS, TWO, device=CPU)
@@ -162,7 +164,7 @@ def test_modules_that_do_not_fit(change, match):
     assert module.training
 
 
-def test_outputs_that_are_not_finite_are_counted_over_all_batches():
+def test_outputs_that_are_not_finite_are_counted_over_all_batches() -> None:
     outputs = np.zeros((10, 2))
     outputs[[3, 4, 9]] = [[np.nan, 0], [0, np.inf], [-np.inf, np.nan]]
     with pytest.raises(ModelFileError, match="3 of 10 rows have NaN or infinite outputs, the first is row 3"):
@@ -177,12 +179,12 @@ def test_probabilities_that_are_not_finite_are_called_so_and_name_their_rows() -
 
 
 @pytest.mark.parametrize("outputs", [[[3.0, -1.0]], [[0.6, 0.6]], [1.5], [-0.5]])
-def test_logits_declared_as_probabilities_are_refused(outputs):
+def test_logits_declared_as_probabilities_are_refused(outputs: list[Any]) -> None:
     with pytest.raises(ModelFileError, match="declare them logits"):
         fixed(outputs, output="probabilities")
 
 
-def test_devices():
+def test_devices() -> None:
     assert choose_device("cpu").type == "cpu"
     assert choose_device("auto").type in ("cpu", "cuda")
     with pytest.raises(InputError, match="auto, cpu or cuda, got 'gpu'"):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,7 @@ from auditkit.models.recorded import Decisions, Recorded, decision_schema
 LABELS = ["no", "yes", "yes", "no"]
 
 
-def read(column, *, score=None, labels=LABELS, **options):
+def read(column: Any, *, score: Any = None, labels: Any = LABELS, **options: Any) -> Any:
     frame = pd.DataFrame({"y": labels, "p": column, **({} if score is None else {"s": score})})
     data = data_from_frame(frame)
     decisions = Decisions(prediction="p", score=None if score is None else "s", **options)
@@ -34,18 +36,18 @@ def read(column, *, score=None, labels=LABELS, **options):
         ([0.2, 0.3, 0.1, 0.0], {"threshold": 0.3}),
     ],
 )
-def test_decisions_of_every_kind(column, options):
+def test_decisions_of_every_kind(column: list[Any], options: dict[str, Any]) -> None:
     assert read(column, **options).predictions.labels.tolist() == [0, 1, 0, 0]
 
 
-def test_labels_alone_have_no_scores():
+def test_labels_alone_have_no_scores() -> None:
     predictions = read(LABELS).predictions
     for ask in ("probabilities", "scores"):
         with pytest.raises(NotRun, match="decisions and no scores"):
             getattr(predictions, ask)
 
 
-def test_scores_are_probabilities_or_a_ranking():
+def test_scores_are_probabilities_or_a_ranking() -> None:
     subject = read(["no", "no", "yes", "no"], score=[0.2, 0.9, 0.4, 0.0])
     assert subject.predictions.labels.tolist() == [0, 0, 1, 0], "the decision is what was decided, not the score"
     assert subject.predictions.probabilities.tolist() == [[0.8, 0.2], [1 - 0.9, 0.9], [0.6, 0.4], [1, 0]]
@@ -61,7 +63,7 @@ def test_scores_are_probabilities_or_a_ranking():
     assert decided.predictions.notes[0] == "Predicted yes where s is at least 0.5."
 
 
-def test_rows_without_a_decision_are_left_out_and_counted():
+def test_rows_without_a_decision_are_left_out_and_counted() -> None:
     subject = read(["no", None, "yes", "?"], score=[0.1, 0.2, None, 0.3])
     assert len(subject.labels) == 1
     assert subject.notes == ("3 of 4 rows have no value in p or s and were left out.",)
@@ -69,7 +71,7 @@ def test_rows_without_a_decision_are_left_out_and_counted():
         read([None, None, None, None])
 
 
-def test_classes_by_name_in_a_multiclass_task():
+def test_classes_by_name_in_a_multiclass_task() -> None:
     labels = ["a", "b", "c", "a"]
     assert read(["a", "c", "b", "a"], labels=labels).predictions.labels.tolist() == [0, 2, 1, 0]
     with pytest.raises(InputError, match="need two classes, and y has 3"):
@@ -86,13 +88,13 @@ def test_classes_by_name_in_a_multiclass_task():
         ([300, 700, 20, 1], "300 is no probability; pass --threshold"),
     ],
 )
-def test_what_is_no_decision(column, match):
+def test_what_is_no_decision(column: list[Any], match: str) -> None:
     with pytest.raises(DatasetError, match=match) as caught:
         _ = read(column).predictions
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_missing_is_named():
+def test_what_is_missing_is_named() -> None:
     data = data_from_frame(pd.DataFrame({"y": LABELS, "decision": LABELS}))
     with pytest.raises(InputError, match="pass MODEL or --prediction"):
         Decisions(prediction=None)
@@ -109,7 +111,7 @@ def test_what_is_missing_is_named():
         _ = subject.inputs
 
 
-def test_large_data_take_small_types_and_give_the_same(monkeypatch):
+def test_large_data_take_small_types_and_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     labels = rng.choice(["no", "yes"], 300)
     scores = rng.random(300)

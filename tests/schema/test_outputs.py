@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,12 +20,12 @@ SCHEMA = numeric_schema(["a", "b", "c"], target="y", classes=["no", "yes"])
 class Returns(nn.Module):
     """A network of one weight that returns whatever a function makes of its inputs."""
 
-    def __init__(self, function) -> None:
+    def __init__(self, function: Any) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(1))
         self.function = function
 
-    def forward(self, inputs: torch.Tensor):
+    def forward(self, inputs: torch.Tensor) -> Any:
         return self.function(inputs * self.weight)
 
 
@@ -39,14 +41,14 @@ class Returns(nn.Module):
         (lambda rows: rows.softmax(1), "probabilities"),
     ],
 )
-def test_outputs_are_recognised_and_the_report_is_told(function, word):
+def test_outputs_are_recognised_and_the_report_is_told(function: Any, word: str) -> None:
     module, output, notes = recognise(Returns(function), ROWS, declared=None)
     assert output == word
     assert isinstance(module, Returns)
     assert notes == [note for note in notes if f"recognised as {word}: over 50 rows" in note]
 
 
-def test_what_is_declared_holds_and_a_doubt_is_told():
+def test_what_is_declared_holds_and_a_doubt_is_told() -> None:
     soft = Returns(lambda rows: rows[:, :2].softmax(1))
     assert recognise(soft, ROWS, declared="probabilities")[1:] == ("probabilities", [])
     output, notes = recognise(soft, ROWS, declared="logits")[1:]
@@ -64,7 +66,7 @@ def test_what_is_declared_holds_and_a_doubt_is_told():
         lambda outputs: {"hidden": outputs + 1, "logits": outputs},
     ],
 )
-def test_a_model_of_several_outputs_is_seen_through_the_first(wrap):
+def test_a_model_of_several_outputs_is_seen_through_the_first(wrap: Any) -> None:
     module, output, notes = recognise(Returns(lambda rows: wrap(rows[:, :2])), ROWS, declared="logits")
     assert isinstance(module, FirstOutput)
     assert "its first tensor is taken for the outputs" in notes[0]
@@ -89,7 +91,7 @@ def test_another_output_is_chosen_and_all_are_named() -> None:
     )
 
 
-def test_a_model_that_keeps_state_or_draws_is_told():
+def test_a_model_that_keeps_state_or_draws_is_told() -> None:
     class Counts(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -107,7 +109,7 @@ def test_a_model_that_keeps_state_or_draws_is_told():
     assert training.training
 
 
-def test_a_model_that_cannot_be_run_is_left_to_the_prediction():
+def test_a_model_that_cannot_be_run_is_left_to_the_prediction() -> None:
     def fails(rows: torch.Tensor) -> torch.Tensor:
         raise KeyError("no")
 
@@ -115,7 +117,7 @@ def test_a_model_that_cannot_be_run_is_left_to_the_prediction():
         assert recognise(Returns(function), ROWS, declared=None)[1:] == ("logits", [])
 
 
-def test_declarations_are_held_against_each_other():
+def test_declarations_are_held_against_each_other() -> None:
     assert declare(SCHEMA).classes == ("no", "yes")
     turned = declare(SCHEMA, classes=("yes", "no"), output="probabilities", task="binary")
     assert (turned.classes, turned.output) == (("yes", "no"), "probabilities")
@@ -141,7 +143,7 @@ def test_declarations_are_held_against_each_other():
         assert "\n" not in str(caught.value)
 
 
-def test_a_regression_has_neither_classes_nor_a_threshold():
+def test_a_regression_has_neither_classes_nor_a_threshold() -> None:
     schema = numeric_schema(["a", "b", "c"], target="y", classes=[])
     assert (schema.task, schema.output) == ("regression", "value")
     assert declare(schema, task="regression") == schema
@@ -154,7 +156,7 @@ def test_a_regression_has_neither_classes_nor_a_threshold():
     assert (output, notes) == ("value", [])
 
 
-def test_scores_rank_the_rows_and_a_threshold_decides():
+def test_scores_rank_the_rows_and_a_threshold_decides() -> None:
     module = Returns(lambda rows: 100 * rows[:, 0] + 500)
     scored = declare(SCHEMA, output="score", threshold=520.0)
     found = predict(module, ROWS, scored, device=torch.device("cpu"), batch_size=7)

@@ -28,7 +28,7 @@ def naive_ids(text: str | None, vocabulary: tuple[str, ...], length: int) -> lis
     return ids + [0] * (length - len(ids))
 
 
-def test_a_text_column_becomes_token_ids():
+def test_a_text_column_becomes_token_ids() -> None:
     schema = infer_schema(TEXTS, target="label", sensitive=["kind"], text="text")
     (feature,) = schema.features
     assert (schema.kind, feature.kind, feature.tokenizer) == ("text", "text", "words")
@@ -46,14 +46,14 @@ def test_a_text_column_becomes_token_ids():
     assert Schema.model_validate_json(schema.model_dump_json()) == schema
 
 
-def test_the_report_does_not_repeat_the_vocabulary():
+def test_the_report_does_not_repeat_the_vocabulary() -> None:
     schema = infer_schema(TEXTS, target="label", text="text")
     assert "film" not in str(schema.for_report())
     assert schema.for_report()["features"][0]["vocabulary"] == "3 words"
 
 
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=8), st.integers(1, 6))
-def test_texts_of_any_kind_encode_as_a_naive_loop(texts: list[str], length: int):
+def test_texts_of_any_kind_encode_as_a_naive_loop(texts: list[str], length: int) -> None:
     vocabulary = learn_vocabulary([*texts, *texts])[:5]
     column = pd.Series(texts, dtype=object)
     encoded = encode_text(column, vocabulary, length)
@@ -65,7 +65,7 @@ def test_texts_of_any_kind_encode_as_a_naive_loop(texts: list[str], length: int)
     assert choose_length(texts) >= 1
 
 
-def test_pixel_columns_and_arrays_of_the_same_images_encode_alike():
+def test_pixel_columns_and_arrays_of_the_same_images_encode_alike() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (12, 4, 5, 3), dtype=np.uint8)
     arrays = pd.DataFrame({"image": list(images), "label": ["a", "b"] * 6})
@@ -90,7 +90,7 @@ def grey(*shapes: tuple[int, ...]) -> pd.DataFrame:
     return pd.DataFrame({"image": [np.zeros(shape, np.uint8) for shape in shapes], "label": ["a", "b", "a"]})
 
 
-def test_images_that_do_not_fit_are_named():
+def test_images_that_do_not_fit_are_named() -> None:
     schema = infer_schema(grey((4, 4), (4, 4), (4, 4)), target="label")
     with pytest.raises(
         DatasetError, match=r"'image', row 1: holds an image of shape \(4, 5\), but the model reads 4x4"
@@ -105,7 +105,7 @@ def test_images_that_do_not_fit_are_named():
 
 
 @pytest.mark.parametrize("value", ["", "dark", None, "inf", "1e300"])
-def test_a_pixel_that_is_no_number_is_named(value: str | None):
+def test_a_pixel_that_is_no_number_is_named(value: str | None) -> None:
     frame = pd.DataFrame({"p": ["1", "2"], "q": ["3", "4"], "label": ["a", "b"]}, dtype=object)
     schema = infer_schema(frame, target="label", image=(1, 1, 2))
     frame.at[1, "q"] = value
@@ -113,7 +113,7 @@ def test_a_pixel_that_is_no_number_is_named(value: str | None):
         schema.encode(frame)
 
 
-def test_the_number_of_pixel_columns_must_fit():
+def test_the_number_of_pixel_columns_must_fit() -> None:
     frame = pd.DataFrame({"p": ["1", "2"], "q": ["3", "4"], "label": ["a", "b"]})
     with pytest.raises(DatasetError, match=r"has 2 columns .* an image of 2x2 with 1 channels has 4 pixels"):
         infer_schema(frame, target="label", image=(1, 2, 2))
@@ -131,18 +131,18 @@ def test_the_number_of_pixel_columns_must_fit():
         ({"kind": "image", "shape": (9, 40_000, 40_000)}, "at most 16,777,216 pixels"),
     ],
 )
-def test_features_that_contradict_themselves(change: dict[str, object], match: str):
+def test_features_that_contradict_themselves(change: dict[str, object], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         Feature.model_validate({"name": "x", **change})
 
 
-def test_a_text_is_the_only_feature():
+def test_a_text_is_the_only_feature() -> None:
     text = Feature(name="t", kind="text", tokenizer="words", vocabulary=("a",), length=1)
     with pytest.raises(ValueError, match="must be the only feature"):
         Schema(features=(text, Feature(name="n", kind="numeric")), target=None, task="binary", classes=("a", "b"))
 
 
 @pytest.mark.parametrize("said", ["28", "0x3", "3x", "axb", "28x28x3x1", "28X28"])
-def test_shapes_that_are_none(said: str):
+def test_shapes_that_are_none(said: str) -> None:
     with pytest.raises(InputError, match="an image's shape is HEIGHTxWIDTH"):
         image_shape(said)

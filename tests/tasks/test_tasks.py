@@ -16,7 +16,7 @@ from auditkit.tasks.base import Predictions, Rows, task_for
 
 def of(task: str, classes: tuple[str, ...], **more: object) -> Schema:
     target = classes if task == "multilabel" else "y"
-    return Schema(features=(), target=target, task=task, classes=classes, output="decisions", **more)  # type: ignore[arg-type]
+    return Schema(features=(), target=target, task=task, classes=classes, output="decisions", **more)
 
 
 BINARY = task_for(of("binary", ("no", "yes")))

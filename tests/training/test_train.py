@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,12 @@ from auditkit.training.train import train
 
 @pytest.mark.parametrize("epsilon", [None, 8.0])
 @pytest.mark.parametrize("architecture", ["mlp", "cnn", "lstm", "gru", "transformer"])
-def test_every_architecture_trains_and_opens_again(tmp_path: Path, architecture: str, epsilon: float | None):
+def test_every_architecture_trains_and_opens_again(tmp_path: Path, architecture: str, epsilon: float | None) -> None:
     if architecture == "mlp":
-        frame, options = pd.DataFrame(np.random.default_rng(0).normal(size=(200, 3)), columns=list("abc")), {}
+        frame, options = (
+            pd.DataFrame(np.random.default_rng(0).normal(size=(200, 3)), columns=list("abc")),
+            dict[str, Any](),
+        )
         frame["label"] = np.where(frame["a"] > 0, "yes", "no")
     elif architecture == "cnn":
         frame, options = images(200), {}
@@ -50,7 +54,7 @@ def test_every_architecture_trains_and_opens_again(tmp_path: Path, architecture:
     assert type(again.fresh(3)) is type(again.module)
 
 
-def test_a_text_network_learns_the_planted_word(tmp_path: Path):
+def test_a_text_network_learns_the_planted_word(tmp_path: Path) -> None:
     frame = reviews(400)
     model, _ = train(data_from_frame(frame), target="label", text="text", out=tmp_path / "model.pt", device="cpu")
     assert model.card is not None
@@ -71,13 +75,13 @@ def test_a_text_network_learns_the_planted_word(tmp_path: Path):
         ({"architecture": "gru", "text": "text", "architecture_args": {"hiden": 3}}, "wrong arguments: .*hiden"),
     ],
 )
-def test_what_cannot_be_trained(tmp_path: Path, options: dict[str, object], match: str):
+def test_what_cannot_be_trained(tmp_path: Path, options: dict[str, Any], match: str) -> None:
     with pytest.raises(InputError, match=match):
         train(data_from_frame(reviews(40)), target="label", out=tmp_path / "model.pt", device="cpu", **options)
     assert not (tmp_path / "model.pt").exists()
 
 
-def test_a_card_whose_network_does_not_read_its_schema_is_refused(tmp_path: Path):
+def test_a_card_whose_network_does_not_read_its_schema_is_refused(tmp_path: Path) -> None:
     model, _ = train(
         data_from_frame(reviews(60)), target="label", text="text", out=tmp_path / "model.pt", epochs=1, device="cpu"
     )

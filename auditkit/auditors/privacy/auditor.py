@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from auditkit.auditors.privacy.canary_audit import (
@@ -25,9 +27,17 @@ from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence, Facts
 from auditkit.evidence.messages import Message
 from auditkit.models.predict import predict
-from auditkit.progress import part_of
+from auditkit.progress import Progress, part_of
+from auditkit.schema.schema import Labels, Schema
+from auditkit.tasks.base import Predictions
 from auditkit.training.dp.accounting import Ledger, require_epsilon, require_tuning_runs
 from auditkit.training.dp.settings import Clipping, require_clipping
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from auditkit.tasks.losses import Output
+    from auditkit.training.dp.plan import PrivateSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +101,7 @@ class Privacy:
     def audit(self, subject: Subject) -> Evidence:
         """Retrain at each epsilon, predict the audited rows, and set the results side by side."""
         from auditkit.tasks.losses import has_loss
-        from auditkit.training.dp.dp_sgd import disclosed, fit_private
+        from auditkit.training.dp.dp_sgd import disclosed
         from auditkit.training.dp.plan import PrivateSettings
 
         inputs, labels = subject.training_inputs, subject.training_labels
@@ -108,16 +118,13 @@ class Privacy:
         disclosure = disclosed(subject.model, begun)
         ledgers: dict[str, list[Ledger]] = {}
         runs: Runs = {ORIGINAL: [subject.predictions]}
-        run_count = len(self.epsilon) * self.seeds
         retrained = self.seeds / (self.seeds + bool(self.canaries))
         retraining, testing = part_of(subject.progress, 0, retrained), part_of(subject.progress, retrained, 1)
-        for index, (epsilon, seed) in enumerate(itertools.product(self.epsilon, range(self.seeds))):
-            name = Message("epsilon {epsilon:g}", epsilon=epsilon)
-            module = subject.model.fresh(subject.seed + seed)
-            ledger = fit_private(
-                module,
-                inputs,
-                labels,
+        asked = list(itertools.product(self.epsilon, range(self.seeds)))
+        names = [Message("epsilon {epsilon:g}", epsilon=epsilon) for epsilon, _ in asked]
+        shards = (
+            Retraining(
+                subject.model.fresh(subject.seed + seed),
                 PrivateSettings(
                     epsilon=epsilon,
                     delta=self.delta,
@@ -126,13 +133,17 @@ class Privacy:
                     tuning_runs=self.tuning_runs,
                     disclosure=disclosure,
                 ),
-                device=subject.device,
-                output=output,
-                progress=part_of(retraining, index / run_count, (index + 1) / run_count, f"{name}: "),
             )
+            for epsilon, seed in asked
+        )
+        work = functools.partial(retrain_and_predict, (inputs, labels, audited), output, subject.schema)
+
+        def told(place: int) -> Progress:
+            return part_of(retraining, place / len(asked), (place + 1) / len(asked), f"{names[place]}: ")
+
+        for name, (ledger, predictions) in zip(names, subject.executor.map(work, shards, told), strict=True):
             ledgers.setdefault(name, []).append(ledger)
-            predictions = subject.selected(predict(module, audited, subject.schema, device=subject.device))
-            runs.setdefault(name, []).append(predictions)
+            runs.setdefault(name, []).append(subject.selected(predictions))
         tested = {
             name: attack_claim(
                 subject,
@@ -160,6 +171,35 @@ class Privacy:
             exhibits=exhibits,
             notes=_notes(subject, len(labels), self.seeds, tested=bool(self.canaries), several=len(all_runs) > 1),
         )
+
+
+class Retraining(NamedTuple):
+    """One private retraining: a network with fresh weights, and how it is trained."""
+
+    module: nn.Module
+    settings: PrivateSettings
+
+
+def retrain_and_predict(
+    rows: tuple[NDArray[Any], Labels, NDArray[Any]],
+    output: Output,
+    schema: Schema,
+    shard: Retraining,
+    device: str,
+    progress: Progress,
+) -> tuple[Ledger, Predictions]:
+    """Train a network with privacy; return its ledger, and what it says of the audited rows.
+
+    `rows` are the inputs and labels that it learns from, and the audited inputs.
+    """
+    import torch
+
+    from auditkit.training.dp.dp_sgd import fit_private
+
+    inputs, labels, audited = rows
+    place = torch.device(device)
+    ledger = fit_private(shard.module, inputs, labels, shard.settings, device=place, output=output, progress=progress)
+    return ledger, predict(shard.module, audited, schema, device=place)
 
 
 def _own_ledger(subject: Subject) -> list[Facts]:

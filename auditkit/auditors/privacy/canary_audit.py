@@ -214,8 +214,9 @@ def ledger_facts(name: str, ledger: Ledger, all_runs: Sequence[Ledger] = ()) -> 
         if len(all_runs) > 1
         else ""
     )
-    rows = (
+    rows: tuple[tuple[str, str, str], ...] = (
         (
+            "guarantee",
             Message("Guarantee"),
             Message(
                 "({epsilon:.4g}, {delta:.2g})-differential privacy ({upper} accountant)",
@@ -225,6 +226,7 @@ def ledger_facts(name: str, ledger: Ledger, all_runs: Sequence[Ledger] = ()) -> 
             ),
         ),
         (
+            "planned_with",
             Message("Planned with"),
             Message(
                 "epsilon at most {target_epsilon:g}; RDP accountant {epsilon_rdp:.4g}",
@@ -232,31 +234,40 @@ def ledger_facts(name: str, ledger: Ledger, all_runs: Sequence[Ledger] = ()) -> 
                 epsilon_rdp=ledger.epsilon_rdp,
             ),
         ),
-        (Message("Mechanism"), ledger.mechanism),
-        (Message("Trust model"), ledger.trust_model),
-        (Message("Unit of privacy"), ledger.unit_of_privacy),
-        (Message("Contribution bound"), ledger.contribution_bound),
-        (Message("Neighbouring relation"), ledger.neighbouring_relation),
+        ("mechanism", Message("Mechanism"), ledger.mechanism),
+        ("trust_model", Message("Trust model"), ledger.trust_model),
+        ("unit_of_privacy", Message("Unit of privacy"), ledger.unit_of_privacy),
+        ("contribution_bound", Message("Contribution bound"), ledger.contribution_bound),
+        ("neighbouring_relation", Message("Neighbouring relation"), ledger.neighbouring_relation),
         (
+            "row_count",
             Message("Rows n"),
             Message("{row_count:,} (1/n = {value:.2g})", row_count=ledger.row_count, value=1 / ledger.row_count),
         ),
-        (Message("Sampling"), ledger.sampling),
+        ("sampling", Message("Sampling"), ledger.sampling),
         (
+            "expected_batch",
             Message("Expected batch"),
             Message("{expected_batch_size:,} rows", expected_batch_size=ledger.expected_batch_size),
         ),
-        (Message("Noise multiplier"), f"{ledger.noise_multiplier:.4g}"),
-        (Message("Clipping norm"), f"{ledger.max_grad_norm:g}"),
-        (Message("Clipping by"), CLIPPING[ledger.clipping]),
-        *((Message("Clipping passed over"), why) for why in ledger.clipping_passed_over),
-        (Message("Steps"), Message("{steps:,} ({epochs} epochs)", steps=ledger.steps, epochs=ledger.epochs)),
+        ("noise_multiplier", Message("Noise multiplier"), f"{ledger.noise_multiplier:.4g}"),
+        ("clipping_norm", Message("Clipping norm"), f"{ledger.max_grad_norm:g}"),
+        ("clipping", Message("Clipping by"), CLIPPING[ledger.clipping]),
+        *(("clipping_passed_over", Message("Clipping passed over"), why) for why in ledger.clipping_passed_over),
+        ("steps", Message("Steps"), Message("{steps:,} ({epochs} epochs)", steps=ledger.steps, epochs=ledger.epochs)),
         *(
-            ((Message("Lost and paid for"), Message("{lost_steps:,} steps, by a kill", lost_steps=ledger.lost_steps)),)
+            (
+                (
+                    "lost_steps",
+                    Message("Lost and paid for"),
+                    Message("{lost_steps:,} steps, by a kill", lost_steps=ledger.lost_steps),
+                ),
+            )
             if ledger.lost_steps
             else ()
         ),
         (
+            "tuning",
             Message("Tuning"),
             Message(
                 "{tuning_runs} earlier runs declared: epsilon {epsilon_with_tuning:.4g} with them (RDP accountant)",
@@ -264,11 +275,20 @@ def ledger_facts(name: str, ledger: Ledger, all_runs: Sequence[Ledger] = ()) -> 
                 epsilon_with_tuning=ledger.epsilon_with_tuning,
             ),
         ),
-        *(((Message("All trainings together"), together),) if together else ()),
-        (Message("Initial weights"), ledger.initial_weights),
-        (Message("Trained"), ledger.trained_part),
-        (Message("Noise seed"), ledger.seed_statement),
-        (Message("Library"), Message("Opacus {opacus}, torch {torch}", opacus=ledger.opacus, torch=ledger.torch)),
-        *((Message("Not covered"), statement) for statement in ledger.not_covered),
+        *((("all_trainings", Message("All trainings together"), together),) if together else ()),
+        ("initial_weights", Message("Initial weights"), ledger.initial_weights),
+        ("trained_part", Message("Trained"), ledger.trained_part),
+        ("noise_seed", Message("Noise seed"), ledger.seed_statement),
+        (
+            "library",
+            Message("Library"),
+            Message("Opacus {opacus}, torch {torch}", opacus=ledger.opacus, torch=ledger.torch),
+        ),
+        *(("not_covered", Message("Not covered"), statement) for statement in ledger.not_covered),
     )
-    return Facts(title=Message("Privacy ledger, {name}", name=name), rows=rows)
+    return Facts(
+        id="privacy_ledger",
+        title=Message("Privacy ledger, {name}", name=name),
+        keys=tuple(key for key, _, _ in rows),
+        rows=tuple((label, text) for _, label, text in rows),
+    )

@@ -172,7 +172,7 @@ class Leakage:
         self, subject: Subject, inputs: NDArray[Any], labels: Labels, output: Output
     ) -> tuple[Shadows | None, Recipe | None, str]:
         """Return the shadows and how they were trained, or the reason why there are none."""
-        from auditkit.auditors.privacy.shadow_models import Recipe, train_shadows
+        from auditkit.auditors.privacy.shadow_models import Plan, Recipe, train_shadows
         from auditkit.training.fit import FitSettings, fit
 
         if not self.shadows:
@@ -205,10 +205,9 @@ class Leakage:
             subject.model.fresh,
             inputs,
             labels,
-            model_count=count,
-            recipe=recipe,
-            seed=subject.seed,
-            device=subject.device,
+            recipe,
+            Plan(count, subject.seed),
+            executor=subject.executor,
             output=output,
             progress=part_of(subject.progress, 0.1, 0.9),
         )

@@ -7,8 +7,9 @@ number of shadows. Networks of linear layers are trained several at a time, as o
 from __future__ import annotations
 
 import copy
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from torch import nn
 from torch.func import functional_call, stack_module_state
 
 from auditkit.auditors.privacy.halves import halves
+from auditkit.execution.base import Executor
 from auditkit.progress import Progress, part_of, silent
 from auditkit.schema.schema import Labels
 from auditkit.tasks.losses import Output, row_losses, scores_of
@@ -62,15 +64,21 @@ class Recipe(NamedTuple):
     weight_decay: float = 1e-4
 
 
+class Plan(NamedTuple):
+    """How many shadows are trained, and from which seed."""
+
+    model_count: int
+    seed: int
+
+
 def train_shadows(
     fresh: Callable[[int], nn.Module],
     inputs: NDArray[Any],
     labels: Labels,
-    *,
-    model_count: int,
     recipe: Recipe,
-    seed: int,
-    device: torch.device,
+    plan: Plan,
+    *,
+    executor: Executor,
     output: Output = "logits",
     progress: Progress = silent,
 ) -> Shadows:
@@ -86,25 +94,82 @@ def train_shadows(
     require_positive_int("batch_size", recipe.batch_size)
     require_positive("learning_rate", recipe.learning_rate)
     require_rows(inputs, labels)
-    inside = halves(len(labels), model_count, seed)
-    all_inputs, all_labels = tensor_of(inputs, device), targets_of(labels, device)
+    inside = halves(len(labels), plan.model_count, plan.seed)
     started = time.perf_counter()
     scored: list[NDArray[np.float64]] = []
-    batched = False
-    seconds = 0.0
-    while len(scored) < model_count:
-        done = len(scored)
-        modules = [fresh(seed + 1 + index) for index in range(done, min(done + AT_ONCE, model_count))]
-        batched = can_be_batched(modules[0]) and _runs_batched(modules[0].to(device), all_inputs[:2])
-        modules = modules if batched else modules[:2]
-        rows = [torch.as_tensor(np.flatnonzero(inside[done + index])) for index in range(len(modules))]
-        last = done + len(modules)
-        told = part_of(progress, done / model_count, last / model_count, f"shadow models {done + 1} to {last}, ")
-        train = train_ensemble if batched else train_each
-        train(modules, all_inputs, all_labels, rows, recipe, seed + done, device, output, told)
-        scored += [_score(module, all_inputs, output, device) for module in modules]
-        seconds = time.perf_counter() - started
-    return Shadows(np.stack(scored), inside[: len(scored)], seconds, batched)
+    parts: list[_Part] = []
+
+    def shards() -> Iterator[_Part]:
+        done = 0
+        while done < plan.model_count:
+            part = _next_part(fresh, inputs, inside, plan, done)
+            parts.append(part)
+            done += len(part.modules)
+            yield part
+
+    def told(place: int) -> Progress:
+        first = parts[place].first
+        last = first + len(parts[place].modules)
+        said = f"shadow models {first + 1} to {last}, "
+        return part_of(progress, first / plan.model_count, last / plan.model_count, said)
+
+    for scores in executor.map(functools.partial(_train_part, inputs, labels, recipe, output), shards(), told):
+        scored += scores
+    seconds = time.perf_counter() - started
+    return Shadows(np.stack(scored), inside[: len(scored)], seconds, parts[-1].batched)
+
+
+class _Part(NamedTuple):
+    """Shadows that are trained together: their number from 0, networks with fresh weights, and rows of each."""
+
+    first: int
+    modules: list[nn.Module]
+    rows: list[torch.Tensor]
+    seed: int
+    batched: bool
+
+
+def _next_part(
+    fresh: Callable[[int], nn.Module], inputs: NDArray[Any], inside: NDArray[np.bool_], plan: Plan, first: int
+) -> _Part:
+    """Return the next shadows: as many as one batched ensemble holds, or a pair."""
+    last = min(first + AT_ONCE, plan.model_count)
+    modules = [fresh(plan.seed + 1 + index) for index in range(first, last)]
+    batched = can_be_batched(modules[0]) and _runs_batched(modules[0], tensor_of(inputs[:2], torch.device("cpu")))
+    modules = modules if batched else modules[:2]
+    rows = [torch.as_tensor(np.flatnonzero(inside[first + index])) for index in range(len(modules))]
+    return _Part(first, modules, rows, plan.seed + first, batched)
+
+
+def _train_part(
+    inputs: NDArray[Any],
+    labels: Labels,
+    recipe: Recipe,
+    output: Output,
+    part: _Part,
+    device: str,
+    progress: Progress,
+) -> list[NDArray[np.float64]]:
+    """Train the shadows of a part; return what each says of all rows, (rows, classes)."""
+    place = torch.device(device)
+    rows = Rows(tensor_of(inputs, place), targets_of(labels, place), part.rows)
+    train = train_ensemble if part.batched else train_each
+    train(part.modules, rows, recipe, part.seed, output, progress)
+    return [_score(module, rows.inputs, output, place) for module in part.modules]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows on the device that trains, and the numbers of those that each network learns from."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    own: Sequence[torch.Tensor]
+
+    @property
+    def device(self) -> torch.device:
+        """The device that they are on."""
+        return self.inputs.device
 
 
 def fit_shadows(
@@ -158,20 +223,12 @@ def _runs_batched(module: nn.Module, rows: torch.Tensor) -> bool:
 
 
 def train_ensemble(
-    modules: Sequence[nn.Module],
-    inputs: torch.Tensor,
-    labels: torch.Tensor,
-    rows: Sequence[torch.Tensor],
-    recipe: Recipe,
-    seed: int,
-    device: torch.device,
-    output: Output,
-    progress: Progress,
+    modules: Sequence[nn.Module], rows: Rows, recipe: Recipe, seed: int, output: Output, progress: Progress
 ) -> None:
-    """Train networks of one architecture side by side, in place, each on its own `rows`, of about one length."""
-    with trained_on(modules[0], device, seed):
+    """Train networks of one architecture side by side, in place, each on its own rows, of about one length."""
+    with trained_on(modules[0], rows.device, seed):
         for module in modules:
-            module.to(device).train()
+            module.to(rows.device).train()
         parameters, _ = stack_module_state(list(modules))
         base = copy.deepcopy(modules[0]).to("meta")
 
@@ -182,38 +239,30 @@ def train_ensemble(
         forward_all = torch.vmap(forward, randomness="different")
 
         def loss_of(batch: torch.Tensor) -> torch.Tensor:
-            outputs = forward_all(parameters, inputs[batch])
+            outputs = forward_all(parameters, rows.inputs[batch])
             # Every network has a mean of its own: the gradients of their sum are those of each alone.
-            return row_losses(outputs.reshape(batch.numel(), -1), labels[batch].reshape(-1), output).mean() * len(
+            return row_losses(outputs.reshape(batch.numel(), -1), rows.labels[batch].reshape(-1), output).mean() * len(
                 modules
             )
 
-        _descend(list(parameters.values()), loss_of, rows, recipe, seed, device, progress)
+        _descend(list(parameters.values()), loss_of, rows.own, recipe, seed, rows.device, progress)
         for index, module in enumerate(modules):
             module.load_state_dict({name: value[index].detach() for name, value in parameters.items()})
 
 
 def train_each(
-    modules: Sequence[nn.Module],
-    inputs: torch.Tensor,
-    labels: torch.Tensor,
-    rows: Sequence[torch.Tensor],
-    recipe: Recipe,
-    seed: int,
-    device: torch.device,
-    output: Output,
-    progress: Progress,
+    modules: Sequence[nn.Module], rows: Rows, recipe: Recipe, seed: int, output: Output, progress: Progress
 ) -> None:
-    """Train networks one after the other, in place, each on its own `rows`."""
-    for index, (module, own) in enumerate(zip(modules, rows, strict=True)):
+    """Train networks one after the other, in place, each on its own rows."""
+    for index, (module, own) in enumerate(zip(modules, rows.own, strict=True)):
 
         def loss_of(batch: torch.Tensor, module: nn.Module = module) -> torch.Tensor:
-            return row_losses(module(inputs[batch[0]]), labels[batch[0]], output).mean()
+            return row_losses(module(rows.inputs[batch[0]]), rows.labels[batch[0]], output).mean()
 
-        with trained_on(module, device, seed + index):
+        with trained_on(module, rows.device, seed + index):
             module.train()
             own_part = part_of(progress, index / len(modules), (index + 1) / len(modules))
-            _descend(list(module.parameters()), loss_of, [own], recipe, seed + index, device, own_part)
+            _descend(list(module.parameters()), loss_of, [own], recipe, seed + index, rows.device, own_part)
 
 
 def _descend(

@@ -42,20 +42,10 @@ def read_npz(name: str, file: BinaryIO) -> pd.DataFrame:
     column for each cell, named by the arrays `feature_names` and `sensitive_names`, or `feature_0`, `feature_1`, ...
     `features` with more axes is one column, `image`, of arrays.
     """
-    try:
-        _check_sizes(name, file)
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError, RuntimeError) as error:
-        raise DatasetError(
-            f"{name}: damaged, or no .npz file: {error}; of a spreadsheet save the sheet as CSV."
-        ) from error
-    except (ValueError, KeyError, OverflowError, SyntaxError, TypeError) as error:
-        raise DatasetError(
-            f"{name}: holds more than plain arrays ({str(error).splitlines()[0] if str(error) else 'damaged'}); "
-            "save numbers and texts, not objects."
-        ) from error
-    names = {key: arrays.pop(key) for key in ("feature_names", "sensitive_names") if key in arrays}
+    arrays = _arrays(name, file)
+    names: dict[str, NDArray[Any]] = {
+        key: arrays.pop(key) for key in ("feature_names", "sensitive_names") if key in arrays
+    }
     columns: dict[str, Any] = {}
     for key, array in arrays.items():
         if array.ndim == 0:
@@ -83,6 +73,23 @@ def read_npz(name: str, file: BinaryIO) -> pd.DataFrame:
     if set(lengths.values()) == {0}:
         raise DatasetError(f"{name}: has no rows.")
     return pd.DataFrame(columns, index=pd.RangeIndex(len(next(iter(columns.values()))), name="row"))
+
+
+def _arrays(name: str, file: BinaryIO) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an archive by name; nothing of it is unpickled."""
+    try:
+        _check_sizes(name, file)
+        with np.load(file, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError, RuntimeError) as error:
+        raise DatasetError(
+            f"{name}: damaged, or no .npz file: {error}; of a spreadsheet save the sheet as CSV."
+        ) from error
+    except (ValueError, KeyError, OverflowError, SyntaxError, TypeError) as error:
+        raise DatasetError(
+            f"{name}: holds more than plain arrays ({str(error).splitlines()[0] if str(error) else 'damaged'}); "
+            "save numbers and texts, not objects."
+        ) from error
 
 
 def _check_sizes(name: str, file: BinaryIO) -> None:

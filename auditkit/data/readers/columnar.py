@@ -53,28 +53,7 @@ def read_columnar(name: str, file: BinaryIO, needed: Sequence[str] | None) -> tu
                 raise DatasetError(f"{name}: has no rows.")
             COLUMNS.check(len(schema.names), name, DatasetError)
             ROWS.check(row_count, name, DatasetError)
-            columns = {field.name: column for field in schema if (column := _column(field.type)) is not None}
-            notes: list[str] = [
-                Message(
-                    "Column {name} was not read: auditkit knows no use for values of type {type}.",
-                    name=field.name,
-                    type=str(field.type),
-                )
-                for field in schema
-                if field.name not in columns
-            ]
-            if needed is not None and row_count > ALL_COLUMNS_ROWS:
-                left_out = [column for column in columns if column not in needed]
-                columns = {column: kind for column, kind in columns.items() if column in needed}
-                if left_out:
-                    notes.append(
-                        Message(
-                            "Of this file's {row_count:,} rows only the columns that the audit names were read; "
-                            "{left_out_count} others were not.",
-                            row_count=row_count,
-                            left_out_count=len(left_out),
-                        )
-                    )
+            columns, notes = _chosen(schema, row_count, needed)
             CELLS.check(row_count * len(columns), name, DatasetError)
             for batch in batches(list(columns)):
                 for column, gathered in columns.items():
@@ -109,6 +88,35 @@ def mapped(file: BinaryIO) -> Iterator[pa.BufferReader]:
 
 
 Batches = Callable[[list[str]], Iterator[pa.RecordBatch]]
+
+
+def _chosen(
+    schema: pa.Schema, row_count: int, needed: Sequence[str] | None
+) -> tuple[dict[str, _Numbers | _Words], list[str]]:
+    """Return the columns that are read, empty yet, and notes on those that are not."""
+    columns = {field.name: column for field in schema if (column := _column(field.type)) is not None}
+    notes: list[str] = [
+        Message(
+            "Column {name} was not read: auditkit knows no use for values of type {type}.",
+            name=field.name,
+            type=str(field.type),
+        )
+        for field in schema
+        if field.name not in columns
+    ]
+    if needed is None or row_count <= ALL_COLUMNS_ROWS:
+        return columns, notes
+    left_out = [column for column in columns if column not in needed]
+    if left_out:
+        notes.append(
+            Message(
+                "Of this file's {row_count:,} rows only the columns that the audit names were read; "
+                "{left_out_count} others were not.",
+                row_count=row_count,
+                left_out_count=len(left_out),
+            )
+        )
+    return {column: kind for column, kind in columns.items() if column in needed}, notes
 
 
 @contextmanager

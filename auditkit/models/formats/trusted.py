@@ -15,7 +15,7 @@ from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.capabilities import Capability
 from auditkit.models.formats.exported import Opened, refusal
-from auditkit.models.formats.native import card_for, model_file, open_weights
+from auditkit.models.formats.native import ModelFile, card_for, model_file, open_weights
 from auditkit.models.formats.pickles import ProgramKind, Refused
 from auditkit.models.formats.weights import check_finite, find_weights
 from auditkit.models.model import Card, Model
@@ -83,17 +83,9 @@ def open_trusted(
         raise ModelFileError(f"{name}: {error}.") from error
     found = model_file(source)
     if not isinstance(opened.module, nn.Module):
-        weights = find_weights(opened.module)
-        if weights is None:
-            raise ModelFileError(f"{name}: holds a {type(opened.module).__name__}, and neither a module nor weights.")
-        unpickled: Any = opened.module
-        for key in weights.place:
-            unpickled = unpickled[key]
-        found = replace(found, weights=weights)
-        made, notes = card_for(found, config)
-        return open_weights(found, made, lambda: unpickled, [note, *notes], TRUSTED, own_inputs=config.own_inputs)
+        return _trusted_weights(name, found, opened.module, config, note)
     card: Card | None = None
-    notes = []
+    notes: list[str] = []
     if found.card is not None:
         card, notes = card_for(found, replace(config, architecture=found.card.architecture, arguments=None))
         known = card.schema_
@@ -115,3 +107,15 @@ def open_trusted(
         capabilities=capabilities,
         lacks=lacks,
     )
+
+
+def _trusted_weights(name: str, found: ModelFile, unpickled: Any, config: OpenOptions, note: str) -> Model:
+    """Open weights that a trusted pickle holds, at any place in it."""
+    weights = find_weights(unpickled)
+    if weights is None:
+        raise ModelFileError(f"{name}: holds a {type(unpickled).__name__}, and neither a module nor weights.")
+    for key in weights.place:
+        unpickled = unpickled[key]
+    found = replace(found, weights=weights)
+    made, notes = card_for(found, config)
+    return open_weights(found, made, lambda: unpickled, [note, *notes], TRUSTED, own_inputs=config.own_inputs)

@@ -1,10 +1,9 @@
-"""Grids as small PNG images inside the page: a palette picture needs no more than zlib."""
+"""Grids as small PNG images inside the page, each cell a byte of a palette."""
 
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
+import io
 
 from auditkit.evidence.measurement import Grid
 
@@ -23,15 +22,13 @@ def picture(grid: Grid, colours: tuple[Colour, ...]) -> str:
     >>> picture(Grid(height=1, width=1, low=0, high=1, cells="/w=="), INK).startswith("data:image/png;base64,iVBOR")
     True
     """
-    cells = grid.bytes
-    lines = b"".join(b"\0" + cells[start : start + grid.width] for start in range(0, len(cells), grid.width))
-    palette = b"".join(bytes(_colour(byte / 255, colours)) for byte in range(256))
-    header = struct.pack(">IIBBBBB", grid.width, grid.height, 8, 3, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b""))
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
-    )
-    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+    from PIL import Image
+
+    image = Image.frombytes("P", (grid.width, grid.height), grid.bytes)
+    image.putpalette(b"".join(bytes(_colour(byte / 255, colours)) for byte in range(256)))
+    png = io.BytesIO()
+    image.save(png, format="PNG", compress_level=9)
+    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode("ascii")
 
 
 def _colour(share: float, colours: tuple[Colour, ...]) -> Colour:

@@ -7,14 +7,19 @@ files) are arguments of messages, and never looked up.
 
 from __future__ import annotations
 
+import importlib.util
 import re
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
+from pathlib import Path
+from typing import IO
 
 from markupsafe import Markup
 
 from auditkit.errors import InputError
 from auditkit.evidence.messages import Message, english, parsed, said
+from auditkit.plugins import installed
 from auditkit.render.text import visible
 
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
@@ -87,18 +92,35 @@ def page_name(name: str, lang: str) -> str:
 @cache
 def catalogue(lang: str) -> dict[str, str]:
     """Return the entries of a language: the template (of plural texts, the singular one) and its translation."""
+    found: dict[str, str] = {}
+    for path in _catalogues_of_packages(lang):
+        with path.open("rb") as stream:
+            found |= _entries(stream)
+    with resources.files("auditkit.render.i18n").joinpath(lang, "auditkit.po").open("rb") as stream:
+        return found | _entries(stream)
+
+
+def _entries(stream: IO[bytes]) -> dict[str, str]:
     from babel.messages.pofile import read_po
 
-    file = resources.files("auditkit.render.i18n").joinpath(lang, "auditkit.po")
-    with file.open("rb") as stream:
-        entries = read_po(stream)
     found: dict[str, str] = {}
-    for entry in entries:
+    for entry in read_po(stream):
         key = entry.id if isinstance(entry.id, str) else entry.id[0]
         text = entry.string if isinstance(entry.string, str) else (entry.string or ("",))[0]
         if key and text and not entry.fuzzy:
             found[key] = text
     return found
+
+
+def _catalogues_of_packages(lang: str) -> Iterator[Path]:
+    """Yield the catalogues that other packages bring for their auditors' messages: `PACKAGE/i18n/LANG/PACKAGE.po`."""
+    packages = {point.module.partition(".")[0] for point in installed("auditors").values()} - {"auditkit"}
+    for package in sorted(packages):
+        spec = importlib.util.find_spec(package)  # of a package that is not in another: nothing of it is run
+        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+            path = Path(folder) / "i18n" / lang / f"{package}.po"
+            if path.is_file():
+                yield path
 
 
 def _key(text: str) -> str:

@@ -235,8 +235,24 @@ def _wide(values: torch.Tensor) -> torch.Tensor:
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
+def _collected(taps: list[_Tap]) -> tuple[list[torch.Tensor], dict[nn.Parameter, Weighted]]:
+    """Return the squared norms of the rows' gradients, and by parameter how their weighted sum is made; start anew."""
+    for tap in taps:
+        if tap.waiting:  # a run of it has no part in the loss
+            tap.finish()
+    squares: list[torch.Tensor] = []
+    weighted: dict[nn.Parameter, Weighted] = {}
+    for tap in taps:
+        for key, parameter in tap.own.items():
+            if key in tap.parts:
+                square, weighted[parameter] = tap.parts[key]
+                squares.append(square)
+        tap.start(0)
+    return squares, weighted
+
+
 @contextmanager
-def book_kept(module: nn.Module, *, output: Output) -> Iterator[ClippedSum]:
+def bookkeeping_clipper(module: nn.Module, *, output: Output) -> Iterator[ClippedSum]:
     """Yield the sum of clipped gradients by book-keeping; the module is as it was after the context.
 
     Raises:
@@ -260,17 +276,7 @@ def book_kept(module: nn.Module, *, output: Output) -> Iterator[ClippedSum]:
             if gradient is not None:
                 raise NotRun(f"{name} is used outside the layer that owns it")
         with torch.no_grad():
-            for tap in taps:
-                if tap.waiting:  # a run of it has no part in the loss
-                    tap.finish()
-            squares: list[torch.Tensor] = []
-            weighted: dict[nn.Parameter, Weighted] = {}
-            for tap in taps:
-                for key, parameter in tap.own.items():
-                    if key in tap.parts:
-                        square, weighted[parameter] = tap.parts[key]
-                        squares.append(square)
-                tap.start(0)
+            squares, weighted = _collected(taps)
             factors = clipping_factors(_total(squares).sqrt(), max_grad_norm)
             return [weighted[p](factors) if p in weighted else torch.zeros_like(p) for p in parameters]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -80,14 +80,15 @@ def by_opacus(module: nn.Module, *, output: Output, mode: Literal["ghost", "hook
             yield clipped_sum
     finally:
         wrapped.to_standard_module()
-        for parameter in parameters:
-            for trace in ("grad_sample", "_norm_sample"):
-                if hasattr(parameter, trace):
-                    delattr(parameter, trace)
-        for layer in module.modules():
-            for trace in ("activations", "max_batch_len"):
-                if hasattr(layer, trace):
-                    delattr(layer, trace)
+        _remove(parameters, ("grad_sample", "_norm_sample"))
+        _remove(module.modules(), ("activations", "max_batch_len"))
+
+
+def _remove(owners: Iterable[object], traces: tuple[str, ...]) -> None:
+    for owner in owners:
+        for trace in traces:
+            if hasattr(owner, trace):
+                delattr(owner, trace)
 
 
 def _row_gradients(parameter: nn.Parameter, row_count: int) -> torch.Tensor:

@@ -16,7 +16,7 @@ from torch import nn
 from auditkit.errors import NotRun
 from auditkit.models.formats.exported import program_in
 from auditkit.tasks.losses import Output
-from auditkit.training.dp.clip_bookkeeping import book_kept
+from auditkit.training.dp.clip_bookkeeping import bookkeeping_clipper
 from auditkit.training.dp.clip_chunked import in_chunks
 from auditkit.training.dp.clip_opacus import by_opacus, opacus_mode
 from auditkit.training.dp.per_example import ClippedSum, clip_and_sum, looped_gradients
@@ -97,7 +97,7 @@ def summed_by(
     if way in ("ghost", "hooks") and program_in(module) is not None:
         raise NotRun("an exported program has too few layers to hook")
     if way == "bookkeeping":
-        return book_kept(module, output=output)
+        return bookkeeping_clipper(module, output=output)
     if way == "chunked":
         return in_chunks(module, output=output, row_passes=row_passes)
     return by_opacus(module, output=output, mode=way)

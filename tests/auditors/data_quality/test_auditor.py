@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,9 @@ from auditkit.errors import InputError
 from auditkit.evidence.report import Outcome, Report
 
 
-def checked(loans: Loans, frame: pd.DataFrame, checks: DataChecks | None = None, **options) -> tuple[Report, Outcome]:
+def checked(
+    loans: Loans, frame: pd.DataFrame, checks: DataChecks | None = None, **options: Any
+) -> tuple[Report, Outcome]:
     report = audit(loans.model, frame, auditors=[checks or DataChecks()], **options)
     outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "data")
     assert outcome.error is None
@@ -34,7 +37,7 @@ def frames(loans: Loans) -> tuple[pd.DataFrame, pd.DataFrame]:
     return tuple(pd.read_csv(path, dtype=object, keep_default_na=False) for path in (loans.train, loans.test))
 
 
-def test_every_planted_fault_is_found(loans, frames):
+def test_every_planted_fault_is_found(loans: Loans, frames: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     train, test = frames
     test = test.assign(
         leak=np.where(test["approved"] == "yes", "7", "3"), same="x", years=[*["?"] * 100, *test["years"][100:]]
@@ -70,7 +73,7 @@ def test_every_planted_fault_is_found(loans, frames):
     assert ("Constant columns", "same") in facts.rows
 
 
-def test_every_number_has_its_interval_and_its_source(loans, frames):
+def test_every_number_has_its_interval_and_its_source(loans: Loans, frames: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     _, outcome = checked(loans, frames[1], training_data=frames[0])
     assert {m.id for m in outcome.measurements} <= set(DataChecks.measures)
     for measurement in outcome.measurements:
@@ -79,7 +82,7 @@ def test_every_number_has_its_interval_and_its_source(loans, frames):
             assert part.value is None or part.interval.low <= part.value <= part.interval.high, measurement.id
 
 
-def test_the_training_data_itself_is_recognised_by_its_hash(loans):
+def test_the_training_data_itself_is_recognised_by_its_hash(loans: Loans) -> None:
     report = audit(loans.model, loans.train, auditors=[DataChecks()])
     shared = report.measurement("data.shared_row_rate")
     assert shared is not None
@@ -87,7 +90,7 @@ def test_the_training_data_itself_is_recognised_by_its_hash(loans):
     assert "sha256" in shared.definition
 
 
-def test_without_training_data_the_reason_is_given(loans, frames):
+def test_without_training_data_the_reason_is_given(loans: Loans, frames: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     report, _ = checked(loans, frames[1])
     for id, by in (("data.shared_row_rate", ()), ("data.drift_distance", ("column",))):
         measurement = report.measurement(id, by)
@@ -96,7 +99,7 @@ def test_without_training_data_the_reason_is_given(loans, frames):
         assert "--train-dataset" in (measurement.reason or "")
 
 
-def test_groups_against_a_population(loans, frames, tmp_path):
+def test_groups_against_a_population(loans: Loans, frames: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path) -> None:
     path = tmp_path / "shares.toml"
     path.write_text("[group]\nnorth = 0.5\nsouth = 0.4\nwest = 0.1\n")
     report, _ = checked(loans, frames[1], DataChecks(population=read_population(path)))

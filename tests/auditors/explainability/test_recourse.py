@@ -27,7 +27,7 @@ def target(inputs: np.ndarray) -> ExplanationInput:
     )
 
 
-def test_the_fewest_columns_and_the_least_cost():
+def test_the_fewest_columns_and_the_least_cost() -> None:
     given = target(np.array([[0, 0, 0, 0], [0.9, 0, 0, 0], [-5, -5, -5, 0]], dtype=np.float32))
     flags = Options(np.array([[0.0], [1.0]], dtype=np.float32), np.zeros(0))
     options = dict.fromkeys(COLUMNS, flags)
@@ -40,7 +40,7 @@ def test_the_fewest_columns_and_the_least_cost():
     assert not find_recourse(given, options, ["c0"], threshold=1.5).found.any(), "c0 alone turns nothing"
 
 
-def test_the_cheapest_value_that_suffices_is_taken():
+def test_the_cheapest_value_that_suffices_is_taken() -> None:
     given = target(np.zeros((1, 4), dtype=np.float32))
     steps = np.arange(11, dtype=np.float32)[:, None]
     options = {"c0": Options(steps, steps[:, 0].astype(float))}
@@ -49,7 +49,7 @@ def test_the_cheapest_value_that_suffices_is_taken():
     np.testing.assert_allclose(found.cost, [3 / 11])
 
 
-def test_brute_force_over_pairs_agrees():
+def test_brute_force_over_pairs_agrees() -> None:
     rng = np.random.default_rng(0)
     given = target(rng.normal(size=(40, 4)).astype(np.float32) - 1)
     cells = np.sort(rng.normal(size=(5, 1)).astype(np.float32), axis=0)
@@ -74,7 +74,7 @@ def test_brute_force_over_pairs_agrees():
         np.testing.assert_allclose(found.cost[row], expected, atol=1e-6)
 
 
-def test_no_pair_of_300_rows_is_cheaper_than_what_was_found():
+def test_no_pair_of_300_rows_is_cheaper_than_what_was_found() -> None:
     """A decision that is not linear, 12 to 40 options a column; every combination of two is tried by brute force."""
     rng = np.random.default_rng(3)
     given = target(rng.normal(size=(300, 4)).astype(np.float32))
@@ -105,7 +105,7 @@ def test_no_pair_of_300_rows_is_cheaper_than_what_was_found():
     np.testing.assert_allclose(found.cost[adverse], np.where(np.isinf(best), np.nan, best)[adverse], atol=1e-9)
 
 
-def test_numbers_stay_within_their_quantiles_and_missing_is_no_change():
+def test_numbers_stay_within_their_quantiles_and_missing_is_no_change() -> None:
     rng = np.random.default_rng(0)
     numbers = rng.normal(size=1000).astype(np.float32)
     cells = np.column_stack([numbers, np.zeros(1000, dtype=np.float32)])
@@ -119,7 +119,7 @@ def test_numbers_stay_within_their_quantiles_and_missing_is_no_change():
     assert len(offered.known) == 900
 
 
-def test_rare_and_unlisted_categories_are_no_change():
+def test_rare_and_unlisted_categories_are_no_change() -> None:
     cells = np.zeros((1000, 3), dtype=np.float32)
     cells[:600, 0], cells[600:900, 1], cells[900:905, 2] = 1, 1, 1
     offered = options_of(Feature(name="x", kind="categorical", categories=("a", "b", "c")), cells)

@@ -80,7 +80,7 @@ IDS = np.array([[2, 3, 7, 0, 0], [4, 1, 4, 5, 6], [0, 0, 0, 0, 0]])
 
 
 @pytest.mark.parametrize("method", ["layer_integrated_gradients", "occlusion"])
-def test_words_of_a_linear_model_have_their_closed_form(method: str):
+def test_words_of_a_linear_model_have_their_closed_form(method: str) -> None:
     torch.manual_seed(0)
     module = MeanOfWords()
     found = methods_text.attribute_words(method, texts(module, IDS), steps=3)
@@ -88,7 +88,7 @@ def test_words_of_a_linear_model_have_their_closed_form(method: str):
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "transformer"])
-def test_words_of_every_text_network_sum_to_the_change(name: str):
+def test_words_of_every_text_network_sum_to_the_change(name: str) -> None:
     rng = np.random.default_rng(0)
     ids = rng.integers(1, 8, (6, 5))
     ids[1, 2:] = 0
@@ -103,7 +103,7 @@ def test_words_of_every_text_network_sum_to_the_change(name: str):
     assert (found[ids == 0] == 0).all()
 
 
-def test_attention_is_what_each_real_token_receives():
+def test_attention_is_what_each_real_token_receives() -> None:
     torch.manual_seed(0)
     module = build("transformer", {**BINARY.network_arguments(), "depth": 2})
     found = methods_text.attribute_words("attention", texts(module, IDS[:2]))
@@ -124,12 +124,12 @@ def test_attention_is_what_each_real_token_receives():
     np.testing.assert_allclose(methods_text.attribute_words("attention", texts(shallow, IDS[:2])), expected, atol=1e-6)
 
 
-def test_a_network_without_attention_has_none():
+def test_a_network_without_attention_has_none() -> None:
     with pytest.raises(NotRun, match="no softmax that weighs tokens"):
         methods_text.attribute_words("attention", texts(build("gru", BINARY.network_arguments()), IDS))
 
 
-def test_pixels_of_a_linear_model_have_their_closed_form():
+def test_pixels_of_a_linear_model_have_their_closed_form() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
     part, baseline = images(module)
@@ -146,7 +146,7 @@ def test_pixels_of_a_linear_model_have_their_closed_form():
     np.testing.assert_allclose(saliency, np.abs(weights).sum(axis=1), atol=1e-6)
 
 
-def test_occlusion_is_captums_ablation_of_squares():
+def test_occlusion_is_captums_ablation_of_squares() -> None:
     torch.manual_seed(0)
     module = build("cnn", {**THREE.network_arguments(), "dropout": 0.0})
     part, baseline = images(module)
@@ -162,7 +162,7 @@ def test_occlusion_is_captums_ablation_of_squares():
 
 
 @pytest.mark.parametrize("last", [nn.ReLU(), nn.Identity()])
-def test_grad_cam_is_the_weighted_activation_of_the_last_convolution(last: nn.Module):
+def test_grad_cam_is_the_weighted_activation_of_the_last_convolution(last: nn.Module) -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 4, 1), last, nn.Flatten(), nn.Linear(96, 3))
     part, baseline = images(module)
@@ -186,7 +186,7 @@ class Additive(nn.Module):
         return out
 
 
-def test_checks_tell_the_truth_from_noise():
+def test_checks_tell_the_truth_from_noise() -> None:
     rng = np.random.default_rng(0)
     module = Additive(np.concatenate([[0, 0], rng.normal(size=30)]))
     ids = rng.integers(2, 32, (200, 10))
@@ -207,7 +207,7 @@ def test_checks_tell_the_truth_from_noise():
     np.testing.assert_allclose(segments.maximum_sensitivity(truth, lambda: truth * 1.1, perturbation_count=2), 0.1)
 
 
-def test_agreement_is_a_cosine_that_noise_in_small_rows_does_not_hide():
+def test_agreement_is_a_cosine_that_noise_in_small_rows_does_not_hide() -> None:
     rng = np.random.default_rng(0)
     first = np.concatenate([np.eye(5) * 10, rng.normal(size=(5, 5)) / 10])
     second = np.concatenate([np.eye(5) * 30, rng.normal(size=(5, 5)) / 10])
@@ -218,7 +218,7 @@ def test_agreement_is_a_cosine_that_noise_in_small_rows_does_not_hide():
     assert np.isnan(segments.agreement(first * 0, second)).all()
 
 
-def test_rank_correlations_leave_out_rows_of_few_parts():
+def test_rank_correlations_leave_out_rows_of_few_parts() -> None:
     first = np.array([[1.0, 2.0, 3.0, 0.0], [1.0, 2.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
     found = segments.rank_correlations(first, -first, np.array([3, 2, 4]))
     np.testing.assert_allclose(found, [-1.0, np.nan, np.nan])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from planted import backdoored, images, reviews
@@ -41,18 +42,18 @@ def image_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model
 
 
-def outcome(report: Report, name: str):
+def outcome(report: Report, name: str) -> Any:
     return next(outcome for outcome in report.outcomes if outcome.auditor == name)
 
 
-def test_every_auditor_copes_with_texts(text_report: Report):
+def test_every_auditor_copes_with_texts(text_report: Report) -> None:
     ran = {outcome.auditor: outcome for outcome in text_report.outcomes}
     assert not [outcome.error for outcome in text_report.outcomes if outcome.error]
     for name in ("performance", "fairness", "explainability", "privacy"):
         assert ran[name].measurements, (name, ran[name].reason)
 
 
-def test_the_planted_word_is_found(text_report: Report):
+def test_the_planted_word_is_found(text_report: Report) -> None:
     words = text_report.measurement("explainability.word_attribution", ("word",))
     shares = text_report.measurement("explainability.word_attribution_share", ("word",))
     assert words is not None
@@ -70,7 +71,7 @@ def test_the_planted_word_is_found(text_report: Report):
     assert unknown.value == 0
 
 
-def test_the_planted_word_is_said_in_a_sentence(text_report: Report):
+def test_the_planted_word_is_said_in_a_sentence(text_report: Report) -> None:
     chart = next(exhibit for exhibit in outcome(text_report, "explainability").exhibits if "Share" in exhibit.title)
     assert "The word that weighs most is 'splendid': " in chart.note
     assert "Not trustworthy" not in chart.note
@@ -83,7 +84,7 @@ def test_the_planted_word_is_said_in_a_sentence(text_report: Report):
         ("attention", "It is no explanation, and no trust check is made"),
     ],
 )
-def test_other_methods_find_the_planted_word(text_model: Path, method: str, said: str):
+def test_other_methods_find_the_planted_word(text_model: Path, method: str, said: str) -> None:
     settings = {"explainability": {"method": method, "rows": 100}}
     report = audit(text_model, reviews(100, seed=3), only=["explainability"], settings=settings, device="cpu")
     charts = [exhibit for exhibit in outcome(report, "explainability").exhibits if exhibit.kind == "slices"]
@@ -95,20 +96,20 @@ def test_other_methods_find_the_planted_word(text_model: Path, method: str, said
     assert (report.measurement("explainability.failed_trust_checks") is None) == (method == "attention")
 
 
-def test_a_method_for_another_kind_of_input_is_a_usage_error(text_model: Path):
+def test_a_method_for_another_kind_of_input_is_a_usage_error(text_model: Path) -> None:
     settings = {"explainability": {"method": "deep_lift"}}
     with pytest.raises(InputError, match="method deep_lift is not for a text; choose one of layer_integrated"):
         audit(text_model, reviews(50), only=["explainability"], settings=settings, device="cpu")
 
 
-def test_no_text_of_the_data_is_in_the_report_by_default(text_report: Report):
+def test_no_text_of_the_data_is_in_the_report_by_default(text_report: Report) -> None:
     texts = reviews(200, seed=1)["text"]
     long = [text for text in texts if len(text) > 25]
     assert not any(text in text_report.to_json() for text in long)
     assert "contains no individual records" in render_html(text_report)
 
 
-def test_the_planted_corner_is_found(image_model: Path):
+def test_the_planted_corner_is_found(image_model: Path) -> None:
     report = audit(image_model, images(120, seed=1), only=["explainability", "performance"], device="cpu")
     regions = report.measurement("explainability.region_attribution_share", ("region",))
     assert regions is not None
@@ -127,7 +128,7 @@ def test_the_planted_corner_is_found(image_model: Path):
 
 
 @pytest.mark.parametrize("method", ["occlusion", "saliency", "grad_cam"])
-def test_other_methods_find_the_planted_corner_or_are_stamped(image_model: Path, method: str):
+def test_other_methods_find_the_planted_corner_or_are_stamped(image_model: Path, method: str) -> None:
     settings = {"explainability": {"method": method, "rows": 60}}
     report = audit(image_model, images(60, seed=1), only=["explainability"], settings=settings, device="cpu")
     regions = report.measurement("explainability.region_attribution_share", ("region",))
@@ -139,7 +140,7 @@ def test_other_methods_find_the_planted_corner_or_are_stamped(image_model: Path,
         assert max(regions.slices, key=lambda part: part.value or 0).group.text == "top left"
 
 
-def test_a_backdoor_is_said_in_a_sentence(tmp_path: Path):
+def test_a_backdoor_is_said_in_a_sentence(tmp_path: Path) -> None:
     model = tmp_path / "backdoor.pt"
     train(data_from_frame(backdoored(500)), target="label", out=model, epochs=15, device="cpu")
     report = audit(model, backdoored(150, seed=1), only=["explainability"], device="cpu")
@@ -150,7 +151,7 @@ def test_a_backdoor_is_said_in_a_sentence(tmp_path: Path):
     assert sorted(regions.slices, key=lambda part: part.value or 0)[-2].group.text == "centre"
 
 
-def test_single_rows_are_shown_only_when_asked_for(image_model: Path):
+def test_single_rows_are_shown_only_when_asked_for(image_model: Path) -> None:
     frame = images(60, seed=2)
     settings = {"explainability": {"show_rows": True}}
     shown = audit(image_model, frame, only=["explainability"], settings=settings, device="cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import fairlearn.metrics
 import numpy as np
@@ -28,7 +29,7 @@ RATES = {
 }
 
 
-def decided(rows=900, seed=0, classes=("no", "yes")):
+def decided(rows: int = 900, seed: int = 0, classes: tuple[Any, ...] = ("no", "yes")) -> Any:
     """Make a file of scores and labels of two sensitive columns, some values missing, one group small."""
     draws = np.random.default_rng(seed)
     sex = draws.choice(["F", "M", None], rows, p=[0.4, 0.55, 0.05])
@@ -39,7 +40,7 @@ def decided(rows=900, seed=0, classes=("no", "yes")):
     return pd.DataFrame({"sex": sex, "race": race, "score": score.round(3), "label": label, "region": region})
 
 
-def subject_of(frame, **options):
+def subject_of(frame: pd.DataFrame, **options: Any) -> Any:
     schema = Schema(
         features=(),
         target="label",
@@ -52,13 +53,13 @@ def subject_of(frame, **options):
     return load_subject(Recorded(schema, decisions), data_from_frame(frame), **options)
 
 
-def measured(auditor, subject):
+def measured(auditor: Any, subject: Any) -> Any:
     evidence = auditor.audit(subject)
     assert {m.id for m in evidence.measurements} <= set(auditor.measures)
     return {(m.id.partition(".")[2], m.by): m for m in evidence.measurements}
 
 
-def test_every_breakdown_is_fairlearns():
+def test_every_breakdown_is_fairlearns() -> None:
     frame = decided()
     found = measured(Fairness(), subject_of(frame))
     labels, decisions = (frame["label"] == "yes").astype(int), (frame["score"] >= 0.5).astype(int)
@@ -77,7 +78,7 @@ def test_every_breakdown_is_fairlearns():
     assert "(missing)" not in {part.group.text for part in found["impact_ratio", ("sex",)].slices}
 
 
-def test_parts_add_up_to_the_whole_bit_for_bit():
+def test_parts_add_up_to_the_whole_bit_for_bit() -> None:
     frame = decided()
     whole = confusion_counts(subject_of(frame), ("sex", "race"))
     parts = [
@@ -86,7 +87,7 @@ def test_parts_add_up_to_the_whole_bit_for_bit():
     assert parts[0] + parts[1] == whole
 
 
-def test_order_of_rows_and_names_of_groups_change_nothing():
+def test_order_of_rows_and_names_of_groups_change_nothing() -> None:
     frame = decided()
     renamed = frame.assign(sex=frame["sex"].map({"F": "z", "M": "y"})).sample(frac=1, random_state=1)
     before, after = measured(Fairness(), subject_of(frame)), measured(Fairness(), subject_of(renamed))
@@ -101,7 +102,7 @@ def test_order_of_rows_and_names_of_groups_change_nothing():
         )
 
 
-def test_the_level_is_the_users():
+def test_the_level_is_the_users() -> None:
     wide, narrow = (measured(Fairness(), subject_of(decided(), conf_level=level)) for level in (0.99, 0.8))
     for key, measurement in wide.items():
         for one, other in zip((measurement, *measurement.slices), (narrow[key], *narrow[key].slices), strict=True):
@@ -112,7 +113,7 @@ def test_the_level_is_the_users():
         subject_of(decided(), conf_level=95)
 
 
-def test_the_highest_scores_can_be_selected():
+def test_the_highest_scores_can_be_selected() -> None:
     subject = subject_of(decided(), top_k=100)
     assert subject.predictions.labels.sum() == 100
     scores = subject.predictions.scores
@@ -126,7 +127,7 @@ def test_the_highest_scores_can_be_selected():
         subject_of(decided(), top_k=900)
 
 
-def test_reference_groups_and_legitimate_columns():
+def test_reference_groups_and_legitimate_columns() -> None:
     auditor = Fairness(reference_group=("sex=M", "race=a"), legitimate=("region",))
     found = measured(auditor, subject_of(decided()))
     by_sex = found["selection_rate_difference_from_reference", ("sex",)]
@@ -148,12 +149,12 @@ def test_reference_groups_and_legitimate_columns():
         ({"intersections": 0}, "intersections must be at least 1"),
     ],
 )
-def test_settings_that_cannot_be_used(settings, message):
+def test_settings_that_cannot_be_used(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         Fairness(**settings).check(subject_of(decided()))
 
 
-def test_decisions_alone_are_audited_for_what_they_are():
+def test_decisions_alone_are_audited_for_what_they_are() -> None:
     frame = decided()
     frame["decision"] = np.where(frame["score"] >= 0.5, "yes", "no")
     report = audit(
@@ -175,7 +176,7 @@ def test_decisions_alone_are_audited_for_what_they_are():
     assert "decisions and no scores" in outcome.notes[0]
 
 
-def test_several_classes():
+def test_several_classes() -> None:
     draws = np.random.default_rng(0)
     frame = decided()
     frame["label"] = draws.choice(["x", "y", "z"], len(frame))

@@ -48,7 +48,7 @@ def audited(module: nn.Module, texts: list[str], **settings: object) -> Report:
 TEXTS = ["She told me the film was good", "his film was bad", "Jack told me", "it was good"] * 10
 
 
-def test_a_planted_word_is_found_with_its_size():
+def test_a_planted_word_is_found_with_its_size() -> None:
     report = audited(Weighed(she=-2.0, her=-2.0), TEXTS)
     gap = report.measurement("identity_terms.sentence_score_gap", ("gender",))
     assert gap is not None
@@ -66,7 +66,7 @@ def test_a_planted_word_is_found_with_its_size():
     assert any("Sentence score gap: female against male (gender). Gap 38.1 points" in message for message in findings)
 
 
-def test_a_model_that_ignores_the_terms_has_no_gap():
+def test_a_model_that_ignores_the_terms_has_no_gap() -> None:
     report = audited(Weighed(good=1.0, bad=-1.0), TEXTS)
     gap = report.measurement("identity_terms.sentence_score_gap", ("gender",))
     assert gap is not None
@@ -77,7 +77,7 @@ def test_a_model_that_ignores_the_terms_has_no_gap():
     assert flips.value == 0
 
 
-def test_terms_that_the_vocabulary_lacks_are_said_and_not_compared():
+def test_terms_that_the_vocabulary_lacks_are_said_and_not_compared() -> None:
     report = audited(Weighed(jack=1.0), ["Alan told me"] * 20)
     gap = report.measurement("identity_terms.sentence_score_gap", ("name",))
     assert gap is not None
@@ -88,7 +88,7 @@ def test_terms_that_the_vocabulary_lacks_are_said_and_not_compared():
     assert {part.group.text: part.value for part in known.slices} == {"African American": 0, "European American": 0.05}
 
 
-def test_own_terms_are_added():
+def test_own_terms_are_added() -> None:
     report = audited(Weighed(bad=-3.0), TEXTS, terms=TERMS)
     gap = report.measurement("identity_terms.template_score_gap", ("faith",))
     assert gap is not None
@@ -101,12 +101,12 @@ def test_own_terms_are_added():
         audited(Weighed(), TEXTS, terms={"x": {"source": ""}})
 
 
-def test_no_audited_text_is_in_the_report():
+def test_no_audited_text_is_in_the_report() -> None:
     texts = ["she told me it was a secretword"] * 20
     assert "secretword" not in audited(Weighed(she=1.0), texts).to_json()
 
 
-def test_a_model_of_a_table_is_not_run():
+def test_a_model_of_a_table_is_not_run() -> None:
     frame = pd.DataFrame({"x": np.linspace(-1, 1, 30), "label": [0, 1] * 15})
     report = audit(nn.Linear(1, 2), frame, target="label", only=["identity_terms"], device="cpu")
     reasons = {outcome.auditor: outcome.reason for outcome in report.outcomes}

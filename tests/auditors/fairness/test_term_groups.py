@@ -13,7 +13,7 @@ PAIRS = TermGroups(
 )
 
 
-def test_a_text_is_rewritten_for_every_group():
+def test_a_text_is_rewritten_for_every_group() -> None:
     text = cased_words("She saw him, and Frank was frank with her.")
     women, men = PAIRS.versions(text)
     assert words(" ".join(women)) == ["she", "saw", "her", "and", "ann", "was", "frank", "with", "her"]
@@ -21,13 +21,13 @@ def test_a_text_is_rewritten_for_every_group():
     assert words(" ".join(men)) == ["he", "saw", "him", "and", "frank", "was", "frank", "with", "his"]
 
 
-def test_templates_are_filled_with_each_term():
+def test_templates_are_filled_with_each_term() -> None:
     filled = PAIRS.filled()
     assert [text.tokens[0] for text in filled] == ["she", "her", "her", "Ann"]
     assert [text.cluster for text in filled] == [0, 1, 2, 3]
 
 
-def test_what_ships_fits_its_own_form():
+def test_what_ships_fits_its_own_form() -> None:
     shipped = check_term_groups(shipped_term_groups())
     assert list(shipped) == ["gender", "name", "origin"]
     for groups in shipped.values():
@@ -50,7 +50,7 @@ def test_what_ships_fits_its_own_form():
         ("[a", "not valid TOML"),
     ],
 )
-def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, message: str):
+def test_a_file_that_does_not_fit_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "terms.toml"
     path.write_text(text)
     with pytest.raises(InputError, match=message):

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from auditkit.auditors.privacy.shadow_models import (
+    Plan,
     Recipe,
+    Rows,
     can_be_batched,
     halves,
     train_each,
@@ -16,6 +18,7 @@ from auditkit.auditors.privacy.shadow_models import (
     train_shadows,
 )
 from auditkit.errors import DatasetError, InputError
+from auditkit.execution.in_process import InProcess
 from auditkit.progress import silent
 
 CPU = torch.device("cpu")
@@ -64,7 +67,7 @@ def test_an_ensemble_trains_each_network_as_it_would_alone(rows: tuple[np.ndarra
     parts = [torch.arange(100), torch.arange(100, 200)]
     together, alone = [fresh(0), fresh(1)], [fresh(0), fresh(1)]
     for train, modules in ((train_ensemble, together), (train_each, alone)):
-        train(modules, inputs, labels, parts, recipe, 0, CPU, "logits", silent)
+        train(modules, Rows(inputs, labels, parts), recipe, 0, "logits", silent)
     for one, other in zip(together, alone, strict=True):
         assert not any(parameter.grad is not None for parameter in one.parameters())
         for name, value in one.state_dict().items():
@@ -77,13 +80,13 @@ def test_shadows_learn_what_they_saw(make: type, batched: bool, rows: tuple[np.n
     inputs, labels = rows
     noise = np.random.default_rng(1).integers(0, 2, len(labels))  # nothing to learn but by heart
     recipe = Recipe(epochs=100, batch_size=25, learning_rate=0.02, weight_decay=0.0)
-    shadows = train_shadows(make, inputs, noise, model_count=4, recipe=recipe, seed=0, device=CPU)
+    shadows = train_shadows(make, inputs, noise, recipe, Plan(4, seed=0), executor=InProcess())
     assert shadows.batched is batched
     assert shadows.probabilities.shape == (4, 200, 2)
     assert shadows.probabilities.sum(axis=2) == pytest.approx(np.ones((4, 200)))
     right = shadows.probabilities.argmax(axis=2) == noise
     assert right[shadows.inside].mean() > right[~shadows.inside].mean() + 0.05
-    again = train_shadows(make, inputs, noise, model_count=4, recipe=recipe, seed=0, device=CPU)
+    again = train_shadows(make, inputs, noise, recipe, Plan(4, seed=0), executor=InProcess())
     assert (again.probabilities == shadows.probabilities).all()
 
 
@@ -97,7 +100,7 @@ def test_rows_that_cannot_be_learned_from_are_refused(rows: tuple[np.ndarray, np
     inputs = rows[0].copy()
     inputs[3, 1] = np.nan
     with pytest.raises(DatasetError, match="finite"):
-        train_shadows(fresh, inputs, rows[1], model_count=2, recipe=Recipe(1), seed=0, device=CPU)
+        train_shadows(fresh, inputs, rows[1], Recipe(1), Plan(2, seed=0), executor=InProcess())
 
 
 def test_a_network_whose_code_depends_on_values_is_trained_alone(rows: tuple[np.ndarray, np.ndarray]) -> None:
@@ -105,7 +108,7 @@ def test_a_network_whose_code_depends_on_values_is_trained_alone(rows: tuple[np.
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return super().forward(inputs) if inputs.sum() > 0 else super().forward(-inputs)
 
-    shadows = train_shadows(lambda seed: Branching(4, 2), *rows, model_count=2, recipe=Recipe(1), seed=0, device=CPU)
+    shadows = train_shadows(lambda seed: Branching(4, 2), *rows, Recipe(1), Plan(2, seed=0), executor=InProcess())
     assert not shadows.batched
 
 
@@ -116,9 +119,7 @@ def test_shadows_of_a_regression_say_numbers(rows: tuple[np.ndarray, np.ndarray]
 
     targets = rows[0] @ np.array([1.0, -1.0, 0.5, 0.0])
     recipe = Recipe(epochs=60, batch_size=50, learning_rate=0.05)
-    found = train_shadows(
-        fresh_line, rows[0], targets, model_count=2, recipe=recipe, seed=0, device=CPU, output="value"
-    )
+    found = train_shadows(fresh_line, rows[0], targets, recipe, Plan(2, seed=0), executor=InProcess(), output="value")
     assert found.batched
     assert found.probabilities.shape == (2, 200, 1)
     assert np.abs(found.probabilities[:, :, 0] - targets).max() < 0.1

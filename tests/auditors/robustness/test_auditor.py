@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from auditkit.training.train import train
 ONLY = ["robustness"]
 
 
-def outcome(report: Report):
+def outcome(report: Report) -> Any:
     return next(outcome for outcome in report.outcomes if outcome.auditor == "robustness")
 
 

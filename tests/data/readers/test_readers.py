@@ -7,6 +7,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ def write(path: Path, table: pa.Table) -> Path:
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
-def test_columnar_files_keep_types_and_mark_what_is_missing(tmp_path, suffix):
+def test_columnar_files_keep_types_and_mark_what_is_missing(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"rows{suffix}", pa.table(ROWS))
     data = read_data(path)
     assert data.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -63,7 +64,9 @@ def test_columnar_files_keep_types_and_mark_what_is_missing(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
 @pytest.mark.parametrize("part", [1, 2, 1000])
-def test_columnar_files_in_parts_are_the_same_whole(tmp_path, suffix, part, monkeypatch):
+def test_columnar_files_in_parts_are_the_same_whole(
+    tmp_path: Path, suffix: str, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
     table = pa.table(
         {
@@ -81,7 +84,9 @@ def test_columnar_files_in_parts_are_the_same_whole(tmp_path, suffix, part, monk
         assert found == expected
 
 
-def test_a_large_columnar_file_is_read_without_the_columns_that_are_not_named(tmp_path, monkeypatch):
+def test_a_large_columnar_file_is_read_without_the_columns_that_are_not_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(columnar, "ALL_COLUMNS_ROWS", 2)
     path = write(tmp_path / "rows.parquet", pa.table(ROWS))
     data = read_data(path, needed=["age", "job"])
@@ -90,7 +95,7 @@ def test_a_large_columnar_file_is_read_without_the_columns_that_are_not_named(tm
     assert read_data(path).frame.shape == (3, 5)
 
 
-def test_columns_of_unknown_types_are_left_out_and_named(tmp_path):
+def test_columns_of_unknown_types_are_left_out_and_named(tmp_path: Path) -> None:
     data = read_data(write(tmp_path / "rows.parquet", pa.table({"a": [1], "nested": [[1, 2]]})))
     assert list(data.frame.columns) == ["a"]
     assert data.notes == ("Column nested was not read: auditkit knows no use for values of type list<element: int64>.",)
@@ -98,7 +103,7 @@ def test_columns_of_unknown_types_are_left_out_and_named(tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "twice"])
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
-def test_damaged_columnar_files_are_refused_in_one_line(tmp_path, suffix, damage):
+def test_damaged_columnar_files_are_refused_in_one_line(tmp_path: Path, suffix: str, damage: str) -> None:
     table = pa.table({"a": [1, 2]})
     if damage == "empty":
         table = table.slice(0, 0)
@@ -117,7 +122,7 @@ def test_damaged_columnar_files_are_refused_in_one_line(tmp_path, suffix, damage
 
 
 @pytest.mark.parametrize("code", [2, -1])
-def test_codes_of_words_that_a_dictionary_lacks_are_refused(tmp_path, code):
+def test_codes_of_words_that_a_dictionary_lacks_are_refused(tmp_path: Path, code: int) -> None:
     codes = pa.array([0, code], type=pa.int8())
     column = pa.DictionaryArray.from_arrays(codes, pa.array(["a", "b"]), safe=False)
     path = tmp_path / "data.arrow"
@@ -127,7 +132,7 @@ def test_codes_of_words_that_a_dictionary_lacks_are_refused(tmp_path, code):
         read_data(path)
 
 
-def test_json_lines(tmp_path):
+def test_json_lines(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"a": 1.50, "b": "x"}\n\n{"b": null, "c": true}\n{"a": " ? ", "c": false}\n')
     data = read_data(path)
@@ -154,7 +159,7 @@ def test_json_lines(tmp_path):
         ("[" * 100_000 + "\n", "line 1: not a JSON object"),
     ],
 )
-def test_faults_of_json_lines(tmp_path, text, match):
+def test_faults_of_json_lines(tmp_path: Path, text: float | str, match: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(text)
     with pytest.raises(DatasetError, match=match) as caught:
@@ -169,7 +174,7 @@ cell = st.sampled_from(["", "?", "x", "1", "1,000", 'a "quoted" one', "über", "
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(rows=st.lists(st.tuples(cell, cell), min_size=1, max_size=20), part=st.integers(1, 7))
-def test_text_files_in_parts_are_the_same_whole(tmp_path, rows, part):
+def test_text_files_in_parts_are_the_same_whole(tmp_path: Path, rows: Any, part: Any) -> None:
     frame = pd.DataFrame(rows, columns=["a", "b"])
     stream = io.StringIO()
     frame.to_csv(stream, index=False)
@@ -183,7 +188,7 @@ def test_text_files_in_parts_are_the_same_whole(tmp_path, rows, part):
         assert read_data(lines).frame.to_numpy().tolist() == whole.to_numpy().tolist()
 
 
-def test_every_format_gives_the_same_encoded_rows(tmp_path):
+def test_every_format_gives_the_same_encoded_rows(tmp_path: Path) -> None:
     text = "age,job,member,since,income\n39,clerk,yes,2020-01-02,a\n,cook,no,1999-03-04,b\n17,?,no,2001-05-06,a\n"
     (tmp_path / "rows.csv").write_text(text)
     frame = read_data(tmp_path / "rows.csv").frame
@@ -218,7 +223,7 @@ def test_every_format_gives_the_same_encoded_rows(tmp_path):
         np.testing.assert_array_equal(schema.encode(read_data(path).frame), expected)
 
 
-def test_npz_arrays_become_columns(tmp_path):
+def test_npz_arrays_become_columns(tmp_path: Path) -> None:
     path = tmp_path / "rows.npz"
     np.savez(
         path,
@@ -251,7 +256,7 @@ def test_npz_arrays_become_columns(tmp_path):
         ({"a": np.zeros(2, complex)}, "array 'a' holds values of type complex128"),
     ],
 )
-def test_faults_of_npz(tmp_path, arrays, match):
+def test_faults_of_npz(tmp_path: Path, arrays: dict[str, Any], match: str) -> None:
     path = tmp_path / "rows.npz"
     np.savez(path, **arrays)
     with pytest.raises(DatasetError, match=match) as caught:
@@ -263,7 +268,7 @@ def test_faults_of_npz(tmp_path, arrays, match):
 
 
 @pytest.fixture
-def images(tmp_path):
+def images(tmp_path: Path) -> Any:
     folder = tmp_path / "images"
     (folder / "in").mkdir(parents=True)
     for name, mode, colour in (("in/a.png", "L", 7), ("b.png", "RGB", (1, 2, 3))):
@@ -272,7 +277,7 @@ def images(tmp_path):
     return folder
 
 
-def test_a_folder_of_images(images):
+def test_a_folder_of_images(images: Any) -> None:
     data = read_data(images)
     assert [image.shape for image in data.frame["image"]] == [(3, 4), (3, 4, 3)]
     assert data.frame["image"][3][0, 0].tolist() == [1, 2, 3]
@@ -293,7 +298,7 @@ def test_a_folder_of_images(images):
         ("file_name,image\nb.png,cat\n", "a column is called 'image'"),
     ],
 )
-def test_faults_of_image_folders(images, metadata, match):
+def test_faults_of_image_folders(images: Any, metadata: str, match: str) -> None:
     (images / "metadata.csv").write_text(metadata)
     with pytest.raises(DatasetError, match=match):
         read_data(images)
@@ -302,7 +307,7 @@ def test_faults_of_image_folders(images, metadata, match):
         read_data(images)
 
 
-def test_a_folder_for_each_class_is_a_data_set(tmp_path):
+def test_a_folder_for_each_class_is_a_data_set(tmp_path: Path) -> None:
     for name, size in (("cat/b.png", (4, 3)), ("cat/a.jpg", (5, 5)), ("dog/c.png", (2, 2)), (".hidden/d.png", (2, 2))):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", size, (9, 9, 9)).save(tmp_path / name)
@@ -322,14 +327,14 @@ def test_a_folder_for_each_class_is_a_data_set(tmp_path):
         read_data(tmp_path)
 
 
-def test_no_other_program_is_started_for_an_image(tmp_path):
+def test_no_other_program_is_started_for_an_image(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     (tmp_path / "metadata.csv").write_text("file_name\na.png\n")
     with pytest.raises(DatasetError, match="is no image that Pillow knows"):
         read_data(tmp_path)
 
 
-def test_a_pattern_names_several_files(tmp_path):
+def test_a_pattern_names_several_files(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("y,x\n1,2\n")
     (tmp_path / "a.csv").write_text("x,y\n3,4\n5,6\n")
     data = read_data(tmp_path / "*.csv")

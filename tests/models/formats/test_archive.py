@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from auditkit.errors import ModelFileError
 from auditkit.models.formats.opening import open_model
 
 
-def test_a_logical_tensor_larger_than_its_storage(tmp_path, model_like, module):
+def test_a_logical_tensor_larger_than_its_storage(tmp_path: Path, model_like: Any, module: Any) -> None:
     state = dict(module.state_dict())
     path = model_like(state={**state, "0.weight": torch.zeros(1).expand(1_000_000, 1_000_000)})
     assert path.stat().st_size < 10_000
@@ -24,7 +25,7 @@ def test_a_logical_tensor_larger_than_its_storage(tmp_path, model_like, module):
     refused(path, "more than four times the bytes of the file")
 
 
-def test_tensors_that_share_or_overlap_honestly_are_read_as_they_are(model_like, module):
+def test_tensors_that_share_or_overlap_honestly_are_read_as_they_are(model_like: Any, module: Any) -> None:
     state = dict(module.state_dict())
     turned = state["0.weight"].T.contiguous().T
     part = torch.cat([torch.zeros(3), state["0.bias"], torch.zeros(3)])[3:-3]
@@ -33,7 +34,7 @@ def test_tensors_that_share_or_overlap_honestly_are_read_as_they_are(model_like,
         assert torch.equal(opened.module.state_dict()[key], value)
 
 
-def test_archives_that_inflate(model_file, tmp_path):
+def test_archives_that_inflate(model_file: Any, tmp_path: Path) -> None:
     repacked(model_file, lambda name, content: content, compression=zipfile.ZIP_DEFLATED)
     refused(model_file, "compressed members.*inflate without bound")
     with zipfile.ZipFile(model_file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -42,7 +43,7 @@ def test_archives_that_inflate(model_file, tmp_path):
     refused(model_file, "compressed members")
 
 
-def test_members_that_are_not_there_or_too_short(model_file):
+def test_members_that_are_not_there_or_too_short(model_file: Any) -> None:
     content = model_file.read_bytes()
     repacked(model_file, lambda name, content: None if name.endswith("data/0") else content)
     refused(model_file, "claims other numbers than its storage has")
@@ -55,7 +56,7 @@ def test_members_that_are_not_there_or_too_short(model_file):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_archives_that_readers_could_read_differently(model_file):
+def test_archives_that_readers_could_read_differently(model_file: Any) -> None:
     content = model_file.read_bytes()
     for changed in (b"PK\x03\x04junk" + content, content + b"junk", content + content):
         model_file.write_bytes(changed)
@@ -101,11 +102,11 @@ def with_pickle(path: Path, text: bytes) -> Path:
         (b"\x80\x02\x8a\x7f" + b"\xff" * 127 + b".", "no dictionary of named tensors"),
     ],
 )
-def test_tables_of_contents_that_torch_never_writes(model_file, text, match):
+def test_tables_of_contents_that_torch_never_writes(model_file: Any, text: bytes | float, match: str) -> None:
     refused(with_pickle(model_file, text), match)
 
 
-def test_random_tables_of_contents_are_refused_in_one_line(model_file):
+def test_random_tables_of_contents_are_refused_in_one_line(model_file: Any) -> None:
     rng = np.random.default_rng(1)
     with zipfile.ZipFile(model_file) as archive:
         honest = archive.read("archive/data.pkl")
@@ -128,7 +129,7 @@ def renamed(path: Path, old: bytes, new: bytes) -> None:
     path.write_bytes(content.replace(old, new))
 
 
-def test_names_that_torch_and_python_read_differently(model_file):
+def test_names_that_torch_and_python_read_differently(model_file: Any) -> None:
     """FACTS 13.4: torch ignores case, Python ends a name at NUL; two readers, two contents."""
     content = model_file.read_bytes()
     for name in ("archive/DATA/0", "archive/Data/0", "ARCHIVE/data/0", "archive/DATA.PKL"):
@@ -147,7 +148,7 @@ def test_names_that_torch_and_python_read_differently(model_file):
         refused(model_file, "readers of archives read differently")
 
 
-def test_one_name_in_another_case_is_no_part_of_a_model(model_file):
+def test_one_name_in_another_case_is_no_part_of_a_model(model_file: Any) -> None:
     content = model_file.read_bytes()
     for old, new in ((b"archive/data.pkl", b"archive/DATA.PKL"), (b"archive/data/0", b"archive/DATA/0")):
         model_file.write_bytes(content)
@@ -159,14 +160,14 @@ def test_one_name_in_another_case_is_no_part_of_a_model(model_file):
     refused(model_file, "which torch.save never writes")
 
 
-def test_a_member_that_calls_itself_otherwise_in_its_own_header(model_file):
+def test_a_member_that_calls_itself_otherwise_in_its_own_header(model_file: Any) -> None:
     content = model_file.read_bytes()
     place = content.index(b"archive/data/0")
     model_file.write_bytes(content[:place] + b"archive/data/9" + content[place + 14 :])
     refused(model_file, "calls itself otherwise")
 
 
-def test_members_over_one_another(tmp_path, model_file):
+def test_members_over_one_another(tmp_path: Path, model_file: Any) -> None:
     """The directory of one member points into another: what is checked under one name is read under two."""
     content = bytearray(model_file.read_bytes())
     directory = content.index(b"PK\x01\x02")
@@ -184,12 +185,12 @@ def test_members_over_one_another(tmp_path, model_file):
     refused(tmp_path / "outer.zip", "calls itself otherwise|over one another|before or behind")
 
 
-def test_torch_is_handed_what_was_scanned(model_file, module, monkeypatch):
+def test_torch_is_handed_what_was_scanned(model_file: Any, module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever else an archive holds: torch reads one that was written from the members that were read."""
     seen = []
     honest = torch.load
 
-    def spy(file, **settings):
+    def spy(file: Any, **settings: Any) -> Any:
         with zipfile.ZipFile(file) as archive:
             seen.append({member.filename: member.CRC for member in archive.infolist()})
         file.seek(0)

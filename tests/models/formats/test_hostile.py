@@ -87,7 +87,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def tampered(source: Path, target: Path, *, change: dict[str, Any] | None = None, add: dict[str, bytes] | None = None):
+def tampered(
+    source: Path, target: Path, *, change: dict[str, Any] | None = None, add: dict[str, bytes] | None = None
+) -> Any:
     """Write an archive again; `change` maps a member's end to a function of its bytes, `add` adds members."""
     with zipfile.ZipFile(source) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -216,7 +218,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_hostile_export_archives(attack, exported, tmp_path, refused):
+def test_hostile_export_archives(attack: Any, exported: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     how, match = ATTACKS[attack]
     path = tampered(exported, tmp_path / "model.pt2", **how)
     message = refused(path, "a torch.export archive, which can run its author's code when it is opened")
@@ -224,7 +226,7 @@ def test_hostile_export_archives(attack, exported, tmp_path, refused):
     refused(path, match, trust_model=sha(path))
 
 
-def test_an_honest_export_passes_the_same_preflight(exported, tmp_path, schema):
+def test_an_honest_export_passes_the_same_preflight(exported: Path, tmp_path: Path, schema: Schema) -> None:
     path = tampered(exported, tmp_path / "model.pt2")
     assert open_model(path, schema=schema, trust_model=sha(path)).kind == "torch.export"
 
@@ -251,7 +253,7 @@ class Prints(nn.Module):
 
 
 @pytest.mark.parametrize("module", [Writes, Maps, Prints])
-def test_torchscript_that_touches_files(module, tmp_path, refused):
+def test_torchscript_that_touches_files(module: Any, tmp_path: Path, refused: Callable[..., str]) -> None:
     path = tmp_path / "model.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -261,7 +263,7 @@ def test_torchscript_that_touches_files(module, tmp_path, refused):
     refused(path, "reads or writes outside the network|prints, or calls Python", trust_model=sha(path))
 
 
-def test_torchscript_that_inflates(tmp_path, refused):
+def test_torchscript_that_inflates(tmp_path: Path, refused: Callable[..., str]) -> None:
     path = tmp_path / "model.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/constants.pkl", b"x" * 10)
@@ -273,7 +275,7 @@ def test_torchscript_that_inflates(tmp_path, refused):
     refused(path, "which is no part of a network", trust_model=sha(path))
 
 
-def test_pickles_of_every_kind(tmp_path, refused):
+def test_pickles_of_every_kind(tmp_path: Path, refused: Callable[..., str]) -> None:
     path = tmp_path / "model.pt"
     torch.save({"state_dict": Evil()}, path)
     refused(path, "pickled module or object.*--trust-pickle sha256:")
@@ -289,7 +291,7 @@ def test_pickles_of_every_kind(tmp_path, refused):
     refused(path, "zlib-compressed; auditkit opens no compressed model")
 
 
-def test_archives_of_torch_before_0_4(tmp_path, refused):
+def test_archives_of_torch_before_0_4(tmp_path: Path, refused: Callable[..., str]) -> None:
     path = tmp_path / "model.pt"
     with tarfile.open(path, "w") as archive:
         for name in ("sys_info", "pickle", "storages", "tensors"):
@@ -299,7 +301,7 @@ def test_archives_of_torch_before_0_4(tmp_path, refused):
     refused(path, r"a tar archive of torch before 0\.4", trust_pickle=sha(path))
 
 
-def test_packages_are_never_opened(tmp_path, refused):
+def test_packages_are_never_opened(tmp_path: Path, refused: Callable[..., str]) -> None:
     path = tmp_path / "model.pt"
     with torch.package.PackageExporter(path) as exporter:
         exporter.save_source_string("evil", f"import os; {CODE}")
@@ -308,7 +310,7 @@ def test_packages_are_never_opened(tmp_path, refused):
     assert "--trust" not in message
 
 
-def test_trust_is_for_the_very_file(tmp_path, refused, exported):
+def test_trust_is_for_the_very_file(tmp_path: Path, refused: Callable[..., str], exported: Path) -> None:
     path = tmp_path / "model.pt"
     torch.save(Evil(), path)
     wrong = "sha256:" + "0" * 64
@@ -319,9 +321,9 @@ def test_trust_is_for_the_very_file(tmp_path, refused, exported):
     refused(copied, "torch.export archive", trust_pickle=sha(copied))
 
 
-def test_code_in_a_trusted_pickle_that_fails_is_one_line(tmp_path, schema):
+def test_code_in_a_trusted_pickle_that_fails_is_one_line(tmp_path: Path, schema: Schema) -> None:
     class Raises:
-        def __reduce__(self):
+        def __reduce__(self) -> Any:
             return (int, ("not a number\nat all",))
 
     path = tmp_path / "model.pt"
@@ -334,7 +336,7 @@ def test_code_in_a_trusted_pickle_that_fails_is_one_line(tmp_path, schema):
         open_model(path, schema=schema, trust_pickle=sha(path))
 
 
-def test_reading_what_a_file_is_runs_nothing_either(tmp_path):
+def test_reading_what_a_file_is_runs_nothing_either(tmp_path: Path) -> None:
     global watching
     path = tmp_path / "model.pt"
     torch.save(Evil(), path)
@@ -348,7 +350,7 @@ def test_reading_what_a_file_is_runs_nothing_either(tmp_path):
     assert not TRACE.exists()
 
 
-def test_nothing_of_auditkit_calls_what_unpickles():
+def test_nothing_of_auditkit_calls_what_unpickles() -> None:
     root = Path(auditkit.__file__).parent
     for path in root.rglob("*.py"):
         text = path.read_text()
@@ -384,7 +386,7 @@ for path in sys.argv[1:]:
 """
 
 
-def test_size_bombs_are_refused_with_little_work_and_within_500_mb(tmp_path):
+def test_size_bombs_are_refused_with_little_work_and_within_500_mb(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     bombs = [tmp_path / f"bomb{number}" for number in range(7)]

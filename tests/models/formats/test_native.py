@@ -12,6 +12,7 @@ import stat
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from auditkit.models.formats.opening import open_model
 # The round trip
 
 
-def test_a_model_comes_back_as_it_was_saved(model_file, module, card, schema):
+def test_a_model_comes_back_as_it_was_saved(model_file: Any, module: Any, card: Any, schema: Any) -> None:
     before = torch.get_rng_state()
     model = open_model(model_file)
     assert torch.equal(torch.get_rng_state(), before)
@@ -41,7 +42,7 @@ def test_a_model_comes_back_as_it_was_saved(model_file, module, card, schema):
         assert torch.equal(model.module.state_dict()[key], value)
 
 
-def test_the_same_model_gives_the_same_bytes(tmp_path, module, card, model_file):
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path, module: Any, card: Any, model_file: Any) -> None:
     save_model(tmp_path / "again.pt", module, card)
     assert (tmp_path / "again.pt").read_bytes() == model_file.read_bytes()
     assert stat.S_IMODE(model_file.stat().st_mode) == 0o666 & ~_umask()
@@ -53,12 +54,12 @@ def _umask() -> int:
     return mask
 
 
-def test_a_file_without_a_name_in_its_card_is_called_by_its_own(tmp_path, module, card):
+def test_a_file_without_a_name_in_its_card_is_called_by_its_own(tmp_path: Path, module: Any, card: Any) -> None:
     save_model(tmp_path / "census.pt", module, card.model_copy(update={"name": ""}))
     assert open_model(tmp_path / "census.pt").name == "census"
 
 
-def test_weights_of_half_precision_or_in_views_are_saved_whole(tmp_path, module, card):
+def test_weights_of_half_precision_or_in_views_are_saved_whole(tmp_path: Path, module: Any, card: Any) -> None:
     wide = torch.randn(100, 100)
     changed = copy.deepcopy(module)
     changed[0].weight.data = wide[: changed[0].weight.shape[0], : changed[0].weight.shape[1]]
@@ -72,7 +73,9 @@ def test_weights_of_half_precision_or_in_views_are_saved_whole(tmp_path, module,
 # Saving
 
 
-def test_nothing_is_left_where_saving_fails(tmp_path, module, card, monkeypatch):
+def test_nothing_is_left_where_saving_fails(
+    tmp_path: Path, module: Any, card: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "model.pt"
     target.write_text("the older one")
 
@@ -92,7 +95,7 @@ def test_nothing_is_left_where_saving_fails(tmp_path, module, card, monkeypatch)
     assert os.listdir(tmp_path) == ["model.pt"]
 
 
-def test_what_is_not_worth_saving(tmp_path, module, card, schema):
+def test_what_is_not_worth_saving(tmp_path: Path, module: Any, card: Any, schema: Any) -> None:
     broken = copy.deepcopy(module)
     with torch.no_grad():
         broken[0].bias[1] = torch.nan
@@ -122,13 +125,13 @@ def test_what_is_not_worth_saving(tmp_path, module, card, schema):
         (struct.pack("<Q", 20) + b'{"a": {}}' + b" " * 50, "safetensors header cannot be read"),
     ],
 )
-def test_other_files(tmp_path, content, match):
+def test_other_files(tmp_path: Path, content: Any, match: str) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(content)
     refused(path, match)
 
 
-def test_no_file_a_directory_and_a_pipe(tmp_path):
+def test_no_file_a_directory_and_a_pipe(tmp_path: Path) -> None:
     refused(tmp_path / "none.pt", "No such file")
     refused(tmp_path, "is a folder")
     pipe = tmp_path / "pipe.pt"
@@ -137,14 +140,14 @@ def test_no_file_a_directory_and_a_pipe(tmp_path):
     refused(Path("/dev/zero"), "is no regular file")
 
 
-def test_a_file_cut_anywhere_is_refused(model_file):
+def test_a_file_cut_anywhere_is_refused(model_file: Any) -> None:
     content = model_file.read_bytes()
     for length in range(1, len(content), max(1, len(content) // 60)):
         model_file.write_bytes(content[:length])
         refused(model_file, "not a model file|is damaged|bytes before or behind|no archive|pickle")
 
 
-def test_flipped_bytes_never_cause_anything_else(model_file, module):
+def test_flipped_bytes_never_cause_anything_else(model_file: Any, module: Any) -> None:
     content = bytearray(model_file.read_bytes())
     rng = np.random.default_rng(0)
     for position in rng.integers(0, len(content), 400):
@@ -164,7 +167,7 @@ def test_flipped_bytes_never_cause_anything_else(model_file, module):
 # Programs
 
 
-def test_a_pickled_module_is_refused_with_the_remedies(tmp_path, module):
+def test_a_pickled_module_is_refused_with_the_remedies(tmp_path: Path, module: Any) -> None:
     path = tmp_path / "model.pt"
     torch.save(module, path)
     message = refused(path, "a pickled module or object, whose code runs when it is opened")
@@ -175,7 +178,7 @@ def test_a_pickled_module_is_refused_with_the_remedies(tmp_path, module):
     refused(path, "a pickled module or object, whose code runs.*--trust-pickle sha256:")
 
 
-def test_code_in_a_pickle_never_runs(tmp_path, model_like, module):
+def test_code_in_a_pickle_never_runs(tmp_path: Path, model_like: Any, module: Any) -> None:
     refused(model_like(note=Evil()), "whose code runs when it is opened .it names '(posix|os).system'")
     path = tmp_path / "model.pt"
     path.write_bytes(pickle.dumps(Evil()))
@@ -188,7 +191,7 @@ def test_code_in_a_pickle_never_runs(tmp_path, model_like, module):
     refused(path, "whose code runs when it is opened")
 
 
-def test_torchscript_export_and_package_archives(tmp_path):
+def test_torchscript_export_and_package_archives(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     for member, match in (
         ("archive/constants.pkl", "a TorchScript program"),
@@ -203,14 +206,14 @@ def test_torchscript_export_and_package_archives(tmp_path):
         refused(path, match)
 
 
-def test_an_exported_program_is_known_for_what_it_is(tmp_path):
+def test_an_exported_program_is_known_for_what_it_is(tmp_path: Path) -> None:
     program = torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),))
     path = tmp_path / "model.pt2"
     torch.export.save(program, path)
     refused(path, "a torch.export archive, which can run its author's code")
 
 
-def test_bare_weights_are_refused_with_the_remedy(tmp_path, module):
+def test_bare_weights_are_refused_with_the_remedy(tmp_path: Path, module: Any) -> None:
     torch.save(module.state_dict(), tmp_path / "model.pt")
     refused(tmp_path / "model.pt", "holds weights without auditkit's card.*pass --architecture")
 
@@ -218,7 +221,7 @@ def test_bare_weights_are_refused_with_the_remedy(tmp_path, module):
 # Weights and cards that do not fit
 
 
-def test_weights_are_named_where_they_do_not_fit(model_like, module):
+def test_weights_are_named_where_they_do_not_fit(model_like: Any, module: Any) -> None:
     state = dict(module.state_dict())
     renamed = {key.replace("2.weight", "2.wieght"): value for key, value in state.items()}
     refused(model_like(state=renamed), "weight '2.weight' of mlp is missing.*did you mean '2.wieght'")
@@ -231,13 +234,13 @@ def test_weights_are_named_where_they_do_not_fit(model_like, module):
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_weights_that_are_not_finite(model_like, module, value):
+def test_weights_that_are_not_finite(model_like: Any, module: Any, value: Any) -> None:
     state = {key: tensor.clone() for key, tensor in module.state_dict().items()}
     state["0.bias"][2] = value
     refused(model_like(state=state), "weight '0.bias' has 1 values that are NaN or infinite")
 
 
-def test_cards_that_are_not_valid(model_like, card):
+def test_cards_that_are_not_valid(model_like: Any, card: Any) -> None:
     words = json.loads(card.model_dump_json())
 
     def changed(**change: object) -> str:

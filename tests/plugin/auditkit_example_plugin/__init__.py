@@ -1,4 +1,4 @@
-"""Third-party auditors: two that work, one that crashes."""
+"""Third-party auditors: two that work, one with a setting and a translated note, and one that crashes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from auditkit import Evidence, InputError, Interval, Measurement, Subject, multinomial_bootstrap
+from auditkit.evidence.messages import Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,8 @@ class LabelBalance:
             count=len(subject.labels),
             definition="a plugin",
         )
-        return Evidence(measurements=[measurement])
+        note = Message("The rarest class has at least {least_rows} rows.", least_rows=self.least_rows)
+        return Evidence(measurements=[measurement], notes=[note])
 
 
 @dataclass(frozen=True, kw_only=True)

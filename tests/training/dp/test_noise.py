@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from auditkit.training.dp import dp_sgd, noise
+from auditkit.training.dp import dp_sgd
 from auditkit.training.dp.noise import STREAMS, Noise, full_state, key_of, new_key, noise_of
 from auditkit.training.dp.plan import PrivateSettings
 
@@ -63,7 +63,7 @@ def test_another_device_adds_up_generators_of_64_bits(monkeypatch: pytest.Monkey
             return self
 
     named = Named()
-    monkeypatch.setattr(noise.torch, "Generator", Recorded)
+    monkeypatch.setattr(torch, "Generator", Recorded)
     assert len(noise_of(b"k", named).generators) == 3  # type: ignore[arg-type]  # a device as far as it is asked
     assert len(set(seeds)) == 3
     assert math.log2(max(seeds)) > 60
@@ -81,9 +81,9 @@ def test_a_training_without_a_seed_draws_a_new_key_each_time(monkeypatch: pytest
     monkeypatch.setattr(dp_sgd, "noise_of", spy)
     ledgers = [
         dp_sgd.fit_private(
-            torch.nn.Linear(4, 2), inputs, labels, PrivateSettings(epsilon=8, epochs=1, **more), device=CPU
+            torch.nn.Linear(4, 2), inputs, labels, PrivateSettings(epsilon=8, epochs=1, seed=seed), device=CPU
         )
-        for more in ({}, {}, {"seed": 4})
+        for seed in (None, None, 4)
     ]
     assert len(set(keys)) == 3
     assert [ledger.seed for ledger in ledgers] == [None, None, 4]
