@@ -14,7 +14,7 @@ from torch import nn
 import auditkit
 from auditkit.auditors.explainability.gradients import integrated_gradients
 from auditkit.auditors.explainability.shapley import kernel_shap
-from auditkit.auditors.explainability.target_function import Explained
+from auditkit.auditors.explainability.target_function import ExplanationInput
 from auditkit.auditors.privacy.shadow_models import Plan, Recipe, train_shadows
 from auditkit.execution.in_process import InProcess
 from auditkit.models.predict import predict
@@ -121,7 +121,7 @@ def test_private_training_spends_what_it_spends_on_a_cpu(
 def test_explanations_are_those_of_the_cpu() -> None:
     inputs, _ = rows(300)
 
-    def explained(device: torch.device) -> Explained:
+    def explained(device: torch.device) -> ExplanationInput:
         module = network().to(device).eval()
 
         def decision(x: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
@@ -131,7 +131,7 @@ def test_explanations_are_those_of_the_cpu() -> None:
 
         columns = {name: slice(place, place + 1) for place, name in enumerate("abcd")}
         zeros = np.zeros(len(inputs), dtype=np.int64)
-        return Explained(decision, inputs, zeros, np.zeros(4, dtype=np.float32), columns, device, inputs[:50])
+        return ExplanationInput(decision, inputs, zeros, np.zeros(4, dtype=np.float32), columns, device, inputs[:50])
 
     here, there = explained(DEVICE), explained(CPU)
     np.testing.assert_allclose(integrated_gradients(here, steps=50), integrated_gradients(there, steps=50), atol=1e-4)

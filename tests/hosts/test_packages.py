@@ -130,14 +130,14 @@ def test_the_bill_of_materials_is_valid_and_names_what_the_wheel_needs(dist: Pat
 def test_what_no_database_told_is_no_clean_bill(tmp_path: Path) -> None:
     def told(*listed: dict[str, object]) -> int:
         (tmp_path / "f.json").write_text(json.dumps({"dependencies": listed}))
-        command = [sys.executable, ROOT / "ci/advisories.py", tmp_path / "f.json"]
+        command = [sys.executable, str(ROOT / "ci/advisories.py"), str(tmp_path / "f.json")]
         return subprocess.run(command, check=False, capture_output=True).returncode
 
     clean: dict[str, object] = {"name": "a", "version": "1", "vulns": []}
     unknown: dict[str, object] = {"name": "b", "skip_reason": "not found"}
     bad: dict[str, object] = {"name": "c", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": []}]}
     assert (told(clean), told(clean, unknown), told(clean, unknown, bad)) == (0, 3, 1)
-    absent = [sys.executable, ROOT / "ci/advisories.py", tmp_path / "absent.json"]
+    absent = [sys.executable, str(ROOT / "ci/advisories.py"), str(tmp_path / "absent.json")]
     assert subprocess.run(absent, check=False, capture_output=True).returncode == 3
 
 

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 import auditkit
 from auditkit.auditors.explainability.methods_text import attribute_words
-from auditkit.auditors.explainability.segments import Parts
+from auditkit.auditors.explainability.segments import SegmentedRows
 from auditkit.auditors.explainability.target_function import TargetFunction
 from auditkit.data.dataset import Data
 from auditkit.errors import InputError
@@ -132,7 +132,7 @@ def test_attributions_are_those_of_captum_on_the_plain_network(folder: Path) -> 
     module = PieceNetwork(network, tokenizer).eval()
     ids = np.zeros((1, 12), dtype=np.int64)
     ids[0, : tokens.shape[1] - 2] = tokens[0, 1:-1].numpy() + 2
-    parts = Parts(
+    parts = SegmentedRows(
         decision=TargetFunction(module, task_for(SCHEMA)),
         inputs=ids,
         predicted=np.zeros(1, dtype=np.int64),
