@@ -81,7 +81,7 @@ def test_every_auditor_judges_a_regression_or_says_why_not(hours: Hours, tmp_pat
     assert worth is not None
     assert [part.group.text for part in worth.slices] == ["original", "epsilon 8"]
     page = (tmp_path / "out/report.html").read_text()
-    assert "How far off are the model&#39;s numbers" in page
+    assert "How far off the predictions are" in page
     assert "in the unit of hours_per_week" in page
     # A second run with another policy takes no forward pass, and gives the same numbers.
     _, again = run(hours, tmp_path / "again", "--only", "performance", "--policy", "default")

@@ -33,7 +33,7 @@ def test_a_table_of_another_kind_is_told_how_to_become_one(
     ("labels", "target", "remedy"),
     [
         ("no\nno\n", "approved", r"got 1; name both, such as --classes no,yes"),
-        ("".join(f"{n}\n" for n in range(1001)), "approved", r"got 1,001; .*pass --task regression"),
+        ("".join(f"{n}\n" for n in range(2001)), "approved", r"got 2,001; .*pass --task regression"),
         ("no\nyes\n", "APPROVED", r"did you mean 'approved'"),
     ],
 )
