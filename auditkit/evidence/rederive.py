@@ -168,6 +168,9 @@ def _regressions(outcome: Outcome, limit: Limit, report: Report, day: date) -> l
 def _check_counts(outcome: Outcome, report: Report) -> None:
     """Compare the counts of auditors that count audited rows with how many there are, once a class at most."""
     rows, classes = report.subject.dataset.audited_row_count, len(report.subject.schema_.get("classes") or ())
+    stated = next((one for one in outcome.measurements if one.id == "data.row_count" and not one.by), None)
+    if stated is not None and (stated.value, stated.count) != (rows, rows):
+        raise ContradictionError(f"{stated.id} is {stated.value} over {stated.count:,} rows, and {rows:,} were audited")
     if outcome.auditor not in ("performance", "fairness"):
         return
     for measurement in outcome.measurements:

@@ -90,6 +90,25 @@ EDITS: dict[str, tuple[Callable[[Document], object], str]] = {
         "lies from 0 to 1",
     ),
     "counts": (lambda d: measurement(d, "performance.accuracy").update(count=10**9), "were audited"),
+    "a row count beyond the rows": (
+        lambda d: d["outcomes"].append(
+            {
+                "auditor": "data",
+                "version": "1",
+                "measurements": [
+                    {
+                        **measurement(d, "performance.accuracy"),
+                        "id": "data.row_count",
+                        "unit": "rows",
+                        "value": 9.0,
+                        "count": int("9" * 400),
+                        "interval": None,
+                    }
+                ],
+            }
+        ),
+        "were audited",
+    ),
     "more rows audited than read": (
         lambda d: d["subject"]["dataset"].update(row_count=5),
         "rows were audited of 5",
