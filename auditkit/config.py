@@ -213,9 +213,6 @@ class DataConfig(Section):
     limit: Annotated[
         int | None, Option(help="Audit a seeded sample of N rows.", metavar="N", default="all rows"), Ge(1)
     ] = None
-    labelled_only: Annotated[
-        bool, Option(help="Audit the labelled rows although whether a label is known depends on the decision.")
-    ] = False
     weight: Annotated[
         str | None,
         Option(help="Survey or sample weights: each row counts by its value here.", metavar="COLUMN"),

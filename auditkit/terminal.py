@@ -165,7 +165,7 @@ def conclude(report: Report, page: Path) -> None:
     sampling = report.subject.sampling
     for statement in (*(() if sampling is None else sampling.sentences), *report.subject.hints):
         _sentence(console, "not_run", statement)
-    for statement in report.subject.encoding:
+    for statement in (*report.subject.statements, *report.subject.encoding):
         _sentence(console, "inconclusive", statement)
     training = report.subject.training_dataset
     if training is not None and training.alarm:

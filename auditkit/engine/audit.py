@@ -296,7 +296,8 @@ def _run(name: str, auditor: Auditor | FailedPlugin | Elsewhere | None, subject:
         return outcome(None, reason=lack.sentence, remedy=lack.remedy)
     subject.progress(0.0, "")
     try:
-        evidence = _evidence_of(name, _package_of(auditor), auditor.audit(subject))
+        rows = subject.labelled if "labels" in getattr(auditor, "requires", ()) else subject
+        evidence = _evidence_of(name, _package_of(auditor), auditor.audit(rows))
         result = outcome(marked(evidence, subject.sampling))
         Outcome.model_validate_json(result.model_dump_json(exclude={"verdict"}))  # else the report could not be read
         check_outcome(result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,6 @@ from auditkit.data.bins import check_rule, edges_of
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.data.filter import select
 from auditkit.data.group_names import canonical, parse_merges
-from auditkit.engine.selective_labels import check_selective_labels
 from auditkit.engine.subject import Subject
 from auditkit.engine.weighting import read_sampling
 from auditkit.engine.work import Work
@@ -30,7 +30,7 @@ from auditkit.models.capabilities import Runnable
 from auditkit.models.predict import ROWS_AT_ONCE
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels, Schema, has_label
-from auditkit.tasks.base import LARGE_ROW_COUNT, code_type, task_for
+from auditkit.tasks.base import LARGE_ROW_COUNT, code_type, labels_of, task_for
 
 MAXIMUM_GROUPS = 100
 """As many groups of a sensitive column as can be compared with each other."""
@@ -49,13 +49,13 @@ def load_subject(
     """Check that a data set fits a model, or holds its recorded decisions, and return the subject of the audit.
 
     `config` is the request; `options` replace what it states. Its `where` chooses rows by an expression
-    (auditkit.data.filter); of these, rows without a label, or without a recorded decision, are left out, and of the
-    rest a sample of `limit` is drawn with `seed`; the notes say so. `sensitive` defaults to the columns that the schema
-    names, `bins` adds to those of the schema.
+    (auditkit.data.filter); of these, rows without a recorded decision are left out, and of the rest a sample of `limit`
+    is drawn with `seed`; the notes say so, and how many rows have a label. `sensitive` defaults to the columns that the
+    schema names, `bins` adds to those of the schema.
 
     Raises:
         DatasetError: a column is missing or holds something else than the schema says, in either data set, or no
-            row has a label.
+            row has a label although the request names its column.
         InputError: weights or clusters that are none, an unknown sensitive column or one of more than 100 groups, a
             `conf_level` outside (0, 1), a `top_k` that is not below the number of rows or has no two classes, or no
             such device.
@@ -83,12 +83,7 @@ def load_subject(
         if name not in chosen:
             raise InputError(f"bins: {name!r} is no sensitive column{closest(name, chosen)}; pass --sensitive {name}.")
     rows, notes = _where(data, where)
-    every_row = rows
-    rows, labels, label_notes = _labelled(schema, rows)
-    notes += label_notes
-    if label_notes and audited.decision_columns and not config.data.labelled_only:
-        known = has_label(task_for(schema).encode_labels(every_row.frame))
-        check_selective_labels(every_row, known, audited, chosen)
+    labels = _labels(schema, rows, stated=config.data.target is not None)
     rows, labels, decision_notes = _decided(rows, labels, audited)
     notes += decision_notes
     work = _work(audited, rows, config)
@@ -117,9 +112,10 @@ def load_subject(
         rows, labels = dataclasses.replace(rows, frame=rows.frame.iloc[sample]), labels[sample]
     sampling, sampling_notes = read_sampling(rows, config.data)
     notes += sampling_notes
+    notes += _label_notes(schema, labels)
     training_rows = None
     if training is not None:
-        training_rows, _, training_notes = _labelled(schema, training)
+        training_rows, training_notes = _labelled(schema, training)
         notes += [Message("Training data: {note}", note=note) for note in (*training.notes, *training_notes)]
     with naming(rows):
         edges = {name: edges_of(rows.frame, name, rules[name]) for name in chosen if name in rules}
@@ -244,28 +240,61 @@ def _where(data: Data, expression: str | None) -> tuple[Data, list[str]]:
     return dataclasses.replace(data, frame=data.frame[chosen]), [note]
 
 
-def _labelled(schema: Schema, data: Data) -> tuple[Data, Labels, list[str]]:
-    """Return the rows that have a label, the labels, and a note on those that have none."""
+def _labels(schema: Schema, data: Data, *, stated: bool) -> Labels:
+    """Return the label of every row, with the task's mark where it has none; all have none without a target.
+
+    Raises:
+        DatasetError: a column that the model reads is missing, or the target, or all of its labels, are although the
+            request named it.
+    """
+    task = task_for(schema)
     with naming(data):
         schema.check_columns(data.frame)
-        task = task_for(schema)
-        like = task.encode_labels(data.frame.iloc[:0])
+        encode = task.encode_labels if stated else functools.partial(labels_of, task)
+        like = encode(data.frame.iloc[:0])
         kind = np.float64 if np.issubdtype(like.dtype, np.floating) else code_type(len(data.frame))
         labels: Labels = np.empty((len(data.frame), *like.shape[1:]), dtype=kind)
         for start, part in _parts(data.frame):
-            labels[start : start + len(part)] = task.encode_labels(part)
-        known = has_label(labels)
-        if not known.any():
+            labels[start : start + len(part)] = encode(part)
+        if stated and not has_label(labels).any():
             raise DatasetError(f"no row has a label in {' and '.join(map(repr, schema.targets))}.")
-    if known.all():
-        return data, labels, []
+    return labels
+
+
+def _label_notes(schema: Schema, labels: Labels) -> list[str]:
+    """Return the sentence that says for how many rows a label is known, unless it is for all."""
+    known = int(has_label(labels).sum())
+    if known == len(labels):
+        return []
+    if schema.target is None:
+        return [Message("No column of labels is named: what needs a label is not measured.")]
+    if not known:
+        return [
+            Message("No row has a label ({target}): what needs one is not measured.", target=", ".join(schema.targets))
+        ]
+    note = Message(
+        "{known:,} of {count:,} rows have a label in column {target}: what needs one is measured on these rows, all "
+        "else on all rows.",
+        known=known,
+        count=len(labels),
+        target=", ".join(schema.targets),
+    )
+    return [note]
+
+
+def _labelled(schema: Schema, training: Data) -> tuple[Data, list[str]]:
+    """Return the training rows that have a label, and a note on the others; all of them where no column has labels."""
+    labels = _labels(schema, training, stated=False)
+    known = has_label(labels)
+    if known.all() or not known.any():
+        return training, []
     note = Message(
         "{count:,} of {known_count:,} rows have no label in column {target} and were left out.",
         count=int((~known).sum()),
         known_count=len(known),
         target=schema.target,
     )
-    return dataclasses.replace(data, frame=data.frame[known]), labels[known], [note]
+    return dataclasses.replace(training, frame=training.frame[known]), [note]
 
 
 def _decided(data: Data, labels: Labels, audited: Audited) -> tuple[Data, Labels, list[str]]:

@@ -57,11 +57,13 @@ def load(
     read: list[Data] = []
     trained: list[Data] = []
     named: list[str] = [*also]
+    recorded = inputs.model is None and config.model.predictor is None
 
     def rows() -> Data:
         if not read:
             progress(0.2, "reading the data")
-            read.append(_read(inputs.data, config.data.encoding, named or None))
+            # Of recorded decisions every column is read: each may have led to them, or stand in for a sensitive one.
+            read.append(_read(inputs.data, config.data.encoding, None if recorded else named or None))
         return read[0]
 
     def training_rows() -> Data | None:
@@ -72,7 +74,7 @@ def load(
         return trained[0]
 
     audited: Audited
-    if inputs.model is None and config.model.predictor is None:
+    if recorded:
         audited = _recorded(inputs, rows, named)
     else:
         _check_model_options(config.model)
@@ -145,7 +147,7 @@ def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Rec
     named += given.targets if given else []
     named += [*columns_named(inputs.config.data.where), *columns_of_sampling(inputs.config.data)]
     schema = decision_schema(
-        rows, target=target, sensitive=sensitive, classes=config.classes, task=config.task, given=given
+        rows, decisions, target=target, sensitive=sensitive, classes=config.classes, task=config.task, given=given
     )
     return Recorded(schema, decisions)
 

@@ -12,7 +12,7 @@ from auditkit.engine.subject import A_MODEL, Subject
 from auditkit.evidence.messages import Message
 from auditkit.models.audited import Audited
 from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable, Runnable
-from auditkit.schema.schema import Schema
+from auditkit.schema.schema import Schema, has_label
 from auditkit.tasks.base import task_for
 
 Requirement = Literal[
@@ -78,12 +78,18 @@ class Request:
 
 def request_of(subject: Subject) -> Request:
     """Return what a loaded subject has of what auditors may require."""
-    return request(
+    found = request(
         subject.schema,
         capability_lacks(subject.audited),
         sensitive=subject.sensitive,
         training=subject.training is not None,
     )
+    lacks = dict(found.lacks)
+    if not subject.has_labels.any():
+        lacks.setdefault("labels", Lack("labels", Message("no row has a label"), "--target COLUMN"))
+    if subject.training_labels is not None and not has_label(subject.training_labels).all():
+        lacks["training"] = Lack("training", Message("no training row has a label"))
+    return Request(lacks, multilabel=found.multilabel)
 
 
 def capability_lacks(model: Audited) -> dict[type[Capability], str]:

@@ -27,10 +27,20 @@ from auditkit.models.cache import NO_CACHE, Cache, agree, checked_rows, predicti
 from auditkit.models.capabilities import Runnable
 from auditkit.models.predict import highest
 from auditkit.progress import Progress, silent
-from auditkit.schema.schema import Schema
+from auditkit.schema.schema import Schema, has_label
 from auditkit.stats.counts import MISSING
 from auditkit.stats.sampling import SIMPLE, Sampling
-from auditkit.tasks.base import LARGE_ROW_COUNT, BinaryView, Labels, Predictions, Rows, Task, code_type, task_for
+from auditkit.tasks.base import (
+    LARGE_ROW_COUNT,
+    BinaryView,
+    Labels,
+    Predictions,
+    Rows,
+    Task,
+    code_type,
+    labels_of,
+    task_for,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -51,16 +61,17 @@ A_MODEL = "a model file"
 class Subject:
     """A model, or a record of its decisions, and the rows it is audited on.
 
-    `audited` is the model, or the record of decisions. `data` holds the audited rows, all with a label; `labels`
-    their class codes, integer, (rows,), of several labels 0 or 1, (rows, labels), or the numbers of a regression,
-    float64. `sampling` has the weight and the cluster of each row, if the user named a column of them: `weight`,
-    `cluster`. `bins` gives the edges by which a continuous sensitive column is cut into groups. `training` holds
-    the rows that a retraining may use, None if there are none. `notes` says what was dropped, sampled or unseen;
-    `row_count_read` and `training_row_count_read` count the rows before that. `selection` says in JSON how the rows
-    were chosen. With `top_k` so many rows of the highest scores are selected. `expect` names the column of the
-    scores that the model is known to give. `work` says what may be computed. `executor` runs
-    parts of it that do not depend on each other. `progress(share, text)` tells whoever
-    started the audit how far an auditor is.
+    `audited` is the model, or the record of decisions. `data` holds the audited rows; `labels` their class codes,
+    integer, (rows,), of several labels 0 or 1, (rows, labels), -1 where a label is missing, or the numbers of a
+    regression, float64, NaN where one is missing. An auditor that requires labels is given the part of the subject
+    that has them (`labelled`); `part_of` is then the whole, with the places of these rows in it. `sampling` has the
+    weight and the cluster of each row, if the user named a column of them: `weight`, `cluster`. `bins` gives the
+    edges by which a continuous sensitive column is cut into groups. `training` holds the rows that a retraining may
+    use, None if there are none. `notes` says what was dropped, sampled or unseen; `row_count_read` and
+    `training_row_count_read` count the rows before that. `selection` says in JSON how the rows were chosen. With
+    `top_k` so many rows of the highest scores are selected. `expect` names the column of the scores that the model is
+    known to give. `work` says what may be computed. `executor` runs parts of it that do not depend on each other.
+    `progress(share, text)` tells whoever started the audit how far an auditor is.
     """
 
     audited: Audited
@@ -88,6 +99,26 @@ class Subject:
     cache: Cache = NO_CACHE
     work: Work = field(default_factory=Work)
     progress: Progress = silent
+    part_of: tuple[Subject, NDArray[np.int64]] | None = None
+
+    @functools.cached_property
+    def has_labels(self) -> NDArray[np.bool_]:
+        """Which of the audited rows have a label, of several labels all of them: bool, (rows,)."""
+        return has_label(self.labels)
+
+    @functools.cached_property
+    def labelled(self) -> Subject:
+        """The subject of the rows that have a label: this one, where all have."""
+        known = np.flatnonzero(self.has_labels)
+        if len(known) == len(self.labels):
+            return self
+        return dataclasses.replace(
+            self,
+            data=dataclasses.replace(self.data, frame=self.data.frame.iloc[known]),
+            labels=self.labels[known],
+            sampling=self.sampling.take(known),
+            part_of=(self, known),
+        )
 
     @property
     def schema(self) -> Schema:
@@ -112,6 +143,11 @@ class Subject:
         if runnable is None:
             raise NotRun(self.audited.lack(Runnable), remedy=A_MODEL)
         return runnable.model
+
+    @property
+    def guesses(self) -> tuple[str, ...]:
+        """What was guessed of how to read model and data, which a reader must know before any number."""
+        return self.audited.guesses
 
     @functools.cached_property
     def task(self) -> Task:
@@ -146,6 +182,9 @@ class Subject:
     @functools.cached_property
     def inputs(self) -> NDArray[np.float32]:
         """The audited rows as the network reads them: (rows, input_width)."""
+        if self.part_of is not None and "inputs" in vars(self.part_of[0]):
+            whole, rows = self.part_of
+            return whole.inputs[rows]
         return self.encode(slice(None))
 
     def encode(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
@@ -158,6 +197,9 @@ class Subject:
     @functools.cached_property
     def predictions(self) -> Predictions:
         """The predictions for the audited rows, made once (or kept from an earlier audit of the same)."""
+        if self.part_of is not None:
+            whole, rows = self.part_of
+            return whole.predictions.take(rows)
         return self.selected(self._predicted())
 
     @functools.cached_property
@@ -191,6 +233,8 @@ class Subject:
         """From which probability, or score, on a row of a binary task is predicted positive; of `top_k`, the lowest."""
         if self.top_k is None:
             return self.schema.decision_threshold
+        if self.part_of is not None:
+            return self.part_of[0].decision_threshold
         return float(self.predictions.scores[self.predictions.labels == 1].min())
 
     def _predicted(self) -> Predictions:
@@ -270,7 +314,7 @@ class Subject:
     @functools.cached_property
     def training_labels(self) -> Labels | None:
         """The class codes (of a regression, the numbers) of the training rows, or None without training data."""
-        return None if self.training is None else self.task.encode_labels(self.training.frame)
+        return None if self.training is None else labels_of(self.task, self.training.frame)
 
     @functools.cached_property
     def _factorized(self) -> dict[str, tuple[NDArray[np.int64], list[str]]]:

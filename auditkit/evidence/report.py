@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -130,7 +131,8 @@ class SubjectRecord(Record):
     """What was audited: model, data, and the schema between them; `notes` say what was dropped or sampled.
 
     `sampling` is there where rows have weights or come in clusters, `hints` point out columns that look like it.
-    `encoding` says whether it was checked that the model reads the columns as it was trained to.
+    `encoding` says whether it was checked that the model reads the columns as it was trained to. `statements` is what a
+    reader must know before any number: what was guessed, and labels that are known for a selection of the rows.
     """
 
     model: ModelRecord | None
@@ -141,6 +143,7 @@ class SubjectRecord(Record):
     encoding: tuple[Text, ...] = ()
     sampling: SamplingRecord | None = None
     hints: tuple[Text, ...] = ()
+    statements: tuple[Text, ...] = ()
     schema_: dict[str, Any] = Field(alias="schema", serialization_alias="schema")
 
     model_config = Record.model_config | {"populate_by_name": True, "serialize_by_alias": True}
@@ -434,6 +437,8 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
         raise InputError(f"{name}: the run {run_id} that writes it has not finished, or failed; run the audit again.")
     check_beside(Path(path), sha256)
     document, version_found = _document(content, name)
+    with contextlib.suppress(KeyError, TypeError, AttributeError):  # of an option that is gone
+        document["config"]["data"].pop("labelled_only")
     stated = document.pop("verdict", None), document.pop("exit_code", None)
     for outcome in document.get("outcomes", []):
         if isinstance(outcome, dict):

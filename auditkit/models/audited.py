@@ -77,6 +77,11 @@ class Audited(Protocol):
         ...
 
     @property
+    def guesses(self) -> tuple[str, ...]:
+        """What was guessed of how to read it, and the option that states it."""
+        ...
+
+    @property
     def sha256(self) -> str | None:
         """The hash of its file, if it has one."""
         ...

@@ -21,15 +21,19 @@ from auditkit.evidence.messages import Message
 from auditkit.modalities.base import Modality, modality_for
 from auditkit.models.audited import AskedRows
 from auditkit.models.capabilities import Capability
-from auditkit.schema.infer import target_classes
+from auditkit.schema.infer import infer_task, target_classes
 from auditkit.schema.outputs import check_task
-from auditkit.schema.schema import Schema, Target, target_names
+from auditkit.schema.schema import Schema, Target, Task, target_names, task_of
 from auditkit.tasks.base import Predictions, code_type
 from auditkit.tasks.recorded import NOTHING_PREDICTED
 
 C = TypeVar("C", bound=Capability)
 
 NO_MODEL = "there is no model, only a record of its decisions"
+
+
+OTHER_WORDS = {"1": ("0",), "0": ("1",), "true": ("false",), "false": ("true",), "yes": ("no",), "no": ("yes",)}
+"""The class that no row was decided for, where only the other one occurs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +106,13 @@ class Decisions:
             note = Message(
                 "The numbers in {prediction} are predictions of {target}, in its unit: task regression.",
                 prediction=prediction,
-                target=schema.target,
+                target=schema.target or prediction,
             )
             return Predictions(labels=numbers(frame, prediction), class_probabilities=None, notes=(note,))
         if schema.task != "binary" and (scored is not None or self.threshold is not None):
+            decided = schema.target or prediction
             raise InputError(
-                f"scores and thresholds need two classes, and {schema.target} has {len(schema.classes)}; "
+                f"scores and thresholds need two classes, and {decided} has {len(schema.classes)}; "
                 "pass --prediction alone, with the classes' names."
             )
         score = None if scored is None else numbers(frame, scored)
@@ -211,6 +216,7 @@ class Recorded:
 
     schema: Schema
     decisions: Decisions
+    guesses: tuple[str, ...] = ()
 
     info: ClassVar[None] = None
     card: ClassVar[None] = None
@@ -286,6 +292,7 @@ def recorded_outcomes(column: str, sensitive: Sequence[str], bins: Mapping[str, 
 
 def decision_schema(
     read_rows: Callable[[], Data],
+    decisions: Decisions,
     *,
     target: Target | None,
     sensitive: Sequence[str] | None,
@@ -295,12 +302,12 @@ def decision_schema(
 ) -> Schema:
     """Return the schema of recorded decisions: target, classes and sensitive columns, stated or of a `given` schema.
 
+    Without a target, of the data nor of the schema, there are no labels, and the classes are those of the decisions.
+
     Raises:
-        InputError: no target is named, or its classes cannot be told.
+        InputError: the classes cannot be told.
     """
     target = target or (given.target if given else None)
-    if target is None:
-        raise InputError("target must name the label's column: there is no model that does; pass --target COLUMN.")
     rows = read_rows()
     check_task(task)
     if task == "regression" and classes:
@@ -308,6 +315,8 @@ def decision_schema(
     with naming(rows):
         if classes is None and task is None and given and given.target == target:
             told, classes = given.task, given.classes
+        elif target is None:
+            told, classes = _decided_classes(rows.frame, decisions, classes, task)
         else:
             told, classes = target_classes(rows.frame, target, classes, task)
     if task is not None and task != told:
@@ -324,6 +333,36 @@ def decision_schema(
         )
     except ValidationError as error:
         raise InputError(f"classes: {first_problem(error)[1]}.") from error
+
+
+def _decided_classes(
+    frame: pd.DataFrame, decisions: Decisions, classes: Sequence[str] | None, task: str | None
+) -> tuple[Task, Sequence[str]]:
+    """Return the task that decisions without any label set, and its classes, of two the positive one last."""
+    column = decisions.prediction
+    if classes:
+        return task_of(classes), classes
+    if task == "multilabel" or isinstance(column, tuple):
+        raise InputError("a multilabel task is told by its label columns; pass --target for each of them.")
+    if column is None or decisions.threshold is not None:
+        return "binary", ("0", "1")
+    if column not in frame.columns:
+        raise InputError(
+            f"prediction column {column!r} is not in the data{closest(column, [str(name) for name in frame.columns])}."
+        )
+    _, words = factorize(frame[column])
+    if task != "regression" and {word.casefold() for word in words} <= TRUE_WORDS | FALSE_WORDS:
+        no, yes = ([word for word in words if word.casefold() in of] for of in (FALSE_WORDS, TRUE_WORDS))
+        if len(no) <= 1 and len(yes) <= 1:
+            other = OTHER_WORDS.get((no + yes)[0].casefold(), ("other",))
+            return "binary", (*(no or other), *(yes or other))
+        return "binary", ("0", "1")
+    told = task or infer_task(frame, column)[0]
+    if told == "regression" and task is None:
+        values = numbers(frame, column)
+        if np.nanmin(values) >= 0 and np.nanmax(values) <= 1:
+            return "binary", ("0", "1")
+    return target_classes(frame, column, None, told)
 
 
 def _read_scores(

@@ -29,6 +29,12 @@ GAPS: dict[str, tuple[str, ...]] = {
 }
 """The gaps, by the rates whose worst one they take."""
 
+OF_DECISIONS = tuple(gap for gap, rates in GAPS.items() if not any(rate(name).needs_labels for name in rates))
+"""The gaps that need no label."""
+
+OF_LABELS = tuple(gap for gap in GAPS if gap not in OF_DECISIONS)
+"""The gaps that need labels."""
+
 
 @dataclass(frozen=True)
 class _Spread:

@@ -35,7 +35,7 @@ def rate_measurements(
     parts: Sequence[Counts],
     axis: str,
     *,
-    accuracy: bool = False,
+    rates: Sequence[str] = RATES,
     prefix: str = "fairness",
     level: float = 0.95,
     min_group: int = 10,
@@ -43,10 +43,9 @@ def rate_measurements(
     """Return the rates of each class, or label, a slice for each group and class; by the columns and `axis`.
 
     `parts` are tables of two classes, the last of which has the name of the class or label: see `one_against_rest`.
-    With `accuracy` each one's accuracy is among the rates, as befits labels that are decided by themselves.
+    The accuracy is a rate of labels that are decided by themselves, and says nothing of one class against the rest.
     """
     table = stacked(parts, axis)
-    rates = (*RATES, "accuracy") if accuracy else RATES
     return [rate_measurement(table, name, prefix=prefix, level=level, min_group=min_group) for name in rates]
 
 
@@ -54,7 +53,7 @@ def gap_measurements(
     parts: Sequence[Counts],
     axis: str,
     *,
-    accuracy: bool = False,
+    gaps: Sequence[str] = GAPS,
     total: int | None = None,
     prefix: str = "fairness",
     level: float = 0.95,
@@ -63,7 +62,7 @@ def gap_measurements(
 ) -> list[Measurement]:
     """Return each gap twice: a slice for each class (by the columns and `axis`), and the mean over the classes.
 
-    `parts` as in `rate_measurements`; with `accuracy` the gap in it is among them. `total` is the number of classes
+    `parts` as in `rate_measurements`. `total` is the number of classes
     where `parts` are only the most frequent ones.
 
     The mean is over the classes in which the gap is defined; its interval is between the means of the limits that
@@ -74,7 +73,6 @@ def gap_measurements(
     mean_of = f"{len(parts)} labels" if axis == LABEL else f"{len(parts)} classes against the rest"
     if total is not None and len(parts) < total:
         mean_of = f"the {len(parts)} most frequent of {total} classes, each against the rest"
-    gaps = (*GAPS, "accuracy") if accuracy else GAPS
     each = simultaneous_level(level, len(parts))
     family = _family(axis, len(parts))
     alone, together = (

@@ -26,6 +26,11 @@ class Rate:
     definition: str
     needed: str
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether rows without a label are no part of it: it differs between the labels."""
+        return len(set(self.successes)) > 1 or len(set(self.trials)) > 1
+
 
 RATES: dict[str, Rate] = {
     "selection_rate": Rate(((0, 1), (0, 1)), ((1, 1), (1, 1)), "neither", "Fairlearn selection_rate", ""),

@@ -173,6 +173,10 @@ class Task(Protocol):
         """Return the labels of the rows of a frame, with their mark where one is missing."""
         ...
 
+    def unlabelled(self, row_count: int) -> Labels:
+        """Return the labels of so many rows of which none has one: their marks."""
+        ...
+
     def learnt(self, labels: Labels) -> Labels:
         """Return labels as a network learns them."""
         ...
@@ -333,6 +337,14 @@ def task_for(schema: Schema) -> Task:
     """
     task: Task = _task_class(schema.task)(schema)
     return task
+
+
+def labels_of(task: Task, frame: pd.DataFrame) -> Labels:
+    """Return the labels of a frame's rows; where it has no column of the target, the marks of rows without a label."""
+    targets = task.schema.targets
+    if targets and set(targets) <= set(frame.columns):
+        return task.encode_labels(frame)
+    return task.unlabelled(len(frame))
 
 
 def every_metric() -> tuple[str, ...]:

@@ -72,6 +72,14 @@ class Binary(ClassTask):
     def selected(self, columns: Sequence[str]) -> list[str]:
         """Return what it takes to be selected: a recorded decision, or a probability, or score, of the positive one."""
         target, positive = self.schema.target, self.schema.classes[-1]
+        if columns and target is None:
+            return [
+                Message(
+                    '"Selected" means that column {columns} holds a decision for {classes}.',
+                    columns=", ".join(columns),
+                    classes=positive,
+                )
+            ]
         if columns:
             return [
                 Message(

@@ -80,6 +80,10 @@ class ClassTask:
             )
         return np.array([*(position[word] for word in words), -1], dtype=np.int64)[codes]
 
+    def unlabelled(self, row_count: int) -> Labels:
+        """Return a code of -1 for each row."""
+        return np.full(row_count, -1, dtype=code_type(row_count))
+
     def learnt(self, labels: Labels) -> Labels:
         """Return labels as a network learns them: the codes as they are."""
         return labels

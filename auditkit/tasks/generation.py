@@ -41,6 +41,10 @@ class Generation(ClassTask):
         """Return none: nothing is decided about a row."""
         return ()
 
+    def unlabelled(self, row_count: int) -> Labels:
+        """Return 0 for each row: what a real row shows is not told."""
+        return np.zeros(row_count, dtype=np.int64)
+
     def transform(self, outputs: Floats) -> NoReturn:
         """Raise NotRun: outputs are rows, and no predictions."""
         raise NotRun(NOTHING_PREDICTED)

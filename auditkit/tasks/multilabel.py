@@ -72,6 +72,10 @@ class Multilabel:
         values = np.column_stack([numbers(frame, name, boolean=True) for name in self.schema.classes])
         return np.where(np.isnan(values), -1, values).astype(np.int64)
 
+    def unlabelled(self, row_count: int) -> Labels:
+        """Return -1 for each label of each row."""
+        return np.full((row_count, self.width), -1, dtype=np.int64)
+
     def learnt(self, labels: Labels) -> Labels:
         """Return labels as a network learns them: as they are."""
         return labels

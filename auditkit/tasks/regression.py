@@ -78,6 +78,10 @@ class Regression:
         require_targets(self.schema, frame)
         return numbers(frame, self.schema.targets[0])
 
+    def unlabelled(self, row_count: int) -> Labels:
+        """Return NaN for each row."""
+        return np.full(row_count, np.nan)
+
     def learnt(self, labels: Labels) -> Labels:
         """Return labels as a network learns them: (labels - mean) / scale."""
         scaled: Labels = (labels - self.schema.target_mean) / self.schema.target_scale
@@ -118,7 +122,7 @@ class Regression:
                 "A regression selects nobody: predictions and errors are compared between groups, in the "
                 "unit of {target}. A group's mean prediction may differ because its labels do; its mean "
                 "error may not.",
-                target=self.schema.target,
+                target=self.schema.target or ", ".join(columns),
             )
         ]
 

@@ -55,8 +55,10 @@ def test_what_was_dropped_sampled_and_unseen_is_said(model: Any, data: Any) -> N
     assert subject.training_labels is not None
     assert subject.training_inputs is not None
     assert len(subject.training_labels) == len(subject.training_inputs) == 55
-    assert subject.notes[0] == "5 of 60 rows have no label in column income and were left out."
-    assert subject.notes[1] == "A sample of 40 of 55 rows is audited, drawn with seed 1."
+    known = int(subject.has_labels.sum())
+    assert len(subject.labelled.labels) == known < 40
+    assert subject.notes[0] == "A sample of 40 of 60 rows is audited, drawn with seed 1."
+    assert subject.notes[1].startswith(f"{known} of 40 rows have a label in column income: ")
     assert subject.notes[2] == "Training data: 5 of 60 rows have no label in column income and were left out."
     assert any(re.match(r"Column job: \d\d of 40 rows hold a category", note) for note in subject.notes)
     same = load_subject(model, data_from_frame(frame), limit=40, seed=1, device="cpu")
@@ -132,11 +134,16 @@ def test_a_sensitive_column_need_not_be_a_feature(model: Any, data: Any) -> None
     [
         (lambda f: f, {"sensitive": ["sx"]}, InputError, "sensitive column 'sx' is not in dataset people.csv.*'sex'"),
         (lambda f: f.drop(columns="sex"), {}, InputError, "sensitive column 'sex' is not in dataset people.csv"),
-        (lambda f: f.rename(columns={"income": "incom"}), {}, DatasetError, "dataset people.csv: has no target column"),
+        (
+            lambda f: f.rename(columns={"income": "incom"}),
+            {"target": "income"},
+            DatasetError,
+            "dataset people.csv: has no target column",
+        ),
         (lambda f: f.drop(columns="age"), {}, DatasetError, "dataset people.csv: has no column 'age'"),
         (lambda f: f.assign(age="old"), {}, DatasetError, "dataset people.csv: column 'age' is numeric, but row 0"),
         (lambda f: f.assign(income="huge"), {}, DatasetError, "dataset people.csv: target 'income', row 0: 'huge'"),
-        (lambda f: f.assign(income=None), {}, DatasetError, "dataset people.csv: no row has a label"),
+        (lambda f: f.assign(income=None), {"target": "income"}, DatasetError, "dataset people.csv: no row has a label"),
         (lambda f: f, {"limit": 0}, InputError, "limit must be at least 1, got 0"),
         (lambda f: f, {"device": "tpu"}, InputError, "device must be"),
         (

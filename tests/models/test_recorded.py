@@ -18,7 +18,7 @@ def read(column: Any, *, score: Any = None, labels: Any = LABELS, **options: Any
     frame = pd.DataFrame({"y": labels, "p": column, **({} if score is None else {"s": score})})
     data = data_from_frame(frame)
     decisions = Decisions(prediction="p", score=None if score is None else "s", **options)
-    schema = decision_schema(lambda: data, target="y", sensitive=None, classes=None, given=None)
+    schema = decision_schema(lambda: data, decisions, target="y", sensitive=None, classes=None, given=None)
     return load_subject(Recorded(schema, decisions), data, device="cpu")
 
 
@@ -57,7 +57,9 @@ def test_scores_are_probabilities_or_a_ranking() -> None:
     with pytest.raises(NotRun, match="scores that are no probabilities"):
         _ = ranked.probabilities
     only = data_from_frame(pd.DataFrame({"y": LABELS, "s": [0.2, 0.9, 0.4, 0.0]}))
-    schema = decision_schema(lambda: only, target="y", sensitive=None, classes=None, given=None)
+    schema = decision_schema(
+        lambda: only, Decisions(prediction=None, score="s"), target="y", sensitive=None, classes=None, given=None
+    )
     decided = load_subject(Recorded(schema, Decisions(prediction=None, score="s")), only, device="cpu")
     assert decided.predictions.labels.tolist() == [0, 1, 0, 0]
     assert decided.predictions.notes[0] == "Predicted yes where s is at least 0.5."
@@ -98,9 +100,8 @@ def test_what_is_missing_is_named() -> None:
     data = data_from_frame(pd.DataFrame({"y": LABELS, "decision": LABELS}))
     with pytest.raises(InputError, match="pass MODEL or --prediction"):
         Decisions(prediction=None)
-    with pytest.raises(InputError, match="pass --target"):
-        decision_schema(lambda: data, target=None, sensitive=None, classes=None, given=None)
-    schema = decision_schema(lambda: data, target="y", sensitive=None, classes=["yes", "no"], given=None)
+    made = Decisions(prediction="decision")
+    schema = decision_schema(lambda: data, made, target="y", sensitive=None, classes=["yes", "no"], given=None)
     assert schema.classes == ("yes", "no")
     with pytest.raises(InputError, match=r"prediction column 'decison' is not in the data.*'decision'"):
         load_subject(Recorded(schema, Decisions(prediction="decison")), data, device="cpu")

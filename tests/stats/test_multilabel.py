@@ -126,7 +126,7 @@ def test_rates_and_gaps_of_each_label_are_fairlearns():
     ]
     gaps = {
         (m.id.partition(".")[2], m.by): m
-        for m in one_vs_rest.gap_measurements(counts, one_vs_rest.LABEL, accuracy=True)
+        for m in one_vs_rest.gap_measurements(counts, one_vs_rest.LABEL, gaps=(*one_vs_rest.GAPS, "accuracy"))
     }
     for name in ("demographic_parity_difference", "equalized_odds_difference", "equal_opportunity_ratio"):
         oracle = getattr(fairlearn.metrics, name)
@@ -145,7 +145,9 @@ def test_rates_and_gaps_of_each_label_are_fairlearns():
     ]
     accuracy = gaps["accuracy_difference", ("g", "label")]
     assert [part.value for part in accuracy.slices] == [frame.difference() for frame in frames]
-    rates = {m.id.partition(".")[2]: m for m in one_vs_rest.rate_measurements(counts, one_vs_rest.LABEL, accuracy=True)}
+    wanted = (*one_vs_rest.RATES, "accuracy")
+    measured = one_vs_rest.rate_measurements(counts, one_vs_rest.LABEL, rates=wanted)
+    rates = {m.id.partition(".")[2]: m for m in measured}
     found = {part.group.text: part.value for part in rates["accuracy"].slices}
     assert found == {
         f"{'ab'[code]} & {NAMES[place]}": frames[place].by_group[code] for code in (0, 1) for place in range(3)

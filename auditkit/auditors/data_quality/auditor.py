@@ -16,6 +16,7 @@ from auditkit.auditors.data_quality.columns import (
     examined_columns,
     single_columns,
 )
+from auditkit.auditors.data_quality.known_labels import DIFFERENCES, SELECTIVE, known_labels
 from auditkit.auditors.data_quality.missingness import (
     LOOK_ALIKES,
     MISSING_DECISIONS,
@@ -23,10 +24,9 @@ from auditkit.auditors.data_quality.missingness import (
     missing_decisions,
 )
 from auditkit.auditors.data_quality.representation import (
-    class_shares,
     group_shares,
-    label_base_rates,
-    mean_label,
+    label_shares,
+    labels_by_group,
     missing_by_group,
     missing_rates,
     read_population,
@@ -47,10 +47,7 @@ from auditkit.evidence.measurement import (
     Unit,
 )
 from auditkit.evidence.messages import Message, number
-from auditkit.stats.counts import not_compared_note, tally
-from auditkit.stats.estimates import Breakdown
-from auditkit.stats.one_vs_rest import LABEL
-from auditkit.stats.rates import rate_measurement
+from auditkit.stats.counts import not_compared_note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +59,6 @@ class DataChecks:
 
     population: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
-    requires: ClassVar = ("labels",)
     multilabel: ClassVar = True
     read_from_file: ClassVar = {"population": read_population}
     measures: ClassVar = (
@@ -81,6 +77,8 @@ class DataChecks:
         "data.drift_distance",
         MISSING_DECISIONS,
         LOOK_ALIKES,
+        SELECTIVE,
+        *DIFFERENCES.values(),
     )
 
     def __post_init__(self) -> None:
@@ -127,13 +125,14 @@ class DataChecks:
         measurements += missing_decisions(subject)
         alike, notes = look_alike_groups(subject)
         measurements += alike
-        regression = not subject.views
-        several = bool(subject.task.axis)
-        if several:
-            measurements.append(label_base_rates(subject, ()))
-        else:
-            measurements.append(mean_label(subject, Breakdown()) if regression else class_shares(subject))
-        exhibits: list[Exhibit] = [_glance(subject, columns, repeated, shared, constants)]
+        coverage = known_labels(subject)
+        measurements += coverage.measurements
+        notes += coverage.notes
+        known = subject.labelled
+        labelled = len(known.labels) > 0
+        if labelled:
+            measurements.append(label_shares(known))
+        exhibits: list[Exhibit] = [_glance(subject, columns, repeated, shared, constants), *coverage.exhibits]
         if any(mask.any() for mask in missing.values()):
             chart = _chart(Message("Missing values by column"), "missing_rate", ("column",))
             exhibits.append(chart.model_copy(update={"zeros": False}))
@@ -151,42 +150,20 @@ class DataChecks:
                         (column,),
                     )
                 )
-            if subject.task.positive is not None:
-                counts = tally((column,), names, codes, subject.labels, subject.labels, subject.schema.classes)
-                measurements.append(
-                    rate_measurement(counts, "base_rate", prefix="data", level=level, min_group=subject.min_group)
-                )
-                exhibits.append(
-                    _chart(
-                        Message(
-                            "Actual outcome {classes}, by {column}", classes=subject.schema.classes[-1], column=column
-                        ),
-                        "base_rate",
-                        (column,),
-                    )
-                )
-            elif several:
-                measurements.append(label_base_rates(subject, (column,)))
-                exhibits.append(_chart(Message("Labels by {column}", column=column), "base_rate", (column, LABEL)))
-            elif regression:
-                measurements.append(mean_label(subject, Breakdown((column,), names, codes, subject.min_group)))
-                exhibits.append(
-                    _chart(
-                        Message("Mean {target} by {column}", target=subject.schema.target, column=column),
-                        "mean_label",
-                        (column,),
-                    )
-                )
+            if labelled:
+                own, by, title = labels_by_group(known, column)
+                measurements += own
+                exhibits += [_chart(title, one.id.partition(".")[2], by) for one in own]
             hidden = not_compared_note((column,), names, sizes, subject.min_group)
             notes += [hidden] if hidden else []
         subject.progress(4 / steps, "columns that give the label away")
         examined = examined_columns(subject, columns)
-        if examined:
-            alone = single_columns(subject, examined)
+        if examined and labelled:
+            alone = single_columns(known, examined)
             measurements.append(alone)
             title = Message("How well a single column predicts the label")
             exhibits.append(SliceChart(title=title, measurement=alone.id, by=alone.by))
-        else:
+        elif not examined:
             notes.append(Message("Rows are images or texts: they are not examined column by column."))
         subject.progress(5 / steps, "drift")
         drifts = drifts_of(subject, examined)

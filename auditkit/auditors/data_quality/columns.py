@@ -109,7 +109,8 @@ def drifts_of(subject: Subject, columns: Sequence[str]) -> dict[str, Drift]:
     training: Data | None = subject.training
     if training is None or not columns:
         return {}
-    names = [name for name in (*columns, *subject.schema.targets) if name in training.frame.columns]
+    both = set(training.frame.columns) & set(subject.data.frame.columns)
+    names = [name for name in (*columns, *subject.schema.targets) if name in both]
     theirs = training.frame.iloc[_sample(len(training.frame), subject.seed)]
     mine = subject.data.frame.iloc[_sample(len(subject.labels), subject.seed)]
     return {name: _drift(column_values(theirs, name), column_values(mine, name)) for name in names}

@@ -24,7 +24,8 @@ from auditkit.files import read_text
 from auditkit.stats import one_vs_rest
 from auditkit.stats.counts import not_compared, tally
 from auditkit.stats.estimates import Breakdown
-from auditkit.stats.rates import rate_intervals, too_small
+from auditkit.stats.one_vs_rest import LABEL
+from auditkit.stats.rates import rate_intervals, rate_measurement, too_small
 from auditkit.stats.regression import regression_measurement
 
 COLUMNS_PER_GROUP = 20
@@ -102,6 +103,30 @@ def missing_by_group(subject: Subject, missing: Mapping[str, NDArray[np.bool_]])
                 )
             )
     return measurements
+
+
+def label_shares(subject: Subject) -> Measurement:
+    """Return what the labels are over all rows: the share of each class or label, or the mean of the numbers."""
+    if subject.task.axis:
+        return label_base_rates(subject, ())
+    return class_shares(subject) if subject.views else mean_label(subject, Breakdown())
+
+
+def labels_by_group(subject: Subject, column: str) -> tuple[list[Measurement], tuple[str, ...], str]:
+    """Return what the labels are by the groups of a column, what that is sliced by, and a title; nothing of classes."""
+    columns = (column,)
+    if subject.task.axis:
+        return [label_base_rates(subject, columns)], (*columns, LABEL), Message("Labels by {column}", column=column)
+    names, codes = subject.group_codes(columns)
+    if not subject.views:
+        found = mean_label(subject, Breakdown(columns, names, codes, subject.min_group))
+        return [found], columns, Message("Mean {target} by {column}", target=subject.schema.target, column=column)
+    title = Message("Actual outcome {classes}, by {column}", classes=subject.schema.classes[-1], column=column)
+    if subject.task.positive is None:
+        return [], columns, title
+    counts = tally(columns, names, codes, subject.labels, subject.labels, subject.schema.classes)
+    own = rate_measurement(counts, "base_rate", prefix="data", level=subject.conf_level, min_group=subject.min_group)
+    return [own], columns, title
 
 
 def mean_label(subject: Subject, breakdown: Breakdown) -> Measurement:

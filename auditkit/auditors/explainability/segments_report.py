@@ -182,12 +182,13 @@ def shown_rows(
     """
     labels, predicted = subject.labels[rows], subject.predictions.labels[rows]
     sureness = subject.predictions.probabilities[rows].max(axis=1)
-    right = predicted == labels
+    known = subject.has_labels[rows]
+    right = known & (predicted == labels)
     typical = [
         (name, int(row))
         for code, name in enumerate(subject.schema.classes)
         for row in prototypes(np.flatnonzero(right & (labels == code)))
     ]
-    wrong = np.flatnonzero(~right)
+    wrong = np.flatnonzero(known & ~right)
     worst = wrong[np.argsort(-sureness[wrong], kind="stable")][:error_count]
     return typical, [int(row) for row in worst], sureness

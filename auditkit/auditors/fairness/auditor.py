@@ -13,18 +13,18 @@ from auditkit.auditors.fairness import conditional, cross_check, impact_ratio
 from auditkit.auditors.fairness.by_number import compare_numbers
 from auditkit.auditors.fairness.by_outcome import compare_outcomes
 from auditkit.auditors.fairness.by_part import compare_parts
+from auditkit.auditors.fairness.tables import Tables, decision_counts
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable, shown
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import Runnable
 from auditkit.stats import distances, inequality, regression
-from auditkit.stats.counts import Counts, crossings, not_compared_note, tally
+from auditkit.stats.counts import Counts, crossings, not_compared_note
 from auditkit.stats.estimates import Breakdown
-from auditkit.stats.gaps import GAPS, gap_measurements, left_out_notes
-from auditkit.stats.jackknife import with_gap_replicates, with_rate_replicates
+from auditkit.stats.gaps import GAPS
 from auditkit.stats.quality import metric_statistic
-from auditkit.stats.rates import RATES, overall_rate, rate_measurement
+from auditkit.stats.rates import RATES
 
 CHARTED = {
     "selection_rate": Message("Selection rate"),
@@ -56,7 +56,7 @@ class Fairness:
     legitimate: tuple[str, ...] = ()
     cross_check: bool = False
 
-    requires: ClassVar = ("answers", "labels", "sensitive")
+    requires: ClassVar = ("answers", "sensitive")
     multilabel: ClassVar = True
     measures: ClassVar = tuple(
         f"fairness.{name}"
@@ -103,7 +103,7 @@ class Fairness:
             self._compare_selection(subject),
             compare_parts(subject, self.intersections),
             compare_numbers(subject, self.intersections),
-            compare_outcomes(subject, self.intersections),
+            compare_outcomes(subject.labelled, self.intersections),
         ]
         kinds = ("slices", "table", "slice_table", "facts")
         return Evidence(
@@ -119,35 +119,30 @@ class Fairness:
         if subject.task.positive is None:
             return Evidence()
         reference = self._reference(subject)
-        finest = confusion_counts(subject, subject.sensitive)
+        tables = Tables.of(subject)
         breakdowns = crossings(subject.sensitive, self.intersections)
         evidence = _Found(subject, [], [], [*_selected_means(subject), *subject.scored_note])
-        whole = finest.by(())
-        rates = [
-            overall_rate(whole, rate, "fairness", level=subject.conf_level) for rate in RATES if rate != "accuracy"
-        ]
-        everyone = ((),), np.zeros_like(subject.labels), subject.labels, subject.predictions.labels
-        evidence.measurements += with_rate_replicates(rates, *everyone, sampling=subject.sampling)
-        unequal = inequality.inequality_measurements(whole, level=subject.conf_level)
-        evidence.measurements += with_gap_replicates(unequal, *everyone)
+        evidence.measurements += tables.overall() + tables.without_labels()
         for done, columns in enumerate(breakdowns, 1):
-            counts = finest.by(columns)
+            own = tables.by(columns)
             key = tuple(reference[column] for column in columns) if set(columns) <= set(reference) else None
-            self._compare_groups(evidence, counts, key)
+            self._compare_groups(evidence, own, key)
+            counts = own.decisions
             hidden = not_compared_note(columns, counts.groups, counts.sizes, subject.min_group)
             evidence.notes += [hidden] if hidden else []
             subject.progress(done / len(breakdowns), shown(columns))
         if self.cross_check or subject.audited.capability(Runnable) is not None:
-            checks = [cross_check.cross_check(finest.by(columns), evidence.measurements) for columns in breakdowns]
+            checks = [tables.by(columns).cross_check(evidence.measurements) for columns in breakdowns]
             whole_check = functools.reduce(cross_check.CrossCheck.plus, checks)
             if whole_check.compared:
                 evidence.exhibits.append(cross_check.cross_check_facts(whole_check))
         return Evidence(measurements=evidence.measurements, exhibits=evidence.exhibits, notes=evidence.notes)
 
-    def _compare_groups(self, evidence: _Found, counts: Counts, reference: tuple[str, ...] | None) -> None:
-        subject = evidence.subject
+    def _compare_groups(self, evidence: _Found, tables: Tables, reference: tuple[str, ...] | None) -> None:
+        """Measure a breakdown of two classes: rates, ratios and gaps of the decisions, and those that need labels."""
+        subject, counts = evidence.subject, tables.decisions
         columns, level, min_group = counts.columns, subject.conf_level, subject.min_group
-        own = [rate_measurement(counts, rate, level=level, min_group=min_group) for rate in RATES]
+        own = tables.rates()
         own.append(impact_ratio.impact_ratio_measurement(counts, level=level, min_group=min_group))
         own.append(impact_ratio.fisher_measurement(counts, reference=reference, min_group=min_group))
         scoring = _scoring_counts(subject, columns)
@@ -156,29 +151,23 @@ class Fairness:
             own.append(impact_ratio.impact_ratio_measurement(scoring, of="scoring", level=level, min_group=min_group))
         if reference is not None:
             own += [
-                impact_ratio.reference_measurement(counts, rate, reference, level=level, min_group=min_group)
+                impact_ratio.reference_measurement(table, rate, reference, level=level, min_group=min_group)
                 for rate in REFERRED
+                if (table := tables.table_of(rate)) is not None
             ]
         if self.legitimate:
-            conditioned = confusion_counts(subject, (*columns, *self.legitimate))
+            conditioned = decision_counts(subject, (*columns, *self.legitimate))
             own.append(conditional.disparity_measurement(counts, (), level=level, min_group=min_group))
             own.append(
                 conditional.disparity_measurement(conditioned, self.legitimate, level=level, min_group=min_group)
             )
-        gaps = gap_measurements(counts, gaps=GAPS, level=level, min_group=min_group)
-        names, codes = subject.group_codes(columns)
-        decided = codes, subject.labels, subject.predictions.labels
-        if len(columns) == 1:
-            own = with_rate_replicates(own, names, *decided, min_group, subject.sampling)
-        evidence.measurements += own
-        evidence.measurements += with_gap_replicates(gaps, names, *decided, min_group, subject.sampling)
-        evidence.measurements += _score_gaps(subject, Breakdown(columns, names, codes, min_group, subject.sampling))
-        unequal = inequality.inequality_measurements(counts, level=level, min_group=min_group)
-        evidence.measurements += with_gap_replicates(unequal, names, *decided, min_group)
-        evidence.notes += left_out_notes(counts, min_group)
+        evidence.measurements += own + tables.gaps()
+        evidence.measurements += _score_gaps(subject, columns) + tables.inequality()
+        evidence.notes += tables.left_out()
         by = shown(columns)
+        made = {measurement.id for measurement in own}
         for rate, title in CHARTED.items():
-            if len(columns) == 1 or rate == "selection_rate":
+            if f"fairness.{rate}" in made and (len(columns) == 1 or rate == "selection_rate"):
                 evidence.exhibits.append(
                     SliceChart(
                         title=Message("{title} by {by}", title=title, by=by), measurement=f"fairness.{rate}", by=columns
@@ -259,25 +248,25 @@ def _scoring_counts(subject: Subject, columns: tuple[str, ...]) -> Counts | None
     values = _scores(subject)
     if values is None:
         return None
-    names, codes = subject.group_codes(columns)
-    above = impact_ratio.above_median(values, subject.sampling.weights)
-    return tally(columns, names, codes, subject.labels, above, subject.schema.classes, subject.sampling)
+    return decision_counts(subject, columns, impact_ratio.above_median(values, subject.sampling.weights))
 
 
-def _score_gaps(subject: Subject, breakdown: Breakdown) -> list[Measurement]:
-    """Measure how far apart the groups' scores and their calibration lie."""
-    values, level, rows = _scores(subject), subject.conf_level, subject.scored_rows
-    breakdown = breakdown.take(rows)
-    measurements = []
+def _score_gaps(subject: Subject, columns: tuple[str, ...]) -> list[Measurement]:
+    """Measure how far apart the groups' scores lie, and, of the rows with a label, their calibration."""
+    level, measurements = subject.conf_level, []
+    values = _scores(subject)
     if values is not None:
+        rows, breakdown = subject.scored_rows, _scored(subject, columns)
         measurements += distances.distance_measurements(values[rows], breakdown, level=level, seed=subject.seed)
-    if subject.predictions.class_probabilities is not None:
+    known = subject.labelled
+    if known.predictions.class_probabilities is not None and len(known.labels):
+        rows, breakdown = known.scored_rows, _scored(known, columns)
         measurements.append(
             distances.mean_gap_measurement(
                 "calibration_error_difference",
-                metric_statistic("calibration_error", len(subject.schema.classes)),
-                subject.labels[rows],
-                subject.predictions.class_probabilities[rows],
+                metric_statistic("calibration_error", len(known.schema.classes)),
+                known.labels[rows],
+                known.predictions.class_probabilities[rows],
                 breakdown,
                 unit="rate_difference",
                 definition="highest minus lowest expected calibration error (Guo et al. 2017) of a group",
@@ -287,8 +276,7 @@ def _score_gaps(subject: Subject, breakdown: Breakdown) -> list[Measurement]:
     return measurements
 
 
-def confusion_counts(subject: Subject, columns: tuple[str, ...]) -> Counts:
-    """Tally the subject's labels and predictions over the groups of `columns`."""
+def _scored(subject: Subject, columns: tuple[str, ...]) -> Breakdown:
+    """Return the groups of the rows that statistics of scores are taken over."""
     names, codes = subject.group_codes(columns)
-    decisions, classes = subject.predictions.labels, subject.schema.classes
-    return tally(columns, names, codes, subject.labels, decisions, classes, subject.sampling)
+    return Breakdown(columns, names, codes, subject.min_group, subject.sampling).take(subject.scored_rows)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from auditkit.budgets import ALLOW_LARGE, COMPARED_CLASSES
 from auditkit.engine.breakdowns import breakdowns_of
@@ -11,9 +15,35 @@ from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceC
 from auditkit.evidence.messages import Message
 from auditkit.stats import one_vs_rest
 from auditkit.stats.counts import Counts, tally
-from auditkit.stats.gaps import gap_measurements
+from auditkit.stats.gaps import OF_DECISIONS, gap_measurements
 from auditkit.stats.jackknife import with_gap_replicates
 from auditkit.stats.rates import rate_measurement
+from auditkit.tasks.base import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """Rows, and the rates and gaps that are measured on them: of decisions on all rows, else on those with a label."""
+
+    subject: Subject
+    rows: Rows
+    rates: tuple[str, ...]
+    gaps: tuple[str, ...]
+
+    def tables(self, places: Sequence[int]) -> Sequence[Counts]:
+        """Return the tables of the parts at `places`, over all sensitive columns."""
+        columns = self.subject.sensitive
+        return self.subject.task.tables(places, self.rows, columns, *self.subject.group_codes(columns))
+
+    def replicated(
+        self, columns: tuple[str, ...], places: Sequence[int], found: list[Measurement], place: int
+    ) -> list[Measurement]:
+        """Return the gaps of the part at a place with their replicates."""
+        view = self.subject.task.binary_views(self.rows)[places[place]]
+        groups = self.subject.group_codes(columns)
+        return with_gap_replicates(
+            found, *groups, view.labels, view.decisions, self.subject.min_group, self.subject.sampling
+        )
 
 
 def compare_parts(subject: Subject, intersections: int) -> Evidence:
@@ -30,32 +60,35 @@ def compare_parts(subject: Subject, intersections: int) -> Evidence:
     by_whole_rows = not task.axis
     total = len(subject.views)
     most = COMPARED_CLASSES.most if by_whole_rows else total
-    chosen = one_vs_rest.most_frequent(task.occurrences(subject.rows), most)
-    finest = task.tables(chosen, subject.rows, subject.sensitive, *subject.group_codes(subject.sensitive))
-    notes += _left_out(finest, total)
+    known = subject.labelled
+    labelled = len(known.labels) > 0
+    chosen = one_vs_rest.most_frequent(task.occurrences(known.rows), most)
+    unlabelled = Rows(np.zeros_like(subject.labels), subject.predictions, subject.sampling)
+    measured = [_Measured(subject, unlabelled, ("selection_rate",), OF_DECISIONS)]
+    if labelled:
+        more = () if by_whole_rows else ("accuracy",)
+        of_rates = tuple(name for name in (*one_vs_rest.RATES, *more) if name != "selection_rate")
+        of_gaps = (*(gap for gap in one_vs_rest.GAPS if gap not in OF_DECISIONS), *more)
+        measured.append(_Measured(known, known.rows, of_rates, of_gaps))
+    finest = [one.tables(chosen) for one in measured]
+    notes += _left_out(finest[-1], total) if labelled else []
     for breakdown, by in breakdowns_of(subject, intersections, notes):
         columns = breakdown.columns
-        parts = [part.by(columns) for part in finest]
-        own = one_vs_rest.rate_measurements(
-            parts, task.part, accuracy=not by_whole_rows, level=level, min_group=min_group
-        )
-
-        def replicated(found: list[Measurement], place: int, columns: tuple[str, ...] = columns) -> list[Measurement]:
-            view = subject.views[chosen[place]]
-            return with_gap_replicates(
-                found, *subject.group_codes(columns), view.labels, view.decisions, min_group, subject.sampling
+        own: list[Measurement] = []
+        gaps: list[Measurement] = []
+        for one, tables in zip(measured, finest, strict=True):
+            parts = [part.by(columns) for part in tables]
+            own += one_vs_rest.rate_measurements(parts, task.part, rates=one.rates, level=level, min_group=min_group)
+            gaps += one_vs_rest.gap_measurements(
+                parts,
+                task.part,
+                gaps=one.gaps,
+                total=total,
+                level=level,
+                min_group=min_group,
+                replicated=functools.partial(one.replicated, columns, chosen),
             )
-
-        gaps = one_vs_rest.gap_measurements(
-            parts,
-            task.part,
-            accuracy=not by_whole_rows,
-            total=total,
-            level=level,
-            min_group=min_group,
-            replicated=replicated,
-        )
-        rows = _right_rows(subject, columns) if by_whole_rows else None
+        rows = _right_rows(known, columns) if by_whole_rows and labelled else None
         if rows is not None:
             own.append(rate_measurement(rows, "accuracy", level=level, min_group=min_group))
             exhibits.append(

@@ -96,6 +96,8 @@ def cross_check(counts: Counts, measurements: Iterable[Measurement]) -> CrossChe
             mine = found.get(f"{gap}_{kind}")
             if whole and mine is not None and mine.value is not None:
                 pairs.append((f"{gap}_{kind}", mine.value, float(worst(between[kind][name] for name in parts))))
+    if not pairs:
+        return NOTHING
     away = [abs(own - other) for _, own, other in pairs]
     agreeing = sum(one <= TOLERANCE for one in away)
     largest = max(range(len(away)), key=away.__getitem__)

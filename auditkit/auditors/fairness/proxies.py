@@ -31,9 +31,12 @@ class ProxyColumns:
         """Predict every sensitive column from the features without it."""
         frame = subject.data.frame
         features = [feature.name for feature in subject.schema.features if feature.name in frame.columns]
+        if subject.decision_columns:  # nothing says what led to decisions that were recorded: any other column may
+            aside = (*subject.schema.targets, *subject.decision_columns, *subject.sensitive)
+            features = [str(name) for name in frame.columns if name not in aside]
         columns, omitted = grouped_columns(frame[features], quantiles=20)
         if not columns:
-            raise NotRun(Message("the model reads no columns of the data whose values could be told apart"))
+            raise NotRun(Message("the data have no other columns whose values could be told apart"))
         measurements: list[Measurement] = []
         exhibits: list[Exhibit] = []
         notes = [
@@ -46,6 +49,9 @@ class ProxyColumns:
         ]
         for place, sensitive in enumerate(subject.sensitive):
             others = [column for column in columns if column.name != sensitive]
+            if not others:
+                notes.append(Message("{sensitive}: there is no other column.", sensitive=sensitive))
+                continue
             _, codes = subject.group_codes((sensitive,))
             found = find_proxies(
                 [column.codes for column in others],

@@ -47,7 +47,7 @@ class Robustness:
 
     rows: int = 2000
 
-    requires: ClassVar = ("predictions", "model", "labels")
+    requires: ClassVar = ("predictions", "model")
     multilabel: ClassVar = True
     measures: ClassVar = (
         *(
@@ -159,7 +159,7 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
     after = part.before.values.copy()
     after[turned] = -1
     origin = f"{ATTACK_SOURCE}; {reach.axis}: {reach.stated:g}; a lower bound on what an attacker can do"
-    measurements = part.compared("adversarial", part.errors(part.before) | turned, after, origin)
+    measurements = part.compared("adversarial", part.errors(part.before) | turned[part.held], after, origin)
     curve = Curve(
         title=Message("Attack along the gradient"),
         note=(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +41,7 @@ class RobustPredictions:
         """Whether there is an answer: (rows,)."""
         return has_label(self.values)
 
-    def take(self, rows: NDArray[np.int64]) -> RobustPredictions:
+    def take(self, rows: NDArray[Any]) -> RobustPredictions:
         """Return the answers to some of the rows."""
         return RobustPredictions(self.values[rows], None if self.probabilities is None else self.probabilities[rows])
 
@@ -101,18 +103,32 @@ class Sample:
         """Whether answers are numbers that are off by some distance, and no decisions."""
         return self.subject.task.numbers(self.judged(self.before).predictions) is not None
 
+    @functools.cached_property
+    def has_labels(self) -> bool:
+        """Whether some rows have a label; else answers are held against those to the rows as they are."""
+        return bool(self.subject.has_labels[self.rows].any())
+
+    @functools.cached_property
+    def held(self) -> NDArray[np.int64]:
+        """The places, in `rows`, of the rows whose errors are known: those with a label, or all where none has one."""
+        known = self.subject.has_labels[self.rows]
+        return np.flatnonzero(known if self.has_labels else np.ones(len(self.rows), dtype=bool))
+
     @property
     def labels(self) -> Labels:
-        """The labels of the rows."""
-        return self.subject.labels[self.rows]
+        """What answers are held against, of the rows that are `held`: their labels, or the answers before."""
+        given = self.subject.labels[self.rows] if self.has_labels else self.before.values
+        held: Labels = given[self.held]
+        return held
 
     def errors(self, answers: RobustPredictions) -> statistics.Errors:
-        """Return what answers cost: whether they are wrong, or in a regression how far they are off."""
+        """Return what answers to the `held` rows cost: whether they are wrong, or in a regression how far off."""
         return self.subject.task.errors(self.judged(answers))
 
     def judged(self, answers: RobustPredictions) -> Rows:
-        """Return the rows with these answers for predictions."""
-        return Rows(self.labels, Predictions(answers.values, answers.probabilities))
+        """Return the `held` rows with these answers for predictions."""
+        part = answers.take(self.held)
+        return Rows(self.labels, Predictions(part.values, part.probabilities))
 
     def breakdowns(self) -> Iterator[Breakdown]:
         """Yield all rows, then the groups of each sensitive column."""
@@ -121,13 +137,18 @@ class Sample:
             names, codes = self.subject.group_codes((column,))
             yield Breakdown((column,), names, codes[self.rows].astype(np.int64), self.subject.min_group)
 
+    def held_part(self, breakdown: Breakdown) -> Breakdown:
+        """Return a breakdown of the rows as one of the `held` ones."""
+        codes = None if breakdown.codes is None else breakdown.codes[self.held]
+        return dataclasses.replace(breakdown, codes=codes)
+
     def groups(self) -> dict[Group, NDArray[np.intp]]:
-        """Return the rows of each group that may be shown."""
+        """Return the places, among the `held` rows, of each group that may be shown."""
         return {
             Group(by=breakdown.columns, key=key): rows
-            for breakdown in self.breakdowns()
+            for breakdown in map(self.held_part, self.breakdowns())
             if breakdown.columns
-            for key, rows in shown_rows(breakdown, len(self.rows)).items()
+            for key, rows in shown_rows(breakdown, len(self.held)).items()
         }
 
     def notes(self, tried: Sequence[CorruptionResult]) -> list[str]:
@@ -170,7 +191,10 @@ class Sample:
         """Yield what is lost and what changes, overall and by group, from the errors and the answers afterwards."""
         level, before = self.subject.conf_level, self.errors(self.before)
         for groups in self.breakdowns():
-            yield statistics.added_error_measurement(name, before, errors, groups, level=level, definition=definition)
+            if self.has_labels:
+                yield statistics.added_error_measurement(
+                    name, before, errors, self.held_part(groups), level=level, definition=definition
+                )
             if not self.of_numbers:
                 yield statistics.flip_rate_measurement(
                     name, self.before.values, values, groups, level=level, definition=definition
@@ -182,7 +206,7 @@ class Sample:
             yield from self.compared(
                 one.corruption.name, self.errors(one.stated), one.stated.values, _source(one.corruption)
             )
-            if one.corruption.name in NOISES and one.stated.given.any():
+            if one.corruption.name in NOISES and one.stated.given.any() and self.has_labels:
                 yield from self._calibration(one)
         if tried:
             lost = ~np.all([one.stated.given for one in tried], axis=0)
@@ -199,7 +223,7 @@ class Sample:
             )
 
     def _calibration(self, noise: CorruptionResult) -> Iterator[Measurement]:
-        given = np.flatnonzero(noise.stated.given)
+        given = np.flatnonzero(noise.stated.given[self.held])
         calibrated = self.subject.task.calibrated(self.judged(noise.stated).take(given))
         if calibrated is None:
             return
@@ -222,7 +246,7 @@ class Sample:
             errors = self.errors(one.stated)
             added = statistics.added_error(before, errors, (level,))
             line: list[str | float | None] = [one.corruption.title, one.corruption.said()]
-            if not self.of_numbers:
+            if not self.of_numbers and self.has_labels:
                 line.append(statistics.flip_rate(self.before.values, one.stated.values, ()).value)
             line += [added.value, _limits(added, self._unit)]
             if groups:
@@ -230,7 +254,7 @@ class Sample:
                 line += [f"{group.text} ({shown(group.by)})", there.value]
             lines.append(tuple(line))
         columns = [Column(name=Message("Corruption")), Column(name=Message("Strength"))]
-        if not self.of_numbers:
+        if not self.of_numbers and self.has_labels:
             columns.append(Column(name=Message("Decisions changed"), unit="rate"))
         columns += [
             Column(name=self._added, unit=self._unit),
@@ -240,7 +264,9 @@ class Sample:
             columns += [Column(name=Message("Worst group")), Column(name=f"{self._added} there", unit=self._unit)]
         as_they_are = float(np.nanmean(before))
         usual = (
-            Message(
+            Message("No row has a label: answers are compared with those to the rows as they are.")
+            if not self.has_labels
+            else Message(
                 "Mean absolute error on the {before_count:,} original records: {value}.",
                 before_count=len(before),
                 value=number(as_they_are, "number"),
@@ -264,6 +290,8 @@ class Sample:
 
     @property
     def _added(self) -> str:
+        if not self.has_labels:
+            return Message("Prediction moved by") if self.of_numbers else Message("Decisions changed")
         return Message("Error added") if self.of_numbers else Message("Accuracy lost")
 
     @property
@@ -296,7 +324,9 @@ class Sample:
 
     def by_group(self, tried: Sequence[CorruptionResult]) -> list[Exhibit]:
         """Return a table a sensitive column: what every damage costs each of its groups."""
-        what = "error_increase" if self.of_numbers else "accuracy_loss"
+        if self.of_numbers and not self.has_labels:
+            return []
+        what = "error_increase" if self.of_numbers else "accuracy_loss" if self.has_labels else "flip_rate"
         return [
             SliceTable(
                 title=Message("{added} by {column}", added=self._added, column=column),

@@ -12,7 +12,8 @@ import pytest
 import sklearn.metrics
 from fairlearn.metrics import MetricFrame
 
-from auditkit.auditors.fairness.auditor import Fairness, confusion_counts
+from auditkit.auditors.fairness.auditor import Fairness
+from auditkit.auditors.fairness.tables import confusion_counts
 from auditkit.auditors.performance.auditor import Performance
 from auditkit.data.dataset import data_from_frame
 from auditkit.engine.audit import audit

@@ -1,0 +1,168 @@
+"""The tables that rates and gaps are read from: decisions over all rows, and decisions by label where one is known."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.auditors.fairness.cross_check import CrossCheck, cross_check
+from auditkit.engine.subject import Subject
+from auditkit.evidence.measurement import Better, Measurement, Unit
+from auditkit.evidence.messages import Message
+from auditkit.stats import inequality
+from auditkit.stats.counts import Counts, tally
+from auditkit.stats.gaps import OF_DECISIONS, OF_LABELS, gap_measurements, left_out_notes
+from auditkit.stats.jackknife import with_gap_replicates, with_rate_replicates
+from auditkit.stats.rates import RATES, overall_rate, rate, rate_measurement
+
+KINDS: tuple[tuple[str, Unit, Better], ...] = (("difference", "rate_difference", "lower"), ("ratio", "ratio", "higher"))
+
+Replicated = Callable[..., list[Measurement]]
+
+
+def needs_labels(name: str) -> bool:
+    """Return whether a rate, a gap or an index of fairness needs labels, by its name."""
+    if name in RATES:
+        return RATES[name].needs_labels
+    return name.rpartition("_")[0] not in OF_DECISIONS
+
+
+def confusion_counts(subject: Subject, columns: tuple[str, ...]) -> Counts:
+    """Tally labels and predictions over the groups of `columns`; every row of the subject must have a label."""
+    names, codes = subject.group_codes(columns)
+    decisions, classes = subject.predictions.labels, subject.schema.classes
+    return tally(columns, names, codes, subject.labels, decisions, classes, subject.sampling)
+
+
+def decision_counts(subject: Subject, columns: tuple[str, ...], other: NDArray[np.int64] | None = None) -> Counts:
+    """Tally what was predicted of all rows, or `other` decisions, over the groups of `columns`.
+
+    Labels are not told apart: all rows stand under the first one.
+    """
+    names, codes = subject.group_codes(columns)
+    predictions = subject.predictions.labels if other is None else other
+    return tally(columns, names, codes, np.zeros_like(codes), predictions, subject.schema.classes, subject.sampling)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Two tables over the same columns, and the subject that they count.
+
+    `decisions` counts all rows and tells no labels apart; `confusion` counts the rows with a label, None where there
+    are none.
+    """
+
+    subject: Subject
+    decisions: Counts
+    confusion: Counts | None
+
+    @classmethod
+    def of(cls, subject: Subject) -> Tables:
+        """Count once over all sensitive columns."""
+        known = subject.labelled
+        confusion = confusion_counts(known, subject.sensitive) if len(known.labels) else None
+        return cls(subject, decision_counts(subject, subject.sensitive), confusion)
+
+    def by(self, columns: tuple[str, ...]) -> Tables:
+        """Return the tables over fewer columns; () counts all rows as one group."""
+        confusion = None if self.confusion is None else self.confusion.by(columns)
+        return dataclasses.replace(self, decisions=self.decisions.by(columns), confusion=confusion)
+
+    def table_of(self, name: str) -> Counts | None:
+        """Return the table that a rate is read from; None for a rate that needs labels where there are none."""
+        return self.confusion if rate(name).needs_labels else self.decisions
+
+    def overall(self) -> list[Measurement]:
+        """Return the rates over all rows that can be used, and the inequality of errors, with their replicates."""
+        level, whole = self.subject.conf_level, self.by(())
+        found = []
+        for name in RATES:
+            table = whole.table_of(name)
+            if table is not None and name != "accuracy":
+                found.append(overall_rate(table, name, "fairness", level=level))
+        found = self._replicated(found, (), with_rate_replicates)
+        if whole.confusion is not None:
+            unequal = inequality.inequality_measurements(whole.confusion, level=level)
+            found += self._replicated(unequal, (), with_gap_replicates, unequal=True)
+        return found
+
+    def rates(self) -> list[Measurement]:
+        """Return every rate by group; of one column with its replicates."""
+        level, min_group, columns = self.subject.conf_level, self.subject.min_group, self.decisions.columns
+        found = []
+        for name in RATES:
+            table = self.table_of(name)
+            if table is not None:
+                found.append(rate_measurement(table, name, level=level, min_group=min_group))
+        return self._replicated(found, columns, with_rate_replicates) if len(columns) == 1 else found
+
+    def without_labels(self) -> list[Measurement]:
+        """Return the gaps that need labels as what was not measured, with the reason, where no row has a label."""
+        if self.confusion is not None:
+            return []
+        return [
+            Measurement(
+                id=f"fairness.{gap}_{kind}",
+                unit=unit,
+                better=better,
+                count=0,
+                definition=f"Fairlearn {gap}",
+                reason=Message("no row has a label"),
+            )
+            for gap in OF_LABELS
+            for kind, unit, better in KINDS
+        ]
+
+    def gaps(self) -> list[Measurement]:
+        """Return every gap between the groups, with its replicates."""
+        found = self._gaps(self.decisions, OF_DECISIONS)
+        if self.confusion is not None:
+            found += self._gaps(self.confusion, OF_LABELS)
+        return self._replicated(found, self.decisions.columns, with_gap_replicates)
+
+    def inequality(self) -> list[Measurement]:
+        """Return the inequality of errors within and between the groups, with its replicates."""
+        if self.confusion is None:
+            return []
+        level, min_group = self.subject.conf_level, self.subject.min_group
+        found = inequality.inequality_measurements(self.confusion, level=level, min_group=min_group)
+        return self._replicated(found, self.decisions.columns, with_gap_replicates, unequal=True)
+
+    def left_out(self) -> list[str]:
+        """Return the sentences that say which groups the gaps that need labels leave out."""
+        return [] if self.confusion is None else left_out_notes(self.confusion, self.subject.min_group)
+
+    def cross_check(self, measurements: Sequence[Measurement]) -> CrossCheck:
+        """Compare rates and gaps with Fairlearn's, each on the rows that it was measured on."""
+        of_labels = [one for one in measurements if needs_labels(_name(one))]
+        found = cross_check(self.decisions, [one for one in measurements if not needs_labels(_name(one))])
+        return found if self.confusion is None else found.plus(cross_check(self.confusion, of_labels))
+
+    def _replicated(
+        self, found: Sequence[Measurement], columns: tuple[str, ...], add: Replicated, *, unequal: bool = False
+    ) -> list[Measurement]:
+        """Return measurements with their replicates, each over the rows that it was measured on.
+
+        Those of `unequal`, indices of inequality, take no weights or clusters.
+        """
+        done: dict[str, Measurement] = {}
+        for subject, labels in ((self.subject, False), (self.subject.labelled, True)):
+            own = [one for one in found if needs_labels(_name(one)) is labels]
+            if own:
+                names, codes = subject.group_codes(columns) if columns else (((),), np.zeros_like(subject.labels))
+                told = subject.labels if labels else np.zeros_like(subject.labels)
+                given = own, names, codes, told, subject.predictions.labels, self.subject.min_group
+                added = add(*given) if unequal else add(*given, subject.sampling)
+                done |= {one.id: one for one in added}
+        return [done[one.id] for one in found]
+
+    def _gaps(self, table: Counts, gaps: Sequence[str]) -> list[Measurement]:
+        return gap_measurements(table, gaps=gaps, level=self.subject.conf_level, min_group=self.subject.min_group)
+
+
+def _name(measurement: Measurement) -> str:
+    return measurement.id.partition(".")[2]

@@ -1,0 +1,121 @@
+"""Labels are optional: each metric uses the rows that it can, and labels known for a selection are a finding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import auditkit
+from auditkit.data.dataset import Data
+from auditkit.evidence.measurement import Measurement
+from auditkit.evidence.report import Report
+
+OPTIONS: dict[str, Any] = {"prediction": "approved", "sensitive": ["sex"]}
+
+
+def lending(known: str, rows: int = 1000, seed: int = 1) -> pd.DataFrame:
+    """Return decisions of which F are approved in 28 %, M in 71 %, and labels that are known for some rows."""
+    draws = np.random.default_rng(seed)
+    sex = np.where(np.arange(rows) % 2, "M", "F")
+    approved = (np.arange(rows) // 2 % 100 < np.where(sex == "M", 71, 28)).astype(int)
+    mask = {
+        "all": np.ones(rows, dtype=bool),
+        "the approved": approved == 1,
+        "the refused": approved == 0,
+        "women": sex == "F",
+        "by chance": draws.random(rows) < 0.5,
+    }[known]
+    repaid = pd.Series(draws.integers(0, 2, rows)).astype(object).where(pd.Series(mask), None)
+    return pd.DataFrame(
+        {"sex": sex, "approved": approved, "repaid": repaid, "score": approved / 2 + draws.random(rows)}
+    )
+
+
+def number(report: Report, id: str, by: tuple[str, ...] = ()) -> Measurement:
+    found = report.measurement(id, by)
+    assert found is not None, id
+    return found
+
+
+@pytest.mark.parametrize("target", ["repaid", None])
+@pytest.mark.parametrize("known", ["the approved", "the refused", "women", "by chance"])
+def test_selection_is_measured_over_all_rows_whatever_labels_are_known(known: str, target: str | None) -> None:
+    report = auditkit.audit(None, lending(known), target=target, only=["fairness"], **OPTIONS)
+    gap = number(report, "fairness.demographic_parity_difference", ("sex",))
+    assert gap.value == pytest.approx(0.43)
+    assert gap.count == 1000
+    rates = number(report, "fairness.selection_rate", ("sex",))
+    assert {part.group.text: round(part.value or 0, 3) for part in rates.slices} == {"F": 0.28, "M": 0.71}
+    (finding,) = (one for one in report.findings if one.measurement == gap.id)
+    assert finding.verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("known", "selective"),
+    [("the approved", 3), ("the refused", 3), ("women", 3), ("by chance", 0), ("all", None)],
+)
+def test_labels_known_for_a_selection_are_a_finding_and_stand_on_the_first_screen(
+    known: str, selective: int | None
+) -> None:
+    report = auditkit.audit(None, lending(known), target="repaid", only=["data"], score="score", **OPTIONS)
+    found = report.measurement("data.selective_label_count", ())
+    if selective is None:
+        assert found is None
+        assert not report.subject.statements
+        return
+    assert found is not None
+    assert found.value == selective
+    said = [one.message for one in report.findings if one.verdict == "warn" and "selective" in one.measurement]
+    assert bool(said) == bool(selective)
+    assert any("known for a selection" in text for text in report.subject.statements) == bool(selective)
+
+
+def test_metrics_that_need_labels_use_the_labelled_rows_and_say_how_many() -> None:
+    frame = lending("by chance")
+    report = auditkit.audit(None, frame, target="repaid", only=["fairness", "performance"], **OPTIONS)
+    known = frame["repaid"].notna()
+    accuracy = number(report, "performance.accuracy")
+    assert accuracy.count == known.sum()
+    assert accuracy.value == pytest.approx((frame["approved"] == frame["repaid"])[known].mean())
+    assert number(report, "fairness.true_positive_rate", ("sex",)).count == (frame["repaid"] == 1).sum()
+    assert any(f"{known.sum():,} of 1,000 rows have a label" in note for note in report.subject.notes)
+
+
+def test_without_any_label_what_needs_one_is_not_measured_and_nothing_is_an_error() -> None:
+    report = auditkit.audit(None, lending("all").drop(columns="repaid"), **OPTIONS)
+    assert report.verdict == "fail", "the gap of 43 points"
+    assert {outcome.auditor for outcome in report.outcomes if outcome.error} == set()
+    assert number(report, "fairness.equalized_odds_difference").reason == "no row has a label"
+    ran = {outcome.auditor for outcome in report.outcomes if outcome.reason is None}
+    assert {"data", "fairness", "proxies"} <= ran
+
+
+def test_a_model_is_audited_on_rows_without_labels(model_file: Path, data: Data) -> None:
+    frame = data.frame
+    whole = auditkit.audit(model_file, frame, only=["fairness", "data"], device="cpu")
+    bare = auditkit.audit(
+        model_file, frame.drop(columns="income"), only=["fairness", "data", "robustness"], device="cpu"
+    )
+    for id in ("fairness.selection_rate", "fairness.impact_ratio"):
+        one, other = number(whole, id, ("sex",)), number(bare, id, ("sex",))
+        assert [part.value for part in one.slices] == [part.value for part in other.slices]
+    flips = [one for outcome in bare.outcomes for one in outcome.measurements if one.id.endswith("flip_rate")]
+    assert flips
+    assert not any("accuracy_loss" in one.id for outcome in bare.outcomes for one in outcome.measurements)
+
+
+def test_missing_labels_by_chance_are_called_selective_in_at_most_one_run_of_twenty() -> None:
+    from auditkit.stats.drift import holm
+    from auditkit.stats.missing_labels import dependence
+
+    draws = np.random.default_rng(5)
+    alarms = 0
+    for _ in range(400):
+        sizes = [draws.multinomial(300, share) for share in ([0.5, 0.5], [0.25] * 4, [0.7, 0.2, 0.05, 0.05])]
+        found = [dependence(draws.binomial(rows, 0.8), rows) for rows in sizes]
+        alarms += bool((holm(np.array(found)) < 0.05).any())
+    assert alarms <= 400 * 0.05 + 3 * np.sqrt(400 * 0.05 * 0.95)
