@@ -113,7 +113,7 @@ def _repeated(recorded: Report, ran: Mapping[str, Outcome], device: str) -> Audi
     for name in ("dataset", "train_dataset"):
         document.get("data", {}).pop(name, None)
     kept: dict[str, Any] = {name: document[name] for name in ("model", "data", "groups") if name in document}
-    if "target" in kept.get("data", {}):
+    if kept.get("data", {}).get("target"):
         kept["data"]["target"] = Schema.model_validate(recorded.subject.schema_).targets
     kept["policy"] = {"conf_level": recorded.config.policy.conf_level}
     kept["run"] = {"only": tuple(ran), "seed": recorded.environment.seed, "device": device}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,15 +36,9 @@ class CrossCheck(NamedTuple):
 NOTHING = CrossCheck(0, 0, 0.0, "")
 
 
-def cross_check(counts: Counts, measurements: Iterable[Measurement]) -> CrossCheck:
-    """Compare the rates and gaps of one breakdown with those of Fairlearn's MetricFrame, over the groups measured.
-
-    MetricFrame sees one row for each cell of the table of counts, weighted by its count, or by the sum of its rows'
-    weights: the same numbers as of all rows, in milliseconds. What is undefined here is left out, because Fairlearn
-    says 0 of no rows.
-    """
+def _metrics() -> dict[str, Callable[..., float]]:
+    """Return what MetricFrame computes in a group, by the name of the rate."""
     from fairlearn.metrics import (
-        MetricFrame,
         false_negative_rate,
         false_positive_rate,
         selection_rate,
@@ -53,7 +47,7 @@ def cross_check(counts: Counts, measurements: Iterable[Measurement]) -> CrossChe
     )
     from sklearn.metrics import accuracy_score
 
-    functions = {
+    return {
         "selection_rate": selection_rate,
         "true_positive_rate": true_positive_rate,
         "false_positive_rate": false_positive_rate,
@@ -61,6 +55,18 @@ def cross_check(counts: Counts, measurements: Iterable[Measurement]) -> CrossChe
         "false_negative_rate": false_negative_rate,
         "accuracy": accuracy_score,
     }
+
+
+def cross_check(counts: Counts, measurements: Iterable[Measurement]) -> CrossCheck:
+    """Compare the rates and gaps of one breakdown with those of Fairlearn's MetricFrame, over the groups measured.
+
+    MetricFrame sees one row for each cell of the table of counts, weighted by its count, or by the sum of its rows'
+    weights: the same numbers as of all rows, in milliseconds. What is undefined here is left out, because Fairlearn
+    says 0 of no rows.
+    """
+    from fairlearn.metrics import MetricFrame
+
+    functions = _metrics()
     found = {one.id.partition(".")[2]: one for one in measurements if one.by == counts.columns}
     rates = {name: found[name] for name in functions if name in found}
     compared = {name: [part for part in one.slices if part.group is not None] for name, one in rates.items()}
@@ -98,6 +104,11 @@ def cross_check(counts: Counts, measurements: Iterable[Measurement]) -> CrossChe
                 pairs.append((f"{gap}_{kind}", mine.value, float(worst(between[kind][name] for name in parts))))
     if not pairs:
         return NOTHING
+    return _agreement(pairs)
+
+
+def _agreement(pairs: Sequence[tuple[str, float, float]]) -> CrossCheck:
+    """Return how many numbers, by name, our own and Fairlearn's, agree."""
     away = [abs(own - other) for _, own, other in pairs]
     agreeing = sum(one <= TOLERANCE for one in away)
     largest = max(range(len(away)), key=away.__getitem__)

@@ -29,12 +29,7 @@ class ProxyColumns:
 
     def audit(self, subject: Subject) -> Evidence:
         """Predict every sensitive column from the features without it."""
-        frame = subject.data.frame
-        features = [feature.name for feature in subject.schema.features if feature.name in frame.columns]
-        if subject.decision_columns:  # nothing says what led to decisions that were recorded: any other column may
-            aside = (*subject.schema.targets, *subject.decision_columns, *subject.sensitive)
-            features = [str(name) for name in frame.columns if name not in aside]
-        columns, omitted = grouped_columns(frame[features], quantiles=20)
+        columns, omitted = grouped_columns(subject.data.frame[_candidates(subject)], quantiles=20)
         if not columns:
             raise NotRun(Message("the data have no other columns whose values could be told apart"))
         measurements: list[Measurement] = []
@@ -89,6 +84,15 @@ class ProxyColumns:
         if omitted:
             notes.append(Message("Left out, for too many different texts: {omitted}.", omitted=omitted))
         return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+
+
+def _candidates(subject: Subject) -> list[str]:
+    """Return the columns that may give a sensitive one away: the features, or of recorded decisions all others."""
+    columns = [str(name) for name in subject.data.frame.columns]
+    if subject.decision_columns:  # nothing says what led to decisions that were recorded: any other column may
+        aside = (*subject.schema.targets, *subject.decision_columns, *subject.sensitive)
+        return [name for name in columns if name not in aside]
+    return [feature.name for feature in subject.schema.features if feature.name in columns]
 
 
 def _measurements(
