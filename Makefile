@@ -9,6 +9,7 @@
 # make versions  demo and tests of the installed package: PYTHON=python3.13, RESOLUTION=lowest-direct
 # make dist      the wheel and the source distribution    make sbom     a bill of materials of the wheel
 # make advisories  known vulnerabilities of what requirements.lock pins
+# make demo-digits-gan  train a generator of digits, draw from it and audit it
 # make bench     speed beside Fairlearn, in benchmarks/results     make coverage  how often intervals and searches hold
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo test check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage sbom advisories
+.PHONY: install demo demo-digits-gan test check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage sbom advisories
 
 install: .venv/installed
 
@@ -33,6 +34,9 @@ TORCH := torch==2.13.0
 
 demo: install
 	$(BIN)/auditkit demo
+
+demo-digits-gan: install
+	$(BIN)/python examples/generator.py reports/demo/digits-gan dcgan
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --quiet  # two workers with a thread each
@@ -72,6 +76,12 @@ reports: install
 	cp $(addprefix reports/demo/,$(REPORT)) reports/census
 	for name in digits reviews; do \
 	  $(BIN)/python examples/$$name.py reports/demo/$$name; test -f reports/demo/$$name/report.html || exit 1; \
+	  mkdir -p reports/$$name; \
+	  for file in $(REPORT); do cp reports/demo/$$name/$$file reports/$$name; done; \
+	done
+	for pair in digits-gan:dcgan digits-vae:vae; do \
+	  name=$${pair%%:*}; \
+	  $(BIN)/python examples/generator.py reports/demo/$$name $${pair##*:}; test -f reports/demo/$$name/report.html || exit 1; \
 	  mkdir -p reports/$$name; \
 	  for file in $(REPORT); do cp reports/demo/$$name/$$file reports/$$name; done; \
 	done

@@ -15,7 +15,7 @@ from auditkit.evidence.messages import Message
 
 Effort = Literal["quick", "standard", "thorough"]
 
-UNIT: dict[Effort, float] = {"quick": 2e11, "standard": 2e12, "thorough": math.inf}
+UNIT: dict[Effort, float] = {"quick": 1e11, "standard": 1e12, "thorough": math.inf}
 """The operations that each share of the budget stands for."""
 
 PREDICTIONS, EXPLANATION, CORRUPTIONS, SHADOWS, PRIVATE_TRAINING, SWAPS = 4.0, 5.0, 2.5, 4.0, 5.0, 1.0

@@ -32,9 +32,9 @@ class Generation(ClassTask):
         return 0
 
     def encode_labels(self, frame: pd.DataFrame) -> Labels:
-        """Return the class that each real row shows, (rows,); 0 for all where the schema names no target."""
+        """Return the class that each real row shows, (rows,); -1 for all where the schema names no target."""
         if self.schema.target is None:
-            return np.zeros(len(frame), dtype=np.int64)
+            return np.full(len(frame), -1, dtype=np.int64)
         return super().encode_labels(frame)
 
     def binary_views(self, rows: Rows) -> tuple[BinaryView, ...]:

@@ -53,7 +53,7 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
     """
     rows = _sample(len(subject.labels), subject.seed)
     frame, labels = subject.data.frame.iloc[rows], subject.labels[rows]
-    regression = not subject.views
+    regression = not subject.schema.classes
     several = bool(subject.task.axis)
     aims = list(zip(subject.schema.classes, labels.T, strict=True)) if several else [("", labels)]
     family = len(columns) * len(aims)

@@ -109,7 +109,7 @@ def label_shares(subject: Subject) -> Measurement:
     """Return what the labels are over all rows: the share of each class or label, or the mean of the numbers."""
     if subject.task.axis:
         return label_base_rates(subject, ())
-    return class_shares(subject) if subject.views else mean_label(subject, Breakdown())
+    return class_shares(subject) if subject.schema.classes else mean_label(subject, Breakdown())
 
 
 def labels_by_group(subject: Subject, column: str) -> tuple[list[Measurement], tuple[str, ...], str]:
@@ -118,7 +118,7 @@ def labels_by_group(subject: Subject, column: str) -> tuple[list[Measurement], t
     if subject.task.axis:
         return [label_base_rates(subject, columns)], (*columns, LABEL), Message("Labels by {column}", column=column)
     names, codes = subject.group_codes(columns)
-    if not subject.views:
+    if not subject.schema.classes:
         found = mean_label(subject, Breakdown(columns, names, codes, subject.min_group))
         return [found], columns, Message("Mean {target} by {column}", target=subject.schema.target, column=column)
     title = Message("Actual outcome {classes}, by {column}", classes=subject.schema.classes[-1], column=column)

@@ -136,3 +136,17 @@ def test_quality_does_not_pass_beside_copies_or_without_a_look_for_them(
     quality = {one.verdict for one in alone.findings if one.measurement.startswith("generation.")}
     assert quality <= {"inconclusive", "fail"}
     assert alone.verdict == "error"  # limits on memorisation that nothing measured
+
+
+@pytest.mark.parametrize("target", ["digit", None])
+def test_a_generator_is_audited_by_every_auditor_or_told_why_not(
+    parts: dict[str, np.ndarray], target: str | None
+) -> None:
+    frame = frame_of(parts["training"][:200], parts["training_classes"][:200])
+    schema = schema_of(frame)
+    if target is None:
+        frame = frame.drop(columns=[schema.target])
+        schema = schema.model_copy(update={"target": None, "classes": ()})
+    report = audit(Stored(parts["fresh"]), frame, schema=schema, skip=["generation", "memorisation"])
+    assert [outcome.error for outcome in report.outcomes if outcome.error] == []
+    assert report.measurement("data.row_count") is not None
