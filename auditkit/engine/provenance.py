@@ -98,7 +98,7 @@ def _rows_sha256(subject: Subject) -> str:
 
 def environment(subject: Subject) -> Environment:
     """Return what is recorded of the machine, the packages and the commit."""
-    commit, dirty = _git()
+    commit, dirty = git_state()
     device, threads = subject.audited.computed_on(subject.device_name)
     return Environment(
         auditkit=version("auditkit"),
@@ -121,7 +121,9 @@ def _versions() -> Iterator[tuple[str, str]]:
             yield package, "unknown"
 
 
-def _git() -> tuple[str | None, bool | None]:
+def git_state() -> tuple[str | None, bool | None]:
+    """Return the commit of the folder that the audit runs in, and whether its files were changed; None outside git."""
+
     def git(*arguments: str) -> str:
         environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
         done = subprocess.run(  # noqa: S603  # fixed arguments, no shell

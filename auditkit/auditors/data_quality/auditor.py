@@ -23,6 +23,8 @@ from auditkit.auditors.data_quality.missingness import (
     look_alike_groups,
     missing_decisions,
 )
+from auditkit.auditors.data_quality.personal_data import COLUMNS, VALUES, personal_data
+from auditkit.auditors.data_quality.record_gaps import GAPS, record_gaps
 from auditkit.auditors.data_quality.representation import (
     group_shares,
     label_shares,
@@ -79,6 +81,9 @@ class DataChecks:
         LOOK_ALIKES,
         SELECTIVE,
         *DIFFERENCES.values(),
+        COLUMNS,
+        VALUES,
+        GAPS,
     )
 
     def __post_init__(self) -> None:
@@ -181,6 +186,10 @@ class DataChecks:
                     seed=subject.seed,
                 )
             )
+        for more in (personal_data(subject, columns), record_gaps(subject)):
+            measurements += more.measurements
+            exhibits += more.exhibits
+            notes += more.notes
         return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 
