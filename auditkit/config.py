@@ -197,6 +197,14 @@ class ModelConfig(Section):
         Literal["binary", "multiclass", "multilabel", "regression"] | None,
         Option(help="What the model predicts.", default="by its schema"),
     ] = None
+    positive: Annotated[
+        str | None,
+        Option(
+            help="The class that a decision of 1 or yes, or a high score, stands for.",
+            metavar="CLASS",
+            default="by the words, or the last",
+        ),
+    ] = None
     classes: Classes = None
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from auditkit.config import ModelConfig
 from auditkit.data.dataset import Data, data_from_frame, read_data
 from auditkit.data.filter import columns_named
+from auditkit.engine.guesses import check_guesses
 from auditkit.engine.inputs import Inputs
 from auditkit.engine.load import load_subject
 from auditkit.engine.subject import Subject
@@ -18,7 +19,7 @@ from auditkit.engine.weighting import columns_of_sampling
 from auditkit.errors import InputError
 from auditkit.models.audited import Audited
 from auditkit.models.cache import Cache
-from auditkit.models.recorded import Decisions, Recorded, decision_schema, recorded_outcomes
+from auditkit.models.recorded import Decisions, Recorded, decision_schema, guesses_of, recorded_outcomes
 from auditkit.progress import AuditProgress
 from auditkit.schema.schema import as_target
 
@@ -112,6 +113,8 @@ def load(
     progress(0.7, "predicting")
     if predict and subject.task.unpredicted is None:
         _ = subject.predictions, subject.encoding
+        if subject.audited.asks and not _is_stated(inputs):
+            check_guesses(subject, outputs_stated=config.model.output is not None)
     progress(1.0, "")
     return subject
 
@@ -147,9 +150,23 @@ def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Rec
     named += given.targets if given else []
     named += [*columns_named(inputs.config.data.where), *columns_of_sampling(inputs.config.data)]
     schema = decision_schema(
-        rows, decisions, target=target, sensitive=sensitive, classes=config.classes, task=config.task, given=given
+        rows,
+        decisions,
+        target=target,
+        sensitive=sensitive,
+        classes=config.classes,
+        task=config.task,
+        given=given,
+        positive=config.positive,
     )
-    return Recorded(schema, decisions)
+    guesses = guesses_of(rows().frame, decisions, schema, stated=_is_stated(inputs))
+    return Recorded(schema, decisions, guesses)
+
+
+def _is_stated(inputs: Inputs) -> bool:
+    """Return whether the request says what decisions and outputs mean, so that there is nothing to ask."""
+    config = inputs.config.model
+    return bool(config.positive or config.classes or config.expect or config.task == "regression" or inputs.schema)
 
 
 def _read(data: pd.DataFrame | str | Path, encoding: str, needed: Sequence[str] | None) -> Data:

@@ -82,6 +82,11 @@ class Audited(Protocol):
         ...
 
     @property
+    def asks(self) -> bool:
+        """Whether something of how to read it was guessed that labels can contradict."""
+        ...
+
+    @property
     def sha256(self) -> str | None:
         """The hash of its file, if it has one."""
         ...

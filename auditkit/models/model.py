@@ -75,8 +75,8 @@ class Model:
     came, `trust` what opening it could have run. `card` is the file's, or made of what the user said about foreign
     weights; it is None for a module from memory, and for programs that auditkit did not write. `path` and `sha256` are
     None for a module from memory. `notes` says what a reader of the report must know about how the file was
-    read, and `guesses` what was guessed. With `guessed` nothing says how columns become the input: they are passed as
-    they are, in their order.
+    read, and `guesses` what was guessed, with `asks` where labels can contradict it. With `guessed` nothing says how
+    columns become the input: they are passed as they are, in their order.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Model:
     trust: str
     notes: tuple[str, ...] = ()
     guesses: tuple[str, ...] = ()
+    asks: bool = False
     guessed: bool = False
     capabilities: tuple[type[Capability], ...] = OF_MODULE
     lacks: Mapping[type[Capability], str] = field(default_factory=dict)

@@ -28,6 +28,7 @@ from auditkit.models.predictors import load_object
 from auditkit.models.timm import image_feature, is_of_timm
 from auditkit.schema.infer import numeric_schema, target_classes
 from auditkit.schema.outputs import check_task, declare
+from auditkit.schema.positive import with_positive
 from auditkit.schema.schema import Schema, Target, target_names
 from auditkit.tasks.base import task_for
 
@@ -75,6 +76,13 @@ def model_for(
             task=config.task,
             classes=config.classes,
         )
+    if config.positive is not None and config.positive != (schema.classes or ("",))[-1]:
+        if not guessed:
+            raise InputError(
+                f"positive must be the last class of the model, {(schema.classes or ('none',))[-1]}, got "
+                f"{config.positive!r}; pass --classes with the order of its outputs."
+            )
+        schema = declare(schema, classes=with_positive(schema.classes, config.positive))
     if target is not None and target != schema.target:
         schema = _with_target(schema, target)
     opened = dataclasses.replace(opened, schema=schema)
@@ -89,11 +97,21 @@ def model_for(
     if config.output_index is not None and preprocess is None:
         seen = FirstOutput(seen, config.output_index)
     module, output, found = recognise(seen, probe, declared=stated, multilabel=schema.task == "multilabel")
+    guesses = list(found) if stated is None else []
+    if guessed and config.classes is None and schema.classes and schema.task != "multilabel":
+        guesses.append(
+            Message(
+                "Guessed: the outputs stand for the classes {classes} in this order. --classes states it.",
+                classes=", ".join(schema.classes[:10]),
+            )
+        )
     return dataclasses.replace(
         opened,
         module=module,
         schema=schema.model_copy(update={"output": output}),
         notes=(*opened.notes, *found),
+        guesses=tuple(guesses),
+        asks=guessed,
     )
 
 

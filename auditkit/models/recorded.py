@@ -23,6 +23,7 @@ from auditkit.models.audited import AskedRows
 from auditkit.models.capabilities import Capability
 from auditkit.schema.infer import infer_task, target_classes
 from auditkit.schema.outputs import check_task
+from auditkit.schema.positive import positive_last, respelt, with_positive, yes_or_no
 from auditkit.schema.schema import Schema, Target, Task, target_names, task_of
 from auditkit.tasks.base import Predictions, code_type
 from auditkit.tasks.recorded import NOTHING_PREDICTED
@@ -185,11 +186,7 @@ class Decisions:
     def _labels(self, frame: pd.DataFrame, schema: Schema, prediction: str) -> NDArray[np.int64] | None:
         """Return the class codes of the prediction column, or None where it holds probabilities."""
         codes, words = factorize(frame[prediction])
-        position = {name: code for code, name in enumerate(schema.classes)}
-        if schema.task == "binary" and not set(words) <= set(position):
-            folded = {word.casefold() for word in words}
-            if folded <= TRUE_WORDS | FALSE_WORDS:
-                position = {word: int(word.casefold() in TRUE_WORDS) for word in words}
+        position = _codes_of(words, schema)
         unknown = [code for code, word in enumerate(words) if word not in position]
         if not unknown:
             lookup = np.array([*(position[word] for word in words), -1], dtype=code_type(len(frame)))
@@ -210,6 +207,47 @@ class Decisions:
         )
 
 
+def _codes_of(words: Sequence[str], schema: Schema) -> Mapping[str, int]:
+    """Return the class code of each word of a decision: by name, by another spelling of it, or by yes and no."""
+    position: Mapping[str, int] = {name: code for code, name in enumerate(schema.classes)}
+    if set(words) <= set(position):
+        return position
+    meant = yes_or_no(words) if len(schema.classes) == 2 else None
+    return respelt(words, schema.classes) or meant or position
+
+
+def guesses_of(frame: pd.DataFrame, decisions: Decisions, schema: Schema, *, stated: bool) -> tuple[str, ...]:
+    """Return what was guessed of how to read decisions: their words, and the positive class, unless it is stated."""
+    found: list[str] = []
+    column = decisions.prediction
+    if isinstance(column, tuple) or schema.task == "multilabel" or not schema.classes:
+        return ()
+    if column is not None and decisions.threshold is None:
+        _, words = factorize(frame[column])
+        position = _codes_of(words, schema)
+        read = [(word, schema.classes[position[word]]) for word in words if word in position]
+        if len(read) == len(words) and any(word != name for word, name in read) and not stated:
+            listed = [Message("{word} as {name}", word=word, name=name) for word, name in read[:6]]
+            found.append(
+                Message(
+                    "Guessed: the values of {column} are read {listed} ({target}). --positive CLASS states it.",
+                    column=column,
+                    listed=listed,
+                    target=schema.target,
+                )
+            )
+    usual = yes_or_no(schema.classes) is not None and all(len(name) <= 5 for name in schema.classes)
+    if len(schema.classes) == 2 and not stated and not usual and not found:
+        found.append(
+            Message(
+                "Guessed: the positive class is {positive}, not {other}. --positive CLASS states it.",
+                positive=schema.classes[1],
+                other=schema.classes[0],
+            )
+        )
+    return tuple(found)
+
+
 @dataclass(frozen=True, eq=False)
 class Recorded:
     """Recorded decisions as a model that answers for the rows that hold them, and can do nothing else."""
@@ -218,6 +256,7 @@ class Recorded:
     decisions: Decisions
     guesses: tuple[str, ...] = ()
 
+    asks: ClassVar[bool] = True
     info: ClassVar[None] = None
     card: ClassVar[None] = None
     sha256: ClassVar[None] = None
@@ -299,10 +338,12 @@ def decision_schema(
     classes: Sequence[str] | None,
     given: Schema | None,
     task: str | None = None,
+    positive: str | None = None,
 ) -> Schema:
     """Return the schema of recorded decisions: target, classes and sensitive columns, stated or of a `given` schema.
 
-    Without a target, of the data nor of the schema, there are no labels, and the classes are those of the decisions.
+    Without a target, of the data nor of the schema, there are no labels, and the classes are those of the decisions. Of
+    two classes that are not stated the `positive` one comes last, or that which the words tell (`positive_of`).
 
     Raises:
         InputError: the classes cannot be told.
@@ -318,7 +359,9 @@ def decision_schema(
         elif target is None:
             told, classes = _decided_classes(rows.frame, decisions, classes, task)
         else:
-            told, classes = target_classes(rows.frame, target, classes, task)
+            told, found = target_classes(rows.frame, target, classes, task)
+            classes = found if classes else positive_last(found)
+    classes = with_positive(classes, positive)
     if task is not None and task != told:
         raise InputError(f"task {task}: {target} has {len(classes)} classes ({', '.join(classes[:5])}).")
     try:
@@ -362,7 +405,8 @@ def _decided_classes(
         values = numbers(frame, column)
         if np.nanmin(values) >= 0 and np.nanmax(values) <= 1:
             return "binary", ("0", "1")
-    return target_classes(frame, column, None, told)
+    told, found = target_classes(frame, column, None, told)
+    return told, positive_last(found)
 
 
 def _read_scores(

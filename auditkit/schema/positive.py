@@ -1,0 +1,97 @@
+"""Which of two classes is the positive one, told from the words; and one spelling of a word as another."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from auditkit.errors import InputError
+
+NEGATIONS = ("not ", "not-", "not_", "non ", "non-", "non_", "no ", "no-", "no_", "un", "in", "dis", "non")
+POSITIVE_WORDS = frozenset(
+    {"1", "+1", "true", "t", "yes", "y", "positive", "pos", "pass", "passed", "good", "approved", "accepted", "granted"}
+    | {"admitted", "hired", "selected", "eligible", "offered", "invited", "successful", "success"}
+)
+NEGATIVE_WORDS = frozenset(
+    {"0", "-1", "false", "f", "no", "n", "negative", "neg", "fail", "failed", "bad", "denied", "declined", "rejected"}
+    | {"refused", "dismissed", "ineligible", "unsuccessful", "failure"}
+)
+
+
+def folded(word: str) -> str:
+    """Return a word without case, accents, punctuation and white space; `1.0` is `1`.
+
+    >>> folded(" Approved."), folded("APPROVED"), folded("1.0"), folded("-1")
+    ('approved', 'approved', '1', '-1')
+    """
+    word = unicodedata.normalize("NFKD", word.strip()).casefold()
+    try:
+        return f"{float(word):g}"
+    except ValueError:
+        return "".join(letter for letter in word if letter.isalnum() or letter in "<>=+-")
+
+
+def positive_of(classes: Sequence[str]) -> str | None:
+    """Return the positive one of two classes where the words tell it, else None.
+
+    That is the one which the other negates, or that means yes while the other means no.
+
+    >>> positive_of(("Default", "Not default")), positive_of(("approved", "denied")), positive_of(("high", "low"))
+    ('Default', 'approved', None)
+    """
+    if len(classes) != 2:
+        return None
+    for one, other in ((classes[0], classes[1]), (classes[1], classes[0])):
+        low = other.strip().casefold()
+        if any(low == negation + one.strip().casefold() for negation in NEGATIONS):
+            return one
+        if folded(one) in POSITIVE_WORDS and folded(other) in NEGATIVE_WORDS:
+            return one
+    return None
+
+
+def positive_last(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return two classes with the positive one last where the words tell it, others as they are."""
+    positive = positive_of(classes)
+    if positive is None:
+        return tuple(classes)
+    return (*(name for name in classes if name != positive), positive)
+
+
+def respelt(words: Sequence[str], classes: Sequence[str]) -> Mapping[str, int] | None:
+    """Return the class code of each word where every word is another spelling of one class, else None.
+
+    >>> respelt(["APPROVED", "denied "], ("denied", "approved"))
+    {'APPROVED': 1, 'denied ': 0}
+    """
+    codes = {folded(name): code for code, name in enumerate(classes)}
+    if len(codes) < len(classes) or not all(folded(word) in codes for word in words):
+        return None
+    found = {word: codes[folded(word)] for word in words}
+    return found if len(set(found.values())) == len(words) else None
+
+
+def yes_or_no(words: Sequence[str]) -> Mapping[str, int] | None:
+    """Return 1 for words that mean yes and 0 for those that mean no, None where a word means neither.
+
+    >>> yes_or_no(["1", "-1"]), yes_or_no(["granted"]), yes_or_no(["a"])
+    ({'1': 1, '-1': 0}, {'granted': 1}, None)
+    """
+    found = {word: int(folded(word) in POSITIVE_WORDS) for word in words}
+    known = all(folded(word) in POSITIVE_WORDS | NEGATIVE_WORDS for word in words)
+    return found if known else None
+
+
+def with_positive(classes: Sequence[str], positive: str | None) -> Sequence[str]:
+    """Return two classes with the stated one last.
+
+    Raises:
+        InputError: there are not two, or it is none of them.
+    """
+    if positive is None:
+        return classes
+    if len(classes) != 2:
+        raise InputError(f"positive needs two classes, and there are {len(classes)}; leave --positive out.")
+    if positive not in classes:
+        raise InputError(f"positive must be one of the classes {', '.join(classes)}, got {positive!r}.")
+    return (*(name for name in classes if name != positive), positive)
