@@ -280,7 +280,7 @@ BAD_INPUT: dict[str, tuple[Breaker, list[str]]] = {
     "no such data": (no_such_data, ["absent.csv", "No such file"]),
     "not a model": (not_a_model, ["model.pt", "not a model file"]),
     "pickled module": (pickled_module, ["refused", "torch.save(model.state_dict(), ", "--trust-pickle sha256:"]),
-    "no target": (edited(lambda text: text.replace("approved", "granted")), ["approved"]),
+    "no target": (flags("--target", "aproved"), ["'aproved'", "did you mean 'approved'"]),
     "missing feature": (edited(lambda text: text.replace("years", "yeers")), ["'years'", "did you mean 'yeers'"]),
     "duplicate columns": (edited(lambda text: text.replace("years", "income", 1)), ["two columns", "'income'"]),
     "empty": (edited(lambda text: ""), ["empty"]),

@@ -21,7 +21,7 @@ from auditkit.models.audited import Audited
 from auditkit.models.cache import Cache
 from auditkit.models.recorded import Decisions, Recorded, decision_schema, guesses_of, recorded_outcomes
 from auditkit.progress import AuditProgress
-from auditkit.schema.schema import as_target
+from auditkit.schema.schema import Schema, as_target
 
 
 @dataclasses.dataclass
@@ -113,7 +113,7 @@ def load(
     progress(0.7, "predicting")
     if predict and subject.task.unpredicted is None:
         _ = subject.predictions, subject.encoding
-        if subject.audited.asks and not _is_stated(inputs):
+        if subject.audited.asks and not _is_stated(inputs, subject.schema):
             check_guesses(subject, outputs_stated=config.model.output is not None)
     progress(1.0, "")
     return subject
@@ -159,14 +159,15 @@ def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Rec
         given=given,
         positive=config.positive,
     )
-    guesses = guesses_of(rows().frame, decisions, schema, stated=_is_stated(inputs))
+    guesses = guesses_of(rows().frame, decisions, schema, stated=_is_stated(inputs, schema))
     return Recorded(schema, decisions, guesses)
 
 
-def _is_stated(inputs: Inputs) -> bool:
+def _is_stated(inputs: Inputs, schema: Schema) -> bool:
     """Return whether the request says what decisions and outputs mean, so that there is nothing to ask."""
     config = inputs.config.model
-    return bool(config.positive or config.classes or config.expect or config.task == "regression" or inputs.schema)
+    numbers = config.task is not None and not schema.classes
+    return bool(config.positive or config.classes or config.expect or inputs.schema or numbers)
 
 
 def _read(data: pd.DataFrame | str | Path, encoding: str, needed: Sequence[str] | None) -> Data:

@@ -66,8 +66,32 @@ def model_for(
         trust = Message("the user's own code was run") if config.predictor else Message("object in memory")
         opened = model_of(made, name=name, kind=type(model).__name__, trust=trust)
         guessed = made.schema.output == "logits"
-    target = columns.target
-    schema = opened.schema
+    schema = _declared(opened.schema, columns, config, guessed=guessed)
+    opened = dataclasses.replace(opened, schema=schema)
+    if opened.kind == NATIVE or task_for(schema).unpredicted is not None:
+        return opened
+    rows = columns.read_rows()
+    with naming(rows):
+        spread = np.linspace(0, len(rows.frame) - 1, min(len(rows.frame), PROBED_ROWS)).astype(np.int64)
+        probe = opened.modality.encode(rows.frame.iloc[spread])
+    stated = config.output or (schema.output if not guessed or schema.task == "regression" else None)
+    seen = opened.module
+    if config.output_index is not None and preprocess is None:
+        seen = FirstOutput(seen, config.output_index)
+    module, output, found = recognise(seen, probe, declared=stated, multilabel=schema.task == "multilabel")
+    guesses = [*(found if stated is None else ()), *_guessed_order(schema, config, guessed=guessed)]
+    return dataclasses.replace(
+        opened,
+        module=module,
+        schema=schema.model_copy(update={"output": output}),
+        notes=(*opened.notes, *found),
+        guesses=tuple(guesses),
+        asks=guessed,
+    )
+
+
+def _declared(schema: Schema, columns: Columns, config: ModelConfig, *, guessed: bool) -> Schema:
+    """Return the schema with what the user declares of the outputs, the classes and the target."""
     if any(part is not None for part in (config.output, config.threshold, config.task, config.classes)):
         schema = declare(
             schema,
@@ -83,35 +107,20 @@ def model_for(
                 f"{config.positive!r}; pass --classes with the order of its outputs."
             )
         schema = declare(schema, classes=with_positive(schema.classes, config.positive))
-    if target is not None and target != schema.target:
-        schema = _with_target(schema, target)
-    opened = dataclasses.replace(opened, schema=schema)
-    if opened.kind == NATIVE or task_for(schema).unpredicted is not None:
-        return opened
-    rows = columns.read_rows()
-    with naming(rows):
-        spread = np.linspace(0, len(rows.frame) - 1, min(len(rows.frame), PROBED_ROWS)).astype(np.int64)
-        probe = opened.modality.encode(rows.frame.iloc[spread])
-    stated = config.output or (schema.output if not guessed or schema.task == "regression" else None)
-    seen = opened.module
-    if config.output_index is not None and preprocess is None:
-        seen = FirstOutput(seen, config.output_index)
-    module, output, found = recognise(seen, probe, declared=stated, multilabel=schema.task == "multilabel")
-    guesses = list(found) if stated is None else []
-    if guessed and config.classes is None and schema.classes and schema.task != "multilabel":
-        guesses.append(
-            Message(
-                "Guessed: the outputs stand for the classes {classes} in this order. --classes states it.",
-                classes=", ".join(schema.classes[:10]),
-            )
-        )
-    return dataclasses.replace(
-        opened,
-        module=module,
-        schema=schema.model_copy(update={"output": output}),
-        notes=(*opened.notes, *found),
-        guesses=tuple(guesses),
-        asks=guessed,
+    if columns.target is not None and columns.target != schema.target:
+        schema = _with_target(schema, columns.target)
+    return schema
+
+
+def _guessed_order(schema: Schema, config: ModelConfig, *, guessed: bool) -> tuple[str, ...]:
+    """Return the sentence that the order of the classes is a guess, if it is."""
+    if not guessed or config.classes is not None or not schema.classes or schema.task == "multilabel":
+        return ()
+    return (
+        Message(
+            "Guessed: the outputs stand for the classes {classes} in this order. --classes states it.",
+            classes=", ".join(schema.classes[:10]),
+        ),
     )
 
 

@@ -157,7 +157,7 @@ def test_three_classes_in_another_order_are_a_question() -> None:
     codes = np.arange(ROWS) % 3
     columns = [2.0 * (codes == code) for code in (2, 0, 1)]
     with pytest.raises(InputError, match="with its classes in the order c,a,b: pass --classes c,a,b"):
-        of_model(Fixed(3.0, -1.0, [0, 1, 2]), columns, np.array(["a", "b", "c"])[codes])
+        of_model(Fixed(3.0, -1.0, [0, 1, 2]), columns, np.array(["a", "b", "c"])[codes].tolist())
 
 
 def test_scores_taken_for_logits_are_a_question() -> None:

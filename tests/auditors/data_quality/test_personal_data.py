@@ -106,7 +106,7 @@ def test_a_policy_can_limit_them_and_no_value_is_shown(tmp_path: Path) -> None:
         ("paid_by", "payment card number"): N,
     }
     outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "data")
-    assert any(note.startswith("Personal data in contact and paid_by") for note in outcome.notes)
+    assert any(note.startswith("Personal data in contact, paid_by:") for note in outcome.notes)
     record = next(exhibit for exhibit in outcome.exhibits if exhibit.title == "What the record holds")
     assert dict(record.rows)["sha256 of the audited data"] == "not recorded"  # type: ignore[union-attr,arg-type]
     for text in (render_html(report), json.dumps(report.model_dump(mode="json"))):
