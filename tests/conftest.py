@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 from loans import Loans, write_loans
 
 from auditkit.cli import call
+
+settings.register_profile("auditkit", deadline=None)  # no test asserts a time
+settings.load_profile("auditkit")
 
 
 @pytest.fixture(autouse=True)

@@ -66,7 +66,6 @@ def test_decisions_are_audited_without_a_model(decisions: Path, tmp_path: Path) 
     ("flags", "words"),
     [
         (["--target", "repaid"], ["--prediction COLUMN"]),
-        (["--prediction", "approved"], ["--target COLUMN"]),
         (["--target", "repaid", "--prediction", "approvd"], ["'approvd'", "did you mean 'approved'"]),
         (["--target", "repaid", "--prediction", "points"], ["no probability", "--threshold"]),
         (["--target", "repaid", "--prediction", "approved", "--where", "ages > 1"], ["did you mean 'age'"]),

@@ -149,6 +149,7 @@ def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Rec
     named += [*decisions.columns, *(sensitive or (given.sensitive if given else ())), *named_targets]
     named += given.targets if given else []
     named += [*columns_named(inputs.config.data.where), *columns_of_sampling(inputs.config.data)]
+    decisions.require_columns(rows().frame)
     schema = decision_schema(
         rows,
         decisions,

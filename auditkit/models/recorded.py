@@ -74,13 +74,18 @@ class Decisions:
         Raises:
             InputError: a column is not there.
         """
+        self.require_columns(frame)
         present = np.ones(len(frame), dtype=bool)
-        for option, name in self._named():
-            if name not in frame.columns:
-                known = [str(column) for column in frame.columns]
-                raise InputError(f"{option} column {name!r} is not in the data{closest(name, known)}.")
+        for name in self.columns:
             present &= ~missing_rows(frame, name)
         return present
+
+    def require_columns(self, frame: pd.DataFrame) -> None:
+        """Raise InputError if a column is not there."""
+        known = [str(column) for column in frame.columns]
+        for option, name in self._named():
+            if name not in known:
+                raise InputError(f"{option} column {name!r} is not in the data{closest(name, known)}.")
 
     def read(self, frame: pd.DataFrame, schema: Schema) -> Predictions:
         """Return the decisions for rows that have them all.

@@ -56,7 +56,7 @@ def frame(count: int = 400) -> pd.DataFrame:
 
 def explain(module: torch.nn.Module, method: str | None = None) -> auditkit.Report:
     auditor = Explainability(rows=300, method=method)
-    return auditkit.audit(module, frame(), target="y", sensitive=["side"], auditors=[auditor])
+    return auditkit.audit(module, frame(), target="y", classes=["no", "yes"], sensitive=["side"], auditors=[auditor])
 
 
 def outcome_of(report: auditkit.Report) -> Outcome:
