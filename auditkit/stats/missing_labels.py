@@ -119,3 +119,16 @@ def gap_bounds(low: Floats, high: Floats) -> tuple[float, float]:
     apart = [(high[one] - low[other], low[one] - high[other]) for one in range(count) for other in range(count)
              if one != other]  # fmt: skip
     return float(max(0.0, round(max(least for _, least in apart), 12))), float(round(max(m for m, _ in apart), 12))
+
+
+def ratio_bounds(low: Floats, high: Floats) -> tuple[float, float]:
+    """Return the least and the greatest that the lowest rate of a group over the highest can be.
+
+    `low` and `high` are the bounds of each group's rate, (groups,); at least two groups.
+
+    >>> ratio_bounds(np.array([0.15, 0.5]), np.array([0.3, 0.6]))
+    (0.25, 0.6)
+    """
+    least = float(low.min() / high.max()) if high.max() > 0 else 0.0
+    greatest = float(high.min() / low.max()) if low.max() > 0 else 1.0
+    return least, min(1.0, greatest)

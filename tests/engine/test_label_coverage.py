@@ -119,3 +119,58 @@ def test_missing_labels_by_chance_are_called_selective_in_at_most_one_run_of_twe
         found = [dependence(draws.binomial(rows, 0.8), rows) for rows in sizes]
         alarms += bool((holm(np.array(found)) < 0.05).any())
     assert alarms <= 400 * 0.05 + 3 * np.sqrt(400 * 0.05 * 0.95)
+
+
+def policy_of(limits: list[tuple[str, str, float]], path: Path) -> str:
+    """Write a policy of limits by sex, each a measurement, a bound and its number."""
+    lines = [
+        f'[[limit]]\nmeasurement = "{name}"\nby = ["sex"]\n{bound} = {at}\nrationale = "A test."'
+        for name, bound, at in limits
+    ]
+    path.write_text("\n".join(['name = "gaps"', *lines]) + "\n")
+    return str(path)
+
+
+LABEL_GAPS = ("equalized_odds", "equal_opportunity", "predictive_parity", "accuracy")
+
+
+@pytest.mark.parametrize("known", ["the approved", "the refused", "women"])
+def test_a_gap_that_needs_labels_never_passes_on_a_selection_of_them(known: str, tmp_path: Path) -> None:
+    """Where labels are known for the approved alone, everyone with a label is approved, and equalized odds read 0.0."""
+    limits = [(f"fairness.{gap}_difference", "at_most", 0.1) for gap in LABEL_GAPS]
+    limits += [(f"fairness.{gap}_ratio", "at_least", 0.8) for gap in LABEL_GAPS]
+    report = auditkit.audit(
+        None,
+        lending(known),
+        target="repaid",
+        only=["fairness"],
+        policy=policy_of(limits, tmp_path / "policy.toml"),
+        **OPTIONS,
+    )
+    verdicts = {one.measurement: one.verdict for one in report.findings}
+    assert len(verdicts) == 2 * len(LABEL_GAPS)
+    assert "pass" not in verdicts.values()
+    for gap in LABEL_GAPS:
+        found = number(report, f"fairness.{gap}_difference", ("sex",))
+        if found.interval is not None:
+            assert found.interval.method.startswith("bounds that hold whatever the missing labels are")
+            assert found.interval.low <= (found.value or 0) <= found.interval.high
+
+
+def test_the_bounds_hold_the_gap_of_all_labels() -> None:
+    whole, part = lending("all"), lending("the approved")
+    whole["repaid"] = (np.arange(len(whole)) % 5 < np.where(whole["sex"] == "F", 4, 3)).astype(int)
+    part["repaid"] = whole["repaid"].astype(object).where(part["repaid"].notna(), None)
+    reports = [auditkit.audit(None, frame, target="repaid", only=["fairness"], **OPTIONS) for frame in (whole, part)]
+    for gap in LABEL_GAPS:
+        for kind in ("difference", "ratio"):
+            true, bounded = (number(report, f"fairness.{gap}_{kind}", ("sex",)) for report in reports)
+            if bounded.interval is not None:
+                assert bounded.interval.low <= (true.value or 0) <= bounded.interval.high
+
+
+def test_labels_missing_by_chance_leave_the_interval_of_those_known() -> None:
+    report = auditkit.audit(None, lending("by chance"), target="repaid", only=["fairness"], **OPTIONS)
+    found = number(report, "fairness.accuracy_difference", ("sex",))
+    assert found.interval is not None
+    assert not found.interval.method.startswith("bounds")

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.fairness.cross_check import CrossCheck, cross_check
+from auditkit.engine.label_coverage import splits_of
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Better, Measurement, Unit
 from auditkit.evidence.messages import Message
 from auditkit.stats import inequality
-from auditkit.stats.counts import Counts, tally
-from auditkit.stats.gaps import OF_DECISIONS, OF_LABELS, gap_measurements, left_out_notes
+from auditkit.stats.counts import Counts, not_compared, tally
+from auditkit.stats.gaps import GAPS, OF_DECISIONS, OF_LABELS, gap_measurements, left_out_notes
 from auditkit.stats.jackknife import with_gap_replicates, with_rate_replicates
+from auditkit.stats.missing_labels import gap_bounds, rate_bounds, ratio_bounds
 from auditkit.stats.rates import RATES, overall_rate, rate, rate_measurement
 
 KINDS: tuple[tuple[str, Unit, Better], ...] = (("difference", "rate_difference", "lower"), ("ratio", "ratio", "higher"))
@@ -53,19 +55,21 @@ class Tables:
     """Two tables over the same columns, and the subject that they count.
 
     `decisions` counts all rows and tells no labels apart; `confusion` counts the rows with a label, None where there
-    are none.
+    are none. `selective` says whether the rows with a label are a selection by decision, score or group.
     """
 
     subject: Subject
     decisions: Counts
     confusion: Counts | None
+    selective: bool = False
 
     @classmethod
     def of(cls, subject: Subject) -> Tables:
         """Count once over all sensitive columns."""
         known = subject.labelled
         confusion = confusion_counts(known, subject.sensitive) if len(known.labels) else None
-        return cls(subject, decision_counts(subject, subject.sensitive), confusion)
+        selective = any(split.is_selective(subject.conf_level) for split in splits_of(subject))
+        return cls(subject, decision_counts(subject, subject.sensitive), confusion, selective)
 
     def by(self, columns: tuple[str, ...]) -> Tables:
         """Return the tables over fewer columns; () counts all rows as one group."""
@@ -121,8 +125,42 @@ class Tables:
         """Return every gap between the groups, with its replicates."""
         found = self._gaps(self.decisions, OF_DECISIONS)
         if self.confusion is not None:
-            found += self._gaps(self.confusion, OF_LABELS)
+            found += [self._whatever_the_labels(gap) for gap in self._gaps(self.confusion, OF_LABELS)]
         return self._replicated(found, self.decisions.columns, with_gap_replicates)
+
+    def _whatever_the_labels(self, gap: Measurement) -> Measurement:
+        """Return a gap with an interval that holds whatever the missing labels are, where those known are a selection.
+
+        It reaches from the least to the greatest gap that the missing labels allow (Manski 2003), and is what a limit
+        is judged by: labels that are known for the approved alone cannot show that errors are equal.
+        """
+        if gap.interval is None or not self.selective:
+            return gap
+        name, _, kind = _name(gap).rpartition("_")
+        bounds = [self._bounds(one, kind) for one in GAPS[name]]
+        worst = max if kind == "difference" else min
+        low, high = (worst(pair[end] for pair in bounds) for end in (0, 1))
+        interval = gap.interval.model_copy(
+            update={
+                "low": min(low, gap.interval.low),
+                "high": max(high, gap.interval.high),
+                "method": Message("bounds that hold whatever the missing labels are (Manski 2003)"),
+            }
+        )
+        return gap.model_copy(update={"interval": interval})
+
+    def _bounds(self, name: str, kind: str) -> tuple[float, float]:
+        """Return the least and the greatest that the gap of one rate can be, with the intervals of the rates."""
+        assert self.confusion is not None
+        whole, known = self.decisions, self.confusion
+        table = np.zeros((len(whole.groups), 2, 2), dtype=np.int64)
+        for place, key in enumerate(known.groups):
+            table[whole.groups.index(key)] = known.table[place]
+        unlabelled = whole.table.sum(axis=1) - table.sum(axis=1)
+        kept = np.flatnonzero(~not_compared(whole.sizes, self.subject.min_group, whole.groups))
+        low, high = rate_bounds(table[kept], unlabelled[kept], name).limits(self.subject.conf_level)
+        low, high = np.nan_to_num(low, nan=0.0), np.nan_to_num(high, nan=1.0)
+        return gap_bounds(low, high) if kind == "difference" else ratio_bounds(low, high)
 
     def inequality(self) -> list[Measurement]:
         """Return the inequality of errors within and between the groups, with its replicates."""
