@@ -33,7 +33,7 @@ LAYERS = [
     {"auditors"},
     {"compliance"},
     {"render"},
-    {"demo", "terminal", "installation", "testing"},
+    {"demo", "terminal", "installation", "testing", "trackers"},
     {"cli"},
     {"__main__"},
 ]

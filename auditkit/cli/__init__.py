@@ -59,6 +59,7 @@ for command in (audits.demo, audits.auditors, setup.init, setup.doctor):
 for reading_command in (
     models.sample,
     reports.render,
+    reports.log,
     compliance.compare,
     compliance.index,
     compliance.comply,

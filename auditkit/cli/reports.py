@@ -47,3 +47,18 @@ def render(
         write_files(folder, files)
     for name in files:
         typer.echo(folder / name)
+
+
+def log(
+    results: Results,
+    to: Annotated[str, typer.Option(metavar="TRACKER", help="mlflow, or the tracker of another package.")] = "mlflow",
+    experiment: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The experiment that the run joins.", show_default="the tracker's own"),
+    ] = None,
+) -> None:
+    """Log a finished report to an experiment tracker."""
+    from auditkit import plugins
+
+    folder = results if results.is_dir() else results.parent
+    typer.echo(f"{to} run {plugins.load('trackers', to)(folder, experiment=experiment)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -390,6 +391,17 @@ class Report(Record):
         with output_folder(folder) as place:
             write_files(place, sealed(files, run_id=self.run_id))
         return Path(folder)
+
+    def log_to_mlflow(self, *, experiment: str | None = None) -> str:
+        """Log numbers, verdict and files to MLflow, into its active run or one of its own; return the run's id.
+
+        Raises:
+            InputError: MLflow is not installed (`auditkit[mlflow]`), or its server refuses.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(folder)
+            run_id: str = plugins.load("trackers", "mlflow")(folder, experiment=experiment)
+        return run_id
 
     def __repr__(self) -> str:
         """Return what was audited and the verdict, in one line."""
