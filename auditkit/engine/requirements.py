@@ -11,7 +11,15 @@ import numpy as np
 from auditkit.engine.subject import A_MODEL, Subject
 from auditkit.evidence.messages import Message
 from auditkit.models.audited import Audited
-from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable, Runnable
+from auditkit.models.capabilities import (
+    Capability,
+    Differentiable,
+    Generative,
+    LanguageModel,
+    Layered,
+    Refittable,
+    Runnable,
+)
 from auditkit.schema.schema import Schema, has_label
 from auditkit.tasks.base import task_for
 
@@ -25,6 +33,7 @@ Requirement = Literal[
     "layers",
     "refitting",
     "generation",
+    "language",
     "predictions",
     "answers",
 ]
@@ -36,6 +45,7 @@ CAPABILITIES: dict[str, type[Capability]] = {
     "layers": Layered,
     "refitting": Refittable,
     "generation": Generative,
+    "language": LanguageModel,
 }
 """The requirements that are capabilities of the model."""
 

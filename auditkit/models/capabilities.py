@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from auditkit.progress import Progress, silent
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import torch
     from torch import nn
 
+    from auditkit.models.language import TokenScores
     from auditkit.models.model import Model
     from auditkit.models.reinitialise import DrawingRules
 
@@ -80,4 +85,49 @@ class Generative(Capability):
 
     def sample(self, count: int, *, seed: int, device: torch.device) -> NDArray[np.float32]:
         """Return `count` rows as the schema encodes rows, float32, (count, ...); one seed gives the same rows."""
+        raise NotImplementedError
+
+
+class LanguageModel(Capability):
+    """The model gives a probability to each token of a text: from the tokens before it, or from those around it."""
+
+    def tokens(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the ids of a text's tokens, (tokens,), and the begin and end of their characters, (tokens, 2)."""
+        raise NotImplementedError
+
+    def text_of(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
+        """Return the text that tokens stand for."""
+        raise NotImplementedError
+
+    def score(self, texts: Sequence[str], *, device: torch.device, progress: Progress = silent) -> list[TokenScores]:
+        """Return what the model says of the tokens of each text.
+
+        A text longer than the model reads at once is read in windows that overlap by half.
+        """
+        raise NotImplementedError
+
+
+class CausalLanguageModel(LanguageModel):
+    """The model gives a token its probability from those before it, and so can continue a text."""
+
+    def endings(self, texts: Sequence[str], *, device: torch.device) -> NDArray[np.float64]:
+        """Return the log-probability of each text, without that of the tokens which all of them begin with: (texts,).
+
+        Texts that begin alike share their forward passes, so that 10,000 codes of 4 digits take 1,111 rows.
+
+        Raises:
+            NotRun: the texts share no token, or one is longer than the model reads at once.
+        """
+        raise NotImplementedError
+
+    def greedy(
+        self, prompts: Sequence[Sequence[int]], count: int, *, device: torch.device, progress: Progress = silent
+    ) -> NDArray[np.int64]:
+        """Return the `count` tokens that continue each prompt where each is the likeliest: (prompts, count).
+
+        Prompts are token ids; a long one is cut at its beginning.
+
+        Raises:
+            NotRun: so many tokens are more than the model reads at once.
+        """
         raise NotImplementedError

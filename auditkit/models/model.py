@@ -21,7 +21,15 @@ from auditkit.modalities.base import Modality
 from auditkit.models.audited import AskedRows
 from auditkit.models.base import ModelInfo
 from auditkit.models.batch import PackedInputs
-from auditkit.models.capabilities import Capability, Differentiable, Generative, Layered, Refittable, Runnable
+from auditkit.models.capabilities import (
+    Capability,
+    Differentiable,
+    Generative,
+    LanguageModel,
+    Layered,
+    Refittable,
+    Runnable,
+)
 from auditkit.models.factory import is_code
 from auditkit.models.formats.weights import check_finite
 from auditkit.models.generate import generating
@@ -131,7 +139,7 @@ class Model:
     def lack(self, kind: type[Capability]) -> str:
         """Return why the model has not got a capability, as a clause."""
         said = next((reason for other, reason in self.lacks.items() if issubclass(kind, other)), None)
-        return said or LACKS[kind]
+        return said or next(reason for other, reason in LACKS.items() if issubclass(kind, other))
 
     def predict(self, inputs: NDArray[Any], *, device: str = "cpu") -> Predictions:
         """Return the predictions for encoded rows, (rows, ...)."""
@@ -232,6 +240,7 @@ LACKS: dict[type[Capability], str] = {
     Layered: "the model has no layers that can be hooked",
     Refittable: "fresh weights cannot be drawn: the model has no architecture to build anew",
     Generative: "the model predicts, and generates no rows",
+    LanguageModel: "the model is no language model, and gives no probabilities to the tokens of a text",
 }
 """Why a model has not got a capability, where its format does not say more."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from auditkit.models.capabilities import Generative
+from auditkit.models.capabilities import Generative, LanguageModel
 
 if TYPE_CHECKING:
     from auditkit.models.model import Model
@@ -20,9 +20,14 @@ UNCOUNTED = 1_000_000
 
 
 def operations_of(model: Model, row: NDArray[Any]) -> int:
-    """Return the operations of one encoded row, (1, ...), of a model; of one that draws rows, as by its parameters."""
+    """Return the operations of one encoded row, (1, ...), of a model.
+
+    Those of a model that draws rows, or of a language model for each token, are two a parameter.
+    """
     if model.capability(Generative) is not None:
         return max(1, 2 * model.parameter_count)
+    if model.capability(LanguageModel) is not None:
+        return max(1, 2 * model.parameter_count * int(row.shape[-1]))
     return operations_per_row(model.module, torch.from_numpy(np.ascontiguousarray(row)))
 
 

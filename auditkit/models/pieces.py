@@ -20,11 +20,7 @@ class PieceNetwork(nn.Module):
     def __init__(self, network: Any, tokenizer: Any) -> None:
         super().__init__()
         self.network = network
-        special = tokenizer.encode("").ids
-        probe = tokenizer.encode("a").ids
-        inner = tokenizer.encode("a", add_special_tokens=False).ids
-        start = next((place for place in range(len(probe)) if probe[place : place + len(inner)] == inner), len(special))
-        self.prefix, self.suffix = tuple(probe[:start]), tuple(probe[start + len(inner) :])
+        self.prefix, self.suffix = special_tokens_around(tokenizer)
         self.padding = int(getattr(network.config, "pad_token_id", None) or 0)
         unknown = tokenizer.token_to_id("[MASK]") or tokenizer.token_to_id("<mask>")
         self.unknown = unknown if unknown is not None else unknown_id(tokenizer)
@@ -70,6 +66,15 @@ class PixelNetwork(nn.Module):
         """Return the logits, (rows, classes)."""
         outputs: torch.Tensor = self.network(pixel_values=images).logits
         return outputs
+
+
+def special_tokens_around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the special tokens that a tokenizer puts before and behind a text."""
+    special = tokenizer.encode("").ids
+    probe = tokenizer.encode("a").ids
+    inner = tokenizer.encode("a", add_special_tokens=False).ids
+    start = next((place for place in range(len(probe)) if probe[place : place + len(inner)] == inner), len(special))
+    return tuple(probe[:start]), tuple(probe[start + len(inner) :])
 
 
 def unknown_id(tokenizer: Any) -> int:

@@ -19,8 +19,11 @@ from auditkit.files import read_text
 from auditkit.schema.table import Feature
 from auditkit.schema.text import FIRST_WORD
 
-Output = Literal["logits", "probabilities", "score", "value", "decisions", "rows"]
-Task = Literal["binary", "multiclass", "multilabel", "regression", "generation", "outcome"]
+Output = Literal["logits", "probabilities", "score", "value", "decisions", "rows", "tokens"]
+Task = Literal["binary", "multiclass", "multilabel", "regression", "generation", "language", "outcome"]
+UNPREDICTED = ("generation", "language")
+"""The tasks in which nothing is predicted about a row, so that classes do not tell them."""
+
 Labels = NDArray[Any]
 """Class codes, (rows,), -1 where there is no label; in a regression numbers (float64), NaN where there is none.
 
@@ -42,7 +45,7 @@ class Schema(Record):
     multi-label task the classes are the columns of the labels, each 0 or 1, and `target` is the same columns; the
     network returns one column a label, in their order, each with a probability of its own. A generator
     (task "generation") returns whole `rows`, in the encoding of the features; target and classes, if any, only say
-    what its rows may show. With a
+    what its rows may show. A language model (task "language") returns probabilities of `tokens`. With a
     `threshold` a row of a binary task, or a label, is predicted positive from this probability, or score, on (else
     0.5). `bins` cuts
     continuous sensitive columns into groups: by edges, `"25,45,65"`, or `"quantiles:4"`. `immutable` names features
@@ -117,7 +120,7 @@ class Schema(Record):
                 raise ValueError("a recorded outcome is a number that nothing predicts; it has no classes")
         elif isinstance(self.target, tuple):
             raise ValueError(f"several target columns are task multilabel, got task {self.task}")
-        elif self.task != "generation" and self.task != task_of(self.classes):
+        elif self.task not in UNPREDICTED and self.task != task_of(self.classes):
             raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
         if self.task != "regression" and (self.target_mean, self.target_scale) != (0.0, 1.0):
             raise ValueError("only a regression's target has a mean and a scale")
@@ -128,6 +131,10 @@ class Schema(Record):
             raise ValueError("features: a model reads at least one, and recorded decisions have none")
         if (self.output == "rows") != (self.task == "generation"):
             raise ValueError(f"the output of a generator, and of no other model, is rows, got {self.output!r}")
+        if (self.output == "tokens") != (self.task == "language"):
+            raise ValueError(f"the output of a language model, and of no other model, is tokens, got {self.output!r}")
+        if self.task == "language" and (self.target is not None or self.kind != "text"):
+            raise ValueError("a language model reads one column of texts, and has no target")
         if self.output != "decisions" and (self.output == "value") != (self.task == "regression"):
             raise ValueError(f"the output of a regression, and of no other task, is a value, got {self.output!r}")
         if self.output != "score":

@@ -78,7 +78,7 @@ def token_counts(column: pd.Series[Any]) -> NDArray[np.int64]:
 
 
 @functools.lru_cache(maxsize=4)
-def _tokenizer(pieces: str) -> Any:
+def piece_tokenizer(pieces: str) -> Any:
     """Return the tokenizer of Hugging Face that a JSON text describes, without special tokens and padding."""
     from tokenizers import Tokenizer
 
@@ -89,7 +89,7 @@ def _tokenizer(pieces: str) -> Any:
 
 
 def _piece_ids(texts: Sequence[str], pieces: str) -> list[list[int]]:
-    tokenizer = _tokenizer(pieces)
+    tokenizer = piece_tokenizer(pieces)
     return [encoded.ids for encoded in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
 
@@ -117,7 +117,7 @@ def words_of_pieces(text: str, pieces: str) -> list[tuple[int, str]]:
 
     Words are what the tokenizer cuts before it makes pieces. Where it cuts none, each piece is a word by itself.
     """
-    encoded = _tokenizer(pieces).encode(text, add_special_tokens=False)
+    encoded = piece_tokenizer(pieces).encode(text, add_special_tokens=False)
     numbers = encoded.word_ids
     if None in numbers or (len(set(numbers)) == 1 and " " in text.strip()):
         numbers = list(range(len(encoded.ids)))

@@ -1,9 +1,10 @@
-"""Hugging Face folders of classifiers (auditkit[hf]): texts and images, safetensors only, no remote code."""
+"""Hugging Face folders (auditkit[hf]): classifiers and language models, safetensors only, no remote code."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,16 @@ from auditkit.errors import InputError, ModelFileError
 from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust, opened
 from auditkit.models.formats.adapters import ADAPTER_CONFIG, merge, read_adapter, whole_weights
+from auditkit.models.formats.huggingface_text import language_schema, text_feature
 from auditkit.models.model import OF_MODULE, Model, first_line
 from auditkit.models.pieces import PieceNetwork, PixelNetwork
 from auditkit.schema.infer import infer_classes
 from auditkit.schema.schema import Schema, task_of
 from auditkit.schema.table import Feature
-from auditkit.schema.text import piece_counts
 
 if TYPE_CHECKING:
     from auditkit.models.from_columns import Columns
+    from auditkit.models.token_networks import LanguageNetwork
 
 PROCESSOR = "preprocessor_config.json"
 CONFIG, TOKENIZER, WEIGHTS, INDEX = "config.json", "tokenizer.json", "model.safetensors", "model.safetensors.index.json"
@@ -35,11 +37,17 @@ MOST_PIECES = 4094
 RESAMPLE: dict[Any, Any] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers of the ways to resize."""
 
+OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
+"""The kinds of model whose positions begin behind those of the padding."""
+
+MODULE_ABILITIES: dict[str, Any] = {"capabilities": OF_MODULE}
+
 TEXT_HEAD, IMAGE_HEAD = "ForSequenceClassification", "ForImageClassification"
+LANGUAGE_HEADS = ("ForCausalLM", "LMHeadModel", "ForMaskedLM")
 
 
 class HuggingFaceFormat:
-    """Folders of `save_pretrained` whose model classifies texts or images, and LoRA adapters over one."""
+    """Folders of `save_pretrained` whose model classifies texts or images or models language, and LoRA over one."""
 
     def recognise(self, source: Source) -> Match | None:
         """Return a match where a folder has the config.json of a model, or the adapter_config.json of an adapter."""
@@ -67,8 +75,8 @@ class HuggingFaceFormat:
         digest = _hash_of_both(name, folder, base)
         if config.columns is None:
             raise ModelFileError(f"{name}: is opened for a data set: auditkit run --dataset.")
-        opener = _images if _is_image_classifier(settings) else _texts
-        module, schema = opener(name, base, settings, config.columns, whole_weights(adapter))
+        opener = _opener(settings)
+        module, schema, abilities = opener(name, base, settings, config.columns, whole_weights(adapter))
         if adapter:
             merge(name, module.network, adapter, described)
         if _hash_of_both(name, folder, base) != digest:
@@ -82,7 +90,7 @@ class HuggingFaceFormat:
             sha256=digest,
             kind="Hugging Face",
             trust=Message("safetensors and descriptions: nothing of the folder was run"),
-            capabilities=OF_MODULE,
+            **abilities,
         )
 
 
@@ -97,13 +105,15 @@ def checked_settings(name: str, folder: Path) -> dict[str, Any]:
     _refuse_code(name, folder)
     held = {path.name for path in folder.iterdir()}
     _check_weights(name, folder, held)
-    kinds = settings.get("architectures") or []
-    if not any(isinstance(kind, str) and kind.endswith((TEXT_HEAD, IMAGE_HEAD)) for kind in kinds):
+    if not _has_head(settings, (TEXT_HEAD, IMAGE_HEAD, *LANGUAGE_HEADS)):
+        kinds = settings.get("architectures") or []
         raise ModelFileError(
             f"{name}: is a {', '.join(map(str, kinds)) or 'model without a head'}, and auditkit opens classifiers of "
-            f"texts ({TEXT_HEAD}) and images ({IMAGE_HEAD})."
+            f"texts ({TEXT_HEAD}) and images ({IMAGE_HEAD}), and language models ({', '.join(LANGUAGE_HEADS)})."
         )
-    needed, remedy = (PROCESSOR, "image processor") if _is_image_classifier(settings) else (TOKENIZER, "fast tokenizer")
+    needed, remedy = (
+        (PROCESSOR, "image processor") if _has_head(settings, (IMAGE_HEAD,)) else (TOKENIZER, "fast tokenizer")
+    )
     if needed not in held:
         raise ModelFileError(f"{name}: has no {needed}; save its {remedy} with save_pretrained.")
     return settings
@@ -135,8 +145,15 @@ def _hash_of_both(name: str, folder: Path, base: Path) -> str:
     return hashlib.sha256(f"{hash_of(name, folder)} {hash_of(name, base)}".encode()).hexdigest()
 
 
-def _is_image_classifier(settings: dict[str, Any]) -> bool:
-    return any(str(kind).endswith(IMAGE_HEAD) for kind in settings.get("architectures") or [])
+def _has_head(settings: dict[str, Any], heads: tuple[str, ...]) -> bool:
+    return any(isinstance(kind, str) and kind.endswith(heads) for kind in settings.get("architectures") or [])
+
+
+def _opener(settings: dict[str, Any]) -> Callable[..., tuple[Any, Schema, dict[str, Any]]]:
+    """Return what opens a folder of these settings: a function to the module, its schema and its capabilities."""
+    if _has_head(settings, (IMAGE_HEAD,)):
+        return _images
+    return _texts if _has_head(settings, (TEXT_HEAD,)) else _language
 
 
 def _refuse_code(name: str, folder: Path) -> None:
@@ -211,26 +228,49 @@ def _network(name: str, folder: Path, kind: str, replaced: frozenset[str]) -> An
 
 def _texts(
     name: str, folder: Path, settings: dict[str, Any], columns: Columns, replaced: frozenset[str]
-) -> tuple[PieceNetwork, Schema]:
-    """Return a classifier of texts as a module of piece ids, and its schema."""
+) -> tuple[PieceNetwork, Schema, dict[str, Any]]:
+    """Return a classifier of texts as a module of piece ids, its schema, and its capabilities."""
+    network = _network(name, folder, "AutoModelForSequenceClassification", replaced)
+    tokenizer = _tokenizer(name, folder)
+    most = min(int(settings.get("max_position_embeddings") or MOST_PIECES), MOST_PIECES)
+    most -= len(tokenizer.encode("").ids)
+    if settings.get("model_type") in OFFSET_POSITIONS:
+        most -= 2
+    feature = text_feature(tokenizer, columns, most)
+    return PieceNetwork(network, tokenizer), _of_classes((feature,), settings, columns), MODULE_ABILITIES
+
+
+def _language(
+    name: str, folder: Path, settings: dict[str, Any], columns: Columns, replaced: frozenset[str]
+) -> tuple[LanguageNetwork, Schema, dict[str, Any]]:
+    """Return a causal or masked language model as a module of token ids, its schema, and its capabilities."""
+    from auditkit.models.formats.huggingface_language import causal, masked
+
+    is_masked = _has_head(settings, ("ForMaskedLM",))
+    network = _network(name, folder, f"AutoModelFor{'MaskedLM' if is_masked else 'CausalLM'}", replaced)
+    tokenizer = _tokenizer(name, folder)
+    offset = 2 if settings.get("model_type") in OFFSET_POSITIONS else 0
+    module, abilities = (masked if is_masked else causal)(name, network, tokenizer, offset)
+    return module, language_schema(tokenizer, columns, module.context), abilities
+
+
+def _tokenizer(name: str, folder: Path) -> Any:
+    """Return the fast tokenizer of a folder, which neither cuts nor pads."""
     from tokenizers import Tokenizer
 
-    network = _network(name, folder, "AutoModelForSequenceClassification", replaced)
     try:
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     except Exception as error:  # of a damaged file, whatever the library raises
         raise ModelFileError(f"{name}: {TOKENIZER} cannot be read: {first_line(error)}.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    if columns.text is None:
-        raise InputError("text must name the column that the model reads; pass --text COLUMN.")
-    return PieceNetwork(network, tokenizer), _schema(settings, tokenizer, columns, columns.text)
+    return tokenizer
 
 
 def _images(
     name: str, folder: Path, settings: dict[str, Any], columns: Columns, replaced: frozenset[str]
-) -> tuple[PixelNetwork, Schema]:
-    """Return a classifier of images as a module of pixels, and its schema, made of its image processor's settings."""
+) -> tuple[PixelNetwork, Schema, dict[str, Any]]:
+    """Return a classifier of images as a module of pixels, its schema, by its image processor, and its capabilities."""
     network = _network(name, folder, "AutoModelForImageClassification", replaced)
     rows = columns.read_rows()
     held = [str(column) for column in rows.frame.columns if holds_images(rows.frame[column])]
@@ -238,7 +278,7 @@ def _images(
         raise InputError(f"{rows.name}: has no column of images, which {name} reads; pass a folder of images.")
     channels = int(settings.get("num_channels") or 3)
     feature = image_feature(_json(name, folder / PROCESSOR), held[0], channels, f"{name}: {PROCESSOR}")
-    return PixelNetwork(network), _of_classes((feature,), settings, columns)
+    return PixelNetwork(network), _of_classes((feature,), settings, columns), MODULE_ABILITIES
 
 
 def image_feature(processor: dict[str, Any], column: str, channels: int, name: str) -> Feature:
@@ -277,29 +317,6 @@ def image_feature(processor: dict[str, Any], column: str, channels: int, name: s
 def _each(given: Any, channels: int) -> list[float]:
     numbers = list(given) if isinstance(given, list | tuple) else [given]
     return numbers * channels if len(numbers) == 1 else numbers
-
-
-def _schema(settings: dict[str, Any], tokenizer: Any, columns: Columns, text: str) -> Schema:
-    rows = columns.read_rows()
-    if text not in rows.frame.columns:
-        raise InputError(f"text column {text!r} is not in {rows.name}.")
-    pieces = tokenizer.to_str()
-    names = {code: piece for piece, code in tokenizer.get_vocab(with_added_tokens=True).items()}
-    vocabulary = tuple(names.get(code, f"(piece {code})") for code in range(max(names) + 1))
-    special = len(tokenizer.encode("").ids)
-    most = min(int(settings.get("max_position_embeddings") or MOST_PIECES), MOST_PIECES) - special
-    if settings.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
-        most -= 2  # positions begin behind the padding's
-    longest = int(piece_counts(rows.frame[text], pieces).max(initial=1))
-    feature = Feature(
-        name=text,
-        kind="text",
-        tokenizer="pieces",
-        pieces=pieces,
-        vocabulary=vocabulary,
-        length=max(1, min(longest, most)),
-    )
-    return _of_classes((feature,), settings, columns)
 
 
 def _of_classes(features: tuple[Feature, ...], settings: dict[str, Any], columns: Columns) -> Schema:

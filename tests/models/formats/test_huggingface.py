@@ -206,7 +206,7 @@ def spoilt(folder: Path, place: Path, what: str) -> Path:
     if what == "code":
         config["auto_map"] = {"AutoModel": "evil.Evil"}
     if what == "head":
-        config["architectures"] = ["BertForMaskedLM"]
+        config["architectures"] = ["BertForQuestionAnswering"]
     (place / "config.json").write_text(json.dumps(config))
     if what == "pickle":
         (place / "model.safetensors").rename(place / "pytorch_model.bin")
@@ -225,7 +225,7 @@ def spoilt(folder: Path, place: Path, what: str) -> Path:
     ("what", "match"),
     [
         ("code", r"config\.json names code of its own \(auto_map: .*evil\.Evil.*\), which is never run"),
-        ("head", "is a BertForMaskedLM, and auditkit opens classifiers of texts"),
+        ("head", "is a BertForQuestionAnswering, and auditkit opens classifiers of texts"),
         ("pickle", r"holds its weights as pickles \(pytorch_model\.bin\); save it with save_pretrained"),
         ("slow", r"has no tokenizer\.json; save its fast tokenizer"),
         ("link", r"vocab\.txt is a link; copy the files"),

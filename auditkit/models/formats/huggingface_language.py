@@ -1,0 +1,61 @@
+"""Language models of transformers as modules of token ids, with what they can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from auditkit.errors import ModelFileError
+from auditkit.models.language import FromCausal, FromMasked, language_abilities
+from auditkit.models.pieces import special_tokens_around
+from auditkit.models.token_networks import LONGEST_WINDOW, CausalNetwork, MaskedNetwork, looks_ahead
+
+
+def causal(name: str, network: Any, tokenizer: Any, offset: int) -> tuple[CausalNetwork, dict[str, Any]]:
+    """Return a causal language model, and its capabilities as arguments of a Model.
+
+    The start token is the one that config.json names as the beginning of a text, else its end, as in evaluation
+    harnesses.
+
+    Raises:
+        ModelFileError: it has fewer tokens than its tokenizer, or it reads the tokens behind the one that it predicts.
+    """
+    _check_vocabulary(name, network, tokenizer)
+    named = (getattr(network.config, key, None) for key in ("bos_token_id", "eos_token_id"))
+    start = next((int(one) for one in named if isinstance(one, int) and one < network.config.vocab_size), None)
+    module = CausalNetwork(network, context=_context(network, offset), start=start).eval()
+    if looks_ahead(module):
+        raise ModelFileError(
+            f"{name}: its predictions of a token change with the tokens behind it, so that it is no causal language "
+            "model; save it as one (is_decoder), or as a masked one (ForMaskedLM)."
+        )
+    return module, language_abilities(FromCausal)
+
+
+def masked(name: str, network: Any, tokenizer: Any, offset: int) -> tuple[MaskedNetwork, dict[str, Any]]:
+    """Return a masked language model, and its capabilities as arguments of a Model.
+
+    Raises:
+        ModelFileError: it has fewer tokens than its tokenizer, or the tokenizer has no token for a hidden one.
+    """
+    _check_vocabulary(name, network, tokenizer)
+    hidden = next((code for code in map(tokenizer.token_to_id, ("[MASK]", "<mask>")) if code is not None), None)
+    if hidden is None:
+        raise ModelFileError(f"{name}: its tokenizer has no token [MASK] or <mask>, which stands for a hidden one.")
+    around = special_tokens_around(tokenizer)
+    module = MaskedNetwork(network, context=_context(network, offset), around=around, hidden=hidden)
+    return module.eval(), language_abilities(FromMasked)
+
+
+def _context(network: Any, offset: int) -> int:
+    """Return how many tokens are read at once: what the positions allow, at most `LONGEST_WINDOW`."""
+    positions = getattr(network.config, "max_position_embeddings", None)
+    return min(int(positions) - offset if positions else LONGEST_WINDOW, LONGEST_WINDOW)
+
+
+def _check_vocabulary(name: str, network: Any, tokenizer: Any) -> None:
+    most = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+    if most > network.config.vocab_size:
+        raise ModelFileError(
+            f"{name}: its tokenizer has {most:,} tokens, and the model {network.config.vocab_size:,}; save both of one "
+            "training with save_pretrained."
+        )
