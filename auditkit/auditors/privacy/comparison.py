@@ -64,13 +64,14 @@ def budgets_of(ledgers: dict[str, list[Ledger]], all_runs: list[Ledger]) -> list
         definition=f"differential privacy, by the {first.accountant} accountant ({NIST})",
         computed_by="Opacus",
     )
+    accountant = first.accountant if len(all_runs) == 1 and not first.tuning_runs else "rdp"
     together = Measurement(
         id="privacy.epsilon_of_all_runs",
         unit="epsilon",
         better="lower",
         count=first.row_count,
         value=composed_epsilon(all_runs, first.delta),
-        definition=f"the budget over {runs_in_words(all_runs)} together, by the rdp accountant ({NIST})",
+        definition=f"the budget over {runs_in_words(all_runs)} together, by the {accountant} accountant ({NIST})",
         computed_by="Opacus",
     )
     return [epsilon, together]

@@ -44,9 +44,10 @@ SEED_UNRECORDED = Message("drawn from the operating system and not recorded")
 class Ledger(Record):
     """What a private training run guarantees, and under which conditions (the disclosures of NIST SP 800-226).
 
-    `epsilon` is the guarantee to state: the PRV accountant's upper bound, at `delta`. `epsilon_rdp` is the RDP
-    accountant's, which the noise was planned with, so that it lies at or under `target_epsilon`.
-    `epsilon_with_tuning` is the RDP accountant's for this run and `tuning_runs` earlier ones of the same settings.
+    `epsilon` is the guarantee to state, at `delta`: the smaller of the upper bounds of the PRV and the RDP accountant
+    (`claimed_epsilon`). The noise was planned with it, so that it lies at or under `target_epsilon`. `epsilon_rdp` is
+    the RDP accountant's bound alone. `epsilon_with_tuning` is the RDP accountant's for this run and `tuning_runs`
+    earlier ones of the same settings, and `epsilon` where there was none.
     `clipping` is how rows were clipped (the last two are Opacus's modes), after the faster ways in
     `clipping_passed_over`, each with the reason why it was not right for the network.
     `steps` are those that were paid for; `lost_steps` of them ran before the training was killed and resumed.
@@ -91,6 +92,19 @@ LARGEST_EPSILON, SMALLEST_EPSILON = 10_000.0, 0.01
 """Budgets beyond these are no privacy, or none that training could reach; the accountants do not end for some."""
 
 MOST_STEPS = 10_000_000
+
+PRV_ERROR = 0.01
+"""The PRV accountant's error bound for budgets from 1 to 10; of others it is a share of the budget (`prv_error`)."""
+
+MOST_CELLS = 2**21
+"""How many losses the PRV accountant tells apart at most: more take seconds, and up to gigabytes."""
+
+ACHIEVED, MOST_PLANS = 0.998, 12
+"""The share of the budget at which planning ends, and after how many trials it ends anyway."""
+
+LARGER_ORDERS = (80, 96, 128, 160, 192, 256, 384, 512, 768, 1024)
+"""Orders of the Renyi divergence beyond Opacus's 63, which budgets under 0.2 need."""
+
 PRECISION = 0.01
 """How far a stated epsilon may lie under what its noise and steps give, as versions of an accountant differ."""
 
@@ -121,11 +135,10 @@ def read_ledger(document: object, name: str) -> Ledger:
             value = getattr(ledger, field)
             raise InputError(f"{name}: its privacy ledger states {field} {value!r}, which cannot be: it was edited.")
     numbers = (ledger.noise_multiplier, ledger.sample_rate, ledger.steps, ledger.delta)
-    least = [("epsilon_rdp", ledger.epsilon_rdp, rdp_epsilon(*numbers))]
-    if ledger.accountant == "rdp":
-        least.append(("epsilon", ledger.epsilon, least[0][2]))
-    elif (bound := prv_epsilon(*numbers)) is not None:
-        least.append(("epsilon", ledger.epsilon, bound))
+    least = (
+        ("epsilon_rdp", ledger.epsilon_rdp, rdp_epsilon(*numbers)),
+        ("epsilon", ledger.epsilon, claimed_epsilon(*numbers, ledger.target_epsilon)[1]),
+    )
     for field, stated, derived in least:
         if stated < derived * (1 - PRECISION):
             raise InputError(
@@ -146,10 +159,43 @@ def default_delta(row_count: int) -> float:
 
 @functools.cache
 def plan_noise(target_epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
-    """Return the least noise multiplier (to 1 % of epsilon) whose RDP epsilon is at or under the target.
+    """Return the noise multiplier whose claimed epsilon is at most the target, and at least 99 % of it.
+
+    The search begins with the noise that the RDP accountant needs, and follows the secant of the logarithms of noise
+    and claim, or halves the bracket where the secant leaves it. The claim is less than 99 % of the target only where
+    the PRV accountant fails at all smaller noises.
 
     Raises:
         InputError: no noise reaches the target by the RDP accountant, or it needs so little that it is none.
+    """
+    low, high = -math.inf, math.log(_noise_by_rdp(target_epsilon, delta, sample_rate, steps))
+
+    def excess(log_noise: float) -> float:
+        """Return the logarithm of the claim over the target: above 0 where the noise is too little."""
+        claim = claimed_epsilon(math.exp(log_noise), sample_rate, steps, delta, target_epsilon)[1]
+        return math.log(claim / target_epsilon)
+
+    at_high = excess(high)
+    slope = -1.0
+    for _ in range(MOST_PLANS):
+        if at_high >= math.log(ACHIEVED):
+            break
+        aimed = high + (math.log((1 + ACHIEVED) / 2) - at_high) / slope
+        noise = aimed if low < aimed < high else (low + high) / 2
+        found = excess(noise)
+        slope = min((found - at_high) / (noise - high), -0.1)
+        if found <= 0:
+            high, at_high = noise, found
+        else:
+            low = noise
+    return math.exp(high)
+
+
+def _noise_by_rdp(target_epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
+    """Return a noise multiplier whose RDP epsilon is at or under the target.
+
+    Raises:
+        InputError: no noise reaches the target, or it needs so little that it is none.
     """
     from opacus.accountants.utils import get_noise_multiplier
 
@@ -162,14 +208,36 @@ def plan_noise(target_epsilon: float, delta: float, sample_rate: float, steps: i
                 steps=steps,
                 accountant="rdp",
                 epsilon_tolerance=0.01 * min(1.0, target_epsilon),
+                alphas=_orders(),
             )
         except (ValueError, OverflowError) as error:
             raise InputError(
                 f"epsilon {target_epsilon:g} at delta {delta:g} is out of the RDP accountant's reach; "
-                f"pass a larger epsilon, such as 0.3."
+                f"pass a larger epsilon, such as 0.1."
             ) from error
     require_noise(sigma)
     return float(sigma)
+
+
+def claimed_epsilon(
+    noise_multiplier: float, sample_rate: float, steps: int, delta: float, target_epsilon: float
+) -> tuple[Literal["prv", "rdp"], float]:
+    """Return the epsilon that a ledger may state, and the accountant that gives it: the smaller of two upper bounds.
+
+    `target_epsilon` is the budget that was asked for: the PRV accountant's error is in proportion to it.
+    """
+    by_rdp = rdp_epsilon(noise_multiplier, sample_rate, steps, delta)
+    by_prv = prv_epsilon(noise_multiplier, sample_rate, steps, delta, prv_error(target_epsilon))
+    return ("rdp", by_rdp) if by_prv is None or by_rdp < by_prv else ("prv", by_prv)
+
+
+def prv_error(target_epsilon: float) -> float:
+    """Return the error bound of the PRV accountant for a budget: 1 % of it under 1, 0.1 % above 10, else 0.01.
+
+    >>> [prv_error(epsilon) for epsilon in (0.05, 3, 100)]
+    [0.0005, 0.01, 0.1]
+    """
+    return min(target_epsilon / 100, max(PRV_ERROR, target_epsilon / 1000))
 
 
 def require_noise(noise_multiplier: float) -> None:
@@ -205,43 +273,64 @@ def rdp_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: 
     accountant = RDPAccountant()
     accountant.history = [(noise_multiplier, sample_rate, steps)]
     with _quiet_accountant():
-        return float(accountant.get_epsilon(delta=delta))
+        return float(accountant.get_epsilon(delta=delta, alphas=_orders()))
 
 
 @functools.cache
-def prv_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float | None:
+def prv_epsilon(
+    noise_multiplier: float, sample_rate: float, steps: int, delta: float, error: float = PRV_ERROR
+) -> float | None:
     """Return the PRV accountant's upper bound on epsilon (Gopi et al. 2021, arXiv:2106.02848).
 
-    None where its numerical composition fails, as it does for very large losses.
+    It lies above epsilon by at most twice the error, which is enlarged where it would need more than `MOST_CELLS`.
+    None where the numerical composition fails, as it does for very large losses.
     """
     from opacus.accountants import PRVAccountant
 
     require_noise(noise_multiplier)
     accountant = PRVAccountant()
     accountant.history = [(noise_multiplier, sample_rate, steps)]
+    error = max(error, _least_error(noise_multiplier, sample_rate, steps, delta))
+    if error > 1:  # beyond it the accountant's choice of its largest loss is not known to be safe
+        return None
     with _quiet_accountant(), np.errstate(divide="ignore", over="raise"):
         try:
-            epsilon = float(accountant.get_epsilon(delta=delta))
+            epsilon = float(accountant.get_epsilon(delta=delta, eps_error=error))
         except (ValueError, OverflowError, RuntimeError, FloatingPointError):
             return None
     return epsilon if math.isfinite(epsilon) else None
 
 
+def _least_error(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
+    """Return the error at which the PRV accountant tells `MOST_CELLS` losses apart (Gopi et al. 2021, theorem 5.5)."""
+    delta_error = delta / 1000  # Opacus's, as are the largest loss and the width of a cell
+    largest = rdp_epsilon(noise_multiplier, sample_rate, steps, delta_error / 4) + 3
+    return 2 * largest / MOST_CELLS * math.sqrt(steps * math.log(12 / delta_error) / 2)
+
+
 def composed_epsilon(ledgers: Sequence[Ledger], delta: float) -> float:
     """Return the RDP accountant's upper bound on epsilon of several trainings on the same rows together.
 
-    The earlier runs that they declare are among them: once, each as costly as the dearest of these trainings. Renyi
-    losses add up, whatever each training's noise and steps (Mironov 2017), also where one was chosen by looking at
-    another.
+    Of a single training without earlier runs this is what its ledger states. The earlier runs that they declare are
+    among them: once, each as costly as the dearest of these trainings. Renyi losses add up, whatever each training's
+    noise and steps (Mironov 2017), also where one was chosen by looking at another.
     """
     from opacus.accountants import RDPAccountant
 
     dearest = max(ledgers, key=lambda ledger: ledger.epsilon_rdp)
     runs = [*ledgers, *[dearest] * max(ledger.tuning_runs for ledger in ledgers)]
+    if len(runs) == 1:
+        return dearest.epsilon
     accountant = RDPAccountant()
     accountant.history = [(run.noise_multiplier, run.sample_rate, run.steps) for run in runs]
     with _quiet_accountant():
-        return float(accountant.get_epsilon(delta=delta))
+        return float(accountant.get_epsilon(delta=delta, alphas=_orders()))
+
+
+def _orders() -> list[float]:
+    from opacus.accountants import RDPAccountant
+
+    return [*RDPAccountant.DEFAULT_ALPHAS, *LARGER_ORDERS]
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from auditkit.training.dp.accounting import (
     SEED_PUBLISHED,
     SEED_UNRECORDED,
     Ledger,
-    prv_epsilon,
+    claimed_epsilon,
     rdp_epsilon,
 )
 from auditkit.training.dp.canaries import Canaries
@@ -244,8 +244,9 @@ def _ledger(plan: PrivatePlan, clipper: Clipper, trained: str, resuming: _Resumi
     """Return the ledger of a finished training."""
     settings, spent = plan.settings, (plan.sample_rate, plan.steps, plan.delta)
     epsilon_rdp = rdp_epsilon(plan.noise_multiplier, *spent)
-    epsilon_prv = prv_epsilon(plan.noise_multiplier, *spent)
+    accountant, epsilon = claimed_epsilon(plan.noise_multiplier, *spent, settings.epsilon)
     runs = 1 + settings.tuning_runs
+    with_tuning = rdp_epsilon(plan.noise_multiplier, plan.sample_rate, plan.steps * runs, plan.delta)
     return Ledger(
         contribution_bound=Message(
             "in each step each row's gradient is clipped to an L2 norm of {max_grad_norm:g}",
@@ -263,8 +264,8 @@ def _ledger(plan: PrivatePlan, clipper: Clipper, trained: str, resuming: _Resumi
         steps=plan.steps,
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
-        accountant="rdp" if epsilon_prv is None else "prv",
-        epsilon=epsilon_rdp if epsilon_prv is None else epsilon_prv,
+        accountant=accountant,
+        epsilon=epsilon,
         epsilon_rdp=epsilon_rdp,
         target_epsilon=settings.epsilon,
         delta=plan.delta,
@@ -278,7 +279,7 @@ def _ledger(plan: PrivatePlan, clipper: Clipper, trained: str, resuming: _Resumi
         trained_part=trained,
         lost_steps=resuming.lost,
         tuning_runs=settings.tuning_runs,
-        epsilon_with_tuning=rdp_epsilon(plan.noise_multiplier, plan.sample_rate, plan.steps * runs, plan.delta),
+        epsilon_with_tuning=with_tuning if settings.tuning_runs else epsilon,
         opacus=version("opacus"),
         torch=torch.__version__,
     )

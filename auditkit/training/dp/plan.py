@@ -32,7 +32,7 @@ class PrivateSettings:
     """How a network is trained by DP-SGD.
 
     Args:
-        epsilon: the target; the noise is the least that keeps the RDP accountant at or under it.
+        epsilon: the target; the noise is the least that keeps the epsilon of the ledger at or under it.
         delta: below 1/n for n rows; None stands for the smaller of 1e-5 and 1/(10 n).
         max_grad_norm: the norm C that each row's gradient is clipped to. The usual 1.0 costs no accuracy but makes
             scores overconfident (log loss on UCI Adult 0.47 at 1, 0.34 at 5, 0.31 at 10, epsilon 3).

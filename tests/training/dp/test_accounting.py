@@ -13,6 +13,7 @@ from scipy.stats import norm
 from auditkit.errors import InputError
 from auditkit.training.dp.accounting import (
     Ledger,
+    claimed_epsilon,
     composed_epsilon,
     plan_noise,
     prv_epsilon,
@@ -95,28 +96,54 @@ def test_declared_runs_count_once_and_as_the_dearest() -> None:
 
 @pytest.mark.parametrize("sigma", [0.8, 1.5, 4.0])
 def test_one_gaussian_step_matches_its_closed_form(sigma: float) -> None:
-    """Balle & Wang 2018, theorem 8, with sensitivity 1."""
     delta = 1e-5
-
-    def surplus(epsilon: float) -> float:
-        above = norm.cdf(1 / (2 * sigma) - epsilon * sigma)
-        return float(above - math.exp(epsilon) * norm.cdf(-1 / (2 * sigma) - epsilon * sigma)) - delta
-
-    exact = brentq(surplus, 0, 50)
+    exact = gaussian_epsilon(sigma, delta)
     stated = prv_epsilon(sigma, 1.0, 1, delta)
     assert stated is not None
     assert exact <= stated <= exact + 0.03  # an upper bound, at most three of its own error bounds (0.01) above
     assert stated <= rdp_epsilon(sigma, 1.0, 1, delta) <= 1.15 * exact + 0.1
 
 
-@pytest.mark.parametrize("epsilon", [0.3, 1.0, 8.0, 100.0])
-def test_planned_noise_reaches_the_target_from_below(epsilon: float) -> None:
-    sigma = plan_noise(epsilon, 1e-5, 0.03, 600)
-    planned = rdp_epsilon(sigma, 0.03, 600, 1e-5)
-    assert 0.98 * epsilon <= planned <= epsilon
-    stated = prv_epsilon(sigma, 0.03, 600, 1e-5)
-    assert stated is not None
-    assert stated <= planned
+@pytest.mark.parametrize(
+    ("epsilon", "rate", "steps"),
+    [(0.05, 0.25, 80), (0.3, 0.03, 600), (1.0, 0.25, 4), (3.0, 0.0025, 8000), (8.0, 0.03, 600), (100.0, 0.03, 600)],
+)
+def test_planned_noise_spends_the_budget_that_is_claimed(epsilon: float, rate: float, steps: int) -> None:
+    """Planned by RDP and claimed by PRV, 8 to 30 % of the budget was left over."""
+    sigma = plan_noise(epsilon, 1e-5, rate, steps)
+    accountant, claimed = claimed_epsilon(sigma, rate, steps, 1e-5, epsilon)
+    assert accountant == "prv"
+    assert 0.99 * epsilon <= claimed <= epsilon
+    assert claimed_epsilon(sigma / 1.02, rate, steps, 1e-5, epsilon)[1] > epsilon
+
+
+@pytest.mark.parametrize("epsilon", [0.02, 0.05, 0.5, 3.0])
+def test_planned_noise_is_that_of_the_closed_form(epsilon: float) -> None:
+    """Without sampling, k steps are one Gaussian of noise sigma / sqrt(k), whose epsilon is known exactly."""
+    sigma = plan_noise(epsilon, 1e-5, 1.0, 16)
+    exact = gaussian_epsilon(sigma / 4, 1e-5)
+    assert 0.97 * epsilon <= exact <= epsilon
+
+
+def test_a_ledger_of_a_small_budget_is_computed_again_with_its_own_error() -> None:
+    module, rng = torch.nn.Linear(4, 2), np.random.default_rng(0)
+    inputs = rng.normal(size=(200, 4)).astype(np.float32)
+    settings = PrivateSettings(epsilon=0.05, epochs=1, seed=0)
+    ledger = fit_private(module, inputs, (inputs[:, 0] > 0).astype(np.int64), settings, device=torch.device("cpu"))
+    assert 0.0495 <= ledger.epsilon <= 0.05
+    assert ledger.epsilon_with_tuning == ledger.epsilon
+    assert read_ledger(ledger.model_dump(mode="json"), "model m") == ledger
+    with pytest.raises(InputError, match="states epsilon"):
+        read_ledger({**ledger.model_dump(mode="json"), "epsilon": 0.049}, "model m")
+
+
+def test_a_great_many_steps_enlarge_the_error_and_not_the_memory() -> None:
+    """An error of 0.0001 would need 700 million cells for these steps."""
+    noise = (200.0, 0.001, 10_000_000, 1e-5)
+    by_prv = prv_epsilon(*noise, 1e-4)
+    assert by_prv is not None
+    assert rdp_epsilon(*noise) < by_prv < 0.1
+    assert claimed_epsilon(*noise, 0.05) == ("rdp", rdp_epsilon(*noise))
 
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, math.nan, math.inf])
@@ -124,6 +151,16 @@ def test_no_noise_is_an_infinite_epsilon(sigma: float) -> None:
     for accountant in (rdp_epsilon, prv_epsilon):
         with pytest.raises(InputError, match=r"^noise_multiplier must be .*got .*epsilon is infinite"):
             accountant(sigma, 0.1, 10, 1e-5)
+
+
+def gaussian_epsilon(sigma: float, delta: float) -> float:
+    """Return the exact epsilon of one Gaussian step: Balle & Wang 2018, theorem 8, with sensitivity 1."""
+
+    def surplus(epsilon: float) -> float:
+        above = norm.cdf(1 / (2 * sigma) - epsilon * sigma)
+        return float(above - math.exp(epsilon) * norm.cdf(-1 / (2 * sigma) - epsilon * sigma)) - delta
+
+    return float(brentq(surplus, 0, 50))
 
 
 def stated(**changes: object) -> dict[str, object]:
