@@ -34,6 +34,7 @@ from auditkit.demo.census import SENSITIVE, TARGET, write_census
 from auditkit.models.architectures import build
 from auditkit.schema.infer import infer_schema
 from auditkit.tasks.base import task_for
+from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.dp.clip_chunked import COMPILED_FROM
 from auditkit.training.dp.clipping import require_agreement, summed_by
 from auditkit.training.dp.dp_sgd import StepSize, as_one_vector, poisson_sample, private_step
@@ -78,8 +79,8 @@ def summed(way: str, module: nn.Module) -> AbstractContextManager[ClippedSum]:
     if way == "ew":
         return nullcontext(by_expanded_weights(module))
     if way == "compiled":
-        return summed_by("chunked", module, output="logits", row_passes=COMPILED_FROM)
-    return summed_by(way, module, output="logits")  # type: ignore[arg-type]
+        return summed_by("chunked", module, objective=CrossEntropy(), row_passes=COMPILED_FROM)
+    return summed_by(way, module, objective=CrossEntropy())  # type: ignore[arg-type]
 
 
 def by_expanded_weights(module: nn.Module) -> ClippedSum:

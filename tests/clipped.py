@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from auditkit.models.architectures import build
-from auditkit.tasks.losses import Output
+from auditkit.tasks.objectives import CrossEntropy, Objective
 from auditkit.training.dp.clipping import summed_by
 from auditkit.training.dp.settings import Way
 
@@ -124,7 +124,7 @@ def batch(name: str, count: int = 9) -> Batch:
     return ids, labels
 
 
-def exact_sum(module: nn.Module, data: Batch, clip: float) -> Tensors:
+def exact_sum(module: nn.Module, data: Batch, clip: float, objective: Objective | None = None) -> Tensors:
     """One backward pass a row, in float64, written without auditkit: the oracle."""
     module = copy.deepcopy(module).double()
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -140,12 +140,12 @@ def exact_sum(module: nn.Module, data: Batch, clip: float) -> Tensors:
     return sums
 
 
-def sum_by(way: Way, module: nn.Module, data: Batch, clip: float, output: Output = "logits") -> Tensors:
+def sum_by(way: Way, module: nn.Module, data: Batch, clip: float, objective: Objective | None = None) -> Tensors:
     if way in ("ghost", "hooks"):
         module.train()  # Opacus sees layers that train only
         for layer in module.modules():
             layer.training = not isinstance(layer, nn.Dropout)
-    with summed_by(way, module, output=output) as clipped_sum:
+    with summed_by(way, module, objective=objective or CrossEntropy()) as clipped_sum:
         return clipped_sum(*data, clip)
 
 

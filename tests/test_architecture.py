@@ -71,6 +71,7 @@ def test_a_file_imports_only_from_layers_below(path: Path) -> None:
 WHICH = re.compile(
     r"\btask\s*(==|!=)|\bkind\s*(==|!=)\s*.(table|text|image).|is_program|several_labels|(decisions|opened) is\b"
     r"|modality\.name\s*(==|!=|in\b)|output\s*(==|!=)\s*.value.|has_model|is_one_decision|has_one_class_a_row"
+    r"|schema\.kind|issubdtype\(\w*(labels|like)\b|\boutput=output\b"
     r"|isinstance\(.*\b(Recorded|Decisions|Binary|Multiclass|Multilabel|Regression)\b|len\(\S*classes\)\s*(==|!=)\s*2"
 )
 """Asking which task, modality or model it is, where the task, the modality or a capability should be asked."""

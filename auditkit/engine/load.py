@@ -30,7 +30,7 @@ from auditkit.models.capabilities import Runnable
 from auditkit.models.predict import ROWS_AT_ONCE
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels, Schema, has_label
-from auditkit.tasks.base import LARGE_ROW_COUNT, code_type, labels_of, task_for
+from auditkit.tasks.base import LARGE_ROW_COUNT, labels_of, task_for
 
 MAXIMUM_GROUPS = 100
 """As many groups of a sensitive column as can be compared with each other."""
@@ -251,9 +251,7 @@ def _labels(schema: Schema, data: Data, *, stated: bool) -> Labels:
     with naming(data):
         schema.check_columns(data.frame)
         encode = task.encode_labels if stated else functools.partial(labels_of, task)
-        like = encode(data.frame.iloc[:0])
-        kind = np.float64 if np.issubdtype(like.dtype, np.floating) else code_type(len(data.frame))
-        labels: Labels = np.empty((len(data.frame), *like.shape[1:]), dtype=kind)
+        labels = task.unlabelled(len(data.frame))
         for start, part in _parts(data.frame):
             labels[start : start + len(part)] = encode(part)
         if stated and not has_label(labels).any():

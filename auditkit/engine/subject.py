@@ -27,13 +27,12 @@ from auditkit.models.cache import NO_CACHE, Cache, agree, checked_rows, predicti
 from auditkit.models.capabilities import Runnable
 from auditkit.models.predict import highest
 from auditkit.progress import Progress, silent
-from auditkit.schema.schema import Schema, has_label
+from auditkit.schema.schema import Labels, Schema, has_label
 from auditkit.stats.counts import MISSING
 from auditkit.stats.sampling import SIMPLE, Sampling
 from auditkit.tasks.base import (
     LARGE_ROW_COUNT,
     BinaryView,
-    Labels,
     Predictions,
     Rows,
     Task,

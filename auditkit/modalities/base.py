@@ -110,7 +110,8 @@ class Modality(Protocol):
     whether a row is made of the data's columns, each of which means something by itself, so that they are examined and
     guessed one by one. `explained_as` names what presents its explanations, an entry point of `auditkit.explanations`:
     `table`, `image`, `text`, or `segments`, which deletes any segments one by one.
-    `compared_by` says what `comparable` compares rows by.
+    `compared_by` says what `comparable` compares rows by. `architecture` is what `auditkit train` trains where none is
+    named, and `fit_settings` are its settings, by name, that differ from those of `training.fit`.
     """
 
     name: ClassVar[str]
@@ -119,6 +120,8 @@ class Modality(Protocol):
     columnar: ClassVar[bool]
     explained_as: ClassVar[str]
     compared_by: ClassVar[Message]
+    architecture: ClassVar[str]
+    fit_settings: ClassVar[Mapping[str, Any]]
 
     @property
     def schema(self) -> Schema:

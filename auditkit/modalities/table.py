@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -269,6 +270,8 @@ class Table:
     explained_as: ClassVar[str] = "table"
     compared_by: ClassVar[Message] = Message("on the columns that the model reads and by its scales")
     texts: ClassVar[None] = None
+    architecture: ClassVar[str] = "mlp"
+    fit_settings: ClassVar[Mapping[str, Any]] = {}
 
     def encode(self, frame: pd.DataFrame) -> Rows:
         """Return encoded rows, float32, (rows, cells)."""

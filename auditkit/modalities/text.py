@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -127,6 +127,8 @@ class Text:
     columnar: ClassVar[bool] = False
     explained_as: ClassVar[str] = "text"
     compared_by: ClassVar[Message] = Message("by their words and pairs of neighbouring words")
+    architecture: ClassVar[str] = "transformer"
+    fit_settings: ClassVar[Mapping[str, Any]] = {"learning_rate": 2e-3, "weight_decay": 1e-2}  # on 10,000 reviews
 
     def encode(self, frame: pd.DataFrame) -> NDArray[np.int64]:
         """Return token ids, int64, (rows, length)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from auditkit import plugins
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
+from auditkit.schema.schema import Labels
 from auditkit.stats.quality import MetricSpec
 from auditkit.stats.ranking import average_ranks
 from auditkit.stats.sampling import SIMPLE, Sampling
@@ -28,12 +29,7 @@ if TYPE_CHECKING:
     from auditkit.schema.schema import Schema
     from auditkit.stats.counts import Counts
     from auditkit.stats.estimates import Breakdown
-
-Labels = NDArray[Any]
-"""Class codes, (rows,), -1 where there is no label; numbers of a regression (float64), NaN where there is none.
-
-In a multi-label task 0 or 1, (rows, labels), -1 where a label is missing.
-"""
+    from auditkit.tasks.objectives import Objective
 
 Floats = NDArray[np.float64]
 
@@ -133,6 +129,17 @@ class BinaryView:
     scores: Floats | None
 
 
+class SingleLabel(NamedTuple):
+    """One label of every row: `key` names it by the task's `axis`; `values`, (rows,), are codes, or numbers.
+
+    `class_count` is the number of classes that codes are of, 0 of numbers.
+    """
+
+    key: tuple[str, ...]
+    values: Labels
+    class_count: int
+
+
 class Task(Protocol):
     """What the outputs of a model mean. Tasks are frozen dataclasses with one field, the schema of the model.
 
@@ -175,6 +182,10 @@ class Task(Protocol):
 
     def unlabelled(self, row_count: int) -> Labels:
         """Return the labels of so many rows of which none has one: their marks."""
+        ...
+
+    def single_labels(self, labels: Labels) -> Sequence[SingleLabel]:
+        """Return the labels of rows one by one: the only one that a row has, or each of several."""
         ...
 
     def learnt(self, labels: Labels) -> Labels:
@@ -300,8 +311,8 @@ class Task(Protocol):
         """Return the number that is explained of each row, (rows,), from outputs (rows, outputs)."""
         ...
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return what the outputs of each row cost, (rows,), against labels as they are learnt.
+    def objective(self) -> Objective:
+        """Return what a network of this task is trained by: its loss, against labels as they are learnt.
 
         Raises:
             NotRun: there is no loss to train by.

@@ -19,13 +19,11 @@ from auditkit.stats import scores
 from auditkit.stats.estimates import Breakdown
 from auditkit.stats.odds import odds_of_classes
 from auditkit.stats.quality import CLASSIFICATION_METRICS, MetricSpec, quality_measurement
-from auditkit.tasks.base import Floats, Labels, Predictions, Rows, code_type
-from auditkit.tasks.losses import loss_by_output
+from auditkit.tasks.base import Floats, Predictions, Rows, SingleLabel, code_type
+from auditkit.tasks.objectives import CrossEntropy, trainable_output
 
 if TYPE_CHECKING:
-    import torch
-
-    from auditkit.schema.schema import Schema
+    from auditkit.schema.schema import Labels, Schema
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,10 @@ class ClassTask:
     def unlabelled(self, row_count: int) -> Labels:
         """Return a code of -1 for each row."""
         return np.full(row_count, -1, dtype=code_type(row_count))
+
+    def single_labels(self, labels: Labels) -> tuple[SingleLabel, ...]:
+        """Return the codes."""
+        return (SingleLabel((), labels, len(self.schema.classes)),)
 
     def learnt(self, labels: Labels) -> Labels:
         """Return labels as a network learns them: the codes as they are."""
@@ -185,9 +187,9 @@ class ClassTask:
         named = enumerate(self.schema.classes)
         return [(Message("predicted {name}", name=name), predictions.labels == code, code) for code, name in named]
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the cross-entropy of each row, (rows,)."""
-        return loss_by_output(outputs, targets, self.schema.output)
+    def objective(self) -> CrossEntropy:
+        """Return the cross-entropy of the classes; NotRun for scores that are no probabilities."""
+        return CrossEntropy(trainable_output(self.schema.output))
 
     def measurable(self, predictions: Predictions) -> tuple[list[str], list[str]]:
         """Return the metrics that decisions, scores or probabilities allow, and a note on what is left out."""

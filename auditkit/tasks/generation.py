@@ -11,8 +11,9 @@ import pandas as pd
 
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
+from auditkit.schema.schema import Labels
 from auditkit.stats.quality import MetricSpec
-from auditkit.tasks.base import BinaryView, Floats, Labels, Rows
+from auditkit.tasks.base import BinaryView, Floats, Rows, code_type
 from auditkit.tasks.classes import ClassTask
 
 NOTHING_PREDICTED = Message("this model generates rows and predicts nothing about given ones")
@@ -43,7 +44,7 @@ class Generation(ClassTask):
 
     def unlabelled(self, row_count: int) -> Labels:
         """Return 0 for each row: what a real row shows is not told."""
-        return np.zeros(row_count, dtype=np.int64)
+        return np.zeros(row_count, dtype=code_type(row_count))
 
     def transform(self, outputs: Floats) -> NoReturn:
         """Raise NotRun: outputs are rows, and no predictions."""

@@ -19,14 +19,14 @@ from auditkit.stats.estimates import Breakdown
 from auditkit.stats.multilabel import WHOLE_ROWS, label_measurement, mean_measurement, row_measurement
 from auditkit.stats.one_vs_rest import LABEL
 from auditkit.stats.quality import CLASSIFICATION_METRICS, MetricSpec
-from auditkit.tasks.base import BinaryView, Floats, Labels, Predictions, Rows, code_type
+from auditkit.tasks.base import BinaryView, Floats, Predictions, Rows, SingleLabel, code_type
 from auditkit.tasks.classes import require_probabilities, require_targets, threshold_note, wrong_width
-from auditkit.tasks.losses import loss_by_output
+from auditkit.tasks.objectives import BinaryCrossEntropy, trainable_output
 
 if TYPE_CHECKING:
     import torch
 
-    from auditkit.schema.schema import Schema
+    from auditkit.schema.schema import Labels, Schema
 
 CHARTED = {"f1_score": Message("F1 score"), "roc_auc": "ROC AUC"}
 
@@ -74,7 +74,11 @@ class Multilabel:
 
     def unlabelled(self, row_count: int) -> Labels:
         """Return -1 for each label of each row."""
-        return np.full((row_count, self.width), -1, dtype=np.int64)
+        return np.full((row_count, self.width), -1, dtype=code_type(row_count))
+
+    def single_labels(self, labels: Labels) -> tuple[SingleLabel, ...]:
+        """Return each label, 0 or 1, by its name."""
+        return tuple(SingleLabel((name,), own, 2) for name, own in zip(self.schema.classes, labels.T, strict=True))
 
     def learnt(self, labels: Labels) -> Labels:
         """Return labels as a network learns them: as they are."""
@@ -238,9 +242,9 @@ class Multilabel:
         threshold = self.schema.output_at(self.schema.decision_threshold)
         return ((2 * decisions - 1) * (outputs - threshold)).amin(dim=1)
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the cross-entropy of each row, the mean over its labels, (rows,)."""
-        return loss_by_output(outputs, targets, self.schema.output)
+    def objective(self) -> BinaryCrossEntropy:
+        """Return the cross-entropy of each label, of which the mean is taken; NotRun for mere decisions."""
+        return BinaryCrossEntropy(trainable_output(self.schema.output))
 
     def measurable(self, predictions: Predictions) -> tuple[list[str], list[str]]:
         """Return the metrics that decisions or probabilities allow, and notes on what they are and what is left out."""

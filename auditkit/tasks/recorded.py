@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from auditkit.evidence.messages import Message
+from auditkit.schema.schema import Labels
 from auditkit.stats.quality import MetricSpec
-from auditkit.tasks.base import Floats, Labels, Predictions
+from auditkit.tasks.base import Floats, Predictions
 from auditkit.tasks.regression import Regression
 
 NOTHING_PREDICTED = Message("the data hold outcomes, and no predictions or decisions")

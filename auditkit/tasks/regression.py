@@ -20,14 +20,14 @@ from auditkit.stats.intervals import mean_interval
 from auditkit.stats.odds import odds_of_errors
 from auditkit.stats.quality import MetricSpec
 from auditkit.stats.regression import REGRESSION_METRICS, regression_measurement
-from auditkit.tasks.base import BinaryView, Floats, Labels, Predictions, Rows
+from auditkit.tasks.base import BinaryView, Floats, Predictions, Rows, SingleLabel
 from auditkit.tasks.classes import require_one_column, require_targets
-from auditkit.tasks.losses import loss_by_output
+from auditkit.tasks.objectives import SquaredError, trainable_output
 
 if TYPE_CHECKING:
     import torch
 
-    from auditkit.schema.schema import Schema
+    from auditkit.schema.schema import Labels, Schema
 
 SHARES = {"Half of the rows": 0.5, "Nine rows in ten": 0.9, "99 rows in 100": 0.99}
 CURVE_POINTS = 10
@@ -81,6 +81,10 @@ class Regression:
     def unlabelled(self, row_count: int) -> Labels:
         """Return NaN for each row."""
         return np.full(row_count, np.nan)
+
+    def single_labels(self, labels: Labels) -> tuple[SingleLabel, ...]:
+        """Return the numbers."""
+        return (SingleLabel((), labels, 0),)
 
     def learnt(self, labels: Labels) -> Labels:
         """Return labels as a network learns them: (labels - mean) / scale."""
@@ -205,9 +209,9 @@ class Regression:
         """Raise NotRun: there is no decision."""
         raise NotRun(Message("a regression makes no decision that an attack could turn"))
 
-    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the squared error of each standardised number, (rows,)."""
-        return loss_by_output(outputs, targets, self.schema.output)
+    def objective(self) -> SquaredError:
+        """Return the squared error of the standardised numbers; NotRun for recorded numbers."""
+        return SquaredError(trainable_output(self.schema.output))
 
     def measurable(self, predictions: Predictions) -> tuple[list[str], list[str]]:
         """Return all metrics, and a note on their unit."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from auditkit.tasks.losses import Output, class_logits
+from auditkit.tasks.objectives import CrossEntropy, Objective, class_logits
 from auditkit.training.fit import require_rows, targets_of, tensor_of, trained_on
 
 BATCH_SIZE = 512
@@ -52,7 +52,7 @@ def debiased(
     settings: DebiasSettings,
     *,
     device: torch.device,
-    output: Output = "logits",
+    objective: Objective | None = None,
 ) -> list[nn.Module]:
     """Return copies of a trained network of two classes as they are after each epoch against an adversary.
 
@@ -63,16 +63,17 @@ def debiased(
         groups: what the adversary guesses, codes from 0, (rows,).
         settings: how long, how strongly and from which seed.
         device: where to train.
-        output: what the module returns, logits or probabilities.
+        objective: that of the task; by default the cross-entropy from logits.
 
     Raises:
         DatasetError: inputs that are not finite, or labels that are no class codes.
     """
-    require_rows(inputs, labels)
+    objective = objective or CrossEntropy()
+    require_rows(inputs, labels, objective)
     module = copy.deepcopy(module)
     stages: list[nn.Module] = []
     with trained_on(module, device, settings.seed):
-        rows = _Rows(tensor_of(inputs, device), targets_of(labels, device), targets_of(groups, device))
+        rows = _Rows(tensor_of(inputs, device), *(targets_of(codes, objective, device) for codes in (labels, groups)))
         adversary = nn.Sequential(nn.Linear(1, HIDDEN_UNITS), nn.ReLU(), nn.Linear(HIDDEN_UNITS, int(groups.max()) + 1))
         adversary.to(device)
         pair = _Pair(
@@ -86,7 +87,7 @@ def debiased(
         for epoch in range(settings.epochs + 1):
             order = torch.randperm(len(labels), generator=generator).to(device)
             for batch in order.tensor_split(math.ceil(len(labels) / BATCH_SIZE)):
-                pair.step(rows, batch, settings, output, adversary_alone=epoch == 0)
+                pair.step(rows, batch, settings, objective, adversary_alone=epoch == 0)
             if epoch:
                 stages.append(copy.deepcopy(module).eval())
     return stages
@@ -111,14 +112,14 @@ class _Pair:
     adversary_steps: torch.optim.Optimizer
 
     def step(
-        self, rows: _Rows, batch: torch.Tensor, settings: DebiasSettings, output: Output, *, adversary_alone: bool
+        self, rows: _Rows, batch: torch.Tensor, settings: DebiasSettings, objective: Objective, *, adversary_alone: bool
     ) -> None:
         """Take one step of both on the rows of these numbers."""
         targets = rows.labels[batch]
         seen = targets == 1 if settings.positive_only else torch.ones_like(targets, dtype=torch.bool)
         if not seen.any():
             return
-        logits = class_logits(self.module(rows.inputs[batch]), output)
+        logits = class_logits(self.module(rows.inputs[batch]), objective.output)
         log_odds = (logits[:, 1:] - logits[:, :1])[seen]
         adversary_loss = functional.cross_entropy(self.adversary(log_odds), rows.groups[batch][seen])
         if not adversary_alone:

@@ -19,7 +19,7 @@ from auditkit.errors import DatasetError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels
-from auditkit.tasks.losses import Output, row_losses
+from auditkit.tasks.objectives import CrossEntropy, Objective
 
 EVALUATION_CELL_COUNT = 2**20
 """The validation rows go through the network in parts of about so many cells."""
@@ -84,19 +84,20 @@ def fit(
     settings: FitSettings | None = None,
     *,
     device: torch.device,
-    output: Output = "logits",
+    objective: Objective | None = None,
     sample_weight: NDArray[np.float64] | None = None,
     progress: Progress = silent,
 ) -> FitRecord:
-    """Train `module` in place on `inputs` (rows, ...) and class codes `labels` (rows,) by cross-entropy and AdamW.
+    """Train `module` in place on `inputs` (rows, ...) and `labels` (rows, ...) by AdamW.
 
-    With an `output` of "value" the labels are standardised numbers, and the loss is the squared error. Inputs are
-    numbers, or integers that are token ids. `sample_weight`, (rows,), says how much each row counts.
+    `objective` is that of the task, with the labels as the task learns them; by default the cross-entropy of class
+    codes, from logits. Inputs are numbers, or integers that are token ids. `sample_weight`, (rows,), says how much each
+    row counts.
 
-    A share of each class (of all rows, in a regression) is held out by the seed; training stops when `patience` epochs
-    have not lowered its loss, and the best epoch's weights are restored. On CUDA the forward pass runs in bfloat16
-    (autocast). The module is left in eval mode and on the device it came on; torch's global random state is restored.
-    On a CPU with a fixed thread count the same seed gives the same weights.
+    A share of each class (of all rows, where rows have no single class) is held out by the seed; training stops when
+    `patience` epochs have not lowered its loss, and the best epoch's weights are restored. On CUDA the forward pass
+    runs in bfloat16 (autocast). The module is left in eval mode and on the device it came on; torch's global random
+    state is restored. On a CPU with a fixed thread count the same seed gives the same weights.
 
     Raises:
         DatasetError: a NaN or infinite input, a label outside the module's classes, one class only, too few rows.
@@ -105,20 +106,21 @@ def fit(
     """
     settings = settings or FitSettings()
     settings.require()
-    require_rows(inputs, labels)
-    held_out = stratified_mask(labels, share=settings.validation_share, seed=settings.seed)
+    objective = objective or CrossEntropy()
+    require_rows(inputs, labels, objective)
+    held_out = stratified_mask(objective.strata(labels), share=settings.validation_share, seed=settings.seed)
     weights = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight) / np.mean(sample_weight)
     started = time.perf_counter()
     with trained_on(module, device, settings.seed):
-        require_classes(module, inputs, labels, device)
+        require_outputs(module, inputs, labels, objective, device)
         rows = _Rows(
             tensor_of(inputs, device),
-            targets_of(labels, device),
+            targets_of(labels, objective, device),
             torch.as_tensor(weights.astype(np.float32), device=device),
             training=torch.as_tensor(np.flatnonzero(~held_out)),
             validation=torch.as_tensor(np.flatnonzero(held_out), device=device),
         )
-        training_losses, validation_losses = _fit_epochs(module, rows, settings, output, progress)
+        training_losses, validation_losses = _fit_epochs(module, rows, settings, objective, progress)
     best_epoch, epoch = int(np.argmin(validation_losses)) + 1, len(validation_losses)
     progress(1.0, f"best epoch {best_epoch} of {epoch}")
     return FitRecord(
@@ -150,7 +152,7 @@ class _Rows:
 
 
 def _fit_epochs(
-    module: nn.Module, rows: _Rows, settings: FitSettings, output: Output, progress: Progress
+    module: nn.Module, rows: _Rows, settings: FitSettings, objective: Objective, progress: Progress
 ) -> tuple[list[float], list[float]]:
     """Train until the validation loss stops falling, keep the best epoch's weights, and return each epoch's losses.
 
@@ -166,8 +168,8 @@ def _fit_epochs(
     for epoch in range(1, epochs + 1):
         order = rows.training[torch.randperm(len(rows.training), generator=generator)].to(rows.device)
         batches = order.tensor_split(math.ceil(len(order) / settings.batch_size))
-        training_losses.append(_train_epoch(module, optimizer, rows, batches, output))
-        validation_losses.append(_mean_loss(module, rows, output))
+        training_losses.append(_train_epoch(module, optimizer, rows, batches, objective))
+        validation_losses.append(_mean_loss(module, rows, objective))
         if not math.isfinite(training_losses[-1] + validation_losses[-1]):
             raise InputError(
                 f"the training loss stopped being finite in epoch {epoch} at learning_rate {learning_rate:g}; "
@@ -188,14 +190,14 @@ def _train_epoch(
     optimizer: torch.optim.Optimizer,
     rows: _Rows,
     batches: Sequence[torch.Tensor],
-    output: Output,
+    objective: Objective,
 ) -> float:
     """Take one step for each batch of row numbers; return the mean loss of a row."""
     module.train()
     total = torch.zeros((), device=rows.device)
     for batch in batches:
         with autocast_on(rows.device):
-            losses = row_losses(module(rows.inputs[batch]), rows.labels[batch], output)
+            losses = objective.losses(module(rows.inputs[batch]), rows.labels[batch])
             loss = (losses * rows.weights[batch]).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -210,30 +212,26 @@ def tensor_of(inputs: NDArray[Any], device: torch.device) -> torch.Tensor:
     return torch.as_tensor(np.ascontiguousarray(inputs, dtype=kind), device=device)
 
 
-def targets_of(labels: Labels, device: torch.device) -> torch.Tensor:
-    """Return labels as a loss takes them: class codes as int64, numbers of a regression and several labels float32."""
-    kind = np.float32 if np.issubdtype(labels.dtype, np.floating) or labels.ndim > 1 else np.int64
-    return torch.as_tensor(np.ascontiguousarray(labels, dtype=kind), device=device)
+def targets_of(labels: Labels, objective: Objective, device: torch.device) -> torch.Tensor:
+    """Return labels as the loss takes them, on the device."""
+    return torch.as_tensor(objective.targets(labels), device=device)
 
 
-def stratified_mask(labels: Labels, *, share: float, seed: int) -> NDArray[np.bool_]:
-    """Return a mask (rows,) that holds out `share` of each class, rounded down, drawn by `seed`.
-
-    Numbers of a regression are one class, and so are rows of several labels.
+def stratified_mask(strata: NDArray[Any], *, share: float, seed: int) -> NDArray[np.bool_]:
+    """Return a mask (rows,) that holds out `share` of each of the `strata`, (rows,), rounded down, drawn by `seed`.
 
     Raises:
         DatasetError: no class has enough rows to give one away.
     """
     generator = np.random.default_rng(seed)
-    mask = np.zeros(len(labels), dtype=bool)
-    codes = np.zeros(len(labels)) if np.issubdtype(labels.dtype, np.floating) or labels.ndim > 1 else labels
-    for code in np.unique(codes):
-        rows = generator.permutation(np.flatnonzero(codes == code))
+    mask = np.zeros(len(strata), dtype=bool)
+    for code in np.unique(strata):
+        rows = generator.permutation(np.flatnonzero(strata == code))
         mask[rows[: math.floor(share * len(rows))]] = True
     if not mask.any():
         raise DatasetError(
             f"training needs a class with at least {math.ceil(1 / share)} rows to hold out a share of {share:g}, "
-            f"got {len(labels)} rows in all; pass more rows."
+            f"got {len(strata)} rows in all; pass more rows."
         )
     return mask
 
@@ -260,11 +258,8 @@ def trained_on(module: nn.Module, device: torch.device, seed: int) -> Iterator[N
             module.to(home).eval()
 
 
-def require_rows(inputs: NDArray[Any], labels: Labels) -> None:
-    """Raise DatasetError unless inputs are finite, and labels as many, and class codes of two classes.
-
-    Floating labels are the numbers of a regression: finite, and not all the same.
-    """
+def require_rows(inputs: NDArray[Any], labels: Labels, objective: Objective) -> None:
+    """Raise DatasetError unless inputs are finite, and labels as many, and such as the objective can learn."""
     if len(inputs) != len(labels):
         raise DatasetError(f"labels must be as many as the {len(inputs)} input rows, got {len(labels)}.")
     if len(labels) == 0:
@@ -275,30 +270,13 @@ def require_rows(inputs: NDArray[Any], labels: Labels) -> None:
             f"training inputs must be finite, got NaN or infinity in {len(broken)} of {len(inputs)} rows, "
             f"first in row {broken[0]} (counted from 0); drop or fill them."
         )
-    if np.issubdtype(labels.dtype, np.floating):
-        if not np.isfinite(labels).all() or labels.min() == labels.max():
-            raise DatasetError(
-                "the numbers to be learnt must be finite, and not all the same; check the target column."
-            )
-        return
-    negative = np.flatnonzero(labels < 0)
-    if len(negative):
-        raise DatasetError(
-            f"labels must be class codes from 0, got {labels[negative[0]]} in row {negative[0]} (counted from 0; "
-            f"{len(negative)} such rows); drop the rows without a label."
-        )
-    if labels.min() == labels.max():
-        raise DatasetError(
-            f"training needs at least 2 classes, got class {labels[0]} in all {len(labels)} rows; "
-            f"check the target column."
-        )
+    objective.require_labels(labels)
 
 
-def require_classes(module: nn.Module, inputs: NDArray[Any], labels: Labels, device: torch.device) -> None:
-    """Raise unless the module, already on `device`, returns a row of class scores that covers every label.
-
-    In a regression it must return one number a row, of several labels one for each.
-    """
+def require_outputs(
+    module: nn.Module, inputs: NDArray[Any], labels: Labels, objective: Objective, device: torch.device
+) -> None:
+    """Raise ModelFileError or DatasetError unless the outputs of the module, already on `device`, fit the labels."""
     module.eval()
     with torch.inference_mode():
         try:
@@ -314,24 +292,7 @@ def require_classes(module: nn.Module, inputs: NDArray[Any], labels: Labels, dev
     if not isinstance(outputs, torch.Tensor) or outputs.ndim not in (1, 2) or len(outputs) != len(inputs[:2]):
         shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
         raise ModelFileError(f"the module must return one row of class scores for each row, got {shape} for 2 rows.")
-    if np.issubdtype(labels.dtype, np.floating):
-        if outputs.numel() != len(outputs):
-            raise ModelFileError(f"the module must return one number for each row, got {outputs.shape[1]}.")
-        return
-    if labels.ndim > 1:
-        if outputs.shape != labels[:2].shape:
-            raise ModelFileError(
-                f"the module must return one number for each of {labels.shape[1]} labels, got {tuple(outputs.shape)} "
-                f"for {len(outputs)} rows."
-            )
-        return
-    class_count = 2 if outputs.ndim == 1 or outputs.shape[1] == 1 else outputs.shape[1]
-    outside = np.flatnonzero(labels >= class_count)
-    if len(outside):
-        raise DatasetError(
-            f"labels must be below the module's {class_count} classes, got {labels[outside[0]]} in row {outside[0]} "
-            f"(counted from 0); build the module with {int(labels.max()) + 1} outputs."
-        )
+    objective.require_outputs(outputs, labels)
 
 
 def require_positive(name: str, value: float) -> None:
@@ -351,13 +312,13 @@ def autocast_on(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
-def _mean_loss(module: nn.Module, rows: _Rows, output: Output) -> float:
+def _mean_loss(module: nn.Module, rows: _Rows, objective: Objective) -> float:
     """Return the mean loss of the validation rows."""
     module.eval()
     total = torch.zeros((), device=rows.device)
     with torch.inference_mode(), autocast_on(rows.device):
         at_once = max(1, EVALUATION_CELL_COUNT // rows.inputs[0].numel())
         for chunk in rows.validation.split(at_once):
-            losses = row_losses(module(rows.inputs[chunk]), rows.labels[chunk], output)
+            losses = objective.losses(module(rows.inputs[chunk]), rows.labels[chunk])
             total += (losses * rows.weights[chunk]).sum()
     return total.item() / len(rows.validation)

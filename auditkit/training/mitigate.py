@@ -25,7 +25,7 @@ from torch import nn
 from auditkit.config import updated
 from auditkit.config_commands import MitigateConfig, MitigationConfig
 from auditkit.data.dataset import Data, factorize, naming
-from auditkit.errors import DatasetError, InputError, closest
+from auditkit.errors import DatasetError, InputError, NotRun, closest
 from auditkit.models.architectures import build
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model
@@ -35,7 +35,6 @@ from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
 from auditkit.stats.thresholds import Constraint, thresholds_per_group
 from auditkit.tasks.base import task_for
-from auditkit.tasks.losses import has_loss
 from auditkit.training.adversarial import DebiasSettings, debiased
 from auditkit.training.fit import FitSettings, fit, stratified_mask
 
@@ -131,13 +130,17 @@ def _trainable_card(model: Model) -> Card:
     Raises:
         InputError: it is of another architecture, another task, or gives scores.
     """
-    card = model.card
-    trainable = task_for(model.schema).positive is not None and has_loss(model.schema.output)
-    if card is None or card.architecture != "mlp" or not trainable:
-        raise InputError(
-            f"model {model.name}: mitigation trains auditkit's own architecture mlp with two classes, and no "
-            "scores; make such a model with 'auditkit train'."
-        )
+    card, task = model.card, task_for(model.schema)
+    refusal = InputError(
+        f"model {model.name}: mitigation trains auditkit's own architecture mlp with two classes, and no "
+        "scores; make such a model with 'auditkit train'."
+    )
+    if card is None or card.architecture != "mlp" or task.positive is None:
+        raise refusal
+    try:
+        task.objective()
+    except NotRun as why:
+        raise refusal from why
     return card
 
 
@@ -175,8 +178,6 @@ class _Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
     device: torch.device
 
     def fit(self, X: Rows, y: Any, sample_weight: Any = None) -> _Network:
-        output = self.schema.output
-        assert has_loss(output), "mitigate refuses the others"
         self.module = copy.deepcopy(self.module)
         self.classes_ = np.array([0, 1])
         fit(
@@ -186,7 +187,7 @@ class _Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
             FitSettings(epochs=EPOCHS_A_ROUND, seed=self.seed),
             sample_weight=None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64),
             device=self.device,
-            output=output,
+            objective=task_for(self.schema).objective(),
         )
         return self
 
@@ -219,8 +220,6 @@ def _adversarial(
     model: Model, rows: Learnt, asked: MitigationConfig, device: torch.device
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Return the best network of all epochs of two adversarial trainings, chosen on a quarter of the rows held out."""
-    output = model.schema.output
-    assert has_loss(output), "mitigate refuses the others"
     held_out = stratified_mask(rows.labels, share=HELD_OUT_SHARE, seed=asked.seed)
     kept = rows.where(~held_out)
     stages = [
@@ -238,7 +237,7 @@ def _adversarial(
                 positive_only=asked.constraint == "equal_opportunity",
             ),
             device=device,
-            output=output,
+            objective=task_for(model.schema).objective(),
         )
     ]
     return _best(model, stages, rows.where(held_out), asked.constraint, device)

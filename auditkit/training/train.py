@@ -15,6 +15,7 @@ from auditkit.config_commands import NetworkConfig, TrainConfig, TrainDataConfig
 from auditkit.data.dataset import Data, as_data, naming
 from auditkit.data.image import Shape, holds_images, image_shape
 from auditkit.errors import InputError, closest
+from auditkit.modalities.base import modality_for
 from auditkit.models.architectures import ARCHITECTURES, READS, build
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model
@@ -24,23 +25,12 @@ from auditkit.progress import Progress, silent
 from auditkit.schema.infer import infer_schema
 from auditkit.schema.schema import Labels, Schema, Task, as_target, has_label
 from auditkit.tasks.base import task_for
-from auditkit.tasks.losses import has_loss
 from auditkit.training.dp.dp_sgd import fit_private
 from auditkit.training.dp.plan import PrivateSettings
 from auditkit.training.fit import FitSettings, fit
 
 EPOCHS, PRIVATE_EPOCHS = 30, 20
 """The most passes over the rows, without privacy (early stopping takes fewer) and with it (all are taken)."""
-
-
-DEFAULT_ARCHITECTURES = {"table": "mlp", "image": "cnn", "text": "transformer"}
-
-# Found on UCI Adult, 4,000 MNIST digits and 10,000 reviews: few rows want small batches, and texts an early stop.
-FIT_SETTINGS: dict[str, dict[str, Any]] = {
-    "table": {},
-    "image": {"batch_size": 64, "patience": 5},
-    "text": {"learning_rate": 2e-3, "weight_decay": 1e-2},
-}
 
 
 def train(
@@ -152,27 +142,27 @@ def _fit(
     progress: Progress,
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Train a network in place; return what its card says of that, and the ledger of a private training."""
-    output = schema.output
-    assert has_loss(output), "an inferred schema has an output that can be trained"
+    objective = task_for(schema).objective()
     if config.epsilon is None:
-        settings = FitSettings(epochs=config.epochs or EPOCHS, seed=config.seed, **FIT_SETTINGS[schema.kind])
-        record = fit(module, inputs, labels, settings, device=device, output=output, progress=progress)
+        settings = FitSettings(epochs=config.epochs or EPOCHS, seed=config.seed, **modality_for(schema).fit_settings)
+        record = fit(module, inputs, labels, settings, device=device, objective=objective, progress=progress)
         return record.model_dump(exclude={"training_losses", "validation_losses"}), None
     private = PrivateSettings(epsilon=config.epsilon, epochs=config.epochs or PRIVATE_EPOCHS, seed=None)
-    ledger = fit_private(module, inputs, labels, private, device=device, output=output, progress=progress)
+    ledger = fit_private(module, inputs, labels, private, device=device, objective=objective, progress=progress)
     return {"epochs": ledger.epochs, "epsilon": ledger.epsilon}, ledger.model_dump(mode="json")
 
 
 def _fitting_architecture(architecture: str | None, schema: Schema) -> str:
     """Return the architecture to train, which must read what the data hold."""
-    name = architecture or DEFAULT_ARCHITECTURES[schema.kind]
-    if READS[name] != schema.kind:
+    modality = modality_for(schema)
+    name = architecture or modality.architecture
+    if READS[name] != READS[modality.architecture]:
         remedy = {
             "table": "name one that reads a table, or none",
             "image": "pass --image HEIGHTxWIDTH, or a folder of images",
             "text": "pass --text COLUMN",
         }[READS[name]]
         raise InputError(
-            f"architecture {name} reads a {READS[name]}, and the data are read as a {schema.kind}; {remedy}."
+            f"architecture {name} reads a {READS[name]}, and the data are read as a {modality.name}; {remedy}."
         )
     return name

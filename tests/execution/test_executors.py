@@ -20,6 +20,7 @@ from auditkit.execution.in_process import InProcess
 from auditkit.execution.local_gpus import LocalDevices
 from auditkit.progress import Progress
 from auditkit.schema.infer import numeric_schema
+from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.dp.plan import PrivateSettings
 
 
@@ -100,7 +101,7 @@ def test_private_retrainings_are_the_same_wherever_they_run(
     rows: tuple[NDArray[np.float32], NDArray[np.int64]],
 ) -> None:
     schema = numeric_schema(("a", "b", "c"), target="y", classes=("no", "yes"))
-    work = partial(retrain_and_predict, (*rows, rows[0]), "logits", schema)
+    work = partial(retrain_and_predict, (*rows, rows[0]), CrossEntropy(), schema)
 
     def shards() -> Iterator[Retraining]:
         for seed in (0, 1):

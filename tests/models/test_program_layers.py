@@ -9,6 +9,7 @@ from programs import exported
 from torch import nn
 
 from auditkit.models.program_layers import LAYERS, restore_layers
+from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.dp.clipping import clipper_for
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch.export's own
@@ -23,7 +24,7 @@ def test_books_of_restored_layers_give_what_a_loop_over_the_original_gives(name:
     assert torch.equal(program(data[0]), said)
     assert list(program.state_dict()) == names
     assert not [node for node in program.network.graph.nodes if node.target in LAYERS]
-    with clipper_for(program, *data, output="logits", clipping="bookkeeping") as clipper:
+    with clipper_for(program, *data, objective=CrossEntropy(), clipping="bookkeeping") as clipper:
         found = clipper.clipped_sum(*data, 0.05)
     by_name = dict(zip((name for name, _ in program.network.named_parameters()), found, strict=True))
     ordered = [by_name[name] for name, _ in module.named_parameters()]
@@ -61,5 +62,5 @@ def test_what_no_layer_computes_is_left_alone() -> None:
     assert torch.equal(program(x), said)
     called = {str(node.target) for node in program.network.graph.nodes if node.op == "call_module"}
     assert called <= {"_guards_fn"}
-    with clipper_for(program, x, torch.arange(6) % 2, output="logits") as clipper:
+    with clipper_for(program, x, torch.arange(6) % 2, objective=CrossEntropy()) as clipper:
         assert clipper.way == "chunked"

@@ -17,6 +17,7 @@ from auditkit.models.architectures import build
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Model
+from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.adapters import LowRank, merge_adapters, train_only
 from auditkit.training.dp.accounting import ALL_TRAINED, Ledger
 from auditkit.training.dp.clipping import Clipping, clipper_for
@@ -73,7 +74,7 @@ def test_the_gradients_of_adapters_are_clipped_as_by_a_float64_loop(name: str, c
         gradients.append(torch.cat([p.grad.flatten() for p in exact.parameters() if p.grad is not None]))
     rowwise = torch.stack(gradients)
     expected = (rowwise * (0.05 / rowwise.norm(dim=1, keepdim=True)).clamp(max=1)).sum(0)
-    with clipper_for(module.train(), inputs, labels, output="logits", clipping=clipping) as clipper:
+    with clipper_for(module.train(), inputs, labels, objective=CrossEntropy(), clipping=clipping) as clipper:
         got = torch.cat([part.flatten() for part in clipper.clipped_sum(inputs, labels, 0.05)])
     assert (got.double() - expected).abs().max() < 2e-6 * max(1.0, float(expected.norm()))
 

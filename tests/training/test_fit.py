@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from auditkit.errors import DatasetError, InputError, ModelFileError
-from auditkit.tasks.losses import class_logits
+from auditkit.tasks.objectives import CrossEntropy, Output, SquaredError, class_logits
 from auditkit.training.fit import FitSettings, fit, stratified_mask
 
 CPU = torch.device("cpu")
@@ -140,13 +140,14 @@ def test_class_logits_agree_with_the_losses_they_stand_for() -> None:
         (nn.Sequential(nn.Linear(4, 2), nn.Softmax(dim=1)), "probabilities"),
     ],
 )
-def test_trains_modules_of_every_kind_of_output(head: nn.Module, output: str) -> None:
+def test_trains_modules_of_every_kind_of_output(head: nn.Module, output: Output) -> None:
     inputs, labels = rows(800)
     module = copy.deepcopy(head)
     with torch.no_grad():  # from a start of its own, not from whatever was drawn before this file was imported
         for parameter in module.parameters():
             parameter.zero_()
-    record = fit(module, inputs, labels, FitSettings(learning_rate=3e-2), device=CPU, output=output)  # type: ignore[arg-type]
+    objective = CrossEntropy(output)
+    record = fit(module, inputs, labels, FitSettings(learning_rate=3e-2), device=CPU, objective=objective)
     assert min(record.validation_losses) < 0.3
 
 
@@ -220,7 +221,7 @@ def test_a_regression_learns_numbers_by_their_squared_error() -> None:
     inputs, _ = rows(2000)
     targets = inputs[:, 0] - 2 * inputs[:, 1] + 0.1 * np.random.default_rng(1).normal(size=2000).astype(np.float32)
     module = mlp(classes=1)
-    record = fit(module, inputs, targets, FitSettings(learning_rate=1e-2), output="value", device=CPU)
+    record = fit(module, inputs, targets, FitSettings(learning_rate=1e-2), objective=SquaredError(), device=CPU)
     with torch.inference_mode():
         errors = module(torch.tensor(inputs)).numpy()[:, 0] - targets
     assert (errors**2).mean() < 0.05
@@ -231,11 +232,11 @@ def test_a_regression_learns_numbers_by_their_squared_error() -> None:
         (np.where(np.arange(2000) == 3, np.nan, targets), "must be finite"),
     ):
         with pytest.raises(DatasetError, match=match):
-            fit(mlp(classes=1), inputs, wrong, output="value", device=CPU)
+            fit(mlp(classes=1), inputs, wrong, objective=SquaredError(), device=CPU)
     with pytest.raises(ModelFileError, match="one number for each row, got 2"):
-        fit(mlp(), inputs, targets, output="value", device=CPU)
+        fit(mlp(), inputs, targets, objective=SquaredError(), device=CPU)
 
 
 def test_numbers_are_held_out_as_one_class() -> None:
-    mask = stratified_mask(np.linspace(-1, 1, 57), share=0.1, seed=0)
+    mask = stratified_mask(SquaredError().strata(np.linspace(-1, 1, 57)), share=0.1, seed=0)
     assert mask.sum() == 5

@@ -24,7 +24,6 @@ from auditkit.evidence.messages import Message
 from auditkit.stats.drift import Drift, categorical_drift, drift_interval, holm, numeric_drift
 from auditkit.stats.estimates import Estimate, interval_of
 from auditkit.stats.intervals import simultaneous_level
-from auditkit.stats.one_vs_rest import LABEL
 from auditkit.stats.ranking import roc_auc_interval
 
 ROWS_SAMPLED = 1_000_000
@@ -53,25 +52,22 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
     """
     rows = _sample(len(subject.labels), subject.seed)
     frame, labels = subject.data.frame.iloc[rows], subject.labels[rows]
-    regression = not subject.schema.classes
-    several = bool(subject.task.axis)
-    aims = list(zip(subject.schema.classes, labels.T, strict=True)) if several else [("", labels)]
+    aims = subject.task.single_labels(labels)
+    of_numbers = all(aim.class_count == 0 for aim in aims)
     family = len(columns) * len(aims)
     level, together = subject.conf_level, simultaneous_level(subject.conf_level, family)
-    by = ("column", LABEL) if several else ("column",)
-    what = "columns and labels" if several else "columns"
+    by = ("column", *subject.task.axis)
+    what = "columns and labels" if subject.task.axis else "columns"
     slices = []
     for name in columns:
         values = column_values(frame, name)
         assert values is not None
         codes = values[0].astype(np.int64) + 1 if isinstance(values, tuple) else binned_codes(values)
-        for label, aim in aims:
-            if regression:
-                found = single_column_r2(codes, aim, (level, together), seed=subject.seed)
+        for aim in aims:
+            if of_numbers:
+                found = single_column_r2(codes, aim.values, (level, together), seed=subject.seed)
             else:
-                area = single_column_auc(
-                    codes, aim.astype(np.int64), 2 if several else len(subject.schema.classes), seed=subject.seed
-                )
+                area = single_column_auc(codes, aim.values.astype(np.int64), aim.class_count, seed=subject.seed)
                 found = (
                     Estimate(reason=Message("a class has fewer than 2 rows"))
                     if area is None
@@ -80,7 +76,7 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
             alone, wide = found.bounds or (None, None)
             slices.append(
                 Slice(
-                    group=Group(by=by, key=(name, label) if label else (name,)),
+                    group=Group(by=by, key=(name, *aim.key)),
                     value=found.value,
                     count=len(labels),
                     interval=interval_of(alone, level),
@@ -94,13 +90,13 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
     shares = "ROC AUC of the class shares that the column's values have in the other half of the rows"
     ranks = "R2 of the labels' ranks, predicted by their mean at the column's values in the other half of the rows"
     return Measurement(
-        id="data.single_column_r2" if regression else "data.single_column_roc_auc",
+        id="data.single_column_r2" if of_numbers else "data.single_column_roc_auc",
         by=by,
         unit="number",
         better="neither",
         count=len(labels),
         slices=tuple(slices),
-        definition=ranks if regression else shares,
+        definition=ranks if of_numbers else shares,
     )
 
 

@@ -36,7 +36,7 @@ from auditkit.training.dp.settings import Clipping, require_clipping
 if TYPE_CHECKING:
     from torch import nn
 
-    from auditkit.tasks.losses import Output
+    from auditkit.tasks.objectives import Objective
     from auditkit.training.dp.plan import PrivateSettings
 
 
@@ -100,7 +100,6 @@ class Privacy:
 
     def audit(self, subject: Subject) -> Evidence:
         """Retrain at each epsilon, predict the audited rows, and set the results side by side."""
-        from auditkit.tasks.losses import has_loss
         from auditkit.training.dp.dp_sgd import disclosed
         from auditkit.training.dp.plan import PrivateSettings
 
@@ -109,9 +108,7 @@ class Privacy:
             raise NotRun("no training data", remedy="--train-dataset FILE")
         labels = subject.task.learnt(labels)
         inputs, audited = (subject.model.network_inputs(rows) for rows in (inputs, subject.inputs))
-        output = subject.schema.output
-        if not has_loss(output):
-            raise NotRun(Message("the model gives scores that are no probabilities: there is no loss to train it by"))
+        objective = subject.task.objective()
         if subject.work.passes(PRIVATE_TRAINING) < self._row_passes * len(labels):
             raise subject.work.too_dear(self._row_passes)
         begun = Message("fresh, drawn by seed; never those that saw the data without privacy")
@@ -136,7 +133,7 @@ class Privacy:
             )
             for epsilon, seed in asked
         )
-        work = functools.partial(retrain_and_predict, (inputs, labels, audited), output, subject.schema)
+        work = functools.partial(retrain_and_predict, (inputs, labels, audited), objective, subject.schema)
 
         def told(place: int) -> Progress:
             return part_of(retraining, place / len(asked), (place + 1) / len(asked), f"{names[place]}: ")
@@ -149,7 +146,7 @@ class Privacy:
                 subject,
                 inputs,
                 labels,
-                output,
+                objective,
                 parts[0],
                 canary_count=self.canaries,
                 bound_count=2 * len(ledgers),
@@ -182,7 +179,7 @@ class Retraining(NamedTuple):
 
 def retrain_and_predict(
     rows: tuple[NDArray[Any], Labels, NDArray[Any]],
-    output: Output,
+    objective: Objective,
     schema: Schema,
     shard: Retraining,
     device: str,
@@ -198,7 +195,9 @@ def retrain_and_predict(
 
     inputs, labels, audited = rows
     place = torch.device(device)
-    ledger = fit_private(shard.module, inputs, labels, shard.settings, device=place, output=output, progress=progress)
+    ledger = fit_private(
+        shard.module, inputs, labels, shard.settings, device=place, objective=objective, progress=progress
+    )
     return ledger, predict(shard.module, audited, schema, device=place)
 
 

@@ -19,7 +19,7 @@ from auditkit.schema.schema import Labels
 from auditkit.training.dp.accounting import Ledger, composed_epsilon
 
 if TYPE_CHECKING:
-    from auditkit.tasks.losses import Output
+    from auditkit.tasks.objectives import Objective
 
 AUDITED, EXCESS = "privacy.audited_epsilon", "privacy.audited_epsilon_excess"
 BLACK_BOX = "privacy.black_box_audited_epsilon"
@@ -42,7 +42,7 @@ def attack_claim(
     subject: Subject,
     inputs: NDArray[Any],
     labels: Labels,
-    output: Output,
+    objective: Objective,
     claimed: Ledger,
     *,
     canary_count: int,
@@ -86,7 +86,7 @@ def attack_claim(
             canaries=canary_count,
         ),
         device=subject.device,
-        output=output,
+        objective=objective,
         on_canaries=judge,
         progress=part_of(progress, 0, 1, "testing the claim: "),
     )

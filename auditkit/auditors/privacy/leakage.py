@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from auditkit.auditors.privacy.shadow_models import Recipe, Shadows
     from auditkit.models.model import Model
-    from auditkit.tasks.losses import Output
+    from auditkit.tasks.objectives import Objective
 
 GroupedRows = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], NDArray[np.int64]]
 """Columns, the names of their groups, and every row's group."""
@@ -96,8 +96,6 @@ class Leakage:
 
     def audit(self, subject: Subject) -> Evidence:
         """Attack the model by each method, over all rows, by class and by sensitive column."""
-        from auditkit.tasks.losses import has_loss
-
         training_inputs, training_labels = subject.training_inputs, subject.training_labels
         if training_inputs is None or training_labels is None:
             raise NotRun("no training data", remedy="--train-dataset FILE")
@@ -115,11 +113,7 @@ class Leakage:
                     count_2=(~member).sum(),
                 )
             )
-        output = subject.schema.output
-        if not has_loss(output):
-            raise NotRun(
-                Message("the model gives scores that are no probabilities, and the attacks need those of its classes")
-            )
+        objective = subject.task.objective()
         trained = predict(
             subject.model.module,
             training_inputs,
@@ -127,7 +121,7 @@ class Leakage:
             device=subject.device,
         )
         said = np.concatenate([subject.task.answers(part) for part in (trained, subject.predictions)])
-        shadows, recipe, reason = self._shadows(subject, inputs, labels, output)
+        shadows, recipe, reason = self._shadows(subject, inputs, labels, objective)
         subject.progress(0.9, "attacking")
         confidence = _confidence(subject.task, said, labels, unseen=once & ~member)
         target = confidence(said[once], labels[once])
@@ -169,7 +163,7 @@ class Leakage:
         return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
     def _shadows(
-        self, subject: Subject, inputs: NDArray[Any], labels: Labels, output: Output
+        self, subject: Subject, inputs: NDArray[Any], labels: Labels, objective: Objective
     ) -> tuple[Shadows | None, Recipe | None, str]:
         """Return the shadows and how they were trained, or the reason why there are none."""
         from auditkit.auditors.privacy.shadow_models import Plan, Recipe, train_shadows
@@ -196,7 +190,7 @@ class Leakage:
                 labels[half],
                 FitSettings(seed=subject.seed),
                 device=subject.device,
-                output=output,
+                objective=objective,
                 progress=part_of(subject.progress, 0, 0.1, "how long to train: "),
             )
             recipe = Recipe(record.best_epoch)
@@ -208,7 +202,7 @@ class Leakage:
             recipe,
             Plan(count, subject.seed),
             executor=subject.executor,
-            output=output,
+            objective=objective,
             progress=part_of(subject.progress, 0.1, 0.9),
         )
         return shadows, recipe, ""

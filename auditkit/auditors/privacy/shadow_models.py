@@ -23,7 +23,7 @@ from auditkit.auditors.privacy.halves import halves
 from auditkit.execution.base import Executor
 from auditkit.progress import Progress, part_of, silent
 from auditkit.schema.schema import Labels
-from auditkit.tasks.losses import Output, row_losses, scores_of
+from auditkit.tasks.objectives import CrossEntropy, Objective
 from auditkit.training.fit import (
     require_positive,
     require_positive_int,
@@ -79,7 +79,7 @@ def train_shadows(
     plan: Plan,
     *,
     executor: Executor,
-    output: Output = "logits",
+    objective: Objective | None = None,
     progress: Progress = silent,
 ) -> Shadows:
     """Train shadows on halves of the rows, and score all rows with each.
@@ -93,7 +93,8 @@ def train_shadows(
     require_positive_int("epochs", recipe.epochs)
     require_positive_int("batch_size", recipe.batch_size)
     require_positive("learning_rate", recipe.learning_rate)
-    require_rows(inputs, labels)
+    objective = objective or CrossEntropy()
+    require_rows(inputs, labels, objective)
     inside = halves(len(labels), plan.model_count, plan.seed)
     started = time.perf_counter()
     scored: list[NDArray[np.float64]] = []
@@ -113,7 +114,7 @@ def train_shadows(
         said = f"shadow models {first + 1} to {last}, "
         return part_of(progress, first / plan.model_count, last / plan.model_count, said)
 
-    for scores in executor.map(functools.partial(_train_part, inputs, labels, recipe, output), shards(), told):
+    for scores in executor.map(functools.partial(_train_part, inputs, labels, recipe, objective), shards(), told):
         scored += scores
     seconds = time.perf_counter() - started
     return Shadows(np.stack(scored), inside[: len(scored)], seconds, parts[-1].batched)
@@ -145,17 +146,17 @@ def _train_part(
     inputs: NDArray[Any],
     labels: Labels,
     recipe: Recipe,
-    output: Output,
+    objective: Objective,
     part: _Part,
     device: str,
     progress: Progress,
 ) -> list[NDArray[np.float64]]:
     """Train the shadows of a part; return what each says of all rows, (rows, classes)."""
     place = torch.device(device)
-    rows = Rows(tensor_of(inputs, place), targets_of(labels, place), part.rows)
+    rows = Rows(tensor_of(inputs, place), targets_of(labels, objective, place), part.rows)
     train = train_ensemble if part.batched else train_each
-    train(part.modules, rows, recipe, part.seed, output, progress)
-    return [_score(module, rows.inputs, output, place) for module in part.modules]
+    train(part.modules, rows, recipe, part.seed, objective, progress)
+    return [_score(module, rows.inputs, objective, place) for module in part.modules]
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ def _runs_batched(module: nn.Module, rows: torch.Tensor) -> bool:
 
 
 def train_ensemble(
-    modules: Sequence[nn.Module], rows: Rows, recipe: Recipe, seed: int, output: Output, progress: Progress
+    modules: Sequence[nn.Module], rows: Rows, recipe: Recipe, seed: int, objective: Objective, progress: Progress
 ) -> None:
     """Train networks of one architecture side by side, in place, each on its own rows, of about one length."""
     with trained_on(modules[0], rows.device, seed):
@@ -241,9 +242,8 @@ def train_ensemble(
         def loss_of(batch: torch.Tensor) -> torch.Tensor:
             outputs = forward_all(parameters, rows.inputs[batch])
             # Every network has a mean of its own: the gradients of their sum are those of each alone.
-            return row_losses(outputs.reshape(batch.numel(), -1), rows.labels[batch].reshape(-1), output).mean() * len(
-                modules
-            )
+            losses = objective.losses(outputs.reshape(batch.numel(), -1), rows.labels[batch].flatten(0, 1))
+            return losses.mean() * len(modules)
 
         _descend(list(parameters.values()), loss_of, rows.own, recipe, seed, rows.device, progress)
         for index, module in enumerate(modules):
@@ -251,13 +251,13 @@ def train_ensemble(
 
 
 def train_each(
-    modules: Sequence[nn.Module], rows: Rows, recipe: Recipe, seed: int, output: Output, progress: Progress
+    modules: Sequence[nn.Module], rows: Rows, recipe: Recipe, seed: int, objective: Objective, progress: Progress
 ) -> None:
     """Train networks one after the other, in place, each on its own rows."""
     for index, (module, own) in enumerate(zip(modules, rows.own, strict=True)):
 
         def loss_of(batch: torch.Tensor, module: nn.Module = module) -> torch.Tensor:
-            return row_losses(module(rows.inputs[batch[0]]), rows.labels[batch[0]], output).mean()
+            return objective.losses(module(rows.inputs[batch[0]]), rows.labels[batch[0]]).mean()
 
         with trained_on(module, rows.device, seed + index):
             module.train()
@@ -288,11 +288,11 @@ def _descend(
         progress((epoch + 1) / recipe.epochs, f"epoch {epoch + 1} of {recipe.epochs}")
 
 
-def _score(module: nn.Module, inputs: torch.Tensor, output: Output, device: torch.device) -> NDArray[np.float64]:
+def _score(module: nn.Module, inputs: torch.Tensor, objective: Objective, device: torch.device) -> NDArray[np.float64]:
     module.to(device).eval()
     parts = []
     with torch.inference_mode():
         for chunk in inputs.split(max(1, SCORED_AT_ONCE // inputs[0].numel())):
             outputs = module(chunk)
-            parts.append(scores_of(outputs, output).cpu().numpy())
+            parts.append(objective.scores(outputs).cpu().numpy())
     return np.concatenate(parts)

@@ -20,7 +20,7 @@ from torch.nn import grad as gradients_of
 
 from auditkit.errors import NotRun
 from auditkit.models.architectures.text import RecurrentLinear
-from auditkit.tasks.losses import Output
+from auditkit.tasks.objectives import Objective
 from auditkit.training.dp.per_example import ClippedSum, clipping_factors, loss_of_rows
 
 CONVOLVED_AT_ONCE = 32
@@ -252,7 +252,7 @@ def _collected(taps: list[_Tap]) -> tuple[list[torch.Tensor], dict[nn.Parameter,
 
 
 @contextmanager
-def bookkeeping_clipper(module: nn.Module, *, output: Output) -> Iterator[ClippedSum]:
+def bookkeeping_clipper(module: nn.Module, *, objective: Objective) -> Iterator[ClippedSum]:
     """Yield the sum of clipped gradients by book-keeping; the module is as it was after the context.
 
     Raises:
@@ -269,7 +269,7 @@ def bookkeeping_clipper(module: nn.Module, *, output: Output) -> Iterator[Clippe
     def clipped_sum(inputs: torch.Tensor, targets: torch.Tensor, max_grad_norm: float) -> list[torch.Tensor]:
         for tap in taps:
             tap.start(len(targets))
-        loss = loss_of_rows(module, inputs, targets, output).sum()
+        loss = loss_of_rows(module, inputs, targets, objective).sum()
         leaves = [leaf for tap in taps for leaf in tap.leaves]
         found = torch.autograd.grad(loss, [*leaves, *parameters], allow_unused=True)[len(leaves) :]
         for name, gradient in zip(parameters.values(), found, strict=True):

@@ -17,7 +17,7 @@ from torch.func import functional_call, grad, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from auditkit.models.formats.exported import program_in
-from auditkit.tasks.losses import Output
+from auditkit.tasks.objectives import Objective
 from auditkit.training.dp.per_example import ClippedSum, clip_and_sum, loss_of_rows
 
 ROWS_AT_ONCE = 64
@@ -37,7 +37,7 @@ ChunkSum = Callable[[dict[str, torch.Tensor], torch.Tensor, torch.Tensor, torch.
 
 
 @contextmanager
-def in_chunks(module: nn.Module, *, output: Output, row_passes: int = 0) -> Iterator[ClippedSum]:
+def in_chunks(module: nn.Module, *, objective: Objective, row_passes: int = 0) -> Iterator[ClippedSum]:
     """Yield the sum of clipped gradients by vmap; `row_passes` rows are to come in all, which decides on compiling."""
     weights = {name: p for name, p in module.named_parameters() if p.requires_grad}
     program = program_in(module)
@@ -45,7 +45,7 @@ def in_chunks(module: nn.Module, *, output: Output, row_passes: int = 0) -> Iter
     most = max(1, min(ROWS_AT_ONCE // copies, CELLS_AT_ONCE // sum(p.numel() for p in weights.values())))
 
     def row_loss(values: dict[str, torch.Tensor], x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        losses = loss_of_rows(lambda rows: functional_call(module, values, (rows,)), x[None], target[None], output)
+        losses = loss_of_rows(lambda rows: functional_call(module, values, (rows,)), x[None], target[None], objective)
         return losses.squeeze(0)
 
     row_gradients = vmap(grad(row_loss), in_dims=(None, 0, 0), randomness="different")

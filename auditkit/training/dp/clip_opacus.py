@@ -13,7 +13,7 @@ from opacus.grad_sample.dp_rnn import compute_rnn_linear_grad_sample
 from torch import nn
 
 from auditkit.models.architectures.text import RecurrentLinear, TextClassifier
-from auditkit.tasks.losses import Output
+from auditkit.tasks.objectives import Objective
 from auditkit.training.dp.per_example import ClippedSum, clip_and_sum, loss_of_rows, trainable
 
 # Opacus sums the per-row gradients of a layer that runs several times; it must know how one run's are taken.
@@ -47,7 +47,7 @@ def _chain(module: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def by_opacus(module: nn.Module, *, output: Output, mode: Literal["ghost", "hooks"]) -> Iterator[ClippedSum]:
+def by_opacus(module: nn.Module, *, objective: Objective, mode: Literal["ghost", "hooks"]) -> Iterator[ClippedSum]:
     """Yield the sum of clipped gradients by Opacus; the module carries its hooks inside the context only."""
     parameters = trainable(module)
     kind = GradSampleModuleFastGradientClipping if mode == "ghost" else GradSampleModule
@@ -55,7 +55,7 @@ def by_opacus(module: nn.Module, *, output: Output, mode: Literal["ghost", "hook
 
     def clipped_sum(inputs: torch.Tensor, targets: torch.Tensor, max_grad_norm: float) -> list[torch.Tensor]:
         wrapped.zero_grad()
-        losses = loss_of_rows(wrapped, inputs, targets, output)
+        losses = loss_of_rows(wrapped, inputs, targets, objective)
         if mode == "ghost":  # norms out of a first backward pass, the sum out of a second
             losses.sum().backward(retain_graph=True)
             wrapped.max_grad_norm = max_grad_norm

@@ -15,7 +15,7 @@ from torch import nn
 
 from auditkit.errors import NotRun
 from auditkit.models.formats.exported import program_in
-from auditkit.tasks.losses import Output
+from auditkit.tasks.objectives import Objective
 from auditkit.training.dp.clip_bookkeeping import bookkeeping_clipper
 from auditkit.training.dp.clip_chunked import in_chunks
 from auditkit.training.dp.clip_opacus import by_opacus, opacus_mode
@@ -43,7 +43,7 @@ def clipper_for(
     inputs: torch.Tensor,
     targets: torch.Tensor,
     *,
-    output: Output,
+    objective: Objective,
     clipping: Clipping = "auto",
     row_passes: int = 0,
 ) -> Iterator[Clipper]:
@@ -66,14 +66,14 @@ def clipper_for(
     inputs, targets = inputs[rows], targets[rows]
     try:
         with _without_chance(module):
-            gradients = looped_gradients(module, inputs, targets, output)
+            gradients = looped_gradients(module, inputs, targets, objective)
     except Exception as why:  # a user's network may raise anything
         raise NotRun(f"the gradient of a single row cannot be taken: {_line(why)}") from why
     passed_over: list[str] = []
     for way in asked[clipping]:
         with ExitStack() as stack:
             try:
-                clipped_sum = stack.enter_context(summed_by(way, module, output=output, row_passes=row_passes))
+                clipped_sum = stack.enter_context(summed_by(way, module, objective=objective, row_passes=row_passes))
                 with _without_chance(module):
                     require_agreement(clipped_sum, inputs, targets, gradients)
             except Exception as why:  # noqa: BLE001  # a user's network may raise anything under vmap or hooks
@@ -87,7 +87,7 @@ def clipper_for(
 
 
 def summed_by(
-    way: Way, module: nn.Module, *, output: Output, row_passes: int = 0
+    way: Way, module: nn.Module, *, objective: Objective, row_passes: int = 0
 ) -> AbstractContextManager[ClippedSum]:
     """Return the context of one way, as it is.
 
@@ -97,10 +97,10 @@ def summed_by(
     if way in ("ghost", "hooks") and program_in(module) is not None:
         raise NotRun("an exported program has too few layers to hook")
     if way == "bookkeeping":
-        return bookkeeping_clipper(module, output=output)
+        return bookkeeping_clipper(module, objective=objective)
     if way == "chunked":
-        return in_chunks(module, output=output, row_passes=row_passes)
-    return by_opacus(module, output=output, mode=way)
+        return in_chunks(module, objective=objective, row_passes=row_passes)
+    return by_opacus(module, objective=objective, mode=way)
 
 
 def _line(error: Exception) -> str:

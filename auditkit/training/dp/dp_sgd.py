@@ -28,7 +28,7 @@ from auditkit.models.formats.exported import program_in
 from auditkit.models.model import Model
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels
-from auditkit.tasks.losses import Output
+from auditkit.tasks.objectives import CrossEntropy, Objective
 from auditkit.training.dp.accounting import (
     ALL_TRAINED,
     NOT_COVERED,
@@ -44,7 +44,7 @@ from auditkit.training.dp.clipping import Clipper, clipper_for
 from auditkit.training.dp.noise import Noise, key_of, new_key, noise_of
 from auditkit.training.dp.per_example import ClippedSum, trainable
 from auditkit.training.dp.plan import Disclosure, PrivatePlan, PrivateSettings, plan_training
-from auditkit.training.fit import require_classes, require_rows, targets_of, tensor_of, trained_on
+from auditkit.training.fit import require_outputs, require_rows, targets_of, tensor_of, trained_on
 
 OnCanaries = Callable[[NDArray[np.float64], NDArray[np.bool_]], None]
 """What is called with the scores of canaries, (canaries,), and whether each was in the training."""
@@ -57,11 +57,11 @@ def fit_private(
     settings: PrivateSettings,
     *,
     device: torch.device,
-    output: Output = "logits",
+    objective: Objective | None = None,
     on_canaries: OnCanaries | None = None,
     progress: Progress = silent,
 ) -> Ledger:
-    """Train `module` in place on `inputs` (rows, ...) and class codes `labels` (rows,) with (epsilon, delta)-DP.
+    """Train `module` in place on `inputs` (rows, ...) and `labels` (rows, ...) with (epsilon, delta)-DP.
 
     The module must come with fresh or declared-public weights. No row is held out and nothing stops early:
     both would spend privacy that the ledger does not count.
@@ -69,10 +69,10 @@ def fit_private(
     Args:
         module: any that treats each row alone; the same object is left plain, in eval mode.
         inputs: finite.
-        labels: class codes from 0.
+        labels: as the task learns them; class codes from 0 by default.
         settings: the budget, and how it is spent.
         device: where to train.
-        output: what the module returns.
+        objective: that of the task; by default the cross-entropy of class codes, from logits.
         on_canaries: called at the end, where the settings plant canaries.
         progress: called with the finished share and a few words.
 
@@ -81,16 +81,17 @@ def fit_private(
         DatasetError: a NaN or infinite input, a label outside the module's classes, one class only.
         NotRun: a layer that DP-SGD cannot train, named with its replacement, or no way to clip that is right.
     """
-    require_rows(inputs, labels)
+    objective = objective or CrossEntropy()
+    require_rows(inputs, labels, objective)
     settings.require(len(labels))
     refuse_unsupported_layers(module)
     plan = plan_training(settings, len(labels))
-    keys = _keys(plan, f"{output} {trained_part(module)}")
+    keys = _keys(plan, f"{objective.output} {trained_part(module)}")
     with trained_on(module, device, keys.dropout_seed):
-        require_classes(module, inputs, labels, device)
-        rows = _Rows(tensor_of(inputs, device), targets_of(labels, device))
+        require_outputs(module, inputs, labels, objective, device)
+        rows = _Rows(tensor_of(inputs, device), targets_of(labels, objective, device))
         planted = _planted(module, settings, keys)
-        clipper, resuming = _descend(module, rows, plan, keys, output, planted, progress)
+        clipper, resuming = _descend(module, rows, plan, keys, objective, planted, progress)
         if planted is not None and on_canaries is not None:
             on_canaries(planted.scores.double().cpu().numpy(), planted.included.cpu().numpy())
         if not all(bool(parameter.isfinite().all()) for parameter in module.parameters()):
@@ -190,7 +191,7 @@ def _descend(
     rows: _Rows,
     plan: PrivatePlan,
     keys: _Keys,
-    output: Output,
+    objective: Objective,
     planted: Canaries | None,
     progress: Progress,
 ) -> tuple[Clipper, _Resuming]:
@@ -204,7 +205,7 @@ def _descend(
             module,
             rows.inputs,
             rows.labels,
-            output=output,
+            objective=objective,
             clipping=settings.clipping,
             row_passes=settings.epochs * plan.row_count,
         ) as clipper,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from auditkit.tasks.losses import Output, row_losses
+from auditkit.tasks.objectives import Objective
 from auditkit.training.fit import autocast_on
 
 ClippedSum = Callable[[torch.Tensor, torch.Tensor, float], list[torch.Tensor]]
@@ -26,12 +26,12 @@ def trainable(module: nn.Module) -> list[nn.Parameter]:
 
 
 def loss_of_rows(
-    module: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, targets: torch.Tensor, output: Output
+    module: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, targets: torch.Tensor, objective: Objective
 ) -> torch.Tensor:
     """Return each row's loss, (rows,); on CUDA the network runs in bfloat16 (autocast)."""
     with autocast_on(inputs.device):
         outputs = module(inputs)
-    return row_losses(outputs, targets, output)
+    return objective.losses(outputs, targets)
 
 
 def clipping_factors(norms: torch.Tensor, max_grad_norm: float | torch.Tensor) -> torch.Tensor:
@@ -40,13 +40,13 @@ def clipping_factors(norms: torch.Tensor, max_grad_norm: float | torch.Tensor) -
 
 
 def looped_gradients(
-    module: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, output: Output
+    module: nn.Module, inputs: torch.Tensor, targets: torch.Tensor, objective: Objective
 ) -> list[torch.Tensor]:
     """Return each row's gradients, (rows, ...) for each parameter, by one backward pass a row: what defines them."""
     parameters = trainable(module)
     found = []
     for row in range(len(targets)):
-        loss = loss_of_rows(module, inputs[row : row + 1], targets[row : row + 1], output).sum()
+        loss = loss_of_rows(module, inputs[row : row + 1], targets[row : row + 1], objective).sum()
         found.append(torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True))
     return [torch.stack(parts) for parts in zip(*found, strict=True)]
 

@@ -28,7 +28,6 @@ from auditkit.progress import Progress, part_of, silent
 from auditkit.run_folder import output_folder
 from auditkit.schema.schema import Labels, has_label
 from auditkit.tasks.base import task_for
-from auditkit.tasks.losses import has_loss
 from auditkit.training.adapters import merge_adapters, train_only
 from auditkit.training.dp.accounting import Ledger, composed_epsilon, read_ledger, require_epsilon
 from auditkit.training.dp.dp_sgd import disclosed, fit_private, trained_part
@@ -144,8 +143,6 @@ class _Training:
         Raises:
             InputError: a layer that DP-SGD cannot train, or what `fit_private` refuses.
         """
-        output = self.model.schema.output
-        assert has_loss(output), "retrain refuses the others"
         try:
             return fit_private(
                 module,
@@ -153,7 +150,7 @@ class _Training:
                 self.labels,
                 settings,
                 device=choose_device(self.config.device),
-                output=output,
+                objective=task_for(self.model.schema).objective(),
                 progress=progress,
             )
         except NotRun as why:
@@ -189,9 +186,11 @@ def _training(model: Model, data: Data, config: RetrainConfig, public: Model | N
         InputError: an output without a loss, columns that the model does not know, or fresh weights that cannot be
             drawn.
     """
-    if not has_loss(model.schema.output):
-        raise InputError(f"model {model.name}: returns a {model.schema.output}, which there is no loss to train by.")
     task = task_for(model.schema)
+    try:
+        task.objective()
+    except NotRun as why:
+        raise InputError(f"model {model.name}: {why}.") from why
     with naming(data):
         model.schema.check_columns(data.frame)
         labels = task.encode_labels(data.frame)

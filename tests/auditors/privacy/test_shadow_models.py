@@ -20,6 +20,7 @@ from auditkit.auditors.privacy.shadow_models import (
 from auditkit.errors import DatasetError, InputError
 from auditkit.execution.in_process import InProcess
 from auditkit.progress import silent
+from auditkit.tasks.objectives import CrossEntropy, SquaredError
 
 CPU = torch.device("cpu")
 
@@ -67,7 +68,7 @@ def test_an_ensemble_trains_each_network_as_it_would_alone(rows: tuple[np.ndarra
     parts = [torch.arange(100), torch.arange(100, 200)]
     together, alone = [fresh(0), fresh(1)], [fresh(0), fresh(1)]
     for train, modules in ((train_ensemble, together), (train_each, alone)):
-        train(modules, Rows(inputs, labels, parts), recipe, 0, "logits", silent)
+        train(modules, Rows(inputs, labels, parts), recipe, 0, CrossEntropy(), silent)
     for one, other in zip(together, alone, strict=True):
         assert not any(parameter.grad is not None for parameter in one.parameters())
         for name, value in one.state_dict().items():
@@ -119,7 +120,9 @@ def test_shadows_of_a_regression_say_numbers(rows: tuple[np.ndarray, np.ndarray]
 
     targets = rows[0] @ np.array([1.0, -1.0, 0.5, 0.0])
     recipe = Recipe(epochs=60, batch_size=50, learning_rate=0.05)
-    found = train_shadows(fresh_line, rows[0], targets, recipe, Plan(2, seed=0), executor=InProcess(), output="value")
+    found = train_shadows(
+        fresh_line, rows[0], targets, recipe, Plan(2, seed=0), executor=InProcess(), objective=SquaredError()
+    )
     assert found.batched
     assert found.probabilities.shape == (2, 200, 1)
     assert np.abs(found.probabilities[:, :, 0] - targets).max() < 0.1

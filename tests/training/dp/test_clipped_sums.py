@@ -10,6 +10,7 @@ import torch
 from clipped import NETWORKS, batch, distance, exact_sum, make, seeded, sum_by
 from torch import nn
 
+from auditkit.tasks.objectives import BinaryCrossEntropy, CrossEntropy, Objective, SquaredError
 from auditkit.training import fit
 from auditkit.training.dp import clip_chunked, per_example
 from auditkit.training.dp.clipping import Way, summed_by
@@ -58,13 +59,15 @@ def test_rows_in_another_order_give_the_same_sum(name: str) -> None:
 @pytest.mark.parametrize("way", ["bookkeeping", "chunked", "hooks"])
 def test_outputs_of_every_kind_agree(way: Way) -> None:
     inputs, labels = batch("mlp")
-    for output, targets, head in (
-        ("probabilities", labels, nn.Softmax(dim=1)),
-        ("value", torch.randn(9, generator=seeded()), nn.Linear(2, 1)),
-    ):
+    cases: list[tuple[Objective, torch.Tensor, nn.Module]] = [
+        (CrossEntropy("probabilities"), labels, nn.Softmax(dim=1)),
+        (SquaredError(), torch.randn(9, generator=seeded()), nn.Linear(2, 1)),
+        (BinaryCrossEntropy(), torch.stack([labels % 2, labels // 2], dim=1).float(), nn.Linear(2, 2)),
+    ]
+    for objective, targets, head in cases:
         module = nn.Sequential(make("mlp"), head)
-        found = sum_by(way, module, (inputs, targets), 0.3, output)  # type: ignore[arg-type]
-        expected = sum_by("chunked", copy.deepcopy(module).double(), (inputs.double(), targets), 0.3, output)  # type: ignore[arg-type]
+        found = sum_by(way, module, (inputs, targets), 0.3, objective)
+        expected = sum_by("chunked", copy.deepcopy(module).double(), (inputs.double(), targets), 0.3, objective)
         assert distance(found, expected) < 1e-6
 
 
@@ -106,14 +109,14 @@ def test_long_trainings_are_compiled_where_that_works(working: bool, monkeypatch
 
     monkeypatch.setattr(torch, "compile", stand_in)
     module, data = make("mlp"), batch("mlp", 70)
-    with summed_by("chunked", module, output="logits", row_passes=clip_chunked.COMPILED_FROM) as clipped_sum:
+    with summed_by("chunked", module, objective=CrossEntropy(), row_passes=clip_chunked.COMPILED_FROM) as clipped_sum:
         found = clipped_sum(*data, 0.05)
         again = clipped_sum(*data, 0.05)
     assert len(compiled) == 1
     assert distance(found, exact_sum(module, data, 0.05)) < 1e-6
     assert distance(found, again) < 1e-6
     monkeypatch.setattr(clip_chunked, "LARGEST_COMPILED", 1)
-    with summed_by("chunked", module, output="logits", row_passes=clip_chunked.COMPILED_FROM) as clipped_sum:
+    with summed_by("chunked", module, objective=CrossEntropy(), row_passes=clip_chunked.COMPILED_FROM) as clipped_sum:
         clipped_sum(*data, 0.05)
     assert len(compiled) == 1
 
@@ -123,7 +126,7 @@ def test_long_trainings_are_compiled_where_that_works(working: bool, monkeypatch
 @pytest.mark.parametrize("name", ["mlp", "cnn", "transformer", "twice"])
 def test_the_compiled_chunks_agree_with_a_float64_loop(name: str) -> None:
     module, data = make(name), batch(name, 70)
-    with summed_by("chunked", module, output="logits", row_passes=clip_chunked.COMPILED_FROM) as clipped_sum:
+    with summed_by("chunked", module, objective=CrossEntropy(), row_passes=clip_chunked.COMPILED_FROM) as clipped_sum:
         found = clipped_sum(*data, 0.05)
     expected = exact_sum(module, data, 0.05)
     assert distance(found, expected) < 2e-6

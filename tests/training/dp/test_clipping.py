@@ -13,6 +13,7 @@ from torch import nn
 
 from auditkit.errors import InputError, NotRun
 from auditkit.models.formats.exported import ExportedNetwork
+from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.dp import clip_bookkeeping
 from auditkit.training.dp.clip_opacus import opacus_mode
 from auditkit.training.dp.clipping import Clipping, clipper_for, summed_by
@@ -130,7 +131,7 @@ def test_a_network_that_book_keeping_would_get_wrong_is_clipped_in_chunks(
     inputs, labels = batch("mlp", 16)
     if isinstance(next(module.modules()), nn.Sequential) and isinstance(next(iter(module.children())), nn.Embedding):
         inputs = inputs.abs().long().clamp(max=8)[:, :1]
-    with clipper_for(module, inputs, labels, output="logits") as clipper:
+    with clipper_for(module, inputs, labels, objective=CrossEntropy()) as clipper:
         found = clipper.clipped_sum(inputs, labels, 0.1)
     assert clipper.way == "chunked"
     (passed_over,) = clipper.passed_over
@@ -143,7 +144,7 @@ def test_a_network_that_book_keeping_would_get_wrong_is_clipped_in_chunks(
 def test_a_use_that_only_some_batches_show_stops_the_training() -> None:
     module = Borrowed(often=False)
     inputs, labels = batch("mlp", 40)
-    with clipper_for(module, inputs, labels, output="logits") as clipper:
+    with clipper_for(module, inputs, labels, objective=CrossEntropy()) as clipper:
         assert clipper.way == "bookkeeping"
         with pytest.raises(NotRun, match="used outside the layer"):
             clipper.clipped_sum(inputs, labels, 0.1)
@@ -151,13 +152,13 @@ def test_a_use_that_only_some_batches_show_stops_the_training() -> None:
 
 def test_inputs_that_change_behind_a_layer_stop_the_training() -> None:
     with (
-        summed_by("bookkeeping", InPlace(), output="logits") as clipped_sum,
+        summed_by("bookkeeping", InPlace(), objective=CrossEntropy()) as clipped_sum,
         pytest.raises(NotRun, match="the input of layer layer is changed in place"),
     ):
         clipped_sum(*batch("mlp"), 0.1)
     with (
         pytest.raises(NotRun, match=r"^the gradient of a single row cannot be taken: RuntimeError: one of the var"),
-        clipper_for(InPlace(), *batch("mlp"), output="logits"),
+        clipper_for(InPlace(), *batch("mlp"), objective=CrossEntropy()),
     ):
         pass
 
@@ -166,11 +167,11 @@ def test_what_is_asked_for_is_used_or_refused_with_the_reason() -> None:
     inputs, labels = batch("mlp")
     ways: dict[Clipping, str] = {"auto": "bookkeeping", "chunked": "chunked", "opacus": "ghost"}
     for asked, way in ways.items():
-        with clipper_for(make("mlp"), inputs, labels, output="logits", clipping=asked) as clipper:
+        with clipper_for(make("mlp"), inputs, labels, objective=CrossEntropy(), clipping=asked) as clipper:
             assert (clipper.way, clipper.passed_over) == (way, ())
     with (
         pytest.raises(NotRun, match=r"clipped row by row \(bookkeeping: layer \(root\) is a Positions, which"),
-        clipper_for(Positions(), inputs, labels, output="logits", clipping="bookkeeping"),
+        clipper_for(Positions(), inputs, labels, objective=CrossEntropy(), clipping="bookkeeping"),
     ):
         pass
     with pytest.raises(InputError, match=r"^clipping must be auto, .*got 'fast'"):
@@ -195,7 +196,7 @@ def test_a_way_that_is_wrong_is_found_before_training(monkeypatch: pytest.Monkey
     inputs, labels = batch("mlp")
     with (
         pytest.raises(NotRun, match="clipping norms away from a loop"),
-        clipper_for(make("mlp"), inputs, labels, output="logits", clipping="bookkeeping"),
+        clipper_for(make("mlp"), inputs, labels, objective=CrossEntropy(), clipping="bookkeeping"),
     ):
         pass
 
@@ -204,7 +205,7 @@ def test_rows_that_see_each_other_are_refused_where_nothing_else_helps() -> None
     inputs, labels = batch("mlp")
     with (
         pytest.raises(NotRun, match=r"hooks: .*clipping norms away from a loop"),
-        clipper_for(Mixes(), inputs, labels, output="logits", clipping="opacus"),
+        clipper_for(Mixes(), inputs, labels, objective=CrossEntropy(), clipping="opacus"),
     ):
         pass
 
@@ -212,7 +213,7 @@ def test_rows_that_see_each_other_are_refused_where_nothing_else_helps() -> None
 def test_opacus_trains_the_vector_of_padding_and_is_found_out() -> None:
     with (
         pytest.raises(NotRun, match=r"hooks: .*clipping norms away from a loop"),
-        clipper_for(make("tokens"), *batch("tokens"), output="logits", clipping="opacus"),
+        clipper_for(make("tokens"), *batch("tokens"), objective=CrossEntropy(), clipping="opacus"),
     ):
         pass
 
@@ -256,9 +257,9 @@ def test_an_exported_program_is_clipped_in_chunks_and_opacus_is_not_believed(nam
     rows = torch.export.Dim("rows", min=2)
     program = torch.export.export(module, (data[0],), dynamic_shapes=({0: rows},))
     exported = ExportedNetwork(program, None)
-    with clipper_for(exported, *data, output="logits") as clipper:
+    with clipper_for(exported, *data, objective=CrossEntropy()) as clipper:
         found = clipper.clipped_sum(*data, 0.05)
     assert clipper.way == "chunked"
     assert distance(found, exact_sum(module, data, 0.05)) < 1e-6
-    with pytest.raises(NotRun), clipper_for(exported, *data, output="logits", clipping="opacus"):
+    with pytest.raises(NotRun), clipper_for(exported, *data, objective=CrossEntropy(), clipping="opacus"):
         pass

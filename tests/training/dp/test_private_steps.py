@@ -16,6 +16,7 @@ from scipy.stats import binom
 from torch import nn
 
 from auditkit.errors import NotRun
+from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.dp import clip_chunked, dp_sgd
 from auditkit.training.dp.clipping import Way, summed_by
 from auditkit.training.dp.dp_sgd import StepSize, as_one_vector, fit_private, poisson_sample, private_step
@@ -44,7 +45,7 @@ def one_step(
     module.train()
     with (
         as_one_vector(list(module.parameters())) as vector,
-        summed_by(way, module, output="logits") as clipped_sum,
+        summed_by(way, module, objective=CrossEntropy()) as clipped_sum,
     ):
         step = private_step(
             vector,
