@@ -144,7 +144,7 @@ def ratios(name: str, batch: int, ways: tuple[str, ...], device: torch.device) -
         try:
             started = time.perf_counter()
             few = rows(name, 8, device)
-            gradients = looped_gradients(module, *few, "logits")
+            gradients = looped_gradients(module, *few, CrossEntropy())
             with summed(way, module) as clipped_sum:
                 require_agreement(clipped_sum, *few, gradients)
                 waited = time.perf_counter() - started

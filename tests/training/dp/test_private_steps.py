@@ -64,7 +64,7 @@ def check_that_one_row_moves_a_step_by_no_more_than_its_share(way: Way) -> None:
     layer = nn.Linear(4, 3)
     nn.init.zeros_(layer.weight)
     module = nn.Sequential(layer)
-    assert looped_gradients(module, inputs, labels, "logits")[0][-1].norm() > 100
+    assert looped_gradients(module, inputs, labels, CrossEntropy())[0][-1].norm() > 100
     without = one_step(copy.deepcopy(module), inputs[:-1], labels[:-1], clip=0.1, sigma=0, batch=32, way=way)
     with_it = one_step(copy.deepcopy(module), inputs, labels, clip=0.1, sigma=0, batch=32, way=way)
     assert (with_it - without).norm() <= 0.1 / 32 * (1 + 1e-3), "a row beyond its bound"  # float32 rounds the weights
