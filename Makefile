@@ -9,6 +9,7 @@
 # make versions  demo and tests of the installed package: PYTHON=python3.13, RESOLUTION=lowest-direct
 # make dist      the wheel and the source distribution    make sbom     a bill of materials of the wheel
 # make advisories  known vulnerabilities of what requirements.lock pins
+# make docs      the documentation site in docs/_build/html: tutorials are run, warnings are errors
 # make trackers  logs a report to a real MLflow server on this machine, and reads it back
 # make demo-digits-gan  train a generator of digits, draw from it and audit it
 # make bench     speed beside Fairlearn, in benchmarks/results     make coverage  how often intervals and searches hold
@@ -18,7 +19,7 @@ BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo demo-digits-gan test check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage sbom advisories trackers
+.PHONY: install demo demo-digits-gan test check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage sbom advisories trackers docs
 
 install: .venv/installed
 
@@ -129,6 +130,11 @@ advisories:
 	  --format json --output .venv-advisories/found.json
 	.venv-advisories/bin/python ci/advisories.py .venv-advisories/found.json
 
+# Sphinx and its parts come into .venv besides the pinned packages; nothing of auditkit needs them.
+docs: install
+	$(PIP) install "sphinx>=8.1" "myst-nb>=1.2" "furo>=2024.8" ipykernel
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html -d docs/_build/doctrees docs docs/_build/html
+
 # The client of auditkit[mlflow] against a server; both need packages that requirements.lock does not pin.
 trackers:
 	rm -rf .venv-trackers && $(PYTHON) -m venv .venv-trackers
@@ -137,4 +143,4 @@ trackers:
 	.venv-trackers/bin/python -m pytest --quiet ci/mlflow_server.py
 
 clean:
-	rm -rf sbom .venv-advisories .venv .venv-lock .venv-versions .venv-trackers reports/demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf docs/_build docs/reference sbom .venv-advisories .venv .venv-lock .venv-versions .venv-trackers reports/demo .mypy_cache .pytest_cache .ruff_cache

@@ -324,9 +324,16 @@ def list_auditors(descriptions: Sequence[Description]) -> None:
     for description in descriptions:
         console.print(Text.assemble((description.name, "bold"), f"  {description.summary}"))
         for name, default in description.settings.items():
-            console.print(f"  setting  {name} = {default}")
+            console.print(f"  setting  {name} = {_setting(default)}")
         for measure in description.measures:
             console.print(f"  measures {measure}")
+
+
+def _setting(value: object) -> str:
+    """Return a setting as `--set` takes it."""
+    if isinstance(value, tuple | list):
+        return ", ".join(str(one) for one in value) or "none"
+    return "none" if value is None or value == {} else str(value)
 
 
 def mitigated(model: Model, original: Report, made: Report, *, sensitive: str, folder: Path) -> None:

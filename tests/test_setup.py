@@ -89,3 +89,11 @@ def test_doctor_lists_packages_extras_and_the_device(capsys: Said, monkeypatch: 
 
 def test_every_extra_says_what_it_brings() -> None:
     assert set(installation.needed()[1]) <= set(installation.BRINGS)
+
+
+def test_the_list_of_auditors_shows_settings_as_they_are_stated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["auditors"]) == 0
+    listed = capsys.readouterr().out
+    assert "  setting  population = none\n" in listed
+    assert "MISSING" not in listed
+    assert "measures fairness.selection_rate\n" in listed

@@ -374,7 +374,14 @@ def describe_auditors() -> list[Description]:
             described.append(Description(name, f"does not load: {format_error(error)}", {}, ()))
             continue
         fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
-        defaults = {field.name: field.default for field in fields}
+        defaults = {field.name: _default(field) for field in fields}
         summary = (kind.__doc__ or "").strip().partition("\n")[0]
         described.append(Description(name, summary, defaults, tuple(getattr(kind, "measures", ()))))
     return described
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """Return the default of a setting; None where it has none and must be stated."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default

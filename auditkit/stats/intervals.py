@@ -485,7 +485,7 @@ def multinomial_bootstrap(
     """Return the percentile bootstrap interval of any statistic of a table of counts.
 
     Resampling rows is drawing a multinomial over the cells, at a cost that does not depend on the number of rows.
-    `statistic` maps (replicates, *table.shape) to (replicates, ...); replicates where it is NaN are left out. It is
+    `statistic` maps `(replicates, *table.shape)` to `(replicates, ...)`; replicates where it is NaN are left out. It is
     for a statistic without a formula for its interval, such as one of a plugin's own; not for the largest gap among
     groups, nor for rare cells: there it covers too little.
 
