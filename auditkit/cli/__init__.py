@@ -49,7 +49,7 @@ for requested, request, stated in (
     (models.pack, "PackConfig", ("model", "out")),
     (privacy.retrain, "RetrainConfig", ("model", "train_dataset", "epsilon")),
     (mitigation.mitigate, "MitigateConfig", ("model", "train_dataset", "dataset", "sensitive", "out")),
-    (compliance.replay, "ReplayConfig", ("results", "dataset")),
+    (compliance.replay, "ReplayConfig", ("results",)),
     (gate.gate, "GateConfig", ("results",)),
 ):
     generated_class = generated(requested, request, needs=stated)

@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 from auditkit.budgets import allow_large
 
 if TYPE_CHECKING:
-    from auditkit.config import Section, Setting
+    from auditkit.config import AuditConfig, Section, Setting
     from auditkit.config_sources import Resolved
 
 SOURCES = {
@@ -113,7 +113,7 @@ def configured(
             resolved = resolve(stated, settings=ctx.params["set_"] or (), file=ctx.params["config"])
             for needed, value, option in (
                 (model, resolved.config.model.model, "argument 'model'"),
-                (dataset, resolved.config.data.dataset, "option '--dataset'"),
+                (dataset, _rows_of(resolved.config), "option '--dataset'"),
             ):
                 if needed and value is None:
                     ctx.fail(f"Missing {option}.")
@@ -121,6 +121,15 @@ def configured(
                 return ctx.invoke(command, resolved)
 
     return Configured
+
+
+def _rows_of(config: AuditConfig) -> Path | None:
+    """Return the data set that is named, or the model where it brings rows of its own; None where no rows are."""
+    if config.data.dataset is not None or config.model.model is None:
+        return config.data.dataset
+    from auditkit.models.formats.opening import brings_rows
+
+    return config.model.model if brings_rows(config.model.model) else None
 
 
 def _parameters(request: type[Section], *, needs: Sequence[str], more: Mapping[str, str]) -> list[Any]:

@@ -18,7 +18,8 @@ def init(
         str,
         typer.Option(
             metavar="NAME",
-            help="The policy to start from: default, eu-high-risk, four-fifths, ll144, dp-release, generation.",
+            help="The policy to start from: default, eu-high-risk, four-fifths, ll144, dp-release, generation, "
+            "embeddings.",
         ),
     ] = "default",
     example: Annotated[

@@ -47,6 +47,7 @@ ORDER = (
     "privacy",
     "generation",
     "memorisation",
+    "bias",
 )
 """The order of auditkit's own auditors in a report."""
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from auditkit.config import AuditConfig, configured, with_settings
-from auditkit.errors import InputError
 from auditkit.evidence.policy import Policy, default_policy, read_policy
 from auditkit.schema.schema import Schema, read_schema
 
@@ -29,13 +28,13 @@ class Inputs:
     """What is audited, and how: the options, and the objects that some of them were given as.
 
     `model` is anything that predicts: see `auditkit.audit`. `preprocess` is a function, a fitted transformer, or what
-    names one.
+    names one. `data` is None where the model brings the rows that it is audited on.
     """
 
     config: AuditConfig
     model: Any
     preprocess: Any
-    data: Rows
+    data: Rows | None
     training: Rows | None
     schema: Schema | None
     policy: Policy
@@ -45,7 +44,7 @@ def read_inputs(model: Any, data: Any, config: AuditConfig | None, options: Mapp
     """Return the inputs that the arguments of `auditkit.audit` state; see there.
 
     Raises:
-        InputError: an option is unknown or out of bounds, a file cannot be read, or no rows are named.
+        InputError: an option is unknown or out of bounds, or a file cannot be read.
     """
     given = dict(options)
     objects = {
@@ -70,14 +69,11 @@ def read_inputs(model: Any, data: Any, config: AuditConfig | None, options: Mapp
     policy = objects["policy"]
     if not isinstance(policy, Policy):
         policy = default_policy() if config.policy.policy is None else read_policy(config.policy.policy)
-    rows = _object_or(data, config.data.dataset)
-    if rows is None:
-        raise InputError("no rows to audit; pass a data set (--dataset FILE).")
     return Inputs(
         config=config,
         model=_object_or(model, config.model.model),
         preprocess=_object_or(objects["preprocess"], config.model.preprocess),
-        data=rows,
+        data=_object_or(data, config.data.dataset),
         training=_object_or(objects["train_dataset"], config.data.train_dataset),
         schema=schema,
         policy=policy,

@@ -19,6 +19,7 @@ from auditkit.engine.weighting import columns_of_sampling
 from auditkit.errors import InputError
 from auditkit.models.audited import Audited
 from auditkit.models.cache import Cache
+from auditkit.models.capabilities import OwnRows
 from auditkit.models.recorded import Decisions, Recorded, decision_schema, guesses_of, recorded_outcomes
 from auditkit.progress import AuditProgress
 from auditkit.schema.schema import Schema, as_target
@@ -62,6 +63,8 @@ def load(
 
     def rows() -> Data:
         if not read:
+            if inputs.data is None:
+                raise InputError("no rows to audit; pass a data set (--dataset FILE).")
             progress(0.2, "reading the data")
             # Of recorded decisions every column is read: each may have led to them, or stand in for a sensitive one.
             read.append(_read(inputs.data, config.data.encoding, None if recorded else named or None))
@@ -95,6 +98,7 @@ def load(
         audited = model_for(
             inputs.model, columns, config=config.model, schema=inputs.schema, preprocess=inputs.preprocess
         )
+        read += _own_rows(audited, inputs.data)
         schema = audited.schema
         named += [column for feature in schema.features for column in feature.reads]
         named += [*(schema.sensitive if sensitive is None else sensitive), *columns_named(where)]
@@ -117,6 +121,20 @@ def load(
             check_guesses(subject, outputs_stated=config.model.output is not None)
     progress(1.0, "")
     return subject
+
+
+def _own_rows(audited: Audited, data: pd.DataFrame | Path | None) -> list[Data]:
+    """Return the rows that a model brings of its own; nothing where it brings none.
+
+    Raises:
+        InputError: it does, and a data set is named too.
+    """
+    own = audited.capability(OwnRows)
+    if own is None:
+        return []
+    if data is not None:
+        raise InputError("a file of word vectors is audited on its own words; leave the data set out.")
+    return [own.rows()]
 
 
 def _check_model_options(config: ModelConfig) -> None:

@@ -19,6 +19,7 @@ from auditkit.models.capabilities import (
     Layered,
     Refittable,
     Runnable,
+    Words,
 )
 from auditkit.schema.schema import Schema, has_label
 from auditkit.tasks.base import task_for
@@ -34,6 +35,8 @@ Requirement = Literal[
     "refitting",
     "generation",
     "language",
+    "words",
+    "records",
     "predictions",
     "answers",
 ]
@@ -46,6 +49,7 @@ CAPABILITIES: dict[str, type[Capability]] = {
     "refitting": Refittable,
     "generation": Generative,
     "language": LanguageModel,
+    "words": Words,
 }
 """The requirements that are capabilities of the model."""
 
@@ -128,6 +132,8 @@ def request(
         found.append(Lack("predictions", task.unpredicted))
         if task.outcomes(np.zeros(0)) is None:
             found.append(Lack("answers", task.unpredicted))
+    if task is not None and task.unrecorded is not None:
+        found.append(Lack("records", task.unrecorded))
     if not sensitive:
         found.append(Lack("sensitive", "no column was named sensitive", "--sensitive COLUMN"))
     if not training:

@@ -109,7 +109,7 @@ def reason_of(error: Exception) -> str:
 TITLES = {"weak_spots.row_share": "Share of rows in weak spots"}
 """The words of ids that say too little where they stand alone."""
 
-ABBREVIATIONS = {name.lower(): name for name in ("ROC", "AUC", "RMSE", "MAE")}
+ABBREVIATIONS = {name.lower(): name for name in ("ROC", "AUC", "RMSE", "MAE", "WEAT")}
 
 
 def title(measurement_id: str) -> Message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from auditkit.data.dataset import Data
     from auditkit.models.language import TokenScores
     from auditkit.models.model import Model
     from auditkit.models.reinitialise import DrawingRules
@@ -77,6 +79,32 @@ class SelfFitting(Capability):
         Raises:
             NotRun: it cannot be fitted.
         """
+        raise NotImplementedError
+
+
+class Words(Capability):
+    """The model knows words: it has vectors of them."""
+
+
+class WordVectors(Words):
+    """The model has one vector for each word of its vocabulary."""
+
+    @property
+    def words(self) -> Sequence[str]:
+        """The vocabulary, in the order of the vectors."""
+        raise NotImplementedError
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """The vectors, finite and none of them zero: (words, width)."""
+        raise NotImplementedError
+
+
+class OwnRows(Capability):
+    """The model brings the rows that it is audited on, and no data set is named: the words that it has vectors of."""
+
+    def rows(self) -> Data:
+        """Return these rows."""
         raise NotImplementedError
 
 

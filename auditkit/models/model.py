@@ -27,8 +27,10 @@ from auditkit.models.capabilities import (
     Generative,
     LanguageModel,
     Layered,
+    OwnRows,
     Refittable,
     Runnable,
+    Words,
 )
 from auditkit.models.factory import is_code
 from auditkit.models.formats.weights import check_finite
@@ -79,7 +81,8 @@ class Model:
     """A network ready to be audited: in eval mode, on the CPU, with the schema of its inputs and outputs.
 
     Every model is run through `module`, whatever it was made by; what else can be done with it are its `capabilities`,
-    classes of which `capability` makes an instance. `lacks` says why it has not one of the others. `kind` is how it
+    classes of which `capability` makes an instance. `lacks` says why it has not one of the others; it runs on any
+    rows unless `lacks` names that. `kind` is how it
     came, `trust` what opening it could have run. `card` is the file's, or made of what the user said about foreign
     weights; it is None for a module from memory, and for programs that auditkit did not write. `path` and `sha256` are
     None for a module from memory. `notes` says what a reader of the report must know about how the file was
@@ -122,7 +125,8 @@ class Model:
 
     def capability(self, kind: type[C]) -> C | None:
         """Return the capability of this kind, None where the model has not got it."""
-        found = next((one for one in (*self.capabilities, Runnable) if issubclass(one, kind)), None)
+        runnable = () if Runnable in self.lacks else (Runnable,)
+        found = next((one for one in (*self.capabilities, *runnable) if issubclass(one, kind)), None)
         return None if found is None else found(self)
 
     def require(self, kind: type[C]) -> C:
@@ -241,6 +245,8 @@ LACKS: dict[type[Capability], str] = {
     Refittable: "fresh weights cannot be drawn: the model has no architecture to build anew",
     Generative: "the model predicts, and generates no rows",
     LanguageModel: "the model is no language model, and gives no probabilities to the tokens of a text",
+    Words: "the model has no word vectors",
+    OwnRows: "the model brings no rows of its own",
 }
 """Why a model has not got a capability, where its format does not say more."""
 

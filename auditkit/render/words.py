@@ -238,6 +238,27 @@ AUDITORS: dict[str, Words] = {
             "Validate inputs before they reach the model, and train with records that are corrupted in the same ways."
         ),
     ),
+    "bias": Words(
+        asked=Message(
+            "With what does the model associate groups of people? Words that name groups are compared with words for "
+            "home and work, peace and violence, and the like, in the model's own numbers."
+        ),
+        reading=Message(
+            "An effect size of 0 means no association; 0.2 is called small, 0.5 medium and 0.8 large. Its interval "
+            "says what other words of the same kinds could have given. Where random words often reach an effect, it "
+            "says little about the attribute; where the detectable effect is large, the word lists are too short to "
+            "exclude a bias."
+        ),
+        does_not_show=(
+            Message("It does not show that a system built on the model treats people differently; audit that system."),
+            Message("It does not show associations of groups and attributes that are in no word list."),
+            Message("It does not show that a bias is absent where an interval contains 0."),
+        ),
+        remedy=Message(
+            "Do not use these associations in decisions about people. Test the system that is built on the model for "
+            "differences between groups, and choose or train vectors on other texts where they remain."
+        ),
+    ),
     "data": Words(
         asked=Message(
             "Are the data suitable for an audit? Missing values, duplicates, columns that reveal the label, and group "

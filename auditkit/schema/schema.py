@@ -19,9 +19,16 @@ from auditkit.files import read_text
 from auditkit.schema.table import Feature
 from auditkit.schema.text import FIRST_WORD
 
-Output = Literal["logits", "probabilities", "score", "value", "decisions", "rows", "tokens"]
-Task = Literal["binary", "multiclass", "multilabel", "regression", "generation", "language", "outcome"]
-UNPREDICTED = ("generation", "language")
+Output = Literal["logits", "probabilities", "score", "value", "decisions", "rows", "tokens", "vectors"]
+Task = Literal["binary", "multiclass", "multilabel", "regression", "generation", "language", "embeddings", "outcome"]
+OUTPUT_OF = {
+    "generation": ("rows", "a generator"),
+    "language": ("tokens", "a language model"),
+    "embeddings": ("vectors", "word vectors"),
+}
+"""The tasks with an output of their own, and what has it."""
+
+UNPREDICTED = tuple(OUTPUT_OF)
 """The tasks in which nothing is predicted about a row, so that classes do not tell them."""
 
 Labels = NDArray[Any]
@@ -45,7 +52,8 @@ class Schema(Record):
     multi-label task the classes are the columns of the labels, each 0 or 1, and `target` is the same columns; the
     network returns one column a label, in their order, each with a probability of its own. A generator
     (task "generation") returns whole `rows`, in the encoding of the features; target and classes, if any, only say
-    what its rows may show. A language model (task "language") returns probabilities of `tokens`. With a
+    what its rows may show. A language model (task "language") returns probabilities of `tokens`. Word vectors (task
+    "embeddings") have no features: their words are the rows, and `vectors` what is returned for them. With a
     `threshold` a row of a binary task, or a label, is predicted positive from this probability, or score, on (else
     0.5). `bins` cuts
     continuous sensitive columns into groups: by edges, `"25,45,65"`, or `"quantiles:4"`. `immutable` names features
@@ -127,12 +135,11 @@ class Schema(Record):
 
     def _check_output(self) -> None:
         """Raise ValueError where the output is none of the task."""
-        if bool(self.features) == (self.output == "decisions"):
-            raise ValueError("features: a model reads at least one, and recorded decisions have none")
-        if (self.output == "rows") != (self.task == "generation"):
-            raise ValueError(f"the output of a generator, and of no other model, is rows, got {self.output!r}")
-        if (self.output == "tokens") != (self.task == "language"):
-            raise ValueError(f"the output of a language model, and of no other model, is tokens, got {self.output!r}")
+        for task, (output, what) in OUTPUT_OF.items():
+            if (self.output == output) != (self.task == task):
+                raise ValueError(f"the output of {what}, and of no other model, is {output}, got {self.output!r}")
+        if bool(self.features) == (self.output in ("decisions", "vectors")):
+            raise ValueError("features: a model reads at least one; recorded decisions and word vectors have none")
         if self.task == "language" and (self.target is not None or self.kind != "text"):
             raise ValueError("a language model reads one column of texts, and has no target")
         if self.output != "decisions" and (self.output == "value") != (self.task == "regression"):

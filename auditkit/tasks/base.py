@@ -147,7 +147,8 @@ class Task(Protocol):
     that is drawn for each group. `axis` is what a task is measured by part by part: `("label",)`, else `()`. `wrong`
     says what a wrong prediction is: "the model is ...". `part` says what the binary views are: `class`, `label`, or
     nothing where the task is its own view, or has none. `odds_note` says what `odds` takes for granted, if anything.
-    `unscored` is the reason why there are no scores, if so, and `unpredicted` why there are no predictions at all.
+    `unscored` is the reason why there are no scores, if so, and `unpredicted` why there are no predictions at all;
+    `unrecorded` says why the rows are no records of a data set, if so.
     `profile` names the shipped policy that judges where the user names none.
     """
 
@@ -159,6 +160,7 @@ class Task(Protocol):
     odds_note: ClassVar[Message | None]
     unscored: ClassVar[Message | None]
     unpredicted: ClassVar[Message | None]
+    unrecorded: ClassVar[Message | None]
     profile: ClassVar[str]
 
     @property

@@ -40,6 +40,7 @@ class ClassTask:
     odds_note: ClassVar[Message | None] = None
     unscored: ClassVar[Message | None] = None
     unpredicted: ClassVar[Message | None] = None
+    unrecorded: ClassVar[Message | None] = None
     profile: ClassVar[str] = "default"
 
     @property

@@ -45,6 +45,7 @@ class Multilabel:
     odds_note: ClassVar[Message | None] = None
     unscored: ClassVar[Message | None] = None
     unpredicted: ClassVar[Message | None] = None
+    unrecorded: ClassVar[Message | None] = None
     profile: ClassVar[str] = "default"
 
     @property

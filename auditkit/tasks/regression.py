@@ -52,6 +52,7 @@ class Regression:
     )
     unscored: ClassVar[Message | None] = Message("a regression predicts numbers, and there are no classes to score")
     unpredicted: ClassVar[Message | None] = None
+    unrecorded: ClassVar[Message | None] = None
     profile: ClassVar[str] = "default"
 
     @property

@@ -61,6 +61,7 @@ class DataChecks:
 
     population: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
+    requires: ClassVar = ("records",)
     multilabel: ClassVar = True
     read_from_file: ClassVar = {"population": read_population}
     measures: ClassVar = (

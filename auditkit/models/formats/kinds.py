@@ -14,6 +14,7 @@ HEADS: tuple[tuple[bytes, str], ...] = (
         b"{L\x00\x00\x00\x00\x00\x00\x00\x07learner",
         "an XGBoost model file; load it in Python and pass it to auditkit.audit",
     ),
+    (b"\xba\x16\x4f\x2f", "a fastText model, whose vectors are computed from parts of words; save them as a .vec file"),
     (b"PMML", "a PMML file, which auditkit does not read"),
 )
 

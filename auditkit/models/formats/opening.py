@@ -43,6 +43,15 @@ def recognise(source: Source) -> Recognised:
     raise ModelFileError(f"{source.name}: {name_of(source) or source.damage}.")
 
 
+def brings_rows(path: str | Path) -> bool:
+    """Return whether a file is a model that brings the rows that it is audited on, as word vectors do."""
+    try:
+        with opened(path) as source:
+            return recognise(source).match.own_rows
+    except ModelFileError:  # whoever opens it says what is wrong
+        return False
+
+
 def read_model_file(path: str | Path) -> ModelFile:
     """Read what one of torch's model files is and holds. Nothing in it is run, and no weight is loaded.
 

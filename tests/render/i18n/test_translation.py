@@ -18,7 +18,7 @@ from auditkit.errors import InputError
 from auditkit.evidence.comparison import compare
 from auditkit.evidence.gate import Baseline, judge_report
 from auditkit.evidence.messages import Message, parsed
-from auditkit.evidence.policy import Limit, Policy, default_policy, read_policy
+from auditkit.evidence.policy import PROFILES, Limit, Policy, default_policy, read_policy
 from auditkit.evidence.report import Report, read_report
 from auditkit.evidence.waivers import Waiver
 from auditkit.render import render
@@ -112,7 +112,7 @@ def without_rows(report: Report) -> Report:
     )
 
 
-@pytest.mark.parametrize("profile", ["default", "eu-high-risk", "four-fifths", "ll144", "dp-release", "generation"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_the_policies_that_are_shipped_are_said_in_chinese(profile: str) -> None:
     policy = default_policy() if profile == "default" else read_policy(profile)
     page = render_html(judge_report(run("census"), policy), "zh")

@@ -1,0 +1,57 @@
+"""A vocabulary that is looked up, and what a word association test found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.auditors.bias.association import Floats, Sizes
+from auditkit.auditors.bias.word_lists import WordLists
+from auditkit.evidence.messages import Message
+
+FEWEST_WORDS = 5
+"""A list of which fewer words are known is not tested."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """A vocabulary that is looked up: the vectors, (words, width), and the row of each word."""
+
+    words: Sequence[str]
+    vectors: NDArray[np.float32]
+    rows: Mapping[str, int]
+
+    def found(self, words: Sequence[str]) -> list[int]:
+        """Return the rows of the words that are known, as they are written or in lower case, each row once."""
+        rows = (self.rows.get(word, self.rows.get(word.lower())) for word in words)
+        return list(dict.fromkeys(row for row in rows if row is not None))
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Floats:
+        """Return the vectors of some rows in double precision."""
+        return self.vectors[np.asarray(rows, dtype=np.int64)].astype(np.float64)
+
+
+class Association(NamedTuple):
+    """What was found of one test: all numbers that the measurements and the table are made of."""
+
+    effect: float
+    error: float
+    p_value: float
+    sizes: Sizes
+    larger: int
+    distances: tuple[tuple[str, float, float, int, int], ...]
+    """For each attribute: its name, the relative norm distance, its standard error, its words, degrees of freedom."""
+
+
+class Tested(NamedTuple):
+    """One test: its lists, the known words of each, and what was found, or the reason why nothing was."""
+
+    name: str
+    lists: WordLists
+    known: tuple[tuple[int, ...], ...]
+    found: Association | None
+    reason: Message | None

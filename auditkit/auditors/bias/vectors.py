@@ -1,0 +1,286 @@
+"""From word lists and a model's word vectors to measurements: associations, norm distances, neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from auditkit.auditors.bias.association import (
+    Floats,
+    Sizes,
+    associations,
+    cosines,
+    effect_error,
+    effect_size,
+    largest_effect,
+    norm_distance_error,
+    permutation_p,
+    random_attribute_effects,
+    relative_norm_distance,
+    student_interval,
+)
+from auditkit.auditors.bias.tested import FEWEST_WORDS, Association, Lookup, Tested
+from auditkit.auditors.bias.vectors_report import neighbours_table, tests_table
+from auditkit.auditors.bias.word_lists import WordLists, check_word_lists, shipped_word_lists
+from auditkit.engine.subject import Subject
+from auditkit.errors import NotRun
+from auditkit.evidence.measurement import (
+    Evidence,
+    Exhibit,
+    Group,
+    Interval,
+    Measurement,
+    Slice,
+    SliceChart,
+)
+from auditkit.evidence.messages import Message
+from auditkit.models.capabilities import WordVectors
+from auditkit.stats.intervals import proportion_interval, simultaneous_level
+
+POOL = 2_000
+"""So many words, drawn from the whole vocabulary, are what random words are taken from."""
+
+TEST, WORDS = "test", "words"
+METHOD = Message("Student's t, standard error from resampling the words of every list")
+EFFECT = Message(
+    "difference of the mean association of two groups of words with two attributes, over its standard deviation "
+    "(Caliskan et al. 2017): positive where the first group is nearer to the first attribute, 0 for no association"
+)
+DISTANCE = Message(
+    "mean distance of attribute words from the first group's mean vector, minus that from the second group's (Garg et "
+    "al. 2018): negative where they are nearer to the first group, 0 for equally near"
+)
+SHARE = Message(
+    "share of sets of random words, in the place of the attribute words, whose effect size is at least as large in "
+    "absolute value"
+)
+
+
+def vector_evidence(subject: Subject, word_lists: Mapping[str, Mapping[str, Any]], random_sets: int) -> Evidence:
+    """Hold word lists against the vectors of a subject, and return measurements, charts and tables.
+
+    Raises:
+        NotRun: no word of any list is in the vocabulary.
+    """
+    able = subject.audited.capability(WordVectors)
+    assert able is not None
+    lookup = Lookup(able.words, able.vectors, {word: row for row, word in reversed(list(enumerate(able.words)))})
+    every = check_word_lists({**shipped_word_lists(), **word_lists})
+    pool = _pool(lookup, every, subject.seed)
+    tests, absent = [], []
+    for place, (name, lists) in enumerate(every.items()):
+        subject.progress(0.8 * place / len(every), name)
+        known = tuple(tuple(lookup.found(words)) for words in lists.lists.values())
+        if not any(known) and name not in word_lists:
+            absent.append(name)
+            continue
+        tests.append(_tested(name, lists, known, lookup, pool, random_sets, subject.seed))
+    if not tests:
+        raise NotRun(
+            Message("no word of any word list is in the vocabulary"),
+            remedy="--set bias.word_lists=FILE with words of its own",
+        )
+    level, wide = subject.conf_level, simultaneous_level(subject.conf_level, len(tests))
+    subject.progress(0.9, "nearest words")
+    measurements = [
+        _effects(tests, level, wide),
+        _shares(tests, level, wide, random_sets),
+        _distances(tests, level),
+    ]
+    exhibits: list[Exhibit] = [
+        SliceChart(title=Message("Associations in the word vectors"), measurement="bias.weat_effect_size", by=(TEST,)),
+        tests_table(tests, level, random_sets),
+        SliceChart(
+            title=Message("Distance of attribute words from the two groups"),
+            measurement="bias.relative_norm_distance",
+            by=(TEST, WORDS),
+        ),
+        neighbours_table(tests, lookup),
+    ]
+    return Evidence(measurements=measurements, exhibits=exhibits, notes=_notes(tests, absent, lookup, len(pool)))
+
+
+def _pool(lookup: Lookup, every: Mapping[str, WordLists], seed: int) -> Floats:
+    """Return the vectors of words drawn from the whole vocabulary, none of a word list: (pool, width)."""
+    listed = {row for lists in every.values() for words in lists.lists.values() for row in lookup.found(words)}
+    others = np.array([row for row in range(len(lookup.words)) if row not in listed], dtype=np.int64)
+    drawn = np.random.default_rng(seed).permutation(others)[:POOL]
+    return lookup.take(np.sort(drawn))
+
+
+def _tested(
+    name: str,
+    lists: WordLists,
+    known: tuple[tuple[int, ...], ...],
+    lookup: Lookup,
+    pool: Floats,
+    random_sets: int,
+    seed: int,
+) -> Tested:
+    for (words_name, words), rows in zip(lists.lists.items(), known, strict=True):
+        if len(rows) < FEWEST_WORDS:
+            reason = Message(
+                "{known} of {n} words of {name} are in the vocabulary, and {needed} are needed",
+                known=len(rows),
+                n=len(words),
+                name=words_name,
+                needed=FEWEST_WORDS,
+            )
+            return Tested(name, lists, known, None, reason)
+    sizes = Sizes(*map(len, known))
+    if len(pool) < sizes.attribute + sizes.other:
+        return Tested(name, lists, known, None, Message("the vocabulary has too few other words to compare with"))
+    first, second, attribute, other = (lookup.take(rows) for rows in known)
+    targets = np.vstack([first, second])
+    similarities = cosines(targets, np.vstack([attribute, other]))
+    values = associations(similarities, sizes)
+    effect = float(effect_size(values, sizes.first))
+    if not np.isfinite(effect):
+        return Tested(name, lists, known, None, Message("all target words have the same association"))
+    random = random_attribute_effects(cosines(targets, pool), sizes, draws=random_sets, seed=seed)
+    distances = tuple(
+        (
+            words_name,
+            relative_norm_distance(first, second, words),
+            norm_distance_error(first, second, words, seed=seed),
+            len(words),
+            min(sizes.first + sizes.second - 2, len(words) - 1),
+        )
+        for words_name, words in zip(lists.attributes, (attribute, other), strict=True)
+    )
+    found = Association(
+        effect=effect,
+        error=effect_error(similarities, sizes, seed=seed),
+        p_value=permutation_p(values, sizes.first, seed=seed),
+        sizes=sizes,
+        larger=int((np.abs(random) >= abs(effect)).sum()),
+        distances=distances,
+    )
+    return Tested(name, lists, known, found, None)
+
+
+def _effects(tests: Sequence[Tested], level: float, wide: float) -> Measurement:
+    slices = []
+    for test in tests:
+        group, count = Group(by=(TEST,), key=(test.name,)), sum(map(len, test.known))
+        if test.found is None:
+            slices.append(Slice(group=group, value=None, count=count, reason=test.reason))
+            continue
+        found, most = test.found, largest_effect(test.found.sizes.first, test.found.sizes.second)
+        alone, together = (
+            _interval(student_interval(found.effect, found.error, found.sizes.freedom, at, most), level, METHOD)
+            for at in (level, wide)
+        )
+        slices.append(
+            Slice(
+                group=group,
+                value=found.effect,
+                count=count,
+                interval=alone,
+                simultaneous_interval=_joint(together, tests),
+            )
+        )
+    return _measurement("weat_effect_size", (TEST,), slices, "number", "neither", EFFECT)
+
+
+def _shares(tests: Sequence[Tested], level: float, wide: float, random_sets: int) -> Measurement:
+    slices = []
+    for test in tests:
+        group = Group(by=(TEST,), key=(test.name,))
+        if test.found is None:
+            slices.append(Slice(group=group, value=None, count=0, reason=test.reason))
+            continue
+        larger = test.found.larger
+        alone, together = (
+            _interval(_proportion(larger, random_sets, at), level, Message("Wilson or Clopper-Pearson"))
+            for at in (level, wide)
+        )
+        slices.append(
+            Slice(
+                group=group,
+                value=larger / random_sets,
+                count=random_sets,
+                interval=alone,
+                simultaneous_interval=_joint(together, tests),
+            )
+        )
+    return _measurement("random_words_larger_share", (TEST,), slices, "rate", "neither", SHARE)
+
+
+def _distances(tests: Sequence[Tested], level: float) -> Measurement:
+    found = [(test, one) for test in tests if test.found is not None for one in test.found.distances]
+    wide = simultaneous_level(level, max(len(found), 1))
+    slices = [
+        Slice(
+            group=Group(by=(TEST, WORDS), key=(test.name, name)),
+            value=value,
+            count=count,
+            interval=_interval(student_interval(value, error, freedom, level), level, METHOD),
+            simultaneous_interval=_joint(
+                _interval(student_interval(value, error, freedom, wide), level, METHOD), found
+            ),
+        )
+        for test, (name, value, error, count, freedom) in found
+    ]
+    slices += [
+        Slice(group=Group(by=(TEST, WORDS), key=(test.name, name)), value=None, count=0, reason=test.reason)
+        for test in tests
+        if test.found is None
+        for name in test.lists.attributes
+    ]
+    return _measurement("relative_norm_distance", (TEST, WORDS), slices, "number", "neither", DISTANCE)
+
+
+def _measurement(
+    name: str, by: tuple[str, ...], slices: Sequence[Slice], unit: Any, better: Any, definition: Message
+) -> Measurement:
+    return Measurement(
+        id=f"bias.{name}",
+        by=by,
+        unit=unit,
+        better=better,
+        count=sum(part.count for part in slices),
+        slices=tuple(slices),
+        definition=definition,
+    )
+
+
+def _interval(ends: tuple[float, float], level: float, method: str) -> Interval:
+    return Interval(low=ends[0], high=ends[1], level=level, method=method)
+
+
+def _joint(interval: Interval, family: Sequence[object]) -> Interval:
+    """Return an interval of a family, whose method says so; of one alone, as it is."""
+    if len(family) < 2:
+        return interval
+    method = Message("{method}, Sidak over {n} tests", method=interval.method, n=len(family))
+    return interval.model_copy(update={"method": method})
+
+
+def _proportion(count: int, trials: int, level: float) -> tuple[float, float]:
+    low, high = proportion_interval(count, trials, level)
+    return float(low), float(high)
+
+
+def _notes(tests: Sequence[Tested], absent: Sequence[str], lookup: Lookup, pool: int) -> list[str]:
+    listed = sum(len(words) for test in tests for words in test.lists.lists.values())
+    known = sum(len(rows) for test in tests for rows in test.known)
+    notes: list[str] = [
+        Message(
+            "{known:,} of {listed:,} words of the word lists are among the {n:,} words of the vocabulary; the others "
+            "were left out.",
+            known=known,
+            listed=listed,
+            n=len(lookup.words),
+        ),
+        Message("Random words are drawn from {n:,} words of the vocabulary that are in no word list.", n=pool),
+    ]
+    if absent:
+        notes.append(
+            Message(
+                "Not examined, since none of their words is in the vocabulary: the word lists {names}.", names=absent
+            )
+        )
+    return notes
