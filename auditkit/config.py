@@ -335,6 +335,10 @@ class ReportConfig(Section):
     lang: Annotated[Literal["en", "zh"], Option(help="zh: write the page in Simplified Chinese, as NAME.zh.html.")] = (
         "en"
     )
+    facts: Annotated[
+        Path | None,
+        Option(help="What only people can state (facts.toml): purpose and owner on the page.", metavar="FILE"),
+    ] = None
     sign: Annotated[
         Path | None, Option(help="Sign the manifest with this ed25519 private key (PEM).", metavar="KEY")
     ] = None

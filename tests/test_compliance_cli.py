@@ -213,3 +213,20 @@ def test_none_of_them_needs_torch_and_none_fails_without_cryptography(run: Path)
     )
     assert done.stdout.splitlines()[-1] == "[0, 0, 0, 0, 0, 2] []", done.stderr
     assert "pip install 'auditkit[sign]'" in done.stderr
+
+
+def test_a_run_is_told_purpose_and_owner_and_refuses_what_it_cannot_read(
+    loans: Loans, tmp_path: Path, capsys: Said
+) -> None:
+    facts = tmp_path / "facts.toml"
+    command = ["run", str(loans.model), "--dataset", str(loans.test), "--only", "performance", "--limit", "300"]
+    command += ["--quiet", "--out", str(tmp_path / "out"), "--facts", str(facts), "--to", "html,model-card"]
+    assert call(command) == 2
+    assert "facts.toml" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    facts.write_text('owner = "Credit desk"\nintended_purpose = "To rank applications"\n', encoding="utf-8")
+    assert call(command) == 0
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "To rank applications" in page
+    assert "Credit desk" in page
+    assert "- Owner: Credit desk" in (tmp_path / "out/model-card.md").read_text(encoding="utf-8")

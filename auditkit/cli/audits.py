@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def run(resolved: Resolved) -> None:
     """Audit a model, or decisions already made. Writes results.json, report.html, junit.xml and summary.md."""
     from auditkit import terminal
+    from auditkit.compliance.facts import read_facts
     from auditkit.engine.audit import audit, new_run_id
     from auditkit.engine.settings import check_settings
     from auditkit.evidence.integrity import read_private_key, sealed
@@ -31,6 +32,7 @@ def run(resolved: Resolved) -> None:
     config, report_config = resolved.config, resolved.config.report
     _check_training(config)
     key = None if report_config.sign is None else read_private_key(report_config.sign)
+    stated = None if report_config.facts is None else read_facts(report_config.facts)
     formats = formats_of(report_config)
     if {"pdf", "summary-pdf"} & set(formats):
         check_pdf()
@@ -48,10 +50,10 @@ def run(resolved: Resolved) -> None:
                 progress=progress,
                 announce=None if silent else terminal.announce,
             )
-        files = {"results.json": report.to_json(), **render(report, formats)}
+        files = {"results.json": report.to_json(), **render(report, formats, facts=stated)}
         if report_config.lang != "en":
             pages = [name for name in formats if name in ("html", "markdown", "pdf", "summary-pdf")]
-            files |= render(report, pages, lang=report_config.lang)
+            files |= render(report, pages, lang=report_config.lang, facts=stated)
         write_files(place, sealed(files, run_id=run_id, key=key))
     if report_config.print_json:
         sys.stdout.write(report.to_json())
