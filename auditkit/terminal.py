@@ -21,6 +21,7 @@ from auditkit.evidence.gate import unlike
 from auditkit.evidence.messages import number, span, title
 from auditkit.files import sha256_of
 from auditkit.progress import AuditProgress
+from auditkit.render.first_page import SENTENCES, key_findings
 from auditkit.render.summary import headline
 from auditkit.render.text import one_line
 
@@ -156,7 +157,7 @@ def _duration(seconds: float | None) -> str:
 
 
 def conclude(report: Report, page: Path) -> None:
-    """Print the verdict, the three worst findings as sentences, what is waived, and where the report is."""
+    """Print the verdict, the findings of the report's first page, what is waived, and where the report is."""
     console = _console()
     _headline(console, report)
     model = report.subject.model
@@ -170,9 +171,12 @@ def conclude(report: Report, page: Path) -> None:
     training = report.subject.training_dataset
     if training is not None and training.alarm:
         _sentence(console, "fail", f"Training data: {training.alarm}")
-    worst = [finding for finding in report.findings if finding.verdict not in ("pass", "waived", "not_run")]
-    for finding in worst[:3]:
+    found = [finding for finding in key_findings(report) if finding.verdict != "waived"]
+    for finding in found[:SENTENCES]:
         _sentence(console, finding.verdict, finding.message)
+    if (more := len(found) - SENTENCES) > 0:
+        words = "1 more comparison needs" if more == 1 else f"{more} more comparisons need"
+        _sentence(console, "not_run", f"{words} attention; the report lists them.")
     for note in (note for outcome in report.outcomes if outcome.auditor == "shift" for note in outcome.notes):
         _sentence(console, "not_run", note)
     _waivers(console, report)

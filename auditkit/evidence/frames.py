@@ -59,21 +59,26 @@ def metric_frame(report: Report, by: Sequence[str]) -> pd.DataFrame:
 
     wanted = tuple(by)
     every = [one for outcome in report.outcomes for one in outcome.measurements]
-    found = [one for one in every if one.by == wanted and one.slices]
+    found = [one for one in every if one.by == wanted and one.slices and one.slices[0].group.by == wanted]
     if not found:
         names = list(dict.fromkeys(", ".join(one.by) for one in every if one.by and one.slices))
         given = ", ".join(wanted)
         raise InputError(f"nothing is measured by {given!r}{closest(given, names)}; groups are by {'; '.join(names)}.")
     columns: dict[str, dict[Any, float | None]] = {}
-    shared = [_metric(one) for one in found]
+    shown = {_metric(one): _shown(one) for one in reversed(found)}
     for one in found:
-        name = _metric(one) if shared.count(_metric(one)) == 1 else one.id
+        # Two auditors may count the same rate: one column, unless their numbers differ.
+        name = _metric(one) if _shown(one) == shown[_metric(one)] else one.id
         for suffix, value in (("", _value), ("_low", _low), ("_high", _high)):
             columns[f"{name}{suffix}"] = {group_key(part.group): value(part) for part in one.slices}
     keys = list(dict.fromkeys(key for values in columns.values() for key in values))
     index = pd.Index(keys, name=wanted[0]) if len(wanted) == 1 else pd.MultiIndex.from_tuples(keys, names=wanted)
     numbers = {name: [values.get(key) for key in keys] for name, values in columns.items()}
     return pd.DataFrame(numbers, index=index, dtype=float)
+
+
+def _shown(measurement: Measurement) -> list[tuple[Group, float | None, float | None, float | None]]:
+    return [(part.group, _value(part), _low(part), _high(part)) for part in measurement.slices]
 
 
 def _metric(measurement: Measurement) -> str:

@@ -173,3 +173,23 @@ def test_the_loop_of_the_python_page_runs_as_it_stands(loans: Loans, tmp_path: P
     done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "mlp"
     assert done.stdout.startswith("mlp fail 0.")
+
+
+def test_a_rate_that_two_auditors_count_is_one_column_unless_they_differ() -> None:
+    census = read_report(Path(__file__).parents[2] / "reports/census")
+    frame = census.metric_frame("sex")
+    assert {"accuracy", "accuracy_low", "accuracy_high"} <= set(frame.columns)
+    assert not [name for name in frame.columns if "." in name]
+    assert list(frame.index) == ["Female", "Male"]
+    outcomes = []
+    for outcome in census.outcomes:
+        changed = tuple(
+            one.model_copy(update={"slices": tuple(p.model_copy(update={"value": 0.5}) for p in one.slices)})
+            if one.id == "fairness.accuracy"
+            else one
+            for one in outcome.measurements
+        )
+        outcomes.append(outcome.model_copy(update={"measurements": changed}))
+    differing = census.model_copy(update={"outcomes": tuple(outcomes)}).metric_frame("sex")
+    assert list(differing["fairness.accuracy"]) == [0.5, 0.5]
+    assert list(differing["accuracy"]) == list(frame["accuracy"])
