@@ -136,11 +136,6 @@ def inspect_model(
             problems.append(str(error))
     if data is not None and not problems:
         problems += _stops(config, schema)
-    trust = "weights only: nothing of it is run"
-    if match.trust is not None:
-        trust = f"opens only with {match.trust} sha256:{found.sha256}"
-    elif match.refusal is not None:
-        trust = "never"
     operations = None if network is None or schema is None else _operations(network, schema)
     row_count = None if data is None else len(data.frame)
     abilities = tuple(_abilities(match, network, _request(match, schema, data, config), problems))
@@ -148,7 +143,7 @@ def inspect_model(
     return Inspection(
         path=found.path,
         kind=match.kind,
-        trust=trust,
+        trust=_trust(match, found.sha256),
         sha256=found.sha256,
         byte_count=found.byte_count,
         opens=not problems,
@@ -156,9 +151,7 @@ def inspect_model(
         architecture=named,
         arguments=given,
         parameter_count=_parameter_count(found, network),
-        tensors=tuple((key, part.shape, part.dtype) for key, part in found.weights.tensors.items())
-        if found.weights
-        else (),
+        tensors=_tensors(found),
         operations_per_row=operations,
         schema=None if schema is None else schema.for_report(),
         training={} if found.card is None else found.card.training,
@@ -167,6 +160,19 @@ def inspect_model(
         abilities=abilities,
         costs=() if row_count is None else tuple(_costs(found, row_count, operations, able)),
     )
+
+
+def _trust(match: Match, sha256: str) -> str:
+    """Return in words which trust the file asks for."""
+    if match.trust is not None:
+        return f"opens only with {match.trust} sha256:{sha256}"
+    return "weights only: nothing of it is run" if match.refusal is None else "never"
+
+
+def _tensors(found: ModelFile) -> tuple[tuple[str, tuple[int, ...], str], ...]:
+    """Return name, shape and type of every tensor among the weights."""
+    tensors = {} if found.weights is None else found.weights.tensors
+    return tuple((key, part.shape, part.dtype) for key, part in tensors.items())
 
 
 def _other_file(source: Source) -> ModelFile:

@@ -6,8 +6,8 @@ import collections
 import dataclasses
 import functools
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -61,45 +61,116 @@ def load_subject(
             such device.
     """
     config = configured(config, options)
-    sensitive, bins, where = config.groups.sensitive, config.groups.bins, config.data.where
-    limit, seed, top_k = config.data.limit, config.run.seed, config.model.top_k
-    conf_level, min_group = config.policy.conf_level, config.groups.min_group
-    for column, rule in (bins or {}).items():
+    _check_request(audited.schema, data, config)
+    subject = _subject(audited, data, training, config)
+    subject = dataclasses.replace(subject, cache=cache or NO_CACHE, progress=progress)
+    for name in subject.sensitive:
+        _check_groups(subject, name)
+        _check_group_count(subject, name)
+    _check_inputs(subject)
+    return subject
+
+
+def _subject(audited: Audited, data: Data, training: Data | None, config: AuditConfig) -> Subject:
+    """Return the subject of a request: the chosen rows with their weights, groups, training rows and notes."""
+    device_name = audited.choose_device(config.run.device)
+    sensitive = _sensitive_columns(audited.schema, data, config)
+    chosen = _choose_rows(audited, data, config)
+    rows, labels, limit, top_k = chosen.rows, chosen.labels, chosen.limit, config.model.top_k
+    sampling, sampling_notes = read_sampling(rows, config.data)
+    training_rows, training_notes = (None, []) if training is None else _labelled(audited.schema, training)
+    edges, bin_notes = _bin_edges(audited.schema, rows, sensitive, config)
+    _check_top_k(audited.schema, len(labels), top_k)
+    notes = [
+        *chosen.notes,
+        *sampling_notes,
+        *_label_notes(audited.schema, labels),
+        *training_notes,
+        *bin_notes,
+        *_threshold_notes(audited.schema, top_k),
+    ]
+    return Subject(
+        audited=audited,
+        data=rows,
+        labels=labels,
+        sampling=sampling,
+        weight=config.data.weight,
+        cluster=config.data.cluster,
+        sensitive=sensitive,
+        bins=edges,
+        training=training_rows,
+        seed=config.run.seed,
+        device_name=device_name,
+        executor=executor_of(config.run.executor, device_name),
+        conf_level=config.policy.conf_level,
+        min_group=config.groups.min_group,
+        compare_missing=config.groups.compare_missing,
+        merges=parse_merges(config.groups.merge, sensitive),
+        expect=config.model.expect,
+        top_k=top_k,
+        notes=(*audited.notes, *data.notes, *notes, *_unseen_notes(audited.schema, rows)),
+        row_count_read=len(data.frame),
+        training_row_count_read=None if training is None else len(training.frame),
+        selection={
+            "where": config.data.where,
+            "limit": limit,
+            "seed": config.run.seed if limit is not None else None,
+            "row_count": len(labels),
+        },
+        work=chosen.work,
+    )
+
+
+def _check_request(schema: Schema, data: Data, config: AuditConfig) -> None:
+    """Raise InputError for bins and a level that mean nothing, and for more classes or cells than can be held."""
+    for column, rule in (config.groups.bins or {}).items():
         check_rule(column, rule)
-    if not 0 < conf_level < 1:
-        raise InputError(f"conf_level must lie between 0 and 1, got {conf_level}; 0.95 is usual.")
-    schema = audited.schema
+    level, limit = config.policy.conf_level, config.data.limit
+    if not 0 < level < 1:
+        raise InputError(f"conf_level must lie between 0 and 1, got {level}; 0.95 is usual.")
     CLASSES.check(len(schema.classes), f"target {schema.target}")
     rows_predicted = min(len(data.frame), limit or len(data.frame))
     CELLS.check(rows_predicted * len(schema.classes), "rows times classes")
-    device_name = audited.choose_device(config.run.device)
-    chosen = tuple(dict.fromkeys(schema.sensitive if sensitive is None else sensitive))
+
+
+def _sensitive_columns(schema: Schema, data: Data, config: AuditConfig) -> tuple[str, ...]:
+    """Return the sensitive columns, each once; those of the schema where the request names none.
+
+    Raises:
+        InputError: the data have no such column, or bins are given for another one.
+    """
+    asked = config.groups.sensitive
+    chosen = tuple(dict.fromkeys(schema.sensitive if asked is None else asked))
     columns = [str(column) for column in data.frame.columns]
     for name in chosen:
         if name not in columns:
             raise InputError(f"sensitive column {name!r} is not in {data.name}{closest(name, columns)}.")
-    rules = {**schema.bins, **(bins or {})}
-    for name in bins or {}:
+    for name in config.groups.bins or {}:
         if name not in chosen:
             raise InputError(f"bins: {name!r} is no sensitive column{closest(name, chosen)}; pass --sensitive {name}.")
-    rows, notes = _where(data, where)
-    labels = _labels(schema, rows, stated=config.data.target is not None)
+    return chosen
+
+
+class _Chosen(NamedTuple):
+    """The rows that are audited and their labels; what a row costs; the size of the sample, if one is drawn; notes."""
+
+    rows: Data
+    labels: Labels
+    work: Work
+    limit: int | None
+    notes: list[str]
+
+
+def _choose_rows(audited: Audited, data: Data, config: AuditConfig) -> _Chosen:
+    """Return the rows that the request chooses, that have a decision, and that the effort allows."""
+    rows, notes = _where(data, config.data.where)
+    labels = _labels(audited.schema, rows, stated=config.data.target is not None)
     rows, labels, decision_notes = _decided(rows, labels, audited)
-    notes += decision_notes
     work = _work(audited, rows, config)
-    affordable = len(labels) if top_k is not None else work.predicted(len(labels))
-    if affordable < min(limit or len(labels), len(labels)):
-        limit = affordable
-        notes.append(
-            Message(
-                "The effort {effort} limits the audit to a sample of {limit:,} rows, since one row takes "
-                "{operations:,} operations; --effort thorough takes them all.",
-                effort=work.effort,
-                limit=limit,
-                operations=work.operations,
-            )
-        )
+    limit, effort_notes = _affordable(work, len(labels), config)
+    notes += [*decision_notes, *effort_notes]
     if limit is not None and limit < len(labels):
+        seed = config.run.seed
         sample = np.sort(np.random.default_rng(seed).choice(len(labels), size=limit, replace=False))
         notes.append(
             Message(
@@ -110,16 +181,33 @@ def load_subject(
             )
         )
         rows, labels = dataclasses.replace(rows, frame=rows.frame.iloc[sample]), labels[sample]
-    sampling, sampling_notes = read_sampling(rows, config.data)
-    notes += sampling_notes
-    notes += _label_notes(schema, labels)
-    training_rows = None
-    if training is not None:
-        training_rows, training_notes = _labelled(schema, training)
-        notes += [Message("Training data: {note}", note=note) for note in (*training.notes, *training_notes)]
+    return _Chosen(rows, labels, work, limit, notes)
+
+
+def _affordable(work: Work, row_count: int, config: AuditConfig) -> tuple[int | None, list[str]]:
+    """Return how many rows are audited at most, None for all, with a note where the effort says so."""
+    limit = config.data.limit
+    affordable = row_count if config.model.top_k is not None else work.predicted(row_count)
+    if affordable >= min(limit or row_count, row_count):
+        return limit, []
+    note = Message(
+        "The effort {effort} limits the audit to a sample of {limit:,} rows, since one row takes "
+        "{operations:,} operations; --effort thorough takes them all.",
+        effort=work.effort,
+        limit=affordable,
+        operations=work.operations,
+    )
+    return affordable, [note]
+
+
+def _bin_edges(
+    schema: Schema, rows: Data, sensitive: Sequence[str], config: AuditConfig
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the edges that divide sensitive columns of numbers, by column, and a note on quantiles."""
+    rules = {**schema.bins, **(config.groups.bins or {})}
     with naming(rows):
-        edges = {name: edges_of(rows.frame, name, rules[name]) for name in chosen if name in rules}
-    notes += [
+        edges = {name: edges_of(rows.frame, name, rules[name]) for name in sensitive if name in rules}
+    notes: list[str] = [
         Message(
             "Column {name} is divided into quantiles of the audited rows, at {names}.",
             name=name,
@@ -128,61 +216,32 @@ def load_subject(
         for name in edges
         if rules[name].startswith("quantiles")
     ]
-    threshold_note = task_for(schema).threshold_note()
-    if threshold_note is not None and top_k is None:
-        notes.append(threshold_note)
+    return edges, notes
+
+
+def _threshold_notes(schema: Schema, top_k: int | None) -> list[str]:
+    """Return the sentence on the threshold that decides, where one is stated and no fixed number is selected."""
+    note = task_for(schema).threshold_note()
+    return [] if note is None or top_k is not None else [note]
+
+
+def _check_top_k(schema: Schema, row_count: int, top_k: int | None) -> None:
+    """Raise InputError unless so many rows can be selected: fewer than all, by one decision between two classes."""
     one_decision = task_for(schema).positive is not None
-    if top_k is not None and not (one_decision and 1 <= top_k < len(labels)):
-        two = "needs two classes" if not one_decision else f"must be from 1 to {len(labels) - 1:,} rows"
-        raise InputError(f"top_k {two}, got {top_k:,} for {len(labels):,} rows of {len(schema.classes)} classes.")
-    subject = Subject(
-        audited=audited,
-        data=rows,
-        labels=labels,
-        sampling=sampling,
-        weight=config.data.weight,
-        cluster=config.data.cluster,
-        sensitive=chosen,
-        bins=edges,
-        training=training_rows,
-        seed=seed,
-        device_name=device_name,
-        executor=executor_of(config.run.executor, device_name),
-        conf_level=conf_level,
-        min_group=min_group,
-        compare_missing=config.groups.compare_missing,
-        merges=parse_merges(config.groups.merge, chosen),
-        expect=config.model.expect,
-        top_k=top_k,
-        notes=(*audited.notes, *data.notes, *notes, *_unseen_notes(schema, rows)),
-        row_count_read=len(data.frame),
-        training_row_count_read=None if training is None else len(training.frame),
-        selection={
-            "where": where,
-            "limit": limit,
-            "seed": seed if limit is not None else None,
-            "row_count": len(labels),
-        },
-        cache=cache or NO_CACHE,
-        work=work,
-        progress=progress,
-    )
-    for name in chosen:
-        _check_groups(subject, name)
-        count = len(subject.group_codes((name,))[0])
-        if count > MAXIMUM_GROUPS:
-            raise InputError(
-                f"sensitive column {name!r} has {count:,} groups, and at most {MAXIMUM_GROUPS} can be compared; "
-                f"if it holds numbers, pass --bins {name}=quantiles:4 or edges of your own."
-            )
-    # Encoded here, so that a value that does not fit stops the run before any auditor starts.
-    runnable = audited.capability(Runnable) is not None
-    if runnable and len(labels) <= LARGE_ROW_COUNT:
+    if top_k is not None and not (one_decision and 1 <= top_k < row_count):
+        two = "needs two classes" if not one_decision else f"must be from 1 to {row_count - 1:,} rows"
+        raise InputError(f"top_k {two}, got {top_k:,} for {row_count:,} rows of {len(schema.classes)} classes.")
+
+
+def _check_inputs(subject: Subject) -> None:
+    """Encode the rows, so that a value that does not fit stops the run before any auditor starts."""
+    if subject.audited.capability(Runnable) is None:
+        return
+    if len(subject.labels) <= LARGE_ROW_COUNT:
         _ = subject.inputs
-    if runnable and training_rows is not None:
-        with naming(training_rows):
+    if subject.training is not None:
+        with naming(subject.training):
             _ = subject.training_inputs
-    return subject
 
 
 def _work(audited: Audited, data: Data, config: AuditConfig) -> Work:
@@ -219,6 +278,16 @@ def _check_groups(subject: Subject, name: str) -> None:
                 f"sensitive column {name!r} looks continuous: {len(numbers):,} different numbers, of about {usual:,} "
                 f"rows each; pass --bins {name}=quantiles:4 or edges of your own, such as --bins {name}=25,45,65."
             )
+
+
+def _check_group_count(subject: Subject, name: str) -> None:
+    """Refuse a sensitive column of more groups than can be compared."""
+    count = len(subject.group_codes((name,))[0])
+    if count > MAXIMUM_GROUPS:
+        raise InputError(
+            f"sensitive column {name!r} has {count:,} groups, and at most {MAXIMUM_GROUPS} can be compared; "
+            f"if it holds numbers, pass --bins {name}=quantiles:4 or edges of your own."
+        )
 
 
 def _where(data: Data, expression: str | None) -> tuple[Data, list[str]]:
@@ -281,18 +350,20 @@ def _label_notes(schema: Schema, labels: Labels) -> list[str]:
 
 
 def _labelled(schema: Schema, training: Data) -> tuple[Data, list[str]]:
-    """Return the training rows that have a label, and a note on the others; all of them where no column has labels."""
+    """Return the training rows that have a label, all of them where no column has labels, and what is said of them."""
     labels = _labels(schema, training, stated=False)
     known = has_label(labels)
+    notes: list[str] = [Message("Training data: {note}", note=note) for note in training.notes]
     if known.all() or not known.any():
-        return training, []
+        return training, notes
     note = Message(
         "{count:,} of {known_count:,} rows have no label in column {target} and were left out.",
         count=int((~known).sum()),
         known_count=len(known),
         target=schema.target,
     )
-    return dataclasses.replace(training, frame=training.frame[known]), [note]
+    notes.append(Message("Training data: {note}", note=note))
+    return dataclasses.replace(training, frame=training.frame[known]), notes
 
 
 def _decided(data: Data, labels: Labels, audited: Audited) -> tuple[Data, Labels, list[str]]:

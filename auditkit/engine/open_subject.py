@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -17,12 +19,14 @@ from auditkit.engine.load import load_subject
 from auditkit.engine.subject import Subject
 from auditkit.engine.weighting import columns_of_sampling
 from auditkit.errors import InputError
-from auditkit.models.audited import Audited
 from auditkit.models.cache import Cache
 from auditkit.models.capabilities import OwnRows
 from auditkit.models.recorded import Decisions, Recorded, decision_schema, guesses_of, recorded_outcomes
 from auditkit.progress import AuditProgress
 from auditkit.schema.schema import Schema, as_target
+
+if TYPE_CHECKING:
+    from auditkit.models.model import Model
 
 
 @dataclasses.dataclass
@@ -53,62 +57,15 @@ def load(
         InputError: the model or the data cannot be used.
     """
     config = inputs.config
-    target = None if config.data.target is None else as_target(config.data.target)
-    sensitive, where = config.groups.sensitive, config.data.where
     progress(0.0, "opening the model")
-    read: list[Data] = []
-    trained: list[Data] = []
-    named: list[str] = [*also]
     recorded = inputs.model is None and config.model.predictor is None
-
-    def rows() -> Data:
-        if not read:
-            if inputs.data is None:
-                raise InputError("no rows to audit; pass a data set (--dataset FILE).")
-            progress(0.2, "reading the data")
-            # Of recorded decisions every column is read: each may have led to them, or stand in for a sensitive one.
-            read.append(_read(inputs.data, config.data.encoding, None if recorded else named or None))
-        return read[0]
-
-    def training_rows() -> Data | None:
-        if inputs.training is None:
-            return None
-        if not trained:
-            trained.append(_read(inputs.training, config.data.encoding, None))
-        return trained[0]
-
-    audited: Audited
-    if recorded:
-        audited = _recorded(inputs, rows, named)
-    else:
-        _check_model_options(config.model)
-        from auditkit.models.from_columns import Columns
-        from auditkit.models.open import model_for
-
-        columns = Columns(
-            read_rows=rows,
-            read_training=training_rows,
-            target=target,
-            sensitive=tuple(sensitive or ()),
-            task=config.model.task,
-            classes=config.model.classes,
-            text=config.model.text,
-            left_out=(*([config.model.expect] if config.model.expect else []), *columns_of_sampling(config.data)),
-        )
-        audited = model_for(
-            inputs.model, columns, config=config.model, schema=inputs.schema, preprocess=inputs.preprocess
-        )
-        read += _own_rows(audited, inputs.data)
-        schema = audited.schema
-        named += [column for feature in schema.features for column in feature.reads]
-        named += [*(schema.sensitive if sensitive is None else sensitive), *columns_named(where)]
-        named += [*schema.targets, *([config.model.expect] if config.model.expect else [])]
-        named += columns_of_sampling(config.data)
-    training = training_rows()
+    rows = _Rows(inputs, [*also], every_column=recorded, progress=progress)
+    audited = _recorded(inputs, lambda: rows.audited, rows.named) if recorded else _model(inputs, rows)
+    training = rows.training
     progress(0.5, "checking the data")
     subject = load_subject(
         audited,
-        rows(),
+        rows.audited,
         training=training,
         config=config,
         cache=cache,
@@ -123,18 +80,83 @@ def load(
     return subject
 
 
-def _own_rows(audited: Audited, data: pd.DataFrame | Path | None) -> list[Data]:
-    """Return the rows that a model brings of its own; nothing where it brings none.
+@dataclasses.dataclass
+class _Rows:
+    """The rows that are audited and those that trained the model, each read when they are first asked for.
+
+    `named` are the columns that are read of the audited rows, all of them where nothing is named. Of recorded decisions
+    `every_column` is read: each may have led to them, or stand in for a sensitive one. `own` are those that a model
+    brings of its own.
+    """
+
+    inputs: Inputs
+    named: list[str]
+    every_column: bool
+    progress: ProgressReporter
+    own: Data | None = None
+
+    @functools.cached_property
+    def audited(self) -> Data:
+        """The rows that are audited.
+
+        Raises:
+            InputError: there are none.
+        """
+        if self.own is not None:
+            return self.own
+        if self.inputs.data is None:
+            raise InputError("no rows to audit; pass a data set (--dataset FILE).")
+        self.progress(0.2, "reading the data")
+        named = None if self.every_column else self.named or None
+        return _read(self.inputs.data, self.inputs.config.data.encoding, named)
+
+    @functools.cached_property
+    def training(self) -> Data | None:
+        """The rows that trained the model, if they are given."""
+        if self.inputs.training is None:
+            return None
+        return _read(self.inputs.training, self.inputs.config.data.encoding, None)
+
+
+def _model(inputs: Inputs, rows: _Rows) -> Model:
+    """Open the model, and name the columns that it and the request need."""
+    from auditkit.models.from_columns import Columns
+    from auditkit.models.open import model_for
+
+    config = inputs.config
+    _check_model_options(config.model)
+    sensitive, expected = config.groups.sensitive, [config.model.expect] if config.model.expect else []
+    columns = Columns(
+        read_rows=lambda: rows.audited,
+        read_training=lambda: rows.training,
+        target=None if config.data.target is None else as_target(config.data.target),
+        sensitive=tuple(sensitive or ()),
+        task=config.model.task,
+        classes=config.model.classes,
+        text=config.model.text,
+        left_out=(*expected, *columns_of_sampling(config.data)),
+    )
+    model = model_for(inputs.model, columns, config=config.model, schema=inputs.schema, preprocess=inputs.preprocess)
+    rows.own = _own_rows(model, inputs.data)
+    schema = model.schema
+    rows.named += [column for feature in schema.features for column in feature.reads]
+    rows.named += [*(schema.sensitive if sensitive is None else sensitive), *columns_named(config.data.where)]
+    rows.named += [*schema.targets, *expected, *columns_of_sampling(config.data)]
+    return model
+
+
+def _own_rows(model: Model, data: pd.DataFrame | Path | None) -> Data | None:
+    """Return the rows that a model brings of its own; None where it brings none.
 
     Raises:
         InputError: it does, and a data set is named too.
     """
-    own = audited.capability(OwnRows)
+    own = model.capability(OwnRows)
     if own is None:
-        return []
+        return None
     if data is not None:
         raise InputError("a file of word vectors is audited on its own words; leave the data set out.")
-    return [own.rows()]
+    return own.rows()
 
 
 def _check_model_options(config: ModelConfig) -> None:

@@ -35,19 +35,44 @@ def image_corruptions(images: Images, source: Images, *, seed: int) -> list[Corr
     low, high = float(source.min()), float(source.max())
     if not low < high:
         return []
-    reach, fill = high - low, float(source.mean(dtype=np.float64))
     side = min(images.shape[2:])
-    rng = np.random.default_rng((seed, 11))
-    noise = rng.standard_normal(images.shape, dtype=np.float32)
-    signs = rng.choice([-1.0, 1.0], len(images)).astype(np.float32)[:, None, None, None]
-    direction = rng.integers(0, len(DIRECTIONS), len(images))
-    corner = rng.random((len(images), 2))
+    draws = _Draws.of(images, seed)
+    return [
+        *_corrupted_pixels(images, draws, low=low, high=high, side=side),
+        *_corrupted_places(images, draws, fill=float(source.mean(dtype=np.float64)), side=side),
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """What chance decides once for each image, the same for every strength."""
+
+    noise: Images
+    signs: Images
+    direction: NDArray[np.int64]
+    corner: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, images: Images, seed: int) -> _Draws:
+        """Return what is drawn for these images."""
+        rng = np.random.default_rng((seed, 11))
+        return cls(
+            noise=rng.standard_normal(images.shape, dtype=np.float32),
+            signs=rng.choice([-1.0, 1.0], len(images)).astype(np.float32)[:, None, None, None],
+            direction=rng.integers(0, len(DIRECTIONS), len(images)),
+            corner=rng.random((len(images), 2)),
+        )
+
+
+def _corrupted_pixels(images: Images, draws: _Draws, *, low: float, high: float, side: int) -> list[Corruption]:
+    """Return the corruptions that change how bright or how sharp pixels are."""
+    from scipy import ndimage
+
+    reach = high - low
     means = images.mean(axis=(1, 2, 3), keepdims=True)
 
     def noisy(strength: float) -> Images:
-        return np.clip(images + np.float32(strength * reach) * noise, low, high)
-
-    from scipy import ndimage
+        return np.clip(images + np.float32(strength * reach) * draws.noise, low, high)
 
     def blurred(strength: float) -> Images:
         width = strength * side
@@ -58,15 +83,8 @@ def image_corruptions(images: Images, source: Images, *, seed: int) -> list[Corr
         return flat
 
     def lit(strength: float) -> Images:
-        return np.clip(images + signs * np.float32(strength * reach), low, high)
+        return np.clip(images + draws.signs * np.float32(strength * reach), low, high)
 
-    def moved(strength: float) -> Images:
-        return _moved(images, direction, round(strength))
-
-    def covered(strength: float) -> Images:
-        return _covered(images, corner, max(1, round(strength * side)), fill)
-
-    pixels = tuple(float(size) for size in sorted({max(1, round(share * side)) for share in (0.05, 0.1, 0.15, 0.2)}))
     of_range = Message("share of the range of the pixels")
     return [
         Corruption(
@@ -103,6 +121,20 @@ def image_corruptions(images: Images, source: Images, *, seed: int) -> list[Corr
             lit,
             strengths=(0.05, 0.1, 0.2, 0.3),
         ),
+    ]
+
+
+def _corrupted_places(images: Images, draws: _Draws, *, fill: float, side: int) -> list[Corruption]:
+    """Return the corruptions that move the image, or cover a part of it."""
+
+    def moved(strength: float) -> Images:
+        return _moved(images, draws.direction, round(strength))
+
+    def covered(strength: float) -> Images:
+        return _covered(images, draws.corner, max(1, round(strength * side)), fill)
+
+    pixels = tuple(float(size) for size in sorted({max(1, round(share * side)) for share in (0.05, 0.1, 0.15, 0.2)}))
+    return [
         Corruption(
             "shift",
             Message("Shifted"),

@@ -11,7 +11,7 @@ from scipy import special
 
 from auditkit.evidence.measurement import Group, Interval, Measurement, Unit
 from auditkit.evidence.messages import Message
-from auditkit.stats.estimates import Breakdown, Statistic, applied, shown_rows
+from auditkit.stats.estimates import Breakdown, Estimate, Statistic, applied, shown_rows
 from auditkit.stats.intervals import limits_gap_interval, normal_quantile, studentized_range_level
 from auditkit.stats.jackknife import MAXIMUM_ROWS, block_count, deal, deal_units, rounded
 from auditkit.stats.rates import too_small
@@ -76,17 +76,7 @@ def distance_measurements(
     stated where all groups are alike, which a bootstrap of the distance itself would always do.
     """
     groups = shown_rows(breakdown, len(scores))
-    reason = too_small(breakdown.min_group) if len(groups) < 2 else None
-    if len(groups) > MOST_GROUPS:
-        reason = Message(
-            "{groups_count} groups have too many pairs to compare; at most {most_groups} are compared",
-            groups_count=len(groups),
-            most_groups=MOST_GROUPS,
-        )
-    if reason is None and min(map(len, groups.values())) < 2:
-        reason = Message("a group has a single row, and no spread")
-    if reason is None and not np.isfinite(scores).all():
-        reason = Message("{count:,} scores are not finite", count=int((~np.isfinite(scores)).sum()))
+    reason = _undefined(scores, groups, breakdown.min_group)
     keys = list(groups)
     samples = [np.asarray(scores[rows], dtype=np.float64) for rows in groups.values()]
     measurements = []
@@ -96,26 +86,8 @@ def distance_measurements(
     for name, (distance, definition) in DISTANCES.items():
         value = interval = compared = None
         if reason is None:
-            pairs = [(i, j) for i in range(len(keys)) for j in range(i)]
-            found = np.array([distance(samples[i], samples[j]) for i, j in pairs])
-            slack = np.array([slacks[name][i, j] for i, j in pairs])
-            # A small sample of a skewed score misses its tail. If the groups are alike, all rows together show that
-            # tail: a distance is told from 0 only if it exceeds what either distribution allows.
-            slack_to_zero = np.maximum(slack, [alike[name][i, j] for i, j in pairs])
-            worst = int(found.argmax())
-            value = float(found[worst])
-            compared = tuple(
-                Group(by=breakdown.columns, key=keys[place])
-                for place in sorted(pairs[worst], key=lambda place: float(samples[place].mean()))
-            )
-            high = float((found + slack).max())
-            interval = Interval(
-                low=max(float((found - slack_to_zero).max()), 0.0),
-                high=min(high, 1.0) if name == "score_kolmogorov_smirnov_distance" else high,
-                level=level,
-                method=Message("simulated Brownian bridges")
-                + (Message(", largest over all pairs") if len(keys) > 2 else ""),
-            )
+            value, places, interval = _largest(name, distance, samples, slacks[name], alike[name], level)
+            compared = tuple(Group(by=breakdown.columns, key=keys[place]) for place in places)
         measurements.append(
             Measurement(
                 id=f"{prefix}.{name}",
@@ -132,6 +104,48 @@ def distance_measurements(
             )
         )
     return measurements
+
+
+def _undefined(scores: Array, groups: Mapping[tuple[str, ...], NDArray[np.intp]], min_group: int) -> str | None:
+    """Return why there is no distance between the groups, if so."""
+    if len(groups) > MOST_GROUPS:
+        return Message(
+            "{groups_count} groups have too many pairs to compare; at most {most_groups} are compared",
+            groups_count=len(groups),
+            most_groups=MOST_GROUPS,
+        )
+    if len(groups) < 2:
+        return too_small(min_group)
+    if min(map(len, groups.values())) < 2:
+        return Message("a group has a single row, and no spread")
+    if not np.isfinite(scores).all():
+        return Message("{count:,} scores are not finite", count=int((~np.isfinite(scores)).sum()))
+    return None
+
+
+def _largest(
+    name: str, distance: Callable[[Array, Array], float], samples: list[Array], slack: Array, alike: Array, level: float
+) -> tuple[float, list[int], Interval]:
+    """Return the largest distance over the pairs of samples, the pair's places (lower mean first), and the interval.
+
+    `slack`, (samples, samples), is how far an estimate may be off; `alike`, if all samples had one distribution.
+    """
+    pairs = [(i, j) for i in range(len(samples)) for j in range(i)]
+    found = np.array([distance(samples[i], samples[j]) for i, j in pairs])
+    off = np.array([slack[i, j] for i, j in pairs])
+    # A small sample of a skewed score misses its tail. If the groups are alike, all rows together show that
+    # tail: a distance is told from 0 only if it exceeds what either distribution allows.
+    off_from_zero = np.maximum(off, [alike[i, j] for i, j in pairs])
+    worst = int(found.argmax())
+    high = float((found + off).max())
+    interval = Interval(
+        low=max(float((found - off_from_zero).max()), 0.0),
+        high=min(high, 1.0) if name == "score_kolmogorov_smirnov_distance" else high,
+        level=level,
+        method=Message("simulated Brownian bridges")
+        + (Message(", largest over all pairs") if len(samples) > 2 else ""),
+    )
+    return float(found[worst]), sorted(pairs[worst], key=lambda place: float(samples[place].mean())), interval
 
 
 def _distance_replicates(samples: list[Array], breakdown: Breakdown) -> dict[str, tuple[float, ...]]:
@@ -211,46 +225,28 @@ def mean_gap_measurement(
     fewest_rows = max(fewest_rows, breakdown.min_group)
     groups = {key: rows for key, rows in shown_rows(breakdown, len(labels)).items() if len(rows) >= fewest_rows}
     reason = too_small(fewest_rows) if len(groups) < 2 else None
-    unbounded: str | None = None
     found: list[Group] = []
-    values: list[float] = []
-    ends: list[tuple[float, float]] = []
-    wide_ends: list[tuple[float, float]] = []
-    effective: list[float | None] = []
-    influences: list[Array | None] = []
+    estimates: list[Estimate] = []
     units: list[NDArray[np.int64]] = []
     each = studentized_range_level(level, max(len(groups), 2))
     for key, rows in groups.items():
         sampling = breakdown.sampling.take(rows)
         part = applied(statistic, labels[rows], predictions[rows], (level, each), sampling)
-        own, wide = part.bounds or (None, None)
-        if part.value is None:
-            continue
-        found.append(Group(by=breakdown.columns, key=key))
-        values.append(part.value)
-        effective.append(part.effective)
-        influences.append(part.influence)
-        units.append(sampling.units_of(len(rows)))
-        if own is None or wide is None:
-            unbounded = unbounded or part.reason
-        else:
-            ends.append(own[:2])
-            wide_ends.append(wide[:2])
+        if part.value is not None:
+            found.append(Group(by=breakdown.columns, key=key))
+            estimates.append(part)
+            units.append(sampling.units_of(len(rows)))
+    values = [part.value for part in estimates if part.value is not None]
     if reason is None and len(values) < 2:
         reason = Message("it is defined in fewer than two groups")
     defined = reason is None
+    unbounded = next((part.reason for part in estimates if _ends(part) is None and part.reason), None)
     interval = None
     if defined and unbounded is None:
-        related = 0.0 if breakdown.sampling.clusters is None else related_of(influences, units)
-        low, high = limits_gap_interval(np.array(values), _columns(ends), _columns(wide_ends), related)
-        family = (
-            Message(", lower end for all pairs of {values_count} groups at once", values_count=len(values))
-            if len(values) > 2
-            else ""
-        )
-        interval = Interval(
-            low=low, high=high, level=level, method=Message("MOVER of the groups' limits{family}", family=family)
-        )
+        related: float | Array = 0.0
+        if breakdown.sampling.clusters is not None:
+            related = related_of([part.influence for part in estimates], units)
+        interval = _gap_interval(estimates, related, level)
     paired = defined and len(breakdown.columns) == 1
     return Measurement(
         id=f"{prefix}.{name}",
@@ -259,13 +255,33 @@ def mean_gap_measurement(
         unit=unit,
         better="lower",
         count=sum(map(len, groups.values())),
-        effective_count=sum(one or 0.0 for one in effective) or None,
+        effective_count=sum(part.effective or 0.0 for part in estimates) or None,
         interval=interval,
         compared=(found[int(np.argmin(values))], found[int(np.argmax(values))]) if defined else None,
         replicates=_gap_replicates(statistic, labels, predictions, groups, breakdown) if paired else (),
         definition=definition,
         reason=reason or unbounded,
     )
+
+
+def _ends(part: Estimate) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Return the limits of a value at both levels, None where one is missing."""
+    own, wide = part.bounds or (None, None)
+    return None if own is None or wide is None else (own[:2], wide[:2])
+
+
+def _gap_interval(estimates: Sequence[Estimate], related: float | Array, level: float) -> Interval:
+    """Return the interval of the highest minus the lowest of values that all have limits."""
+    values = np.array([part.value for part in estimates])
+    own, wide = zip(*(ends for part in estimates if (ends := _ends(part)) is not None), strict=True)
+    low, high = limits_gap_interval(values, _columns(own), _columns(wide), related)
+    family = (
+        Message(", lower end for all pairs of {values_count} groups at once", values_count=len(values))
+        if len(values) > 2
+        else ""
+    )
+    method = Message("MOVER of the groups' limits{family}", family=family)
+    return Interval(low=low, high=high, level=level, method=method)
 
 
 def _gap_replicates(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,11 +71,7 @@ def gap_measurements(
     (`with_gap_replicates`); those of the mean are the means.
     """
     first_part, against = parts[0], "each label by itself" if axis == LABEL else "each class against the rest"
-    mean_of = f"{len(parts)} labels" if axis == LABEL else f"{len(parts)} classes against the rest"
-    if total is not None and len(parts) < total:
-        mean_of = f"the {len(parts)} most frequent of {total} classes, each against the rest"
     each = simultaneous_level(level, len(parts))
-    family = _family(axis, len(parts))
     alone, together = (
         [binary_gaps.gap_measurements(part, gaps=gaps, prefix=prefix, level=at, min_group=min_group) for part in parts]
         for at in (level, each)
@@ -82,56 +79,62 @@ def gap_measurements(
     measurements = []
     alone = [replicated(gaps_of, code) for code, gaps_of in enumerate(alone)]
     for place, first in enumerate(alone[0]):
-        slices = []
-        for part, own, wide in zip(parts, alone, together, strict=True):
-            found, held = own[place], wide[place]
-            slices.append(
-                Slice(
-                    group=Group(by=(axis,), key=(part.classes[-1],)),
-                    value=found.value,
-                    count=found.count,
-                    effective_count=found.effective_count,
-                    interval=found.interval,
-                    simultaneous_interval=_at(held.interval, level, family),
-                    replicates=found.replicates,
-                    one_record=found.one_record,
-                    reason=found.reason,
-                )
-            )
-        columns = (*first_part.columns, axis)
-        definition = f"{first.definition}, {against}"
-        measurements.append(_measurement(first, columns, first_part, definition, slices=tuple(slices)))
-        known = [
-            (found.value, found.simultaneous_interval)
-            for found in slices
-            if found.value is not None and found.simultaneous_interval is not None
-        ]
-        if not known:
-            reason = _undefined(axis, slices[0].reason or "")
-            measurements.append(_measurement(first, first_part.columns, first_part, definition, reason=reason))
-            continue
-        low, high = (float(np.mean([end for _, end in ends])) for ends in _ends(known))
-        blocks = [found.replicates for found in slices if found.value is not None]
-        paired = len({len(replicates) for replicates in blocks}) == 1
-        method = _joint_method(axis, known[0][1].method)
-        measurements.append(
-            _measurement(
-                first,
-                first_part.columns,
-                first_part,
-                f"{first.definition}, mean over {len(known)} of {mean_of}",
-                value=float(np.mean([value for value, _ in known])),
-                interval=Interval(low=low, high=high, level=level, method=method),
-                replicates=tuple(float(value) for value in np.mean(blocks, axis=0)) if paired else (),
-                one_record=max((found.one_record for found in slices if found.one_record), default=None),
-                effective_count=max((found.effective_count for found in slices if found.effective_count), default=None),
-            )
+        slices = tuple(
+            _slice(axis, part.classes[-1], own[place], _at(wide[place].interval, level, _family(axis, len(parts))))
+            for part, own, wide in zip(parts, alone, together, strict=True)
         )
+        definition = f"{first.definition}, {against}"
+        mean = _mean_over_parts(axis, slices, f"{first.definition}, mean over", total, level)
+        measurements += [
+            _measurement(first, (*first_part.columns, axis), first_part, definition=definition, slices=slices),
+            _measurement(first, first_part.columns, first_part, **{"definition": definition, **mean}),
+        ]
     return measurements
 
 
-def _ends(known: list[tuple[float, Interval]]) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    return [(value, held.low) for value, held in known], [(value, held.high) for value, held in known]
+def _slice(axis: str, name: str, found: Measurement, together: Interval | None) -> Slice:
+    """Return the gap of one class, or label, with the interval that holds `together` with those of the others."""
+    return Slice(
+        group=Group(by=(axis,), key=(name,)),
+        value=found.value,
+        count=found.count,
+        effective_count=found.effective_count,
+        interval=found.interval,
+        simultaneous_interval=together,
+        replicates=found.replicates,
+        one_record=found.one_record,
+        reason=found.reason,
+    )
+
+
+def _mean_over_parts(
+    axis: str, slices: Sequence[Slice], definition: str, total: int | None, level: float
+) -> dict[str, Any]:
+    """Return the fields of the mean of a gap over the classes, or labels, in which it is defined; or why there is none.
+
+    `definition` begins that of the mean; `total` is the number of classes where the slices are the most frequent ones.
+    """
+    known = [
+        (found.value, found.simultaneous_interval)
+        for found in slices
+        if found.value is not None and found.simultaneous_interval is not None
+    ]
+    if not known:
+        return {"reason": _undefined(axis, slices[0].reason or "")}
+    mean_of = f"{len(slices)} labels" if axis == LABEL else f"{len(slices)} classes against the rest"
+    if total is not None and len(slices) < total:
+        mean_of = f"the {len(slices)} most frequent of {total} classes, each against the rest"
+    blocks = [found.replicates for found in slices if found.value is not None]
+    paired = len({len(replicates) for replicates in blocks}) == 1
+    low, high = (float(np.mean(ends)) for ends in zip(*((held.low, held.high) for _, held in known), strict=True))
+    return {
+        "definition": f"{definition} {len(known)} of {mean_of}",
+        "value": float(np.mean([value for value, _ in known])),
+        "interval": Interval(low=low, high=high, level=level, method=_joint_method(axis, known[0][1].method)),
+        "replicates": tuple(float(value) for value in np.mean(blocks, axis=0)) if paired else (),
+        "one_record": max((found.one_record for found in slices if found.one_record), default=None),
+        "effective_count": max((found.effective_count for found in slices if found.effective_count), default=None),
+    }
 
 
 def _at(interval: Interval | None, level: float, family: str) -> Interval | None:
@@ -140,35 +143,10 @@ def _at(interval: Interval | None, level: float, family: str) -> Interval | None
     return interval.model_copy(update={"level": level, "method": interval.method + family})
 
 
-def _measurement(
-    like: Measurement,
-    columns: tuple[str, ...],
-    counts: Counts,
-    definition: str,
-    *,
-    value: float | None = None,
-    interval: Interval | None = None,
-    replicates: tuple[float, ...] = (),
-    one_record: float | None = None,
-    effective_count: float | None = None,
-    slices: tuple[Slice, ...] = (),
-    reason: str | None = None,
-) -> Measurement:
-    return Measurement(
-        id=like.id,
-        by=columns,
-        value=value,
-        unit=like.unit,
-        better=like.better,
-        count=int(counts.sizes.sum()),
-        effective_count=effective_count,
-        interval=interval,
-        replicates=replicates,
-        one_record=one_record,
-        slices=slices,
-        definition=definition,
-        reason=reason,
-    )
+def _measurement(like: Measurement, columns: tuple[str, ...], counts: Counts, **fields: Any) -> Measurement:
+    """Return a measurement of the id, unit and direction of another, over all rows, with other fields as stated."""
+    count = int(counts.sizes.sum())
+    return Measurement(id=like.id, by=columns, unit=like.unit, better=like.better, count=count, **fields)
 
 
 def _family(axis: str, n: int) -> Message:

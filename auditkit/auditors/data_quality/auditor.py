@@ -51,6 +51,9 @@ from auditkit.evidence.measurement import (
 from auditkit.evidence.messages import Message, number
 from auditkit.stats.counts import not_compared_note
 
+STEPS = 6
+"""How many parts the checks have, for the progress."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataChecks:
@@ -107,91 +110,101 @@ class DataChecks:
 
     def audit(self, subject: Subject) -> Evidence:
         """Count over all rows, compare with the training data and the population where there are any."""
-        frame, level = subject.data.frame, subject.conf_level
-        steps = 6
-        columns = [str(column) for column in frame.columns]
-        missing = {name: missing_rows(frame, name) for name in columns}
-        subject.progress(1 / steps, Message("missing values"))
-        constants = _constants(subject, columns)
-        hashes = row_hashes(frame, columns)
-        repeated = len(hashes) - len(np.unique(hashes))
-        del hashes
-        subject.progress(2 / steps, "repeated rows")
-        row_count = len(subject.labels)
-        shared = _shared(subject, columns)
-        measurements = [
-            _exact("data.row_count", row_count, "rows", "higher", row_count, level),
-            _exact("data.duplicate_rate", repeated / row_count, "rate", "lower", row_count, level),
-            shared,
-            _exact("data.constant_column_count", len(constants), "count", "lower", row_count, level),
-            missing_rates(missing, level),
-        ]
-        subject.progress(3 / steps, "rows shared with training")
-        measurements += missing_by_group(subject, missing)
-        measurements += missing_decisions(subject)
-        alike, notes = look_alike_groups(subject)
-        measurements += alike
-        coverage = known_labels(subject)
-        measurements += coverage.measurements
-        notes += coverage.notes
-        known = subject.labelled
-        labelled = len(known.labels) > 0
-        if labelled:
-            measurements.append(label_shares(known))
-        exhibits: list[Exhibit] = [_glance(subject, columns, repeated, shared, constants), *coverage.exhibits]
-        if any(mask.any() for mask in missing.values()):
-            chart = _chart(Message("Missing values by column"), "missing_rate", ("column",))
-            exhibits.append(chart.model_copy(update={"zeros": False}))
-        for column in subject.sensitive:
-            names, codes = subject.group_codes((column,))
-            sizes = np.bincount(codes, minlength=len(names))
-            measurements.append(group_shares(column, names, sizes, subject))
-            exhibits.append(_chart(Message("Share of the rows by {column}", column=column), "group_share", (column,)))
-            if column in self.population:
-                measurements.append(shares_against(self.population[column], column, names, sizes, subject))
-                exhibits.append(
-                    _chart(
-                        Message("Share by {column}, less that in the population", column=column),
-                        "group_share_difference",
-                        (column,),
-                    )
-                )
-            if labelled:
-                own, by, title = labels_by_group(known, column)
-                measurements += own
-                exhibits += [_chart(title, one.id.partition(".")[2], by) for one in own]
-            hidden = not_compared_note((column,), names, sizes, subject.min_group)
-            notes += [hidden] if hidden else []
-        subject.progress(4 / steps, "columns that give the label away")
+        columns = [str(column) for column in subject.data.frame.columns]
+        parts = [_counted(subject, columns), *(self._group(subject, column) for column in subject.sensitive)]
+        subject.progress(4 / STEPS, "columns that give the label away")
         examined = examined_columns(subject, columns)
-        if examined and labelled:
-            alone = single_columns(known, examined)
-            measurements.append(alone)
-            title = Message("How well a single column predicts the label")
-            exhibits.append(SliceChart(title=title, measurement=alone.id, by=alone.by))
-        elif not examined:
-            notes.append(Message("Rows are images or texts: they are not examined column by column."))
-        subject.progress(5 / steps, "drift")
-        drifts = drifts_of(subject, examined)
-        measurements.append(drift_measurement(drifts, subject))
-        if drifts:
-            table, sentence = drift_table(drifts, level)
-            exhibits.append(table)
-            notes.append(sentence)
-        if examined and max(row_count, 0 if subject.training is None else len(subject.training.frame)) > ROWS_SAMPLED:
-            notes.append(
-                Message(
-                    "Single-column prediction and drift were measured on samples of {rows_sampled:,} rows, drawn "
-                    "with seed {seed}.",
-                    rows_sampled=ROWS_SAMPLED,
-                    seed=subject.seed,
-                )
+        parts.append(_labels_given_away(subject, examined))
+        subject.progress(5 / STEPS, "drift")
+        parts += [_drift(subject, examined), personal_data(subject, columns), record_gaps(subject)]
+        return Evidence(
+            measurements=[one for part in parts for one in part.measurements],
+            exhibits=[one for part in parts for one in part.exhibits],
+            notes=[one for part in parts for one in part.notes],
+        )
+
+    def _group(self, subject: Subject, column: str) -> Evidence:
+        """Return how many rows the groups of a sensitive column have, and what their labels are."""
+        names, codes = subject.group_codes((column,))
+        sizes = np.bincount(codes, minlength=len(names))
+        measurements = [group_shares(column, names, sizes, subject)]
+        exhibits = [_chart(Message("Share of the rows by {column}", column=column), "group_share", (column,))]
+        if column in self.population:
+            measurements.append(shares_against(self.population[column], column, names, sizes, subject))
+            against = Message("Share by {column}, less that in the population", column=column)
+            exhibits.append(_chart(against, "group_share_difference", (column,)))
+        known = subject.labelled
+        if len(known.labels):
+            own, by, title = labels_by_group(known, column)
+            measurements += own
+            exhibits += [_chart(title, one.id.partition(".")[2], by) for one in own]
+        hidden = not_compared_note((column,), names, sizes, subject.min_group)
+        return Evidence(measurements=measurements, exhibits=exhibits, notes=[hidden] if hidden else [])
+
+
+def _counted(subject: Subject, columns: Sequence[str]) -> Evidence:
+    """Count rows, and what is missing, repeated, constant, or shared with the training data."""
+    frame, row_count, level = subject.data.frame, len(subject.labels), subject.conf_level
+    missing = {name: missing_rows(frame, name) for name in columns}
+    subject.progress(1 / STEPS, Message("missing values"))
+    constants = _constants(subject, columns)
+    repeated = row_count - len(np.unique(row_hashes(frame, columns)))
+    subject.progress(2 / STEPS, "repeated rows")
+    shared = _shared(subject, columns)
+    subject.progress(3 / STEPS, "rows shared with training")
+    alike, notes = look_alike_groups(subject)
+    coverage, known = known_labels(subject), subject.labelled
+    measurements = [
+        _exact("data.row_count", row_count, "rows", "higher", row_count, level),
+        _exact("data.duplicate_rate", repeated / row_count, "rate", "lower", row_count, level),
+        shared,
+        _exact("data.constant_column_count", len(constants), "count", "lower", row_count, level),
+        missing_rates(missing, level),
+        *missing_by_group(subject, missing),
+        *missing_decisions(subject),
+        *alike,
+        *coverage.measurements,
+        *([label_shares(known)] if len(known.labels) else []),
+    ]
+    exhibits: list[Exhibit] = [_glance(subject, columns, repeated, shared, constants), *coverage.exhibits]
+    if any(mask.any() for mask in missing.values()):
+        chart = _chart(Message("Missing values by column"), "missing_rate", ("column",))
+        exhibits.append(chart.model_copy(update={"zeros": False}))
+    return Evidence(measurements=measurements, exhibits=exhibits, notes=[*notes, *coverage.notes])
+
+
+def _labels_given_away(subject: Subject, examined: Sequence[str]) -> Evidence:
+    """Return how well each of the examined columns predicts the label, where labels are known."""
+    if not examined:
+        return Evidence(notes=[Message("Rows are images or texts: they are not examined column by column.")])
+    known = subject.labelled
+    if not len(known.labels):
+        return Evidence()
+    alone = single_columns(known, examined)
+    title = Message("How well a single column predicts the label")
+    return Evidence(measurements=[alone], exhibits=[SliceChart(title=title, measurement=alone.id, by=alone.by)])
+
+
+def _drift(subject: Subject, examined: Sequence[str]) -> Evidence:
+    """Return how far the examined columns have moved from the training data."""
+    drifts = drifts_of(subject, examined)
+    exhibits: list[Exhibit] = []
+    notes: list[str] = []
+    if drifts:
+        table, sentence = drift_table(drifts, subject.conf_level)
+        exhibits.append(table)
+        notes.append(sentence)
+    training_row_count = 0 if subject.training is None else len(subject.training.frame)
+    if examined and max(len(subject.labels), training_row_count) > ROWS_SAMPLED:
+        notes.append(
+            Message(
+                "Single-column prediction and drift were measured on samples of {rows_sampled:,} rows, drawn "
+                "with seed {seed}.",
+                rows_sampled=ROWS_SAMPLED,
+                seed=subject.seed,
             )
-        for more in (personal_data(subject, columns), record_gaps(subject)):
-            measurements += more.measurements
-            exhibits += more.exhibits
-            notes += more.notes
-        return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+        )
+    return Evidence(measurements=[drift_measurement(drifts, subject)], exhibits=exhibits, notes=notes)
 
 
 def _exact(id: str, value: float, unit: Unit, better: Better, count: int, level: float) -> Measurement:

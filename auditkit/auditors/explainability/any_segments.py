@@ -10,10 +10,16 @@ from torch import nn
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
 from auditkit.auditors.explainability.methods import METHODS, choose_method
-from auditkit.auditors.explainability.segments import SegmentedRows, layer_count, occlusion
-from auditkit.auditors.explainability.segments_report import change_of, sample_notes, settings_facts, trust_checks
+from auditkit.auditors.explainability.segments import layer_count, occlusion
+from auditkit.auditors.explainability.segments_report import (
+    CheckedMethod,
+    change_of,
+    sample_notes,
+    segmented_rows,
+    settings_facts,
+    trust_checks,
+)
 from auditkit.auditors.explainability.statistics import keyed, largest_first, ratio_slices
-from auditkit.auditors.explainability.target_function import TargetFunction
 from auditkit.auditors.explainability.trials import Cost, choose_trials
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
@@ -30,15 +36,7 @@ def explain_segments(
     """Return the evidence about the segments of `rows`, by deleting one after the other, with the trust checks."""
     source = subject.inputs if subject.training_inputs is None else subject.training_inputs
     segments = subject.modality.segments(subject.inputs[rows], source)
-    parts = SegmentedRows(
-        decision=TargetFunction(module, subject.task),
-        inputs=subject.inputs[rows],
-        predicted=subject.task.explained(subject.predictions.take(rows)),
-        counts=segments.counts,
-        width=segments.width,
-        delete=segments.delete,
-        device=subject.device,
-    )
+    parts = segmented_rows(subject, module, rows, subject.inputs[rows], segments)
     change = change_of(parts, Message("every segment is deleted"))
     method, notes = choose_method(settings.method, kind="segments", module=module)
     cost, wanted = Cost(method, len(rows), segments.width, layer_count(module)), len(rows)
@@ -46,9 +44,8 @@ def explain_segments(
     rows, parts = rows[chosen], parts.take(chosen)
     notes = [*notes, *subject.work.limited(len(rows), wanted)]
     attributions = occlusion(parts)
-    found, layers = trust_checks(
-        subject, method, parts, attributions, lambda _, part: occlusion(part), None, trials=trials
-    )
+    checked = CheckedMethod(method, parts, lambda _, part: occlusion(part))
+    found, layers = trust_checks(subject, checked, attributions, trials=trials)
     names = segments.names or tuple(f"{place + 1}" for place in range(segments.width))
     size = np.abs(attributions)
     slices = ratio_slices(keyed("segment", names), size, size.sum(axis=1), level=subject.conf_level, what="segments")

@@ -20,6 +20,8 @@ from auditkit.evidence.messages import Message
 if TYPE_CHECKING:
     import torch
 
+    from auditkit.auditors.explainability.target_function import ExplanationInput
+
 DEAR_ROWS = 400
 """At most so many rows are explained where each costs some hundred times what a row of a table does."""
 
@@ -127,29 +129,11 @@ def explain_table(
     from auditkit.auditors.explainability.statistics import scaled
     from auditkit.auditors.explainability.table_checks import FEW_COLUMNS_DRAWS, Randomised, few_columns
     from auditkit.auditors.explainability.table_costs import affordable_share
-    from auditkit.auditors.explainability.tables import explain_columns
-    from auditkit.auditors.explainability.target_function import ExplanationInput, TargetFunction
+    from auditkit.auditors.explainability.tables import HowExplained, explain_columns
+    from auditkit.auditors.explainability.target_function import TargetFunction
 
     source = subject.inputs if subject.training_inputs is None else subject.training_inputs
-    others = np.random.default_rng(subject.seed).choice(len(source), size=min(OTHERS, len(source)), replace=False)
-
-    given = ExplanationInput(
-        decision=TargetFunction(module, subject.task),
-        inputs=subject.inputs[rows],
-        predicted=subject.task.explained(subject.predictions.take(rows)),
-        baseline=source.mean(axis=0, dtype=np.float64).astype(np.float32),
-        columns=subject.schema.column_slices(),
-        device=subject.device,
-        others=source[np.sort(others)],
-        outputs=subject.task.width,
-    )
-    change = given.change()
-    if not np.isfinite(change).all():
-        raise ArithmeticError(
-            f"{int((~np.isfinite(change)).sum())} of {len(rows)} rows have a decision that is not finite"
-        )
-    if not change.any():
-        raise NotRun(Message("the model's output does not change between the sampled rows and the baseline"))
+    given = _explanation_input(subject, module, rows, source)
     slopes = has_gradient(given)
     given = given.with_codes(integer_codes(given), source)
     method, notes = choose_method(
@@ -176,10 +160,7 @@ def explain_table(
         [(name, of(network)) for name, network in checks.randomised_layers(module, seed=subject.seed)],
         [of(checks.randomised_network(module, seed=subject.seed + draw)) for draw in range(whole)],
     )
-    return explain_columns(
-        subject,
-        given,
-        randomised,
+    how = HowExplained(
         method=method,
         notes=notes,
         tolerance=settings.tolerance,
@@ -188,3 +169,36 @@ def explain_table(
         show_rows=settings.show_rows,
         share=share,
     )
+    return explain_columns(subject, given, randomised, how)
+
+
+def _explanation_input(
+    subject: Subject, module: torch.nn.Module, rows: NDArray[np.int64], source: NDArray[np.float32]
+) -> ExplanationInput:
+    """Return what is explained of `rows`; `source` are the rows that baselines are drawn from.
+
+    Raises:
+        ArithmeticError: the model's decision on a row is not finite.
+        NotRun: no row's decision differs from that of the baseline.
+    """
+    from auditkit.auditors.explainability.target_function import ExplanationInput, TargetFunction
+
+    others = np.random.default_rng(subject.seed).choice(len(source), size=min(OTHERS, len(source)), replace=False)
+    given = ExplanationInput(
+        decision=TargetFunction(module, subject.task),
+        inputs=subject.inputs[rows],
+        predicted=subject.task.explained(subject.predictions.take(rows)),
+        baseline=source.mean(axis=0, dtype=np.float64).astype(np.float32),
+        columns=subject.schema.column_slices(),
+        device=subject.device,
+        others=source[np.sort(others)],
+        outputs=subject.task.width,
+    )
+    change = given.change()
+    if not np.isfinite(change).all():
+        raise ArithmeticError(
+            f"{int((~np.isfinite(change)).sum())} of {len(rows)} rows have a decision that is not finite"
+        )
+    if not change.any():
+        raise NotRun(Message("the model's output does not change between the sampled rows and the baseline"))
+    return given

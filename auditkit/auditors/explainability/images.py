@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from auditkit.auditors.explainability.methods import METHODS, choose_method, cre
 from auditkit.auditors.explainability.methods_image import attribute_pixels, sum_over
 from auditkit.auditors.explainability.segments import SegmentedRows, layer_count
 from auditkit.auditors.explainability.segments_report import (
+    CheckedMethod,
     change_of,
     sample_notes,
     settings_facts,
@@ -23,12 +24,13 @@ from auditkit.auditors.explainability.segments_report import (
 )
 from auditkit.auditors.explainability.statistics import keyed, ratio_slices
 from auditkit.auditors.explainability.target_function import Floats, TargetFunction
-from auditkit.auditors.explainability.trials import Cost, choose_trials
+from auditkit.auditors.explainability.trials import Cost, Trials, choose_trials
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import (
     Evidence,
     Exhibit,
+    Facts,
     Grid,
     HeatMaps,
     Measurement,
@@ -38,6 +40,7 @@ from auditkit.evidence.measurement import (
 )
 from auditkit.evidence.messages import Message, number, span
 from auditkit.modalities.image import SQUARES, squares, without_squares
+from auditkit.progress import Progress
 
 if TYPE_CHECKING:
     from auditkit.auditors.explainability.auditor import Explainability
@@ -67,22 +70,13 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
     show_rows = settings.show_rows and bool(subject.task.classes)
     images = subject.inputs[rows]
     source = subject.inputs if subject.training_inputs is None else subject.training_inputs
-    baseline = source.mean(axis=0, dtype=np.float64).astype(np.float32)
     height, width = images.shape[2:]
     square = squares(height, width, min(SQUARES, height, width))
-    square_count = int(square.max()) + 1
-    parts = SegmentedRows(
-        decision=TargetFunction(module, subject.task),
-        inputs=images,
-        predicted=subject.task.explained(subject.predictions.take(rows)),
-        counts=np.full(len(rows), square_count),
-        width=square_count,
-        delete=without_squares(baseline, square),
-        device=subject.device,
-    )
+    baseline = source.mean(axis=0, dtype=np.float64).astype(np.float32)
+    parts = _in_squares(subject, module, rows, square, baseline)
     change = change_of(parts, Message("the mean image stands for the sampled images"))
     method, notes = choose_method(settings.method, kind="image", module=module, has_gradient=_has_gradient(parts))
-    cost = Cost(method, len(rows), square_count, layer_count(module))
+    cost = Cost(method, len(rows), parts.width, layer_count(module))
 
     def missed(few: NDArray[np.int64], steps: int) -> Floats:
         pixels = attribute_pixels(method, parts.take(few), baseline=baseline, square=square, steps=steps)
@@ -91,58 +85,110 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
     slopes = missed if method == "integrated_gradients" else None
     wanted = len(rows)
     trials, chosen, steps = choose_trials(subject.work, cost, slopes, change, seed=subject.seed)
-    rows, images, parts = rows[chosen], images[chosen], parts.take(chosen)
+    rows, images, explained = rows[chosen], images[chosen], parts.take(chosen)
     notes = [*notes, *subject.work.limited(len(rows), wanted)]
-
-    def by_square(name: str, part: SegmentedRows, origin: NDArray[np.float32] = baseline) -> Floats:
-        taken = max(steps, 20)  # another method than the chosen one, such as for comparison
-        return sum_over(attribute_pixels(name, part, baseline=origin, square=square, steps=taken), square)
-
-    def move(part: SegmentedRows, rng: np.random.Generator) -> SegmentedRows:
-        noise = rng.uniform(-MOVE, MOVE, part.inputs.shape).astype(np.float32)
-        return replace(part, inputs=part.inputs + noise)
-
-    def elsewhere(part: SegmentedRows) -> Floats:
-        drawn = np.random.default_rng(subject.seed).choice(
-            len(source), size=min(trials.repeats, len(source)), replace=False
-        )
-        return np.asarray(np.mean([by_square(method, part, source[row]) for row in drawn], axis=0))
-
-    pixels = attribute_pixels(method, parts, baseline=baseline, square=square, steps=steps, progress=subject.progress)
-    found, layers = trust_checks(
-        subject,
-        method,
-        parts,
-        sum_over(pixels, square),
-        by_square,
-        move,
-        elsewhere if method == "integrated_gradients" else None,
-        trials=trials,
-    )
+    way = _Way(method, square, steps, baseline, source, subject.seed)
+    pixels = way.pixels(explained, subject.progress)
+    found, layers = trust_checks(subject, way.on(explained, trials), sum_over(pixels, square), trials=trials)
     size = np.abs(pixels)
     regions = _region_shares(size, METHODS[method].reference, level=subject.conf_level)
     exhibits: list[Exhibit] = [
         _class_maps(subject, images, size, rows, stamp(found)),
-        SliceChart(
-            title=Message("Share of attribution by region"),
-            note=Message(
-                "{stamp}{first} Each image is cut into nine parts: a model that looks at a border or a "
-                "corner shows here.",
-                stamp=stamp(found),
-                first=_first(regions),
-            ),
-            measurement=regions.id,
-            by=regions.by,
-        ),
+        _regions_chart(regions, stamp(found)),
         checks_table(found),
         layers,
     ]
     if show_rows:
         exhibits.insert(1, _examples(subject, rows, images, pixels, stamp(found)))
-    in_steps = Message(", {steps} Gauss-Legendre steps", steps=steps) if steps > 1 else ""
+    exhibits.append(_settings(subject, way, square_count=parts.width, row_count=len(rows)))
+    return Evidence(
+        measurements=[
+            *credited([regions, *(check.measurement for check in found)], method, "image"),
+            failed_checks(found, len(rows), subject.conf_level),
+        ],
+        exhibits=exhibits,
+        notes=[*notes, *trust_notes(found), *sample_notes(subject, "images", len(rows), show_rows=show_rows)],
+    )
+
+
+def _in_squares(
+    subject: Subject,
+    module: nn.Module,
+    rows: NDArray[np.int64],
+    square: NDArray[np.int64],
+    baseline: NDArray[np.float32],
+) -> SegmentedRows:
+    """Return images cut into squares: `square`, (height, width), numbers them; a deleted one is that of `baseline`."""
+    square_count = int(square.max()) + 1
+    return SegmentedRows(
+        decision=TargetFunction(module, subject.task),
+        inputs=subject.inputs[rows],
+        predicted=subject.task.explained(subject.predictions.take(rows)),
+        counts=np.full(len(rows), square_count),
+        width=square_count,
+        delete=without_squares(baseline, square),
+        device=subject.device,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """How pixels are attributed: by a method, in so many steps from a baseline; other baselines are of `source`."""
+
+    method: str
+    square: NDArray[np.int64]
+    steps: int
+    baseline: NDArray[np.float32]
+    source: NDArray[np.float32]
+    seed: int
+
+    def pixels(self, parts: SegmentedRows, progress: Progress) -> Floats:
+        """Return the attributions of the pixels, (images, height, width)."""
+        return attribute_pixels(
+            self.method, parts, baseline=self.baseline, square=self.square, steps=self.steps, progress=progress
+        )
+
+    def by_square(self, name: str, part: SegmentedRows, origin: NDArray[np.float32] | None = None) -> Floats:
+        """Return the attributions of squares by a method, which may be another one, such as for comparison."""
+        baseline = self.baseline if origin is None else origin
+        taken = max(self.steps, 20)
+        return sum_over(attribute_pixels(name, part, baseline=baseline, square=self.square, steps=taken), self.square)
+
+    def on(self, parts: SegmentedRows, trials: Trials) -> CheckedMethod:
+        """Return what the trust checks ask of this way."""
+
+        def move(part: SegmentedRows, rng: np.random.Generator) -> SegmentedRows:
+            noise = rng.uniform(-MOVE, MOVE, part.inputs.shape).astype(np.float32)
+            return replace(part, inputs=part.inputs + noise)
+
+        def elsewhere(part: SegmentedRows) -> Floats:
+            count = min(trials.repeats, len(self.source))
+            drawn = np.random.default_rng(self.seed).choice(len(self.source), size=count, replace=False)
+            return np.asarray(np.mean([self.by_square(self.method, part, self.source[row]) for row in drawn], axis=0))
+
+        has_baselines = self.method == "integrated_gradients"
+        return CheckedMethod(self.method, parts, self.by_square, move, elsewhere if has_baselines else None)
+
+
+def _regions_chart(regions: Measurement, stamped: str) -> SliceChart:
+    return SliceChart(
+        title=Message("Share of attribution by region"),
+        note=Message(
+            "{stamp}{first} Each image is cut into nine parts: a model that looks at a border or a corner shows here.",
+            stamp=stamped,
+            first=_first(regions),
+        ),
+        measurement=regions.id,
+        by=regions.by,
+    )
+
+
+def _settings(subject: Subject, way: _Way, *, square_count: int, row_count: int) -> Facts:
+    """Return how the pixels were explained, and against which baseline."""
+    in_steps = Message(", {steps} Gauss-Legendre steps", steps=way.steps) if way.steps > 1 else ""
     data = "audited" if subject.training_inputs is None else "training"
     facts = [
-        (Message("Method"), f"{METHODS[method].title} on the pixels{in_steps}"),
+        (Message("Method"), f"{METHODS[way.method].title} on the pixels{in_steps}"),
         (Message("Baseline"), Message("the mean image of the {data} data", data=data)),
         (
             Message("Checks"),
@@ -152,15 +198,7 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
             ),
         ),
     ]
-    exhibits.append(settings_facts(subject, "images", len(rows), facts))
-    return Evidence(
-        measurements=[
-            *credited([regions, *(check.measurement for check in found)], method, "image"),
-            failed_checks(found, len(rows), subject.conf_level),
-        ],
-        exhibits=exhibits,
-        notes=[*notes, *trust_notes(found), *sample_notes(subject, "images", len(rows), show_rows=show_rows)],
-    )
+    return settings_facts(subject, "images", row_count, facts)
 
 
 def _has_gradient(parts: SegmentedRows) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of
 from auditkit.data.groups import grouped_columns
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Column, Evidence, Exhibit, Group, Interval, Measurement, Slice, Table
+from auditkit.evidence.measurement import Column, Evidence, Group, Interval, Measurement, Slice, Table
 from auditkit.evidence.messages import Message
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.proxies import FITTED_ROWS, JUDGED_ROWS, columns_alone
@@ -50,7 +51,14 @@ def sensitive_shares(subject: Subject, given: Explanation) -> Evidence:
         sliced("proxy_attribution_share", ("sensitive_column",), slices, len(given.size), "share", given.definition)
     )
     share = dict(zip(columns, given.size.mean(axis=0) / given.size.mean(axis=0).sum(), strict=True))
-    notes = []
+    data = Message("audited") if subject.training is None else Message("training")
+    table = _proxies_table(found, share, data)
+    return Evidence(measurements=measurements, exhibits=[table] if table.rows else [], notes=_proxy_notes(found, share))
+
+
+def _proxy_notes(found: Mapping[str, list[Proxy]], share: Mapping[str, float]) -> list[str]:
+    """Return a sentence for each sensitive column whose main proxy has 5 % of the attribution or more."""
+    notes: list[str] = []
     for name, proxies in found.items():
         first = max(proxies, key=lambda proxy: share[proxy.column], default=None)
         if first is not None and share[first.column] >= 0.05:
@@ -67,31 +75,32 @@ def sensitive_shares(subject: Subject, given: Explanation) -> Evidence:
                     own=own,
                 )
             )
+    return notes
+
+
+def _proxies_table(found: Mapping[str, list[Proxy]], share: Mapping[str, float], data: str) -> Table:
+    """Return the proxies of each sensitive column, those with the most attribution first."""
     rows = [
         (name, proxy.column, proxy.area, float(share[proxy.column]))
         for name, proxies in found.items()
         for proxy in sorted(proxies, key=lambda proxy: -share[proxy.column])
     ]
-    data = Message("audited") if subject.training is None else Message("training")
-    exhibits: list[Exhibit] = [
-        Table(
-            title=Message("Proxies for sensitive columns, and their share of the attribution"),
-            note=Message(
-                "A column is a proxy where, alone, it tells the groups apart with an area under the ROC "
-                "curve surely above {proxy_area:g}, on held-out rows of the {data} data.",
-                proxy_area=PROXY_AREA,
-                data=data,
-            ),
-            columns=(
-                Column(name=Message("sensitive")),
-                Column(name=Message("proxy")),
-                Column(name=Message("area under the ROC curve"), unit="number"),
-                Column(name=Message("share of attribution"), unit="share"),
-            ),
-            rows=tuple(rows),
-        )
-    ]
-    return Evidence(measurements=measurements, exhibits=exhibits if rows else [], notes=notes)
+    return Table(
+        title=Message("Proxies for sensitive columns, and their share of the attribution"),
+        note=Message(
+            "A column is a proxy where, alone, it tells the groups apart with an area under the ROC "
+            "curve surely above {proxy_area:g}, on held-out rows of the {data} data.",
+            proxy_area=PROXY_AREA,
+            data=data,
+        ),
+        columns=(
+            Column(name=Message("sensitive")),
+            Column(name=Message("proxy")),
+            Column(name=Message("area under the ROC curve"), unit="number"),
+            Column(name=Message("share of attribution"), unit="share"),
+        ),
+        rows=tuple(rows),
+    )
 
 
 def _proxies(subject: Subject, sensitive: str, columns: list[str]) -> list[Proxy]:

@@ -85,41 +85,45 @@ def _recourse(
     exhibits: list[Exhibit] = [_turning_columns(found, changeable), _settings(subject, changeable, len(sample))]
     rows = sample_rows(subject, len(explained.inputs))[sample]
     for column in subject.sensitive:
-        groups = dict(groups_of(subject, rows, column, least=subject.min_group))
-        rates = rate_slices({group: found.found[part] for group, part in groups.items()}, level)
-        costs = _cost_slices({group: found.cost[part] for group, part in groups.items()}, subject.min_group, level)
-        measurements += [
-            sliced("recourse_rate", (column,), rates, len(sample), "rate", RECOURSE),
-            sliced(
-                "recourse_cost",
-                (column,),
-                costs,
-                int(found.found.sum()),
-                "number",
-                Message("{recourse}; cost", recourse=RECOURSE),
-            ),
-        ]
-        exhibits += [
-            SliceChart(
-                title=Message("Recourse by {column}", column=column),
-                note=Message(
-                    "The share of negative decisions that a change in one or two changeable columns would reverse."
-                ),
-                measurement="explainability.recourse_rate",
-                by=(column,),
-            ),
-            SliceChart(
-                title=Message("Cost of recourse by {column}", column=column),
-                note=Message(
-                    "Among people with a feasible change: the mean cost of the smallest change. Changing a "
-                    "number costs the share of people whose values lie between the old and the new value; any "
-                    "other change costs 1."
-                ),
-                measurement="explainability.recourse_cost",
-                by=(column,),
-            ),
-        ]
+        measurements += _recourse_by(subject, found, rows, column)
+        exhibits += _recourse_charts(column)
     return measurements, exhibits
+
+
+def _recourse_by(subject: Subject, found: Recourse, rows: np.ndarray, column: str) -> list[Measurement]:
+    """Return how often the groups of a column have recourse, and what it costs them."""
+    level = subject.conf_level
+    groups = dict(groups_of(subject, rows, column, least=subject.min_group))
+    rates = rate_slices({group: found.found[part] for group, part in groups.items()}, level)
+    costs = _cost_slices({group: found.cost[part] for group, part in groups.items()}, subject.min_group, level)
+    cost = Message("{recourse}; cost", recourse=RECOURSE)
+    return [
+        sliced("recourse_rate", (column,), rates, len(rows), "rate", RECOURSE),
+        sliced("recourse_cost", (column,), costs, int(found.found.sum()), "number", cost),
+    ]
+
+
+def _recourse_charts(column: str) -> list[SliceChart]:
+    return [
+        SliceChart(
+            title=Message("Recourse by {column}", column=column),
+            note=Message(
+                "The share of negative decisions that a change in one or two changeable columns would reverse."
+            ),
+            measurement="explainability.recourse_rate",
+            by=(column,),
+        ),
+        SliceChart(
+            title=Message("Cost of recourse by {column}", column=column),
+            note=Message(
+                "Among people with a feasible change: the mean cost of the smallest change. Changing a "
+                "number costs the share of people whose values lie between the old and the new value; any "
+                "other change costs 1."
+            ),
+            measurement="explainability.recourse_cost",
+            by=(column,),
+        ),
+    ]
 
 
 def _cost_slices(costs: dict[Group, np.ndarray], least: int, level: float) -> list[Slice]:

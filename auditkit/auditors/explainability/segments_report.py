@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,13 @@ from auditkit.auditors.explainability.segments import (
     maximum_sensitivity,
     rank_correlations,
 )
-from auditkit.auditors.explainability.target_function import Floats
+from auditkit.auditors.explainability.target_function import Floats, TargetFunction
 from auditkit.auditors.explainability.trials import Trials
 from auditkit.engine.subject import Subject
 from auditkit.errors import NotRun
 from auditkit.evidence.measurement import Facts, Table
 from auditkit.evidence.messages import Message
+from auditkit.modalities.base import Segments
 
 UNSIGNED = ("saliency",)
 """Methods that say how much a part matters, and not which way."""
@@ -35,6 +37,21 @@ UNSCALED = ("saliency", "grad_cam")
 
 Attribute = Callable[[str, SegmentedRows], Floats]
 """Returns the attributions of a named method to the parts of rows: (rows, parts)."""
+
+
+def segmented_rows(
+    subject: Subject, module: nn.Module, rows: NDArray[np.int64], inputs: NDArray[Any], segments: Segments
+) -> SegmentedRows:
+    """Return `inputs`, the encoded `rows`, with the segments that are deleted to explain what a network says."""
+    return SegmentedRows(
+        decision=TargetFunction(module, subject.task),
+        inputs=inputs,
+        predicted=subject.task.explained(subject.predictions.take(rows)),
+        counts=segments.counts,
+        width=segments.width,
+        delete=segments.delete,
+        device=subject.device,
+    )
 
 
 def change_of(parts: SegmentedRows, what: str) -> Floats:
@@ -49,84 +66,93 @@ def change_of(parts: SegmentedRows, what: str) -> Floats:
     return change
 
 
+@dataclass(frozen=True, eq=False)
+class CheckedMethod:
+    """What the trust checks ask of a method that attributes the decisions of rows to their parts.
+
+    `attribute` returns the attributions of any method. `move` returns rows after a small random move, for the
+    sensitivity, None where rows have no small moves; `elsewhere` the attributions from other baselines, for the
+    stability, where the method has any.
+    """
+
+    method: str
+    parts: SegmentedRows
+    attribute: Attribute
+    move: Callable[[SegmentedRows, np.random.Generator], SegmentedRows] | None = None
+    elsewhere: Callable[[SegmentedRows], Floats] | None = None
+
+
 def trust_checks(
-    subject: Subject,
-    method: str,
-    parts: SegmentedRows,
-    attributions: Floats,
-    attribute: Attribute,
-    move: Callable[[SegmentedRows, np.random.Generator], SegmentedRows] | None,
-    elsewhere: Callable[[SegmentedRows], Floats] | None = None,
-    *,
-    trials: Trials,
+    subject: Subject, checked: CheckedMethod, attributions: Floats, *, trials: Trials
 ) -> tuple[list[Check], Table]:
     """Run every trust check on attributions per part, and shuffle the network's layers one after another.
 
-    `move` returns the rows after a small random move, for the sensitivity, None where rows have no small moves;
-    `elsewhere` the attributions from other baselines, for the stability, where a method has any.
     `trials` says how many rows each check takes.
     """
-    level, seed = subject.conf_level, subject.seed
+    level, seed, method = subject.conf_level, subject.seed, checked.method
     few = trials.checked_of(len(attributions), seed=seed)
-    part, given = parts.take(few), attributions[few]
+    part, given = checked.parts.take(few), attributions[few]
     fewest = np.arange(min(trials.fewest, len(few)))
     least, least_given = part.take(fewest), given[fewest]
-    rng = np.random.default_rng([seed, 2])
     found = []
     if METHODS[method].complete:
-        missed, change = attributions.sum(axis=1) - parts.change(), parts.change()
-        found.append(completeness_check(missed, change, METHODS[method].reference, level))
-    found.append(
-        mean_check(
-            "infidelity",
-            infidelity(part, given, perturbation_count=20, seed=seed, scaled=method in UNSCALED),
-            "lower",
-            0.25,
-            Message("Yeh et al. 2019, arXiv:1901.09392, scaled; random halves of the parts deleted"),
-            level,
-        )
-    )
-    if move is not None:
-        small = move
-        sensitivity = maximum_sensitivity(
-            least_given, lambda: attribute(method, small(least, rng)), perturbation_count=trials.repeats
-        )
-        definition = Message("Yeh et al. 2019, arXiv:1901.09392")
-        found.append(mean_check("maximum_sensitivity", sensitivity, "lower", 0.5, definition, level))
-    found.append(
-        mean_check(
-            "deletion_advantage",
-            deletion_advantage(part, given, seed=seed, signed=method not in UNSIGNED),
-            "higher",
-            0.0,
-            Message("Samek et al. 2017, arXiv:1509.06321"),
-            level,
-        )
-    )
-    second = _second_method(method, subject.modality.explained_as, parts.decision.network)
+        change = checked.parts.change()
+        found.append(completeness_check(attributions.sum(axis=1) - change, change, METHODS[method].reference, level))
+    found.append(_infidelity(method, part, given, level=level, seed=seed))
+    if checked.move is not None:
+        found.append(_sensitivity(checked, least, least_given, trials.repeats, level=level, seed=seed))
+    found.append(_deletion(method, part, given, level=level, seed=seed))
+    second = _second_method(method, subject.modality.explained_as, checked.parts.decision.network)
     if second is not None:
-        other = attribute(second, part)
-        alike = agreement(given, np.abs(other) if method in UNSIGNED else other)
-        definition = Message(
-            "cosine with {title} ({reference})", title=METHODS[second].title, reference=METHODS[second].reference
-        )
-        found.append(mean_check("method_agreement", alike, "higher", 0.6, definition, level))
-    if elsewhere is not None:
+        found.append(_agreement(checked, second, part, given, level=level))
+    if checked.elsewhere is not None:
         fewer = np.arange(min(trials.fewer, len(few)))
-        stability = agreement(given[fewer], elsewhere(part.take(fewer)))
+        stability = agreement(given[fewer], checked.elsewhere(part.take(fewer)))
         definition = Message(
             "in-house: cosine with the same method and the mean over other baselines, drawn from the data"
         )
         found.append(mean_check("stability", stability, "higher", 0.6, definition, level))
     by_layer = []
-    for name, network in checks.randomised_layers(parts.decision.network, seed=seed, most=trials.layers):
-        shuffled = attribute(method, least.of_network(network))
+    for name, network in checks.randomised_layers(checked.parts.decision.network, seed=seed, most=trials.layers):
+        shuffled = checked.attribute(method, least.of_network(network))
         by_layer.append((name, float(np.nan_to_num(rank_correlations(least_given, shuffled, least.counts)).mean())))
     if by_layer:
-        correlations = rank_correlations(given, attribute(method, part.of_network(network)), part.counts)
+        correlations = rank_correlations(given, checked.attribute(method, part.of_network(network)), part.counts)
         definition = Message("Adebayo et al. 2018, arXiv:1810.03292; all layers randomised; signed, over parts")
         found.append(mean_check("randomised_weights_correlation", correlations, "lower", 0.8, definition, level))
     return found, layers_table(by_layer, len(fewest))
+
+
+def _infidelity(method: str, part: SegmentedRows, given: Floats, *, level: float, seed: int) -> Check:
+    rows = infidelity(part, given, perturbation_count=20, seed=seed, scaled=method in UNSCALED)
+    definition = Message("Yeh et al. 2019, arXiv:1901.09392, scaled; random halves of the parts deleted")
+    return mean_check("infidelity", rows, "lower", 0.25, definition, level)
+
+
+def _sensitivity(
+    checked: CheckedMethod, least: SegmentedRows, given: Floats, repeats: int, *, level: float, seed: int
+) -> Check:
+    move, rng = checked.move, np.random.default_rng([seed, 2])
+    assert move is not None
+    rows = maximum_sensitivity(
+        given, lambda: checked.attribute(checked.method, move(least, rng)), perturbation_count=repeats
+    )
+    return mean_check("maximum_sensitivity", rows, "lower", 0.5, Message("Yeh et al. 2019, arXiv:1901.09392"), level)
+
+
+def _deletion(method: str, part: SegmentedRows, given: Floats, *, level: float, seed: int) -> Check:
+    rows = deletion_advantage(part, given, seed=seed, signed=method not in UNSIGNED)
+    definition = Message("Samek et al. 2017, arXiv:1509.06321")
+    return mean_check("deletion_advantage", rows, "higher", 0.0, definition, level)
+
+
+def _agreement(checked: CheckedMethod, second: str, part: SegmentedRows, given: Floats, *, level: float) -> Check:
+    other = checked.attribute(second, part)
+    alike = agreement(given, np.abs(other) if checked.method in UNSIGNED else other)
+    definition = Message(
+        "cosine with {title} ({reference})", title=METHODS[second].title, reference=METHODS[second].reference
+    )
+    return mean_check("method_agreement", alike, "higher", 0.6, definition, level)
 
 
 def _second_method(method: str, kind: str, module: nn.Module) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import (
     Column,
     Evidence,
+    Facts,
     Group,
     Measurement,
     Slice,
@@ -40,39 +42,38 @@ from auditkit.evidence.messages import Message
 FEWEST_ROWS, COLUMNS_SHOWN, GROUPS_SHOWN = 30, 8, 8
 
 
+@dataclass(frozen=True, kw_only=True)
+class HowExplained:
+    """How columns are explained.
+
+    `notes` say how the `method` was chosen; `with_gradient` says whether the decision has a gradient. Recourse leaves
+    `immutable` columns alone. Checks take the stated `share` of the rows that they usually take.
+    """
+
+    method: str
+    notes: Sequence[str]
+    tolerance: float
+    with_gradient: bool
+    immutable: Collection[str]
+    show_rows: bool
+    share: float = 1.0
+
+
 def explain_columns(
     subject: Subject,
     explained: ExplanationInput,
     randomised: Randomised,
-    *,
-    method: str,
-    notes: Sequence[str],
-    tolerance: float,
-    with_gradient: bool,
-    immutable: Collection[str],
-    show_rows: bool,
-    share: float = 1.0,
+    how: HowExplained,
 ) -> Evidence:
-    """Return the evidence about the columns of `explained`, by the named method.
-
-    `randomised` holds the same decision with other weights. `notes` say how the method was chosen; `with_gradient` says
-    whether the decision has a gradient. Recourse leaves `immutable` columns alone. Checks
-    take the stated `share` of the rows that they usually take.
-    """
+    """Return the evidence about the columns of `explained`; `randomised` holds the same decision with other weights."""
     level = subject.conf_level
-    given = attribute_columns(method, explained, tolerance=tolerance, seed=subject.seed, share=share)
+    given = attribute_columns(how.method, explained, tolerance=how.tolerance, seed=subject.seed, share=how.share)
     subject.progress(0.3, "checking the attributions")
-    found = trust_checks(subject, given, randomised, with_gradient=with_gradient)
+    found = trust_checks(subject, given, randomised, with_gradient=how.with_gradient)
     subject.progress(0.7, "effects and reasons")
     sensitive = sensitive_shares(subject, given)
-    measurements = [
-        *credited(
-            [shares(given, level=level), *sensitive.measurements, *(check.measurement for check in found)],
-            method,
-            "table",
-        ),
-        failed_checks(found, len(given.size), level),
-    ]
+    of_all = [shares(given, level=level), *sensitive.measurements, *(check.measurement for check in found)]
+    measurements = [*credited(of_all, how.method, "table"), failed_checks(found, len(given.size), level)]
     chart = SliceChart(
         title=Message("Share of attribution by column"),
         note=Message("The mean absolute attribution of each column of the data, as a share of all columns."),
@@ -81,9 +82,9 @@ def explain_columns(
     )
     parts = [group_shares(subject, given, column) for column in subject.sensitive]
     parts += class_shares(subject, given)
-    measurements += credited([measurement for measurement, _ in parts], method, "table")
+    measurements += credited([measurement for measurement, _ in parts], how.method, "table")
     exhibits = [
-        *stamped([chart, *sensitive.exhibits, *profiles(subject, given, show_rows=show_rows)], found),
+        *stamped([chart, *sensitive.exhibits, *profiles(subject, given, show_rows=how.show_rows)], found),
         checks_table(found),
         *by_layer(given, randomised.by_layer, seed=subject.seed),
         *stamped([table for _, table in parts], found),
@@ -93,21 +94,26 @@ def explain_columns(
     measurements += pairs
     exhibits += pictures
     if subject.task.positive is not None:
-        more, pictures = adverse_decisions(subject, given, immutable)
+        more, pictures = adverse_decisions(subject, given, how.immutable)
         measurements += more
         exhibits += [*stamped(pictures[:1], found), *pictures[1:]]
+    exhibits.append(_settings(subject, given))
+    shown = how.show_rows and bool(subject.task.classes)
+    sampled = sample_notes(subject, "rows", len(given.size), show_rows=shown)
+    said = [*how.notes, *trust_notes(found), *sensitive.notes, *sampled]
+    return Evidence(measurements=measurements, exhibits=exhibits, notes=said)
+
+
+def _settings(subject: Subject, given: Explanation) -> Facts:
+    """Return how the columns were explained, and against which baseline."""
     inputs = [column for column in subject.sensitive if column in given.columns]
     data = Message("audited") if subject.training is None else Message("training")
     facts = [
-        (Message("Method"), f"{METHODS[method].title}: {given.settings}"),
-        (Message("Baseline"), _baseline(explained, data)),
+        (Message("Method"), f"{METHODS[given.method].title}: {given.settings}"),
+        (Message("Baseline"), _baseline(given.explained, data)),
         (Message("Sensitive columns that are inputs"), ", ".join(inputs) or "none"),
     ]
-    exhibits.append(settings_facts(subject, "rows", len(given.size), facts))
-    shown = show_rows and bool(subject.task.classes)
-    sampled = sample_notes(subject, "rows", len(given.size), show_rows=shown)
-    said = [*notes, *trust_notes(found), *sensitive.notes, *sampled]
-    return Evidence(measurements=measurements, exhibits=exhibits, notes=said)
+    return settings_facts(subject, "rows", len(given.size), facts)
 
 
 def _baseline(explained: ExplanationInput, data: str) -> str:

@@ -16,14 +16,16 @@ from auditkit.auditors.explainability.methods import METHODS, choose_method, cre
 from auditkit.auditors.explainability.methods_text import attribute_words, embedding_of
 from auditkit.auditors.explainability.segments import SegmentedRows, layer_count
 from auditkit.auditors.explainability.segments_report import (
+    CheckedMethod,
     change_of,
     sample_notes,
+    segmented_rows,
     settings_facts,
     shown_rows,
     trust_checks,
 )
 from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of_means
-from auditkit.auditors.explainability.target_function import Floats, TargetFunction
+from auditkit.auditors.explainability.target_function import Floats
 from auditkit.auditors.explainability.term_attributions import (
     phrases,
     term_directions,
@@ -33,7 +35,7 @@ from auditkit.auditors.explainability.term_attributions import (
 )
 from auditkit.auditors.explainability.trials import Cost, choose_trials
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Column, Evidence, Exhibit, Measurement, SliceChart, Table
+from auditkit.evidence.measurement import Column, Evidence, Exhibit, Facts, Measurement, SliceChart, Table
 from auditkit.evidence.messages import Message, number, span
 from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN
 
@@ -56,15 +58,7 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     show_rows = settings.show_rows and bool(subject.task.classes)
     ids = subject.inputs[rows].astype(np.int64)
     segments = subject.modality.segments(ids, ids)
-    parts = SegmentedRows(
-        decision=TargetFunction(module, subject.task),
-        inputs=ids,
-        predicted=subject.task.explained(subject.predictions.take(rows)),
-        counts=segments.counts,
-        width=segments.width,
-        delete=segments.delete,
-        device=subject.device,
-    )
+    parts = segmented_rows(subject, module, rows, ids, segments)
     change = change_of(parts, Message("every word is replaced by the unknown word"))
     method, notes = choose_method(settings.method, kind="text", module=module)
     unknown = _unknown_rate(ids, level=subject.conf_level)
@@ -85,7 +79,7 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     def attribute(name: str, part: SegmentedRows) -> Floats:
         return attribute_words(name, part, steps=max(steps, 20))
 
-    found, layers = trust_checks(subject, method, parts, attributions, attribute, _moved, trials=trials)
+    found, layers = trust_checks(subject, CheckedMethod(method, parts, attribute, _moved), attributions, trials=trials)
     definition = METHODS[method].reference
     tokens = tokens_of(subject, rows, ids, attributions)
     by_word = words(subject, tokens)
@@ -96,18 +90,7 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
         *credited([check.measurement for check in found], method, "text"),
         failed_checks(found, len(rows), subject.conf_level),
     ]
-    exhibits: list[Exhibit] = [
-        SliceChart(
-            title=Message("Share of attribution by word"),
-            note=Message(
-                "{stamp}{first} The words that weigh most over all texts, whichever way.",
-                stamp=stamp(found),
-                first=_first(share),
-            ),
-            measurement=share.id,
-            by=share.by,
-        )
-    ]
+    exhibits: list[Exhibit] = [_words_chart(share, stamp(found))]
     if subject.task.positive is not None:
         directed = [term_directions(by_word, definition, level=subject.conf_level)]
         by_phrase = phrases(subject, tokens)
@@ -118,6 +101,29 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     exhibits += [checks_table(found), layers]
     if show_rows:
         exhibits.append(_examples(subject, rows, ids, attributions, stamp(found)))
+    exhibits.append(_settings(subject, method, steps, word_count=len(by_word.names), row_count=len(rows)))
+    return Evidence(
+        measurements=measurements,
+        exhibits=exhibits,
+        notes=[*notes, *trust_notes(found), *sample_notes(subject, "texts", len(rows), show_rows=show_rows)],
+    )
+
+
+def _words_chart(share: Measurement, stamped: str) -> SliceChart:
+    return SliceChart(
+        title=Message("Share of attribution by word"),
+        note=Message(
+            "{stamp}{first} The words that weigh most over all texts, whichever way.",
+            stamp=stamped,
+            first=_first(share),
+        ),
+        measurement=share.id,
+        by=share.by,
+    )
+
+
+def _settings(subject: Subject, method: str, steps: int, *, word_count: int, row_count: int) -> Facts:
+    """Return how the words were explained, and against which baseline."""
     in_steps = Message(", {steps} Gauss-Legendre steps", steps=steps) if steps > 1 else ""
     facts = [
         (Message("Method"), f"{METHODS[method].title}{in_steps}"),
@@ -127,16 +133,11 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
             Message(
                 "those in at least {min_group} explained texts: {names_count:,}",
                 min_group=subject.min_group,
-                names_count=len(by_word.names),
+                names_count=word_count,
             ),
         ),
     ]
-    exhibits.append(settings_facts(subject, "texts", len(rows), facts))
-    return Evidence(
-        measurements=measurements,
-        exhibits=exhibits,
-        notes=[*notes, *trust_notes(found), *sample_notes(subject, "texts", len(rows), show_rows=show_rows)],
-    )
+    return settings_facts(subject, "texts", row_count, facts)
 
 
 def _moved(part: SegmentedRows, rng: np.random.Generator) -> SegmentedRows:

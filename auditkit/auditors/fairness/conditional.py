@@ -28,12 +28,7 @@ def disparity_measurement(
     columns = counts.columns[: len(counts.columns) - len(conditions)]
     own = counts.by(columns)
     kept = np.flatnonzero(~not_compared(own.sizes, min_group, own.groups))
-    strata = sorted({key[len(columns) :] for key in counts.groups})
-    place = {key: position for position, key in enumerate(strata)}
-    position = {key: number for number, key in enumerate(own.groups)}
-    decided = np.zeros((len(own.groups), len(strata), 2), dtype=np.int64)  # not selected, selected
-    for key, table in zip(counts.groups, counts.table, strict=True):
-        decided[position[key[: len(columns)]], place[key[len(columns) :]]] += table.sum(axis=0)
+    decided = _decided(counts, own)
     totals = decided.sum(axis=0)
     compared = (totals > 0).all(axis=1)
     weights = totals[compared].sum(axis=1) / max(int(totals[compared].sum()), 1)
@@ -61,18 +56,6 @@ def disparity_measurement(
                 simultaneous_interval=together,
             )
         )
-    left_out = int(totals[~compared].sum())
-    given = (
-        Message(
-            ", given {shown} ({count} of {strata_count} combinations",
-            shown=shown(conditions),
-            count=int(compared.sum()),
-            strata_count=len(strata),
-        )
-        if conditions
-        else ""
-    )
-    given += Message("; {left_out:,} rows in the others compare nobody)", left_out=left_out) if conditions else ""
     return Measurement(
         id=f"{prefix}.conditional_demographic_disparity" if conditions else f"{prefix}.demographic_disparity",
         by=columns,
@@ -80,9 +63,39 @@ def disparity_measurement(
         better="neither",
         count=int(totals[compared].sum()),
         slices=tuple(slices),
-        definition=SOURCE + given,
+        definition=_definition(conditions, totals, compared),
         reason=reason,
     )
+
+
+def _decided(counts: Counts, own: Counts) -> NDArray[np.int64]:
+    """Return how many rows of each group of `own` are not selected, and selected: (groups, strata, 2).
+
+    The strata are the combinations of what `counts` tell rows by besides.
+    """
+    width = len(own.columns)
+    strata = sorted({key[width:] for key in counts.groups})
+    place = {key: position for position, key in enumerate(strata)}
+    position = {key: number for number, key in enumerate(own.groups)}
+    decided = np.zeros((len(own.groups), len(strata), 2), dtype=np.int64)
+    for key, table in zip(counts.groups, counts.table, strict=True):
+        decided[position[key[:width]], place[key[width:]]] += table.sum(axis=0)
+    return decided
+
+
+def _definition(conditions: tuple[str, ...], totals: NDArray[np.int64], compared: NDArray[np.bool_]) -> str:
+    """Return the definition, with the conditions and how many of their combinations are compared."""
+    if not conditions:
+        return SOURCE
+    given = Message(
+        ", given {shown} ({count} of {strata_count} combinations",
+        shown=shown(conditions),
+        count=int(compared.sum()),
+        strata_count=len(compared),
+    )
+    left_out = int(totals[~compared].sum())
+    given += Message("; {left_out:,} rows in the others compare nobody)", left_out=left_out)
+    return SOURCE + given
 
 
 def _interval(

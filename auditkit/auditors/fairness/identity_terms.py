@@ -189,23 +189,7 @@ def _measured(
     value: float | None = None
     if reason is None:
         method = T_METHOD.format(over)
-        value_of, low, high = differences_from_mean(units, level)
-        _, wide_low, wide_high = differences_from_mean(units, simultaneous_level(level, len(names)))
-        slices = [
-            Slice(
-                group=named[place],
-                value=float(value_of[place]),
-                count=len(scored.scores),
-                interval=Interval(low=float(low[place]), high=float(high[place]), level=level, method=method),
-                simultaneous_interval=Interval(
-                    low=float(wide_low[place]),
-                    high=float(wide_high[place]),
-                    level=level,
-                    method=Message("{method}, Sidak over {names_count} groups", method=method, names_count=len(names)),
-                ),
-            )
-            for place in range(len(names))
-        ]
+        slices = _differences(units, named, len(scored.scores), method, level)
         gap = paired_gap(units, level)
         value = gap.value
         pairs = len(names) * (len(names) - 1) // 2
@@ -235,6 +219,25 @@ def _measured(
             definition=SOURCE,
             reason=reason,
         ),
+    ]
+
+
+def _differences(units: Floats, named: Sequence[Group], count: int, method: str, level: float) -> list[Slice]:
+    """Return by how much each group's mean score differs from the mean of all groups; `units` are (texts, groups)."""
+    value, low, high = differences_from_mean(units, level)
+    _, wide_low, wide_high = differences_from_mean(units, simultaneous_level(level, len(named)))
+    family = Message("{method}, Sidak over {names_count} groups", method=method, names_count=len(named))
+    return [
+        Slice(
+            group=group,
+            value=float(value[place]),
+            count=count,
+            interval=Interval(low=float(low[place]), high=float(high[place]), level=level, method=method),
+            simultaneous_interval=Interval(
+                low=float(wide_low[place]), high=float(wide_high[place]), level=level, method=family
+            ),
+        )
+        for place, group in enumerate(named)
     ]
 
 

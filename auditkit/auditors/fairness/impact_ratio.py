@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.auditors.fairness.local_law_144 import ImpactTable, impact_table
+from auditkit.auditors.fairness.local_law_144 import ImpactRow, ImpactTable, impact_table
 from auditkit.evidence.measurement import Column, Group, Interval, Measurement, Slice, Table, shown
 from auditkit.evidence.messages import Message, bounds
 from auditkit.stats.counts import MISSING, Counts, not_compared
@@ -162,35 +162,16 @@ def reference_measurement(
             needed=needed,
         )
     else:
-        against = keys.index(reference)
-        family = int(enough.sum()) - 1
-        base = float(rates.values[against])
+        against, family = keys.index(reference), int(enough.sum()) - 1
+        few = Message(
+            "fewer than {min_group} rows with {needed} in this group", min_group=min_group, needed=chosen.needed
+        )
         for position, key in enumerate(keys):
-            if position == against:
-                continue
-            if not enough[position]:
-                why = Message(
-                    "fewer than {min_group} rows with {needed} in this group", min_group=min_group, needed=chosen.needed
-                )
-                slices.append(
-                    Slice(
-                        group=Group(by=counts.columns, key=key),
-                        value=None,
-                        count=int(rates.counts[position]),
-                        reason=why,
-                    )
-                )
-                continue
-            slices.append(
-                Slice(
-                    group=Group(by=counts.columns, key=key),
-                    value=float(rates.values[position]) - base,
-                    count=int(rates.counts[position] + rates.counts[against]),
-                    effective_count=None if rates.is_simple else float(rates.trials[[position, against]].sum()),
-                    interval=_difference_interval(rates, position, against, level),
-                    simultaneous_interval=_difference_interval(rates, position, against, level, family),
-                )
-            )
+            group = Group(by=counts.columns, key=key)
+            if position != against and enough[position]:
+                slices.append(_difference(rates, group, position, against, level=level, family=family))
+            elif position != against:
+                slices.append(Slice(group=group, value=None, count=int(rates.counts[position]), reason=few))
         reason = None if slices else too_small(min_group)
     return Measurement(
         id=f"{prefix}.{name}_difference_from_reference",
@@ -201,6 +182,18 @@ def reference_measurement(
         slices=tuple(slices),
         definition=f"{chosen.definition} minus that of {shown(reference)}",
         reason=reason,
+    )
+
+
+def _difference(rates: GroupRates, group: Group, own: int, other: int, *, level: float, family: int) -> Slice:
+    """Return one group's rate minus another's, by their places, as the slice of the group."""
+    return Slice(
+        group=group,
+        value=float(rates.values[own]) - float(rates.values[other]),
+        count=int(rates.counts[own] + rates.counts[other]),
+        effective_count=None if rates.is_simple else float(rates.trials[[own, other]].sum()),
+        interval=_difference_interval(rates, own, other, level),
+        simultaneous_interval=_difference_interval(rates, own, other, level, family),
     )
 
 
@@ -249,57 +242,11 @@ def impact_exhibit(
     """
     table = _tabled(selection, min_group)
     above = {row.key: row for row in _tabled(scoring, min_group).rows} if scoring is not None else {}
-    rates, ratios, scoring_rates, scoring_ratios = (
-        _values(measured.get(name))
-        for name in ("selection_rate", "impact_ratio", "scoring_rate", "scoring_impact_ratio")
-    )
-    intervals = {part.group.key: part.interval for part in measured["impact_ratio"].slices}
+    shown_rows = [row for row in table.rows if row.selected_count is not None]
     p_values = {part.group.key: part.value for part in measured["fisher_exact_p"].slices}
     known = [selection.groups[position] for position in known_groups(selection, min_group)]
     against = [shown(key) for key in known if key not in p_values]
-    columns = [
-        Column(name=shown(selection.columns)),
-        Column(name="n", unit="rows"),
-        Column(name=Message("Share of rows"), unit="rate"),
-        Column(name=Message("Selected"), unit="rows"),
-        Column(name=Message("Selection rate"), unit="rate"),
-        Column(name=Message("Impact ratio"), unit="ratio"),
-        Column(name=Message("Interval (all at once)")),
-        Column(name=Message("Against four fifths")),
-        Column(name=Message("Fisher's exact p"), unit="number"),
-    ]
-    if above:
-        columns += [
-            Column(name=Message("Scoring rate"), unit="rate"),
-            Column(name=Message("Scoring impact ratio"), unit="ratio"),
-        ]
-    rows: list[tuple[str | float | None, ...]] = []
-    hidden_count = hidden_rows = 0
-    for row in table.rows:
-        if row.selected_count is None:
-            hidden_count, hidden_rows = hidden_count + 1, hidden_rows + row.applicant_count
-            continue
-        interval = intervals.get(row.key)
-        values: list[str | float | None] = [
-            row.category,
-            row.applicant_count,
-            row.share,
-            row.selected_count,
-            rates.get(row.key, row.rate),
-            ratios.get(row.key, row.impact_ratio),
-            bounds(interval, "ratio") if interval else None,
-            _against_four_fifths(ratios.get(row.key, row.impact_ratio), interval),
-            _shown_p(p_values.get(row.key)),
-        ]
-        if above:
-            other = above[row.key]
-            values += [
-                scoring_rates.get(row.key, other.rate),
-                scoring_ratios.get(row.key, other.impact_ratio),
-            ]
-        rows.append(tuple(values))
-    small = [row.category for row in table.rows if row.small and row.selected_count is not None]
-    note = ""
+    note: str = ""
     if explained:
         note = Message(
             "Each rate over the highest one, as in New York City's Local Law 144 (6 RCNY 5-301), which "
@@ -313,6 +260,63 @@ def impact_exhibit(
             "Rates and ratios are weighted, and their intervals allow for weights and clusters; n, the number selected "
             "and Fisher's p count rows. "
         )
+    return Table(
+        title=Message("Selection and impact ratios by {shown}", shown=shown(selection.columns)),
+        note=_with_left_out(note, table),
+        columns=_columns(shown(selection.columns), with_scores=bool(above)),
+        rows=tuple(_row(row, measured, above.get(row.key)) for row in shown_rows),
+    )
+
+
+def _columns(groups: str, *, with_scores: bool) -> tuple[Column, ...]:
+    """Return the columns of the table: what names the groups comes first."""
+    columns = (
+        Column(name=groups),
+        Column(name="n", unit="rows"),
+        Column(name=Message("Share of rows"), unit="rate"),
+        Column(name=Message("Selected"), unit="rows"),
+        Column(name=Message("Selection rate"), unit="rate"),
+        Column(name=Message("Impact ratio"), unit="ratio"),
+        Column(name=Message("Interval (all at once)")),
+        Column(name=Message("Against four fifths")),
+        Column(name=Message("Fisher's exact p"), unit="number"),
+    )
+    if not with_scores:
+        return columns
+    scoring = Column(name=Message("Scoring rate"), unit="rate")
+    return (*columns, scoring, Column(name=Message("Scoring impact ratio"), unit="ratio"))
+
+
+def _row(
+    row: ImpactRow, measured: Mapping[str, Measurement], above: ImpactRow | None
+) -> tuple[str | float | None, ...]:
+    """Return the cells of a group that is shown; `above` is its row of the table of scores, if there is one."""
+    rates, ratios, scoring_rates, scoring_ratios, p_values = (
+        _values(measured.get(name))
+        for name in ("selection_rate", "impact_ratio", "scoring_rate", "scoring_impact_ratio", "fisher_exact_p")
+    )
+    interval = {part.group.key: part.interval for part in measured["impact_ratio"].slices}.get(row.key)
+    ratio = ratios.get(row.key, row.impact_ratio)
+    cells = (
+        row.category,
+        row.applicant_count,
+        row.share,
+        row.selected_count,
+        rates.get(row.key, row.rate),
+        ratio,
+        bounds(interval, "ratio") if interval else None,
+        _against_four_fifths(ratio, interval),
+        _shown_p(p_values.get(row.key)),
+    )
+    if above is None:
+        return cells
+    return (*cells, scoring_rates.get(row.key, above.rate), scoring_ratios.get(row.key, above.impact_ratio))
+
+
+def _with_left_out(note: str, table: ImpactTable) -> str:
+    """Return a note that also says how many rows take no part, which groups are small, and how many are hidden."""
+    hidden = [row for row in table.rows if row.selected_count is None]
+    small = [row.category for row in table.rows if row.small and row.selected_count is not None]
     note += Message("Unknown category: {unknown_count:,} rows, outside the ratios.", unknown_count=table.unknown_count)
     note += (
         Message(" Under 2 % of the rows: {small}; these may be left out with a justification.", small=small)
@@ -322,18 +326,13 @@ def impact_exhibit(
     note += (
         Message(
             " Not shown: {hidden_count} categories ({hidden_rows:,} rows).",
-            hidden_count=hidden_count,
-            hidden_rows=hidden_rows,
+            hidden_count=len(hidden),
+            hidden_rows=sum(row.applicant_count for row in hidden),
         )
-        if hidden_count
+        if hidden
         else ""
     )
-    return Table(
-        title=Message("Selection and impact ratios by {shown}", shown=shown(selection.columns)),
-        note=note,
-        columns=tuple(columns),
-        rows=tuple(rows),
-    )
+    return note
 
 
 def _values(measurement: Measurement | None) -> dict[Key, float | None]:

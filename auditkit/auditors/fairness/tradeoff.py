@@ -152,26 +152,10 @@ class Tradeoff:
             _judge(second, choice.thresholds.decide(second.groups, second.scores, seed=0), constraint, level)
             for choice in one
         ]
-        curve = Curve(
-            title=Message(
-                "Accuracy against the gap in {constraints} by {column}",
-                constraints=CONSTRAINTS[constraint],
-                column=column,
-            ),
-            note=Message(
-                "Each point is one choice of thresholds, tested on records that were not used to choose it; "
-                "bands are pointwise {value:g} % intervals of the accuracy.",
-                value=level * 100,
-            ),
-            x_label=Message("largest difference in {constraints}", constraints=CONSTRAINTS[constraint]),
-            y_label=Message("accuracy"),
-            x_unit="rate_difference",
-            y_unit="rate",
-            lines=(
-                _line(Message("a threshold for each group"), own_points),
-                _line(Message("one threshold for all"), one_points),
-                _line(Message("the model with its current threshold"), [now]),
-            ),
+        lines = (
+            _line(Message("a threshold for each group"), own_points),
+            _line(Message("one threshold for all"), one_points),
+            _line(Message("the model with its current threshold"), [now]),
         )
         parity = own_points[-1]
         was, is_now = second.decisions == second.labels, decided[-1] == second.labels
@@ -211,7 +195,28 @@ class Tradeoff:
                 definition=SOURCE,
             ),
         ]
-        return curve, found, own[-1]
+        return _curve(column, constraint, lines, level), found, own[-1]
+
+
+def _curve(column: str, constraint: Constraint, lines: tuple[Line, ...], level: float) -> Curve:
+    """Return the accuracy of choices of thresholds against the gap that they leave."""
+    return Curve(
+        title=Message(
+            "Accuracy against the gap in {constraints} by {column}",
+            constraints=CONSTRAINTS[constraint],
+            column=column,
+        ),
+        note=Message(
+            "Each point is one choice of thresholds, tested on records that were not used to choose it; "
+            "bands are pointwise {value:g} % intervals of the accuracy.",
+            value=level * 100,
+        ),
+        x_label=Message("largest difference in {constraints}", constraints=CONSTRAINTS[constraint]),
+        y_label=Message("accuracy"),
+        x_unit="rate_difference",
+        y_unit="rate",
+        lines=lines,
+    )
 
 
 def _large_enough(codes: Labels, labels: Labels, half: NDArray[np.bool_], min_group: int) -> NDArray[np.bool_]:

@@ -63,12 +63,11 @@ def attribute_inference(
     sides = [np.flatnonzero(side & once) for side in (member, ~member)]
     rows = np.concatenate([np.sort(generator.choice(side, min(most, len(side)), replace=False)) for side in sides])
     given, of_numbers = labels[rows], not subject.task.classes
-    table = subject.modality.columnar
-    read = [feature.name for feature in subject.schema.features] if table else []
+    read = [feature.name for feature in subject.schema.features] if subject.modality.columnar else []
     frame = pd.concat([subject.training.frame[read], subject.data.frame[read]], ignore_index=True).iloc[rows]
     found: dict[str, Attacked] = {}
     names: dict[str, tuple[str, ...]] = {}
-    notes = []
+    notes: list[str] = []
     for place, (column, words, codes) in enumerate(columns):
         subject.progress(0.9 + 0.1 * place / len(columns), f"guessing {column}")
         known, _ = grouped_columns(frame, leave_out=(column,), quantiles=20)
@@ -93,34 +92,37 @@ def attribute_inference(
         found[column], names[column] = attacked, tuple(shown(word) for word in words)
     if not found:
         return Evidence(notes=notes)
+    notes.append(_attacker_note(subject, max(part.fitted_count for part in found.values())))
+    measurements = [
+        *(_by_column(id, found, subject.conf_level) for id in (ADVANTAGE, CONTROL, MEMORY)),
+        *(_by_group(column, attacked, names[column], subject.conf_level) for column, attacked in found.items()),
+    ]
+    return Evidence(measurements=measurements, exhibits=[_table(found, names)], notes=notes)
+
+
+def _attacker_note(subject: Subject, fitted_count: int) -> str:
+    """Return what the attacker knows, and how he learns to guess from `fitted_count` training rows."""
     known_to_him = (
         Message(
             "knows everything of some training rows, and of the others all but that column, and may ask "
             "the model about each possible value."
         )
-        if table
+        if subject.modality.columnar
         else Message(
             "knows that column of some training rows, and of the others the label and what the model "
             "answers to the {kind}, but not the {kind} itself.",
             kind=subject.modality.name,
         )
     )
-    notes.append(
-        Message(
-            "Guessing a sensitive column: the attacker {known_to_him} He learns by {model}, from "
-            "{count:,} training rows, with every group counting alike. Another attacker may find more. "
-            "What the model helps with rows that it never saw is no memory of single persons; "
-            "differential privacy does not prevent it.",
-            known_to_him=known_to_him,
-            model=MODEL,
-            count=max(part.fitted_count for part in found.values()),
-        )
+    return Message(
+        "Guessing a sensitive column: the attacker {known_to_him} He learns by {model}, from "
+        "{count:,} training rows, with every group counting alike. Another attacker may find more. "
+        "What the model helps with rows that it never saw is no memory of single persons; "
+        "differential privacy does not prevent it.",
+        known_to_him=known_to_him,
+        model=MODEL,
+        count=fitted_count,
     )
-    measurements = [
-        *(_by_column(id, found, subject.conf_level) for id in (ADVANTAGE, CONTROL, MEMORY)),
-        *(_by_group(column, attacked, names[column], subject.conf_level) for column, attacked in found.items()),
-    ]
-    return Evidence(measurements=measurements, exhibits=[_table(found, names)], notes=notes)
 
 
 def _asked(

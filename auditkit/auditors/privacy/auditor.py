@@ -14,6 +14,7 @@ from auditkit.auditors.privacy.canary_audit import (
     AUDITED,
     BLACK_BOX,
     EXCESS,
+    Tested,
     attack_claim,
     claim_measurements,
     claims_table,
@@ -141,19 +142,7 @@ class Privacy:
         for name, (ledger, predictions) in zip(names, subject.executor.map(work, shards, told), strict=True):
             ledgers.setdefault(name, []).append(ledger)
             runs.setdefault(name, []).append(subject.selected(predictions))
-        tested = {
-            name: attack_claim(
-                subject,
-                inputs,
-                labels,
-                objective,
-                parts[0],
-                canary_count=self.canaries,
-                bound_count=2 * len(ledgers),
-                progress=part_of(testing, index / len(ledgers), (index + 1) / len(ledgers)),
-            )
-            for index, (name, parts) in enumerate(ledgers.items() if self.canaries else ())
-        }
+        tested = self._test_claims(subject, (inputs, labels), ledgers, testing)
         targets = {name: parts[0].target_epsilon for name, parts in ledgers.items()}
         worth = [*measurements_of(subject, runs), *measurements_of_numbers(subject, runs)]
         all_runs = [*itertools.chain(*ledgers.values()), *(part.ledger for part in tested.values())]
@@ -168,6 +157,25 @@ class Privacy:
             exhibits=exhibits,
             notes=_notes(subject, len(labels), self.seeds, tested=bool(self.canaries), several=len(all_runs) > 1),
         )
+
+    def _test_claims(
+        self, subject: Subject, rows: tuple[NDArray[Any], Labels], ledgers: dict[str, list[Ledger]], progress: Progress
+    ) -> dict[str, Tested]:
+        """Attack what the ledger of each budget claims; nothing where no canaries are asked for."""
+        if not self.canaries:
+            return {}
+        return {
+            name: attack_claim(
+                subject,
+                *rows,
+                subject.task.objective(),
+                parts[0],
+                canary_count=self.canaries,
+                bound_count=2 * len(ledgers),
+                progress=part_of(progress, index / len(ledgers), (index + 1) / len(ledgers)),
+            )
+            for index, (name, parts) in enumerate(ledgers.items())
+        }
 
 
 class Retraining(NamedTuple):

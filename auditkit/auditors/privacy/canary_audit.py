@@ -65,12 +65,7 @@ def attack_claim(
     def judge(scores: NDArray[np.float64], included: NDArray[np.bool_]) -> None:
         found.append(one_run_lower_bound(scores, included, delta=claimed.delta, level=level))
 
-    generator = np.random.default_rng(subject.seed)
-    count = min(canary_count, int(MISLABELLED_SHARE * len(labels)))
-    chosen = generator.choice(len(labels), size=count if count >= FEWEST_CANARIES else 0, replace=False)
-    included = generator.random(len(chosen)) < 0.5
-    given = labels.copy()
-    given[chosen] = subject.task.mislabelled(labels[chosen], generator)
+    chosen, included, given = _mislabelled(subject, labels, canary_count)
     kept = np.ones(len(labels), dtype=bool)
     kept[chosen[~included]] = False
     module = subject.model.fresh(subject.seed)
@@ -101,6 +96,19 @@ def attack_claim(
         )
         judge(after - before, included)
     return Tested(ledger, found[0], found[1] if len(found) > 1 else None)
+
+
+def _mislabelled(
+    subject: Subject, labels: Labels, canary_count: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], Labels]:
+    """Return the rows that become black-box canaries, which of them are included, and all labels with theirs wrong."""
+    generator = np.random.default_rng(subject.seed)
+    count = min(canary_count, int(MISLABELLED_SHARE * len(labels)))
+    chosen = generator.choice(len(labels), size=count if count >= FEWEST_CANARIES else 0, replace=False)
+    included = generator.random(len(chosen)) < 0.5
+    given = labels.copy()
+    given[chosen] = subject.task.mislabelled(labels[chosen], generator)
+    return chosen, included, given
 
 
 def claim_measurements(tested: dict[str, Tested]) -> list[Measurement]:
@@ -200,21 +208,40 @@ CLIPPING = {
 """How rows were clipped, in words; each way was first tried against a loop over rows."""
 
 
+Statement = tuple[str, str, str]
+"""A line of a ledger: its key, what it states, and the text."""
+
+
 def ledger_facts(name: str, ledger: Ledger, all_runs: Sequence[Ledger] = ()) -> Facts:
     """Return the ledger as statements a reader can check, with what the budget does not cover.
 
     `all_runs` are the trainings on the same rows that whoever chose this one may have looked at, it among them.
     """
-    together = (
-        Message(
-            "epsilon {composed_epsilon:.4g} for {runs_in_words}, whichever is chosen (RDP accountant)",
-            composed_epsilon=composed_epsilon(all_runs, ledger.delta),
-            runs_in_words=runs_in_words(all_runs),
-        )
-        if len(all_runs) > 1
-        else ""
+    rows: tuple[Statement, ...] = (
+        *_guarantee(ledger),
+        *_steps(ledger),
+        *_trainings(ledger, all_runs),
+        ("initial_weights", Message("Initial weights"), ledger.initial_weights),
+        ("trained_part", Message("Trained"), ledger.trained_part),
+        ("noise_seed", Message("Noise seed"), ledger.seed_statement),
+        (
+            "library",
+            Message("Library"),
+            Message("Opacus {opacus}, torch {torch}", opacus=ledger.opacus, torch=ledger.torch),
+        ),
+        *(("not_covered", Message("Not covered"), statement) for statement in ledger.not_covered),
     )
-    rows: tuple[tuple[str, str, str], ...] = (
+    return Facts(
+        id="privacy_ledger",
+        title=Message("Privacy ledger, {name}", name=name),
+        keys=tuple(key for key, _, _ in rows),
+        rows=tuple((label, text) for _, label, text in rows),
+    )
+
+
+def _guarantee(ledger: Ledger) -> tuple[Statement, ...]:
+    """Return what is guaranteed, to whom, and against whom."""
+    return (
         (
             "guarantee",
             Message("Guarantee"),
@@ -239,6 +266,12 @@ def ledger_facts(name: str, ledger: Ledger, all_runs: Sequence[Ledger] = ()) -> 
         ("unit_of_privacy", Message("Unit of privacy"), ledger.unit_of_privacy),
         ("contribution_bound", Message("Contribution bound"), ledger.contribution_bound),
         ("neighbouring_relation", Message("Neighbouring relation"), ledger.neighbouring_relation),
+    )
+
+
+def _steps(ledger: Ledger) -> tuple[Statement, ...]:
+    """Return how rows were sampled and clipped, and noise was added, in how many steps."""
+    return (
         (
             "row_count",
             Message("Rows n"),
@@ -266,6 +299,21 @@ def ledger_facts(name: str, ledger: Ledger, all_runs: Sequence[Ledger] = ()) -> 
             if ledger.lost_steps
             else ()
         ),
+    )
+
+
+def _trainings(ledger: Ledger, all_runs: Sequence[Ledger]) -> tuple[Statement, ...]:
+    """Return what the budget is with the other trainings on the same rows."""
+    together = (
+        Message(
+            "epsilon {composed_epsilon:.4g} for {runs_in_words}, whichever is chosen (RDP accountant)",
+            composed_epsilon=composed_epsilon(all_runs, ledger.delta),
+            runs_in_words=runs_in_words(all_runs),
+        )
+        if len(all_runs) > 1
+        else ""
+    )
+    return (
         (
             "tuning",
             Message("Tuning"),
@@ -276,19 +324,4 @@ def ledger_facts(name: str, ledger: Ledger, all_runs: Sequence[Ledger] = ()) -> 
             ),
         ),
         *((("all_trainings", Message("All trainings together"), together),) if together else ()),
-        ("initial_weights", Message("Initial weights"), ledger.initial_weights),
-        ("trained_part", Message("Trained"), ledger.trained_part),
-        ("noise_seed", Message("Noise seed"), ledger.seed_statement),
-        (
-            "library",
-            Message("Library"),
-            Message("Opacus {opacus}, torch {torch}", opacus=ledger.opacus, torch=ledger.torch),
-        ),
-        *(("not_covered", Message("Not covered"), statement) for statement in ledger.not_covered),
-    )
-    return Facts(
-        id="privacy_ledger",
-        title=Message("Privacy ledger, {name}", name=name),
-        keys=tuple(key for key, _, _ in rows),
-        rows=tuple((label, text) for _, label, text in rows),
     )

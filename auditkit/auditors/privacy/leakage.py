@@ -33,7 +33,7 @@ from auditkit.auditors.privacy.memorisation import COPIES, EXACT, EXCESS, copies
 from auditkit.engine.subject import Subject
 from auditkit.engine.work import GRADIENT, SHADOWS
 from auditkit.errors import NotRun
-from auditkit.evidence.measurement import Evidence, Exhibit, Facts, SliceChart
+from auditkit.evidence.measurement import Evidence, Exhibit, Facts, Measurement, SliceChart
 from auditkit.evidence.messages import Message, reason_of
 from auditkit.models.capabilities import SelfFitting
 from auditkit.models.predict import predict
@@ -133,14 +133,7 @@ class Leakage:
         if references is not None and inside is not None and len(references) > 2:
             split = split_control(attack, references, inside)
             measurements.append(split)
-            if split.interval is not None and not split.interval.low <= 0.5 <= split.interval.high:
-                notes.append(
-                    Message(
-                        "The control fails: on models that saw a random half of both, the attack still tells "
-                        "training rows from audited ones. The two sets differ by themselves, and these numbers mix "
-                        "that with memory."
-                    )
-                )
+            notes += _control_notes(split)
         exhibits: list[Exhibit] = [attack.curve(), controls_table(measurements, attack)]
         breakdowns = _breakdowns(subject, labels, notes)
         for by, names, codes in breakdowns:
@@ -340,23 +333,7 @@ def _notes(subject: Subject, once: Mask, member: Mask, shadows: Shadows | None, 
     ]
     if subject.task.odds_note is not None:
         notes.append(subject.task.odds_note)
-    card = subject.model.card
-    trained_on = None if subject.training is None else subject.model.was_trained_on(subject.training.sha256)
-    if trained_on is False:
-        notes.append(
-            Message(
-                "The training data given here is not the data that the model was trained on: its sha256 "
-                "differs from the one in the model's card. An attack on the wrong rows finds nothing, and "
-                "that proves nothing."
-            )
-        )
-    elif trained_on is None:
-        notes.append(
-            Message(
-                "Nothing but the word of whoever runs this audit says that the training data are those of "
-                "the model; an attack on the wrong rows finds nothing, and that proves nothing."
-            )
-        )
+    notes += _provenance_notes(subject)
     if shadows is None:
         notes.append(
             Message(
@@ -375,11 +352,46 @@ def _notes(subject: Subject, once: Mask, member: Mask, shadows: Shadows | None, 
                 effort=subject.work.effort,
             )
         )
+    card = subject.model.card
     if card is not None and card.ledger is not None:
         notes.append(
             Message(
                 "The model was trained with differential privacy, the shadow models without: weaker "
                 "references, which understate what it gives away."
+            )
+        )
+    return notes
+
+
+def _control_notes(split: Measurement) -> list[str]:
+    """Return a note where the attack also works on models that saw a random half of both sets."""
+    if split.interval is None or split.interval.low <= 0.5 <= split.interval.high:
+        return []
+    note = Message(
+        "The control fails: on models that saw a random half of both, the attack still tells "
+        "training rows from audited ones. The two sets differ by themselves, and these numbers mix "
+        "that with memory."
+    )
+    return [note]
+
+
+def _provenance_notes(subject: Subject) -> list[str]:
+    """Return what speaks for or against these rows being those that the model was trained on."""
+    notes: list[str] = []
+    trained_on = None if subject.training is None else subject.model.was_trained_on(subject.training.sha256)
+    if trained_on is False:
+        notes.append(
+            Message(
+                "The training data given here is not the data that the model was trained on: its sha256 "
+                "differs from the one in the model's card. An attack on the wrong rows finds nothing, and "
+                "that proves nothing."
+            )
+        )
+    elif trained_on is None:
+        notes.append(
+            Message(
+                "Nothing but the word of whoever runs this audit says that the training data are those of "
+                "the model; an attack on the wrong rows finds nothing, and that proves nothing."
             )
         )
     return notes

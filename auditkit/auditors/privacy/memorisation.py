@@ -11,7 +11,7 @@ from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Column, Evidence, Measurement, Table
 from auditkit.evidence.messages import Message
-from auditkit.stats.copies import NEAR, memorisation
+from auditkit.stats.copies import NEAR, Memorisation, memorisation
 
 EXACT, COPIES, EXCESS = "leakage.exact_copy_share", "leakage.near_copy_share", "leakage.near_copy_excess"
 
@@ -64,6 +64,23 @@ def copies_of_training_rows(subject: Subject, path: str, training: pd.DataFrame)
             strict=True,
         )
     ]
+    notes = [
+        Message(
+            "{row_count:,} samples of {path} are held against the training rows, {by_what}; for near "
+            "copies {row_count_2:,} of them, against as many training rows as audited ones. That the "
+            "samples come from a generator which was trained on these training rows, and on none of the "
+            "audited ones, is the word of whoever runs this audit.",
+            row_count=found.exact.row_count,
+            path=path,
+            by_what=subject.modality.compared_by,
+            row_count_2=found.near.row_count,
+        )
+    ]
+    return Evidence(measurements=measurements, exhibits=[_copies_table(found)], notes=notes)
+
+
+def _copies_table(found: Memorisation) -> Table:
+    """Return both shares beside their controls."""
     rows = [
         (name, share.value, share.interval.low, share.interval.high, against.value, what)
         for name, share, against, what in (
@@ -81,7 +98,7 @@ def copies_of_training_rows(subject: Subject, path: str, training: pd.DataFrame)
             ),
         )
     ]
-    table = Table(
+    return Table(
         title=Message("Copies of training rows among the samples"),
         note=Message("Where the generator remembers nothing, both shares are as large as their controls."),
         columns=(
@@ -94,16 +111,3 @@ def copies_of_training_rows(subject: Subject, path: str, training: pd.DataFrame)
         ),
         rows=tuple(rows),
     )
-    notes = [
-        Message(
-            "{row_count:,} samples of {path} are held against the training rows, {by_what}; for near "
-            "copies {row_count_2:,} of them, against as many training rows as audited ones. That the "
-            "samples come from a generator which was trained on these training rows, and on none of the "
-            "audited ones, is the word of whoever runs this audit.",
-            row_count=found.exact.row_count,
-            path=path,
-            by_what=subject.modality.compared_by,
-            row_count_2=found.near.row_count,
-        )
-    ]
-    return Evidence(measurements=measurements, exhibits=[table], notes=notes)

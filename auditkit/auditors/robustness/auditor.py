@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,10 @@ from auditkit.evidence.measurement import (
     SliceChart,
 )
 from auditkit.evidence.messages import Message, number, reason_of
-from auditkit.modalities.base import every_corruption
+from auditkit.modalities.base import Reach, every_corruption
+
+if TYPE_CHECKING:
+    from auditkit.auditors.robustness.adversarial import Attack
 
 DEAR_ROWS = 500
 """At most so many rows are corrupted where each costs some hundred times what a row of a table does."""
@@ -127,33 +130,11 @@ def _attacked(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evide
 
 
 def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
-    from auditkit.auditors.robustness.adversarial import attack, margin_function
-
-    subject = part.subject
-    level = subject.conf_level
+    level = part.subject.conf_level
     if part.of_numbers:
         raise NotRun(Message("a regression makes no decision that an attack could turn"))
-    reach = subject.modality.reach(source)
-    module = subject.model.module
-    training = module.training
-    module.to(subject.device).eval()
-    try:
-        found = attack(
-            margin_function(module, subject.task),
-            inputs,
-            part.before.values.clip(0).astype(np.int64),
-            unit=reach.unit,
-            strengths=reach.strengths,
-            bounds=reach.bounds,
-            seed=subject.seed,
-            device=subject.device,
-        )
-    except (RuntimeError, NotImplementedError) as error:
-        raise NotRun(
-            Message("the model gives no gradient: {value}", value=str(error).strip().splitlines()[0])
-        ) from error
-    finally:
-        module.to("cpu").train(training)
+    reach = part.subject.modality.reach(source)
+    found = _follow_gradient(part, inputs, reach)
     at = reach.strengths.index(reach.stated)
     turned = found.ten_steps[at]
     after = part.before.values.copy()
@@ -188,6 +169,37 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
             )
         )
     return Evidence(measurements=measurements, exhibits=[curve], notes=notes)
+
+
+def _follow_gradient(part: Sample, inputs: NDArray[Any], reach: Reach) -> Attack:
+    """Attack the rows on the device of the audit; afterwards the model is in its mode again, and on the CPU.
+
+    Raises:
+        NotRun: the model gives no gradient.
+    """
+    from auditkit.auditors.robustness.adversarial import attack, margin_function
+
+    subject = part.subject
+    module = subject.model.module
+    training = module.training
+    module.to(subject.device).eval()
+    try:
+        return attack(
+            margin_function(module, subject.task),
+            inputs,
+            part.before.values.clip(0).astype(np.int64),
+            unit=reach.unit,
+            strengths=reach.strengths,
+            bounds=reach.bounds,
+            seed=subject.seed,
+            device=subject.device,
+        )
+    except (RuntimeError, NotImplementedError) as error:
+        raise NotRun(
+            Message("the model gives no gradient: {value}", value=str(error).strip().splitlines()[0])
+        ) from error
+    finally:
+        module.to("cpu").train(training)
 
 
 def _odd(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:

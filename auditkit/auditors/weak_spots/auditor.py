@@ -131,52 +131,9 @@ def _measurements(
         if spots
         else Message("none of {proposed_count} proposed slices was confirmed", proposed_count=len(search.proposed))
     )
-    inside = np.zeros(len(subject.labels), dtype=bool)
-    for spot in spots:
-        mask = np.ones(len(inside), dtype=bool)
-        for column, code in spot.where:
-            mask &= columns[column].codes == code
-        inside |= mask
-    covered = int(inside[search.confirming].sum())
-    slices = [
-        Slice(
-            group=group,
-            value=spot.error_count / spot.row_count,
-            count=spot.row_count,
-            interval=_rate_interval(spot, subject.conf_level, subject.conf_level),
-            simultaneous_interval=_rate_interval(
-                spot,
-                level,
-                subject.conf_level,
-                Message(", Bonferroni over {proposed_count} proposed slices", proposed_count=len(search.proposed)),
-            ),
-        )
-        for spot, group in zip(spots, groups, strict=True)
-    ]
-    rates = Measurement(
-        id="weak_spots.error_rate",
-        by=ALL_SPOTS,
-        unit="rate",
-        better="lower",
-        count=search.row_count,
-        slices=tuple(slices),
-        definition=SOURCE,
-        reason=nothing,
-    )
-    excess, interval = None, None
-    if spots:
-        worst = spots[0]
-        elsewhere = search.error_count - worst.error_count, search.row_count - worst.row_count
-        excess = worst.error_count / worst.row_count - elsewhere[0] / elsewhere[1]
-        low, high = newcombe(worst.error_count, worst.row_count, *elsewhere, level)
-        interval = Interval(
-            low=float(low),
-            high=float(high),
-            level=subject.conf_level,
-            method=Message(
-                "Newcombe, Bonferroni over {proposed_count} proposed slices", proposed_count=len(search.proposed)
-            ),
-        )
+    covered = int(_inside(spots, columns, len(subject.labels))[search.confirming].sum())
+    worst = spots[0] if spots else None
+    excess, interval = (None, None) if worst is None else _excess(search, worst, level, subject.conf_level)
     return [
         Measurement(
             id="weak_spots.row_share",
@@ -192,13 +149,59 @@ def _measurements(
             value=excess,
             unit="rate_difference",
             better="lower",
-            count=spots[0].row_count if spots else search.row_count,
+            count=search.row_count if worst is None else worst.row_count,
             interval=interval,
             definition=SOURCE,
             reason=nothing,
         ),
-        rates,
+        Measurement(
+            id="weak_spots.error_rate",
+            by=ALL_SPOTS,
+            unit="rate",
+            better="lower",
+            count=search.row_count,
+            slices=_rates(search, spots, groups, level, subject.conf_level),
+            definition=SOURCE,
+            reason=nothing,
+        ),
     ]
+
+
+def _inside(spots: list[WeakSpot], columns: list[GroupedColumn], row_count: int) -> NDArray[np.bool_]:
+    """Return which rows lie in any of the weak spots."""
+    inside = np.zeros(row_count, dtype=bool)
+    for spot in spots:
+        mask = np.ones(row_count, dtype=bool)
+        for column, code in spot.where:
+            mask &= columns[column].codes == code
+        inside |= mask
+    return inside
+
+
+def _rates(
+    search: Search, spots: list[WeakSpot], groups: list[Group], level: float, conf_level: float
+) -> tuple[Slice, ...]:
+    """Return the error rate of each weak spot, with its interval alone and, at `level`, over all proposed slices."""
+    family = Message(", Bonferroni over {proposed_count} proposed slices", proposed_count=len(search.proposed))
+    return tuple(
+        Slice(
+            group=group,
+            value=spot.error_count / spot.row_count,
+            count=spot.row_count,
+            interval=_rate_interval(spot, conf_level, conf_level),
+            simultaneous_interval=_rate_interval(spot, level, conf_level, family),
+        )
+        for spot, group in zip(spots, groups, strict=True)
+    )
+
+
+def _excess(search: Search, worst: WeakSpot, level: float, conf_level: float) -> tuple[float, Interval]:
+    """Return the error rate of the worst spot minus that of all other rows, with its interval at `level`."""
+    elsewhere = search.error_count - worst.error_count, search.row_count - worst.row_count
+    low, high = newcombe(worst.error_count, worst.row_count, *elsewhere, level)
+    method = Message("Newcombe, Bonferroni over {proposed_count} proposed slices", proposed_count=len(search.proposed))
+    interval = Interval(low=float(low), high=float(high), level=conf_level, method=method)
+    return worst.error_count / worst.row_count - elsewhere[0] / elsewhere[1], interval
 
 
 def _exhibits(

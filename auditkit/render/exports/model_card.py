@@ -25,11 +25,6 @@ def render_model_card(report: Report, facts: Facts | None = None) -> str:
     stated it, the Hub's own mark for that stands.
     """
     stated = facts or Facts()
-
-    def say(key: str) -> str:
-        answer = stated.answer(key)
-        return MORE if answer is None else escape(answer)
-
     model = report.subject.model
     name = visible(model.name) if model else "recorded decisions"
     head = {
@@ -37,12 +32,27 @@ def render_model_card(report: Report, facts: Facts | None = None) -> str:
         "tags": ["auditkit", "responsible-ai"],
         "model-index": [{"name": name, "results": [_results(report)]}],
     }
-    word, explanation = headline(report)
     lines = [
-        "---",
-        *_yaml(head),
-        "---",
-        "",
+        *("---", *_yaml(head), "---", ""),
+        *_headline(report, name),
+        *_details(report, stated),
+        *_uses(stated),
+        *_data(report),
+        *_limitations(report, stated),
+        *_appendix(report),
+    ]
+    return "\n".join(lines)
+
+
+def _say(stated: Facts, key: str) -> str:
+    """Return what people stated, or the Hub's own mark where nobody did."""
+    answer = stated.answer(key)
+    return MORE if answer is None else escape(answer)
+
+
+def _headline(report: Report, name: str) -> list[str]:
+    word, explanation = headline(report)
+    return [
         f"# Model card of {escape(shorten(name, 120))}",
         "",
         f"Audit of {report.created:%Y-%m-%d}: **{word}**. {escape(explanation)} A verdict is evidence about the limits "
@@ -52,60 +62,76 @@ def render_model_card(report: Report, facts: Facts | None = None) -> str:
         "",
         *([f"- {escape(shorten(one.message, 400))}" for one in attention(report)] or ["- No limit was exceeded."]),
         "",
-        "## Model details",
-        "",
     ]
+
+
+def _details(report: Report, stated: Facts) -> list[str]:
+    model = report.subject.model
+    lines = ["## Model details", ""]
     if model:
         lines += [
             f"- Architecture: {escape(model.architecture or 'not recorded')}, {model.parameter_count:,} parameters",
             f"- File: {escape(model.path or 'from memory')}; {escape(model.kind)}; {escape(model.trust)}",
             f"- sha256: {model.sha256 or 'none: not a file'}",
         ]
-    lines += [
+    return [
+        *lines,
         f"- Task: {escape(str(report.subject.schema_.get('task') or 'not recorded'))}",
-        f"- Developed by: {say('provider')}",
-        f"- Owner: {say('owner')}",
-        f"- Version: {say('system_version')}",
+        f"- Developed by: {_say(stated, 'provider')}",
+        f"- Owner: {_say(stated, 'owner')}",
+        f"- Version: {_say(stated, 'system_version')}",
         f"- License: {MORE}",
         "",
+    ]
+
+
+def _uses(stated: Facts) -> list[str]:
+    return [
         "## Uses",
         "",
-        f"- Intended use: {say('intended_purpose')}",
-        f"- Where and on whom: {say('deployment_context')}",
-        f"- Out-of-scope use: {say('input_specification')}",
-        f"- Human oversight: {say('human_oversight')}",
-        "",
-        "## Data",
+        f"- Intended use: {_say(stated, 'intended_purpose')}",
+        f"- Where and on whom: {_say(stated, 'deployment_context')}",
+        f"- Out-of-scope use: {_say(stated, 'input_specification')}",
+        f"- Human oversight: {_say(stated, 'human_oversight')}",
         "",
     ]
+
+
+def _data(report: Report) -> list[str]:
     subject = report.subject
+    lines = ["## Data", ""]
     for what, data in (("Audited", subject.dataset), ("Training", subject.training_dataset)):
         if data is not None:
             rows = f"{data.audited_row_count:,} of {counted(data.row_count, 'row')}"
             lines.append(f"- {what}: {escape(data.path or 'in memory')}, {rows}, sha256 {data.sha256 or 'none'}")
     lines += [f"- {escape(note)}" for note in subject.notes]
-    lines += [f"- Groups compared by: {escape(', '.join(subject.sensitive) or 'none named')}", ""]
-    lines += ["## Bias, risks and limitations", ""]
+    return [*lines, f"- Groups compared by: {escape(', '.join(subject.sensitive) or 'none named')}", ""]
+
+
+def _limitations(report: Report, stated: Facts) -> list[str]:
     limits = ("limits_of_generalisation", "data_gaps", "harms", "bias_measures", "measures_if_harm", "privacy_risks")
     said = [f"- {words(key)}: {escape(answer)}" for key in limits if (answer := stated.answer(key)) is not None]
-    lines += said or [MORE]
-    missing = not_examined(report)
-    lines += ["", "Not examined:", ""]
-    lines += [f"- {escape(item.what)}: {escape(shorten(item.why, 300))}" for item in missing] or ["- nothing left out"]
+    missing = [f"- {escape(item.what)}: {escape(shorten(item.why, 300))}" for item in not_examined(report)]
+    lines = ["## Bias, risks and limitations", "", *(said or [MORE])]
+    lines += ["", "Not examined:", "", *(missing or ["- nothing left out"])]
     if stated.source:
         lines += ["", f"Statements of people are from {escape(stated.source)} (sha256 {stated.sha256}); not checked."]
-    lines += ["", "## Appendix: measurements", ""]
+    return [*lines, ""]
+
+
+def _appendix(report: Report) -> list[str]:
+    lines = ["## Appendix: measurements", ""]
     for outcome in report.outcomes:
         own = [one for one in outcome.measurements if one.value is not None]
         if own:
             lines += [f"### {escape(title('.' + outcome.auditor))}", "", "| Measurement | Value | Interval | n |"]
             lines += ["|---|---:|---:|---:|", *(_row(one) for one in own), ""]
-    lines += [
+    return [
+        *lines,
         f"Numbers per group, methods and settings are in results.json of run {escape(report.run_id)} "
         f"(auditkit {escape(report.environment.auditkit)}).",
         "",
     ]
-    return "\n".join(lines)
 
 
 def _results(report: Report) -> dict[str, Any]:
