@@ -36,6 +36,7 @@ class Auditor(Protocol):
 ORDER = (
     "data",
     "performance",
+    "language",
     "weak_spots",
     "fairness",
     "proxies",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from auditkit.data.bins import Edges, binned
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.data.group_names import Merges, recoded
+from auditkit.engine.texts import texts_of
 from auditkit.engine.work import Work
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
@@ -24,7 +25,7 @@ from auditkit.execution.in_process import InProcess
 from auditkit.modalities.base import Modality
 from auditkit.models.audited import AskedRows, Audited
 from auditkit.models.cache import NO_CACHE, Cache, agree, checked_rows, prediction_key
-from auditkit.models.capabilities import Runnable
+from auditkit.models.capabilities import LanguageModel, Runnable
 from auditkit.models.predict import highest
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels, Schema, has_label
@@ -44,6 +45,7 @@ from auditkit.tasks.base import (
 if TYPE_CHECKING:
     import torch
 
+    from auditkit.models.language import TokenScores
     from auditkit.models.model import Card, Model
 
 NO_VALUE = "(no value)"
@@ -314,6 +316,16 @@ class Subject:
     def training_labels(self) -> Labels | None:
         """The class codes (of a regression, the numbers) of the training rows, or None without training data."""
         return None if self.training is None else labels_of(self.task, self.training.frame)
+
+    @functools.cached_property
+    def token_scores(self) -> list[TokenScores]:
+        """What a language model says of the tokens of each audited text.
+
+        Raises:
+            NotRun: the model is no language model.
+        """
+        able = self.model.require(LanguageModel)
+        return able.score(texts_of(self.data.frame, self.schema), device=self.device, progress=self.progress)
 
     @functools.cached_property
     def _factorized(self) -> dict[str, tuple[NDArray[np.int64], list[str]]]:

@@ -18,7 +18,7 @@ class Language(Generation):
     """Texts whose tokens get probabilities. As of a generator, nothing is predicted about a row as a whole."""
 
     unpredicted: ClassVar[Message | None] = NOTHING_PREDICTED
-    profile: ClassVar[str] = "default"
+    profile: ClassVar[str] = "language"
 
     def transform(self, outputs: Floats) -> NoReturn:
         """Raise NotRun: outputs are probabilities of tokens, and no predictions."""

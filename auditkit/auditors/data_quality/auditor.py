@@ -134,7 +134,7 @@ class DataChecks:
             against = Message("Share by {column}, less that in the population", column=column)
             exhibits.append(_chart(against, "group_share_difference", (column,)))
         known = subject.labelled
-        if len(known.labels):
+        if subject.schema.targets and len(known.labels):
             own, by, title = labels_by_group(known, column)
             measurements += own
             exhibits += [_chart(title, one.id.partition(".")[2], by) for one in own]
@@ -164,7 +164,7 @@ def _counted(subject: Subject, columns: Sequence[str]) -> Evidence:
         *missing_decisions(subject),
         *alike,
         *coverage.measurements,
-        *([label_shares(known)] if len(known.labels) else []),
+        *([label_shares(known)] if subject.schema.targets and len(known.labels) else []),
     ]
     exhibits: list[Exhibit] = [_glance(subject, columns, repeated, shared, constants), *coverage.exhibits]
     if any(mask.any() for mask in missing.values()):
