@@ -293,6 +293,14 @@ def inspected(found: Inspection) -> None:
         console.print(f"    {key[:60]:<28} {'x'.join(map(str, shape)) or 'one number'} {dtype}", markup=False)
     if len(found.tensors) > 40:
         console.print(f"    and {len(found.tensors) - 40:,} more; --json lists all")
+    _print_contents(console, found)
+    for problem in found.problems:
+        console.print(Text.assemble(("✘ ", "red"), problem))
+    _print_abilities(console, found)
+
+
+def _print_contents(console: Console, found: Inspection) -> None:
+    """Print what a model file says of its inputs, its training and its privacy."""
     if found.schema_ is not None:
         kinds = [f"{feature['name']} ({feature['kind']})" for feature in found.schema_["features"]]
         listed = ", ".join(kinds[:20]) + (f", and {len(kinds) - 20:,} more" if len(kinds) > 20 else "")
@@ -307,8 +315,10 @@ def inspected(found: Inspection) -> None:
         console.print(f"  training      {words}", markup=False)
     if found.ledger is not None:
         console.print(f"  privacy       epsilon {found.ledger.get('epsilon')}, delta {found.ledger.get('delta')}")
-    for problem in found.problems:
-        console.print(Text.assemble(("✘ ", "red"), problem))
+
+
+def _print_abilities(console: Console, found: Inspection) -> None:
+    """Print which auditors could run, and what an audit would cost."""
     alike: dict[tuple[bool, str], list[str]] = {}
     for ability in found.abilities:
         alike.setdefault((ability.able, ability.reason), []).append(ability.auditor)

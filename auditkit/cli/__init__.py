@@ -91,24 +91,26 @@ def _main(
 ) -> None: ...
 
 
+def _run(arguments: list[str]) -> int:
+    if unreadable := [one for one in arguments if one.encode("utf-8", "ignore").decode() != one]:
+        raise InputError(f"the argument {unreadable[0]!r} is not UTF-8 text; rename the file.")
+    code = app(arguments or ["--help"], prog_name="auditkit", standalone_mode=False)
+    if code == INTERRUPTED:  # so typer answers Ctrl-C, without a word
+        raise KeyboardInterrupt
+    return code if isinstance(code, int) else 0
+
+
 def call(arguments: list[str]) -> int:
     """Run one command line and return its exit code; never raises."""
     try:
-        if unreadable := [one for one in arguments if one.encode("utf-8", "ignore").decode() != one]:
-            raise InputError(f"the argument {unreadable[0]!r} is not UTF-8 text; rename the file.")
-        code = app(arguments or ["--help"], prog_name="auditkit", standalone_mode=False)
-        if code == INTERRUPTED:  # so typer answers Ctrl-C, without a word
-            raise KeyboardInterrupt
-        return code if isinstance(code, int) else 0
+        return _run(arguments)
     except typer.TyperException as error:
         called = getattr(getattr(error, "ctx", None), "command_path", "auditkit")
         return _fail(
             f"{error.format_message().replace('Value error, ', '').rstrip('.')}; see '{called} --help'.", USAGE
         )
-    except InputError as error:
-        return _fail(str(error), USAGE)
     except AuditkitError as error:
-        return _fail(str(error), INCOMPLETE)
+        return _fail(str(error), USAGE if isinstance(error, InputError) else INCOMPLETE)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted.", INTERRUPTED)
     except BrokenPipeError:  # of `auditkit ... | head`: silent, as other programs are, and never 0

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from auditkit.evidence.measurement import Group, Interval, Measurement, Unit
+from auditkit.evidence.measurement import Group, Interval, Measurement
 from auditkit.evidence.messages import Message
-from auditkit.stats.estimates import Breakdown, Estimate, Statistic, applied, shown_rows
+from auditkit.stats.estimates import Breakdown, Estimate, Quantity, Statistic, applied, shown_rows
 from auditkit.stats.intervals import limits_gap_interval, normal_quantile, studentized_range_level
 from auditkit.stats.jackknife import MAXIMUM_ROWS, block_count, deal, deal_units, rounded
 from auditkit.stats.rates import too_small
@@ -204,19 +204,16 @@ def _slacks(samples: list[Array], level: float, seed: int, *, alike: bool = Fals
 
 
 def mean_gap_measurement(
-    name: str,
+    quantity: Quantity,
     statistic: Statistic,
     labels: NDArray[Any],
     predictions: NDArray[Any],
     breakdown: Breakdown,
     *,
-    unit: Unit,
-    definition: str,
-    prefix: str = "fairness",
     level: float = 0.95,
     fewest_rows: int = 0,
 ) -> Measurement:
-    """Return the highest minus the lowest value of a statistic over the groups, as `prefix.NAME`: 0 is ideal.
+    """Return the highest minus the lowest value of a statistic over the groups: 0 is ideal.
 
     Groups of fewer than `fewest_rows` rows, and those where it is undefined, are left out. The lower end bounds all
     pairs at once (`limits_gap_interval`). Where a group that is compared has a value without an interval, so has the
@@ -249,17 +246,17 @@ def mean_gap_measurement(
         interval = _gap_interval(estimates, related, level)
     paired = defined and len(breakdown.columns) == 1
     return Measurement(
-        id=f"{prefix}.{name}",
+        id=quantity.id,
         by=breakdown.columns,
         value=max(values) - min(values) if defined else None,
-        unit=unit,
-        better="lower",
+        unit=quantity.unit,
+        better=quantity.better,
         count=sum(map(len, groups.values())),
         effective_count=sum(part.effective or 0.0 for part in estimates) or None,
         interval=interval,
         compared=(found[int(np.argmin(values))], found[int(np.argmax(values))]) if defined else None,
         replicates=_gap_replicates(statistic, labels, predictions, groups, breakdown) if paired else (),
-        definition=definition,
+        definition=quantity.definition,
         reason=reason or unbounded,
     )
 

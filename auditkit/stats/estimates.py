@@ -76,47 +76,54 @@ class Breakdown:
         return replace(self, codes=codes, sampling=self.sampling.take(rows))
 
 
+@dataclass(frozen=True)
+class Quantity:
+    """What is measured: the id of its measurement, its unit, which direction is better, and its definition."""
+
+    id: str
+    unit: Unit
+    better: Better
+    definition: str
+
+
 def measure(
-    id: str,
+    quantity: Quantity,
     statistic: Statistic,
     labels: NDArray[Any],
     predictions: NDArray[Any],
     breakdown: Breakdown,
     level: float,
     *,
-    unit: Unit,
-    better: Better,
-    definition: str,
     replicated: bool = True,
 ) -> Measurement:
-    """Return the measurement `id`: the statistic of all rows, or of each group that is not suppressed.
+    """Return the measurement of a quantity: the statistic of all rows, or of each group that is not suppressed.
 
     With `replicated` it carries what two audits of the same rows are compared by (`auditkit.stats.jackknife`).
     """
     if breakdown.codes is None:
         whole = applied(statistic, labels, predictions, (level,), breakdown.sampling)
         return Measurement(
-            id=id,
+            id=quantity.id,
             value=whole.value,
-            unit=unit,
-            better=better,
+            unit=quantity.unit,
+            better=quantity.better,
             count=len(labels),
             effective_count=whole.effective,
             interval=interval_of(whole.bounds[0], level) if whole.bounds else None,
             replicates=_replicates(statistic, labels, predictions, breakdown.sampling) if replicated else (),
             one_record=whole.one_record,
-            definition=definition,
+            definition=quantity.definition,
             reason=whole.reason,
         )
     slices = _slices(statistic, labels, predictions, breakdown, level, replicated)
     return Measurement(
-        id=id,
+        id=quantity.id,
         by=breakdown.columns,
-        unit=unit,
-        better=better,
+        unit=quantity.unit,
+        better=quantity.better,
         count=sum(part.count for part in slices),
         slices=tuple(slices),
-        definition=definition,
+        definition=quantity.definition,
         reason=None if slices else too_small(breakdown.min_group),
     )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.evidence.measurement import Better, Group, Interval, Measurement, Pair, Unit, shown
+from auditkit.evidence.measurement import Group, Interval, Measurement, Pair, Unit, shown
 from auditkit.evidence.messages import Message, title
 from auditkit.stats.counts import Counts, not_compared
 from auditkit.stats.intervals import (
@@ -183,7 +184,7 @@ def _spread(counts: Counts, kept: NDArray[np.intp], rate: str, min_group: int) -
 def _difference(id: str, counts: Counts, spreads: list[_Spread], level: float, min_group: int) -> Measurement:
     undefined = _too_few(counts, spreads, min_group)
     if undefined:
-        return _measurement(id, counts, spreads, "rate_difference", "lower", reason=undefined)
+        return _measurement(id, counts, spreads, "rate_difference", reason=undefined)
     worst = max(spreads, key=lambda spread: spread.difference)
     each = simultaneous_level(level, len(spreads))
     apart, alone = (_intervals(difference_gap_interval, spreads, at) for at in (each, level))
@@ -192,7 +193,6 @@ def _difference(id: str, counts: Counts, spreads: list[_Spread], level: float, m
         counts,
         spreads,
         "rate_difference",
-        "lower",
         value=worst.difference,
         worst=worst,
         # The larger of several gaps is at least each one's lower bound. It is one of them, whose upper bound needs no
@@ -213,7 +213,7 @@ def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_gr
     if nothing:
         undefined = Message("{rate} is zero in every group, and 0 / 0 is no ratio", rate=title(f".{nothing[0]}"))
     if undefined:
-        return _measurement(id, counts, spreads, "ratio", "higher", reason=undefined)
+        return _measurement(id, counts, spreads, "ratio", reason=undefined)
     worst = min(spreads, key=lambda spread: spread.ratio)
     each = simultaneous_level(level, len(spreads))
     apart, alone = (_intervals(ratio_gap_interval, spreads, at) for at in (each, level))
@@ -222,7 +222,6 @@ def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_gr
         counts,
         spreads,
         "ratio",
-        "higher",
         value=worst.ratio,
         worst=worst,
         interval=_interval(
@@ -278,8 +277,7 @@ def _measurement(
     id: str,
     counts: Counts,
     spreads: list[_Spread],
-    unit: Unit,
-    better: Better,
+    unit: Literal["rate_difference", "ratio"],
     *,
     value: float | None = None,
     interval: Interval | None = None,
@@ -291,7 +289,7 @@ def _measurement(
         by=counts.columns,
         value=value,
         unit=unit,
-        better=better,
+        better="lower" if unit == "rate_difference" else "higher",
         count=sum(int(spread.rates.counts.sum()) for spread in spreads),
         effective_count=None if worst is None else sum(spread.effective_count or 0.0 for spread in spreads) or None,
         interval=interval,

@@ -15,7 +15,7 @@ from auditkit.evidence.messages import Message
 from auditkit.stats import confusion, sampled, scores
 from auditkit.stats.calibration import BIN_COUNT
 from auditkit.stats.confusion import confusion_table
-from auditkit.stats.estimates import MAXIMUM_CELLS, Breakdown, Estimate, Labels, Statistic, measure
+from auditkit.stats.estimates import MAXIMUM_CELLS, Breakdown, Estimate, Labels, Quantity, Statistic, measure
 from auditkit.stats.sampling import SIMPLE, Sampling
 
 
@@ -168,18 +168,16 @@ def quality_measurement(
         scores.check(labels, given)
         class_count = given.shape[1]
     fewest = groups.min_group if groups.codes is not None else 0
+    definition = quality.definition
+    if quality.definition_of_several and class_count > 2:
+        definition = quality.definition_of_several
     return measure(
-        f"{prefix}.{name}",
+        Quantity(f"{prefix}.{name}", quality.unit, quality.better, definition),
         metric_statistic(name, class_count, fewest),
         labels,
         given,
         groups,
         level,
-        unit=quality.unit,
-        better=quality.better,
-        definition=quality.definition_of_several
-        if quality.definition_of_several and class_count > 2
-        else quality.definition,
         replicated=quality.replicated and class_count**2 <= MAXIMUM_CELLS,
     )
 

@@ -12,7 +12,7 @@ from auditkit.evidence.measurement import Better, Measurement
 from auditkit.evidence.messages import Message
 from auditkit.stats import sampled
 from auditkit.stats.distances import mean_gap_measurement
-from auditkit.stats.estimates import Bound, Breakdown, Estimate, Statistic, measure, too_few
+from auditkit.stats.estimates import Bound, Breakdown, Estimate, Quantity, Statistic, measure, too_few
 from auditkit.stats.intervals import skewed_mean_interval
 from auditkit.stats.quality import MetricSpec
 from auditkit.stats.sampling import SIMPLE, Sampling, effective_rows
@@ -119,17 +119,9 @@ def regression_measurement(
         InputError: labels and predictions of different lengths, none, or some that are not finite.
     """
     _check(labels, predictions)
-    return measure(
-        f"{prefix}.{name}",
-        _statistic(name),
-        labels,
-        predictions,
-        breakdown,
-        level,
-        unit="number",
-        better=REGRESSION_METRICS[name].better,
-        definition=REGRESSION_METRICS[name].definition,
-    )
+    metric = REGRESSION_METRICS[name]
+    quantity = Quantity(f"{prefix}.{name}", "number", metric.better, metric.definition)
+    return measure(quantity, _statistic(name), labels, predictions, breakdown, level)
 
 
 def regression_gap(
@@ -150,15 +142,13 @@ def regression_gap(
         InputError: as `regression_measurement`.
     """
     _check(labels, predictions)
+    definition = f"highest minus lowest {name.replace('_', ' ')} of a group"
     return mean_gap_measurement(
-        f"{name}_difference",
+        Quantity(f"{prefix}.{name}_difference", "number", "lower", definition),
         _statistic(name),
         labels,
         predictions,
         breakdown,
-        unit="number",
-        definition=f"highest minus lowest {name.replace('_', ' ')} of a group",
-        prefix=prefix,
         level=level,
         fewest_rows=REGRESSION_METRICS[name].fewest_rows,
     )

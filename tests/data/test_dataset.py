@@ -214,11 +214,12 @@ def test_an_array_of_what_is_no_character_is_refused(tmp_path: Path, number: int
         read_data(tmp_path / "rows.npz")
 
 
-@pytest.mark.parametrize("before", [1, 2**20, 2**20 + 1])
+@pytest.mark.parametrize("before", [1, 2**12, 2**12 + 1])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_the_byte_that_is_no_text_is_found_part_by_part(
-    tmp_path: Path, before: int, pack: Callable[[bytes], bytes]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int, pack: Callable[[bytes], bytes]
 ) -> None:
+    monkeypatch.setattr("auditkit.data.readers.text.BYTES_AT_ONCE", 2**12)
     path = tmp_path / "rows.csv"
     path.write_bytes(pack(b"a\n" + b"x\n" * ((before - 1) // 2) + b"x" * ((before - 1) % 2) + "é".encode() + b"\xff\n"))
     with pytest.raises(DatasetError, match=f"not utf-8 text at byte {2 + before - 1 + 2:,};"):

@@ -11,7 +11,7 @@ from keys import compared
 
 from auditkit.stats import scores as score_metrics
 from auditkit.stats.distances import distance_measurements, mean_gap_measurement
-from auditkit.stats.estimates import Breakdown
+from auditkit.stats.estimates import Breakdown, Quantity
 from auditkit.stats.quality import quality_measurement
 
 
@@ -96,13 +96,11 @@ def test_coverage_of_a_real_distance(sizes):
 
 def calibration_gap(labels, positive, breakdown):
     return mean_gap_measurement(
-        "calibration_error_difference",
+        Quantity("fairness.calibration_error_difference", "rate_difference", "lower", "test"),
         score_metrics.calibration_error,
         labels,
         np.column_stack([1 - positive, positive]),
         breakdown,
-        unit="rate_difference",
-        definition="",
     )
 
 

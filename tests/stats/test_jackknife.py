@@ -13,7 +13,7 @@ from auditkit.evidence.baseline import BaselineMeasurements, regression
 from auditkit.evidence.measurement import Measurement
 from auditkit.stats.counts import tally
 from auditkit.stats.distances import distance_measurements, mean_gap_measurement
-from auditkit.stats.estimates import Breakdown
+from auditkit.stats.estimates import Breakdown, Quantity
 from auditkit.stats.gaps import GAPS, gap_measurements
 from auditkit.stats.inequality import INDICES, inequality_measurements
 from auditkit.stats.jackknife import block_count, deal, replicates, with_gap_replicates, with_rate_replicates
@@ -106,13 +106,11 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
 
 def calibration_gap(groups: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> Measurement:
     return mean_gap_measurement(
-        "calibration_error_difference",
+        Quantity("fairness.calibration_error_difference", "rate_difference", "lower", "test"),
         calibration_error,
         labels,
         probabilities(scores),
         Breakdown(("g",), GROUPS, groups),
-        unit="rate_difference",
-        definition="test",
     )
 
 
@@ -240,9 +238,8 @@ def test_paired_intervals_cover_and_are_shorter(what: str) -> None:
         if what == "share":  # of attributions: here, of the scores' sizes in one group
             size = np.abs(scores)
             return ratio_measurement("completeness_error", size * groups, size, "test", 0.95)
-        if what == "accuracy":
-            return quality_measurement("accuracy", labels, (scores >= 0).astype(np.int64))
-        return quality_measurement("roc_auc", labels, probabilities(scores))
+        given = (scores >= 0).astype(np.int64) if what == "accuracy" else probabilities(scores)
+        return quality_measurement("accuracy" if what == "accuracy" else "roc_auc", labels, given)
 
     rng = np.random.default_rng(6)
     truths = []

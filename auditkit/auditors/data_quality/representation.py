@@ -13,7 +13,6 @@ from auditkit.documents import parse_toml
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import (
-    Better,
     Group,
     Interval,
     Measurement,
@@ -23,7 +22,7 @@ from auditkit.evidence.messages import Message
 from auditkit.files import read_text
 from auditkit.stats import one_vs_rest
 from auditkit.stats.counts import not_compared, tally
-from auditkit.stats.estimates import Breakdown
+from auditkit.stats.estimates import Breakdown, Quantity
 from auditkit.stats.one_vs_rest import LABEL
 from auditkit.stats.rates import rate_intervals, rate_measurement, too_small
 from auditkit.stats.regression import regression_measurement
@@ -53,6 +52,10 @@ def read_population(path: str | Path) -> dict[str, dict[str, float]]:
     return {column: {group: float(share) for group, share in shares.items()} for column, shares in document.items()}
 
 
+COUNTED = "a count over the audited rows"
+MISSING = Quantity("data.missing_rate", "rate", "lower", COUNTED)
+
+
 def missing_rates(missing: Mapping[str, NDArray[np.bool_]], level: float) -> Measurement:
     """Return the share of missing values of each column."""
     names = list(missing)
@@ -61,14 +64,12 @@ def missing_rates(missing: Mapping[str, NDArray[np.bool_]], level: float) -> Mea
     counts = np.array([int(missing[name].sum()) for name in names], dtype=np.int64)
     rows = np.array([len(missing[name]) for name in names], dtype=np.int64)
     return _sliced(
-        "data.missing_rate",
+        MISSING,
         ("column",),
         [(name,) for name in names],
         counts,
         rows,
         level,
-        better="lower",
-        definition="a count over the audited rows",
         reason=Message("nothing is missing in any column"),
     )
 
@@ -91,14 +92,12 @@ def missing_by_group(subject: Subject, missing: Mapping[str, NDArray[np.bool_]])
         if keys:
             measurements.append(
                 _sliced(
-                    "data.missing_rate",
+                    MISSING,
                     ("column", column),
                     keys,
                     np.array(counts),
                     np.array(rows),
                     subject.conf_level,
-                    better="lower",
-                    definition="a count over the audited rows",
                     reason="",
                 )
             )
@@ -154,15 +153,13 @@ def class_shares(subject: Subject) -> Measurement:
     classes = subject.schema.classes
     counts = np.bincount(subject.labels, minlength=len(classes))
     rows = np.full(len(classes), len(subject.labels))
-    definition = "a count over the audited rows"
     return _sliced(
-        "data.class_share",
+        Quantity("data.class_share", "rate", "neither", COUNTED),
         ("class",),
         [(name,) for name in classes],
         counts,
         rows,
         subject.conf_level,
-        definition=definition,
         reason="",
     )
 
@@ -173,13 +170,12 @@ def group_shares(
     """Return the share of each group among the rows."""
     kept = np.flatnonzero(~not_compared(sizes, subject.min_group, names))
     return _sliced(
-        "data.group_share",
+        Quantity("data.group_share", "rate", "neither", COUNTED),
         (column,),
         [names[group] for group in kept],
         sizes[kept],
         np.full(len(kept), sizes.sum()),
         subject.conf_level,
-        definition="a count over the audited rows",
         reason=too_small(subject.min_group),
     )
 
@@ -198,13 +194,12 @@ def shares_against(
     stated = [(group,) for group in shares if (group,) in kept or (group,) not in found]
     counts = np.array([found.get(group, 0) for group in stated], dtype=np.int64)
     share = _sliced(
-        "data.group_share_difference",
+        Quantity("data.group_share_difference", "rate", "neither", "the stated reference population"),
         (column,),
         stated,
         counts,
         np.full(len(stated), rows),
         subject.conf_level,
-        definition="the stated reference population",
         reason=too_small(subject.min_group),
     )
     slices = [
@@ -227,15 +222,13 @@ def _shifted(interval: Interval | None, by: float) -> Interval | None:
 
 
 def _sliced(
-    id: str,
+    quantity: Quantity,
     by: tuple[str, ...],
     keys: Sequence[tuple[str, ...]],
     successes: NDArray[np.int64],
     trials: NDArray[np.int64],
     level: float,
     *,
-    better: Better = "neither",
-    definition: str,
     reason: str,
 ) -> Measurement:
     """Return rates of parts of the rows as one measurement, each with its own and a simultaneous interval."""
@@ -255,12 +248,12 @@ def _sliced(
                 )
             )
     return Measurement(
-        id=id,
+        id=quantity.id,
         by=by,
-        unit="rate",
-        better=better,
+        unit=quantity.unit,
+        better=quantity.better,
         count=int(trials.max()) if len(trials) else 0,
         slices=tuple(slices),
-        definition=definition,
+        definition=quantity.definition,
         reason=None if slices else reason,
     )

@@ -21,7 +21,7 @@ from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import Runnable
 from auditkit.stats import distances, inequality, regression
 from auditkit.stats.counts import Counts, crossings, not_compared_note
-from auditkit.stats.estimates import Breakdown
+from auditkit.stats.estimates import Breakdown, Quantity
 from auditkit.stats.gaps import GAPS
 from auditkit.stats.quality import metric_statistic
 from auditkit.stats.rates import RATES
@@ -263,13 +263,16 @@ def _score_gaps(subject: Subject, columns: tuple[str, ...]) -> list[Measurement]
         rows, breakdown = known.scored_rows, _scored(known, columns)
         measurements.append(
             distances.mean_gap_measurement(
-                "calibration_error_difference",
+                Quantity(
+                    "fairness.calibration_error_difference",
+                    "rate_difference",
+                    "lower",
+                    "highest minus lowest expected calibration error (Guo et al. 2017) of a group",
+                ),
                 metric_statistic("calibration_error", len(known.schema.classes)),
                 known.labels[rows],
                 known.predictions.class_probabilities[rows],
                 breakdown,
-                unit="rate_difference",
-                definition="highest minus lowest expected calibration error (Guo et al. 2017) of a group",
                 level=level,
             )
         )

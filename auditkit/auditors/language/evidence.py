@@ -16,7 +16,7 @@ from auditkit.evidence.messages import Message, title
 from auditkit.models.language import TokenScores
 from auditkit.stats import calibration
 from auditkit.stats.distances import mean_gap_measurement
-from auditkit.stats.estimates import Breakdown, Statistic, measure
+from auditkit.stats.estimates import Breakdown, Quantity, Statistic, measure
 from auditkit.stats.sampling import Sampling
 
 BITS = Message(
@@ -74,16 +74,11 @@ def language_evidence(subject: Subject, intersections: int) -> Evidence:
             ),
         )
         for name, statistic, given, rows, unit, definition in quantities:
-            found = measure(
-                f"language.{name}", statistic, *given, rows, level, unit=unit, better="lower", definition=definition
-            )
-            measurements.append(found)
+            quantity = Quantity(f"language.{name}", unit, "lower", definition)
+            measurements.append(measure(quantity, statistic, *given, rows, level))
             if breakdown.columns and name in GAPS:
-                gap = mean_gap_measurement(
-                    f"{name}_difference", statistic, *given, rows, unit=unit, definition=GAPS[name], prefix="language",
-                    level=level,
-                )  # fmt: skip
-                measurements.append(gap)
+                difference = Quantity(f"language.{name}_difference", unit, "lower", GAPS[name])
+                measurements.append(mean_gap_measurement(difference, statistic, *given, rows, level=level))
 
     notes: list[str] = []
     measured(Breakdown(min_group=subject.min_group, sampling=subject.sampling))

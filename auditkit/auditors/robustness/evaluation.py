@@ -20,7 +20,7 @@ from auditkit.modalities.base import Corruption
 from auditkit.models.predict import NotFiniteError, predict
 from auditkit.schema.schema import Labels, has_label
 from auditkit.stats import scores
-from auditkit.stats.estimates import Breakdown, Estimate, measure, shown_rows
+from auditkit.stats.estimates import Breakdown, Estimate, Quantity, measure, shown_rows
 from auditkit.tasks.base import Predictions, Rows
 
 NOISES = ("numeric_noise", "pixel_noise")
@@ -211,15 +211,17 @@ class Sample:
         if tried:
             lost = ~np.all([one.stated.given for one in tried], axis=0)
             yield measure(
-                "robustness.no_answer_rate",
+                Quantity(
+                    "robustness.no_answer_rate",
+                    "rate",
+                    "lower",
+                    "rows without a finite answer under at least one damage at its stated strength",
+                ),
                 lambda chosen, _, levels: statistics.share(chosen, levels),
                 lost,
                 lost,
                 Breakdown(),
                 self.subject.conf_level,
-                unit="rate",
-                better="lower",
-                definition="rows without a finite answer under at least one damage at its stated strength",
             )
 
     def _calibration(self, noise: CorruptionResult) -> Iterator[Measurement]:
@@ -227,16 +229,9 @@ class Sample:
         calibrated = self.subject.task.calibrated(self.judged(noise.stated).take(given))
         if calibrated is None:
             return
-        yield measure(
-            "robustness.calibration_error_under_noise",
-            scores.calibration_error,
-            *calibrated,
-            Breakdown(),
-            self.subject.conf_level,
-            unit="rate_difference",
-            better="lower",
-            definition=f"Guo et al. 2017 (arXiv:1706.04599): 15 bins; {_source(noise.corruption)}",
-        )
+        definition = f"Guo et al. 2017 (arXiv:1706.04599): 15 bins; {_source(noise.corruption)}"
+        quantity = Quantity("robustness.calibration_error_under_noise", "rate_difference", "lower", definition)
+        yield measure(quantity, scores.calibration_error, *calibrated, Breakdown(), self.subject.conf_level)
 
     def table(self, tried: Sequence[CorruptionResult]) -> Table:
         """Return a row a corruption: what it changes and what it costs at its stated strength, and the worst group."""

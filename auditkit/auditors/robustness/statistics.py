@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Group, Interval, Line, Measurement, Slice
 from auditkit.evidence.messages import Message
-from auditkit.stats.estimates import Breakdown, Estimate, measure, too_few
+from auditkit.stats.estimates import Breakdown, Estimate, Quantity, measure, too_few
 from auditkit.stats.intervals import (
     mean_interval,
     needs_exact,
@@ -83,34 +83,20 @@ def added_error_measurement(
 ) -> Measurement:
     """Return `robustness.NAME_accuracy_loss`, in a regression `robustness.NAME_error_increase`: 0 is ideal."""
     of_decisions = before.dtype == np.bool_
-    return measure(
-        f"robustness.{name}_{'accuracy_loss' if of_decisions else 'error_increase'}",
-        added_error,
-        before,
-        after,
-        breakdown,
-        level,
-        unit="rate_difference" if of_decisions else "number",
-        better="lower",
-        definition=definition,
+    quantity = (
+        Quantity(f"robustness.{name}_accuracy_loss", "rate_difference", "lower", definition)
+        if of_decisions
+        else Quantity(f"robustness.{name}_error_increase", "number", "lower", definition)
     )
+    return measure(quantity, added_error, before, after, breakdown, level)
 
 
 def flip_rate_measurement(
     name: str, before: NDArray[Any], after: NDArray[Any], breakdown: Breakdown, *, level: float, definition: str
 ) -> Measurement:
     """Return `robustness.NAME_flip_rate`: the share of rows that are decided otherwise when they are damaged."""
-    return measure(
-        f"robustness.{name}_flip_rate",
-        flip_rate,
-        before,
-        after,
-        breakdown,
-        level,
-        unit="rate",
-        better="lower",
-        definition=definition,
-    )
+    quantity = Quantity(f"robustness.{name}_flip_rate", "rate", "lower", definition)
+    return measure(quantity, flip_rate, before, after, breakdown, level)
 
 
 def added_line(name: str, strengths: Sequence[float], before: Errors, after: Sequence[Errors], *, level: float) -> Line:

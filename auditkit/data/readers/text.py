@@ -11,6 +11,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO, TextIO
 
@@ -95,43 +96,57 @@ def _flush(columns: list[TextColumn], rows: list[list[str]]) -> None:
 
 
 def _frame_of_jsonl(name: str, file: Iterator[str]) -> pd.DataFrame:
-    columns: dict[str, TextColumn] = {}
-    parts: dict[str, list[str | None]] = {}
-    lines: list[int] = []
-    waiting = read = 0
-
-    def flush() -> None:
-        for key, values in parts.items():
-            columns[key].add(values)
-            values.clear()
-
+    table = _Objects(name)
     for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        for key, value in _json_object(name, number, line).items():
-            if key not in columns:
-                COLUMNS.check(len(columns) + 1, name, DatasetError)
-                columns[key] = TextColumn()
-                columns[key].add_missing(len(lines) - waiting)
-                parts[key] = [None] * waiting
-            parts[key].append(_json_text(name, number, key, value))
-        lines.append(number)
-        waiting += 1
-        read += len(line)
-        if (cells := len(lines) * len(columns)) > 1_000_000:  # keys that differ from line to line: a table of holes
-            SPARSE_CELLS.check(cells / read, name, DatasetError)
-        for values in parts.values():
-            if len(values) < waiting:
-                values.append(None)
-        if waiting == ROWS_AT_ONCE:
-            flush()
-            waiting = 0
-            _check_size(name, len(lines), len(columns))
-    flush()
-    if not lines:
+        if line.strip():
+            table.add(number, line)
+    table.flush()
+    if not table.lines:
         raise DatasetError(f"{name}: the file is empty.")
-    check_header(name, [key.strip() for key in columns])
-    return _frame([key.strip() for key in columns], list(columns.values()), lines)
+    names = [key.strip() for key in table.columns]
+    check_header(name, names)
+    return _frame(names, list(table.columns.values()), table.lines)
+
+
+@dataclass
+class _Objects:
+    """JSON objects, one a line, as a table: its columns, the values that wait to be added to them, and its lines."""
+
+    name: str
+    columns: dict[str, TextColumn] = field(default_factory=dict)
+    waiting: dict[str, list[str | None]] = field(default_factory=dict)
+    lines: list[int] = field(default_factory=list)
+    waiting_count: int = 0
+    read: int = 0
+
+    def add(self, number: int, line: str) -> None:
+        """Add the object of a line; keys that it lacks are missing."""
+        for key, value in _json_object(self.name, number, line).items():
+            if key not in self.columns:
+                COLUMNS.check(len(self.columns) + 1, self.name, DatasetError)
+                self.columns[key] = TextColumn()
+                self.columns[key].add_missing(len(self.lines) - self.waiting_count)
+                self.waiting[key] = [None] * self.waiting_count
+            self.waiting[key].append(_json_text(self.name, number, key, value))
+        self.lines.append(number)
+        self.waiting_count += 1
+        self.read += len(line)
+        cells = len(self.lines) * len(self.columns)
+        if cells > 1_000_000:  # keys that differ from line to line: a table of holes
+            SPARSE_CELLS.check(cells / self.read, self.name, DatasetError)
+        for values in self.waiting.values():
+            if len(values) < self.waiting_count:
+                values.append(None)
+        if self.waiting_count == ROWS_AT_ONCE:
+            self.flush()
+            _check_size(self.name, len(self.lines), len(self.columns))
+
+    def flush(self) -> None:
+        """Add the waiting values to the columns."""
+        for key, values in self.waiting.items():
+            self.columns[key].add(values)
+            values.clear()
+        self.waiting_count = 0
 
 
 def _json_object(name: str, number: int, line: str) -> dict[str, object]:

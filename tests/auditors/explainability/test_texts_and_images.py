@@ -27,7 +27,7 @@ def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def text_report(text_model: Path) -> Report:
     return audit(
         text_model,
-        reviews(200, seed=1),
+        reviews(100, seed=1),
         training_data=reviews(160),
         only=["performance", "fairness", "explainability", "privacy"],
         settings={"privacy": {"epsilon": (20.0,)}},

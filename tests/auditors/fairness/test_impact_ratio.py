@@ -107,7 +107,7 @@ def test_order_and_names_do_not_matter():
         assert (one.value, one.interval) == (other.value, other.interval)
 
 
-@pytest.mark.parametrize("groups", [2, 5, 20])
+@pytest.mark.parametrize("groups", [2, 5, pytest.param(20, marks=pytest.mark.slow)])
 def test_equal_groups_differ_from_the_highest_as_rarely_as_stated(groups):
     draws, apart = np.random.default_rng(1), []
     for rate in (0.05, 0.3):

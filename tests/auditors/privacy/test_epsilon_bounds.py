@@ -47,11 +47,13 @@ def test_correct_mechanisms_are_not_flagged_in_200_repetitions() -> None:
         assert epsilon_lower_bound(*scores, delta=1e-3, level=0.95) <= truth
 
 
-def test_correct_single_runs_are_not_flagged_in_200_repetitions() -> None:
+# Of 30 runs more than 6 at a true rate of 5 % come in 1 of 1,500.
+@pytest.mark.parametrize(("repetitions", "most"), [(30, 6), pytest.param(200, 10, marks=pytest.mark.slow)])
+def test_correct_single_runs_are_not_flagged(repetitions: int, most: int) -> None:
     rng = np.random.default_rng(2)
     truth = gaussian_epsilon(1.0, 1e-5)
     bounds = []
-    for _ in range(200):
+    for _ in range(repetitions):
         included = rng.random(100) < 0.5
         found = one_run_lower_bound(rng.normal(size=100) + included, included, delta=1e-5, level=0.95)
         assert found.bound <= found.ceiling
@@ -59,9 +61,9 @@ def test_correct_single_runs_are_not_flagged_in_200_repetitions() -> None:
     assert max(bounds) <= truth
     nothing = [
         one_run_lower_bound(rng.normal(size=100), rng.random(100) < 0.5, delta=1e-5, level=0.95).bound
-        for _ in range(200)
+        for _ in range(repetitions)
     ]
-    assert np.mean(np.array(nothing) > 0) <= 0.05
+    assert np.count_nonzero(np.array(nothing) > 0) <= most
 
 
 def test_randomised_response_with_delta_0_is_a_binomial_test() -> None:
