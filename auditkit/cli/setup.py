@@ -19,7 +19,7 @@ def init(
         typer.Option(
             metavar="NAME",
             help="The policy to start from: default, eu-high-risk, four-fifths, ll144, dp-release, generation, "
-            "embeddings.",
+            "synthetic-data, language, embeddings.",
         ),
     ] = "default",
     example: Annotated[

@@ -48,6 +48,7 @@ ORDER = (
     "privacy",
     "generation",
     "memorisation",
+    "synthetic",
     "bias",
 )
 """The order of auditkit's own auditors in a report."""

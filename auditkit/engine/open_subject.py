@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from auditkit.config import ModelConfig
+from auditkit.config import AuditConfig, ModelConfig
 from auditkit.data.dataset import Data, data_from_frame, read_data
 from auditkit.data.filter import columns_named
 from auditkit.engine.guesses import check_guesses
@@ -58,9 +58,9 @@ def load(
     """
     config = inputs.config
     progress(0.0, "opening the model")
-    recorded = inputs.model is None and config.model.predictor is None
-    rows = _Rows(inputs, [*also], every_column=recorded, progress=progress)
-    audited = _recorded(inputs, lambda: rows.audited, rows.named) if recorded else _model(inputs, rows)
+    without_model = inputs.model is None and config.model.predictor is None
+    rows = _Rows(inputs, [*also], every_column=without_model, progress=progress)
+    audited = _without_model(inputs, lambda: rows.audited, rows.named) if without_model else _model(inputs, rows)
     training = rows.training
     progress(0.5, "checking the data")
     subject = load_subject(
@@ -157,6 +157,24 @@ def _own_rows(model: Model, data: pd.DataFrame | Path | None) -> Data | None:
     if data is not None:
         raise InputError("a file of word vectors is audited on its own words; leave the data set out.")
     return own.rows()
+
+
+def _without_model(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Recorded | Model:
+    """Return the synthetic records that are named, or else the recorded decisions (see `_recorded`)."""
+    config = inputs.config
+    samples = config.auditors.leakage.samples
+    if samples is None or not _are_synthetic(config):
+        return _recorded(inputs, rows, named)
+    from auditkit.models.samples import model_of_samples
+
+    target = None if config.data.target is None else as_target(config.data.target)
+    return model_of_samples(samples, rows(), target=target, sensitive=tuple(config.groups.sensitive or ()))
+
+
+def _are_synthetic(config: AuditConfig) -> bool:
+    """Return whether rows that a generator made are what is audited: they are named, and no model or decisions are."""
+    stated = (config.model.prediction, config.model.score, config.model.outcome)
+    return config.auditors.leakage.samples is not None and all(one is None for one in stated)
 
 
 def _check_model_options(config: ModelConfig) -> None:

@@ -19,6 +19,8 @@ from auditkit.models.capabilities import (
     Layered,
     Refittable,
     Runnable,
+    Samples,
+    SampleTable,
     Words,
 )
 from auditkit.schema.schema import Schema, has_label
@@ -34,6 +36,8 @@ Requirement = Literal[
     "layers",
     "refitting",
     "generation",
+    "samples",
+    "synthetic records",
     "language",
     "words",
     "records",
@@ -48,6 +52,8 @@ CAPABILITIES: dict[str, type[Capability]] = {
     "layers": Layered,
     "refitting": Refittable,
     "generation": Generative,
+    "samples": Samples,
+    "synthetic records": SampleTable,
     "language": LanguageModel,
     "words": Words,
 }

@@ -17,7 +17,17 @@ from auditkit.evidence.toml_tables import parse_tables, read_text
 
 Verdict = Literal["pass", "warn", "fail", "inconclusive", "waived", "not_run", "error"]
 
-PROFILES = ("default", "eu-high-risk", "four-fifths", "ll144", "dp-release", "generation", "language", "embeddings")
+PROFILES = (
+    "default",
+    "eu-high-risk",
+    "four-fifths",
+    "ll144",
+    "dp-release",
+    "generation",
+    "synthetic-data",
+    "language",
+    "embeddings",
+)
 """The policies that auditkit ships, by name; `policies/NAME.toml` holds each."""
 
 SHIPPED = "shipped with auditkit"

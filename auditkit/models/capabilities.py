@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+    import pandas as pd
     import torch
     from torch import nn
 
@@ -108,11 +109,24 @@ class OwnRows(Capability):
         raise NotImplementedError
 
 
-class Generative(Capability):
-    """The model draws rows of its own, such as images, and predicts nothing about given ones."""
+class Samples(Capability):
+    """There are rows that a generator made, however they come."""
 
     def sample(self, count: int, *, seed: int, device: torch.device) -> NDArray[np.float32]:
         """Return `count` rows as the schema encodes rows, float32, (count, ...); one seed gives the same rows."""
+        raise NotImplementedError
+
+
+class Generative(Samples):
+    """The model draws rows of its own, such as images, and predicts nothing about given ones."""
+
+
+class SampleTable(Samples):
+    """A table of rows that a generator made, and not the generator."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows, with the columns of the data."""
         raise NotImplementedError
 
 

@@ -24,12 +24,12 @@ from auditkit.models.batch import PackedInputs
 from auditkit.models.capabilities import (
     Capability,
     Differentiable,
-    Generative,
     LanguageModel,
     Layered,
     OwnRows,
     Refittable,
     Runnable,
+    Samples,
     Words,
 )
 from auditkit.models.factory import is_code
@@ -243,7 +243,7 @@ LACKS: dict[type[Capability], str] = {
     Differentiable: "the model's outputs have no gradient with respect to its inputs",
     Layered: "the model has no layers that can be hooked",
     Refittable: "fresh weights cannot be drawn: the model has no architecture to build anew",
-    Generative: "the model predicts, and generates no rows",
+    Samples: "the model predicts, and generates no rows",
     LanguageModel: "the model is no language model, and gives no probabilities to the tokens of a text",
     Words: "the model has no word vectors",
     OwnRows: "the model brings no rows of its own",

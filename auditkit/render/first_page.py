@@ -105,14 +105,18 @@ def key_findings(report: Report) -> list[Finding]:
     return top + chosen[SENTENCES:]
 
 
-def _weight(report: Report, finding: Finding) -> tuple[int, bool, int, float]:
-    """How much a finding matters, the least first: verdict, whole groups, rows concerned, distance from the limit."""
+def _weight(report: Report, finding: Finding) -> tuple[int, bool, bool, int, float]:
+    """How much a finding matters, the least first: verdict, whole groups, rows concerned, distance from the limit.
+
+    One that fails only because another limit failed comes after those.
+    """
     found = _measurement(report, finding)
     counts = (found.compared_counts or ()) if found else ()
     rows = sum(counts) if counts else found.count if found else 0
     if found and finding.group:
         rows = next((part.count for part in found.slices if part.group == finding.group), 0)
-    return -RANK[finding.verdict], len(finding.by) > 1, -rows, -finding.excess
+    follows = finding.verdict == "fail" and finding.excess <= 0
+    return -RANK[finding.verdict], follows, len(finding.by) > 1, -rows, -finding.excess
 
 
 def _fact(report: Report, finding: Finding) -> object:

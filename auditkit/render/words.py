@@ -259,6 +259,27 @@ AUDITORS: dict[str, Words] = {
             "differences between groups, and choose or train vectors on other texts where they remain."
         ),
     ),
+    "synthetic": Words(
+        asked=Message(
+            "Are synthetic records like real ones, does a model learn from them what real ones teach, and do they give "
+            "away the people whose records they were made from?"
+        ),
+        reading=Message(
+            "Every number is held against real records that the generator never saw. A risk of 0 means that an attack "
+            "learns no more about training records than about those; a loss of 0 means that synthetic records teach as "
+            "much as real ones. Copies of real records are as useful as these, so that usefulness says nothing where "
+            "a risk is high."
+        ),
+        does_not_show=(
+            Message("It does not show what other attacks, or an attacker who knows more, would gain."),
+            Message("It does not show that synthetic records are anonymous in the sense of a law."),
+            Message("It does not show that the generator is private; only training with differential privacy does."),
+        ),
+        remedy=Message(
+            "Train the generator with differential privacy or on more records, and take synthetic records out that are "
+            "nearest to a training record. Where columns or groups are missing, look at how the generator models them."
+        ),
+    ),
     "data": Words(
         asked=Message(
             "Are the data suitable for an audit? Missing values, duplicates, columns that reveal the label, and group "

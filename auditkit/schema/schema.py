@@ -19,10 +19,21 @@ from auditkit.files import read_text
 from auditkit.schema.table import Feature
 from auditkit.schema.text import FIRST_WORD
 
-Output = Literal["logits", "probabilities", "score", "value", "decisions", "rows", "tokens", "vectors"]
-Task = Literal["binary", "multiclass", "multilabel", "regression", "generation", "language", "embeddings", "outcome"]
+Output = Literal["logits", "probabilities", "score", "value", "decisions", "rows", "records", "tokens", "vectors"]
+Task = Literal[
+    "binary",
+    "multiclass",
+    "multilabel",
+    "regression",
+    "generation",
+    "synthetic",
+    "language",
+    "embeddings",
+    "outcome",
+]
 OUTPUT_OF = {
     "generation": ("rows", "a generator"),
+    "synthetic": ("records", "a table of synthetic records"),
     "language": ("tokens", "a language model"),
     "embeddings": ("vectors", "word vectors"),
 }
@@ -52,7 +63,8 @@ class Schema(Record):
     multi-label task the classes are the columns of the labels, each 0 or 1, and `target` is the same columns; the
     network returns one column a label, in their order, each with a probability of its own. A generator
     (task "generation") returns whole `rows`, in the encoding of the features; target and classes, if any, only say
-    what its rows may show. A language model (task "language") returns probabilities of `tokens`. Word vectors (task
+    what its rows may show; of a table that one made (task "synthetic") `records` are all there is. A language model
+    (task "language") returns probabilities of `tokens`. Word vectors (task
     "embeddings") have no features: their words are the rows, and `vectors` what is returned for them. With a
     `threshold` a row of a binary task, or a label, is predicted positive from this probability, or score, on (else
     0.5). `bins` cuts

@@ -21,7 +21,7 @@ class Memorisation:
 
     samples: int = 2000
 
-    requires: ClassVar = ("generation", "training")
+    requires: ClassVar = ("samples", "training")
     measures: ClassVar = (
         "memorisation.exact_copy_share",
         "memorisation.near_copy_share",

@@ -8,18 +8,19 @@ from numpy.typing import NDArray
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Evidence, Interval, Measurement, Table, Unit
 from auditkit.evidence.messages import Message
-from auditkit.models.capabilities import Generative
+from auditkit.models.capabilities import Samples
 from auditkit.stats.copies import NEAR, Memorisation, Share, memorisation
 from auditkit.stats.intervals import newcombe
 
 
 def copies_evidence(subject: Subject, sample_count: int) -> Evidence:
     """Draw samples and return the shares of copies, their excess over unseen rows, and the loss of authenticity."""
-    able = subject.model.require(Generative)
+    able = subject.audited.capability(Samples)
+    assert able is not None
     drawn = able.sample(sample_count, seed=subject.seed + 1000, device=subject.device)
     training = subject.training_inputs
     assert training is not None
-    samples, known, unseen = (_flat(rows) for rows in (drawn, training, subject.inputs))
+    samples, known, unseen = (_flat(rows) for rows in (drawn, training, subject.modality.encode(subject.data.frame)))
     subject.progress(0.3, "looking for copies")
     found = memorisation(samples, known, unseen, seed=subject.seed, level=subject.conf_level)
     subject.progress(0.7, "authenticity")
