@@ -2,8 +2,9 @@
 
     python tests/mutants.py intervals --sample 100 --seed 1
 
-Each mutant is tried in a forked process: the functions of the loaded module get the changed code, and the module's own
-tests run until the first that fails. A mutant that no test notices survived, and is printed with its line.
+The module's own tests are collected and run once. Then each mutant is tried in a forked process: the functions of the
+loaded module get the changed code, and the tests run, the quickest of each file first, until one fails. A mutant that
+no test notices survived, and is printed with its line.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import signal
 import sys
 import types
 from pathlib import Path
+
+import pytest
+from _pytest.main import pytest_runtestloop as run_tests
 
 ROOT = Path(__file__).parents[1]
 SUBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -54,12 +58,21 @@ KILLED, SURVIVED = 0, 1
 def changes(tree: ast.Module) -> list[tuple[int, int, int, str]]:
     """Return every possible change: the place of its node in a walk of the tree, its way, its line and its words."""
     found = []
+    idle = {id(part) for node in ast.walk(tree) for one in _idle(node) for part in ast.walk(one)}
     for place, node in enumerate(ast.walk(tree)):
+        if id(node) in idle:
+            continue
         for way in range(2):
             said = _change(copy.deepcopy(node), way)
             if said:
                 found.append((place, way, getattr(node, "lineno", 0), said))
     return found
+
+
+def _idle(node: ast.AST) -> list[ast.expr]:
+    """Return the parts of a node that no test runs: annotations, and decorators, whose work is done already."""
+    parts = [getattr(node, name, None) for name in ("annotation", "returns")]
+    return [*getattr(node, "decorator_list", []), *(part for part in parts if part is not None)]
 
 
 def changed(tree: ast.Module, place: int, way: int) -> ast.Module:
@@ -123,6 +136,9 @@ def put_in(module: types.ModuleType, tree: ast.Module) -> None:
         if isinstance(new, type) and isinstance(old, type):
             for method, code in vars(new).items():
                 _recode(vars(old).get(method), code)
+        elif isinstance(old, dict) and isinstance(new, dict) and not name.startswith("__"):
+            old.clear()
+            old.update(new)
         elif not _recode(old, new) and isinstance(new, int | float | str | tuple | frozenset):
             setattr(module, name, new)
 
@@ -139,25 +155,52 @@ def _recode(old: object, new: object) -> bool:
     return False
 
 
-def tried(module: types.ModuleType, tree: ast.Module, tests: tuple[str, ...], seconds: int) -> int:
-    """Run the tests in a child with the changed code, and return whether they noticed."""
-    child = os.fork()
-    if child == 0:
-        code = KILLED
-        try:
-            import pytest
+class Trial:
+    """A plug-in of pytest that runs the collected tests once as they are, and then once for each mutant."""
 
-            signal.alarm(seconds)  # a mutant that never ends is noticed, too
-            quiet = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(quiet, 1)
-            os.dup2(quiet, 2)
-            put_in(module, tree)
-            arguments = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header"]
-            code = SURVIVED if pytest.main([*arguments, *tests]) == 0 else KILLED
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    return SURVIVED if os.WIFEXITED(status) and os.WEXITSTATUS(status) == SURVIVED else KILLED
+    def __init__(self, module: types.ModuleType, sample: int, seed: int, seconds: int) -> None:
+        """Choose the mutants of a loaded module."""
+        self.module, self.seconds = module, seconds
+        self.tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+        self.every = changes(self.tree)
+        chosen = random.Random(seed).sample(self.every, min(sample, len(self.every)))
+        self.chosen = sorted(chosen, key=lambda one: one[2])
+        self.durations: dict[str, float] = {}
+        self.survived: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember how long each test takes."""
+        self.durations[report.nodeid] = self.durations.get(report.nodeid, 0) + report.duration
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run the tests as they are, order them by the time that they took, and try each mutant in a child."""
+        run_tests(session)
+        files = list(dict.fromkeys(item.path for item in session.items))  # whose fixtures stay while their tests run
+        session.items.sort(key=lambda item: (files.index(item.path), self.durations[item.nodeid]))
+        for number, (place, way, line, said) in enumerate(self.chosen, 1):
+            if self._survives(session, changed(self.tree, place, way)):
+                self.survived.append(f"{self.module.__name__}:{line}: {said}")
+                print(self.survived[-1], flush=True)
+            if number % 10 == 0:
+                print(f"{number} tried, {len(self.survived)} survived", file=sys.stderr, flush=True)
+        return True
+
+    def _survives(self, session: pytest.Session, tree: ast.Module) -> bool:
+        child = os.fork()
+        if child == 0:
+            code = KILLED
+            try:
+                signal.alarm(self.seconds)  # a mutant that never ends is noticed, too
+                quiet = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(quiet, 1)
+                os.dup2(quiet, 2)
+                put_in(self.module, tree)
+                run_tests(session)
+                code = SURVIVED
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        return os.WIFEXITED(status) and os.WEXITSTATUS(status) == SURVIVED
 
 
 def main() -> None:
@@ -170,23 +213,13 @@ def main() -> None:
     given = parser.parse_args()
     os.chdir(ROOT)
     name, tests = SUBJECTS[given.subject]
-    module = importlib.import_module(name)
-    for heavy in ("pytest", "hypothesis", "scipy.stats", "torch", "auditkit.cli"):
-        importlib.import_module(heavy)
-    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
-    every = changes(tree)
-    chosen = random.Random(given.seed).sample(every, min(given.sample, len(every)))
-    if tried(module, tree, tests, 10 * given.seconds) != SURVIVED:
+    trial = Trial(importlib.import_module(name), given.sample, given.seed, given.seconds)
+    # Without capture, what is printed here is seen; what the tests print, goes with the rest of pytest's words.
+    options = ["-x", "-q", "-s", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header"]
+    if pytest.main([*options, *tests], plugins=[trial]) != 0:
         sys.exit("the tests fail without any change")
-    survived = 0
-    for number, (place, way, line, said) in enumerate(sorted(chosen, key=lambda one: one[2]), 1):
-        if tried(module, changed(tree, place, way), tests, given.seconds) == SURVIVED:
-            survived += 1
-            print(f"{module.__name__}:{line}: {said}", flush=True)
-        if number % 10 == 0:
-            print(f"{number} tried, {survived} survived", file=sys.stderr, flush=True)
-    killed = len(chosen) - survived
-    print(f"{name}: {killed} of {len(chosen)} noticed ({killed / len(chosen):.0%}), of {len(every)} possible changes")
+    killed, tried = len(trial.chosen) - len(trial.survived), len(trial.chosen)
+    print(f"{name}: {killed} of {tried} noticed ({killed / tried:.0%}), of {len(trial.every)} possible changes")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from keys import group
 from pydantic import ValidationError
 
 from auditkit.evidence.baseline import BaselineMeasurements
-from auditkit.evidence.judging import judge, overall, records_to_settle, unmeasured
+from auditkit.evidence.judging import held_back, judge, overall, records_to_settle, unmeasured, verdict_of
 from auditkit.evidence.measurement import Interval, Measurement, Slice
-from auditkit.evidence.policy import Limit, default_policy
+from auditkit.evidence.policy import Finding, Limit, default_policy
 from auditkit.stats.intervals import newcombe, wilson
 
 
@@ -269,3 +269,105 @@ def test_a_value_on_too_few_rows_for_an_interval_is_not_judged_as_if_it_were_cer
         (held,) = judge(limit(regression_at_most=0.1), [now], baseline)
         assert (held.verdict, "too few for an interval" in held.message) == ("not_run", True)
         assert judge(limit(regression_at_most=0.1, compare="point"), [now], baseline)[0].verdict == "pass"
+
+
+UNKNOWN = Slice(group=group("e"), value=None, count=0, reason="no rows")
+
+
+def test_a_column_that_the_user_named_and_that_nothing_measured_is_an_error() -> None:
+    """`named` are the sensitive columns; whatever makes a limit conditional leaves its numbers not judged."""
+    (missed,) = judge(limit(at_most=0.1, by=("race",)), [sliced(UNKNOWN)], named=("race",))
+    assert missed.verdict == "error"
+    assert missed.message.endswith(
+        "audit more rows of its groups, lower --min-group, or leave race out of --sensitive."
+    )
+    asked = limit(at_most=0.1, by=("race",), level=0.99)
+    for measurement in (sliced(part("a", 0.01, 0.02)), measured(0.01, 0.02, by=("race",))):
+        known = judge(asked, [measurement], named=("sex", "race"))[0]
+        assert (known.verdict, "--min-group" in known.message) == ("error", False), "it has a number"
+    first, second = judge(limit(at_most=0.1, by=("race",)), [sliced(UNKNOWN, part("a", 0.01, 0.02))], named=("race",))
+    assert (first.verdict, second.verdict) == ("not_run", "pass"), "one group was judged"
+    (judged,) = judge(limit(at_most=0.1, by=("race",)), [sliced(part("a", 0.01, 0.02))], named=("race",))
+    assert judged.verdict == "pass"
+    both = sliced(UNKNOWN).model_copy(update={"by": ("race", "sex")})
+    for fields, measurement, named in (
+        ({"severity": "warn"}, sliced(UNKNOWN), ("race",)),
+        ({"min_count": 5}, sliced(UNKNOWN), ("race",)),
+        ({}, both, ("race", "sex")),
+        ({}, sliced(UNKNOWN), ("sex",)),
+        ({}, sliced(UNKNOWN), ()),
+        ({"by": ()}, measured(0, 1, value=None, interval=None, reason="x"), ("race",)),
+    ):
+        (finding,) = judge(limit(**{"at_most": 0.1, "by": "*", **fields}), [measurement], named=named)
+        assert finding.verdict == "not_run", fields
+    (regressed,) = judge(limit(regression_at_most=0.1, by=("race",)), [sliced(UNKNOWN)], named=("race",))
+    assert regressed.verdict == "not_run"
+
+
+def test_the_worst_group_says_of_how_many() -> None:
+    worst = limit(at_most=0.1, warn_at=0.05, by="*", groups="worst")
+    (failed,) = judge(worst, [sliced(part("a", 0.0, 0.01), part("b", 0.2, 0.3))])
+    assert failed.message.endswith("The worst of 2 groups.")
+    (unknown,) = judge(worst, [sliced(UNKNOWN, UNKNOWN.model_copy(update={"group": group("f")}))])
+    assert (unknown.group, unknown.verdict) == (group("e"), "not_run")
+    assert "The worst of" not in unknown.message
+    undecided = (part("low", 0.0, 0.11), part("high", 0.04, 0.16), part("middle", 0.0, 0.13))
+    warning, second = judge(worst, [sliced(part("warns", 0.06, 0.07), *undecided)])
+    assert (warning.group.text, second.group.text) == ("warns", "high")
+    assert "The worst of" not in second.message
+    (alone,) = judge(worst, [sliced(*undecided)])
+    assert (alone.group.text, alone.verdict) == ("high", "inconclusive")
+
+
+def test_an_undecided_number_says_more_records_of_which_group() -> None:
+    (of_slice,) = judge(limit(at_most=0.1, by="*"), [sliced(part("a", 0.05, 0.11, count=1000))])
+    # Twice (0.03 / 0.02) squared is 4.5 times the records that there are.
+    assert "about 3,500 more records of a would probably be enough" in of_slice.message
+    pair = {"by": ("race",), "compared": (group("a"), group("b")), "compared_counts": (400, 600)}
+    (of_two,) = judge(limit(at_most=0.1, by="*"), [measured(0.04, 0.12, **pair)])
+    assert "about 2,800 more records of a and 4,200 more records of b would probably be enough" in of_two.message
+    (of_all,) = judge(limit(at_most=0.1), [measured(0.04, 0.12)])
+    assert "about 7,000 more records would probably be enough" in of_all.message
+
+
+def test_more_records_of_the_smaller_group_by_hand() -> None:
+    # Twice (0.03 / 0.04) squared: 1/100 + 1/900 must become 1.125 times smaller, 0.009877 = 1/900 + 1/114.
+    remark = records_to_settle(0.1, 0.06, 0.13, 0.14, (("F", 100), ("M", 900)))
+    assert remark == "about 14 more records of F would probably be enough", remark
+
+
+def test_a_verdict_is_that_of_the_interval_and_of_the_value_without_one() -> None:
+    bound = limit(at_most=0.1)
+    assert verdict_of(bound, 0.05, interval(0.0, 0.2), 100) == "inconclusive"
+    assert verdict_of(bound, 0.05, None, 100) == "pass"
+    assert verdict_of(bound, None, None, 100) == "not_run"
+    assert verdict_of(limit(at_most=0.1, compare="point"), 0.05, interval(0.0, 0.2), 100) == "pass"
+
+
+def test_a_finding_never_passes_without_the_limits_that_it_depends_on() -> None:
+    def finding(measurement: str, low: float, high: float, **more: object) -> Finding:
+        return judge(limit(measurement=measurement, at_most=0.1, **more), [measured(low, high, id=measurement)])[0]
+
+    dependent = finding("generation.precision", 0.01, 0.02, only_with=("memorisation.rate", "memorisation.auc"))
+    assert held_back([dependent])[0].verdict == "inconclusive"
+    absent = unmeasured(limit(measurement="memorisation.rate", at_most=0.1), "none")
+    waived = finding("memorisation.rate", 0.2, 0.3).model_copy(update={"verdict": "waived"})
+    fine, broken = finding("memorisation.rate", 0.01, 0.02), finding("memorisation.auc", 0.2, 0.3)
+    error = broken.model_copy(update={"verdict": "error"})
+    calm = finding("memorisation.auc", 0.01, 0.02)
+    for others, verdict, words in (
+        ([fine, calm], "pass", ""),
+        ([fine, broken], "fail", "It cannot pass: AUC exceeds its limit."),
+        ([fine, error], "fail", "exceeds its limit."),
+        ([fine], "inconclusive", "It cannot pass: AUC was not judged."),
+        ([absent, calm], "inconclusive", "It cannot pass: Rate was not judged."),
+        ([waived, calm], "inconclusive", "was not judged."),
+        ([broken], "inconclusive", "Rate was not judged."),
+    ):
+        held = held_back([dependent, *others])
+        assert (held[0].verdict, held[1:]) == (verdict, others)
+        assert held[0].message.endswith(words)
+    failed = dependent.model_copy(update={"verdict": "fail"})
+    assert held_back([failed]) == [failed]
+    warned = dependent.model_copy(update={"verdict": "warn"})
+    assert held_back([warned])[0].verdict == "inconclusive"
