@@ -2,9 +2,9 @@
 
     python tests/fuzz.py --seconds 600 --seed 0
 
-Every case damages one file (a model, a data set, a policy, a schema or a results.json), runs the command line on it,
-and looks at the exit code, at standard error and at the report. A case is told by its number: `--first N --cases 1`
-runs it again.
+Every case damages one file (a model, a data set, a policy, a checkpoint, a results.json, ...), runs the command line
+on it, and looks at the exit code, at standard error and at the report. A case is told by its number:
+`--first N --cases 1` runs it again.
 The cases run in a worker process, which is replaced where one of them kills it or hangs.
 """
 
@@ -16,6 +16,7 @@ import copy
 import hashlib
 import io
 import json
+import os
 import resource
 import shutil
 import signal
@@ -29,131 +30,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fuzz_files import RETRAINING, WORDS, write_files
+
+from auditkit.models.formats.archive import CARD
 
 MEMORY = 8 * 2**30
-COLUMNS = ("age", "job", "member", "sex")
-
-POLICY = """
-name = "fuzz"
-
-[[limit]]
-measurement = "performance.accuracy"
-at_least = 0.0
-rationale = "Holds whatever the data."
-
-[[limit]]
-measurement = "fairness.demographic_parity_difference"
-by = ["sex"]
-at_most = 1.0
-optional = true
-rationale = "Holds whatever the data."
-"""
-
-
-def write_files(folder: Path) -> None:
-    """Write one honest file of each kind."""
-    import pandas as pd
-    import safetensors.torch
-    import torch
-    from PIL import Image
-
-    from auditkit.cli import call
-    from auditkit.models.architectures import build
-    from auditkit.models.formats.native import save_model
-    from auditkit.models.model import Card
-    from auditkit.schema.infer import infer_schema
-
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        {
-            "age": rng.integers(18, 90, 80).astype(str),
-            "job": rng.choice(["clerk", "cook", "pilot"], 80),
-            "member": rng.choice(["yes", "no"], 80),
-            "sex": rng.choice(["f", "m"], 80),
-            "income": rng.choice(["high", "low"], 80),
-        },
-        dtype=object,
-    )
-    frame.to_csv(folder / "data.csv", index=False)
-    frame.astype({"age": int}).to_parquet(folder / "data.parquet", index=False)
-    frame.to_json(folder / "data.jsonl", orient="records", lines=True)
-    schema = infer_schema(frame, target="income", sensitive=["sex"])
-    arguments = {"input_width": schema.input_width, "output_width": 2, "hidden": [4]}
-    torch.manual_seed(0)
-    module = build("mlp", arguments)
-    card = Card(schema=schema, architecture="mlp", arguments=arguments, name="fuzz")
-    save_model(folder / "model.pt", module, card)
-    save_model(folder / "model.safetensors", module, card)
-    torch.save({"state_dict": module.state_dict(), "epoch": 3}, folder / "nested.pt")
-    torch.save(module.state_dict(), folder / "legacy.pt", _use_new_zipfile_serialization=False)
-    safetensors.torch.save_file(module.state_dict(), folder / "bare.safetensors")
-    example = torch.zeros(3, schema.input_width)
-    shapes = ({0: torch.export.Dim.DYNAMIC},)
-    torch.export.save(torch.export.export(module.eval(), (example,), dynamic_shapes=shapes), folder / "program.pt2")
-    torch.save(module, folder / "pickled.pt")
-    (folder / "schema.json").write_text(schema.model_dump_json(indent=1), encoding="utf-8")
-    (folder / "arguments.json").write_text(json.dumps(arguments), encoding="utf-8")
-    (folder / "policy.toml").write_text(POLICY, encoding="utf-8")
-    flags = ["--policy", str(folder / "policy.toml"), "--only", "performance", "--only", "fairness", "--quiet"]
-    call(["run", str(folder / "model.pt"), "--dataset", str(folder / "data.csv"), "--out", str(folder / "run"), *flags])
-    shutil.copy(folder / "run" / "results.json", folder / "results.json")
-    write_words(folder)
-    write_other_models(folder, frame)
-    numbers = np.random.default_rng(1).random((80, 2))
-    np.savez_compressed(
-        folder / "data.npz", x=numbers, sex=frame["sex"].astype(str), income=frame["income"].astype(str)
-    )
-    images = folder / "images"
-    images.mkdir()
-    for number, kind in enumerate(("png", "jpg", "gif", "bmp", "tiff", "webp", "ppm") * 2):
-        picture = Image.fromarray(rng.integers(0, 255, (4, 4), dtype=np.uint8))
-        picture.save(images / f"{number}.{kind}")
-    lines = [f"{path.name},{'ab'[number % 2]}" for number, path in enumerate(sorted(images.iterdir()))]
-    (images / "metadata.csv").write_text("\n".join(["file_name,label", *lines]) + "\n", encoding="utf-8")
-
-
-WORDS = {
-    "auditkit.toml": (
-        '[data]\ntarget = "income"\n[groups]\nsensitive = ["sex"]\nbins = {age = "25,45"}\n[policy]\nconf_level = 0.9\n'
-        "[run]\nseed = 3\n[auditors.fairness]\ncross_check = true\n"
-    ),
-    "waivers.toml": (
-        '[[waiver]]\nid = "w"\nmeasurement = "performance.accuracy"\nowner = "a"\napprover = "b"\nstatement = "s"\n'
-        "expires = 2027-01-31\n"
-    ),
-    "population.toml": "[sex]\nf = 0.51\nm = 0.49\n",
-    "facts.toml": 'intended_purpose = "Credit"\nprovider = "A"\n',
-}
-"""What people write, each with the option or command that reads it in `command_of`."""
-
-
-def write_words(folder: Path) -> None:
-    """Write one honest file of each kind that people write, besides the policy."""
-    for name, text in WORDS.items():
-        (folder / name).write_text(text, encoding="utf-8")
-
-
-def write_other_models(folder: Path, frame: Any) -> None:
-    """Write the same columns' models of other libraries, as skops, joblib and ONNX write them."""
-    import joblib
-    import onnx
-    import skops.io
-    from onnx import TensorProto, helper, numpy_helper
-    from sklearn.linear_model import LogisticRegression
-
-    numbers = frame.assign(age=frame["age"].astype(int))[["age"]]
-    fitted = LogisticRegression().fit(numbers, frame["income"])
-    skops.io.dump(fitted, folder / "model.skops")
-    joblib.dump(fitted, folder / "model.joblib")
-    weights = numpy_helper.from_array(np.zeros((1, 2), dtype=np.float32), "w")
-    inputs = [helper.make_tensor_value_info("age", TensorProto.FLOAT, [None, 1])]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2])]
-    graph = helper.make_graph([helper.make_node("MatMul", ["age", "w"], ["y"])], "g", inputs, outputs, [weights])
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), folder / "model.onnx"
-    )
-
-
 KINDS: dict[str, tuple[str, ...]] = {
     "model": ("model.pt", "model.safetensors"),
     "weights": ("nested.pt", "legacy.pt", "bare.safetensors"),
@@ -167,7 +48,15 @@ KINDS: dict[str, tuple[str, ...]] = {
     "policy": ("policy.toml",),
     "schema": ("schema.json",),
     "results": ("results.json",),
+    "language": ("bert",),
+    "checkpoint": ("checkpoint",),
+    "ledger": ("private",),
 }
+
+ODD_NUMBERS = (
+    None, True, -1, 0, 1, 7, 10**400, float("nan"), float("inf"), "x", b"x", [], {}, {"a": 1}, ["a", None],
+)  # fmt: skip
+"""What may stand in a checkpoint in place of anything else."""
 
 ODD_VALUES = (
     None, True, -1, 0, 10**400, 1e308, "", "x", "\ud800", "\x1b]0;x\x07", "<script>alert(1)</script>", "=1|' /C x'!A",
@@ -239,9 +128,12 @@ def damage_inside(path: Path, rng: np.random.Generator) -> bytes:
 
 def command_of(number: int, honest: Path, work: Path) -> tuple[list[str], str]:
     """Write the damaged file of a case, and return its command line and what was damaged."""
+    os.environ["XDG_DATA_HOME"] = str(honest / "home")  # the fuzzer's own keys and records
     rng = np.random.default_rng(number)
     kind = list(KINDS)[number % len(KINDS)]
     name = str(rng.choice(KINDS[kind]))
+    if kind in ("checkpoint", "ledger"):
+        return _of_a_private_training(kind, honest, work, rng), kind
     if (honest / name).is_dir():
         return _of_a_folder(kind, honest / name, work, rng)
     inside = (
@@ -288,7 +180,7 @@ def _run_command(kind: str, name: str, honest: Path, work: Path, content: bytes)
 
 
 def _of_a_folder(kind: str, honest: Path, work: Path, rng: np.random.Generator) -> tuple[list[str], str]:
-    """Damage one file of a folder's copy: an image or its table, or a part of a sealed run."""
+    """Damage one file of a folder's copy: an image or its table, a part of a sealed run, or of a language model."""
     place = work / honest.name
     shutil.copytree(honest, place)
     chosen = sorted(path for path in place.rglob("*") if path.is_file())[int(rng.integers(len(list(place.iterdir()))))]
@@ -296,7 +188,60 @@ def _of_a_folder(kind: str, honest: Path, work: Path, rng: np.random.Generator) 
     chosen.write_bytes(way(chosen.read_bytes(), rng))
     if kind == "images":
         return ["schema", "infer", str(place), "--target", "label"], f"{kind} {chosen.name}"
+    if kind == "language":
+        command = [
+            "run",
+            str(place),
+            "--dataset",
+            str(honest.parent / "texts.csv"),
+            "--text",
+            "text",
+            "--target",
+            "label",
+        ]
+        command += ["--sensitive", "sex", "--only", "performance", "--out", str(work / "out"), "--quiet"]
+        return command, f"{kind} {chosen.name}"
     return ["gate", str(place), "--out", str(work / "out"), "--quiet"], f"{kind} {chosen.name}"
+
+
+def _of_a_private_training(kind: str, honest: Path, work: Path, rng: np.random.Generator) -> list[str]:
+    """Damage a checkpoint or a ledger, with this user's own code where it has one; return what reads it."""
+    import torch
+
+    from auditkit.private import seal_of, user_key
+
+    # Each case has records of its own, which know the checkpoint.
+    shutil.copytree(honest / "home", work / "home")
+    os.environ["XDG_DATA_HOME"] = str(work / "home")
+    out = work / "trained"
+    out.mkdir()
+    path = out / "model-eps8.pt"
+    if kind == "checkpoint":
+        sealed = (honest / "checkpoint").read_bytes()
+        content = torch.load(io.BytesIO(sealed[32:]), weights_only=True)
+        key = user_key()
+        assert key is not None
+        path = out / f".{path.name}.checkpoint"
+        way = int(rng.integers(3))
+        if way == 0:
+            path.write_bytes(damaged(sealed, rng))
+        else:
+            packed = io.BytesIO(damaged(sealed[32:], rng))
+            if way == 1:
+                entry = str(rng.choice(list(content)))
+                content[entry] = copy.deepcopy(ODD_NUMBERS[int(rng.integers(len(ODD_NUMBERS)))])
+                packed = io.BytesIO()
+                torch.save(content, packed)
+            path.write_bytes(seal_of(key, "checkpoint", packed.getvalue()) + packed.getvalue())
+    else:
+        content = torch.load(honest / "private" / path.name, weights_only=True)
+        card = json.loads(content[CARD])
+        card["ledger"] = json.loads(damaged_json(json.dumps(card["ledger"]).encode(), rng))
+        torch.save({**content, CARD: json.dumps(card)}, path)
+        if rng.random() < 0.5:
+            return ["inspect", str(path)]
+    command = ["retrain", str(honest / "model.pt"), "--train-dataset", str(honest / "data.csv"), *RETRAINING]
+    return [*command, "--out", str(out)]
 
 
 def complaint(code: int, output: str, results: Path, *, policy_damaged: bool) -> str | None:
@@ -372,6 +317,7 @@ def run(seconds: float, first: int, cases: int, patience: float, report: Callabl
     with tempfile.TemporaryDirectory(prefix="auditkit-fuzz-") as place:
         honest, log = Path(place) / "honest", Path(place) / "log"
         honest.mkdir()
+        os.environ["XDG_DATA_HOME"] = str(honest / "home")  # the fuzzer's own keys and records
         write_files(honest)
         log.touch()
         ends, number = time.monotonic() + seconds, first
