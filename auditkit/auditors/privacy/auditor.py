@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from auditkit.auditors.privacy.canary_audit import (
     AUDITED,
@@ -31,7 +30,7 @@ from auditkit.models.predict import predict
 from auditkit.progress import Progress, part_of
 from auditkit.schema.schema import Labels, Schema
 from auditkit.tasks.base import Predictions
-from auditkit.training.dp.accounting import Ledger, require_epsilon, require_tuning_runs
+from auditkit.training.dp.accounting import Ledger, read_ledger, require_epsilon, require_tuning_runs
 from auditkit.training.dp.settings import Clipping, require_clipping
 
 if TYPE_CHECKING:
@@ -214,13 +213,7 @@ def _own_ledger(subject: Subject) -> list[Facts]:
     stated = subject.model.card.ledger if subject.model.card else None
     if stated is None:
         return []
-    try:
-        return [ledger_facts(Message("the audited model"), Ledger.model_validate(stated))]
-    except ValidationError as error:
-        raise InputError(
-            f"model {subject.model.name}: its card holds a privacy ledger that cannot be read "
-            f"({error.errors()[0]['msg']}); pack the model again."
-        ) from error
+    return [ledger_facts(Message("the audited model"), read_ledger(stated, f"model {subject.model.name}"))]
 
 
 def _notes(subject: Subject, training_row_count: int, seeds: int, *, tested: bool, several: bool) -> list[str]:

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
-from pydantic import FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import ValidationError
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Record, first_problem
 from auditkit.evidence.messages import Message
+from auditkit.evidence.scalars import Count, Number, WholeNumber
 
 NOT_COVERED = (
     Message("the choice of architecture, hyperparameters and number of epochs, and every run tried before this one"),
@@ -58,31 +59,31 @@ class Ledger(Record):
     unit_of_privacy: str = Message("one row")
     contribution_bound: str
     neighbouring_relation: str = Message("add or remove one row")
-    row_count: PositiveInt
+    row_count: Count
     sampling: str
-    sample_rate: FiniteFloat
-    expected_batch_size: PositiveInt
-    noise_multiplier: FiniteFloat
-    max_grad_norm: FiniteFloat
-    steps: PositiveInt
-    epochs: PositiveInt
+    sample_rate: Number
+    expected_batch_size: Count
+    noise_multiplier: Number
+    max_grad_norm: Number
+    steps: Count
+    epochs: Count
     optimizer: str = "Adam"
-    learning_rate: FiniteFloat
+    learning_rate: Number
     accountant: Literal["prv", "rdp"]
-    epsilon: FiniteFloat
-    epsilon_rdp: FiniteFloat
-    target_epsilon: FiniteFloat
-    delta: FiniteFloat
+    epsilon: Number
+    epsilon_rdp: Number
+    target_epsilon: Number
+    delta: Number
     initial_weights: str = INITIAL_WEIGHTS
     trained_part: str = ALL_TRAINED
-    seed: int | None
+    seed: WholeNumber | None
     seed_statement: str
     clipping: Literal["bookkeeping", "chunked", "ghost", "hooks"]
     clipping_passed_over: tuple[str, ...] = ()
-    physical_batch_size: PositiveInt | None = None
-    lost_steps: NonNegativeInt = 0
-    tuning_runs: NonNegativeInt = 0
-    epsilon_with_tuning: FiniteFloat
+    physical_batch_size: Count | None = None
+    lost_steps: WholeNumber = 0
+    tuning_runs: WholeNumber = 0
+    epsilon_with_tuning: Number
     opacus: str
     torch: str
     not_covered: tuple[str, ...] = NOT_COVERED
@@ -127,6 +128,8 @@ def read_ledger(document: object, name: str) -> Ledger:
         "delta": 0 < ledger.delta < 1 / ledger.row_count,
         "noise_multiplier": ledger.noise_multiplier > 0,
         "max_grad_norm": ledger.max_grad_norm > 0,
+        "target_epsilon": SMALLEST_EPSILON <= ledger.target_epsilon <= LARGEST_EPSILON,
+        "tuning_runs": ledger.steps * (1 + ledger.tuning_runs) <= 1000 * MOST_STEPS,
         "lost_steps": ledger.lost_steps <= ledger.steps,
         "epsilon": 0 < ledger.epsilon <= ledger.epsilon_rdp * (1 + PRECISION),
     }
@@ -135,9 +138,13 @@ def read_ledger(document: object, name: str) -> Ledger:
             value = getattr(ledger, field)
             raise InputError(f"{name}: its privacy ledger states {field} {value!r}, which cannot be: it was edited.")
     numbers = (ledger.noise_multiplier, ledger.sample_rate, ledger.steps, ledger.delta)
+    together, all_steps = ledger.epsilon, ledger.steps * (1 + ledger.tuning_runs)
+    if ledger.tuning_runs:
+        together = rdp_epsilon(ledger.noise_multiplier, ledger.sample_rate, all_steps, ledger.delta)
     least = (
         ("epsilon_rdp", ledger.epsilon_rdp, rdp_epsilon(*numbers)),
         ("epsilon", ledger.epsilon, claimed_epsilon(*numbers, ledger.target_epsilon)[1]),
+        ("epsilon_with_tuning", ledger.epsilon_with_tuning, together),
     )
     for field, stated, derived in least:
         if stated < derived * (1 - PRECISION):

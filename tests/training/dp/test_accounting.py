@@ -187,6 +187,10 @@ def stated(**changes: object) -> dict[str, object]:
         ({"epochs": 10**12, "steps": 4 * 10**12}, "states steps"),
         ({"delta": 0.5}, "states delta 0.5, which cannot be"),
         ({"lost_steps": 10**6}, "states lost_steps"),
+        ({"epsilon_with_tuning": 0.01}, "states epsilon_with_tuning 0.01"),
+        ({"tuning_runs": 9}, "states epsilon_with_tuning"),
+        ({"target_epsilon": -1.0}, "states target_epsilon -1.0, which cannot be"),
+        ({"tuning_runs": 10**30}, "states tuning_runs"),
         ({"lost_steps": -1}, "is not valid: lost_steps"),
         ({"epsilon": float("nan")}, "is not valid: epsilon"),
         ({"epsilon": -1.0}, "states epsilon -1.0, which cannot be"),
@@ -199,6 +203,15 @@ def test_a_ledger_that_is_read_back_is_computed_again(changes: dict[str, object]
         return
     with pytest.raises(InputError, match=said):
         read_ledger(stated(**changes), "model m")
+
+
+def test_where_the_tight_accountant_fails_the_other_one_bounds_a_stated_epsilon() -> None:
+    sizes = {"sample_rate": 0.5, "expected_batch_size": 200, "epochs": 5_000, "steps": 10_000, "delta": 1e-5}
+    assert prv_epsilon(0.3, 0.5, 10_000, 1e-5) is None
+    bound = rdp_epsilon(0.3, 0.5, 10_000, 1e-5)
+    forged = stated(**sizes, noise_multiplier=0.3, epsilon_rdp=bound, epsilon_with_tuning=bound, epsilon=1.0)
+    with pytest.raises(InputError, match="states epsilon 1, and its noise, rate, steps and delta give"):
+        read_ledger(forged, "model m")
 
 
 @pytest.mark.parametrize("epsilon", [1e300, 1e-300, 0.0, -1.0, float("inf"), float("nan"), True, 10_001])
