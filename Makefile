@@ -25,11 +25,11 @@ install: .venv/installed
 
 TORCH := torch==2.13.0
 
-.venv/installed: requirements.lock ci/torch-cpu.lock pyproject.toml
+.venv/installed: requirements.lock ci/torch-cpu.lock ci/torch-pypi.lock pyproject.toml
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v else f"auditkit needs Python 3.11 or later, got {v[0]}.{v[1]}; run make PYTHON=python3.12 install")'
 	$(PYTHON) -m venv .venv
 	$(PIP) install --no-deps --require-hashes -r ci/torch-cpu.lock || \
-	  { echo "make install: no wheel with a hash of ci/torch-cpu.lock; taking $(TORCH) as pip finds it"; $(PIP) install "$(TORCH)"; }
+	  { echo "make install: no wheel of ci/torch-cpu.lock fits; taking that of PyPI"; $(PIP) install --no-deps --require-hashes -r ci/torch-pypi.lock; }
 	$(PIP) install --no-deps --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $@
@@ -105,15 +105,24 @@ versions:
 	.venv-versions/bin/auditkit demo --out .venv-versions/demo
 	OMP_NUM_THREADS=1 .venv-versions/bin/pytest tests -m "not slow" -n 2 --quiet
 
+COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+  --generate-hashes --constraint .venv-lock/pins
+
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet "$(TORCH)"
 	.venv-lock/bin/python -m pip install --quiet ".[dev]" uv
 	sed -n '/^#/p' requirements.lock > requirements.lock.new
 	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude auditkit --exclude uv --exclude torch > .venv-lock/pins
-	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-deps --no-header --no-annotate \
-	  --generate-hashes .venv-lock/pins >> requirements.lock.new
-	mv requirements.lock.new requirements.lock && rm -rf .venv-lock
+	$(COMPILE) --no-deps .venv-lock/pins >> requirements.lock.new
+	mv requirements.lock.new requirements.lock
+	sed -n '/^#/p' ci/torch-pypi.lock > ci/torch-pypi.lock.new
+	echo "$(TORCH)" | $(COMPILE) - >> ci/torch-pypi.lock.new && mv ci/torch-pypi.lock.new ci/torch-pypi.lock
+	sed -n '/^#/p' ci/run.lock > ci/run.lock.new
+	echo "$(TORCH)" >> .venv-lock/pins
+	$(COMPILE) pyproject.toml --extra sign --extra pdf \
+	  $$(grep -oE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)' ci/torch-pypi.lock | sed 's/^/--no-emit-package /') >> ci/run.lock.new
+	mv ci/run.lock.new ci/run.lock && rm -rf .venv-lock
 
 dist: install
 	rm -rf dist && $(BIN)/python -m hatchling build --directory dist

@@ -88,19 +88,42 @@ def test_the_workflow_publishes_a_tag_that_is_the_version_with_notes() -> None:
 def test_the_image_copies_what_the_wheel_is_built_of() -> None:
     text = (ROOT / "Dockerfile").read_text()
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    for name in ("auditkit", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "requirements.lock"):
+    locks = ("ci/torch-cpu.lock", "ci/torch-pypi.lock", "ci/run.lock")
+    for name in ("auditkit", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", *locks):
         assert name in text
         assert f"!{name}" in ignored
     assert "USER auditor" in text
 
 
+LOCKS = ("requirements.lock", "ci/torch-cpu.lock", "ci/torch-pypi.lock", "ci/run.lock")
+
+
+def locked(name: str) -> dict[str, str]:
+    """Return the versions that a lock states, by package."""
+    found = re.findall(r"^([a-z0-9_.-]+)==(\S+)", (ROOT / name).read_text(), flags=re.MULTILINE)
+    assert found
+    return dict(found)
+
+
 def test_every_pin_has_hashes() -> None:
-    for name in ("requirements.lock", "ci/torch-cpu.lock"):
+    for name in LOCKS:
         text = (ROOT / name).read_text().replace(" \\\n", " ")
         entries = [line for line in text.splitlines() if line and not line.startswith("#")]
-        assert entries
-        assert [line for line in entries if not re.search(r"==\S+( +--hash=sha256:[0-9a-f]{64})+$", line)] == []
-    assert "torch==2.13.0 " in text
+        assert [line for line in entries if not re.search(r"==\S+.*?( +--hash=sha256:[0-9a-f]{64})+$", line)] == []
+    assert "--hash" not in (ROOT / "Dockerfile").read_text().replace("--require-hashes", "")
+    assert all("--require-hashes" in line for line in (ROOT / "Makefile").read_text().splitlines() if "-r ci/" in line)
+
+
+def test_the_locks_agree() -> None:
+    whole, torch = locked("requirements.lock"), locked("ci/torch-pypi.lock")
+    assert locked("ci/torch-cpu.lock") == {"torch": "2.13.0"} == {"torch": torch["torch"]}
+    other = {"colorama": "0.4.6", "brotlicffi": "1.2.1.0"}  # of Windows and PyPy, which make lock does not run on
+    known = {**whole, **{name: version for name, version in torch.items() if name not in whole}, **other}
+    for name in ("ci/run.lock", "ci/torch-pypi.lock"):
+        assert {package: known[package] for package in locked(name)} == locked(name)
+    assert "torch" not in locked("ci/run.lock")
+    for name in ("numpy", "opacus", "cryptography", "weasyprint"):
+        assert name in locked("ci/run.lock")
     assert "TORCH := torch==2.13.0\n" in (ROOT / "Makefile").read_text()
 
 
