@@ -119,7 +119,7 @@ def test_a_plugin_whose_import_exits_does_not_load(
 
 
 HOSTILE = """
-import ctypes, os, sys, time, auditkit
+import ctypes, os, shutil, sys, time, auditkit
 print("noise on standard output")
 class Way:
     def audit(self, subject):
@@ -142,7 +142,25 @@ class Way:
         from auditkit.evidence.report import Report
         Report.exit_code = property(lambda self: 0)
         raise ValueError("after it rebound the exit code")
-for name in ("quiet", "replaces", "exits", "crashes", "sleeps", "fills", "escapes", "rebinds"):
+    def buries(self, subject):
+        os.chdir(os.path.join(sys.argv[1], "cwd"))
+        for _ in range(2000):
+            os.mkdir("d")
+            os.chdir("d")
+        os._exit(1)
+    def pipes(self, subject):
+        for name in ("output", "reply"):
+            path = os.path.join(sys.argv[1], name)
+            if os.path.exists(path): os.remove(path)
+            os.mkfifo(path)
+        os._exit(1)
+    def removes(self, subject):
+        shutil.rmtree(sys.argv[1])
+        os._exit(1)
+    def floods(self, subject):
+        for _ in range(1100): os.write(1, b"x" * 2**20)
+names = ("quiet", "replaces", "exits", "crashes", "sleeps", "fills", "escapes", "rebinds")
+for name in (*names, "buries", "pipes", "removes", "floods"):
     globals()[name] = type(name, (Way,), {})
 """
 
@@ -154,7 +172,12 @@ SAID = {
     "fills": "out of memory; ",
     "escapes": "without a result: hostile.Way.escapes.<locals>.Odd: no Exception",
     "rebinds": "ValueError: after it rebound the exit code",
+    "buries": "its process ended with exit code 1 without a result",
+    "pipes": "its answer cannot be read: reply of pipes: is no regular file but a pipe",
+    "removes": "its process ended with exit code 1 without a result",
+    "floods": "File too large",
 }
+"""What each is said to have done; the last four hung the audit, ended it without a report, or filled the disk."""
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

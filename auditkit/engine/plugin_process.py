@@ -12,13 +12,15 @@ import contextlib
 import dataclasses
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydantic import BaseModel, ValidationError
 
@@ -34,7 +36,7 @@ from auditkit.progress import silent
 if TYPE_CHECKING:
     from auditkit.engine.subject import Subject
 
-OUTPUT_SHOWN = 200
+OUTPUT_SHOWN, LAST_BYTES = 200, 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +72,7 @@ def run_elsewhere(auditor: Elsewhere, subject: Subject) -> Outcome:
     """
     name = auditor.point.name
     run = auditor.config.run
-    with tempfile.TemporaryDirectory(prefix="auditkit-plugin-") as folder:
-        place = Path(folder)
+    with _folder() as place, tempfile.TemporaryFile() as output:
         (place / "cwd").mkdir()
         try:
             request = pickle.dumps(_request(auditor, subject))
@@ -79,11 +80,11 @@ def run_elsewhere(auditor: Elsewhere, subject: Subject) -> Outcome:
             why = " ".join(f"{type(error).__name__}: {error}".split())[:OUTPUT_SHOWN]
             return _failed(auditor, f"the subject cannot be sent to its process ({why}); pass --in-process-plugins")
         _write(place / "request", request)
-        ended = _run_process(place, run.plugin_seconds)
+        ended = _run_process(place, output, run.plugin_seconds)
         if ended is None:
             return _failed(auditor, f"took longer than {run.plugin_seconds:,} s; --plugin-seconds allows more")
         if not (place / "reply").exists():
-            return _failed(auditor, f"its process {_how(ended)} without a result{_last_words(place)}")
+            return _failed(auditor, f"its process {_how(ended)} without a result{_last_words(output)}")
         try:
             text = read_bytes(place / "reply", f"reply of {name}", budget=RESULTS_BYTES)
             reply = Reply.model_validate_json(text)
@@ -114,40 +115,54 @@ def _request(auditor: Elsewhere, subject: Subject) -> dict[str, Any]:
     }
 
 
-def _run_process(place: Path, seconds: int) -> int | None:
-    """Run the process in its own session and folder; return its exit code, None where it took too long."""
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """Give a new folder; where the process left it so that it cannot be removed, it stays."""
+    place = Path(tempfile.mkdtemp(prefix="auditkit-plugin-"))
+    try:
+        yield place
+    finally:
+        with contextlib.suppress(RecursionError):  # folders in folders, by the thousand
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _run_process(place: Path, output: BinaryIO, seconds: int) -> int | None:
+    """Run the process in its own session and folder; return its exit code, None where it took too long.
+
+    What it prints goes to a file without a name, in whose place it can put nothing else.
+    """
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path if entry),
     }
     command = [sys.executable, "-m", "auditkit.engine.plugin_process", str(place)]
-    with (place / "output").open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603  # this very Python, and no shell
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=place / "cwd",
-            env=environment,
-            start_new_session=True,
-        )
-        try:
-            return process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            with contextlib.suppress(OSError):  # also what it started and left running
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    process = subprocess.Popen(  # noqa: S603  # this very Python, and no shell
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        cwd=place / "cwd",
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with contextlib.suppress(OSError):  # also what it started and left running
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _how(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
-def _last_words(place: Path) -> str:
+def _last_words(output: BinaryIO) -> str:
     """Return the last line that the process printed, for the report."""
-    text = (place / "output").read_bytes()[-4096:].decode("utf-8", "replace")
+    output.seek(max(0, output.seek(0, os.SEEK_END) - LAST_BYTES))
+    text = output.read(LAST_BYTES).decode("utf-8", "replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f": {lines[-1][:OUTPUT_SHOWN]}" if lines else ""
 
@@ -167,7 +182,7 @@ def main(folder: str) -> None:
 
     place = Path(folder)
     request = pickle.loads((place / "request").read_bytes())  # noqa: S301  # the parent has just written it, for us
-    _limit_memory(request["config"].run.plugin_gigabytes)
+    _limit(request["config"].run.plugin_gigabytes)
     try:
         outcome = answer_of(request["name"], request["value"], request["config"], request["subject"])
         reply = Reply(outcome=outcome)
@@ -178,14 +193,16 @@ def main(folder: str) -> None:
     (place / "unfinished").replace(place / "reply")
 
 
-def _limit_memory(gigabytes: int) -> None:
+def _limit(gigabytes: int) -> None:
+    """Limit the memory of this process, and the size of each file that it writes."""
     try:
         import resource
     except ImportError:  # Windows
         return
     limit = gigabytes * 2**30
-    with contextlib.suppress(OSError, ValueError):  # a lower limit of the system stays
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    for kind in (resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
+        with contextlib.suppress(OSError, ValueError):  # a lower limit of the system stays
+            resource.setrlimit(kind, (limit, limit))
 
 
 if __name__ == "__main__":
