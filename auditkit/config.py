@@ -510,6 +510,14 @@ class Setting:
         tuples = [part for part in self.types if get_origin(part) is tuple and get_args(part)[-1] is Ellipsis]
         return get_args(tuples[0])[0] if tuples else None
 
+    def admits(self, value: Any) -> bool:
+        """Return whether a value of a file, which has types, is no text or boolean where a number is meant."""
+        kinds = (self.item,) if self.item is not None else self.types
+        if value is None or not set(kinds) <= {int, float, bool}:
+            return True
+        values = value if isinstance(value, list) else [value]
+        return all(type(one) in kinds or (type(one) is int and float in kinds) for one in values)
+
     @property
     def is_path(self) -> bool:
         """Whether the value names a file or a folder."""

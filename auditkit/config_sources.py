@@ -22,6 +22,7 @@ from auditkit.config import (
     Setting,
     put,
     read_config,
+    requirement,
     settings_of,
     unknown_key,
 )
@@ -211,7 +212,12 @@ def _from_file(path: Path) -> Stated:
         line = next((lines[full[:end]] for end in range(len(full), len(root), -1) if full[:end] in lines), None)
         return f"{path}, line {line}" if line else str(path)
 
+    known = {setting.place: setting for setting in settings_of(AuditConfig).values()}
     for place, value in _leaves(document, AuditConfig, (), at):
+        if place in known and not known[place].admits(value):
+            raise InputError(
+                f"{at(place)}: {known[place].name} must {requirement({'type': ''}, known[place])}, got {value!r}."
+            )
         yield place, _beside(value, place, path.parent), at(place)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
+from numbers import Real
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeAdapter, ValidationError
 
@@ -32,8 +34,8 @@ def auditor_settings(name: str, kind: type, config: AuditConfig) -> dict[str, An
     return shared | {setting: typed(name, kind, setting, value) for setting, value in given.items()}
 
 
-def typed(auditor: str, kind: type, setting: str, value: Any) -> Any:
-    """Return the value of a setting as the type of the auditor's field; a text is read as that type.
+def typed(auditor: str, kind: type, setting: str, value: Any, *, words: bool = True) -> Any:
+    """Return the value of a setting as the type of the auditor's field; with `words`, a text is read as that type.
 
     Raises:
         InputError: the auditor has no such setting, or the value does not fit.
@@ -51,12 +53,20 @@ def typed(auditor: str, kind: type, setting: str, value: Any) -> Any:
         adapter: TypeAdapter[Any] = TypeAdapter(hint)
     except (NameError, TypeError, PydanticSchemaGenerationError, PydanticUndefinedAnnotation):
         return value  # a plug-in's own type: its auditor checks the value
-    for reading in _readings(value):
+    for reading in _readings(value) if _is_of_its_kind(value, hint, words=words) else ():
         try:
             return adapter.validate_python(reading)
         except ValidationError:
             continue
     raise InputError(f"{auditor}.{setting} must be {_words(hint)}, got {value!r}.")
+
+
+def _is_of_its_kind(value: Any, hint: Any, *, words: bool) -> bool:
+    """Return whether no boolean, and without `words` no text, stands for a number, and no number for a boolean."""
+    kinds = {kind for kind in get_args(hint) or (hint,) if kind is not NoneType}
+    if not kinds <= {int, float, bool} or value is None or (words and isinstance(value, str)):
+        return True
+    return type(value) in kinds or (isinstance(value, Real) and not isinstance(value, bool) and kinds != {bool})
 
 
 def _readings(value: Any) -> Iterator[Any]:
@@ -94,10 +104,11 @@ def check_settings(resolved: Resolved) -> None:
         if kind is None:
             continue
         for setting, value in resolved.config.auditors.given(name).items():
+            origin = resolved.origin(("auditors", name, setting))
             try:
-                typed(name, kind, setting, value)
+                typed(name, kind, setting, value, words=origin == COMMAND_LINE or origin.startswith("environment"))
             except InputError as error:
-                raise InputError(f"{_before(resolved.origin(('auditors', name, setting)))}{error}") from None
+                raise InputError(f"{_before(origin)}{error}") from None
 
 
 def unknown_auditor(name: str, points: Mapping[str, Any]) -> str:

@@ -7,14 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import FiniteFloat, NonNegativeInt
-
 from auditkit.evidence.baseline import difference_interval, paired_interval
 from auditkit.evidence.gate import same_rows
 from auditkit.evidence.measurement import Better, Group, Interval, Measurement, Record, Slice, Unit, shown
 from auditkit.evidence.messages import Message, Text
 from auditkit.evidence.policy import Finding, Verdict
 from auditkit.evidence.report import Report, read_report
+from auditkit.evidence.scalars import Flag, Number, WholeNumber
 
 Reading = Literal["better", "worse", "changed", "not settled", "same", "undefined", "appeared", "disappeared"]
 """How a change reads; `changed` where neither direction is better, `not settled` where the interval of the
@@ -24,9 +23,9 @@ difference holds zero or there is none, `undefined` where a value is missing on 
 class Side(Record):
     """One number of one of the two reports."""
 
-    value: FiniteFloat | None
+    value: Number | None
     interval: Interval | None
-    count: NonNegativeInt
+    count: WholeNumber
     reason: Text | None = None
 
 
@@ -40,7 +39,7 @@ class Change(Record):
     better: Better
     before: Side | None
     after: Side | None
-    difference: FiniteFloat | None
+    difference: Number | None
     interval: Interval | None
     reading: Reading
 
@@ -67,7 +66,7 @@ class Compared(Record):
     model_sha256: str | None
     dataset: str
     dataset_sha256: str | None
-    audited_row_count: NonNegativeInt
+    audited_row_count: WholeNumber
     policy: str
     policy_sha256: str
     auditkit: str
@@ -79,9 +78,9 @@ class Comparison(Record):
     comparison_version: Literal[2] = 2
     before: Compared
     after: Compared
-    same_model: bool | None
-    same_data: bool | None
-    same_policy: bool
+    same_model: Flag | None
+    same_data: Flag | None
+    same_policy: Flag
     changes: tuple[Change, ...]
     verdicts: tuple[VerdictChange, ...]
     notes: tuple[Text, ...]

@@ -8,20 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    NonNegativeInt,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from auditkit.evidence.messages import Text
+from auditkit.evidence.scalars import Count, Flag, Number, PositiveNumber, WholeNumber
 
 Better = Literal["lower", "higher", "neither"]
 """The direction in which a measurement improves; `neither` where the number only describes."""
@@ -35,8 +25,6 @@ privacy loss.
 """
 
 
-PositiveFiniteFloat = Annotated[FiniteFloat, Field(gt=0)]
-
 JOINT = " & "
 """What stands between columns, or a group's values, where people read them."""
 
@@ -49,29 +37,6 @@ class Record(BaseModel):
     def __dir__(self) -> list[str]:
         """List the names of auditkit's own, so that tab completion shows no method of the framework."""
         return sorted({*type(self).model_fields, *(set(super().__dir__()) - set(dir(BaseModel)))})
-
-
-def _no_boolean(value: object) -> object:
-    """Refuse a boolean where a number is meant: Python, and pydantic, take true for 1."""
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")
-    return value
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    return text
-
-
-Number = Annotated[FiniteFloat, BeforeValidator(_no_boolean)]
-"""A finite number that a person wrote."""
-
-Count = Annotated[PositiveInt, BeforeValidator(_no_boolean)]
-"""A whole number above 0 that a person wrote."""
-
-Words = Annotated[str, AfterValidator(_not_blank)]
-"""A text that says something."""
 
 
 def first_problem(error: ValidationError) -> tuple[str, str]:
@@ -90,9 +55,9 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
 class Interval(Record):
     """A confidence interval: `low` <= `high`, the nominal `level` in (0, 1), and the `method` by name."""
 
-    low: FiniteFloat
-    high: FiniteFloat
-    level: Annotated[float, Field(gt=0, lt=1)]
+    low: Number
+    high: Number
+    level: Annotated[Number, Field(gt=0, lt=1)]
     method: Text
 
     @model_validator(mode="after")
@@ -149,13 +114,13 @@ class Slice(Record):
     """
 
     group: Group
-    value: FiniteFloat | None
-    count: NonNegativeInt
-    effective_count: PositiveFiniteFloat | None = None
+    value: Number | None
+    count: WholeNumber
+    effective_count: PositiveNumber | None = None
     interval: Interval | None = None
     simultaneous_interval: Interval | None = None
-    replicates: tuple[FiniteFloat, ...] = ()
-    one_record: PositiveFiniteFloat | None = None
+    replicates: tuple[Number, ...] = ()
+    one_record: PositiveNumber | None = None
     reason: Text | None = None
 
     @model_validator(mode="after")
@@ -175,8 +140,8 @@ class Pair(Record):
     """
 
     rate: str
-    successes: tuple[NonNegativeInt, NonNegativeInt]
-    weighted: tuple[FiniteFloat, FiniteFloat] | None = None
+    successes: tuple[WholeNumber, WholeNumber]
+    weighted: tuple[Number, Number] | None = None
     interval: Interval
 
     def rates(self, counts: tuple[int, int]) -> tuple[float, float]:
@@ -202,18 +167,18 @@ class Measurement(Record):
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9_]+\.[a-z0-9_]+$")]
     by: tuple[str, ...] = ()
-    value: FiniteFloat | None = None
+    value: Number | None = None
     unit: Unit
     better: Better
-    count: NonNegativeInt
-    effective_count: PositiveFiniteFloat | None = None
+    count: WholeNumber
+    effective_count: PositiveNumber | None = None
     interval: Interval | None = None
     slices: tuple[Slice, ...] = ()
     compared: tuple[Group, Group] | None = None
-    compared_counts: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    compared_counts: tuple[WholeNumber, WholeNumber] | None = None
     pair: Pair | None = None
-    replicates: tuple[FiniteFloat, ...] = ()
-    one_record: PositiveFiniteFloat | None = None
+    replicates: tuple[Number, ...] = ()
+    one_record: PositiveNumber | None = None
     definition: Text
     computed_by: str = ""
     reason: Text | None = None
@@ -258,7 +223,7 @@ class Table(Record):
     title: Text
     note: Text = ""
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Text | FiniteFloat | None, ...], ...]
+    rows: tuple[tuple[Text | Number | None, ...], ...]
 
     @model_validator(mode="after")
     def _rectangular(self) -> Table:
@@ -279,7 +244,7 @@ class SliceChart(Record):
     note: Text = ""
     measurement: str
     by: tuple[str, ...] = ()
-    zeros: bool = True
+    zeros: Flag = True
 
 
 class SliceTable(Record):
@@ -296,10 +261,10 @@ class Line(Record):
     """One line of a curve: `y` over `x`, with an optional band from `low` to `high`, all of one length."""
 
     name: Text
-    x: tuple[FiniteFloat, ...]
-    y: tuple[FiniteFloat, ...]
-    low: tuple[FiniteFloat, ...] | None = None
-    high: tuple[FiniteFloat, ...] | None = None
+    x: tuple[Number, ...]
+    y: tuple[Number, ...]
+    low: tuple[Number, ...] | None = None
+    high: tuple[Number, ...] | None = None
 
     @model_validator(mode="after")
     def _same_length(self) -> Line:
@@ -322,7 +287,7 @@ class Curve(Record):
     y_label: Text
     x_unit: Unit = "number"
     y_unit: Unit = "number"
-    identity: bool = False
+    identity: Flag = False
     scale: Literal["linear", "log"] = "linear"
     lines: tuple[Line, ...]
 
@@ -340,10 +305,10 @@ class Grid(Record):
     A byte of 0 stands for `low`, one of 255 for `high`.
     """
 
-    height: PositiveInt
-    width: PositiveInt
-    low: FiniteFloat
-    high: FiniteFloat
+    height: Count
+    width: Count
+    low: Number
+    high: Number
     cells: str
 
     @property

@@ -8,11 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 
 from auditkit.errors import PolicyError, closest
-from auditkit.evidence.measurement import Count, Group, Interval, Number, Record, Words
+from auditkit.evidence.measurement import Group, Interval, Record
 from auditkit.evidence.messages import Text
+from auditkit.evidence.scalars import By, Count, Flag, Number, Words
 from auditkit.evidence.toml_tables import parse_tables, read_text
 
 Verdict = Literal["pass", "warn", "fail", "inconclusive", "waived", "not_run", "error"]
@@ -47,8 +48,8 @@ class Limit(Record):
     file.
     """
 
-    measurement: str
-    by: tuple[str, ...] | Literal["*"] = ()
+    measurement: Words
+    by: By = ()
     at_most: Number | None = None
     at_least: Number | None = None
     regression_at_most: Number | None = None
@@ -59,12 +60,12 @@ class Limit(Record):
     groups: Literal["each", "worst"] = "each"
     min_count: Count | None = None
     level: Annotated[Number, Field(gt=0, lt=1)] | None = None
-    optional: bool = False
+    optional: Flag = False
     skip_tasks: tuple[str, ...] = ()
     only_with: tuple[str, ...] = ()
     rationale: Words
     clause: str = ""
-    line: int | None = None
+    line: Count | None = None
 
     @model_validator(mode="after")
     def _one_bound(self) -> Limit:
@@ -128,9 +129,9 @@ class Finding(Record):
     measurement: str
     by: tuple[str, ...] = ()
     group: Group | None = None
-    value: FiniteFloat | None = None
+    value: Number | None = None
     interval: Interval | None = None
-    baseline: FiniteFloat | None = None
+    baseline: Number | None = None
     limit: Limit
     verdict: Verdict
     waiver: str | None = None
@@ -198,8 +199,8 @@ def parse_policy(text: str, *, source: str) -> Policy:
     """
     document, limits = parse_tables(text, Limit, what="policy", key="limit", source=source, other_keys=("name",))
     name = document.get("name", Path(source).stem)
-    if not isinstance(name, str):
-        raise PolicyError(f"policy {source}: 'name' must be text, got {name!r}.")
+    if not isinstance(name, str) or not name.strip():
+        raise PolicyError(f"policy {source}: 'name' must be text that is not blank, got {name!r}.")
     return Policy(name=name, source=source, sha256=hashlib.sha256(text.encode()).hexdigest(), limits=limits)
 
 
@@ -213,10 +214,11 @@ def check_measurements_exist(policy: Policy, measures: Iterable[str], *, open_au
     """
     known, unbounded = set(measures), set(open_auditors)
     for limit in policy.limits:
-        if limit.measurement in known or limit.measurement.split(".")[0] in unbounded:
-            continue
-        at = f", line {limit.line}" if limit.line else ""
-        raise PolicyError(
-            f"policy {policy.source}{at}: unknown measurement '{limit.measurement}'"
-            f"{closest(limit.measurement, known)}; 'auditkit auditors' lists them."
-        )
+        for name in (limit.measurement, *limit.only_with):
+            if name in known or name.split(".")[0] in unbounded:
+                continue
+            at = f", line {limit.line}" if limit.line else ""
+            raise PolicyError(
+                f"policy {policy.source}{at}: unknown measurement '{name}'{closest(name, known)}; "
+                "'auditkit auditors' lists them."
+            )

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field, FiniteFloat, NonNegativeInt, ValidationError, computed_field, model_validator
+from pydantic import AwareDatetime, Field, ValidationError, computed_field, model_validator
 
 from auditkit import plugins
 from auditkit.budgets import RESULTS_BYTES
@@ -28,6 +28,7 @@ from auditkit.evidence.messages import Message, Text
 from auditkit.evidence.picture import Picture
 from auditkit.evidence.policy import Finding, Policy, Verdict
 from auditkit.evidence.rederive import ContradictionError, rederived
+from auditkit.evidence.scalars import Flag, Number, WholeNumber
 from auditkit.evidence.version1 import from_version_1, with_ledger_keys
 from auditkit.evidence.waivers import Waiver
 from auditkit.files import read_bytes
@@ -59,7 +60,7 @@ class ModelRecord(FileRecord):
     kind: str
     trust: Text
     architecture: str | None
-    parameter_count: NonNegativeInt
+    parameter_count: WholeNumber
 
 
 class DatasetRecord(FileRecord):
@@ -69,8 +70,8 @@ class DatasetRecord(FileRecord):
     be told in red: that the training data are not the model's.
     """
 
-    row_count: NonNegativeInt
-    audited_row_count: NonNegativeInt
+    row_count: WholeNumber
+    audited_row_count: WholeNumber
     rows_sha256: str | None = None
     alarm: Text | None = None
 
@@ -84,10 +85,10 @@ class SamplingRecord(Record):
 
     weight: str | None = None
     cluster: str | None = None
-    row_count: NonNegativeInt
-    effective_row_count: FiniteFloat
-    cluster_count: NonNegativeInt | None = None
-    largest_cluster: NonNegativeInt | None = None
+    row_count: WholeNumber
+    effective_row_count: Number
+    cluster_count: WholeNumber | None = None
+    largest_cluster: WholeNumber | None = None
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -167,10 +168,10 @@ class Environment(Record):
     platform: str
     packages: dict[str, str]
     device: str
-    threads: int
-    seed: int
+    threads: WholeNumber
+    seed: WholeNumber
     git_commit: str | None = None
-    git_dirty: bool | None = None
+    git_dirty: Flag | None = None
 
     def differences(self, other: Environment) -> list[str]:
         """Say where `other` differs in what can change numbers: versions, device, threads."""
@@ -196,7 +197,7 @@ class Outcome(Record):
     version: str
     settings: dict[str, Any] = Field(default_factory=dict)
     measures: tuple[str, ...] | None = None
-    seconds: FiniteFloat = 0.0
+    seconds: Number = 0.0
     error: str | None = None
     reason: Text | None = None
     remedy: str | None = None
@@ -227,7 +228,7 @@ class BaselineRecord(FileRecord):
     created: Instant
     model: ModelRecord | None
     dataset: DatasetRecord
-    same_rows: bool
+    same_rows: Flag
 
 
 class Report(Record):
@@ -240,7 +241,7 @@ class Report(Record):
     schema_version: Literal[2] = 2
     run_id: str
     created: Instant
-    strict: bool = False
+    strict: Flag = False
     config: AuditConfig = AuditConfig()
     subject: SubjectRecord
     environment: Environment
@@ -451,6 +452,7 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
     document, version_found = _document(content, name)
     with contextlib.suppress(KeyError, TypeError, AttributeError):  # of an option that is gone
         document["config"]["data"].pop("labelled_only")
+    _check_config(document.get("config"), name)
     stated = document.pop("verdict", None), document.pop("exit_code", None)
     for outcome in document.get("outcomes", []):
         if isinstance(outcome, dict):
@@ -476,6 +478,16 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
     return report, sha256
 
 
+def _check_config(config: Any, name: str) -> None:
+    """Raise InputError where the request of a record states a text or a boolean in the place of a number."""
+    for setting in settings_of(AuditConfig).values():
+        value = config
+        for part in setting.place:
+            value = value.get(part) if isinstance(value, dict) else None
+        if not setting.admits(value):
+            raise InputError(f"{name}: config.{'.'.join(setting.place)} is {value!r}: the file was edited.")
+
+
 def _document(content: bytes, name: str) -> tuple[dict[str, Any], int]:
     """Return a report's JSON in the form of today, and the schema version that it states."""
     try:
@@ -486,7 +498,7 @@ def _document(content: bytes, name: str) -> tuple[dict[str, Any], int]:
     except ValueError as error:
         raise InputError(f"{name}: not JSON text: {error}.") from error
     version_found = document.get("schema_version") if isinstance(document, dict) else None
-    if version_found not in (1, SCHEMA_VERSION):
+    if type(version_found) is not int or version_found not in (1, SCHEMA_VERSION):
         raise InputError(f"{name}: schema_version must be 1 or {SCHEMA_VERSION}, got {version_found!r}.")
     if version_found == 1:
         document = from_version_1(document, name)

@@ -67,6 +67,8 @@ def _parse(
     table: dict[str, Any], record: type[Row], line: int | None, text: str, what: str, kind: str, source: str
 ) -> Row:
     try:
+        if "line" in table:  # auditkit's own: where the table stands
+            raise PolicyError(f"{what} {source}, line {line}: unknown key 'line'; a {kind} has none.")
         return record.model_validate({**table, "line": line})
     except ValidationError as error:
         # A misspelt key is the cause of the missing one, so it is told first.

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from auditkit.errors import PolicyError
-from auditkit.evidence.measurement import Record, Words
+from auditkit.evidence.measurement import Record
 from auditkit.evidence.messages import Message
 from auditkit.evidence.policy import Finding, Verdict
+from auditkit.evidence.scalars import By, Count, Flag, Words
 from auditkit.evidence.toml_tables import parse_tables, read_text
 
 
@@ -33,19 +34,23 @@ class Waiver(Record):
 
     id: Words
     measurement: Words
-    by: tuple[str, ...] | Literal["*"] = ()
+    by: By = ()
     slice: str | tuple[str, ...] | None = None
-    regression: bool = False
+    regression: Flag = False
     model: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")] | None = None
     owner: Words
     approver: Words
     statement: Words
     expires: Annotated[date, BeforeValidator(_day)]
-    line: int | None = None
+    line: Count | None = None
 
     @model_validator(mode="after")
     def _one_value_a_column(self) -> Waiver:
-        if isinstance(self.slice, str) and isinstance(self.by, tuple) and len(self.by) > 1:
+        if self.slice is None or (self.by == "*" and self.slice):
+            return self
+        if not self.by:
+            raise ValueError(f'slice needs by = ["COLUMN"], or by = "*", got {self.slice!r}')
+        if len(self.key or ()) != len(self.by):
             raise ValueError(
                 f"slice must be a list of one value a column of {', '.join(self.by)}, "
                 f'such as ["Female", "Black"], got {self.slice!r}'

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from scipy import special
 
 from auditkit.data.bins import check_rule
 from auditkit.errors import DatasetError, SchemaError, closest
 from auditkit.evidence.measurement import Record, first_problem
+from auditkit.evidence.scalars import Number, PositiveNumber
 from auditkit.files import read_text
 from auditkit.schema.table import Feature
 from auditkit.schema.text import FIRST_WORD
@@ -78,13 +79,13 @@ class Schema(Record):
     target: Target | None
     task: Task
     classes: tuple[str, ...] = ()
-    target_mean: FiniteFloat = 0.0
-    target_scale: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    target_mean: Number = 0.0
+    target_scale: PositiveNumber = 1.0
     sensitive: tuple[str, ...] = ()
     immutable: tuple[str, ...] = ()
     bins: dict[str, str] = Field(default_factory=dict)
     output: Output = "logits"
-    threshold: FiniteFloat | None = None
+    threshold: Number | None = None
     modality: str | None = None
 
     @field_validator("target", mode="before")

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, FiniteFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from auditkit.data.dataset import factorize, origin
 from auditkit.data.image import MAXIMUM_PIXELS, pixels, resized
 from auditkit.data.values import numbers
 from auditkit.errors import DatasetError
 from auditkit.evidence.measurement import Record
+from auditkit.evidence.scalars import Count, Flag, Number, PositiveNumber, WholeNumber
 from auditkit.schema.text import FIRST_WORD, MAXIMUM_LENGTH, encode_pieces, encode_text, piece_counts, token_counts
 
 
@@ -35,20 +36,20 @@ class Feature(Record):
 
     name: str
     kind: Literal["numeric", "categorical", "boolean", "date", "text", "image"]
-    mean: FiniteFloat = 0.0
-    scale: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    mean: Number = 0.0
+    scale: PositiveNumber = 1.0
     categories: tuple[str, ...] = ()
-    missing: bool = False
+    missing: Flag = False
     tokenizer: Literal["words", "pieces"] | None = None
     pieces: str = ""
     vocabulary: tuple[str, ...] = ()
-    length: Annotated[int, Field(ge=0, le=MAXIMUM_LENGTH)] = 0
-    shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    length: Annotated[WholeNumber, Field(le=MAXIMUM_LENGTH)] = 0
+    shape: tuple[Count, Count, Count] | None = None
     columns: tuple[str, ...] = ()
-    resize: tuple[PositiveInt, ...] = ()
+    resize: tuple[Count, ...] = ()
     resample: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
-    means: tuple[FiniteFloat, ...] = ()
-    scales: tuple[Annotated[FiniteFloat, Field(gt=0)], ...] = ()
+    means: tuple[Number, ...] = ()
+    scales: tuple[PositiveNumber, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Feature:

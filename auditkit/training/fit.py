@@ -12,11 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import FiniteFloat
 from torch import nn
 
 from auditkit.errors import DatasetError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
+from auditkit.evidence.scalars import Number, WholeNumber
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels
 from auditkit.tasks.objectives import CrossEntropy, Objective
@@ -33,20 +33,20 @@ class FitRecord(Record):
     `best_epoch` (from 1) has the lowest validation loss; its weights are the ones kept.
     """
 
-    epoch_count: int
-    best_epoch: int
-    training_losses: tuple[FiniteFloat, ...]
-    validation_losses: tuple[FiniteFloat, ...]
-    training_row_count: int
-    validation_row_count: int
-    seconds: FiniteFloat
-    seed: int
-    epochs: int
-    batch_size: int
-    learning_rate: FiniteFloat
-    weight_decay: FiniteFloat
-    validation_share: FiniteFloat
-    patience: int
+    epoch_count: WholeNumber
+    best_epoch: WholeNumber
+    training_losses: tuple[Number, ...]
+    validation_losses: tuple[Number, ...]
+    training_row_count: WholeNumber
+    validation_row_count: WholeNumber
+    seconds: Number
+    seed: WholeNumber
+    epochs: WholeNumber
+    batch_size: WholeNumber
+    learning_rate: Number
+    weight_decay: Number
+    validation_share: Number
+    patience: WholeNumber
     precision: Literal["float32", "bfloat16 autocast"]
 
 
