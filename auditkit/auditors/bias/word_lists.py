@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from auditkit.documents import parse_toml
 from auditkit.errors import InputError
-from auditkit.evidence.measurement import Record, Words, first_problem
+from auditkit.evidence.measurement import Record, first_problem
+from auditkit.evidence.scalars import Words
 from auditkit.files import read_text
 
 WordsOf = Annotated[dict[Words, tuple[Words, ...]], Field(min_length=2, max_length=2)]
