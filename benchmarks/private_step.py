@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -38,7 +38,7 @@ from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.dp.clip_chunked import COMPILED_FROM
 from auditkit.training.dp.clipping import require_agreement, summed_by
 from auditkit.training.dp.dp_sgd import StepSize, as_one_vector, poisson_sample, private_step
-from auditkit.training.dp.noise import noise_of
+from auditkit.training.dp.noise import Noise, noise_of
 from auditkit.training.dp.per_example import ClippedSum, clip_and_sum, looped_gradients, trainable
 from auditkit.training.fit import autocast_on
 
@@ -109,14 +109,16 @@ def plain_step(module: nn.Module) -> Callable[[torch.Tensor, torch.Tensor], None
 
 
 @contextmanager
-def noisy_step(module: nn.Module, clipped_sum: ClippedSum, batch: int) -> Iterator[Callable[..., None]]:
+def noisy_step(
+    module: nn.Module, clipped_sum: ClippedSum, batch: int, noise: Noise | None = None
+) -> Iterator[Callable[..., None]]:
     with as_one_vector(trainable(module)) as vector:
         yield private_step(
             vector,
             torch.optim.SGD([vector], lr=0.01),
             clipped_sum,
             StepSize(noise_multiplier=1.0, max_grad_norm=1.0, expected_batch_size=batch),
-            noise=noise_of(b"benchmark", vector.device),
+            noise=noise or noise_of(b"benchmark", vector.device),
         )
 
 
@@ -239,12 +241,41 @@ def adult_epoch(device: torch.device) -> dict[str, Any]:
     return {"rows": count, "batch": batch, "plain_ms": 1000 * usual, "ratio": round(private / usual, 2)}
 
 
+def noise_cost(device: torch.device) -> dict[str, Any]:
+    """Time a step whose noise comes of 256 bits beside one whose noise is of torch's generator, seeded as usual.
+
+    The network of the first row, book-keeping, both steps in turns. `set_up` is what it takes to make the generator,
+    which a training does once, and `draw` what a million numbers cost, each beside torch's own.
+    """
+    found: dict[str, Any] = {}
+    name = "MLP 105-128-64-2"
+    with ExitStack() as stack:
+        for batch in BATCHES:
+            data, steps = rows(name, batch, device), []
+            for noise in (Noise([torch.Generator(device).manual_seed(0)]), noise_of(b"benchmark", device)):
+                module = network(name, device)
+                clipped_sum = stack.enter_context(summed("bookkeeping", module))
+                steps.append(partial(stack.enter_context(noisy_step(module, clipped_sum, batch, noise)), *data))
+            usual, ours = shortest_of(device, *steps)
+            found[str(batch)] = {"torch_ms": round(1000 * usual, 3), "ratio": round(ours / usual, 3)}
+    generators = (
+        lambda: Noise([torch.Generator(device).manual_seed(0)]),
+        lambda: noise_of(b"benchmark", device),
+    )
+    usual, ours = shortest_of(device, *generators)
+    found["set_up"] = {"torch_ms": round(1000 * usual, 4), "ours_ms": round(1000 * ours, 4)}
+    usual, ours = shortest_of(device, *(partial(generator().normal, 10**6) for generator in generators))
+    found["draw"] = {"torch_ms": round(1000 * usual, 3), "ratio": round(ours / usual, 3)}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--peak", nargs=3)
     parser.add_argument("--jax", help="the Python of an environment with JAX")
     parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--noise", action="store_true", help="only what the noise costs, in private_step_noise.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.peak:
@@ -252,6 +283,9 @@ def main() -> None:
         print(peak(name, way, int(batch)))
         return
     device = torch.device(arguments.device)
+    if arguments.noise:
+        write("private_step_noise", {"torch": torch.__version__, "noise_of_256_bits": noise_cost(device)})
+        return
     ways = tuple(arguments.ways.split(","))
     table: dict[str, Any] = {}
     for name in NETWORKS:
@@ -276,6 +310,7 @@ def main() -> None:
         "opacus": version("opacus"),
         "ratios_to_a_plain_step": table,
         "adult_epoch": adult_epoch(device),
+        "noise_of_256_bits": noise_cost(device),
     }
     write("private_step" if device.type == "cpu" else "private_step_gpu", numbers)
 
