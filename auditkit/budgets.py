@@ -62,6 +62,9 @@ INFLATED = Budget("times its size when decompressed", 200, 2_000)
 INFLATED_FREE = 64 * 2**20
 
 
+TABLES = Budget("tables", 5_000, 100_000)
+"""Limits of a policy, or waivers, each of which is held against each finding."""
+
 NESTING = Budget("levels of nesting", 64, 512)
 """Of JSON and TOML documents, in each of which a list or a table is a level."""
 

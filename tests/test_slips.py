@@ -85,6 +85,14 @@ def test_a_name_that_is_blank_and_a_dependency_that_does_not_exist() -> None:
         check_measurements_exist(policy, ["performance.accuracy", "memorisation.rate"])
 
 
+def test_a_policy_of_more_limits_than_can_be_judged_is_refused() -> None:
+    many = "\n".join([table("limit", LIMIT, "severity", '"warn"')] * 5_001)
+    with pytest.raises(
+        InputError, match=r"policy p\.toml: 5,001 tables, and auditkit reads at most 5,000; --allow-large"
+    ):
+        parse_policy(many, source="p.toml")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

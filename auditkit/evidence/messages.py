@@ -167,10 +167,10 @@ def _plain(value: float) -> Message:
     return Message("{value:.2g}" if 0 < abs(value) < SMALL else "{value:z.3f}", value=value)
 
 
-def _message(template: str, singular: str | None, arguments: Mapping[str, Any]) -> Message:
+def _message(template: str, singular: str | None, arguments: Mapping[str, Any], most: int | None = None) -> Message:
     given = {name: _argument(value) for name, value in arguments.items()}
     chosen = template if singular is None or given["n"] != 1 else singular
-    message = str.__new__(Message, _fill(chosen, given, english))
+    message = str.__new__(Message, _fill(chosen, given, english, most))
     message.template, message.singular, message.arguments = template, singular, given
     return message
 
@@ -180,10 +180,18 @@ def english(message: Message) -> str:
     return message.template if message.singular is None or message.arguments["n"] != 1 else message.singular
 
 
-def _fill(template: str, arguments: Mapping[str, Argument], lookup: Callable[[Message], str]) -> str:
-    pieces = []
+def _fill(
+    template: str, arguments: Mapping[str, Argument], lookup: Callable[[Message], str], most: int | None = None
+) -> str:
+    """Return a template with its arguments; ValueError where it becomes longer than `most` characters."""
+    pieces: list[str] = []
+    length = 0
     for literal, field, form in parsed(template):
+        length += len(pieces[-1]) if pieces else 0
         pieces.append(literal)
+        length += len(literal)
+        if most is not None and length > most:
+            raise ValueError(UNLIKE)
         if field is None:
             continue
         if field not in arguments:
@@ -244,14 +252,21 @@ def _from_json(value: Any) -> Any:
 def _validated(value: Any) -> str:
     if isinstance(value, str):
         return value
-    if not isinstance(value, dict) or not {"template", "arguments"} <= set(value) <= _KEYS:
+    if not isinstance(value, dict) or not {"template", "arguments", "text"} <= set(value) <= _KEYS:
         raise ValueError("a text must be a string, or an object of template, arguments and text")
     template, singular, arguments = value["template"], value.get("singular"), value["arguments"]
     if not isinstance(template, str) or not isinstance(singular, str | None) or not isinstance(arguments, dict):
         raise ValueError("a text's template must be a string and its arguments an object")
     if singular is not None and not isinstance(arguments.get("n"), int):
         raise ValueError("a text with a singular needs the number n")
-    return _message(template, singular, {name: _from_json(one) for name, one in arguments.items()})
+    stated = value["text"]
+    if not isinstance(stated, str):
+        raise ValueError("a text's text must be a string")
+    # Nested texts could grow without end; each is no longer than the file says.
+    message = _message(template, singular, {name: _from_json(one) for name, one in arguments.items()}, len(stated))
+    if str(message) != stated:
+        raise ValueError(UNLIKE)
+    return message
 
 
 def _serialized(value: str) -> Any:
@@ -285,5 +300,6 @@ Text = Annotated[str, _TextSchema()]
 """A text of the report: a Message, or a plain text, which is shown in every language as it is."""
 
 _KEYS = {"template", "singular", "arguments", "text"}
+UNLIKE = "a text is not what its template and its arguments give"
 LIST = Message(", ")
 """What stands between the parts of a list."""

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from auditkit import files
+from auditkit.budgets import TABLES
 from auditkit.documents import parse_toml
 from auditkit.errors import PolicyError, closest
 from auditkit.evidence.measurement import Record
@@ -49,6 +50,7 @@ def parse_tables(
     tables = document.get(key, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise PolicyError(f"{what} {source}: '{key}' must be an array of tables; write [[{key}]] above each.")
+    TABLES.check(len(tables), f"{what} {source}", PolicyError)
     lines = list(_table_lines(text, key))
     rows = tuple(
         _parse(table, record, lines[index] if len(lines) == len(tables) else None, text, what, key, source)

@@ -9,7 +9,8 @@ import pickle
 
 import numpy as np
 import pytest
-from pydantic import ValidationError
+from effort import effort
+from pydantic import TypeAdapter, ValidationError
 
 from auditkit.evidence.measurement import Facts, Record, Table
 from auditkit.evidence.messages import Message, Text, number, reason_of, said, untranslated_parts
@@ -116,3 +117,25 @@ def test_a_sum_of_messages_is_a_message_whichever_side_is_plain() -> None:
     assert both == "Wilson, of 3 rows"
     assert isinstance(both, Message)
     assert said(both, lambda one: {", of {n}": "/{n}"}.get(one.template, one.template)) == "Wilson/3 rows"
+
+
+def test_a_text_of_a_file_is_what_its_template_gives_and_no_longer() -> None:
+    """A reader of the file sees the text, a page the template; and 31 texts in one another could fill any memory."""
+    adapter: TypeAdapter[str] = TypeAdapter(Text)
+    honest = Message("{a} and {b:.1f}", a=Message("{n:,} rows", n=1200), b=0.25).to_json()
+    assert adapter.validate_python(honest) == "1,200 rows and 0.2"
+    for document in (
+        {**honest, "text": "1,300 rows and 0.2"},
+        {**honest, "text": ""},
+        {**honest, "text": 1},
+        {key: value for key, value in honest.items() if key != "text"},
+        {**honest, "arguments": {**honest["arguments"], "a": {**honest["arguments"]["a"], "text": "1,300 rows"}}},
+    ):
+        with pytest.raises(ValidationError, match="text"):
+            adapter.validate_python(document)
+    laughs: dict[str, object] = {"template": "ha " * 30, "arguments": {}, "text": "ha " * 30}
+    for _ in range(31):
+        laughs = {"template": "{a}" * 1000, "arguments": {"a": laughs}, "text": "ha"}
+    with effort() as spent, pytest.raises(ValidationError, match="not what its template and its arguments give"):
+        adapter.validate_python(laughs)
+    assert spent.peak_bytes < 10**7
