@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from auditkit import files
-from auditkit.budgets import MODEL_BYTES, Budget
+from auditkit.budgets import Budget
 from auditkit.data.dataset import Data
 from auditkit.data.image import holds_images
 from auditkit.documents import parse_json
@@ -19,6 +20,7 @@ from auditkit.errors import InputError, ModelFileError
 from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust, opened
 from auditkit.models.formats.adapters import ADAPTER_CONFIG, merge, read_adapter, whole_weights
+from auditkit.models.formats.folder_copy import copied
 from auditkit.models.formats.huggingface_text import language_schema, text_feature
 from auditkit.models.model import OF_MODULE, Model, first_line
 from auditkit.models.pieces import PieceNetwork, PixelNetwork
@@ -63,35 +65,44 @@ class HuggingFaceFormat:
         """
         for option in trust.given():
             raise ModelFileError(f"{source.name}: no code of the folder is run; leave {option} out.")
-        folder, name = source.path, source.name
-        adapter: dict[str, torch.Tensor] = {}
-        base, described = folder, {}
-        if (folder / ADAPTER_CONFIG).is_file():
-            _check_plain(name, folder)
-            described = _json(name, folder / ADAPTER_CONFIG)
-            base = _base_of(name, described, config.architecture)
-            adapter = read_adapter(name, folder, described)
-        settings = checked_settings(name if base == folder else str(base), base)
-        digest = _hash_of_both(name, folder, base)
-        if config.columns is None:
-            raise ModelFileError(f"{name}: is opened for a data set: auditkit run --dataset.")
-        opener = _opener(settings)
-        module, schema, abilities = opener(name, base, settings, config.columns, whole_weights(adapter))
-        if adapter:
-            merge(name, module.network, adapter, described)
-        if _hash_of_both(name, folder, base) != digest:
-            raise ModelFileError(f"{name}: changed while it was read.")
-        return Model(
-            name=folder.resolve().name,
-            module=module.eval(),
-            schema=schema,
-            card=None,
-            path=str(folder),
-            sha256=digest,
-            kind="Hugging Face",
-            trust=Message("safetensors and descriptions: nothing of the folder was run"),
-            **abilities,
-        )
+        name = source.name
+        if not (source.path / ADAPTER_CONFIG).is_file():
+            checked_settings(name, source.path)  # before it is copied
+        with contextlib.ExitStack() as copies:
+            return _open_copy(name, source.path, config, copies)
+
+
+def _open_copy(name: str, source: Path, config: OpenOptions, copies: contextlib.ExitStack) -> Model:
+    """Return the model of a private copy of a folder, and of a copy of the folder of its base model."""
+    folder, digest = copies.enter_context(copied(name, source))
+    adapter: dict[str, torch.Tensor] = {}
+    base, base_name, described = folder, name, {}
+    if (folder / ADAPTER_CONFIG).is_file():
+        described = _json(name, folder / ADAPTER_CONFIG)
+        named = _base_of(name, described, config.architecture)
+        base_name = str(named)
+        checked_settings(base_name, named)
+        base, of_base = copies.enter_context(copied(base_name, named))
+        digest = hashlib.sha256(f"{digest} {of_base}".encode()).hexdigest()
+        adapter = read_adapter(name, folder, described)
+    settings = checked_settings(base_name, base)
+    if config.columns is None:
+        raise ModelFileError(f"{name}: is opened for a data set: auditkit run --dataset.")
+    opener = _opener(settings)
+    module, schema, abilities = opener(name, base, settings, config.columns, whole_weights(adapter))
+    if adapter:
+        merge(name, module.network, adapter, described)
+    return Model(
+        name=source.resolve().name,
+        module=module.eval(),
+        schema=schema,
+        card=None,
+        path=str(source),
+        sha256=digest,
+        kind="Hugging Face",
+        trust=Message("safetensors and descriptions: nothing of the folder was run"),
+        **abilities,
+    )
 
 
 def checked_settings(name: str, folder: Path) -> dict[str, Any]:
@@ -136,13 +147,6 @@ def _base_of(name: str, described: dict[str, Any], stated: str | None) -> Path:
             "model as --architecture FOLDER."
         )
     return Path(stated)
-
-
-def _hash_of_both(name: str, folder: Path, base: Path) -> str:
-    """Return the sha256 of a folder, or of an adapter's and its base model's together."""
-    if folder == base:
-        return hash_of(name, folder)
-    return hashlib.sha256(f"{hash_of(name, folder)} {hash_of(name, base)}".encode()).hexdigest()
 
 
 def _has_head(settings: dict[str, Any], heads: tuple[str, ...]) -> bool:
@@ -192,13 +196,18 @@ def _json(name: str, path: Path) -> dict[str, Any]:
     return found
 
 
-def hash_of(name: str, folder: Path) -> str:
-    """Return a sha256 over the name and the sha256 of every file of a folder, sorted by name."""
-    whole = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest = files.sha256_of(path, f"{name}: {path.name}", budget=MODEL_BYTES, error=ModelFileError)
-        whole.update(f"{path.relative_to(folder).as_posix()} {digest}\n".encode())
-    return whole.hexdigest()
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep transformers' bars of progress from standard error, where messages of one line go."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _network(name: str, folder: Path, kind: str, replaced: frozenset[str]) -> Any:
@@ -210,13 +219,15 @@ def _network(name: str, folder: Path, kind: str, replaced: frozenset[str]) -> An
 
     allowed = {"local_files_only": True, "trust_remote_code": False}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _without_bars():
             warnings.simplefilter("ignore")
             network, info = getattr(transformers, kind).from_pretrained(
                 str(folder), use_safetensors=True, output_loading_info=True, dtype="float32", **allowed
             )
     except Exception as error:  # transformers raises anything for a damaged folder
-        raise ModelFileError(f"{name}: transformers cannot open it: {first_line(error)}.") from error
+        raise ModelFileError(
+            f"{name}: transformers cannot open it: {first_line(error).replace(str(folder), name)}."
+        ) from error
     missing = sorted(set(info["missing_keys"]) - replaced)
     if missing:
         raise ModelFileError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from auditkit.auditors.explainability.target_function import TargetFunction
 from auditkit.data.dataset import Data
 from auditkit.errors import InputError
 from auditkit.modalities.text import without_words
+from auditkit.models.formats import huggingface
 from auditkit.models.formats.opening import open_model
 from auditkit.models.from_columns import Columns
 from auditkit.models.pieces import PieceNetwork
@@ -244,3 +246,28 @@ def test_what_is_missing_is_asked_for(folder: Path) -> None:
         auditkit.audit(folder, reviews(20), target="label")
     with pytest.raises(auditkit.InputError, match="and the model's labels are neg, pos; pass --classes"):
         auditkit.audit(folder, reviews(20).replace({"neg": "bad", "pos": "good"}), target="label", text="text")
+
+
+def test_a_folder_that_is_changed_while_it_is_read_is_the_one_that_was_hashed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hash and use are of the same bytes, also where a writer puts the first ones back in time for a second look."""
+    place = tmp_path / "tiny"
+    shutil.copytree(folder, place)
+    content = (place / "model.safetensors").read_bytes()
+    honest = huggingface._network
+
+    def in_between(*arguments: Any) -> Any:
+        (place / "model.safetensors").write_bytes(content[:-400] + bytes(400))
+        network = honest(*arguments)
+        (place / "model.safetensors").write_bytes(content)
+        return network
+
+    rows = Data(reviews(), path=None, sha256=None)
+    columns = Columns(read_rows=lambda: rows, read_training=lambda: None, target="label", text="text")
+    usual = open_model(place, columns=columns)
+    monkeypatch.setattr(huggingface, "_network", in_between)
+    opened = open_model(place, columns=columns)
+    assert opened.sha256 == usual.sha256
+    for key, value in usual.module.state_dict().items():
+        assert torch.equal(opened.module.state_dict()[key], value)
