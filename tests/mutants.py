@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 SUBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "intervals": (
         "auditkit.stats.intervals",
-        ("tests/stats/test_intervals.py", "tests/stats/test_gaps.py", "tests/stats/test_paired.py"),
+        ("tests/stats/test_intervals.py", "tests/stats/test_interval_oracles.py", "tests/stats/test_paired.py"),
     ),
     "judging": (
         "auditkit.evidence.judging",
