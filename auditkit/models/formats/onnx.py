@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import onnxruntime
 
 from auditkit.errors import ModelFileError
@@ -14,8 +16,8 @@ from auditkit.models.onnx import LACKS, input_names, session_model
 from auditkit.schema.schema import Schema
 
 MOST_BYTES = 2**31
-EXTERNAL = b"\x0a\x08location"
-"""How an entry begins that says in which other file a tensor lies."""
+EXTERNAL = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
+"""How an entry begins that says in which other file a tensor lies; protobuf reads numbers with idle bytes, too."""
 
 
 class OnnxFormat:
@@ -32,7 +34,7 @@ class OnnxFormat:
         if source.byte_count > MOST_BYTES:
             raise ModelFileError(f"{source.name}: has {source.byte_count:,} bytes, and may have {MOST_BYTES:,}.")
         content = source.content()
-        if EXTERNAL in content:
+        if EXTERNAL.search(content):
             raise ModelFileError(f"{source.name}: keeps weights in other files; save it whole in one file.")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4

@@ -8,6 +8,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import skops.io
@@ -19,6 +20,10 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from torch import nn
 
 import auditkit
+from auditkit.errors import ModelFileError
+from auditkit.models.formats.onnx import EXTERNAL
+from auditkit.models.formats.opening import open_model
+from auditkit.schema.infer import numeric_schema
 
 
 def people(count: int = 200) -> pd.DataFrame:
@@ -116,3 +121,27 @@ def test_kinds_that_are_not_opened_are_named(tmp_path: Path) -> None:
         (tmp_path / "model.pt").write_bytes(content)
         with pytest.raises(auditkit.InputError, match=what):
             accuracy(tmp_path / "model.pt", people())
+
+
+def test_an_onnx_model_whose_weights_lie_in_another_file_is_refused_however_that_is_coded(tmp_path: Path) -> None:
+    """protobuf reads a number with idle bytes behind it as the same number: a search for the usual bytes misses it."""
+    for tag in (b"\x0a", b"\x8a\x00", b"\x8a\x80\x80\x00"):
+        for length in (b"\x08", b"\x88\x00", b"\x88\x80\x00"):
+            entry = tag + length + b"location" + b"\x12\x05a.bin"
+            assert onnx.StringStringEntryProto.FromString(entry).key == "location"
+            assert EXTERNAL.search(b"..." + entry)
+    path = tmp_path / "model.onnx"
+    weights = onnx.numpy_helper.from_array(np.zeros((1, 2), dtype=np.float32), "w")
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    entry = weights.external_data.add()
+    entry.key, entry.value = "location", "../secret.bin"
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, width])
+        for name, width in (("a", 1), ("y", 2))
+    ]
+    node = onnx.helper.make_node("MatMul", ["a", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", values[:1], values[1:], [weights])
+    path.write_bytes(onnx.helper.make_model(graph, ir_version=9).SerializeToString())
+    with pytest.raises(ModelFileError, match="keeps weights in other files"):
+        open_model(path, schema=numeric_schema(["a"], target="y", classes=["no", "yes"]))
