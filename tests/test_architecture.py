@@ -141,6 +141,7 @@ WHO_OPENS = {
     "models/cache.py": {"load", "save", "_code_hash"},
     "models/formats/archive.py": {"open_zip", "copied"},
     "models/formats/estimators.py": {"open"},
+    "models/formats/folder_copy.py": {"copied"},
     "models/formats/exported.py": {"_open_export", "save_program"},
     "models/formats/native.py": {"_load_state", "save_model"},
     "models/formats/pickled.py": {"_unpickle"},

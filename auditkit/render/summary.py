@@ -56,9 +56,12 @@ def judged_limits(report: Report) -> list[Judged]:
     A limit that nothing measured is `not_run` here, whether or not the policy required it; one that holds only
     because of a waiver is `waived`.
     """
+    of_limits: dict[Limit, list[Finding]] = {limit: [] for limit in report.policy.limits}
+    for finding in report.findings:
+        of_limits.get(finding.limit, []).append(finding)
     judged = []
-    for limit in dict.fromkeys(report.policy.limits):
-        findings = tuple(finding for finding in report.findings if finding.limit == limit)
+    for limit, found in of_limits.items():
+        findings = tuple(found)
         verdict = "not_run" if all(finding.verdict == "not_run" for finding in findings) else overall(findings)
         if verdict == "pass" and any(finding.verdict == "waived" for finding in findings):
             verdict = "waived"
