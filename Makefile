@@ -81,6 +81,9 @@ reports: install
 	  mkdir -p reports/$$name; \
 	  for file in $(REPORT); do cp reports/demo/$$name/$$file reports/$$name; done; \
 	done
+	$(BIN)/python examples/synthetic.py reports/demo/adult-synthetic; test -f reports/demo/adult-synthetic/report.html
+	mkdir -p reports/adult-synthetic
+	cp $(addprefix reports/demo/adult-synthetic/,$(REPORT)) reports/adult-synthetic
 	for pair in digits-gan:dcgan digits-vae:vae; do \
 	  name=$${pair%%:*}; \
 	  $(BIN)/python examples/generator.py reports/demo/$$name $${pair##*:}; test -f reports/demo/$$name/report.html || exit 1; \

@@ -26,6 +26,14 @@ def test_an_example_runs_with_all_auditors(tmp_path: Path, name: str, row_count:
     assert (tmp_path / "report.html").stat().st_size < 1_000_000
 
 
+def test_the_example_of_synthetic_records_runs(tmp_path: Path) -> None:
+    main = runpy.run_path(str(EXAMPLES / "synthetic.py"))["main"]
+    assert main(tmp_path, row_count=500) in (0, 1)
+    report = read_report(tmp_path / "results.json")
+    assert report["synthetic.linkability_risk"].value is not None
+    assert report["synthetic.train_on_synthetic_accuracy_loss", "sex"].slices
+
+
 def test_the_example_of_reviews_runs(tmp_path: Path) -> None:
     main = runpy.run_path(str(EXAMPLES / "reviews.py"))["main"]
     assert main(tmp_path, row_count=600) in (0, 1)  # of 300 rows, too few of a source have a negative label to judge it
