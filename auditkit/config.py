@@ -11,129 +11,41 @@ Then read `config.groups.min_group` where it is needed. Nothing else changes.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Le
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
+from annotated_types import Ge
+from pydantic import Field
 
-from auditkit.errors import InputError, closest
-
-
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """How a field appears to a user: its help, and what the help shows for its value and its default.
-
-    `name` is the option's name where it is not the field's, and `also` another name for it. `default` are the words for
-    a default that is no value. With `commas`, a text lists several values; else a field of several values is an option
-    that can be repeated. An `argument` is given by its place on the command line.
-    """
-
-    help: str
-    metavar: str | None = None
-    default: str | None = None
-    name: str | None = None
-    also: str | None = None
-    commas: bool = False
-    argument: bool = False
-
-
-def _several(value: Any) -> Any:
-    """Return one value as a tuple of one, and a sequence as it is."""
-    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) else (value,)
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_several)]
-Numbers = Annotated[tuple[float, ...], BeforeValidator(_several)]
-Table = dict[str, Any]
-
-
-class Section(BaseModel):
-    """A group of options. `heading` stands above them in the help."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True, allow_inf_nan=False
-    )
-
-    heading: ClassVar[str] = "Options"
-
-
-# Options that several requests have.
-SchemaFile = Annotated[
-    Path | None,
-    Option(help="How columns become the input (.json).", metavar="FILE", default="the model's"),
-    Field(alias="schema"),
-]
-Architecture = Annotated[
-    str | None,
-    Option(
-        help="The network of a file of weights: one of auditkit's, or your own code.",
-        metavar="NAME|MODULE:FACTORY",
-        default="the model's",
-    ),
-]
-ArchitectureArgs = Annotated[Table | None, Option(help="Its arguments, such as '{\"hidden\": 64}'.", metavar="JSON")]
-TrustModel = Annotated[
-    str | None,
-    Option(help="Run the code of this torch.export or TorchScript file.", metavar="sha256:HASH", default="refuse it"),
-]
-TrustPickle = Annotated[
-    str | None, Option(help="Run the code of this pickled module.", metavar="sha256:HASH", default="refuse it")
-]
-Output = Annotated[
-    Literal["logits", "probabilities", "score"] | None,
-    Option(help="What the model returns.", default="recognised"),
-]
-Threshold = Annotated[
-    float | None,
-    Option(
-        help="From which probability, or score, on a row is positive.",
-        metavar="NUMBER",
-        default="the model's, or 0.5",
-    ),
-]
-Classes = Annotated[
-    Names | None,
-    Option(
-        help="The classes in the order of the outputs, positive last.",
-        metavar="A,B,C",
-        default="sorted",
-        commas=True,
-    ),
-]
-Dataset = Annotated[
-    Path | None,
-    Option(help="The rows: CSV, JSONL, Parquet, Arrow, npz, image folder or pattern.", metavar="FILE"),
-]
-Target = Annotated[
-    Names | None,
-    Option(help="The label's column, or several labels", metavar="COLUMN", default="the model's"),
-]
-Encoding = Annotated[str, Option(help="Encoding of text files.", metavar="NAME")]
-Device = Annotated[Literal["auto", "cpu", "cuda"], Option(help="Where the model runs.")]
-Seed = Annotated[int, Option(help="Seeds every random choice.", metavar="N"), Ge(0), Le(2**32 - 1)]
-AllowLarge = Annotated[bool, Option(help="Raise the limits on what files may describe (rows, classes, ...).")]
-Quiet = Annotated[bool, Option(help="Print nothing but errors.")]
-Policy = Annotated[
-    str | None,
-    Option(
-        help="Limits to judge by: a file (see 'auditkit init') or a profile's name.",
-        metavar="FILE|PROFILE",
-        default="auditkit's own",
-    ),
-]
-Baseline = Annotated[
-    Path | None,
-    Option(help="A results.json, or its folder, that regressions are judged against.", metavar="PATH"),
-]
-Waivers = Annotated[Path | None, Option(help="Findings that may pass for a time, and who says so.", metavar="FILE")]
-Strict = Annotated[bool, Option(help="Exit 3 where the verdict is inconclusive.")]
-OtherBaseline = Annotated[bool, Option(help="Under --strict: accept a baseline of another model or data set.")]
+from auditkit.config_options import (
+    AllowLarge,
+    Architecture,
+    ArchitectureArgs,
+    Baseline,
+    Classes,
+    Dataset,
+    Device,
+    Encoding,
+    Names,
+    Numbers,
+    Option,
+    OtherBaseline,
+    Output,
+    Policy,
+    Quiet,
+    SchemaFile,
+    Section,
+    Seed,
+    Strict,
+    Table,
+    Target,
+    Threshold,
+    TrustModel,
+    TrustPickle,
+    Waivers,
+)
+from auditkit.config_settings import Place, put, read_request, updated
 
 
 class ModelConfig(Section):
@@ -474,80 +386,6 @@ class AuditConfig(Section):
     auditors: AuditorsConfig = AuditorsConfig()
 
 
-Request = TypeVar("Request", bound=Section)
-"""Any description of a request: an audit's, or that of another command (config_commands.py)."""
-
-Place = tuple[str, ...]
-"""Where a value stands in the request: its sections, then its key, as in auditkit.toml."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One field of a request as every interface needs it: names, place, type, help."""
-
-    name: str
-    place: Place
-    heading: str
-    option: Option
-    field: FieldInfo
-
-    @property
-    def types(self) -> tuple[Any, ...]:
-        """The types that a value can have, None left out."""
-        kind = self.field.annotation
-        parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-        return tuple(part for part in map(_bare, parts) if part is not NoneType)
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether an option is given once for each value."""
-        several = self.item is not None or dict[str, str] in self.types
-        return several and not self.option.commas
-
-    @property
-    def item(self) -> Any:
-        """The type of one of several values; None where a field holds one value, such as a shape."""
-        tuples = [part for part in self.types if get_origin(part) is tuple and get_args(part)[-1] is Ellipsis]
-        return get_args(tuples[0])[0] if tuples else None
-
-    def admits(self, value: Any) -> bool:
-        """Return whether a value of a file, which has types, is no text or boolean where a number is meant."""
-        kinds = (self.item,) if self.item is not None else self.types
-        if value is None or not set(kinds) <= {int, float, bool}:
-            return True
-        values = value if isinstance(value, list) else [value]
-        return all(type(one) in kinds or (type(one) is int and float in kinds) for one in values)
-
-    @property
-    def is_path(self) -> bool:
-        """Whether the value names a file or a folder."""
-        return Path in self.types
-
-
-def _bare(kind: Any) -> Any:
-    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
-
-
-@functools.cache
-def settings_of(request: type[Section]) -> Mapping[str, Setting]:
-    """Return the fields of a request by the names of their options, in the order of the help.
-
-    >>> settings_of(AuditConfig)["epsilon"].place
-    ('auditors', 'privacy', 'epsilon')
-    """
-    return {setting.name: setting for setting in _walk(request, ())}
-
-
-def _walk(section: type[Section], path: Place) -> Iterator[Setting]:
-    for name, field in section.model_fields.items():
-        key = field.alias or name
-        option = next((part for part in field.metadata if isinstance(part, Option)), None)
-        if option is not None:
-            yield Setting(option.name or key, (*path, key), section.heading, option, field)
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield from _walk(field.annotation, (*path, key))
-
-
 def configured(config: AuditConfig | None = None, options: Mapping[str, Any] | None = None) -> AuditConfig:
     """Return a request in which these options, by name, replace those of `config`. None leaves an option as it is.
 
@@ -560,25 +398,6 @@ def configured(config: AuditConfig | None = None, options: Mapping[str, Any] | N
     return updated(config or AuditConfig(), options or {})
 
 
-def updated(config: Request, options: Mapping[str, Any]) -> Request:
-    """Return a request of any kind in which these options, by name, replace those of `config`, as `configured` does.
-
-    Raises:
-        InputError: there is no such option, or it cannot have this value.
-    """
-    request = type(config)
-    known = settings_of(request)
-    given = {name: value for name, value in options.items() if value is not None}
-    if not given:
-        return config
-    document = config.model_dump(by_alias=True, exclude_unset=True)
-    for name, value in given.items():
-        if name not in known:
-            raise InputError(f"unknown option '{name}'{closest(name, known)}.")
-        put(document, known[name].place, value)
-    return read_request(request, document)
-
-
 def with_settings(config: AuditConfig, settings: Mapping[str, Mapping[str, Any]]) -> AuditConfig:
     """Return a request with these settings of auditors, by the auditor's name."""
     document = config.model_dump(by_alias=True, exclude_unset=True)
@@ -588,13 +407,6 @@ def with_settings(config: AuditConfig, settings: Mapping[str, Mapping[str, Any]]
     return read_config(document)
 
 
-def put(document: dict[str, Any], path: Place, value: Any) -> None:
-    """Set the value at a path of nested tables."""
-    for part in path[:-1]:
-        document = document.setdefault(part, {})
-    document[path[-1]] = value
-
-
 def read_config(document: Mapping[str, Any], origins: Mapping[Place, str] | None = None) -> AuditConfig:
     """Return the request that nested tables state. `origins` says where each value comes from, for messages.
 
@@ -602,67 +414,3 @@ def read_config(document: Mapping[str, Any], origins: Mapping[Place, str] | None
         InputError: a key is unknown, or its value is of another type or out of bounds.
     """
     return read_request(AuditConfig, document, origins)
-
-
-def read_request(
-    request: type[Request], document: Mapping[str, Any], origins: Mapping[Place, str] | None = None
-) -> Request:
-    """Return the request of this kind that nested tables state.
-
-    Raises:
-        InputError: a key is unknown, or its value is of another type or out of bounds.
-    """
-    try:
-        return request.model_validate(document)
-    except ValidationError as error:
-        raise InputError(problem(error, request, origins or {})) from error
-
-
-def problem(error: ValidationError, request: type[Section], origins: Mapping[Place, str]) -> str:
-    """Return the first problem of a request in one line: where it comes from, which option, what it must be."""
-    first = error.errors()[0]
-    location = tuple(str(part) for part in first["loc"])
-    origin = next((origins[location[:end]] for end in range(len(location), 0, -1) if location[:end] in origins), None)
-    before = "" if origin is None or origin == "command line" else f"{origin}: "
-    setting = next((one for one in settings_of(request).values() if one.place == location[: len(one.place)]), None)
-    if first["type"] == "extra_forbidden":
-        return f"{before}{unknown_key(location, request)}"
-    if setting is None:
-        return f"{before}{'.'.join(location) or 'the request'}: {_lowered(first['msg'])}, got {first['input']!r}."
-    return f"{before}{setting.name} must {requirement(first, setting)}, got {first['input']!r}."
-
-
-def requirement(error: Mapping[str, Any], setting: Setting) -> str:
-    """Return what a value must be, after "must"."""
-    bounds = error.get("ctx", {})
-    choices = [choice for kind in setting.types if get_origin(kind) is Literal for choice in get_args(kind)]
-    if choices:
-        return f"be one of {', '.join(choices)}" if float not in setting.types else f"be a number or {choices[0]}"
-    words = {
-        "greater_than_equal": f"be at least {bounds.get('ge')}",
-        "less_than_equal": f"be at most {bounds.get('le')}",
-        "finite_number": "be a finite number",
-    }
-    kinds = {int: "be a whole number", float: "be a number", bool: "be true or false", str: "be a text"}
-    kind = setting.item or setting.types[0]
-    known = words.get(str(error["type"]), kinds.get(kind, "name a file" if setting.is_path else None))
-    return known or f"fit: {_lowered(str(error['msg']))}"
-
-
-def _lowered(message: str) -> str:
-    return message[:1].lower() + message[1:]
-
-
-def unknown_key(path: Sequence[str], request: type[Section]) -> str:
-    """Return that a key is unknown, with the closest one, or the table that it belongs in."""
-    *tables, key = path
-    section: Any = request
-    for table in tables:
-        section = section.model_fields[table].annotation
-    siblings = [field.alias or name for name, field in section.model_fields.items()]
-    elsewhere = settings_of(request).get(key)
-    if elsewhere is not None:
-        *home, name = elsewhere.place
-        return f"unknown key '{key}' in [{'.'.join(tables)}]; write {name} in [{'.'.join(home)}]."
-    place = f" in [{'.'.join(tables)}]" if tables else ""
-    return f"unknown key '{key}'{place}{closest(key, siblings)}; it takes {', '.join(siblings)}."

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge
 
-from auditkit.config import (
+from auditkit.config_options import (
     AllowLarge,
     Architecture,
     ArchitectureArgs,

@@ -14,18 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditkit.config import (
-    AuditConfig,
-    AuditorSection,
-    Place,
-    Section,
-    Setting,
-    put,
-    read_config,
-    requirement,
-    settings_of,
-    unknown_key,
-)
+from auditkit.config import AuditConfig, AuditorSection, read_config
+from auditkit.config_options import Section
+from auditkit.config_settings import Place, Setting, put, requirement, settings_of, unknown_key
 from auditkit.documents import parse_json, parse_toml
 from auditkit.errors import InputError, closest
 from auditkit.files import read_text

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from auditkit.config import AuditConfig, Place, Section, Setting, settings_of
+from auditkit.config import AuditConfig
+from auditkit.config_options import Section
+from auditkit.config_settings import Place, Setting, settings_of
 from auditkit.config_sources import Resolved
 
 

@@ -18,6 +18,8 @@ LAYERS = [
     {"budgets"},
     {"files", "documents"},
     {"private"},
+    {"config_options"},
+    {"config_settings"},
     {"plugins", "run_folder", "config"},
     {"config_commands", "config_sources", "execution"},
     {"config_text"},

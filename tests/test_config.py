@@ -15,7 +15,8 @@ from loans import Loans
 
 import auditkit
 from auditkit.cli import call
-from auditkit.config import AuditConfig, AuditorsConfig, Setting, configured, settings_of
+from auditkit.config import AuditConfig, AuditorsConfig, configured
+from auditkit.config_settings import Setting, settings_of
 from auditkit.config_sources import PREFIX, resolve
 from auditkit.config_text import describe, toml_value
 from auditkit.engine.audit import audit

@@ -8,7 +8,8 @@ import pytest
 from typer.main import get_command
 
 from auditkit.cli import app, call
-from auditkit.config import AuditConfig, settings_of
+from auditkit.config import AuditConfig
+from auditkit.config_settings import settings_of
 
 Said = pytest.CaptureFixture[str]
 

@@ -10,7 +10,8 @@ import pytest
 
 from auditkit import installation
 from auditkit.cli import call
-from auditkit.config import AuditConfig, settings_of
+from auditkit.config import AuditConfig
+from auditkit.config_settings import settings_of
 from auditkit.config_sources import resolve
 from auditkit.config_text import template
 from auditkit.evidence.policy import default_policy, read_policy

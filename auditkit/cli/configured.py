@@ -17,7 +17,9 @@ from typer.core import TyperCommand
 from auditkit.budgets import allow_large
 
 if TYPE_CHECKING:
-    from auditkit.config import AuditConfig, Section, Setting
+    from auditkit.config import AuditConfig
+    from auditkit.config_options import Section
+    from auditkit.config_settings import Setting
     from auditkit.config_sources import Resolved
 
 SOURCES = {
@@ -81,7 +83,7 @@ def generated(command: Callable[[Any], None], request: str, *, needs: Sequence[s
             return described
 
         def call(self, ctx: Any, stated: dict[str, Any]) -> Any:
-            from auditkit.config import updated
+            from auditkit.config_settings import updated
 
             with allow_large(bool(stated.get("allow_large"))):
                 return ctx.invoke(command, updated(self.request()(), stated))
@@ -134,7 +136,7 @@ def _rows_of(config: AuditConfig) -> Path | None:
 
 def _parameters(request: type[Section], *, needs: Sequence[str], more: Mapping[str, str]) -> list[Any]:
     """Return the parameters of a command: one for each field of a request, and those that name its sources."""
-    from auditkit.config import settings_of
+    from auditkit.config_settings import settings_of
 
     written = [_parameter(setting, needed=setting.name in needs) for setting in settings_of(request).values()]
     kinds: dict[str, Any] = {
@@ -213,7 +215,7 @@ def _kind(setting: Setting) -> Any:
 
 def given(ctx: Any, request: type[Section]) -> dict[str, Any]:
     """Return the options that a command line states, by name."""
-    from auditkit.config import settings_of
+    from auditkit.config_settings import settings_of
     from auditkit.config_sources import parse_pairs, parse_text
 
     stated: dict[str, Any] = {}
@@ -232,7 +234,7 @@ def given(ctx: Any, request: type[Section]) -> dict[str, Any]:
 
 def write_options(command: Any, ctx: Any, formatter: Any, request: type[Section]) -> None:
     """Write the help of a command's options under the headings of its request's sections."""
-    from auditkit.config import settings_of
+    from auditkit.config_settings import settings_of
 
     headings = {name: setting.heading for name, setting in settings_of(request).items()} | {"set_": "Auditors"}
     others = "Configuration" if command.sources else "Options"

@@ -19,9 +19,9 @@ NAMES: dict[Role, tuple[str, ...]] = {
 }
 """Columns that are taken for a role where facts.toml names none."""
 
-Kind = Literal["selection", "scoring"]
+RateKind = Literal["selection", "scoring"]
 
-MEASURED: dict[Kind, str] = {"selection": "fairness.selection_rate", "scoring": "fairness.scoring_rate"}
+MEASURED: dict[RateKind, str] = {"selection": "fairness.selection_rate", "scoring": "fairness.scoring_rate"}
 """The measurement that holds the rates of each kind of table."""
 
 ROLES: tuple[tuple[Role, ...], ...] = (("sex",), ("race",), ("sex", "race"))
@@ -31,7 +31,7 @@ ROLES: tuple[tuple[Role, ...], ...] = (("sex",), ("race",), ("sex", "race"))
 class PlacedTable(ImpactTable):
     """A table of impact ratios with its roles, and the measurement in results.json that it was made from."""
 
-    kind: Kind
+    kind: RateKind
     roles: tuple[Role, ...]
     pointer: str
 
@@ -130,7 +130,7 @@ def _column(role: Role, report: Report, facts: Facts) -> str | None:
     return next((column for column in sensitive if column.lower() in NAMES[role]), None)
 
 
-def _rates(report: Report, kind: Kind, by: tuple[str, ...]) -> tuple[Measurement, str] | None:
+def _rates(report: Report, kind: RateKind, by: tuple[str, ...]) -> tuple[Measurement, str] | None:
     for number, outcome in enumerate(report.outcomes):
         for index, measurement in enumerate(outcome.measurements):
             if measurement.id == MEASURED[kind] and sorted(measurement.by) == sorted(by):

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from auditkit.budgets import allow_large
-from auditkit.config import AuditConfig, settings_of
+from auditkit.config import AuditConfig
+from auditkit.config_settings import settings_of
 from auditkit.engine.auditor import Auditor, installed
 from auditkit.engine.inputs import Inputs, read_inputs
 from auditkit.engine.open_subject import ProgressReporter, load
@@ -35,7 +36,7 @@ from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.messages import Message, reason_of
 from auditkit.evidence.policy import SHIPPED, Policy, check_measurements_exist, profile
 from auditkit.evidence.rederive import check_outcome
-from auditkit.evidence.report import Outcome, Report
+from auditkit.evidence.report import LEFT_OUT, Outcome, Report
 from auditkit.evidence.waivers import read_waivers
 from auditkit.models.cache import Cache
 from auditkit.progress import AuditProgress
@@ -289,7 +290,7 @@ def _run(name: str, auditor: Auditor | FailedPlugin | Elsewhere | None, subject:
 
     started = time.perf_counter()
     if auditor is None:
-        return outcome(None, reason=Message("left out of this run"))
+        return outcome(None, reason=LEFT_OUT).model_copy(update={"left_out": True})
     if isinstance(auditor, FailedPlugin):
         return outcome(None, error=auditor.reason)
     for lack in request_of(subject).missing(auditor):

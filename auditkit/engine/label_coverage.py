@@ -22,7 +22,7 @@ SMALLEST = 0.01
 MOST_CLASSES = 20
 """The table of known labels has a column for each predicted class up to so many."""
 
-Kind = Literal["decision", "score", "group"]
+SplitKind = Literal["decision", "score", "group"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Split:
     `p_value` is that of equal shares, corrected for all splits together (Holm 1979).
     """
 
-    kind: Kind
+    kind: SplitKind
     column: str
     names: tuple[str, ...]
     known: NDArray[np.int64]
@@ -111,7 +111,7 @@ def _splits(subject: Subject, known: NDArray[np.bool_]) -> Iterator[Split]:
 
 
 def _split(
-    kind: Kind, column: str, names: Sequence[str], codes: NDArray[np.int64], known: NDArray[np.bool_]
+    kind: SplitKind, column: str, names: Sequence[str], codes: NDArray[np.int64], known: NDArray[np.bool_]
 ) -> Iterator[Split]:
     rows = np.bincount(codes, minlength=len(names))
     labelled = np.bincount(codes[known], minlength=len(names))

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from auditkit.budgets import DATA_BYTES
-from auditkit.config import AuditConfig, read_config, updated
+from auditkit.config import AuditConfig, read_config
 from auditkit.config_commands import ReplayConfig
+from auditkit.config_settings import updated
 from auditkit.engine.audit import audit
 from auditkit.engine.auditor import installed
 from auditkit.errors import InputError
@@ -45,9 +46,7 @@ def replay(
     _check_files(recorded, config)
     if not 0 <= config.tolerance < 1:
         raise InputError(f"tolerance must be at least 0 and below 1, got {config.tolerance}.")
-    ran = {
-        outcome.auditor: outcome for outcome in recorded.outcomes if outcome.version and not _left_out(outcome.reason)
-    }
+    ran = {outcome.auditor: outcome for outcome in recorded.outcomes if outcome.version and not outcome.left_out}
     absent = [name for name in ran if name not in installed()]
     if absent:
         raise InputError(f"the auditor '{absent[0]}' of the record is not installed here.")
@@ -119,10 +118,6 @@ def _repeated(recorded: Report, ran: Mapping[str, Outcome], device: str) -> Audi
     kept["run"] = {"only": tuple(ran), "seed": recorded.environment.seed, "device": device}
     kept["auditors"] = {name: _tuples(outcome.settings) for name, outcome in ran.items()}
     return read_config(kept)
-
-
-def _left_out(reason: str | None) -> bool:
-    return reason is not None and reason.startswith(("left out of this run", "this auditor was not part"))
 
 
 def _check_file(path: str | Path | None, record: ModelRecord | DatasetRecord | None, what: str) -> None:

@@ -17,7 +17,8 @@ from pydantic import AwareDatetime, Field, ValidationError, computed_field, mode
 
 from auditkit import plugins
 from auditkit.budgets import RESULTS_BYTES
-from auditkit.config import AuditConfig, configured, settings_of
+from auditkit.config import AuditConfig, configured
+from auditkit.config_settings import settings_of
 from auditkit.documents import parse_json
 from auditkit.errors import InputError, closest
 from auditkit.evidence import frames
@@ -186,11 +187,16 @@ class Environment(Record):
         ]
 
 
+LEFT_OUT = Message("left out of this run")
+"""Why an auditor did not run that the request left out."""
+
+
 class Outcome(Record):
     """One auditor's part: what it measured, how that was judged, and what it could not do.
 
     `measures` are the ids that it declares to measure, None where it declares none; `error` is set where the
     auditor crashed, `reason` where it did not run; `remedy` is the option that would let it run, if one would.
+    `left_out` says that the request left it out.
     """
 
     auditor: str
@@ -201,6 +207,7 @@ class Outcome(Record):
     error: str | None = None
     reason: Text | None = None
     remedy: str | None = None
+    left_out: bool = False
     measurements: tuple[Measurement, ...] = ()
     findings: tuple[Finding, ...] = ()
     exhibits: tuple[Exhibit, ...] = ()
@@ -457,6 +464,7 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
     for outcome in document.get("outcomes", []):
         if isinstance(outcome, dict):
             outcome.pop("verdict", None)
+            outcome.setdefault("left_out", outcome.get("reason") in (LEFT_OUT, LEFT_OUT.to_json()))  # of earlier ones
     try:
         report = Report.model_validate(document)
     except ValidationError as error:

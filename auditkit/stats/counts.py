@@ -94,7 +94,7 @@ class Counts:
         keys = tuple(tuple(key[place] for place in places) for key in self.groups)
         return _gather(tuple(columns), keys, self.classes, self.table, self.sampled)
 
-    def one_against_rest(self, code: int) -> Counts:
+    def one_vs_rest(self, code: int) -> Counts:
         """Return the table of two classes, any other one and the class `code`: the last is the positive one."""
         table = np.zeros((len(self.groups), 2, 2), dtype=np.int64)
         table[:, 1, 1] = self.table[:, code, code]

@@ -13,7 +13,7 @@ from auditkit.evidence.measurement import Group, Interval, Measurement
 from auditkit.evidence.messages import Message
 from auditkit.stats.estimates import Breakdown, Estimate, Quantity, Statistic, applied, shown_rows
 from auditkit.stats.intervals import limits_gap_interval, normal_quantile, studentized_range_level
-from auditkit.stats.jackknife import MAXIMUM_ROWS, block_count, deal, deal_units, rounded
+from auditkit.stats.jackknife import MAXIMUM_ROWS, assign_blocks, assign_unit_blocks, block_count, rounded
 from auditkit.stats.rates import too_small
 from auditkit.stats.sampled import related_of
 
@@ -155,10 +155,10 @@ def _distance_replicates(samples: list[Array], breakdown: Breakdown) -> dict[str
         return {}
     edges, places = np.unique(np.concatenate(samples), return_inverse=True)
     cells = np.split(places, np.cumsum([len(sample) for sample in samples])[:-1])
-    dealt = [deal(len(sample), blocks) for sample in samples]
+    block_of = [assign_blocks(len(sample), blocks) for sample in samples]
     found: dict[str, list[float]] = {name: [] for name in DISTANCES}
     for block in range(blocks):
-        kept = [cell[block_of != block] for cell, block_of in zip(cells, dealt, strict=True)]
+        kept = [cell[block_of != block] for cell, block_of in zip(cells, block_of, strict=True)]
         shares = [np.cumsum(np.bincount(cell, minlength=len(edges)))[:-1] / len(cell) for cell in kept]
         apart = [np.abs(shares[i] - shares[j]) for i in range(len(shares)) for j in range(i)]
         found["score_kolmogorov_smirnov_distance"].append(max(float(gap.max(initial=0.0)) for gap in apart))
@@ -288,22 +288,22 @@ def _gap_replicates(
     groups: Mapping[tuple[str, ...], NDArray[np.intp]],
     breakdown: Breakdown,
 ) -> tuple[float, ...]:
-    """Return the gap without each block of rows: the rows of each group dealt by themselves, clusters over all."""
+    """Return the gap without each block of rows: the rows of each group block_of by themselves, clusters over all."""
     sampling = breakdown.sampling
     if sum(map(len, groups.values())) > MAXIMUM_ROWS:
         return ()
     if sampling.clusters is None:
         blocks = block_count(min(map(len, groups.values())), breakdown.min_group)
-        dealt = {key: deal(len(rows), blocks) for key, rows in groups.items()} if blocks else {}
+        block_of = {key: assign_blocks(len(rows), blocks) for key, rows in groups.items()} if blocks else {}
     else:
-        whole = deal_units(len(labels), sampling)
+        whole = assign_unit_blocks(len(labels), sampling)
         blocks = 0 if whole is None else int(whole.max()) + 1
-        dealt = {} if whole is None else {key: whole[rows] for key, rows in groups.items()}
+        block_of = {} if whole is None else {key: whole[rows] for key, rows in groups.items()}
     if not blocks:
         return ()
 
     def gap(block: int) -> float | None:
-        kept = (rows[dealt[key] != block] for key, rows in groups.items())
+        kept = (rows[block_of[key] != block] for key, rows in groups.items())
         values = [
             applied(statistic, labels[rows], predictions[rows], (), sampling.take(rows)).value if len(rows) else None
             for rows in kept

@@ -18,7 +18,7 @@ from auditkit.stats.jackknife import replicates
 from auditkit.stats.rates import too_small
 from auditkit.stats.sampling import SIMPLE, Sampling
 
-Labels = NDArray[np.int64]
+Codes = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
 Groups = tuple[tuple[str, ...], ...]
 Bound = tuple[float, float, str]
@@ -66,7 +66,7 @@ class Breakdown:
 
     columns: tuple[str, ...] = ()
     names: Groups = ()
-    codes: Labels | None = None
+    codes: Codes | None = None
     min_group: int = 10
     sampling: Sampling = SIMPLE
 
@@ -133,7 +133,7 @@ def too_few(fewest: int) -> str:
     return Message("fewer than {fewest} rows are too few for an interval", fewest=fewest)
 
 
-def absent(rows: Labels) -> str:
+def absent(rows: Codes) -> str:
     """Return the reason for a number that needs every class, of the number of rows of each: (classes,)."""
     if len(rows) == 2:
         needed = Message("a positive label") if int(np.argmin(rows)) else Message("a negative label")

@@ -29,7 +29,7 @@ Codes = NDArray[np.int64]
 
 
 def block_count(row_count: int, min_group: int = 10) -> int:
-    """Return into how many blocks rows are dealt: each has `min_group` rows at least; 0 where that gives too few.
+    """Return into how many blocks rows are block_of: each has `min_group` rows at least; 0 where that gives too few.
 
     >>> block_count(1000), block_count(150), block_count(99), block_count(10**6)
     (20, 15, 0, 0)
@@ -38,10 +38,10 @@ def block_count(row_count: int, min_group: int = 10) -> int:
     return blocks if blocks >= FEWEST_BLOCKS and row_count <= MAXIMUM_ROWS else 0
 
 
-def deal(row_count: int, blocks: int, groups: Codes | None = None) -> Codes:
+def assign_blocks(row_count: int, blocks: int, groups: Codes | None = None) -> Codes:
     """Deal rows into blocks of equal size: int64, (rows,). It depends on nothing but the arguments.
 
-    With `groups`, the group of each row, the rows of each group are dealt by themselves.
+    With `groups`, the group of each row, the rows of each group are block_of by themselves.
     """
     order = np.random.default_rng(0).permutation(row_count)
     if groups is None:
@@ -50,12 +50,12 @@ def deal(row_count: int, blocks: int, groups: Codes | None = None) -> Codes:
         order = order[np.argsort(groups[order], kind="stable")]
         sizes = np.bincount(groups)
         place = np.arange(row_count) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    dealt = np.empty(row_count, dtype=np.int64)
-    dealt[order] = place % blocks
-    return dealt
+    block_of = np.empty(row_count, dtype=np.int64)
+    block_of[order] = place % blocks
+    return block_of
 
 
-def deal_units(
+def assign_unit_blocks(
     row_count: int,
     sampling: Sampling = SIMPLE,
     min_group: int = 10,
@@ -65,15 +65,15 @@ def deal_units(
     """Deal rows into blocks, whole clusters where they have any: int64, (rows,); None where there are too few for it.
 
     Without clusters there are as many blocks as `fewest` rows, by default all, allow (`block_count`), and with `groups`
-    the rows of each group are dealt by themselves.
+    the rows of each group are block_of by themselves.
     """
     if sampling.clusters is None:
-        blocks = block_count(row_count if fewest is None else fewest, min_group)  # before rows are dealt, for memory
-        return deal(row_count, blocks, groups) if blocks and row_count <= MAXIMUM_ROWS else None
+        blocks = block_count(row_count if fewest is None else fewest, min_group)  # before rows are block_of, for memory
+        return assign_blocks(row_count, blocks, groups) if blocks and row_count <= MAXIMUM_ROWS else None
     _, units = np.unique(sampling.clusters, return_inverse=True)
     count = int(units.max(initial=-1)) + 1
     enough = count >= FEWEST_BLOCKS and row_count <= MAXIMUM_ROWS
-    return deal(count, min(BLOCKS, count))[units] if enough else None
+    return assign_blocks(count, min(BLOCKS, count))[units] if enough else None
 
 
 def replicates(
@@ -83,10 +83,10 @@ def replicates(
 
     `statistic` takes the places of the rows that it is computed on. Clusters of rows are left out whole.
     """
-    dealt = deal_units(row_count, sampling)
-    if dealt is None:
+    block_of = assign_unit_blocks(row_count, sampling)
+    if block_of is None:
         return ()
-    return rounded([statistic(np.flatnonzero(dealt != block)) for block in range(int(dealt.max()) + 1)])
+    return rounded([statistic(np.flatnonzero(block_of != block)) for block in range(int(block_of.max()) + 1)])
 
 
 def with_rate_replicates(
@@ -109,10 +109,10 @@ def with_rate_replicates(
         if FEWEST_BLOCKS <= size <= MAXIMUM_ROWS:
             rows = np.flatnonzero(groups == code)
             of_group = sampling.take(rows)
-            dealt = deal_units(len(rows), of_group, min_group)
-            if dealt is not None:
-                blocks = int(dealt.max()) + 1
-                cells = (dealt * 2 + labels[rows]) * 2 + predictions[rows]
+            block_of = assign_unit_blocks(len(rows), of_group, min_group)
+            if block_of is not None:
+                blocks = int(block_of.max()) + 1
+                cells = (block_of * 2 + labels[rows]) * 2 + predictions[rows]
                 table = np.bincount(cells, of_group.weights, minlength=blocks * 4).reshape(blocks, 2, 2)
         tables[names[code]] = table
     found = []
@@ -150,19 +150,19 @@ def with_gap_replicates(
     """Return gaps between groups (`gap_measurements`) or inequality indices with their replicates.
 
     `groups`, `labels` and `predictions` hold the codes of each row, the last two of 0 and 1 or bool; `names` is the key
-    of each group, () where all rows are one. Where a group that is compared has too few rows to be dealt into blocks,
-    the replicates stay empty.
+    of each group, () where all rows are one. Where a group that is compared has too few rows for blocks, the replicates
+    stay empty.
     """
     sizes = np.bincount(groups, minlength=len(names))
     present = np.flatnonzero(sizes)
     shown = present[~not_compared(sizes[present], min_group, tuple(names[code] for code in present))]
-    dealt = None
+    block_of = None
     if len(shown):
-        dealt = deal_units(len(groups), sampling, min_group, groups, fewest=int(sizes[shown].min()))
-    if dealt is None:
+        block_of = assign_unit_blocks(len(groups), sampling, min_group, groups, fewest=int(sizes[shown].min()))
+    if block_of is None:
         return measurements
-    blocks = int(dealt.max()) + 1
-    cells = ((groups * blocks + dealt) * 2 + labels) * 2 + predictions
+    blocks = int(block_of.max()) + 1
+    cells = ((groups * blocks + block_of) * 2 + labels) * 2 + predictions
     counted, summed = (
         np.bincount(cells, weights, minlength=len(sizes) * blocks * 4).reshape(len(sizes), blocks, 2, 2)[shown]
         for weights in (None, sampling.weights)

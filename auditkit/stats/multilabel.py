@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from auditkit.evidence.measurement import Interval, Measurement, Slice
 from auditkit.evidence.messages import Message
 from auditkit.stats import confusion
-from auditkit.stats.estimates import Breakdown, Labels
+from auditkit.stats.estimates import Breakdown, Codes
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.one_vs_rest import LABEL
 from auditkit.stats.quality import CLASSIFICATION_METRICS, MetricSpec, quality_measurement
@@ -34,7 +34,7 @@ WHOLE_ROWS: dict[str, MetricSpec] = {
 
 def label_measurement(
     name: str,
-    labels: Labels,
+    labels: Codes,
     given: NDArray[Any],
     breakdown: Breakdown,
     names: Sequence[str],
@@ -67,7 +67,7 @@ def label_measurement(
 
 def mean_measurement(
     name: str,
-    labels: Labels,
+    labels: Codes,
     given: NDArray[Any],
     breakdown: Breakdown,
     names: Sequence[str],
@@ -97,7 +97,7 @@ def mean_measurement(
 
 
 def row_measurement(
-    name: str, labels: Labels, decisions: Labels, breakdown: Breakdown, names: Sequence[str], *, level: float = 0.95
+    name: str, labels: Codes, decisions: Codes, breakdown: Breakdown, names: Sequence[str], *, level: float = 0.95
 ) -> Measurement:
     """Return one of `WHOLE_ROWS`: how often all labels of a row are right, or the share of labels that are wrong.
 

@@ -43,7 +43,7 @@ def rate_measurements(
 ) -> list[Measurement]:
     """Return the rates of each class, or label, a slice for each group and class; by the columns and `axis`.
 
-    `parts` are tables of two classes, the last of which has the name of the class or label: see `one_against_rest`.
+    `parts` are tables of two classes, the last of which has the name of the class or label: see `one_vs_rest`.
     The accuracy is a rate of labels that are decided by themselves, and says nothing of one class against the rest.
     """
     table = stacked(parts, axis)

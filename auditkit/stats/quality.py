@@ -15,7 +15,7 @@ from auditkit.evidence.messages import Message
 from auditkit.stats import confusion, sampled, scores
 from auditkit.stats.calibration import BIN_COUNT
 from auditkit.stats.confusion import confusion_table
-from auditkit.stats.estimates import MAXIMUM_CELLS, Breakdown, Estimate, Labels, Quantity, Statistic, measure
+from auditkit.stats.estimates import MAXIMUM_CELLS, Breakdown, Codes, Estimate, Quantity, Statistic, measure
 from auditkit.stats.sampling import SIMPLE, Sampling
 
 
@@ -143,7 +143,7 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
 
 def quality_measurement(
     name: str,
-    labels: Labels,
+    labels: Codes,
     given: NDArray[Any],
     breakdown: Breakdown | None = None,
     *,
@@ -189,9 +189,7 @@ def metric_statistic(name: str, class_count: int = 2, fewest: int = 0) -> Statis
     """
     quality = CLASSIFICATION_METRICS[name]
 
-    def statistic(
-        labels: Labels, given: NDArray[Any], levels: Sequence[float], sampling: Sampling = SIMPLE
-    ) -> Estimate:
+    def statistic(labels: Codes, given: NDArray[Any], levels: Sequence[float], sampling: Sampling = SIMPLE) -> Estimate:
         if quality.needs and fewest:
             few = _too_few(quality.needs, np.bincount(labels, minlength=class_count), fewest)
             if few:
@@ -206,7 +204,7 @@ def metric_statistic(name: str, class_count: int = 2, fewest: int = 0) -> Statis
     return statistic
 
 
-def _too_few(needs: str, rows: Labels, fewest: int) -> str | None:
+def _too_few(needs: str, rows: Codes, fewest: int) -> str | None:
     """Return why too few rows have a label that a number rests on; where there are none, its statistic says so."""
     few = (rows > 0) & (rows < fewest)
     if not few.any():
@@ -224,7 +222,7 @@ def _too_few(needs: str, rows: Labels, fewest: int) -> str | None:
     return None
 
 
-def _check_decisions(labels: Labels, decisions: Labels, class_count: int) -> None:
+def _check_decisions(labels: Codes, decisions: Codes, class_count: int) -> None:
     if len(labels) == 0 or decisions.shape != labels.shape:
         raise InputError(
             f"decisions must have one class a row, at least 1, got {decisions.shape} for {len(labels):,} labels."

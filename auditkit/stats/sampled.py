@@ -19,7 +19,7 @@ from scipy import special
 from auditkit.evidence.messages import Message
 from auditkit.stats import calibration, confusion
 from auditkit.stats.clustered import FEWEST_HOLDING, roc_auc_interval
-from auditkit.stats.estimates import Bound, Estimate, Labels, Probabilities, absent, too_few
+from auditkit.stats.estimates import Bound, Codes, Estimate, Probabilities, absent, too_few
 from auditkit.stats.intervals import proportion_interval, skewed_mean_interval, student_share
 from auditkit.stats.rates import stated
 from auditkit.stats.sampling import Floats, Sampling
@@ -138,7 +138,7 @@ def _of_mean(
 Table = NDArray[np.float64]
 
 
-def _table(labels: Labels, decisions: Labels, classes: int, sampling: Sampling) -> tuple[Table, Labels]:
+def _table(labels: Codes, decisions: Codes, classes: int, sampling: Sampling) -> tuple[Table, Codes]:
     """Return the shares of the weight by label and decision, (classes, classes), and the cell of each row."""
     cells = labels * classes + decisions
     weights = sampling.weights_of(len(labels))
@@ -165,7 +165,7 @@ def _matthews(table: Table) -> float:
     return float(above / np.sqrt((whole**2 - by_label @ by_label) * (whole**2 - by_decision @ by_decision)))
 
 
-def _of_table(function: Callable[[Table], float], table: Table, cells: Labels, sampling: Sampling) -> Floats:
+def _of_table(function: Callable[[Table], float], table: Table, cells: Codes, sampling: Sampling) -> Floats:
     """Return the influence of each row on a function of a table that depends on its proportions alone."""
     slope = np.zeros(table.size)
     for cell in np.flatnonzero(table.ravel()):
@@ -178,7 +178,7 @@ def _of_table(function: Callable[[Table], float], table: Table, cells: Labels, s
     return influence
 
 
-def accuracy(labels: Labels, decisions: Labels, levels: Sequence[float], sampling: Sampling, classes: int) -> Estimate:
+def accuracy(labels: Codes, decisions: Codes, levels: Sequence[float], sampling: Sampling, classes: int) -> Estimate:
     """Return the share of the weight whose decision is the label: 1 is ideal."""
     weights, right = sampling.weights_of(len(labels)), (labels == decisions).astype(np.float64)
     value = float((weights * right).sum() / weights.sum())
@@ -186,7 +186,7 @@ def accuracy(labels: Labels, decisions: Labels, levels: Sequence[float], samplin
 
 
 def balanced_accuracy(
-    labels: Labels, decisions: Labels, levels: Sequence[float], sampling: Sampling, classes: int
+    labels: Codes, decisions: Codes, levels: Sequence[float], sampling: Sampling, classes: int
 ) -> Estimate:
     """Return the mean over the classes of the share of their weight that is decided right: 1 is ideal."""
     table, cells = _table(labels, decisions, classes, sampling)
@@ -195,7 +195,7 @@ def balanced_accuracy(
     return rate_estimate(_balanced(table), _of_table(_balanced, table, cells, sampling), levels, sampling)
 
 
-def f1(labels: Labels, decisions: Labels, levels: Sequence[float], sampling: Sampling, classes: int) -> Estimate:
+def f1(labels: Codes, decisions: Codes, levels: Sequence[float], sampling: Sampling, classes: int) -> Estimate:
     """Return the F1 score of the positive class, with more classes the mean of each class's: 1 is ideal."""
     table, cells = _table(labels, decisions, classes, sampling)
     simple = confusion.f1(confusion.confusion_table(labels, decisions, classes), ())
@@ -205,7 +205,7 @@ def f1(labels: Labels, decisions: Labels, levels: Sequence[float], sampling: Sam
 
 
 def matthews_correlation(
-    labels: Labels, decisions: Labels, levels: Sequence[float], sampling: Sampling, classes: int
+    labels: Codes, decisions: Codes, levels: Sequence[float], sampling: Sampling, classes: int
 ) -> Estimate:
     """Return the Matthews correlation of label and decision, on Fisher's scale joined with the delta method."""
     simple = confusion.matthews_correlation(confusion.confusion_table(labels, decisions, classes), ())
@@ -226,7 +226,7 @@ def matthews_correlation(
     return Estimate(value, tuple(bounds), effective=spread.effective, influence=influence)
 
 
-def roc_auc(labels: Labels, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling) -> Estimate:
+def roc_auc(labels: Codes, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling) -> Estimate:
     """Return the area under the ROC curve, each pair counted by its weights; of several classes their mean."""
     classes = probabilities.shape[1]
     rows = np.bincount(labels, minlength=classes)
@@ -256,7 +256,7 @@ def _kish_units(sampling: Sampling, rows: NDArray[np.bool_]) -> float:
 
 
 def average_precision(
-    labels: Labels, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling
+    labels: Codes, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling
 ) -> Estimate:
     """Return the weighted average precision (area under the precision-recall curve); of several classes the mean.
 
@@ -289,7 +289,7 @@ def _average_precision(positive: NDArray[np.bool_], scores: Floats, sampling: Sa
     return value, influence
 
 
-def log_loss(labels: Labels, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling) -> Estimate:
+def log_loss(labels: Codes, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling) -> Estimate:
     """Return the weighted mean negative logarithm of the probability given to the true class, in nats: 0 is ideal.
 
     There is no interval on fewer than 10 rows with a rarer label, as in a simple sample.
@@ -306,7 +306,7 @@ def log_loss(labels: Labels, probabilities: Probabilities, levels: Sequence[floa
     return mean_estimate(losses, levels, sampling, lowest=0.0, sizes=True)
 
 
-def brier_score(labels: Labels, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling) -> Estimate:
+def brier_score(labels: Codes, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling) -> Estimate:
     """Return the weighted mean squared error of the probabilities: 0 is ideal; at least as wide as that of a rate."""
     classes = probabilities.shape[1]
     highest = 1.0 if classes == 2 else 2.0
@@ -318,7 +318,7 @@ def brier_score(labels: Labels, probabilities: Probabilities, levels: Sequence[f
     return _bounded_mean(errors, levels, sampling, highest, few=few)
 
 
-def mean_score(labels: Labels, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling) -> Estimate:
+def mean_score(labels: Codes, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling) -> Estimate:
     """Return the weighted mean probability of the positive class, with more than two of the most probable one."""
     _, values = calibration.confidence(labels, probabilities)
     few = len(values) * min(float(values.mean()), 1 - float(values.mean())) < 3 * FEWEST_EVENTS
@@ -344,7 +344,7 @@ def _bounded_mean(
 
 
 def calibration_error(
-    labels: Labels, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling
+    labels: Codes, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling
 ) -> Estimate:
     """Return the weighted expected calibration error over 15 bins: 0 is ideal.
 
@@ -390,7 +390,7 @@ def calibration_error(
 
 
 def calibration_slope(
-    labels: Labels, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling
+    labels: Codes, probabilities: Probabilities, levels: Sequence[float], sampling: Sampling
 ) -> Estimate:
     """Return Cox's calibration slope by weighted maximum likelihood, with the sandwich variance of the units."""
     outcomes, promised = calibration.confidence(labels, probabilities)

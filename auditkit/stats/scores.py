@@ -15,7 +15,7 @@ from auditkit.errors import InputError
 from auditkit.evidence.measurement import Curve, Interval
 from auditkit.evidence.messages import Message
 from auditkit.stats import calibration, intervals, ranking
-from auditkit.stats.estimates import Bound, Estimate, Labels, Probabilities, absent, too_few
+from auditkit.stats.estimates import Bound, Codes, Estimate, Probabilities, absent, too_few
 from auditkit.stats.intervals import clopper_pearson, normal_quantile, proportion_interval, skewed_mean_interval
 
 FEWEST_EVENTS, FEW_EVENTS = 10, 30
@@ -23,7 +23,7 @@ FEWEST_EVENTS, FEW_EVENTS = 10, 30
 interval that is at least as wide as the exact one of a rate."""
 
 
-def log_loss(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
+def log_loss(labels: Codes, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
     """Return the mean negative logarithm of the probability given to the true class, in nats: 0 is ideal.
 
     Probabilities are clipped to [2.2e-16, 1 - 2.2e-16], as scikit-learn does. Student's t and Hall's
@@ -61,7 +61,7 @@ def log_loss(labels: Labels, probabilities: Probabilities, levels: Sequence[floa
     return Estimate(value, _mean_bounds(value, variance, float(third), len(losses), levels, 0.0, np.inf))
 
 
-def roc_auc(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
+def roc_auc(labels: Codes, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
     """Return the area under the ROC curve: 1 is ideal, 0.5 is chance.
 
     With over two classes, the mean of each class against the rest. Undefined where a class has no rows, or all.
@@ -79,7 +79,7 @@ def roc_auc(labels: Labels, probabilities: Probabilities, levels: Sequence[float
     return Estimate(area.value, bounds, one_record=1 / area.smaller)
 
 
-def calibration_error(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
+def calibration_error(labels: Codes, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
     """Return the expected calibration error over 15 bins of equal width (Guo et al. 2017): 0 is ideal.
 
     Of the positive class's probability with two classes, of the likeliest class's with more. The value is above
@@ -109,7 +109,7 @@ def _unseen_calibration_error(bins: calibration.Bins, level: float) -> float:
     return min(1.0, promised / rows + float(clopper_pearson(outcomes, rows, level)[1]))
 
 
-def brier_score(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
+def brier_score(labels: Codes, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
     """Return the mean squared error of the probabilities; the interval's variance is at least what they imply."""
     classes = probabilities.shape[1]
     if classes == 2:  # both errors are the same, and one is counted
@@ -135,7 +135,7 @@ def brier_score(labels: Labels, probabilities: Probabilities, levels: Sequence[f
     return Estimate(value, bounds, one_record=2 / half / len(labels))
 
 
-def average_precision(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
+def average_precision(labels: Codes, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
     """Return the average precision; its interval is that of a rate among the positive rows (Boyd et al. 2013)."""
     classes = probabilities.shape[1]
     rows = np.bincount(labels, minlength=classes)
@@ -152,7 +152,7 @@ def average_precision(labels: Labels, probabilities: Probabilities, levels: Sequ
     return Estimate(float(values.mean()), tuple(bounds))
 
 
-def calibration_slope(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
+def calibration_slope(labels: Codes, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
     """Return Cox's calibration slope (`calibration.calibration_slope`) of the positive, or the most probable, class."""
     slope = calibration.calibration_slope(*calibration.confidence(labels, probabilities))
     if slope is None:
@@ -161,7 +161,7 @@ def calibration_slope(labels: Labels, probabilities: Probabilities, levels: Sequ
     return Estimate(slope.value, tuple((slope.value - half, slope.value + half, Message("Wald")) for half in halves))
 
 
-def mean_score(labels: Labels, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
+def mean_score(labels: Codes, probabilities: Probabilities, levels: Sequence[float]) -> Estimate:
     """Return the mean probability of the positive class, with more than two classes of the most probable one."""
     _, values = calibration.confidence(labels, probabilities)
     value = float(values.mean())
@@ -201,7 +201,7 @@ def _mean_bounds(
 
 
 def calibration_curve(
-    labels: Labels, probabilities: Probabilities, *, level: float = 0.95, min_group: int = 10
+    labels: Codes, probabilities: Probabilities, *, level: float = 0.95, min_group: int = 10
 ) -> Curve:
     """Return the observed share over the mean predicted probability, a point a bin of at least `min_group` rows."""
     check(labels, probabilities)
@@ -226,7 +226,7 @@ def paired_difference_interval(
     return value, Interval(low=float(low), high=float(high), level=level, method=Message("Bonett-Price"))
 
 
-def check(labels: Labels, probabilities: Probabilities) -> None:
+def check(labels: Codes, probabilities: Probabilities) -> None:
     """Refuse what no number can be made of."""
     if probabilities.ndim != 2 or len(probabilities) != len(labels) or probabilities.shape[1] < 2:
         raise InputError(

@@ -74,7 +74,7 @@ class Multiclass(ClassTask):
         if len(self.schema.classes) <= COUNTED_AT_ONCE:
             told = rows.labels, rows.predictions.labels, self.schema.classes
             whole = tally(columns, names, codes, *told, rows.sampling)
-            return tuple(whole.one_against_rest(code) for code in places)
+            return tuple(whole.one_vs_rest(code) for code in places)
         views = self.binary_views(rows)
         found = []
         for place in places:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from torch import nn
 
-from auditkit.config import updated
 from auditkit.config_commands import MitigateConfig, MitigationConfig
+from auditkit.config_settings import updated
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.errors import DatasetError, InputError, NotRun, closest
 from auditkit.models.architectures import build
@@ -49,7 +49,7 @@ HELD_OUT_SHARE = 0.25
 FEWEST_COMPARED = 10
 
 Rows = NDArray[np.float32]
-Labels = NDArray[np.int64]
+Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Learnt:
     """The rows to learn from: inputs (rows, columns), labels and group codes (rows,), and the groups' names."""
 
     inputs: Rows
-    labels: Labels
-    groups: Labels
+    labels: Codes
+    groups: Codes
     words: tuple[str, ...] = ()
 
     def where(self, chosen: NDArray[np.bool_]) -> Learnt:
@@ -191,7 +191,7 @@ class _Network(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         )
         return self
 
-    def predict(self, X: Rows) -> Labels:
+    def predict(self, X: Rows) -> Codes:
         rows = np.asarray(X, dtype=np.float32)
         return predict(self.module, rows, self.schema, device=self.device).labels.astype(np.int64)
 
@@ -273,7 +273,7 @@ def _best(
     return [model.module, *networks][best], details
 
 
-def _gap(groups: Labels, labels: Labels, decisions: Labels, constraint: Constraint) -> float:
+def _gap(groups: Codes, labels: Codes, decisions: Codes, constraint: Constraint) -> float:
     """Return the largest difference between the groups that have enough of the rows that count to compare."""
     counted = labels == 1 if constraint == "equal_opportunity" else np.ones(len(labels), dtype=bool)
     trials = np.bincount(groups[counted])

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from auditkit.config import updated
 from auditkit.config_commands import NetworkConfig, TrainConfig, TrainDataConfig
+from auditkit.config_settings import updated
 from auditkit.data.dataset import Data, as_data, naming
 from auditkit.data.image import Shape, holds_images, image_shape
 from auditkit.errors import InputError, closest

@@ -75,7 +75,7 @@ def test_groups_that_come_and_go_are_listed() -> None:
         return rate(1, 2, value=None, interval=None, by=("sex",), slices=slices)
 
     changes = compare(report(by_sex("F", "M")), report(by_sex("M", "X"))).changes
-    assert {change.group.text: change.reading for change in changes} == {
+    assert {change.group.text if change.group else None: change.reading for change in changes} == {
         "F": "disappeared",
         "M": "same",
         "X": "appeared",

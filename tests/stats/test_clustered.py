@@ -35,11 +35,11 @@ def test_the_influence_is_the_derivative_by_the_weights() -> None:
     values, weights = RNG.random(30), RNG.uniform(0.5, 3, 30)
     labels, scores = RNG.random(30) < 0.4, RNG.normal(size=30).round(1)
     for estimate in (lambda w: weighted_mean(values, w), lambda w: weighted_roc_auc(labels, scores, w)):
-        found = estimate(weights)
+        found = estimate(weights)  # type: ignore[no-untyped-call]  # the library gives no types
         for row in range(30):
             step = np.zeros(30)
             step[row] = 1e-6
-            slope = (estimate(weights + step).value - estimate(weights - step).value) / 2e-6
+            slope = (estimate(weights + step).value - estimate(weights - step).value) / 2e-6  # type: ignore[no-untyped-call]  # the library gives no types
             assert found.influence[row] == pytest.approx(slope * weights[row], abs=1e-7)
         assert found.influence.sum() == pytest.approx(0, abs=1e-12)
 
@@ -48,7 +48,7 @@ def test_weighted_values_are_scikit_learns() -> None:
     labels, scores, weights = RNG.random(200) < 0.3, RNG.normal(size=200).round(1), RNG.uniform(0.1, 4, 200)
     area = weighted_roc_auc(labels, scores, weights)
     assert area.value == pytest.approx(sklearn.metrics.roc_auc_score(labels, scores, sample_weight=weights))
-    assert weighted_mean(labels, weights).value == pytest.approx(np.average(labels, weights=weights))
+    assert weighted_mean(labels.astype(float), weights).value == pytest.approx(np.average(labels, weights=weights))
     assert clustered.covariance(weighted_roc_auc(labels, scores), weighted_roc_auc(labels, scores)) == pytest.approx(
         roc_auc(labels, scores).variance, rel=0.05
     )
@@ -87,7 +87,7 @@ def test_rows_that_repeat_in_a_cluster_count_once() -> None:
 def test_no_events_are_not_no_variance() -> None:
     codes = np.repeat(np.arange(30), 10)
     low, high = clustered.rate_interval(weighted_mean(np.zeros(300)), 0.95, codes)
-    assert (low, high) == (0, pytest.approx(0.12, abs=0.02)), "as of 30 rows, not of 300"
+    assert (low, high) == (0, pytest.approx(0.12, abs=0.02)), "as of 30 rows, not of 300"  # type: ignore[comparison-overlap]  # approx equals a number
     nobody, all_ = weighted_mean(np.zeros(300), rows=codes < 15), weighted_mean(np.ones(300), rows=codes >= 15)
     assert clustered.ratio_interval(all_, nobody, 0.95, codes)[1] == np.inf
     assert clustered.mean_interval(weighted_mean(np.ones(300)), 0.95, codes) is None

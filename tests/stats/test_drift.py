@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,19 +12,19 @@ from statsmodels.stats.multitest import multipletests
 from auditkit.stats.drift import categorical_drift, drift_interval, holm, numeric_drift
 
 
-def test_numbers_agree_with_scipy_and_missing_ones_count():
+def test_numbers_agree_with_scipy_and_missing_ones_count() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=500), rng.normal(0.2, 1, size=300)
     found = numeric_drift(first, second)
     expected = stats.ks_2samp(first, second, method="asymp")
-    assert (found.distance, found.p_value) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))
+    assert (found.distance, found.p_value) == (pytest.approx(expected.statistic), pytest.approx(expected.pvalue))  # type: ignore[comparison-overlap]  # approx equals a number
     missing = numeric_drift(np.full(50, 1.0), np.array([np.nan] * 20 + [1.0] * 30))
     assert missing.distance == pytest.approx(0.4)
     assert missing.p_value < 0.001
     assert numeric_drift(first, first).distance == 0
 
 
-def test_categories_by_hand_and_by_scipy():
+def test_categories_by_hand_and_by_scipy() -> None:
     found = categorical_drift(np.array([30, 50, 20]), np.array([60, 20, 20]))
     assert found.distance == pytest.approx((0.3 + 0.3 + 0) / 2)
     table = np.array([[30, 50, 20], [60, 20, 20]])
@@ -34,7 +36,7 @@ def test_categories_by_hand_and_by_scipy():
 
 
 @pytest.mark.parametrize("kind", ["numbers", "categories"])
-def test_the_interval_holds_its_level(kind):
+def test_the_interval_holds_its_level(kind: str) -> None:
     rng = np.random.default_rng(1)
     held = 0
     for _ in range(300):
@@ -50,7 +52,7 @@ def test_the_interval_holds_its_level(kind):
 
 @settings(max_examples=30)  # each call of statsmodels takes a fifth of a second
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_holm_agrees_with_statsmodels(values):
+def test_holm_agrees_with_statsmodels(values: Any) -> None:
     p_values = np.array(values)
     np.testing.assert_allclose(holm(p_values), multipletests(p_values, method="holm")[1])
     assert holm(np.array([])).tolist() == []

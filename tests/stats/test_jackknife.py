@@ -16,7 +16,7 @@ from auditkit.stats.distances import distance_measurements, mean_gap_measurement
 from auditkit.stats.estimates import Breakdown, Quantity
 from auditkit.stats.gaps import GAPS, gap_measurements
 from auditkit.stats.inequality import INDICES, inequality_measurements
-from auditkit.stats.jackknife import block_count, deal, replicates, with_gap_replicates, with_rate_replicates
+from auditkit.stats.jackknife import assign_blocks, block_count, replicates, with_gap_replicates, with_rate_replicates
 from auditkit.stats.quality import quality_measurement
 from auditkit.stats.rates import overall_rate, rate_measurement
 from auditkit.stats.scores import calibration_error
@@ -32,12 +32,12 @@ def gaps(
 
 
 def test_blocks_are_equal_fixed_and_as_many_as_the_rows_allow() -> None:
-    dealt = deal(1003, 20)
-    sizes = np.bincount(dealt)
+    block_of = assign_blocks(1003, 20)
+    sizes = np.bincount(block_of)
     assert (len(sizes), sizes.min(), sizes.max()) == (20, 50, 51)
-    assert np.array_equal(dealt, deal(1003, 20)), "the same rows fall into the same blocks"
+    assert np.array_equal(block_of, assign_blocks(1003, 20)), "the same rows fall into the same blocks"
     groups = np.random.default_rng(1).integers(0, 3, 1003)
-    within = deal(1003, 10, groups)
+    within = assign_blocks(1003, 10, groups)
     for code in range(3):
         sizes = np.bincount(within[groups == code], minlength=10)
         assert sizes.max() - sizes.min() <= 1
@@ -46,14 +46,14 @@ def test_blocks_are_equal_fixed_and_as_many_as_the_rows_allow() -> None:
 @pytest.mark.parametrize("row_count", range(0, 400, 7))
 def test_a_block_never_holds_fewer_rows_than_a_group_that_may_be_shown(row_count: int) -> None:
     blocks = block_count(row_count, 10)
-    assert blocks == 0 or np.bincount(deal(row_count, blocks)).min() >= 10
+    assert blocks == 0 or np.bincount(assign_blocks(row_count, blocks)).min() >= 10
     assert len(replicates(lambda rows: float(len(rows)), row_count)) == blocks
 
 
 def test_a_replicate_is_the_statistic_without_the_block() -> None:
     values = np.random.default_rng(2).normal(size=500)
-    dealt = deal(500, 20)
-    expected = [values[dealt != block].mean() for block in range(20)]
+    block_of = assign_blocks(500, 20)
+    expected = [values[block_of != block].mean() for block in range(20)]
     assert replicates(lambda rows: float(values[rows].mean()), 500) == pytest.approx(expected, rel=1e-7)
     assert replicates(lambda rows: None if 3 in rows else 1.0, 500) == ()
 
@@ -62,10 +62,10 @@ def test_gap_replicates_are_the_gaps_without_the_block() -> None:
     rng = np.random.default_rng(3)
     groups = rng.integers(0, 2, 600)
     labels, predictions = rng.integers(0, 2, 600), rng.integers(0, 2, 600)
-    dealt = deal(600, 20, groups)
+    block_of = assign_blocks(600, 20, groups)
     measured = gaps(groups, labels, predictions)
     for block in (0, 7, 19):
-        kept = dealt != block
+        kept = block_of != block
         counts = tally(("g",), GROUPS, groups[kept], labels[kept], predictions[kept], ("no", "yes"))
         for whole, without in zip(measured, gap_measurements(counts, gaps=GAPS), strict=True):
             assert whole.replicates[block] == pytest.approx(without.value, rel=1e-6), whole.id
@@ -142,15 +142,15 @@ def test_rate_replicates_are_the_rates_without_the_block() -> None:
     groups, labels, scores, _ = paired_models(np.random.default_rng(8), 900)
     predictions = (scores > 0).astype(np.int64)
     precision = rate_of("positive_predictive_value", groups, labels, scores)
-    dealt = deal(900, 20)
+    block_of = assign_blocks(900, 20)
     for block in (0, 13):
-        kept = (dealt != block) & (predictions == 1)
+        kept = (block_of != block) & (predictions == 1)
         assert precision.replicates[block] == pytest.approx(labels[kept].mean(), rel=1e-7)
     by_group = rate_of("true_positive_rate", groups, labels, scores, by=True)
     for code, part in enumerate(by_group.slices):
         mine = np.flatnonzero(groups == code)
-        dealt = deal(len(mine), 20)
-        kept = mine[(dealt != 4) & (labels[mine] == 1)]
+        block_of = assign_blocks(len(mine), 20)
+        kept = mine[(block_of != 4) & (labels[mine] == 1)]
         assert part.replicates[4] == pytest.approx(predictions[kept].mean(), rel=1e-7)
 
 
@@ -166,8 +166,8 @@ def test_a_rate_without_a_row_to_stand_on_has_no_replicates() -> None:
 def test_ratio_replicates_are_the_ratios_without_the_block() -> None:
     rng = np.random.default_rng(9)
     part, whole = rng.exponential(size=400), rng.exponential(size=400) + 1
-    dealt = deal(400, 20)
-    expected = [part[dealt != block].mean() / whole[dealt != block].mean() for block in range(20)]
+    block_of = assign_blocks(400, 20)
+    expected = [part[block_of != block].mean() / whole[block_of != block].mean() for block in range(20)]
     assert ratio_replicates(part, whole) == pytest.approx(expected, rel=1e-7)
     assert ratio_replicates(part, np.zeros(400)) == ()
 
@@ -176,7 +176,7 @@ def test_a_gap_of_calibration_carries_the_gaps_without_the_block() -> None:
     groups, labels, scores, _ = paired_models(np.random.default_rng(10), 800)
     found = calibration_gap(groups, labels, scores)
     rows = [np.flatnonzero(groups == code) for code in (0, 1)]
-    kept = np.concatenate([mine[deal(len(mine), 20) != 7] for mine in rows])
+    kept = np.concatenate([mine[assign_blocks(len(mine), 20) != 7] for mine in rows])
     without = calibration_gap(groups[kept], labels[kept], scores[kept]).value
     assert found.replicates[7] == pytest.approx(without, rel=1e-6)
 
@@ -185,11 +185,11 @@ def test_distances_and_inequality_carry_the_values_without_the_block() -> None:
     groups, labels, scores, _ = paired_models(np.random.default_rng(11), 900)
     of_each = np.empty(900, dtype=np.int64)
     for code in (0, 1):
-        of_each[groups == code] = deal(int((groups == code).sum()), 20)
+        of_each[groups == code] = assign_blocks(int((groups == code).sum()), 20)
     for measure in (unequal, distances):
         for name, found in measure(groups, labels, scores).items():
-            dealt = deal(900, 20) if name in INDICES else deal(900, 20, groups)
-            blocks = of_each if measure is distances else dealt
+            block_of = assign_blocks(900, 20) if name in INDICES else assign_blocks(900, 20, groups)
+            blocks = of_each if measure is distances else block_of
             for block in (0, 13):
                 kept = np.sort(np.flatnonzero(blocks != block))
                 without = measure(groups[kept], labels[kept], scores[kept])[name].value
@@ -245,10 +245,10 @@ def test_paired_intervals_cover_and_are_shorter(what: str) -> None:
     truths = []
     for _ in range(5):
         groups, labels, first, second = paired_models(rng, 100_001)
-        now, then = measure(groups, labels, second).value, measure(groups, labels, first).value
-        assert now is not None
-        assert then is not None
-        truths.append(then - now if what in ("accuracy", "auc", "precision") else now - then)
+        after, before = measure(groups, labels, second).value, measure(groups, labels, first).value
+        assert after is not None
+        assert before is not None
+        truths.append(before - after if what in ("accuracy", "auc", "precision") else after - before)
     truth = float(np.mean(truths))
     covered, lengths = 0, []
     for _ in range(120):

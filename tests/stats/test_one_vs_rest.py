@@ -9,7 +9,7 @@ from fairlearn.metrics import MetricFrame
 
 from auditkit.stats import one_vs_rest
 from auditkit.stats.counts import tally
-from auditkit.stats.jackknife import block_count, deal, with_gap_replicates
+from auditkit.stats.jackknife import assign_blocks, block_count, with_gap_replicates
 
 CLASSES = ("blue", "green", "red")
 ORACLES = {
@@ -32,7 +32,7 @@ def sample(seed=0, rows=600):
 
 def counts_of(codes, labels, decisions):
     whole = tally(("g",), (("a",), ("b",), ("c",)), codes, labels, decisions, CLASSES)
-    return [whole.one_against_rest(code) for code in range(3)]
+    return [whole.one_vs_rest(code) for code in range(3)]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -115,7 +115,7 @@ def test_gaps_carry_the_values_without_the_block_and_their_mean():
         return with_gap_replicates(found, (("a",), ("b",), ("c",)), codes, labels == code, decisions == code)
 
     blocks = block_count(int(np.bincount(codes).min()))
-    kept = deal(900, blocks, codes) != 4
+    kept = assign_blocks(900, blocks, codes) != 4
     whole = one_vs_rest.gap_measurements(counts_of(codes, labels, decisions), one_vs_rest.CLASS, replicated=replicated)
     without = one_vs_rest.gap_measurements(counts_of(codes[kept], labels[kept], decisions[kept]), one_vs_rest.CLASS)
     for found, expected in zip(whole, without, strict=True):

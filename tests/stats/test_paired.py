@@ -7,7 +7,7 @@ from scipy import stats
 from auditkit.stats.paired import differences_from_mean, paired_gap
 
 
-def test_two_groups_are_students_paired_t():
+def test_two_groups_are_students_paired_t() -> None:
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(30, 2)) + rng.normal(size=(30, 1)) + [0.0, 0.8]
     oracle = stats.ttest_rel(scores[:, 1], scores[:, 0]).confidence_interval(0.9)
@@ -19,7 +19,7 @@ def test_two_groups_are_students_paired_t():
     assert (value[1], low[1], high[1]) == pytest.approx((gap.value / 2, oracle.low / 2, oracle.high / 2))
 
 
-def test_the_order_of_units_and_the_names_of_groups_do_not_matter():
+def test_the_order_of_units_and_the_names_of_groups_do_not_matter() -> None:
     scores = np.random.default_rng(1).random((20, 4))
     gap = paired_gap(scores, 0.95)
     again = paired_gap(scores[::-1][:, [2, 0, 3, 1]], 0.95)
@@ -27,12 +27,12 @@ def test_the_order_of_units_and_the_names_of_groups_do_not_matter():
     assert [2, 0, 3, 1][again.lowest] == gap.lowest
 
 
-def test_equal_versions_have_no_gap():
+def test_equal_versions_have_no_gap() -> None:
     scores = np.repeat(np.random.default_rng(2).random((5, 1)), 3, axis=1)
     assert paired_gap(scores, 0.95)[:3] == (0, 0, 0)
 
 
-def test_the_gap_of_like_groups_excludes_zero_in_at_most_one_of_twenty():
+def test_the_gap_of_like_groups_excludes_zero_in_at_most_one_of_twenty() -> None:
     rng = np.random.default_rng(3)
     samples = [rng.normal(size=(25, 5)) + rng.normal(size=(25, 1)) for _ in range(600)]
     assert np.mean([paired_gap(sample, 0.95).low > 0 for sample in samples]) <= 0.06

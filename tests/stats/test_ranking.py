@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -13,7 +16,7 @@ from auditkit.stats.ranking import RocAuc, macro_roc_auc, roc_auc, roc_auc_inter
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=2, max_size=60))
-def test_naive_loop_over_pairs(rows):
+def test_naive_loop_over_pairs(rows: Any) -> None:
     positive, scores = np.array([row[0] for row in rows]), np.array([row[1] for row in rows], dtype=float)
     assume(0 < positive.sum() < len(rows))
     won = (scores[positive][:, None] > scores[~positive]) + 0.5 * (scores[positive][:, None] == scores[~positive])
@@ -30,7 +33,7 @@ def test_naive_loop_over_pairs(rows):
         assert area.value - 1e-12 <= high <= 1
 
 
-def test_scale_of_scores_does_not_matter():
+def test_scale_of_scores_does_not_matter() -> None:
     draws = np.random.default_rng(0)
     positive, scores = draws.random(200) < 0.3, draws.random(200)
     assert roc_auc(positive, scores) == roc_auc(positive, scores**3)
@@ -39,7 +42,7 @@ def test_scale_of_scores_does_not_matter():
     assert turned.variance == pytest.approx(roc_auc(positive, scores).variance)
 
 
-def test_interval_is_near_the_bootstrap():
+def test_interval_is_near_the_bootstrap() -> None:
     """FACTS 10: DeLong's and the bootstrap's ends agree within a fraction of the width."""
     draws = np.random.default_rng(1)
     positive = draws.random(1500) < 0.25
@@ -53,7 +56,7 @@ def test_interval_is_near_the_bootstrap():
     assert np.quantile(resampled, [0.025, 0.975]) == pytest.approx([low, high], abs=0.12 * (high - low))
 
 
-def test_methods():
+def test_methods() -> None:
     assert roc_auc_interval(RocAuc(1.0, 0.0, 3, 97), 0.95)[2] == "Wilson over the rarer class"
     perfect = roc_auc_interval(RocAuc(1.0, 0.0, 20, 80), 0.95)
     assert perfect[1] == 1
@@ -63,7 +66,7 @@ def test_methods():
     assert none[:2] == pytest.approx((0, 1 - perfect[0]), abs=1e-9)
 
 
-def test_macro_of_two_mirrored_classes_is_the_binary_one():
+def test_macro_of_two_mirrored_classes_is_the_binary_one() -> None:
     draws = np.random.default_rng(2)
     labels = draws.integers(0, 2, 300)
     positive = draws.beta(1 + labels, 2)
@@ -73,7 +76,7 @@ def test_macro_of_two_mirrored_classes_is_the_binary_one():
     assert macro.variance == pytest.approx(binary.variance, rel=0.02)  # n against n - 1
 
 
-def test_macro_variance_is_the_bootstraps():
+def test_macro_variance_is_the_bootstraps() -> None:
     draws = np.random.default_rng(3)
     labels = draws.choice(3, 600, p=[0.5, 0.3, 0.2])
     probabilities = np.exp(draws.normal(size=(600, 3)) + 1.5 * np.eye(3)[labels])
@@ -86,7 +89,7 @@ def test_macro_variance_is_the_bootstraps():
 
 
 @pytest.mark.parametrize("sizes", [(2, 18), (5, 45), (10, 90), (25, 25), (10, 490)])
-def test_coverage(sizes):
+def test_coverage(sizes: tuple[int, ...]) -> None:
     assert_coverage(sizes, samples=600, spreads=(0.6, 1.6), slack=0.027)
 
 
@@ -94,11 +97,11 @@ def test_coverage(sizes):
 @pytest.mark.parametrize(
     "sizes", [(1, 19), (4, 16), (10, 10), (5, 95), (20, 80), (50, 50), (20, 180), (100, 100), (30, 470)]
 )
-def test_coverage_everywhere(sizes):
+def test_coverage_everywhere(sizes: tuple[int, ...]) -> None:
     assert_coverage(sizes, samples=4000, spreads=(0.6, 1.0, 1.6), slack=0.012)
 
 
-def assert_coverage(sizes, *, samples, spreads, slack):
+def assert_coverage(sizes: Sequence[int], *, samples: int, spreads: Sequence[float], slack: float) -> None:
     """Binormal scores; `slack` is three standard errors of the simulation at 95 %."""
     draws = np.random.default_rng(9)
     positive = np.arange(sum(sizes)) < sizes[0]

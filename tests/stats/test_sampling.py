@@ -180,7 +180,7 @@ def test_groups_within_clusters_are_compared_as_pairs() -> None:
 def test_classes_and_their_mean_allow_for_the_sampling() -> None:
     labels, decisions = RNG.integers(0, 3, (2, ROWS))
     counts = tally(("g",), NAMES, GROUPS, labels, decisions, ("x", "y", "z"), Sampling(WEIGHTS, CLUSTERS))
-    parts = [counts.one_against_rest(code) for code in range(3)]
+    parts = [counts.one_vs_rest(code) for code in range(3)]
     table = stacked(parts, "class")
     by_hand = weighted_mean((decisions == 1).astype(float), WEIGHTS, GROUPS == 0).value
     rates = {part.group.key: part for part in rate_measurements(parts, "class")[1].slices}

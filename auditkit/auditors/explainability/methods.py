@@ -14,7 +14,7 @@ from auditkit.evidence.messages import Message
 if TYPE_CHECKING:
     from torch import nn
 
-Kind = Literal["table", "image", "text", "segments"]
+InputKind = Literal["table", "image", "text", "segments"]
 Reads = Literal["outputs", "gradients", "layers"]
 
 
@@ -28,12 +28,12 @@ class Method:
     """
 
     title: str
-    kinds: tuple[Kind, ...]
+    kinds: tuple[InputKind, ...]
     reads: Reads
     reference: str
     layer: str | None = None
     complete: bool = False
-    by_captum: tuple[Kind, ...] = ()
+    by_captum: tuple[InputKind, ...] = ()
     explanation: bool = True
 
 
@@ -104,7 +104,7 @@ METHODS: dict[str, Method] = {
 }
 """The methods that `--explain` names."""
 
-DEFAULTS: dict[Kind, tuple[str, ...]] = {
+DEFAULTS: dict[InputKind, tuple[str, ...]] = {
     "table": ("integrated_gradients", "shapley", "kernel_shap"),
     "image": ("integrated_gradients", "occlusion"),
     "text": ("layer_integrated_gradients", "occlusion"),
@@ -121,7 +121,7 @@ NOT_OFFERED: dict[str, str] = {
 """Methods that Captum has and auditkit does not, and why."""
 
 
-def credited(measurements: Sequence[Measurement], name: str, kind: Kind) -> list[Measurement]:
+def credited(measurements: Sequence[Measurement], name: str, kind: InputKind) -> list[Measurement]:
     """Return measurements of a method's attributions that say so where Captum computed these."""
     if kind not in METHODS[name].by_captum:
         return list(measurements)
@@ -200,7 +200,7 @@ def refusal(
 def choose_method(
     asked: str | None,
     *,
-    kind: Kind,
+    kind: InputKind,
     module: nn.Module,
     has_gradient: bool = True,
     column_count: int = 0,

@@ -25,22 +25,22 @@ CONSTRAINTS: dict[Constraint, str] = {
 
 SOURCE = "thresholds per group as Fairlearn ThresholdOptimizer (Hardt, Price & Srebro 2016), on held-out rows"
 
-Labels = NDArray[np.int64]
+Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class _Rows:
     """The rows of one half that belong to a group large enough: groups, labels, scores, the model's own decisions."""
 
-    groups: Labels
-    labels: Labels
+    groups: Codes
+    labels: Codes
     scores: NDArray[np.float64]
-    decisions: Labels
+    decisions: Codes
 
     def part(self, rows: NDArray[np.bool_]) -> _Rows:
         return _Rows(self.groups[rows], self.labels[rows], self.scores[rows], self.decisions[rows])
 
-    def gap_counts(self, decisions: Labels, constraint: Constraint) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def gap_counts(self, decisions: Codes, constraint: Constraint) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return how many rows of each group are selected, and out of how many."""
         counted = self.labels == 1 if constraint == "equal_opportunity" else np.ones(len(self.labels), dtype=bool)
         size = int(self.groups.max()) + 1
@@ -219,14 +219,14 @@ def _curve(column: str, constraint: Constraint, lines: tuple[Line, ...], level: 
     )
 
 
-def _large_enough(codes: Labels, labels: Labels, half: NDArray[np.bool_], min_group: int) -> NDArray[np.bool_]:
+def _large_enough(codes: Codes, labels: Codes, half: NDArray[np.bool_], min_group: int) -> NDArray[np.bool_]:
     """Return which groups have at least `min_group` rows of each label in each half."""
     size = int(codes.max()) + 1
     cells = np.bincount((codes.astype(np.int64) * 2 + labels) * 2 + half, minlength=size * 4).reshape(size, 4)
     return np.asarray(cells.min(axis=1) >= max(min_group, 1))
 
 
-def _judge(rows: _Rows, decisions: Labels, constraint: Constraint, level: float) -> _Point:
+def _judge(rows: _Rows, decisions: Codes, constraint: Constraint, level: float) -> _Point:
     right = int((decisions == rows.labels).sum())
     successes, trials = rows.gap_counts(decisions, constraint)
     low, high = difference_gap_interval(successes, trials, level)

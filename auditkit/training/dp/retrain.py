@@ -12,8 +12,8 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import nn
 
-from auditkit.config import updated
 from auditkit.config_commands import PrivateTrainingConfig, RetrainConfig
+from auditkit.config_settings import updated
 from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.messages import Message

@@ -17,8 +17,8 @@ from loans import Loans
 from torch import nn
 
 from auditkit.cli import call
-from auditkit.config import settings_of
 from auditkit.config_commands import RetrainConfig
+from auditkit.config_settings import settings_of
 from auditkit.data.dataset import read_data
 from auditkit.errors import InputError
 from auditkit.models.formats.native import save_model
