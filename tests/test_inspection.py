@@ -155,7 +155,7 @@ def test_the_commands(loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert call(["pack", str(tmp_path / "weights.pt"), *flags, "--out", str(packed)]) == 0
     assert "The weights were found under 'state_dict'" in capsys.readouterr().out
     only = ["--dataset", str(loans.test), "--only", "performance", "--json"]
-    values = []
+    values: list[Any] = []
     for arguments in ([str(loans.model)], [str(packed)], [str(tmp_path / "weights.pt"), *flags]):
         call(["run", *arguments, *only, "--out", str(tmp_path / f"out{len(values)}")])
         document = json.loads(capsys.readouterr().out)

@@ -173,8 +173,8 @@ def test_a_network_of_others_has_a_sigmoid_for_each_label(output: str) -> None:
     layers = [torch.nn.Linear(2, 2)] + ([torch.nn.Sigmoid()] if output == "probabilities" else [])
     module = torch.nn.Sequential(*layers)
     with torch.no_grad():
-        module[0].weight.copy_(torch.tensor([[2.0, 0.0], [1.0, -1.0]]))
-        module[0].bias.copy_(torch.tensor([0.0, -1.0]))
+        module[0].weight.copy_(torch.tensor([[2.0, 0.0], [1.0, -1.0]]))  # type: ignore[operator]  # torch types what a module holds as Tensor | Module
+        module[0].bias.copy_(torch.tensor([0.0, -1.0]))  # type: ignore[operator]  # torch types what a module holds as Tensor | Module
     report = auditkit.audit(module, frame, target=("rain", "snow"), task="multilabel", only=["performance"])
     assert report.subject.schema_["output"] == output
     chosen = np.column_stack([2 * frame["x"] >= 0, frame["x"] - frame["z"] >= 1])
@@ -257,7 +257,7 @@ def test_several_labels_are_learnt_with_differential_privacy(tmp_path: Path) -> 
     assert measured["performance.roc_auc", ()].value > 0.6
 
 
-def test_a_label_column_may_have_a_comma_in_its_name(tmp_path):
+def test_a_label_column_may_have_a_comma_in_its_name(tmp_path: Path) -> None:
     frame = weather(rows=300).rename(columns={"rain": "rain,snow"})
     frame["said"], frame["snow_said"] = (frame["x"] > 0).astype(int), (frame["x"] > 1).astype(int)
     frame.to_csv(tmp_path / "rows.csv", index=False)
@@ -278,7 +278,7 @@ def test_a_label_column_may_have_a_comma_in_its_name(tmp_path):
     assert (again.subject.schema_["target"], departed) == (["rain,snow", "snow"], [])
 
 
-def test_labels_that_the_first_version_joined_are_read(trained):
+def test_labels_that_the_first_version_joined_are_read(trained: Any) -> None:
     joined = {**trained.schema.model_dump(mode="json"), "target": "rain,snow"}
     assert Schema.model_validate(joined) == trained.schema
     document = {"subject": {"schema": joined}, "schema_version": 1}

@@ -10,6 +10,7 @@ from torch import nn
 from auditkit.errors import InputError, ModelFileError, NotRun
 from auditkit.models.predict import NotFiniteError, choose_device, predict
 from auditkit.schema.infer import numeric_schema
+from auditkit.tasks.objectives import Output
 
 CPU = torch.device("cpu")
 TWO = numeric_schema(["a", "b", "c"], target="y", classes=["no", "yes"])
@@ -27,7 +28,7 @@ class Fixed(nn.Module):
         return self.outputs[inputs[:, 0].long()]
 
 
-def fixed(outputs: object, *, output: str = "logits", class_count: int = 2, batch_size: int = 8192) -> Any:
+def fixed(outputs: object, *, output: Output = "logits", class_count: int = 2, batch_size: int = 8192) -> Any:
     tensor = torch.as_tensor(outputs, dtype=torch.float32)
     inputs = np.arange(len(tensor), dtype=np.float32)[:, None]
     schema = numeric_schema(["a"], target="y", classes=[f"{code}" for code in range(class_count)], output=output)
@@ -98,13 +99,13 @@ def test_dropout_is_off_and_every_part_gets_its_mode_back() -> None:
     network = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.BatchNorm1d(8), nn.Linear(8, 2))
     network.train()
     network[2].eval()
-    statistics = network[2].running_mean.clone()
+    statistics = network[2].running_mean.clone()  # type: ignore[operator]  # torch types what a module holds as Tensor | Module
     first = predict(network, ROWS, TWO, device=CPU)
     second = predict(network, ROWS, TWO, device=CPU)
     np.testing.assert_array_equal(first.probabilities, second.probabilities)
     assert [part.training for part in network] == [True, True, False, True]
     assert network.training
-    assert torch.equal(network[2].running_mean, statistics)
+    assert torch.equal(network[2].running_mean, statistics)  # type: ignore[arg-type]  # torch types what a module holds as Tensor | Module
     assert all(parameter.grad is None for parameter in network.parameters())
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditkit.evidence.measurement import Interval
+from auditkit.evidence.measurement import Interval, Unit
 from auditkit.evidence.messages import bounds
 from auditkit.evidence.policy import Limit
 from auditkit.evidence.sentences import bound_words
@@ -48,5 +48,5 @@ def test_bounds_of_points_and_of_plain_numbers() -> None:
         ({"at_most": 10}, None, "at most 10"),
     ],
 )
-def test_a_limit_is_said_in_the_unit_of_its_measurement(bound: dict[str, float], unit: str | None, words: str) -> None:
+def test_a_limit_is_said_in_the_unit_of_its_measurement(bound: dict[str, float], unit: Unit | None, words: str) -> None:
     assert bound_words(Limit(measurement="a.b", rationale="r", **bound), unit) == words

@@ -20,8 +20,9 @@ from auditkit.models.model import Model
 from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.adapters import LowRank, merge_adapters, train_only
 from auditkit.training.dp.accounting import ALL_TRAINED, Ledger
-from auditkit.training.dp.clipping import Clipping, clipper_for
+from auditkit.training.dp.clipping import clipper_for
 from auditkit.training.dp.dp_sgd import trained_part
+from auditkit.training.dp.settings import Clipping
 
 TEXT = {"vocabulary_size": 12, "length": 5, "output_width": 3, "dropout": 0.0}
 MLP = {"input_width": 6, "output_width": 3, "hidden": [8, 7], "dropout": 0.0}

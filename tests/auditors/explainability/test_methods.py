@@ -72,7 +72,7 @@ def made(how: str) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if how == "traced":
-            return torch.jit.trace(module, rows)
+            return torch.jit.trace(module, rows)  # type: ignore[no-any-return]  # a call of a module, or of a library, is Any
         if how == "scripted":
             return torch.jit.script(module)
         if how.startswith("exported"):
@@ -189,7 +189,7 @@ def test_a_method_for_another_kind_of_input_is_refused() -> None:
         for kind in ("table", "image", "text"):
             if kind not in method.kinds:
                 with pytest.raises(InputError, match=f"method {name} is not for a {kind}; choose one of "):
-                    choose_method(name, kind=kind, module=eager())  # type: ignore[arg-type]
+                    choose_method(name, kind=kind, module=eager())
 
 
 @pytest.mark.parametrize("name", NOT_OFFERED)

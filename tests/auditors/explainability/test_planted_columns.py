@@ -186,7 +186,7 @@ def test_every_method_finds_what_matters_and_its_checks_hold(method: str) -> Non
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
     with torch.no_grad():
-        network[0].weight[:, 3] = 0
+        network[0].weight[:, 3] = 0  # type: ignore[operator]  # torch types what a module holds as Tensor | Module
     report = audit(network, method=method, rows=120)
     shares = slices(report, "attribution_share", "column")
     assert shares["d"] == pytest.approx(0, abs=1e-6)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from auditkit.auditors.privacy.halves import halves
 from auditkit.auditors.privacy.shadow_models import (
     Plan,
     Recipe,
     Rows,
     can_be_batched,
-    halves,
     train_each,
     train_ensemble,
     train_shadows,

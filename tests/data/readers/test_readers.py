@@ -159,7 +159,7 @@ def test_json_lines(tmp_path: Path) -> None:
         ("[" * 100_000 + "\n", "line 1: not a JSON object"),
     ],
 )
-def test_faults_of_json_lines(tmp_path: Path, text: float | str, match: str) -> None:
+def test_faults_of_json_lines(tmp_path: Path, text: str, match: str) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(text)
     with pytest.raises(DatasetError, match=match) as caught:

@@ -102,7 +102,7 @@ def with_pickle(path: Path, text: bytes) -> Path:
         (b"\x80\x02\x8a\x7f" + b"\xff" * 127 + b".", "no dictionary of named tensors"),
     ],
 )
-def test_tables_of_contents_that_torch_never_writes(model_file: Any, text: bytes | float, match: str) -> None:
+def test_tables_of_contents_that_torch_never_writes(model_file: Any, text: bytes, match: str) -> None:
     refused(with_pickle(model_file, text), match)
 
 

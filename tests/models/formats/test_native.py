@@ -64,10 +64,10 @@ def test_weights_of_half_precision_or_in_views_are_saved_whole(tmp_path: Path, m
     changed = copy.deepcopy(module)
     changed[0].weight.data = wide[: changed[0].weight.shape[0], : changed[0].weight.shape[1]]
     save_model(tmp_path / "view.pt", changed, card)
-    assert torch.equal(open_model(tmp_path / "view.pt").module[0].weight, changed[0].weight)
+    assert torch.equal(open_model(tmp_path / "view.pt").module[0].weight, changed[0].weight)  # type: ignore[index]  # torch types what a module holds as Tensor | Module
     assert (tmp_path / "view.pt").stat().st_size < 20_000
     save_model(tmp_path / "half.pt", copy.deepcopy(module).half(), card)
-    assert open_model(tmp_path / "half.pt").module[0].weight.dtype == torch.float32
+    assert open_model(tmp_path / "half.pt").module[0].weight.dtype == torch.float32  # type: ignore[index]  # torch types what a module holds as Tensor | Module
 
 
 # Saving

@@ -74,7 +74,7 @@ def test_a_report_of_the_gallery_is_chinese_throughout(name: str) -> None:
 def test_every_verdict_and_remark_is_said_in_chinese() -> None:
     report = run("census")
     limits = [
-        Limit(measurement=m.id, by=m.by, rationale="事先商定。", groups=groups, **bound)  # type: ignore[arg-type]
+        Limit(measurement=m.id, by=m.by, rationale="事先商定。", groups=groups, **bound)
         for outcome in report.outcomes
         for m in outcome.measurements[::25]
         for groups in ("each", "worst")

@@ -13,7 +13,8 @@ from torch import nn
 from auditkit.tasks.objectives import BinaryCrossEntropy, CrossEntropy, Objective, SquaredError
 from auditkit.training import fit
 from auditkit.training.dp import clip_chunked, per_example
-from auditkit.training.dp.clipping import Way, summed_by
+from auditkit.training.dp.clipping import summed_by
+from auditkit.training.dp.settings import Way
 
 # Opacus's modes are passed over where they would be wrong; test_clipping.py holds that they are.
 WRONG = {("ghost", "twice"), ("ghost", "images"), ("ghost", "tokens"), ("hooks", "tokens")}

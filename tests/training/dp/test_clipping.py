@@ -16,9 +16,10 @@ from auditkit.models.formats.exported import ExportedNetwork
 from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.dp import clip_bookkeeping
 from auditkit.training.dp.clip_opacus import opacus_mode
-from auditkit.training.dp.clipping import Clipping, clipper_for, summed_by
+from auditkit.training.dp.clipping import clipper_for, summed_by
 from auditkit.training.dp.dp_sgd import fit_private
 from auditkit.training.dp.plan import PrivateSettings
+from auditkit.training.dp.settings import Clipping
 
 
 class Positions(nn.Module):
@@ -179,7 +180,7 @@ def test_what_is_asked_for_is_used_or_refused_with_the_reason() -> None:
             make("mlp"),
             inputs.numpy(),
             labels.numpy(),
-            PrivateSettings(epsilon=3, clipping="fast", seed=0),
+            PrivateSettings(epsilon=3, clipping="fast", seed=0),  # type: ignore[arg-type]  # what is refused
             device=torch.device("cpu"),
         )
 

@@ -18,11 +18,12 @@ from torch import nn
 from auditkit.errors import NotRun
 from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.dp import clip_chunked, dp_sgd
-from auditkit.training.dp.clipping import Way, summed_by
+from auditkit.training.dp.clipping import summed_by
 from auditkit.training.dp.dp_sgd import StepSize, as_one_vector, fit_private, poisson_sample, private_step
 from auditkit.training.dp.noise import Noise
 from auditkit.training.dp.per_example import ClippedSum, looped_gradients
 from auditkit.training.dp.plan import PrivateSettings
+from auditkit.training.dp.settings import Way
 
 CPU = torch.device("cpu")
 Step = Callable[[torch.Tensor, torch.Tensor], None]
@@ -158,10 +159,10 @@ def test_parameters_in_one_vector_stay_the_modules_own() -> None:
         assert torch.equal(weights(module), before)
         assert vector.numel() == 10
         with torch.no_grad():
-            vector += 1
+            vector.add_(1)
     assert (weights(module) - before).tolist() == pytest.approx([0.0] * 16 + [1.0] * 10, abs=1e-6)
     assert len({p.untyped_storage().data_ptr() for p in module.parameters()}) == 4
-    assert module[1].bias.untyped_storage().nbytes() == 8
+    assert module[1].bias.untyped_storage().nbytes() == 8  # type: ignore[operator]  # torch types what a module holds as Tensor | Module
 
 
 def test_parameters_of_two_types_are_named() -> None:
