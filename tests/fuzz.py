@@ -53,12 +53,12 @@ KINDS: dict[str, tuple[str, ...]] = {
     "ledger": ("private",),
 }
 
-ODD_NUMBERS = (
+ODD_NUMBERS: tuple[Any, ...] = (
     None, True, -1, 0, 1, 7, 10**400, float("nan"), float("inf"), "x", b"x", [], {}, {"a": 1}, ["a", None],
 )  # fmt: skip
 """What may stand in a checkpoint in place of anything else."""
 
-ODD_VALUES = (
+ODD_VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 10**400, 1e308, "", "x", "\ud800", "\x1b]0;x\x07", "<script>alert(1)</script>", "=1|' /C x'!A",
     "0001-01-01T00:00:00+14:00", [], {}, [[]], {"a": None}, ["a", 1, None],
 )  # fmt: skip
