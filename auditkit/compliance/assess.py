@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from auditkit.compliance.facts import Facts, words
+from auditkit.compliance.facts import Facts, plain_answer, words
 from auditkit.compliance.framework import Clause, Framework, Part
 from auditkit.compliance.impact import ImpactTables, impact_tables
 from auditkit.evidence.judging import RANK
@@ -89,6 +89,15 @@ class Assessment(Record):
         """How many clauses are in each state."""
         return {state: sum(one.state == state for one in self.clauses) for state in STATES}
 
+    def unstated(self) -> tuple[str, ...]:
+        """Return the keys of facts.toml that clauses ask for and nobody stated, in the order of the clauses."""
+        asked = [one for clause in self.clauses for one in clause.statements]
+        return tuple(dict.fromkeys(one.key for one in asked if one.text is None))
+
+    def waiting_count(self) -> int:
+        """Return how many clauses lack a statement of people."""
+        return sum(any(one.text is None for one in clause.statements) for clause in self.clauses)
+
 
 def assess(report: Report, framework: Framework, facts: Facts | None = None) -> Assessment:
     """Hold `report`, and what people stated in `facts`, against the clauses of `framework`.
@@ -115,8 +124,7 @@ def applicability(framework: Framework, facts: Facts) -> Literal["yes", "no", "a
     """Return what people answered to the question on which it turns whether the text applies."""
     if not framework.question:
         return "not asked"
-    answer = (facts.answer(framework.question_fact) or "").strip().rstrip(".").lower()
-    return "no" if answer == "no" else "yes" if answer else "asked"
+    return plain_answer(facts.answer(framework.question_fact)) or "asked"
 
 
 def _not_applicable(clause: Clause, framework: Framework, facts: Facts, task: object) -> Assessed:

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -18,6 +19,9 @@ from auditkit.files import read_bytes
 
 BLANKS = {"", "todo", "tbd", "tba", "?", "-", "n/a"}
 """Answers that are none."""
+
+YES_OR_NO = ("high_risk_system", "china_public_service", "ll144_employment_decision")
+"""The questions on which it turns whether a text applies: an answer is yes or no."""
 
 UNKNOWN, LEFT_OUT = "ll144_unknown", "ll144_left_out"
 
@@ -59,7 +63,8 @@ def read_facts(path: str | Path) -> Facts:
     """Read a facts.toml.
 
     Raises:
-        InputError: the file is missing, is not TOML, holds an unknown key, or an answer of the wrong kind.
+        InputError: the file is missing, is not TOML, holds an unknown key, an answer of the wrong kind, or neither
+            yes nor no where that is asked.
     """
     content = read_bytes(path, f"facts {path}", remedy="'auditkit comply --init-facts' writes one to fill")
     try:
@@ -81,12 +86,9 @@ def read_facts(path: str | Path) -> Facts:
                 )
             lists[key] = value
             continue
-        if isinstance(value, date | datetime):
-            value = value.isoformat()
-        if not isinstance(value, str):
-            raise InputError(f"facts {path}: {key} must be text or a date, got {value!r}.")
-        if value.strip().lower() not in BLANKS:
-            answers[key] = value.strip()
+        text = _stated(value, key, path)
+        if text is not None:
+            answers[key] = text
     return Facts(
         source=str(path),
         sha256=hashlib.sha256(content).hexdigest(),
@@ -94,6 +96,35 @@ def read_facts(path: str | Path) -> Facts:
         unknown=tuple(item for item in lists.get(UNKNOWN, ()) if isinstance(item, str)),
         left_out=tuple((item,) if isinstance(item, str) else tuple(item) for item in lists.get(LEFT_OUT, ())),
     )
+
+
+def _stated(value: object, key: str, path: str | Path) -> str | None:
+    """Return an answer as text, None where it is blank.
+
+    Raises:
+        InputError: it is neither text nor a date, or neither yes nor no where that is asked.
+    """
+    text = value.isoformat() if isinstance(value, date | datetime) else value
+    if not isinstance(text, str):
+        kind = '"yes" or "no"' if key in YES_OR_NO else "text or a date"
+        raise InputError(f"facts {path}: {key} must be {kind}, got {value!r}.")
+    if text.strip().lower() in BLANKS:
+        return None
+    if key in YES_OR_NO and plain_answer(text) is None:
+        raise InputError(
+            f'facts {path}: {key} must be "yes" or "no", got {text!r}; leave it empty where that is not decided.'
+        )
+    return text.strip()
+
+
+def plain_answer(text: str | None) -> Literal["yes", "no"] | None:
+    """Return yes or no where a text is that word alone, with or without a full stop; None for any other text.
+
+    >>> plain_answer("No."), plain_answer("not yet")
+    ('no', None)
+    """
+    word = (text or "").strip().removesuffix(".").lower()
+    return "yes" if word == "yes" else "no" if word == "no" else None
 
 
 def _names_category(item: object, key: str) -> bool:

@@ -10,7 +10,7 @@ from keys import group
 from sample import build_report
 
 from auditkit.compliance.assess import Assessment, applicability, assess
-from auditkit.compliance.facts import Facts, facts_template, known_facts, read_facts
+from auditkit.compliance.facts import YES_OR_NO, Facts, facts_template, known_facts, read_facts
 from auditkit.compliance.framework import installed, load_framework
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Measurement, Slice
@@ -139,6 +139,18 @@ def test_whether_a_law_applies_is_asked_first_and_a_no_takes_its_rows_out(census
     assert {one.state for one in assess(census, law, denied).clauses} == {"not applicable"}
     assert "ll144_employment_decision" in assess(census, law, denied).clauses[0].missing[0]
     assert applicability(load_framework("iso-42001"), Facts()) == "not asked"
+
+
+def test_only_a_plain_yes_or_no_answers_whether_a_law_applies(tmp_path: Path) -> None:
+    assert {load_framework(key).question_fact for key in installed()} - {""} == set(YES_OR_NO)
+    facts = tmp_path / "facts.toml"
+    for word, answer in (("yes", "yes"), ("Yes.", "yes"), ("NO", "no"), ("todo", "asked")):
+        facts.write_text(f'high_risk_system = "{word}"\n', encoding="utf-8")
+        assert applicability(load_framework("eu-ai-act"), read_facts(facts)) == answer
+    for written in ('"No, it only ranks."', '"not yet known"', "true"):
+        facts.write_text(f"high_risk_system = {written}\n", encoding="utf-8")
+        with pytest.raises(InputError, match='high_risk_system must be "yes" or "no"'):
+            read_facts(facts)
 
 
 def test_rules_for_generative_services_do_not_apply_to_a_classifier(census: Report) -> None:

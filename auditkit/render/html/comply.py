@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -87,6 +88,31 @@ def summary(assessment: Assessment) -> Message:
     return Message("{clauses}: {states}.", clauses=counted(len(assessment.clauses), "clause"), states=said)
 
 
+def to_fill(assessment: Assessment) -> Message | None:
+    """Say how many statements of people are missing, and for how many clauses; None where none is."""
+    unstated = assessment.unstated()
+    if not unstated:
+        return None
+    return Message.plural(
+        "{n} statement is still needed from your organisation, for {waiting} of {clauses}. No audit can know it: write "
+        "it into facts.toml.",
+        "{n} statements are still needed from your organisation, for {waiting} of {clauses}. No audit can know them: "
+        "write them into facts.toml.",
+        len(unstated),
+        waiting=assessment.waiting_count(),
+        clauses=counted(len(assessment.clauses), "clause"),
+    )
+
+
+def commands_to_fill(assessment: Assessment, beside: str) -> tuple[str, ...]:
+    """Return the commands that write the facts.toml to fill, where there is none yet, and that read it."""
+    source = assessment.facts.source
+    again = f"auditkit comply {beside}results.json --framework {assessment.framework.key}"
+    if source:
+        return (f"{again} --facts {shlex.quote(source)}",)
+    return ("auditkit comply --init-facts facts.toml", f"{again} --facts facts.toml")
+
+
 def proofs(items: Sequence[Item], beside: str = "") -> list[Proof]:
     """Return evidence in words; what breaks a limit comes first."""
     order = ["error", "fail", "warn", "inconclusive", "waived", "pass", "not_run", None]
@@ -161,7 +187,9 @@ def _html(report: Report, assessment: Assessment, beside: str, lang: str) -> str
         ratio=shown_ratio,
         beside=beside,
         stated=_stated(assessment),
-        unstated=_unstated(assessment),
+        unstated=assessment.unstated(),
+        to_fill=to_fill(assessment),
+        commands=commands_to_fill(assessment, beside),
     )
 
 
@@ -173,11 +201,6 @@ def _short_hash(text: str) -> str:
 def _stated(assessment: Assessment) -> list[tuple[Message, str]]:
     every = {one.key: one.text for clause in assessment.clauses for one in clause.statements}
     return [(words(key), text) for key, text in every.items() if text is not None]
-
-
-def _unstated(assessment: Assessment) -> list[str]:
-    every = {one.key: one.text for clause in assessment.clauses for one in clause.statements}
-    return [key for key, text in every.items() if text is None]
 
 
 def _source(text: str, mark: str) -> str:
@@ -196,6 +219,7 @@ def _markdown(report: Report, assessment: Assessment, beside: str) -> str:
         *_question(assessment),
         escape(summary(assessment)),
         "",
+        *_incomplete(assessment, beside),
         f"*{escape(CAUTION)}*",
         "",
         f"- {escape(framework.title)}",
@@ -233,6 +257,15 @@ def _markdown(report: Report, assessment: Assessment, beside: str) -> str:
     if assessment.facts.source:
         lines += ["", f"Statements: {escape(assessment.facts.source)}, sha256 {assessment.facts.sha256}."]
     return "\n".join(lines) + "\n"
+
+
+def _incomplete(assessment: Assessment, beside: str) -> list[str]:
+    missing = to_fill(assessment)
+    if missing is None:
+        return []
+    keys = ", ".join(f"`{key}`" for key in assessment.unstated())
+    commands = [f"    {command}" for command in commands_to_fill(assessment, beside)]
+    return [f"**Not complete: {escape(missing)}**", "", f"Missing: {keys}.", "", *commands, ""]
 
 
 def _question(assessment: Assessment) -> list[str]:

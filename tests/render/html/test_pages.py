@@ -178,6 +178,37 @@ def test_links_lead_to_the_cards_of_the_report(census: Report) -> None:
     assert "../run/report.html#auditor-" in page
 
 
+def test_what_people_have_to_state_stands_at_the_head_of_a_table_with_the_commands(census: Report) -> None:
+    act = load_framework("eu-ai-act")
+    bare = render_comply(census, assess(census, act), beside="../run/")
+    asked = {key for clause in act.clause for key in clause.facts}
+    waiting = sum(bool(clause.facts) for clause in act.clause)
+    missing = (
+        f"{len(asked)} statements are still needed from your organisation, for {waiting} of {len(act.clause)} clauses"
+    )
+    for name, end in (("comply-eu-ai-act.html", "</header>"), ("comply-eu-ai-act.md", "| Clause |")):
+        head = bare[name].partition(end)[0]
+        assert missing in head
+        assert "auditkit comply --init-facts facts.toml" in head
+        assert "auditkit comply ../run/results.json --framework eu-ai-act --facts facts.toml" in head
+    assert all(key in bare["comply-eu-ai-act.html"] for key in asked)
+
+    but_one = {key: "said" for key in asked if key != "harms"}
+    nearly = render_comply(census, assess(census, act, Facts(answers=but_one, source="our facts.toml")))
+    assert "1 statement is still needed from your organisation" in nearly["comply-eu-ai-act.md"]
+    assert "--init-facts" not in nearly["comply-eu-ai-act.md"]
+    assert "--facts 'our facts.toml'" in nearly["comply-eu-ai-act.md"]
+    full = render_comply(census, assess(census, act, Facts(answers=dict.fromkeys(asked, "said"), source="facts.toml")))
+    assert not any("still needed" in text for text in full.values())
+
+
+def test_the_key_to_the_states_uses_the_words_of_the_rows(census: Report) -> None:
+    page = render_comply(census, assess(census, load_framework("eu-ai-act")))["comply-eu-ai-act.html"]
+    about = page.partition('id="about"')[2].partition("</section>")[0]
+    assert all(word in about for word in ("Evidence exists", "Some evidence", "Your input needed"))
+    assert "Human input required" not in page
+
+
 def test_the_bill_of_materials_is_valid_cyclonedx(census: Report, evil: Report, report: Report) -> None:
     for one in (census, evil, report):
         text = render(one, ["cyclonedx"])["bom.cdx.json"]
