@@ -323,7 +323,7 @@ def _print_abilities(console: Console, found: Inspection) -> None:
     for ability in found.abilities:
         alike.setdefault((ability.able, ability.reason), []).append(ability.auditor)
     for (able, reason), names in alike.items():
-        mark, colour = ("✔", "green") if able else ("✘", "red")
+        mark, colour = ("✘", "red") if not able else ("◆", "yellow") if reason else ("✔", "green")
         console.print(Text.assemble((f"{mark} ", colour), (", ".join(names), "bold"), f"  {reason}".rstrip()))
     if found.costs:
         console.print(f"On {found.row_count:,} rows an audit would take, roughly and on one CPU core:")

@@ -196,7 +196,10 @@ def _problems(
         yield match.refusal
         return
     if match.trust is not None:
-        yield refusal(match.trust, found.contents.what, found.sha256)
+        if match.remedy is None:
+            yield refusal(match.trust, found.contents.what, found.sha256)
+        else:
+            yield refusal(match.trust, f"a {match.kind}", found.sha256, match.remedy)
         return
     if found.weights is not None and found.card is None and architecture is None:
         yield "holds weights without auditkit's card: pass --architecture package.module:factory, or one of auditkit's."

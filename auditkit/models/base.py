@@ -81,12 +81,13 @@ class Match:
     `refusal` is None where the format can open it, perhaps after the user trusts it; else it says why not and what to
     do instead. `trust` is the option that must name the file's sha256 before it is opened, if any. `lacks` are the
     capabilities that no model of this kind has, with the reasons. With `own_rows` the model brings the rows that it is
-    audited on.
+    audited on. `remedy` says what to save instead of a file that must be trusted, where that is not the weights.
     """
 
     kind: str
     refusal: str | None = None
     trust: str | None = None
+    remedy: str | None = None
     lacks: Mapping[type[Capability], str] = field(default_factory=dict)
     own_rows: bool = False
 

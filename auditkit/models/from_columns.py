@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -119,9 +120,15 @@ class Columns:
     def _estimator(self, thing: Any, name: str, lacks: dict[type[Capability], str]) -> OfColumns:
         known = names_of(thing)
         read = self._known(known, name) if known is not None else self._counted(thing, name)
-        names = class_names(thing) if hasattr(thing, "classes_") else None
-        classes = self._classes(names)
-        estimator = Estimator(thing, classes)
+        known_classes = class_names(thing) if hasattr(thing, "classes_") else None
+        classes, names = self._named(known_classes)
+        if classes and known_classes is None:
+            raise InputError(
+                f"model {name}: a {type(thing).__name__} has no classes_, and target {self.target!r} has the classes "
+                f"{', '.join(classes[:8])}; pass a fitted classifier, or a function of a data frame that returns "
+                "probabilities."
+            )
+        estimator = Estimator(thing, classes, names)
         clonable = hasattr(thing, "get_params") and hasattr(thing, "fit")
         made = self._made(estimator, read, estimator.output, classes)
         return OfColumns(*made, (FittedAnew,) if clonable else (), lacks, (_note(f"The {type(thing).__name__}", read),))
@@ -155,6 +162,12 @@ class Columns:
 
     def _known(self, names: Sequence[str], what: str) -> tuple[str, ...]:
         columns = self._candidates()
+        assert self.target is not None
+        labels = [name for name in names if name in target_names(self.target)]
+        if labels:
+            raise InputError(
+                f"{what} reads the column {labels[0]!r}, which is the target; fit it to columns without the label."
+            )
         absent = [name for name in names if name not in columns]
         if absent:
             more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
@@ -176,6 +189,26 @@ class Columns:
             if features == candidates or not features:
                 raise
         return columns_read(function, frame, features, what=what)
+
+    def _named(self, known: Sequence[str] | None) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Return the classes in the order of the outputs, and their names where the model knows the codes 0, 1, ..."""
+        if not known or list(known) != [str(code) for code in range(len(known))]:
+            return self._classes(known), {}
+        rows = self.read_rows()
+        self._candidates()
+        assert self.target is not None
+        with naming(rows):
+            of_data = target_classes(rows.frame, self.target, None, self.task)[1]
+        if not of_data or set(of_data) <= set(known):
+            return self._classes(known), {}
+        stated = self.classes or ()
+        if len(stated) != len(known) or not set(of_data) <= set(stated):
+            raise InputError(
+                f"{rows.name}: target {self.target!r} has the classes {', '.join(of_data[:8])}, and the model the "
+                f"codes {', '.join(known[:8])}; pass --classes with their names in the order of the codes, such as "
+                f"--classes {shlex.quote(','.join(of_data))}."
+            )
+        return stated, dict(zip(known, stated, strict=True))
 
     def _classes(self, known: Sequence[str] | None) -> tuple[str, ...]:
         """Return the classes in the order of the outputs: as stated, as the model has them, or as the data."""

@@ -6,7 +6,7 @@ import copy
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +123,21 @@ def _parts(module: nn.Module) -> tuple[RawColumns, Preprocessed]:
 class Estimator(nn.Module):
     """A fitted estimator in scikit-learn's way: `predict_proba`, else `decision_function`, else `predict`.
 
-    `classes` are the class names in the order of the outputs that are wanted, none for a regressor. One that was
-    fitted without column names is given a matrix.
+    `classes` are the class names in the order of the outputs that are wanted, none for a regressor; `names` are the
+    names of the estimator's own classes, where it knows them as codes. One that was fitted without column names is
+    given a matrix.
     """
 
-    def __init__(self, estimator: Any, classes: Sequence[str]) -> None:
+    def __init__(self, estimator: Any, classes: Sequence[str], names: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.estimator = estimator
         self.classes = tuple(classes)
+        self.names = dict(names or {})
+
+    @property
+    def known(self) -> list[str]:
+        """Return the names of the estimator's classes, in the order of its outputs."""
+        return [self.names.get(one, one) for one in class_names(self.estimator)]
 
     @property
     def output(self) -> str:
@@ -152,7 +159,7 @@ class Estimator(nn.Module):
     def _outputs(self, rows: Any) -> NDArray[Any]:
         if not self.classes:
             return np.asarray(self.estimator.predict(rows)).reshape(len(rows), -1)
-        known = class_names(self.estimator)
+        known = self.known
         if hasattr(self.estimator, "predict_proba"):
             found = np.asarray(self.estimator.predict_proba(rows))
             probabilities: NDArray[Any] = found[:, [known.index(name) for name in self.classes]]
@@ -161,7 +168,8 @@ class Estimator(nn.Module):
             sign = 1.0 if known[-1] == self.classes[-1] else -1.0
             scores: NDArray[Any] = sign * np.asarray(self.estimator.decision_function(rows)).reshape(len(rows), 1)
             return scores
-        said = np.array([_word(value) for value in self.estimator.predict(rows)], dtype=object)
+        words = [_word(value) for value in self.estimator.predict(rows)]
+        said = np.array([self.names.get(word, word) for word in words], dtype=object)
         chosen: NDArray[Any] = (said[:, None] == np.array(self.classes, dtype=object)).astype(np.float64)
         return chosen
 
@@ -184,16 +192,17 @@ class FittedAnew(SelfFitting):
             fitted.set_params(**seeds)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of convergence, which its owner accepted
-                fitted.fit(rows, self._targets(estimator, columns.predictor.classes, labels))
+                fitted.fit(rows, self._targets(columns.predictor, labels))
         except Exception as error:
             raise NotRun(f"the estimator cannot be fitted anew: {describe(error)}") from error
-        return RawColumns(columns.decoder, Estimator(fitted, columns.predictor.classes), columns.example)
+        again = Estimator(fitted, columns.predictor.classes, columns.predictor.names)
+        return RawColumns(columns.decoder, again, columns.example)
 
-    def _targets(self, estimator: Any, classes: tuple[str, ...], labels: NDArray[Any]) -> NDArray[Any]:
-        if not classes:
+    def _targets(self, predictor: Estimator, labels: NDArray[Any]) -> NDArray[Any]:
+        if not predictor.classes:
             return labels
-        named = dict(zip(class_names(estimator), list(estimator.classes_), strict=True))
-        return np.array([named[classes[code]] for code in labels.astype(np.int64)])
+        named = dict(zip(predictor.known, list(predictor.estimator.classes_), strict=True))
+        return np.array([named[predictor.classes[code]] for code in labels.astype(np.int64)])
 
 
 class Function(nn.Module):
@@ -212,13 +221,33 @@ class Function(nn.Module):
 
 
 def names_of(estimator: Any) -> tuple[str, ...] | None:
-    """Return the columns that a fitted estimator or transformer was fitted on, None where it does not know them."""
+    """Return the columns that a fitted estimator or transformer reads, None where it does not know them.
+
+    Of a pipeline they are its first step's; of a ColumnTransformer those of its steps, as long as these name them.
+    """
+    steps = getattr(estimator, "steps", None)
+    if steps and (of_first := names_of(steps[0][1])) is not None:
+        return of_first
     for name in ("feature_names_in_", "feature_name_"):
         found = getattr(estimator, name, None)
         if found is not None and all(isinstance(each, str) for each in found):
-            return tuple(found)
-    first = estimator.steps[0][1] if hasattr(estimator, "steps") else None
-    return None if first is None else names_of(first)
+            return _selected(estimator, tuple(found))
+    return None
+
+
+def _selected(transformer: Any, fitted_on: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns that the steps of a ColumnTransformer name; all where one counts, or it is another object."""
+    named: set[str] = set()
+    for _, step, columns in getattr(transformer, "transformers_", ()):
+        if isinstance(step, str) and step == "drop":
+            continue
+        listed: list[Any] = (
+            [columns] if isinstance(columns, str) else list(columns) if isinstance(columns, list) else [0]
+        )
+        if not all(isinstance(one, str) for one in listed):
+            return fitted_on
+        named.update(listed)
+    return tuple(name for name in fitted_on if name in named) if named else fitted_on
 
 
 def class_names(estimator: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from auditkit.errors import ModelFileError
@@ -18,6 +19,11 @@ from auditkit.models.predictors import load_object
 
 TRUST = "--trust-pickle"
 PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+SAVE_SKOPS = (
+    "Where it was made, save it by skops.io.dump(estimator, 'model.skops'), which opens without running code unless it "
+    "holds trees"
+)
+OWN_CODE = "Load it in code of your own, and pass that: --predictor my_model:estimator"
 LACKS: dict[type[Capability], str] = {
     Differentiable: "an estimator gives outputs and no gradient",
     Refittable: "the model is no network of torch, so that no fresh weights can be drawn",
@@ -39,39 +45,66 @@ class SkopsFormat:
         return Match("skops", lacks=LACKS) if "schema.json" in names and "data.pkl" not in names else None
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
-        """Return the estimator by skops's loader, which builds types that it knows and refuses others.
+        """Return the estimator by skops's loader, which builds types that it knows; others where the file is trusted.
 
         Raises:
-            ModelFileError: the file names types that skops does not trust: they are listed.
+            ModelFileError: the file names types that skops does not know, which are listed, and it is not trusted.
         """
-        for option in trust.given():
-            raise ModelFileError(f"{source.name}: is a skops file, which needs no trust; leave {option} out.")
-        estimator = skops_object(source)
-        return _model(
-            source, estimator, config, kind="skops", trust=Message("types that skops knows; nothing else was run")
-        )
+        unknown = unknown_types(source)
+        if not unknown:
+            for option in trust.given():
+                raise ModelFileError(f"{source.name}: is a skops file, which needs no trust; leave {option} out.")
+            said = Message("types that skops knows; nothing else was run")
+        else:
+            check_trust(source, trust, f"a skops file of types that skops does not know: {_listed(unknown)}", OWN_CODE)
+            said = Message("trusted by its hash: types that skops does not know were built: {types}", types=unknown)
+        return _model(source, skops_object(source, unknown), config, kind="skops", trust=said)
 
 
-def skops_object(source: Source) -> Any:
-    """Return what a file of `skops.io.dump` holds, by skops's loader.
+def unknown_types(source: Source) -> list[str]:
+    """Return the types that a file of `skops.io.dump` names and that skops does not build unasked.
 
     Raises:
-        ModelFileError: it is damaged, or names types that skops does not trust.
+        ModelFileError: it is damaged.
     """
     import skops.io
 
-    content = source.content()
     try:
-        untrusted = skops.io.get_untrusted_types(data=content)
-        if not untrusted:
-            return skops.io.loads(content, trusted=[])
+        return [str(one) for one in skops.io.get_untrusted_types(data=source.content())]
     except Exception as error:  # a damaged file may raise anything
         raise ModelFileError(f"{source.name}: skops cannot open it: {first_line(error)}.") from error
-    listed = ", ".join(untrusted[:6]) + (f" and {len(untrusted) - 6} more" if len(untrusted) > 6 else "")
-    raise ModelFileError(
-        f"{source.name}: names types that skops does not trust: {listed}. Load it in Python, and pass the "
-        "estimator to auditkit.audit."
-    )
+
+
+def skops_object(source: Source, trusted: Sequence[str] = ()) -> Any:
+    """Return what a file of `skops.io.dump` holds, by skops's loader, which also builds the types that are trusted.
+
+    Raises:
+        ModelFileError: it is damaged.
+    """
+    import skops.io
+
+    try:
+        with running_code():
+            return skops.io.loads(source.content(), trusted=list(trusted))
+    except Exception as error:  # a damaged file may raise anything
+        raise ModelFileError(f"{source.name}: skops cannot open it: {first_line(error)}.") from error
+
+
+def check_trust(source: Source, trust: Trust, what: str, remedy: str) -> None:
+    """Hold a file against the hash that the user trusts.
+
+    Raises:
+        ModelFileError: none was named, or that of another file.
+    """
+    given = trust.given().get(TRUST)
+    if given is None:
+        raise ModelFileError(f"{source.name}: {refusal(TRUST, what, source.sha256, remedy)}")
+    if given != f"sha256:{source.sha256}":
+        raise ModelFileError(f"{source.name}: {TRUST} names {given[:80]!r}, but this file is sha256:{source.sha256}.")
+
+
+def _listed(types: Sequence[str]) -> str:
+    return ", ".join(types[:6]) + (f" and {len(types) - 6} more" if len(types) > 6 else "")
 
 
 def fitted_object(spec: str) -> Any:
@@ -85,6 +118,11 @@ def fitted_object(spec: str) -> Any:
     with opened(spec) as source:
         if SkopsFormat().recognise(source) is None:
             raise ModelFileError(f"{source.name}: is no file of skops.io.dump.")
+        if unknown := unknown_types(source):
+            raise ModelFileError(
+                f"{source.name}: holds types that skops does not know: {_listed(unknown)}; save the ColumnTransformer "
+                "alone by skops.io.dump, and pass that file."
+            )
         return skops_object(source)
 
 
@@ -96,18 +134,16 @@ class JoblibFormat:
         if not source.head.startswith(PICKLES) or (source.contents is not None and source.contents.content is not None):
             return None
         if b"sklearn" in source.head or b"xgboost" in source.head or b"lightgbm" in source.head:
-            return Match(_what(source), trust=TRUST, lacks=LACKS)
-        return Match("joblib file", trust=TRUST, lacks=LACKS) if source.path.suffix == ".joblib" else None
+            return Match(_what(source), trust=TRUST, lacks=LACKS, remedy=SAVE_SKOPS)
+        return (
+            Match("joblib file", trust=TRUST, lacks=LACKS, remedy=SAVE_SKOPS)
+            if source.path.suffix == ".joblib"
+            else None
+        )
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the estimator; opening the file runs its author's code."""
-        given = trust.given().get(TRUST)
-        if given != f"sha256:{source.sha256}":
-            if given is not None:
-                raise ModelFileError(
-                    f"{source.name}: {TRUST} names {given[:80]!r}, but this file is sha256:{source.sha256}."
-                )
-            raise ModelFileError(f"{source.name}: {refusal(TRUST, f'a {_what(source)}', source.sha256, REMEDY)}")
+        check_trust(source, trust, f"a {_what(source)}", SAVE_SKOPS)
         import joblib
 
         try:
@@ -118,9 +154,6 @@ class JoblibFormat:
         return _model(
             source, estimator, config, kind="joblib", trust=Message("trusted by its hash: its author's code was run")
         )
-
-
-REMEDY = "Where it was made, save it by skops.io.dump(estimator, 'model.skops'), which opens without running code"
 
 
 def _what(source: Source) -> str:

@@ -13,16 +13,21 @@ import pandas as pd
 import pytest
 import skops.io
 import torch
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
 from torch import nn
 
 import auditkit
 from auditkit.errors import ModelFileError
 from auditkit.models.formats.onnx import EXTERNAL
 from auditkit.models.formats.opening import open_model
+from auditkit.models.predictors import names_of
 from auditkit.schema.infer import numeric_schema
 
 
@@ -39,7 +44,7 @@ def fitted(frame: pd.DataFrame) -> Pipeline:
     return make_pipeline(encode, LogisticRegression()).fit(frame.drop(columns="ok"), frame["ok"])
 
 
-def accuracy(model: nn.Module | Path, frame: pd.DataFrame, **options: Any) -> tuple[float, str]:
+def accuracy(model: Any, frame: pd.DataFrame, **options: Any) -> tuple[float, str]:
     report = auditkit.audit(model, frame, target="ok", only=["performance"], **options)
     measurement = report.measurement("performance.accuracy", ())
     assert measurement is not None
@@ -56,7 +61,7 @@ def test_skops_opens_what_it_knows(tmp_path: Path) -> None:
     assert "nothing else was run" in trust
     odd = make_pipeline(FunctionTransformer(np.fft.fft), pipeline)
     skops.io.dump(odd, tmp_path / "odd.skops")
-    with pytest.raises(auditkit.InputError, match=r"names types that skops does not trust: numpy\.fft"):
+    with pytest.raises(auditkit.InputError, match=r"types that skops does not know: numpy\.fft"):
         accuracy(tmp_path / "odd.skops", frame)
 
 
@@ -145,3 +150,115 @@ def test_an_onnx_model_whose_weights_lie_in_another_file_is_refused_however_that
     path.write_bytes(onnx.helper.make_model(graph, ir_version=9).SerializeToString())
     with pytest.raises(ModelFileError, match="keeps weights in other files"):
         open_model(path, schema=numeric_schema(["a"], target="y", classes=["no", "yes"]))
+
+
+def test_trees_in_a_skops_file_open_where_the_file_is_trusted(tmp_path: Path) -> None:
+    frame = people()
+    encode = make_column_transformer((StandardScaler(), ["age", "pay"]), (OneHotEncoder(), ["job"]))
+    forest = make_pipeline(encode, RandomForestClassifier(5, random_state=0)).fit(frame.drop(columns="ok"), frame["ok"])
+    path = tmp_path / "forest.skops"
+    skops.io.dump(forest, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(
+        auditkit.InputError, match=r"skops does not know: .*Tree.*--predictor.*--trust-pickle sha256:"
+    ) as no:
+        accuracy(path, frame)
+    assert digest in str(no.value)
+    with pytest.raises(auditkit.InputError, match="but this file is sha256"):
+        accuracy(path, frame, trust_pickle="sha256:0")
+    found, trust = accuracy(path, frame, trust_pickle=f"sha256:{digest}")
+    assert found == pytest.approx(forest.score(frame, frame["ok"]))
+    assert trust.startswith("trusted by its hash")
+    assert "sklearn.tree._tree.Tree" in trust
+    skops.io.dump(fitted(frame), path)
+    with pytest.raises(auditkit.InputError, match="needs no trust; leave --trust-pickle out"):
+        accuracy(path, frame, trust_pickle=f"sha256:{digest}")
+
+
+def test_inspecting_an_estimator_tells_what_a_run_tells(tmp_path: Path) -> None:
+    joblib.dump(fitted(people()), tmp_path / "model.joblib")
+    found = auditkit.inspect_model(tmp_path / "model.joblib")
+    with pytest.raises(auditkit.InputError) as refused:
+        accuracy(tmp_path / "model.joblib", people())
+    assert not found.opens
+    assert found.problems[0] in str(refused.value)
+
+
+def test_a_pipeline_fitted_to_a_frame_with_its_label_reads_what_its_steps_name(tmp_path: Path) -> None:
+    frame = people().assign(split="train")
+    encode = make_column_transformer((StandardScaler(), ["age", "pay"]), (OneHotEncoder(), ["job"]))
+    pipeline = make_pipeline(encode, LogisticRegression()).fit(frame, frame["ok"])
+    report = auditkit.audit(pipeline, frame.drop(columns="split"), target="ok", only=["performance"])
+    measurement = report.measurement("performance.accuracy", ())
+    assert measurement is not None
+    assert measurement.value == pytest.approx(pipeline.score(frame, frame["ok"]))
+    assert [one["name"] for one in report.subject.schema_["features"]] == ["age", "pay", "job"]
+    rest = make_column_transformer((StandardScaler(), ["age"]), (OneHotEncoder(), ["ok"]), remainder="drop")
+    leaky = make_pipeline(rest, LogisticRegression()).fit(frame, frame["ok"])
+    with pytest.raises(auditkit.InputError, match="reads the column 'ok', which is the target"):
+        auditkit.audit(leaky, frame, target="ok", only=["performance"])
+
+
+def test_columns_that_a_step_counts_are_read_whole() -> None:
+    """A step that names its columns by position must be given all of them, or it would take others."""
+    frame = people()[["age", "pay", "ok"]].rename(columns={"ok": "label"})[["label", "age", "pay"]]
+    by_position = make_pipeline(make_column_transformer((StandardScaler(), [1, 2])), LogisticRegression())
+    assert names_of(by_position.fit(frame, frame["label"])) == ("label", "age", "pay")
+    by_name = make_pipeline(make_column_transformer((StandardScaler(), ["pay"])), LogisticRegression())
+    assert names_of(by_name.fit(frame, frame["label"])) == ("pay",)
+    whole = make_pipeline(
+        make_column_transformer((StandardScaler(), ["pay"]), remainder="passthrough"), StandardScaler()
+    )
+    assert names_of(whole.fit(frame[["age", "pay"]])) == ("age", "pay")
+
+
+def test_classes_known_as_codes_are_named_by_classes() -> None:
+    frame = people()
+    codes = (frame["ok"] == "good").astype(int)
+    model = LogisticRegression().fit(frame[["age", "pay"]], codes)
+    with pytest.raises(
+        auditkit.InputError, match=r"the classes bad, good, and the model the codes 0, 1; pass --classes"
+    ):
+        accuracy(model, frame)
+    with pytest.raises(auditkit.InputError, match="pass --classes"):
+        accuracy(model, frame, classes=["bad", "awful"])
+    report = auditkit.audit(model, frame, target="ok", classes=["bad", "good"], only=["performance", "leakage"])
+    found = {name: report.measurement(f"performance.{name}", ()) for name in ("accuracy", "roc_auc")}
+    scores = model.predict_proba(frame[["age", "pay"]])[:, 1]
+    assert found["accuracy"] is not None
+    assert found["accuracy"].value == pytest.approx(model.score(frame[["age", "pay"]], codes))
+    assert found["roc_auc"] is not None
+    assert found["roc_auc"].value == pytest.approx(roc_auc_score(codes, scores))
+    svm = LinearSVC().fit(frame[["age", "pay"]], codes)
+    assert accuracy(svm, frame, classes=["bad", "good"])[0] == pytest.approx(svm.score(frame[["age", "pay"]], codes))
+
+
+def test_shadow_models_of_codes_and_of_names_are_the_same() -> None:
+    frame = people(600)
+    train, test = frame[:300], frame[300:]
+    forest = RandomForestClassifier(20, random_state=0)
+    by_name = clone(forest).fit(train[["age", "pay"]], train["ok"])
+    by_code = clone(forest).fit(train[["age", "pay"]], (train["ok"] == "good").astype(int))
+    attacked = [
+        auditkit.audit(
+            model,
+            test,
+            target="ok",
+            classes=["bad", "good"],
+            training_data=train,
+            only=["leakage"],
+            settings={"leakage": {"shadows": 2}},
+        ).measurement("leakage.membership_auc", ())
+        for model in (by_name, by_code)
+    ]
+    assert attacked[0] is not None
+    assert attacked[0].value is not None
+    assert attacked[0] == attacked[1]
+
+
+def test_what_predicts_without_classes_is_named() -> None:
+    class Booster:
+        def predict(self, rows: object) -> None: ...
+
+    with pytest.raises(auditkit.InputError, match=r"a Booster has no classes_, .* a function of a data frame"):
+        accuracy(Booster(), people())
