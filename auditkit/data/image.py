@@ -58,8 +58,8 @@ def shape_of_images(frame: pd.DataFrame, name: str) -> Shape:
         this = (channels[0] if channels else 1, height, width)
         if shape is not None and this != shape:
             raise DatasetError(
-                f"column {name!r}, {origin(frame, row)}: the image has shape {_said(this)}, the first one "
-                f"{_said(shape)}; bring all images to one size."
+                f"column {name!r}, {origin(frame, row)}: the image has shape {_shape_text(this)}, the first one "
+                f"{_shape_text(shape)}; bring all images to one size."
             )
         shape = this
     if shape is None:
@@ -122,7 +122,7 @@ def pixels(frame: pd.DataFrame, name: str, columns: Sequence[str], shape: Shape)
             if not fits or value.size != flat.shape[1]:
                 found = f"an image of shape {value.shape}" if isinstance(value, np.ndarray) else "no image"
                 raise DatasetError(
-                    f"column {name!r}, {origin(frame, row)}: holds {found}, but the model reads {_said(shape)}."
+                    f"column {name!r}, {origin(frame, row)}: holds {found}, but the model reads {_shape_text(shape)}."
                 )
             flat[row] = value.reshape(-1)
     images = flat.reshape(len(frame), height, width, channels).transpose(0, 3, 1, 2)
@@ -153,6 +153,6 @@ def _number(cell: object) -> float:
         return float("nan")
 
 
-def _said(shape: Shape) -> str:
+def _shape_text(shape: Shape) -> str:
     channels, height, width = shape
     return f"{height}x{width}" + (f"x{channels}" if channels > 1 else "")

@@ -161,13 +161,13 @@ class _Way:
             noise = rng.uniform(-MOVE, MOVE, part.inputs.shape).astype(np.float32)
             return replace(part, inputs=part.inputs + noise)
 
-        def elsewhere(part: SegmentedRows) -> Floats:
+        def with_other_baselines(part: SegmentedRows) -> Floats:
             count = min(trials.repeats, len(self.source))
             drawn = np.random.default_rng(self.seed).choice(len(self.source), size=count, replace=False)
             return np.asarray(np.mean([self.by_square(self.method, part, self.source[row]) for row in drawn], axis=0))
 
         has_baselines = self.method == "integrated_gradients"
-        return CheckedMethod(self.method, parts, self.by_square, move, elsewhere if has_baselines else None)
+        return CheckedMethod(self.method, parts, self.by_square, move, with_other_baselines if has_baselines else None)
 
 
 def _regions_chart(regions: Measurement, stamped: str) -> SliceChart:

@@ -75,7 +75,7 @@ class Explanation:
         """Return attributions of a few rows, each by itself; shuffling, which mixes rows, is replaced by ablation."""
         return feature_ablation(explained) if self.method == "permutation" else self.again(explained)
 
-    def elsewhere(self, explained: ExplanationInput, *, baseline_count: int) -> Floats:
+    def with_other_baselines(self, explained: ExplanationInput, *, baseline_count: int) -> Floats:
         """Return the attributions with another seed, and the mean over baselines drawn by it: (rows, columns).
 
         Methods that draw their baselines themselves are given the seed alone.

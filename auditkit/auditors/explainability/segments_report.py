@@ -71,15 +71,15 @@ class CheckedMethod:
     """What the trust checks ask of a method that attributes the decisions of rows to their parts.
 
     `attribute` returns the attributions of any method. `move` returns rows after a small random move, for the
-    sensitivity, None where rows have no small moves; `elsewhere` the attributions from other baselines, for the
-    stability, where the method has any.
+    sensitivity, None where rows have no small moves; `with_other_baselines` the attributions from other baselines, for
+    the stability, where the method has any.
     """
 
     method: str
     parts: SegmentedRows
     attribute: Attribute
     move: Callable[[SegmentedRows, np.random.Generator], SegmentedRows] | None = None
-    elsewhere: Callable[[SegmentedRows], Floats] | None = None
+    with_other_baselines: Callable[[SegmentedRows], Floats] | None = None
 
 
 def trust_checks(
@@ -105,9 +105,9 @@ def trust_checks(
     second = _second_method(method, subject.modality.explained_as, checked.parts.decision.network)
     if second is not None:
         found.append(_agreement(checked, second, part, given, level=level))
-    if checked.elsewhere is not None:
+    if checked.with_other_baselines is not None:
         fewer = np.arange(min(trials.fewer, len(few)))
-        stability = agreement(given[fewer], checked.elsewhere(part.take(fewer)))
+        stability = agreement(given[fewer], checked.with_other_baselines(part.take(fewer)))
         definition = Message(
             "in-house: cosine with the same method and the mean over other baselines, drawn from the data"
         )

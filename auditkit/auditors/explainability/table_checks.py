@@ -118,7 +118,7 @@ def _comparisons(
     compared, fewer = order[:count], few[:count]
     other = attribute_columns(second, explained.take(compared), tolerance=0.01, seed=seed).by_column
     against = {"title": METHODS[second].title, "reference": METHODS[second].reference}
-    repeated = given.elsewhere(explained.take(fewer), baseline_count=BASELINES)
+    repeated = given.with_other_baselines(explained.take(fewer), baseline_count=BASELINES)
     if by_cosine:
         definitions = (
             Message("cosine with {title} ({reference})", **against),

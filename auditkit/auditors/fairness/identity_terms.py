@@ -128,7 +128,7 @@ class IdentityTerms:
             exhibits += _charts(attribute, found)
             if len(templates.scores):
                 exhibits.append(_templates_table(attribute, groups, [text.template for text in filled], templates))
-            facts.append((attribute.capitalize(), _said(groups, templates, sentences, len(holding))))
+            facts.append((attribute.capitalize(), _compared_texts(groups, templates, sentences, len(holding))))
             if len(holding) > most:
                 notes.append(
                     Message(
@@ -331,7 +331,7 @@ def _templates_table(attribute: str, groups: TermGroups, templates: Sequence[str
     )
 
 
-def _said(groups: TermGroups, templates: Scored, sentences: Scored, holding: int) -> str:
+def _compared_texts(groups: TermGroups, templates: Scored, sentences: Scored, holding: int) -> str:
     return Message(
         "{scores_count:,} made-up texts; {scores_count_2:,} of {holding:,} audited texts that hold a "
         "term. Terms: {source}.",

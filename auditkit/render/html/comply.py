@@ -119,7 +119,7 @@ def proofs(items: Sequence[Item], beside: str = "") -> list[Proof]:
     return [
         Proof(
             name=_name(item),
-            said=_said(item),
+            said=_status_text(item),
             verdict=item.verdict,
             verdict_word=WORDS[item.verdict] if item.verdict else "",
             anchor=f"{beside}report.html#auditor-{item.outcome}" if item.outcome else "",
@@ -136,7 +136,7 @@ def _name(item: Item) -> str:
     return Message("{title} by {columns}", title=name, columns=shown(item.by)) if item.by else name
 
 
-def _said(item: Item) -> str:
+def _status_text(item: Item) -> str:
     if item.unit is None:
         return item.text
     n = item.count or 0
