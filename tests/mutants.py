@@ -40,7 +40,7 @@ SUBJECTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "pickles": (
         "auditkit.models.formats.pickles",
-        ("tests/models/formats/test_hostile.py", "tests/models/formats/test_archive.py"),
+        ("tests/models/formats/test_pickles.py", "tests/models/formats/test_archive.py"),
     ),
 }
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {

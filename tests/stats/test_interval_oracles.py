@@ -101,7 +101,7 @@ def test_a_gap_of_values_by_hand() -> None:
 @pytest.mark.parametrize("count", [3, WEIGHTED_GROUPS, WEIGHTED_GROUPS + 1])
 def test_each_rate_over_the_highest_is_the_smallest_bound_of_its_ratios(count: int) -> None:
     rng = np.random.default_rng(0)
-    n = rng.integers(20, 400, count)
+    n = np.concatenate([[4000, 3000], rng.integers(20, 60, count - 2)])  # so that the pairs' levels differ
     x = rng.binomial(n, 0.4)
     low, high = ratio_to_highest_interval(x, n, 0.9)
     below = simultaneous_level(0.9, count - 1)
@@ -153,7 +153,7 @@ def test_a_mean_has_students_interval_and_a_skewed_one_more() -> None:
 
 
 def test_a_bootstrap_has_a_seed_of_its_own_and_leaves_out_what_is_undefined() -> None:
-    table = np.array([8, 2, 1])
+    table = np.array([700, 200, 100])
 
     def rate(tables: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
@@ -161,6 +161,7 @@ def test_a_bootstrap_has_a_seed_of_its_own_and_leaves_out_what_is_undefined() ->
 
     usual = multinomial_bootstrap(table, rate)
     assert usual == multinomial_bootstrap(table, rate, seed=0, replicates=10_000, level=0.95)
-    assert np.isfinite(usual).all()
-    draws = np.random.default_rng(0).multinomial(11, table / 11, size=10_000)
+    assert usual != multinomial_bootstrap(table, rate, seed=1)
+    assert np.isfinite(multinomial_bootstrap(np.array([8, 2, 1]), rate)).all()
+    draws = np.random.default_rng(0).multinomial(1000, table / 1000, size=10_000)
     assert usual == pytest.approx(tuple(np.nanquantile(rate(draws), [0.025, 0.975])))
