@@ -154,9 +154,9 @@ def test_hash_and_use_are_of_the_same_bytes(tmp_path: Path, way: str) -> None:
                 data = read_data(path)
             except DatasetError:  # empty, or cut, at that moment: refused
                 continue
-            word = texts.get(data.sha256 or "")
+            kept = texts.get(data.sha256 or "")
             read = set(np.unique(data.frame["x"].dropna()))
-            assert word is None or read == {word}
+            assert kept is None or read == {kept}
     finally:
         done.set()
         thread.join()

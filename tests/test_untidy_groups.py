@@ -79,7 +79,8 @@ def test_decisions_that_depend_on_a_missing_value_are_a_finding() -> None:
     frame = pd.concat([decided(FAIR), decided({None: (800, 40)})])
     report = audited(frame, only=["data"])
     (found,) = (f for f in report.findings if f.measurement == "data.missing_decision_difference")
-    assert (found.by, found.verdict, found.value) == (("g",), "warn", pytest.approx(0.45))
+    assert (found.by, found.verdict) == (("g",), "warn")
+    assert found.value == pytest.approx(0.45)
     for rows in (0, 5):
         quiet = audited(pd.concat([decided(FAIR), decided({None: (rows, 0)})]), only=["data"])
         assert not [f for f in quiet.findings if "missing_decision" in f.measurement and f.verdict != "not_run"]
@@ -156,7 +157,7 @@ def test_no_small_disturbance_turns_a_fail_into_a_pass(
     if kind == "blank":
         frame.loc[row, "g"] = draws.choice(np.array([None, "", float("nan")], dtype=object))
     elif kind == "misspelt":
-        frame.loc[row, "g"] = f"{frame.loc[row, 'g']}x"
+        frame.loc[row, "g"] = str(frame["g"][row]) + "x"
     elif kind == "tiny":
         frame = pd.concat([frame, decided({"tiny": (int(draws.integers(1, 10)), 1)})])
     elif kind == "order":

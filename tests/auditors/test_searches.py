@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.models.formats.opening import open_model
 
-AUDITORS = [WeakSpots(), ProxyColumns(), Tradeoff()]
+AUDITORS: list[Any] = [WeakSpots(), ProxyColumns(), Tradeoff()]
 
 
 @pytest.fixture(scope="module")

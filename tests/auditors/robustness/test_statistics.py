@@ -16,6 +16,7 @@ from auditkit.auditors.robustness.statistics import (
     worst_group,
 )
 from auditkit.evidence.baseline import BaselineMeasurements, regression
+from auditkit.evidence.measurement import Group
 from auditkit.stats.estimates import Breakdown
 
 GROUPS = (("a",), ("b",))
@@ -64,9 +65,10 @@ def test_the_worst_group_is_the_one_that_surely_loses() -> None:
     after = before.copy()
     after[:200] = True  # a fifth of the large group
     after[1000:1003] = True  # three rows of ten: more, and less sure
-    groups = {"large": np.arange(1000), "small": np.arange(1000, 1010)}
-    name, found = worst_group(before, after, groups, level=0.95)
-    assert (name, found.value) == ("large", 0.2)
+    large, small = (Group(by=("size",), key=(name,)) for name in ("large", "small"))
+    groups = {large: np.arange(1000), small: np.arange(1000, 1010)}
+    group, found = worst_group(before, after, groups, level=0.95)
+    assert (group, found.value) == (large, 0.2)
     alone = added_error(before[:1000], after[:1000], (0.95,))
     assert found.bounds[0] is not None
     assert alone.bounds[0] is not None
@@ -75,7 +77,7 @@ def test_the_worst_group_is_the_one_that_surely_loses() -> None:
 
 def test_choosing_the_worst_of_equal_groups_claims_a_loss_no_more_often_than_stated() -> None:
     rng = np.random.default_rng(1)
-    groups = {str(code): np.arange(code * 60, (code + 1) * 60) for code in range(6)}
+    groups = {Group(by=("g",), key=(f"{code}",)): np.arange(code * 60, (code + 1) * 60) for code in range(6)}
     claimed = 0
     for _ in range(400):
         before, after = rng.random(360) < 0.2, rng.random(360) < 0.2
