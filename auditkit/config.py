@@ -125,7 +125,14 @@ class DataConfig(Section):
 
     heading: ClassVar[str] = "Data"
 
-    dataset: Dataset = None
+    dataset: Annotated[
+        Path | None,
+        Option(
+            help="The rows: CSV, JSONL, Parquet, Arrow, npz, image folder or pattern; or an evaluation's log.",
+            metavar="FILE",
+            also="results",
+        ),
+    ] = None
     target: Target = None
     where: Annotated[
         str | None, Option(help='Audit a part: "age >= 18".', metavar="EXPRESSION", default="all rows")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from auditkit import plugins
 from auditkit.budgets import DATA_BYTES
 from auditkit.data.interned import MISSING_WORDS, check_header
-from auditkit.data.readers.base import HEAD_BYTES, DataSource, Reader, ReadOptions
+from auditkit.data.readers.base import HEAD_BYTES, DataSource, Reader, ReadOptions, Scores
 from auditkit.errors import DatasetError, closest
 from auditkit.evidence.messages import Message
 from auditkit.files import digest, opened
@@ -34,13 +34,15 @@ class Data:
 
     The index of `frame` says where each row came from, for error messages: the line of a text file (index name
     `line`), or the position in another file or in a frame from memory (index name `row`); over several files both
-    the file and that. `path` and `sha256` are None for a frame from memory. `notes` says what was not read.
+    the file and that. `path` and `sha256` are None for a frame from memory. `notes` says what was not read;
+    `scores`, of a log of an evaluation, where its scores stand.
     """
 
     frame: pd.DataFrame
     path: str | None
     sha256: str | None
     notes: tuple[str, ...] = ()
+    scores: Scores | None = None
 
     @property
     def name(self) -> str:
@@ -80,7 +82,7 @@ def _read_file(path: Path, encoding: str, needed: Sequence[str] | None) -> Data:
         source = DataSource(path, file.read(HEAD_BYTES), is_folder=False, file=file)
         sha256 = digest(file)
         rows = reader_of(source).read(source, options)
-    return Data(frame=rows.frame, path=str(path), sha256=rows.sha256 or sha256, notes=tuple(rows.notes))
+    return Data(rows.frame, str(path), rows.sha256 or sha256, tuple(rows.notes), rows.scores)
 
 
 def reader_of(source: DataSource) -> Reader:
@@ -128,6 +130,7 @@ def _joined(pattern: str, parts: Sequence[Data]) -> Data:
         path=pattern,
         sha256=digest,
         notes=(Message("{parts_count} files match the pattern.", parts_count=len(parts)), *notes),
+        scores=parts[0].scores if len({part.scores for part in parts}) == 1 else None,
     )
 
 

@@ -369,15 +369,16 @@ def _labelled(schema: Schema, training: Data) -> tuple[Data, list[str]]:
 def _decided(data: Data, labels: Labels, audited: Audited) -> tuple[Data, Labels, list[str]]:
     """Return the rows that have a decision, their labels, and a note on the others."""
     present = audited.answered(data.frame)
+    columns = audited.decision_columns or audited.schema.targets
     if not present.any():
-        raise DatasetError(f"{data.name}: no row has a value in {' and '.join(audited.decision_columns)}.")
+        raise DatasetError(f"{data.name}: no row has a value in {' and '.join(columns)}.")
     if present.all():
         return data, labels, []
     note = Message(
         "{count:,} of {present_count:,} rows have no value in {names} and were left out.",
         count=int((~present).sum()),
         present_count=len(present),
-        names=" or ".join(audited.decision_columns),
+        names=" or ".join(columns),
     )
     return dataclasses.replace(data, frame=data.frame[present]), labels[present], [note]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from auditkit.config import AuditConfig, ModelConfig
+from auditkit.config import AuditConfig, ModelConfig, configured
 from auditkit.data.dataset import Data, data_from_frame, read_data
 from auditkit.data.filter import columns_named
 from auditkit.engine.guesses import check_guesses
@@ -60,6 +60,9 @@ def load(
     progress(0.0, "opening the model")
     without_model = inputs.model is None and config.model.predictor is None
     rows = _Rows(inputs, [*also], every_column=without_model, progress=progress)
+    if without_model:
+        inputs = _with_scores(inputs, lambda: rows.audited)
+        config = inputs.config
     audited = _without_model(inputs, lambda: rows.audited, rows.named) if without_model else _model(inputs, rows)
     training = rows.training
     progress(0.5, "checking the data")
@@ -184,6 +187,30 @@ def _check_model_options(config: ModelConfig) -> None:
         raise InputError("prediction and score are columns of recorded decisions; leave them, or the model, out.")
     if config.top_k is not None and config.threshold is not None:
         raise InputError("top_k and threshold are two ways to decide; pass --top-k or --threshold, not both.")
+
+
+def _with_scores(inputs: Inputs, rows: Callable[[], Data]) -> Inputs:
+    """Return the request with what a log of an evaluation says: its score, its clusters and its groups.
+
+    Raises:
+        InputError: the log has several scores, and the request names none.
+    """
+    config = inputs.config
+    if config.model.prediction is not None or config.model.score is not None or isinstance(inputs.data, pd.DataFrame):
+        return inputs
+    scores = rows().scores
+    if scores is None:
+        return inputs
+    if config.model.outcome is None and len(scores.columns) > 1:
+        raise InputError(
+            f"{rows().name}: has the scores {', '.join(scores.columns)}; name one of them with --outcome COLUMN."
+        )
+    stated = {
+        "outcome": config.model.outcome or scores.columns[0],
+        "cluster": config.data.cluster or scores.cluster,
+        "sensitive": (scores.group,) if config.groups.sensitive is None else config.groups.sensitive,
+    }
+    return dataclasses.replace(inputs, config=configured(config, stated))
 
 
 def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Recorded:

@@ -27,8 +27,8 @@ class NpzReader:
     """Archives of `numpy.savez`."""
 
     def recognise(self, source: DataSource) -> bool:
-        """Return whether it begins as a zip archive does."""
-        return source.head.startswith(ZIP)
+        """Return whether it begins as a zip archive does; a log of Inspect in binary form is one too."""
+        return source.head.startswith(ZIP) and not source.head[30:].startswith(b"_journal/")
 
     def read(self, source: DataSource, options: ReadOptions) -> ReadRows:
         """Return its rows."""

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -40,9 +40,17 @@ class ReadOptions:
     needed: Sequence[str] | None = None
 
 
+class Scores(NamedTuple):
+    """What a log of an evaluation says of its rows: the columns of scores, and those of clusters and of groups."""
+
+    columns: tuple[str, ...]
+    cluster: str
+    group: str
+
+
 @dataclass(frozen=True, eq=False)
 class ReadRows:
-    """The rows of a source. `notes` says what was not read.
+    """The rows of a source. `notes` says what was not read; `scores` where the scores of an evaluation stand.
 
     The index of `frame` says where each row came from: `line` of a text file, `row` of another. `sha256` is given by
     readers of folders, which hash what they read.
@@ -51,6 +59,7 @@ class ReadRows:
     frame: pd.DataFrame
     notes: Sequence[str] = field(default_factory=tuple)
     sha256: str | None = None
+    scores: Scores | None = None
 
 
 @runtime_checkable

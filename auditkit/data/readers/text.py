@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,20 @@ def read_jsonl(name: str, file: BinaryIO, encoding: str) -> pd.DataFrame:
     """
     with _text(name, file, encoding) as lines:
         return _frame_of_jsonl(name, lines)
+
+
+def json_objects(name: str, file: BinaryIO, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each line that is not blank, and its JSON object, with values as they are."""
+    with _text(name, file, encoding) as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                try:
+                    value = parse_json(line)
+                except ValueError as error:
+                    raise DatasetError(f"{name}: line {number}: not a JSON object: {error}.") from error
+                if not isinstance(value, dict):
+                    raise DatasetError(f"{name}: line {number}: must be a JSON object.")
+                yield number, value
 
 
 def _frame_of_csv(name: str, file: Iterator[str]) -> pd.DataFrame:
