@@ -24,7 +24,6 @@ from auditkit.config_options import (
     ArchitectureArgs,
     Baseline,
     Classes,
-    Dataset,
     Device,
     Encoding,
     Names,

@@ -84,7 +84,7 @@ class SelfFitting(Capability):
 
 
 class Words(Capability):
-    """The model knows words: it has vectors of them."""
+    """The model knows words: it has vectors of them, or gives probabilities to texts."""
 
 
 class WordVectors(Words):
@@ -130,7 +130,7 @@ class SampleTable(Samples):
         raise NotImplementedError
 
 
-class LanguageModel(Capability):
+class LanguageModel(Words):
     """The model gives a probability to each token of a text: from the tokens before it, or from those around it."""
 
     def tokens(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -245,7 +245,7 @@ LACKS: dict[type[Capability], str] = {
     Refittable: "fresh weights cannot be drawn: the model has no architecture to build anew",
     Samples: "the model predicts, and generates no rows",
     LanguageModel: "the model is no language model, and gives no probabilities to the tokens of a text",
-    Words: "the model has no word vectors",
+    Words: "the model has neither word vectors nor probabilities of texts",
     OwnRows: "the model brings no rows of its own",
 }
 """Why a model has not got a capability, where its format does not say more."""

@@ -240,23 +240,25 @@ AUDITORS: dict[str, Words] = {
     ),
     "bias": Words(
         asked=Message(
-            "With what does the model associate groups of people? Words that name groups are compared with words for "
-            "home and work, peace and violence, and the like, in the model's own numbers."
+            "With what does the model associate groups of people? In word vectors, words that name groups are compared "
+            "with words for home and work, peace and violence, and the like. A language model is asked which of two "
+            "sentences, or of three answers, it finds more probable."
         ),
         reading=Message(
-            "An effect size of 0 means no association; 0.2 is called small, 0.5 medium and 0.8 large. Its interval "
-            "says what other words of the same kinds could have given. Where random words often reach an effect, it "
-            "says little about the attribute; where the detectable effect is large, the word lists are too short to "
+            "Word vectors: an effect size of 0 means no association; 0.2 is called small, 0.5 medium and 0.8 large. "
+            "Its interval says what other words of the same kinds could have given. Where random words often reach an "
+            "effect, it says little about the attribute. Language models: a share of 50 %, or a mean difference of 0, "
+            "means no preference. Where the detectable effect is large, there are too few words or sentences to "
             "exclude a bias."
         ),
         does_not_show=(
             Message("It does not show that a system built on the model treats people differently; audit that system."),
-            Message("It does not show associations of groups and attributes that are in no word list."),
+            Message("It does not show associations of groups that are in no word list, sentence or question."),
             Message("It does not show that a bias is absent where an interval contains 0."),
         ),
         remedy=Message(
             "Do not use these associations in decisions about people. Test the system that is built on the model for "
-            "differences between groups, and choose or train vectors on other texts where they remain."
+            "differences between groups, and choose another model, or train on other texts, where they remain."
         ),
     ),
     "synthetic": Words(

@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Bias:
-    """Whether words that name groups of people lie nearer to some attributes than to others in a model's word vectors.
+    """With what a model associates groups of people: in its word vectors, or by the sentences that it finds likelier.
 
-    `word_lists` adds tests to those that auditkit ships, or replaces one of the same name; each is a table of a
-    `source`, two `targets` and two `attributes` (auditkit/auditors/bias/word_lists.toml). `random_sets` is how many
-    sets of random words each effect is compared with.
+    Of word vectors, `word_lists` adds tests to those that auditkit ships, or replaces one of the same name; each is a
+    table of a `source`, two `targets` and two `attributes` (auditkit/auditors/bias/word_lists.toml). `random_sets` is
+    how many sets of random words each effect is compared with. Of a language model, `pairs`, `counterfactuals` and
+    `questions` name files (docs/bias.md), of each of which at most `rows` rows are scored.
     """
 
     word_lists: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     random_sets: int = 1000
+    pairs: str | None = None
+    counterfactuals: str | None = None
+    questions: str | None = None
+    rows: int = 2000
 
     requires: ClassVar = ("words",)
     read_from_file: ClassVar = {"word_lists": read_word_lists}
@@ -32,6 +37,13 @@ class Bias:
         "bias.weat_effect_size",
         "bias.relative_norm_distance",
         "bias.random_words_larger_share",
+        "bias.stereotype_preference",
+        "bias.log_likelihood_difference",
+        "bias.scoring_agreement",
+        "bias.counterfactual_difference",
+        "bias.counterfactual_excess",
+        "bias.unknown_rate",
+        "bias.stereotyped_answer_share",
     )
 
     def __post_init__(self) -> None:
@@ -39,13 +51,43 @@ class Bias:
         check_word_lists(self.word_lists)
         if self.random_sets < 100:
             raise InputError(f"random_sets must be at least 100, got {self.random_sets}; pass 1000.")
+        if self.rows < 10:
+            raise InputError(f"rows must be at least 10, got {self.rows}; pass 2000.")
+
+    def check(self, subject: Subject) -> None:
+        """Refuse files that do not hold what their setting says, before any auditor starts."""
+        from auditkit.auditors.bias.inputs import read_counterfactuals, read_pairs, read_questions
+
+        for path, read in (
+            (self.pairs, read_pairs),
+            (self.counterfactuals, read_counterfactuals),
+            (self.questions, read_questions),
+        ):
+            if path is not None:
+                read(path)
 
     def audit(self, subject: Subject) -> Evidence:
-        """Hold every word list against the vectors.
+        """Hold every word list against the vectors, or score the user's sentences.
 
         Raises:
-            NotRun: no word of any list is in the vocabulary.
+            NotRun: no word of any list is in the vocabulary, or no file of sentences is named.
         """
-        from auditkit.auditors.bias.vectors import vector_evidence
+        from auditkit.models.capabilities import LanguageModel, WordVectors
 
-        return vector_evidence(subject, self.word_lists, self.random_sets)
+        vectors = subject.audited.capability(WordVectors)
+        if vectors is not None:
+            from auditkit.auditors.bias.vectors import vector_evidence
+
+            return vector_evidence(subject, vectors, self.word_lists, self.random_sets)
+        from auditkit.auditors.bias.language import language_evidence
+
+        language = subject.audited.capability(LanguageModel)
+        assert language is not None  # the only other capability of words
+        return language_evidence(
+            subject,
+            language,
+            pairs=self.pairs,
+            counterfactuals=self.counterfactuals,
+            questions=self.questions,
+            rows=self.rows,
+        )

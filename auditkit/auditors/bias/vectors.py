@@ -58,14 +58,14 @@ SHARE = Message(
 )
 
 
-def vector_evidence(subject: Subject, word_lists: Mapping[str, Mapping[str, Any]], random_sets: int) -> Evidence:
+def vector_evidence(
+    subject: Subject, able: WordVectors, word_lists: Mapping[str, Mapping[str, Any]], random_sets: int
+) -> Evidence:
     """Hold word lists against the vectors of a subject, and return measurements, charts and tables.
 
     Raises:
         NotRun: no word of any list is in the vocabulary.
     """
-    able = subject.audited.capability(WordVectors)
-    assert able is not None
     lookup = Lookup(able.words, able.vectors, {word: row for row, word in reversed(list(enumerate(able.words)))})
     every = check_word_lists({**shipped_word_lists(), **word_lists})
     pool = _pool(lookup, every, subject.seed)
