@@ -24,16 +24,26 @@ RateKind = Literal["selection", "scoring"]
 MEASURED: dict[RateKind, str] = {"selection": "fairness.selection_rate", "scoring": "fairness.scoring_rate"}
 """The measurement that holds the rates of each kind of table."""
 
+WEIGHTED = (
+    "Rates are weighted by {weight}, so that the numbers selected do not follow from them and are left out; audit "
+    "without --weight for them"
+)
+
 ROLES: tuple[tuple[Role, ...], ...] = (("sex",), ("race",), ("sex", "race"))
 
 
 @dataclass(frozen=True)
 class PlacedTable(ImpactTable):
-    """A table of impact ratios with its roles, and the measurement in results.json that it was made from."""
+    """A table of impact ratios with its roles, and the measurement in results.json that it was made from.
+
+    `weight` is the column of the weights that the rates are weighted by, if any. A report then does not hold how many
+    were selected: `selected_count` is None in every row.
+    """
 
     kind: RateKind
     roles: tuple[Role, ...]
     pointer: str
+    weight: str | None
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,8 @@ class ImpactTables:
             said: list[str] = (
                 [Message("Rates withheld or undefined: {withheld}", withheld=withheld)] if withheld else []
             )
+            if table.weight is not None:
+                said.append(Message(WEIGHTED, weight=table.weight))
             if table.withheld_count:
                 said.append(
                     Message(
@@ -82,6 +94,8 @@ class ImpactTables:
 def impact_tables(report: Report, facts: Facts) -> ImpactTables:
     """Return the law's tables as far as the report holds them: `selected = rate * n`, and the ratios from these.
 
+    Of weighted rows the ratios are those of the weighted rates, and the numbers of selected are left out.
+
     Raises:
         InputError: `facts` names a column that is not sensitive in the report, or a category that it may not leave out.
     """
@@ -90,6 +104,7 @@ def impact_tables(report: Report, facts: Facts) -> ImpactTables:
     left_out = facts.left_out
     tables = []
     used: set[tuple[str, ...]] = set()
+    sampling = report.subject.sampling
     for kind, roles in ((kind, roles) for kind in MEASURED for roles in ROLES):
         by = tuple(str(columns[role]) for role in roles)
         found = _rates(report, kind, by) if all(columns[role] for role in roles) else None
@@ -98,10 +113,20 @@ def impact_tables(report: Report, facts: Facts) -> ImpactTables:
         measurement, pointer = found
         here = [key for key in left_out if any(part.group.key == key for part in measurement.slices)]
         used |= set(here)
-        categories = _categories(measurement)
+        is_weighted = any(part.effective_count is not None for part in measurement.slices)
+        weight = sampling.weight if sampling is not None and is_weighted else None
+        categories = _categories(measurement, weighted=weight is not None)
+        rates = {part.group.key: part.value for part in measurement.slices if part.value is not None}
         withheld = max(0, report.subject.dataset.audited_row_count - sum(count for _, _, count in categories))
-        table = impact_table(measurement.by, categories, unknown=unknown, left_out=here, withheld_count=withheld)
-        tables.append(PlacedTable(**vars(table), kind=kind, roles=roles, pointer=pointer))
+        table = impact_table(
+            measurement.by,
+            categories,
+            unknown=unknown,
+            left_out=here,
+            withheld_count=withheld,
+            weighted=None if weight is None else rates,
+        )
+        tables.append(PlacedTable(**vars(table), kind=kind, roles=roles, pointer=pointer, weight=weight))
     for key in left_out:
         if tables and key not in used:
             known = [row.category for table in tables for row in table.rows]
@@ -138,8 +163,8 @@ def _rates(report: Report, kind: RateKind, by: tuple[str, ...]) -> tuple[Measure
     return None
 
 
-def _categories(measurement: Measurement) -> list[tuple[tuple[str, ...], int | None, int]]:
+def _categories(measurement: Measurement, *, weighted: bool) -> list[tuple[tuple[str, ...], int | None, int]]:
     return [
-        (part.group.key, None if part.value is None else round(part.value * part.count), part.count)
+        (part.group.key, None if weighted or part.value is None else round(part.value * part.count), part.count)
         for part in measurement.slices
     ]

@@ -81,7 +81,7 @@ def judge_report(
 
     Raises:
         InputError: the baseline is of another task, target or class list than the report; or, under `strict` and
-            without `other_baseline`, of another model or data set.
+            without `other_baseline`, of another model or data set, or weighted in another way.
     """
     if baseline is not None:
         _check_comparable(report, baseline)
@@ -136,7 +136,9 @@ def check_policy_fits(policy: Policy, report: Report) -> None:
 
 
 def unlike(report: Report, baseline: BaselineRecord | None) -> Message | None:
-    """Return how a baseline is of another model or another data set than a report, by their names; None if neither.
+    """Return how a baseline is of another model or data set than a report, by their names, or weighted in another way.
+
+    None where it is like the report.
 
     A regression is judged from one version of a model to the next, on the same kind of data. A baseline of something
     else makes any model look better.
@@ -151,9 +153,21 @@ def unlike(report: Report, baseline: BaselineRecord | None) -> Message | None:
     data = [Path(record.path).name if record.path else "" for record in (baseline.dataset, report.subject.dataset)]
     if data[0] != data[1] and all(data):
         parts.append(Message("it is of another data set ({was}, not {now})", was=data[0], now=data[1]))
-    if len(parts) == 2:
-        return Message("{first} and {second}", first=parts[0], second=parts[1])
-    return parts[0] if parts else None
+    weight = _weight(report)
+    if weight != baseline.weight:
+        was, now = (
+            Message("unweighted") if column is None else Message("weighted by {column}", column=column)
+            for column in (baseline.weight, weight)
+        )
+        parts.append(Message("its rows are {was}, not {now}", was=was, now=now))
+    said = parts[0] if parts else None
+    for part in parts[1:]:
+        said = Message("{first} and {second}", first=said, second=part)
+    return said
+
+
+def _weight(report: Report) -> str | None:
+    return None if report.subject.sampling is None else report.subject.sampling.weight
 
 
 def same_rows(report: Report, other: Report) -> bool:
@@ -204,4 +218,5 @@ def _record(report: Report, baseline: Baseline) -> BaselineRecord:
         model=subject.model,
         dataset=subject.dataset,
         same_rows=same_rows(report, baseline.report),
+        weight=_weight(baseline.report),
     )

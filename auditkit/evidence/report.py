@@ -228,7 +228,8 @@ class Outcome(Record):
 class BaselineRecord(FileRecord):
     """The report that regressions were judged against: its file, its run, and what it audited.
 
-    `same_rows` says whether both audits saw the very same rows.
+    `same_rows` says whether both audits saw the very same rows, `weight` is the column by which the rows of the
+    baseline were weighted, if any.
     """
 
     run_id: str
@@ -236,6 +237,7 @@ class BaselineRecord(FileRecord):
     model: ModelRecord | None
     dataset: DatasetRecord
     same_rows: Flag
+    weight: str | None = None
 
 
 class Report(Record):

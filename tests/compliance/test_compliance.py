@@ -15,7 +15,8 @@ from auditkit.compliance.framework import installed, load_framework
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Measurement, Slice
 from auditkit.evidence.policy import default_policy
-from auditkit.evidence.report import Outcome, Report, read_report
+from auditkit.evidence.report import Outcome, Report, SamplingRecord, read_report
+from auditkit.render.html.comply import render_comply
 
 ROOT = Path(__file__).parents[2]
 EVERY_FACT = Facts(answers=dict.fromkeys(known_facts(), "said"))
@@ -207,6 +208,28 @@ def test_impact_ratios_are_made_from_the_report() -> None:
     assert (by_sex.by, by_sex.unknown_count, by_sex.applicant_count) == (("gender",), 20, 320)
     assert [row.impact_ratio for row in by_sex.rows] == pytest.approx([0.75, 1.0])
     assert state(found, "6 RCNY 5-300 to 5-304: sex and race or ethnicity") == "human input required"
+
+
+def test_of_weighted_rows_the_numbers_selected_are_left_out_and_the_ratios_stay() -> None:
+    """A weighted rate times n is not how many were selected."""
+    weighted = SEX.model_copy(
+        update={"slices": tuple(part.model_copy(update={"effective_count": part.count / 2}) for part in SEX.slices)}
+    )
+    report = hiring(weighted)
+    sampling = SamplingRecord(weight="w", row_count=320, effective_row_count=160.0)
+    report = report.model_copy(update={"subject": report.subject.model_copy(update={"sampling": sampling})})
+    found = assess(report, load_framework("nyc-ll144"))
+    assert found.impact is not None
+    table = found.impact.tables[0]
+    assert [row.selected_count for row in table.rows] == [None, None]
+    assert [row.impact_ratio for row in table.rows] == pytest.approx([0.75, 1.0])
+    assert table.highest_rate == pytest.approx(0.4)
+    assert any("numbers selected do not follow" in text for text in found.clauses[0].missing)
+    pages = render_comply(report, found)
+    assert all("Rates are weighted by w" in text for name, text in pages.items() if not name.endswith(".csv"))
+    plain = assess(hiring(SEX), load_framework("nyc-ll144"))
+    assert plain.impact is not None
+    assert [row.selected_count for row in plain.impact.tables[0].rows] == [30, 80]
 
 
 def test_people_may_name_columns_unknowns_and_left_out_categories() -> None:

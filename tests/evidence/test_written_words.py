@@ -10,7 +10,7 @@ from auditkit.cli import call
 from auditkit.errors import InputError, PolicyError
 from auditkit.evidence.gate import Baseline, judge_report, unlike
 from auditkit.evidence.policy import parse_policy
-from auditkit.evidence.report import Report
+from auditkit.evidence.report import Report, SamplingRecord
 from auditkit.evidence.waivers import parse_waivers
 from auditkit.render.exports.markdown import escape
 from auditkit.render.html.report import render_html
@@ -75,12 +75,14 @@ def test_an_address_is_text_in_markdown(text: str) -> None:
     assert made.replace("\u200b", "").replace("\\", "") == f"see {text}"
 
 
-def named(report: Report, model: str | None = None, data: str | None = None) -> Baseline:
+def named(report: Report, model: str | None = None, data: str | None = None, weight: str | None = None) -> Baseline:
     subject = report.subject
     assert subject.model is not None
     record = subject.model.model_copy(update={"name": model or subject.model.name})
     rows = subject.dataset.model_copy(update={"path": data or subject.dataset.path})
-    other = report.model_copy(update={"subject": subject.model_copy(update={"model": record, "dataset": rows})})
+    sampling = weight and SamplingRecord(weight=weight, row_count=9, effective_row_count=8.0)
+    changed = subject.model_copy(update={"model": record, "dataset": rows, "sampling": sampling})
+    other = report.model_copy(update={"subject": changed})
     return Baseline(other, "b.json", "0" * 64)
 
 
@@ -88,6 +90,7 @@ def named(report: Report, model: str | None = None, data: str | None = None) -> 
     ("other", "said"),
     [
         ({"model": "another"}, "it is of another model (another, not income-mlp)"),
+        ({"weight": "survey_weight"}, "its rows are weighted by survey_weight, not unweighted"),
         ({"data": "/elsewhere/others.csv"}, "it is of another data set (others.csv, not adult-test.csv)"),
         (
             {"model": "another", "data": "o.csv"},

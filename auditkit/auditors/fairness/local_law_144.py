@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from auditkit.errors import InputError
@@ -62,12 +62,14 @@ def impact_table(
     unknown: Collection[str] = ("(missing)",),
     left_out: Collection[Key] = (),
     withheld_count: int = 0,
+    weighted: Mapping[Key, float] | None = None,
 ) -> ImpactTable:
     """Return selection rates and impact ratios: `rate_c = selected_c / n_c`, `ratio_c = rate_c / max(rate)`.
 
     `categories` are (key, selected, n), a key with a value a column; selected is None where a report withholds it.
     Categories one of whose values is `unknown` are counted and take no part. The same arithmetic serves scoring
     rates, where `selected` counts the rows above the median score of all. There is no pass mark: the law sets none.
+    Where rows have weights, `weighted` gives the rates, and selected may be None.
 
     Raises:
         InputError: `left_out` names a category that has 2 % of the rows or more, or none.
@@ -89,9 +91,10 @@ def impact_table(
                 f"left_out names {shown(key)!r}, which holds {shares[key]:.1%} of the rows; only a category under 2 % "
                 "may be left out."
             )
-    rates = {
+    counted = {
         key: selected / count for key, selected, count in known if selected is not None and count and key in shares
     }
+    rates = counted if weighted is None else {key: weighted[key] for key in shares if key in weighted}
     compared = [rate for key, rate in rates.items() if key not in left_out]
     highest = max(compared, default=None)
     rows = []

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from auditkit.compliance.assess import STATES, Assessed, Assessment, Item, State, applicability
 from auditkit.compliance.facts import words
 from auditkit.compliance.framework import SOURCES
-from auditkit.compliance.impact import PlacedTable, shown_ratio
+from auditkit.compliance.impact import WEIGHTED, PlacedTable, shown_ratio
 from auditkit.evidence.measurement import shown
 from auditkit.evidence.messages import Message, number, span, title
 from auditkit.evidence.report import Report
@@ -290,6 +290,7 @@ def _impact_markdown(table: PlacedTable) -> list[str]:
         "",
         f"{table.applicant_count:,} rows; {table.unknown_count:,} of an unknown category, outside the ratios; "
         f"{table.withheld_count:,} of categories too small to be shown.",
+        *([] if table.weight is None else [f"{Message(WEIGHTED, weight=escape(table.weight))}."]),
         "",
         f"| Category | Applicants | {above} | {RATE_KIND[table.kind]} rate | Impact ratio | |",
         "|---|---:|---:|---:|---:|---|",
