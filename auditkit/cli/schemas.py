@@ -50,7 +50,7 @@ def infer(  # noqa: PLR0913  # a parameter for each option
     """Decide what each column is, once. Prints the schema as JSON, to be edited and passed with --schema."""
     from auditkit.data.bins import parse_bins
     from auditkit.data.dataset import read_data
-    from auditkit.schema.infer import infer_whole
+    from auditkit.schema.infer_whole import infer_whole
     from auditkit.schema.schema import as_target
 
     rows = read_data(dataset, encoding=encoding)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 
 from auditkit.config import DataConfig
 from auditkit.data.dataset import Data, factorize, naming, origin
+from auditkit.data.sampling_columns import id_counts, looks_like_weights
 from auditkit.data.values import numbers
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.measurement import Evidence, Measurement, Slice
@@ -83,16 +83,6 @@ def _clusters(frame: pd.DataFrame, name: str, notes: list[str]) -> Codes:
     return clusters
 
 
-LOOKS_LIKE_WEIGHTS = re.compile(r"(.*[_ .-])?(weights?|wgts?|wts?|pweight|fnlwgt)", re.IGNORECASE)
-LOOKS_LIKE_AN_ID = re.compile(
-    r"(.*[_ .-])?(id|ids|uuid|guid|key|person|people|patient|user|customer|client|applicant|employee|student|author"
-    r"|speaker|household|family|case|template|session|device)([_ .-]?(id|no|nr|number|key|hash))?|.*[a-z]I[dD]",
-    re.IGNORECASE,
-)
-FEWEST_VALUES = 20
-"""A column of fewer different values names kinds of rows rather than the person, image or author of a row."""
-
-
 def sampling_hints(subject: Subject) -> tuple[str, ...]:
     """Return the sentences that point out columns which look like weights or clusters, where none are named.
 
@@ -106,7 +96,7 @@ def sampling_hints(subject: Subject) -> tuple[str, ...]:
     free = [str(name) for name in frame.columns if str(name) not in used]
     if subject.weight is None:
         for name in free:
-            if LOOKS_LIKE_WEIGHTS.fullmatch(name) and _could_be_weights(frame, name):
+            if looks_like_weights(frame, name):
                 hints.append(
                     Message(
                         "Column {name} looks like survey or sample weights, and is not used; if it is, pass "
@@ -116,28 +106,18 @@ def sampling_hints(subject: Subject) -> tuple[str, ...]:
                 )
     if subject.cluster is None:
         for name in free:
-            if LOOKS_LIKE_AN_ID.fullmatch(name):
-                codes, words = factorize(frame[name])
-                known = int((codes >= 0).sum())
-                if FEWEST_VALUES <= len(words) < known:
-                    hints.append(
-                        Message(
-                            "Column {name} looks like an id, and repeats: {values:,} values in {rows:,} rows. If rows "
-                            "with the same value are not independent of each other, pass --cluster {name}.",
-                            name=name,
-                            values=len(words),
-                            rows=known,
-                        )
+            found = id_counts(frame, name)
+            if found is not None and found[0] < found[1]:
+                hints.append(
+                    Message(
+                        "Column {name} looks like an id, and repeats: {values:,} values in {rows:,} rows. If rows "
+                        "with the same value are not independent of each other, pass --cluster {name}.",
+                        name=name,
+                        values=found[0],
+                        rows=found[1],
                     )
+                )
     return tuple(hints)
-
-
-def _could_be_weights(frame: pd.DataFrame, name: str) -> bool:
-    try:
-        weights = numbers(frame, name)
-    except DatasetError:
-        return False
-    return bool((weights > 0).all()) and len(np.unique(weights)) > 1
 
 
 def marked(evidence: Evidence, sampling: Sampling) -> Evidence:

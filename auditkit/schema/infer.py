@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from auditkit.budgets import CLASSES
-from auditkit.data.dataset import Data, factorize, naming
+from auditkit.data.dataset import factorize
 from auditkit.data.image import holds_images, pixels, shape_of_images
 from auditkit.data.values import FALSE_WORDS, MISSING_NUMBERS, TRUE_WORDS, day, is_typed, number, numbers
-from auditkit.errors import DatasetError, InputError, SchemaError, closest
+from auditkit.errors import DatasetError, InputError, SchemaError
 from auditkit.evidence.measurement import first_problem
 from auditkit.schema.schema import Schema, Target, Task, no_column, target_names, task_of
 from auditkit.schema.table import Feature
@@ -25,66 +25,6 @@ MAXIMUM_CATEGORIES = 1000
 
 MOST_WHOLE_CLASSES = 100
 """More different whole numbers than this are taken for numbers to be predicted, and not for classes."""
-
-
-def infer_whole(
-    data: Data,
-    *,
-    target: Target | None = None,
-    sensitive: Sequence[str] = (),
-    drop: Sequence[str] = (),
-    immutable: Sequence[str] = (),
-    bins: Mapping[str, str] | None = None,
-    task: Task | None = None,
-) -> tuple[Schema, list[str]]:
-    """Return the schema of a data set, and notes on what was assumed and left out.
-
-    `target` defaults to the last column, and `task` is told from it (`infer_task`). Columns of more than 1,000
-    different texts (names, ids, free text) and constant ones are left out of the features; an audit can still compare
-    their groups or leave them alone.
-
-    Raises:
-        InputError: a column is not there, or the target has too few or too many classes.
-    """
-    columns = [str(column) for column in data.frame.columns]
-    notes = []
-    if target is None:
-        target = columns[-1]
-        notes.append(f"target: {target!r}, the last column; pass --target to name another.")
-    for option, names in (("sensitive", sensitive), ("drop", drop), ("immutable", immutable), ("bins", bins or {})):
-        for name in names:
-            if name not in columns:
-                raise InputError(f"{option}: {data.name} has no column {name!r}{closest(name, columns)}.")
-    features = []
-    targets = target_names(target)
-    for name in columns:
-        if name in targets or name in drop:
-            continue
-        reason = _unusable(data, name)
-        if reason is None:
-            features.append(name)
-        else:
-            notes.append(f"column {name!r} {reason}, and is left out of the features.")
-    with naming(data):
-        if task is None:
-            task, reason = infer_task(data.frame, target)
-            notes += [reason] if reason else []
-        schema = infer_schema(data.frame, target=target, sensitive=sensitive, features=features, task=task)
-    more = {"bins": dict(bins or {}), "immutable": tuple(name for name in immutable if name in features)}
-    return Schema.model_validate({**schema.model_dump(), **more}), notes
-
-
-def _unusable(data: Data, name: str) -> str | None:
-    column = data.frame[name]
-    if holds_images(column):
-        return None
-    if is_typed(column) or column.dtype.kind == "M":
-        return "has the same value in every row" if column.nunique(dropna=False) == 1 else None
-    codes, words = factorize(column)
-    if len(words) + bool((codes < 0).any()) <= 1:
-        return "has the same value in every row"
-    readable = all(number(word) != float("inf") for word in words) or all(day(word) != float("inf") for word in words)
-    return None if readable or len(words) <= MAXIMUM_CATEGORIES else f"has {len(words):,} different texts"
 
 
 def infer_schema(
