@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from auditkit.data.dataset import naming
+from auditkit.engine.at_chance import chance_statement
 from auditkit.evidence.messages import Message
 from auditkit.models.expected import Asked, compare_expected, refuse_others
 from auditkit.models.order import better_order
@@ -66,10 +67,13 @@ def _scored(subject: Subject, cells: NDArray[np.float32]) -> NDArray[np.float64]
 
 
 def _order_question(subject: Subject) -> tuple[str, ...]:
-    """Return a question where a model, whose columns are passed in the order of the data, does better in another."""
+    """Return a question where a model does clearly better with its columns in another order.
+
+    It is asked where their order was guessed, from the data, and where the model is at chance.
+    """
     names = [feature.name for feature in subject.schema.features]
     one_decision = subject.task.positive is not None
-    if not (subject.model.guessed and one_decision) or subject.inputs.ndim != 2:
+    if not one_decision or subject.inputs.ndim != 2 or not (subject.model.guessed or chance_statement(subject)):
         return ()
 
     def rate(cells: NDArray[np.float32], rows: NDArray[np.int64]) -> float:
@@ -84,7 +88,7 @@ def _order_question(subject: Subject) -> tuple[str, ...]:
     return (
         Message(
             "Is the order of the columns right? On rows that were not searched, the area under the ROC curve is "
-            "{then:.3f} with the columns in the order {order}, and {now:.3f} in the order of the data.",
+            "{then:.3f} with the columns in the order {order}, and {now:.3f} in the present one.",
             then=then,
             now=now,
             order=", ".join(names[place] for place in order),
