@@ -66,6 +66,12 @@ class Contents:
     what: str = ""
 
 
+OLD_PICKLE = re.compile(
+    rb"L119547037146038|\((?:dp|lp|p)\d|[}\]]q|c(?:collections|copy_reg|__builtin__|__main__|torch|numpy|sklearn)\b"
+)
+"""How pickles of protocol 0 and 1 begin: torch's magic number, a dictionary, a list, or the type of an object."""
+
+
 def read_contents(file: BinaryIO) -> Contents:
     """Return what an open model file holds. Every checksum has been verified, and every tensor's numbers are there.
 
@@ -91,16 +97,26 @@ def read_contents(file: BinaryIO) -> Contents:
     except Program as program:
         metadata = _card_beside(file, size) if program.kind == "torch.export" else {}
         return Contents("program", program=program.kind, what=str(program), metadata=metadata)
+    raise _unread(start)
+
+
+def _unread(start: bytes) -> Refused:
+    """Return the refusal of a file that begins so and is none that is read, with the remedy where its kind is known."""
     zlib = len(start) > 1 and start[0] == 0x78 and (start[0] * 256 + start[1]) % 31 == 0
     for magic, name in {**COMPRESSED, b"x": "zlib" if zlib else ""}.items():
         if name and start.startswith(magic):
-            raise Refused(
+            return Refused(
                 f"not a model file: {name}-compressed; auditkit opens no compressed model (joblib's are pickles, which "
                 "run their author's code): decompress weights first, or save them with torch.save(state_dict, path)"
             )
     if start.startswith((b"pickle", b"storages", b"sys_info")):
-        raise Refused("a tar archive of torch before 0.4: load it with the torch of its time and save its state_dict")
-    raise Refused("not a model file; auditkit train and auditkit pack write one")
+        return Refused("a tar archive of torch before 0.4: load it with the torch of its time and save its state_dict")
+    if OLD_PICKLE.match(start):
+        return Refused(
+            "a pickle of protocol 0 or 1, as Python 2 wrote them, which auditkit does not read: open it where it was "
+            "made, and save its weights again, torch.save(model.state_dict(), 'weights.pt')"
+        )
+    return Refused("not a model file; auditkit train and auditkit pack write one")
 
 
 def read_archive(file: BinaryIO, size: int) -> Any:

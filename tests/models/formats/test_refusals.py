@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
+import torch
 
 from auditkit.data.dataset import read_data
 from auditkit.errors import DatasetError, InputError, ModelFileError
 from auditkit.models.architectures import build
+from auditkit.models.formats.opening import open_model
 from auditkit.models.open import plain_schema
 from auditkit.schema.infer import infer_classes
 
@@ -55,3 +59,18 @@ def test_a_sensitive_column_that_is_none_is_told_before_any_other_column_is_read
 def test_code_of_the_users_own_is_named_with_a_colon() -> None:
     with pytest.raises(ModelFileError, match=r"'my_package.Net' is unknown; .* as module:factory, with a colon"):
         build("my_package.Net", {})
+
+
+@pytest.mark.parametrize("protocol", [0, 1])
+def test_pickles_of_python_2_are_named(protocol: int, tmp_path: Path) -> None:
+    weights = {"w": torch.zeros(2, 2)}
+    torch.save(weights, tmp_path / "old.pth", pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+    things = {"dict": {"a": 1}, "list": [1, 2], "object": OrderedDict(a=1.0)}
+    for name, thing in things.items():
+        (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(thing, protocol=protocol))
+    for name in ("old.pth", *(f"{name}.pkl" for name in things)):
+        with pytest.raises(ModelFileError, match=r"a pickle of protocol 0 or 1.*save its weights again, torch\.save"):
+            open_model(tmp_path / name)
+    (tmp_path / "codes.csv").write_bytes(b"code\ncollections are not meant\n")
+    with pytest.raises(ModelFileError, match="not a model file"):
+        open_model(tmp_path / "codes.csv")
