@@ -204,12 +204,23 @@ class Decisions:
             numeric = schema.task == "binary"
         if numeric:
             return None
-        row = int(np.isin(codes, unknown).argmax())
+        strange = [code for code in unknown if len(schema.classes) > 2 or yes_or_no([words[code]]) is None]
+        row = int(np.isin(codes, strange or unknown).argmax())
         listed = ", ".join(shown(name) for name in schema.classes[:5]) + (", ..." if len(schema.classes) > 5 else "")
         raise DatasetError(
             f"column {prediction!r}, {origin(frame, row)}: {shown(words[codes[row]])} is none of the classes of "
-            f"{schema.target!r} ({listed}), nor a probability."
+            f"{schema.target!r} ({listed}), nor a probability{_remedy(schema)}."
         )
+
+
+def _remedy(schema: Schema) -> str:
+    """Say how decisions in other words may be written; of more than two classes only by their names."""
+    if schema.task != "binary":
+        return "; write the decisions as these classes"
+    return (
+        f"; write the decisions as these classes, or as yes and no, where yes means {shown(schema.classes[-1])} "
+        "(--positive CLASS states another)"
+    )
 
 
 def _codes_of(words: Sequence[str], schema: Schema) -> Mapping[str, int]:

@@ -11,10 +11,12 @@ NEGATIONS = ("not ", "not-", "not_", "non ", "non-", "non_", "no ", "no-", "no_"
 POSITIVE_WORDS = frozenset(
     {"1", "+1", "true", "t", "yes", "y", "positive", "pos", "pass", "passed", "good", "approved", "accepted", "granted"}
     | {"admitted", "hired", "selected", "eligible", "offered", "invited", "successful", "success"}
+    | {"approve", "accept", "grant", "admit", "hire", "select", "offer", "invite"}
 )
 NEGATIVE_WORDS = frozenset(
     {"0", "-1", "false", "f", "no", "n", "negative", "neg", "fail", "failed", "bad", "denied", "declined", "rejected"}
     | {"refused", "dismissed", "ineligible", "unsuccessful", "failure"}
+    | {"deny", "decline", "reject", "refuse", "dismiss"}
 )
 
 
@@ -74,8 +76,8 @@ def respelt(words: Sequence[str], classes: Sequence[str]) -> Mapping[str, int] |
 def yes_or_no(words: Sequence[str]) -> Mapping[str, int] | None:
     """Return 1 for words that mean yes and 0 for those that mean no, None where a word means neither.
 
-    >>> yes_or_no(["1", "-1"]), yes_or_no(["granted"]), yes_or_no(["a"])
-    ({'1': 1, '-1': 0}, {'granted': 1}, None)
+    >>> yes_or_no(["1", "-1"]), yes_or_no(["granted"]), yes_or_no(["approve", "deny"]), yes_or_no(["a"])
+    ({'1': 1, '-1': 0}, {'granted': 1}, {'approve': 1, 'deny': 0}, None)
     """
     found = {word: int(folded(word) in POSITIVE_WORDS) for word in words}
     known = all(folded(word) in POSITIVE_WORDS | NEGATIVE_WORDS for word in words)

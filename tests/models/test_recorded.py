@@ -82,6 +82,15 @@ def test_classes_by_name_in_a_multiclass_task() -> None:
         _ = read(["a", "c", "b", "d"], labels=labels).predictions
 
 
+def test_decisions_in_words_of_deciding_are_read_and_the_odd_one_is_named() -> None:
+    labels = ["bad", "good", "good", "bad"]
+    assert read(["deny", "Approve", "accept", "reject"], labels=labels).predictions.labels.tolist() == [0, 1, 1, 0]
+    with pytest.raises(DatasetError, match=r"'p', row 2: 'aproved' is none .* yes means 'good' \(--positive CLASS"):
+        _ = read(["deny", "approve", "aproved", "deny"], labels=labels).predictions
+    with pytest.raises(DatasetError, match=r"row 0: 'x' is none of .*; write the decisions as these classes\."):
+        _ = read(["x", "a", "b", "c"], labels=["a", "b", "c", "a"]).predictions
+
+
 @pytest.mark.parametrize(
     ("column", "match"),
     [
