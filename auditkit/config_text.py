@@ -84,7 +84,9 @@ def template(values: Mapping[str, Any]) -> str:
             lines += ["", f"[{'.'.join(home)}]"]
             table = home
         default = setting.option.default or ("" if setting.field.default in (None, (), False) else "as below")
-        lines.append(f"# {setting.option.help.rstrip('.')}.{f' Default: {default}.' if default else ''}")
+        help_text = setting.option.help
+        stop = "" if help_text.endswith(".") else "."
+        lines.append(f"# {help_text}{stop}{f' Default: {default}.' if default else ''}")
         if setting.name in values:
             lines.append(f"{key} = {toml_value(values[setting.name])}")
         else:

@@ -131,8 +131,8 @@ def announce(plan: Plan) -> None:
     console.push_render_hook(_OneLine())
     for statement in plan.guesses:
         console.print(Text(f"◆ {statement}"))
-    cost = f", {plan.operations:,} operations a row" if plan.operations > 1 else ""
-    console.print(Text(f"Plan (effort {plan.effort}{cost}):"))
+    effort = f" (effort {plan.effort}, {plan.operations:,} operations a row)" if plan.operations > 1 else ""
+    console.print(Text(f"Plan{effort}:"))
     for part in plan.parts:
         if part.passes:
             passes = f"about {part.passes:,.0f} rows through the model"

@@ -46,6 +46,7 @@ def test_the_example_runs_at_once_and_finds_what_was_planted(
 def test_the_template_explains_every_option_and_states_none(tmp_path: Path) -> None:
     path = tmp_path / "auditkit.toml"
     path.write_text(template({}))
+    assert "occlusion, ... Default: by kind of model." in path.read_text(), "what ends in dots keeps them"
     assert resolve(file=path, environment={}).config == AuditConfig()
     for setting in settings_of(AuditConfig).values():
         assert f"# {setting.option.help.rstrip('.')}." in path.read_text()

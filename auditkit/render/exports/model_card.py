@@ -8,7 +8,7 @@ from typing import Any
 from auditkit.compliance.facts import Facts, words
 from auditkit.evidence.measurement import Measurement, shown
 from auditkit.evidence.messages import number, span, title
-from auditkit.evidence.report import Report
+from auditkit.evidence.report import ModelRecord, Report
 from auditkit.render.exports.markdown import escape
 from auditkit.render.renderer import Renderer
 from auditkit.render.summary import attention, headline, not_examined
@@ -16,6 +16,10 @@ from auditkit.render.text import counted, shorten, visible
 
 MORE = "[More Information Needed]"
 """What the Hub's template says where only people can answer."""
+
+
+LIBRARIES = {"Hugging Face": "transformers", "ONNX": "onnx", "skops": "sklearn"}
+"""The Hub's names of libraries by the kind of model; a network of torch is "pytorch"."""
 
 
 def render_model_card(report: Report, facts: Facts | None = None) -> str:
@@ -27,8 +31,7 @@ def render_model_card(report: Report, facts: Facts | None = None) -> str:
     stated = facts or Facts()
     model = report.subject.model
     name = visible(model.name) if model else "recorded decisions"
-    head = {
-        "library_name": "pytorch",
+    head = _library(model) | {
         "tags": ["auditkit", "responsible-ai"],
         "model-index": [{"name": name, "results": [_results(report)]}],
     }
@@ -69,8 +72,9 @@ def _details(report: Report, stated: Facts) -> list[str]:
     model = report.subject.model
     lines = ["## Model details", ""]
     if model:
+        parameters = f", {model.parameter_count:,} parameters" if model.parameter_count else ""
         lines += [
-            f"- Architecture: {escape(model.architecture or 'not recorded')}, {model.parameter_count:,} parameters",
+            f"- Architecture: {escape(model.architecture or model.kind)}{parameters}",
             f"- File: {escape(model.path or 'from memory')}; {escape(model.kind)}; {escape(model.trust)}",
             f"- sha256: {model.sha256 or 'none: not a file'}",
         ]
@@ -132,6 +136,14 @@ def _appendix(report: Report) -> list[str]:
         f"(auditkit {escape(report.environment.auditkit)}).",
         "",
     ]
+
+
+def _library(model: ModelRecord | None) -> dict[str, Any]:
+    """Return the Hub's name of the library that opens the model, nothing where there is none or it is not known."""
+    if model is None:
+        return {}
+    name = LIBRARIES.get(model.kind, "pytorch" if model.parameter_count else "")
+    return {"library_name": name} if name else {}
 
 
 def _results(report: Report) -> dict[str, Any]:

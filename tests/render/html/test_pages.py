@@ -400,3 +400,21 @@ def test_the_comparison_leads_with_what_the_data_settle(census: Report) -> None:
     assert "Of " in page
     assert 'class="reading worse"' in page
     assert "-20.0 points" in page
+
+
+def test_a_model_card_names_the_library_only_where_there_is_one(census: Report) -> None:
+    model = census.subject.model
+    assert model is not None
+
+    def library(kind: str | None, parameters: int = 0) -> str | None:
+        known = None if kind is None else model.model_copy(update={"kind": kind, "parameter_count": parameters})
+        report = census.model_copy(update={"subject": census.subject.model_copy(update={"model": known})})
+        card = render(report, ["model-card"])["model-card.md"]
+        found: str | None = yaml.safe_load(card.split("\n---\n")[0].removeprefix("---\n")).get("library_name")
+        return found
+
+    assert library(model.kind, model.parameter_count) == "pytorch"
+    assert library("Hugging Face", 5) == "transformers"
+    assert library("skops") == "sklearn"
+    assert library("LGBMClassifier") is None
+    assert library(None) is None, "recorded decisions"
