@@ -105,11 +105,15 @@ def to_fill(assessment: Assessment) -> Message | None:
 
 
 def commands_to_fill(assessment: Assessment, beside: str) -> tuple[str, ...]:
-    """Return the commands that write the facts.toml to fill, where there is none yet, and that read it."""
+    """Return the commands that write the facts.toml to fill, where there is none yet, and that read it.
+
+    A file whose name is not plain is called facts.toml: its name is not written into a command to be pasted.
+    """
     source = assessment.facts.source
     again = f"auditkit comply {beside}results.json --framework {assessment.framework.key}"
     if source:
-        return (f"{again} --facts {shlex.quote(source)}",)
+        plain = re.fullmatch(r"[\w./ -]{1,200}", source) is not None
+        return (f"{again} --facts {shlex.quote(source if plain else 'facts.toml')}",)
     return ("auditkit comply --init-facts facts.toml", f"{again} --facts facts.toml")
 
 
