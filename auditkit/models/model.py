@@ -191,10 +191,10 @@ class Model:
     @property
     def architecture(self) -> str | None:
         """What the network is called: as its card says, or its class; None for a program, which has no layers."""
+        if self.card is not None and (self.kind == NATIVE or self.capability(Layered) is not None):
+            return self.card.architecture
         if self.capability(Layered) is None:
             return None
-        if self.card is not None:
-            return self.card.architecture
         inner = self.module
         while isinstance(inner, FirstOutput | PackedInputs):
             inner = inner.network

@@ -139,6 +139,24 @@ def test_paper_shows_the_cards_the_whole_hashes_and_a_line_to_sign_on(wide: Watc
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
+def test_paper_holds_every_finding_and_the_tables_of_groups(wide: Watched) -> None:
+    page = wide.page
+    page.emulate_media(media="print")
+    folded = page.locator("details.paper")
+    kept = [
+        folded.nth(one).evaluate("e => e.querySelector('table, .findings').offsetHeight")
+        for one in range(folded.count())
+    ]
+    assert kept
+    assert min(kept) > 0
+    assert page.locator("#findings .findings li:not(details.more li)").evaluate_all(
+        "all => all.every(e => e.offsetHeight > 0)"
+    )
+    said = page.locator("details.paper > summary")
+    assert all(said.nth(one).bounding_box() for one in range(said.count())), "what a table shows is said above it"
+    assert page.locator("details:not(.card, .fold, .paper)").evaluate_all("all => all.every(e => e.offsetHeight === 0)")
+
+
 def test_on_a_phone_the_cards_are_folded_and_a_link_opens_its_card(browser: Browser, card: Path) -> None:
     for narrow in opened(browser, card, 390, "light"):
         page = narrow.page

@@ -32,6 +32,7 @@ def test_a_generator_is_trained_packed_and_sampled(architecture: str, images: Pa
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     model = open_model(out)
     assert model.schema.task == "generation"
+    assert model.info.architecture == architecture
     assert model.capability(Differentiable) is None
     able = model.require(Generative)
     first, again, other = (able.sample(20, seed=seed, device=torch.device("cpu")) for seed in (1, 1, 2))

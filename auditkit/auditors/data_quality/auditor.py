@@ -155,7 +155,7 @@ def _counted(subject: Subject, columns: Sequence[str]) -> Evidence:
     alike, notes = look_alike_groups(subject)
     coverage, known = known_labels(subject), subject.labelled
     measurements = [
-        _exact("data.row_count", row_count, "rows", "higher", row_count, level),
+        _exact("data.row_count", row_count, "rows", "neither", row_count, level),
         _exact("data.duplicate_rate", repeated / row_count, "rate", "lower", row_count, level),
         shared,
         _exact("data.constant_column_count", len(constants), "count", "lower", row_count, level),
