@@ -99,19 +99,19 @@ def _apart(sums: Floats, total: float, first: int, count: int) -> Floats:
     return found
 
 
-def effect_error(similarities: Floats, sizes: Sizes, *, seed: int = 0) -> float:
-    """Return the standard error of the effect size over other target and attribute words of the same kinds.
+def effect_interval(value: float, effects: Floats, freedom: int, level: float, most: float) -> Ends:
+    """Return the interval of an effect size, by the effect sizes of `resampled_effects`: (resamples,).
 
-    By a bootstrap that resamples the words of each of the four lists by themselves.
+    It covers the mean over fresh lists of the same lengths. Student's interval covers too little where an effect is
+    small against its spread, the percentiles of the resamples where lists are of unlike lengths: the two are joined.
     """
-    return float(np.nanstd(_resampled(similarities, sizes, seed), ddof=1))
+    low, high = student_interval(value, float(np.nanstd(effects, ddof=1)), freedom, level, most)
+    least, largest = np.nanquantile(effects, [(1 - level) / 2, (1 + level) / 2])
+    return min(low, float(least)), max(high, float(largest))
 
 
 def student_interval(value: float, error: float, freedom: int, level: float, most: float = math.inf) -> Ends:
-    """Return value +- Student's quantile times its standard error, cut at -`most` and `most`.
-
-    For an effect size it covers the mean over fresh lists of the same lengths.
-    """
+    """Return value +- Student's quantile times its standard error, cut at -`most` and `most`."""
     half = float(special.stdtrit(freedom, (1 + level) / 2)) * error
     return max(value - half, -most), min(value + half, most)
 
@@ -122,8 +122,11 @@ def detectable(error: float, freedom: int, level: float, power: float = 0.8) -> 
     return float(quantiles) * error
 
 
-def _resampled(similarities: Floats, sizes: Sizes, seed: int) -> Floats:
-    """Return the effect sizes of resampled lists, (resamples,), by how often each word is drawn."""
+def resampled_effects(similarities: Floats, sizes: Sizes, *, seed: int = 0) -> Floats:
+    """Return the effect sizes of lists whose words are resampled, each of the four by itself: (resamples,).
+
+    NaN where the drawn target words have all the same association.
+    """
     first, second, attribute, other = _drawn(sizes, seed)
     drawn = attribute @ similarities[:, : sizes.attribute].T / sizes.attribute
     drawn = drawn - other @ similarities[:, sizes.attribute :].T / sizes.other  # (resamples, words)
@@ -174,7 +177,7 @@ def relative_norm_distance(first: Floats, second: Floats, words: Floats) -> floa
 def norm_distance_error(first: Floats, second: Floats, words: Floats, *, seed: int = 0) -> float:
     """Return the standard error of the relative norm distance over other words of all three lists.
 
-    By the bootstrap of `effect_error`; the distance to a mean of resampled vectors follows from inner products.
+    By the bootstrap of `resampled_effects`; the distance to a mean of resampled vectors follows from inner products.
     """
     drawn = list(_drawn((len(first), len(second), len(words)), seed))
     near = _distances(unit(first), unit(words), drawn[0])

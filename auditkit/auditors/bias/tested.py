@@ -39,12 +39,17 @@ class Association(NamedTuple):
     """What was found of one test: all numbers that the measurements and the table are made of."""
 
     effect: float
-    error: float
+    resampled: Floats
     p_value: float
     sizes: Sizes
     larger: int
     distances: tuple[tuple[str, float, float, int, int], ...]
     """For each attribute: its name, the relative norm distance, its standard error, its words, degrees of freedom."""
+
+    @property
+    def error(self) -> float:
+        """The standard error of the effect over other words of the same kinds."""
+        return float(np.nanstd(self.resampled, ddof=1))
 
 
 class Tested(NamedTuple):

@@ -12,13 +12,14 @@ from auditkit.auditors.bias.association import (
     Sizes,
     associations,
     cosines,
-    effect_error,
+    effect_interval,
     effect_size,
     largest_effect,
     norm_distance_error,
     permutation_p,
     random_attribute_effects,
     relative_norm_distance,
+    resampled_effects,
     student_interval,
 )
 from auditkit.auditors.bias.tested import FEWEST_WORDS, Association, Lookup, Tested
@@ -43,6 +44,7 @@ POOL = 2_000
 """So many words, drawn from the whole vocabulary, are what random words are taken from."""
 
 TEST, WORDS = "test", "words"
+EFFECT_METHOD = Message("Student's t joined with percentiles, from resampling the words of every list")
 METHOD = Message("Student's t, standard error from resampling the words of every list")
 EFFECT = Message(
     "difference of the mean association of two groups of words with two attributes, over its standard deviation "
@@ -152,7 +154,7 @@ def _tested(
     )
     found = Association(
         effect=effect,
-        error=effect_error(similarities, sizes, seed=seed),
+        resampled=resampled_effects(similarities, sizes, seed=seed),
         p_value=permutation_p(values, sizes.first, seed=seed),
         sizes=sizes,
         larger=int((np.abs(random) >= abs(effect)).sum()),
@@ -170,7 +172,9 @@ def _effects(tests: Sequence[Tested], level: float, wide: float) -> Measurement:
             continue
         found, most = test.found, largest_effect(test.found.sizes.first, test.found.sizes.second)
         alone, together = (
-            _interval(student_interval(found.effect, found.error, found.sizes.freedom, at, most), level, METHOD)
+            _interval(
+                effect_interval(found.effect, found.resampled, found.sizes.freedom, at, most), level, EFFECT_METHOD
+            )
             for at in (level, wide)
         )
         slices.append(
