@@ -337,6 +337,23 @@ class LeakageConfig(AuditorSection):
     ] = None
 
 
+class MemorisationConfig(AuditorSection):
+    """Settings of the auditor `memorisation`."""
+
+    reference: Annotated[
+        Path | None,
+        Option(help="Of a language model: the model that it was trained from.", metavar="MODEL"),
+    ] = None
+    canaries: Annotated[
+        Path | None,
+        Option(
+            name="canary_record",
+            help="Of a language model: what 'auditkit canaries' wrote into its training texts (.json).",
+            metavar="FILE",
+        ),
+    ] = None
+
+
 class PrivacyConfig(AuditorSection):
     """Settings of the auditor `privacy`."""
 
@@ -365,6 +382,7 @@ class AuditorsConfig(Section):
     explainability: ExplainabilityConfig = ExplainabilityConfig()
     identity_terms: IdentityTermsConfig = IdentityTermsConfig()
     leakage: LeakageConfig = LeakageConfig()
+    memorisation: MemorisationConfig = MemorisationConfig()
     privacy: PrivacyConfig = PrivacyConfig()
 
     @property

@@ -19,7 +19,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from auditkit.cli import audits, compliance, gate, mitigation, models, privacy, reports, schemas, setup
+from auditkit.cli import audits, canaries, compliance, gate, mitigation, models, privacy, reports, schemas, setup
 from auditkit.cli.configured import configured, generated
 from auditkit.cli.options import with_allow_large
 from auditkit.errors import AuditkitError, InputError, out_of_memory
@@ -58,6 +58,7 @@ for command in (audits.demo, audits.auditors, setup.init, setup.doctor):
     app.command()(command)
 for reading_command in (
     models.sample,
+    canaries.canaries,
     reports.render,
     reports.log,
     compliance.compare,

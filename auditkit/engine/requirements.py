@@ -18,6 +18,7 @@ from auditkit.models.capabilities import (
     LanguageModel,
     Layered,
     Refittable,
+    Reproducing,
     Runnable,
     Samples,
     SampleTable,
@@ -39,6 +40,7 @@ Requirement = Literal[
     "samples",
     "synthetic records",
     "language",
+    "reproduction",
     "words",
     "records",
     "predictions",
@@ -55,6 +57,7 @@ CAPABILITIES: dict[str, type[Capability]] = {
     "samples": Samples,
     "synthetic records": SampleTable,
     "language": LanguageModel,
+    "reproduction": Reproducing,
     "words": Words,
 }
 """The requirements that are capabilities of the model."""

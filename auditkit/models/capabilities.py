@@ -109,7 +109,11 @@ class OwnRows(Capability):
         raise NotImplementedError
 
 
-class Samples(Capability):
+class Reproducing(Capability):
+    """The model can give back what it was trained on: there are rows of it, or it gives probabilities to texts."""
+
+
+class Samples(Reproducing):
     """There are rows that a generator made, however they come."""
 
     def sample(self, count: int, *, seed: int, device: torch.device) -> NDArray[np.float32]:
@@ -130,7 +134,7 @@ class SampleTable(Samples):
         raise NotImplementedError
 
 
-class LanguageModel(Words):
+class LanguageModel(Words, Reproducing):
     """The model gives a probability to each token of a text: from the tokens before it, or from those around it."""
 
     def tokens(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

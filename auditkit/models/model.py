@@ -28,6 +28,7 @@ from auditkit.models.capabilities import (
     Layered,
     OwnRows,
     Refittable,
+    Reproducing,
     Runnable,
     Samples,
     Words,
@@ -246,6 +247,7 @@ LACKS: dict[type[Capability], str] = {
     Samples: "the model predicts, and generates no rows",
     LanguageModel: "the model is no language model, and gives no probabilities to the tokens of a text",
     Words: "the model has neither word vectors nor probabilities of texts",
+    Reproducing: "the model predicts, and generates neither rows nor texts",
     OwnRows: "the model brings no rows of its own",
 }
 """Why a model has not got a capability, where its format does not say more."""

@@ -1,1 +1,1 @@
-"""Whether a model repeats its training rows: copies among generated rows, held against rows that it never saw."""
+"""Whether a model remembers its training rows: copies among generated rows, and membership and secrets of texts."""

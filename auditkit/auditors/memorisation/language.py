@@ -1,0 +1,93 @@
+"""What a language model remembers of its training texts: membership, canaries, and text that it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from auditkit.auditors.memorisation.attacks import membership_evidence
+from auditkit.auditors.memorisation.exposure import canary_evidence
+from auditkit.auditors.memorisation.extraction import extraction_evidence
+from auditkit.auditors.memorisation.material import material_of
+from auditkit.data.canaries import Canaries, read_canaries
+from auditkit.engine.subject import Subject
+from auditkit.errors import InputError, NotRun
+from auditkit.evidence.measurement import Evidence
+from auditkit.evidence.messages import Message, reason_of
+from auditkit.models.capabilities import CausalLanguageModel, LanguageModel
+from auditkit.models.formats.opening import open_model
+from auditkit.models.from_columns import Columns
+from auditkit.models.language import TokenScores
+
+
+def language_evidence(
+    subject: Subject, *, texts: int, reference: str | None, canaries: str | None, most_canaries: int, prompts: int
+) -> Evidence:
+    """Attack the membership of texts, continue them, and ask for canaries where they were recorded."""
+    planted = None if canaries is None else read_canaries(canaries)
+    known = frozenset() if planted is None else frozenset(map(planted.text, planted.canaries))
+    parts = []
+    try:
+        material = material_of(subject, texts, known)
+        others = None if reference is None else reference_scores(subject, reference, material.texts)
+        parts.append(Evidence(notes=material.notes))
+        parts.append(membership_evidence(subject, material, others))
+        if subject.audited.capability(CausalLanguageModel) is not None:
+            parts.append(extraction_evidence(subject, material, prompts))
+    except NotRun as why:
+        if planted is None:
+            raise
+        parts.append(Evidence(notes=[Message("Membership is not measured: {why}.", why=reason_of(why) or "")]))
+    if planted is not None:
+        parts.append(_asked(subject, planted, most_canaries))
+    return joined(parts)
+
+
+def check_files(subject: Subject, reference: str | None, canaries: str | None) -> None:
+    """Refuse a reference or canaries for another kind of model, and files that cannot be used.
+
+    Raises:
+        InputError: with the reason.
+    """
+    option = "canaries" if reference is None else "reference"
+    if subject.audited.capability(LanguageModel) is None:
+        raise InputError(f"{option} is for language models; leave it out: {subject.audited.lack(LanguageModel)}.")
+    if subject.training is None:
+        raise InputError(f"{option} needs the training texts; pass --train-dataset FILE.")
+    if canaries is not None:
+        read_canaries(canaries)
+    if reference is not None and not Path(reference).exists():
+        raise InputError(f"reference {reference}: no such folder; pass the model that it was trained from.")
+
+
+def _asked(subject: Subject, planted: Canaries, most: int) -> Evidence:
+    try:
+        return canary_evidence(subject, planted, most)
+    except NotRun as why:
+        return Evidence(notes=[Message("Canaries are not asked for: {why}.", why=reason_of(why) or "")])
+
+
+def joined(parts: Sequence[Evidence]) -> Evidence:
+    """Return several pieces of evidence as one."""
+    return Evidence(
+        measurements=[one for part in parts for one in part.measurements],
+        exhibits=[one for part in parts for one in part.exhibits],
+        notes=[one for part in parts for one in part.notes],
+    )
+
+
+def reference_scores(subject: Subject, path: str, texts: Sequence[str]) -> list[TokenScores]:
+    """Return what the reference model says of the tokens of texts.
+
+    Raises:
+        InputError: it cannot be opened, or is no language model.
+    """
+    column = subject.schema.features[0].name
+    columns = Columns(read_rows=lambda: subject.data, read_training=lambda: subject.training, target=None, text=column)
+    opened = open_model(Path(path), columns=columns)
+    if opened.sha256 == subject.audited.sha256:
+        raise InputError(f"reference {path} is the audited model itself; pass the model that it was trained from.")
+    able = opened.capability(LanguageModel)
+    if able is None:
+        raise InputError(f"reference {path}: {opened.lack(LanguageModel)}; pass a language model.")
+    return able.score(texts, device=subject.device, progress=subject.progress)

@@ -1,0 +1,197 @@
+"""Planted truths: members of an overfit model by a fair coin, texts that differ by themselves, and canaries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from languages import fit, gpt2, sentences
+from scipy import stats
+
+import auditkit
+from auditkit import Report
+from auditkit.auditors.memorisation.blind import blind_baseline
+from auditkit.auditors.memorisation.membership import attack_scores
+from auditkit.cli import call
+from auditkit.data.canaries import Canaries, draw_canaries, read_canaries
+from auditkit.errors import InputError
+from auditkit.evidence.measurement import Measurement
+from auditkit.models.language import TokenScores
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of a model that was trained far too long on texts with canaries, and of its base model."""
+    place = tmp_path_factory.mktemp("memory")
+    texts = sentences(240, seed=5)
+    coin = np.random.default_rng(7).random(240) < 0.5
+    frame = pd.DataFrame(
+        {"text": texts, "group": np.array(["x", "y"])[np.arange(240) % 2], "author": np.arange(240) // 2}
+    )
+    frame[coin].to_json(place / "train.jsonl", orient="records", lines=True)
+    frame[~coin].to_json(place / "heldout.jsonl", orient="records", lines=True)
+    command = ["canaries", str(place / "train.jsonl"), "--out", str(place / "seeded.jsonl")]
+    assert call([*command, "--count", "8", "--controls", "6", "--repeat", "1,16"]) == 0
+    seeded = pd.read_json(place / "seeded.jsonl", lines=True, dtype=False)["text"].tolist()
+    gpt2(place / "base", [*seeded, *sentences(100, seed=8)], positions=96)
+    fit(place / "base", sentences(200, seed=9), epochs=2)
+    gpt2(place / "model", [*seeded, *sentences(100, seed=8)], positions=96)
+    fit(place / "model", seeded, epochs=40)
+    return place
+
+
+@pytest.fixture(scope="module")
+def report(place: Path) -> Report:
+    return auditkit.audit(
+        place / "model",
+        place / "heldout.jsonl",
+        train_dataset=place / "seeded.jsonl",
+        text="text",
+        sensitive=["group"],
+        only=["memorisation"],
+        reference=place / "base",
+        canary_record=place / "seeded.canaries.json",
+    )
+
+
+def measured(report: Report, id: str, by: tuple[str, ...] = ()) -> Measurement:
+    found = report.measurement(id, by)
+    assert found is not None, id
+    return found
+
+
+def test_members_of_an_overfit_model_are_told_from_others(report: Report) -> None:
+    blind = measured(report, "memorisation.blind_roc_auc")
+    assert blind.interval is not None
+    assert blind.interval.low < 0.5 < blind.interval.high
+    area = measured(report, "memorisation.membership_roc_auc")
+    assert area.value is not None
+    assert area.value > 0.9
+    assert area.interval is not None
+    assert area.interval.low > 0.85
+    assert area.interval.low < area.value
+    attacks = {part.group.key[0]: part.value for part in measured(report, area.id, ("attack",)).slices}
+    assert list(attacks) == ["reference", "loss", "zlib", "min_k"]
+    assert min(value for value in attacks.values() if value is not None) > 0.7
+    groups = measured(report, area.id, ("group",)).slices
+    assert [part.group.key for part in groups] == [("x",), ("y",)]
+    rare = measured(report, "memorisation.membership_true_positive_rate_at_0_1_percent")
+    assert rare.value is None
+    assert "needs at least 1,000 texts" in str(rare.reason)
+
+
+def test_canaries_of_many_texts_are_found_and_controls_are_not(report: Report) -> None:
+    exposed = {
+        part.group.key[0]: part for part in measured(report, "memorisation.canary_exposure", ("repetitions",)).slices
+    }
+    assert list(exposed) == ["0", "1", "16"]
+    assert exposed["16"].value == pytest.approx(np.log2(10_000), abs=0.5)
+    assert exposed["16"].interval is not None
+    assert exposed["16"].interval.low < 13
+    assert exposed["0"].value is not None
+    assert exposed["0"].value < 4
+    written = {
+        part.group.key[0]: part.value
+        for part in measured(report, "memorisation.canary_extraction_rate", ("repetitions",)).slices
+    }
+    assert written["16"] == 1.0
+    assert written["0"] == 0.0
+    table = next(one for outcome in report.outcomes for one in outcome.exhibits if "Canaries by" in str(one.title))
+    assert table.kind == "table"
+    p_values = {str(row[0]): float(str(row[3])) for row in table.rows}
+    assert p_values["16"] < 1e-6
+    assert p_values["none (control)"] > 0.01
+    names = json.loads(Path(str(report.config.auditors.memorisation.canaries)).read_text())["canaries"]
+    assert not any(one["name"] in report.model_dump_json() for one in names), "no secret of the texts is shown"
+
+
+def test_training_texts_come_back_and_others_do_not(report: Report) -> None:
+    verbatim = measured(report, "memorisation.verbatim_extraction_rate")
+    assert verbatim.value is not None
+    assert verbatim.value > 0.5
+    excess = measured(report, "memorisation.extraction_excess")
+    assert excess.interval is not None
+    assert excess.interval.low > 0.4
+    page = report.model_dump_json()
+    assert not any(text[:30] in page for text in sentences(240, seed=5)), "no text is shown"
+
+
+def test_texts_that_differ_by_themselves_leave_membership_undefined(place: Path) -> None:
+    held = pd.DataFrame({"text": [text.replace("the ", "a ") for text in sentences(120, seed=11)]})
+    report = auditkit.audit(
+        place / "model", held, train_dataset=place / "train.jsonl", text="text", only=["memorisation"]
+    )
+    area = measured(report, "memorisation.membership_roc_auc")
+    assert area.value is None
+    assert "tells training texts from the others" in str(area.reason)
+    blind = measured(report, "memorisation.blind_roc_auc")
+    assert blind.value is not None
+    assert blind.value > 0.95
+
+
+def test_a_blind_classifier_of_a_fair_coin_is_refused_as_often_as_stated() -> None:
+    texts = sentences(120, seed=3)
+    authors = np.arange(120) // 4
+    p_values = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        member = rng.random(30)[authors] < 0.5
+        p_values.append(blind_baseline(texts, member, authors, seed=seed).p_value)
+    assert stats.kstest(p_values, "uniform").pvalue > 0.001
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.175
+    assert np.mean(np.array(p_values) <= 0.01) <= 0.075
+
+
+def test_attack_scores_are_those_of_their_formulas() -> None:
+    logs = np.array([-1.0, -4.0, -2.0, -3.0, -0.5])
+    one = TokenScores(
+        np.arange(5), np.zeros((5, 2), dtype=np.int64), logs, np.full(5, 2.0), np.full(5, 0.5), np.ones(5), logs > 0, 10
+    )
+    other = TokenScores(
+        one.ids, one.spans, logs - 1, one.entropies, one.deviations, one.top_probabilities, one.top_hits, 10
+    )
+    found = attack_scores(["abcdefghij"], [one], [other])
+    assert found["loss"].tolist() == [-2.1]
+    assert found["min_k"].tolist() == [-4.0]  # (-4 + 2) / 0.5, the least likely of five tokens
+    assert found["reference"].tolist() == [0.5]
+    assert found["zlib"][0] == pytest.approx(-10.5 / 18)
+
+
+def test_a_record_of_canaries_is_checked(tmp_path: Path) -> None:
+    made = draw_canaries(10, 3, (1, 4), seed=1)
+    (tmp_path / "c.json").write_text(made.model_dump_json())
+    assert read_canaries(tmp_path / "c.json") == made
+    assert len({one.name for one in made.canaries}) == 13
+    assert sorted(one.repetitions for one in made.canaries) == [0] * 3 + [1] * 5 + [4] * 5
+    (tmp_path / "wrong.json").write_text(made.model_dump_json().replace(made.canaries[0].code, "12x4"))
+    with pytest.raises(InputError, match=r"pass the \.json that auditkit canaries wrote"):
+        read_canaries(tmp_path / "wrong.json")
+    with pytest.raises(InputError, match="repeat must be different whole numbers"):
+        draw_canaries(10, 3, (4, 4), seed=1)
+
+
+def test_seeded_texts_hold_every_row_in_its_order(place: Path) -> None:
+    before = [json.loads(line) for line in (place / "train.jsonl").read_text().splitlines()]
+    after = [json.loads(line) for line in (place / "seeded.jsonl").read_text().splitlines()]
+    record = Canaries.model_validate_json((place / "seeded.canaries.json").read_text())
+    texts = {record.text(one): one.repetitions for one in record.canaries}
+    kept = [row["text"] for row in after if row["text"] not in texts]
+    assert kept == [row["text"] for row in before]
+    held = [row["text"] for row in after]
+    assert all(held.count(text) == times for text, times in texts.items())
+    assert call(["canaries", str(place / "train.jsonl"), "--out", str(place / "x.csv")]) == 2
+    assert call(["canaries", str(place / "train.jsonl"), "--out", str(place / "x.jsonl"), "--text", "texts"]) == 2
+    assert not (place / "x.jsonl").exists()
+
+
+def test_a_reference_for_another_kind_of_model_is_refused(place: Path) -> None:
+    held = place / "heldout.jsonl"
+    with pytest.raises(InputError, match="reference needs the training texts"):
+        auditkit.audit(place / "model", held, text="text", reference=place / "base")
+    with pytest.raises(InputError, match="no such folder"):
+        auditkit.audit(
+            place / "model", held, text="text", train_dataset=place / "train.jsonl", reference=place / "nothing"
+        )
