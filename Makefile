@@ -12,6 +12,7 @@
 # make docs      the documentation site in docs/_build/html: tutorials are run, warnings are errors
 # make trackers  logs a report to a real MLflow server on this machine, and reads it back
 # make demo-digits-gan  train a generator of digits, draw from it and audit it
+# make demo-language  train a small language model on reviews with canaries, and audit what it remembers
 # make bench     speed beside Fairlearn, in benchmarks/results     make coverage  how often intervals and searches hold
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo demo-digits-gan test check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage sbom advisories trackers docs
+.PHONY: install demo demo-digits-gan demo-language test check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage sbom advisories trackers docs
 
 install: .venv/installed
 
@@ -39,6 +40,9 @@ demo: install
 
 demo-digits-gan: install
 	$(BIN)/python examples/generator.py reports/demo/digits-gan dcgan
+
+demo-language: install
+	$(BIN)/python examples/language.py reports/demo/language
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --quiet  # two workers with a thread each

@@ -80,15 +80,15 @@ class NetworkConfig(Section):
     architecture: Annotated[
         str | None,
         Option(
-            help="mlp, cnn, lstm, gru, transformer; to generate images vae, dcgan, ddpm.",
+            help="mlp, cnn, lstm, gru, transformer; to generate images vae, dcgan, ddpm; of a language gpt.",
             metavar="NAME",
             default="mlp, for images cnn, for texts transformer",
         ),
     ] = None
     architecture_args: ArchitectureArgs = None
     task: Annotated[
-        Literal["binary", "multiclass", "multilabel", "regression"] | None,
-        Option(help="What is predicted.", default="by the target"),
+        Literal["binary", "multiclass", "multilabel", "regression", "language"] | None,
+        Option(help="What is predicted; language: the next token of a text.", default="by the target"),
     ] = None
     epsilon: Annotated[
         float | None,

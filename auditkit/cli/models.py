@@ -19,19 +19,22 @@ if TYPE_CHECKING:
 
 
 def train(config: TrainConfig) -> None:
-    """Train a network, or a generator of images. Packs it with its schema, ready for 'auditkit run'."""
+    """Train a network, a generator of images or a language model. Packs it, ready for 'auditkit run'."""
     from auditkit import terminal
     from auditkit.data.dataset import read_data
-    from auditkit.models.architectures import GENERATORS
+    from auditkit.models.architectures import GENERATORS, LANGUAGE_MODELS
     from auditkit.run_folder import output_folder
     from auditkit.training.train import train as train_model
+    from auditkit.training.train_language import LANGUAGE_TASKS, train_language
 
     assert config.data.dataset is not None
     assert config.output.out is not None
     generator = config.network.architecture in GENERATORS
-    if config.data.target is None and not generator:
+    language = config.network.architecture in LANGUAGE_MODELS or config.network.task in LANGUAGE_TASKS
+    if config.data.target is None and not generator and not language:
         raise InputError(
-            f"target must name the label's column; to train a generator, pass --architecture {GENERATORS[0]}."
+            f"target must name the label's column; to train a generator, pass --architecture {GENERATORS[0]}, and to "
+            "train a language model --task language."
         )
     quiet = config.output.quiet
     with output_folder(config.output.out.parent), terminal.progress(silent=quiet) as progress:
@@ -40,7 +43,7 @@ def train(config: TrainConfig) -> None:
             progress("training", fraction, what)
 
         rows = read_data(config.data.dataset, encoding=config.data.encoding)
-        make = _train_generator if generator else train_model
+        make = train_language if language else _train_generator if generator else train_model
         model, record = make(rows, config=config, progress=told)
     if not quiet:
         terminal.trained(model, record)

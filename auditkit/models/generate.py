@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from auditkit.errors import ModelFileError
 from auditkit.models.capabilities import Differentiable, Generative, Layered, Refittable
+from auditkit.models.language import FromCausal, language_abilities
 from auditkit.tasks.generation import NOTHING_PREDICTED
 
 ROWS_AT_ONCE = 500
@@ -36,7 +37,9 @@ class FromLatent(Generative):
 
 
 def generating(module: nn.Module) -> dict[str, Any]:
-    """Return the capabilities of a generator as arguments of a Model; nothing for a network that predicts."""
+    """Return the capabilities of a generator or a language model as arguments of a Model; nothing for others."""
+    if hasattr(module, "advance"):
+        return language_abilities(FromCausal)
     if not hasattr(module, "latent_shape"):
         return {}
     lacks = dict.fromkeys((Differentiable, Layered, Refittable), NOTHING_PREDICTED)

@@ -210,6 +210,8 @@ class Schema(Record):
             reads = {"input_shape": list(feature.shape)}
         else:
             reads = {"input_width": self.input_width}
+        if self.output == "tokens":
+            return {"vocabulary_size": len(feature.vocabulary), "length": feature.length}
         return reads if self.output == "rows" else {**reads, "output_width": len(self.classes) or 1}
 
     def for_report(self) -> dict[str, Any]:

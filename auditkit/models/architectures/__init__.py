@@ -10,6 +10,7 @@ from torch import nn
 
 from auditkit.errors import ModelFileError, closest
 from auditkit.models.architectures.generators import dcgan, ddpm, vae
+from auditkit.models.architectures.gpt import gpt
 from auditkit.models.architectures.images import cnn
 from auditkit.models.architectures.tables import mlp
 from auditkit.models.architectures.text import gru, lstm, transformer
@@ -23,6 +24,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "vae": vae,
     "dcgan": dcgan,
     "ddpm": ddpm,
+    "gpt": gpt,
 }
 """The architectures by the name that a card gives them."""
 
@@ -35,11 +37,15 @@ READS: dict[str, str] = {
     "vae": "image",
     "dcgan": "image",
     "ddpm": "image",
+    "gpt": "text",
 }
 """What each architecture reads, or generates: the `kind` of its schema."""
 
 GENERATORS = ("vae", "dcgan", "ddpm")
 """The architectures that generate rows."""
+
+LANGUAGE_MODELS = ("gpt",)
+"""The architectures that give probabilities to tokens."""
 
 
 def build(name: str, arguments: Mapping[str, Any]) -> nn.Module:
