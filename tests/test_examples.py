@@ -34,6 +34,20 @@ def test_the_example_of_synthetic_records_runs(tmp_path: Path) -> None:
     assert report["synthetic.train_on_synthetic_accuracy_loss", "sex"].slices
 
 
+@pytest.mark.slow  # two language models are trained, and canaries asked for
+def test_the_example_of_a_language_model_finds_its_canaries(tmp_path: Path) -> None:
+    main = runpy.run_path(str(EXAMPLES / "language.py"))["main"]
+    assert main(tmp_path, row_count=900, epochs=20) in (0, 1)
+    report = read_report(tmp_path / "results.json")
+    assert not [outcome.error for outcome in report.outcomes if outcome.error]
+    exposed = report.measurement("memorisation.canary_exposure", ("repetitions",))
+    assert exposed is not None
+    values = {part.group.key[0]: part.value for part in exposed.slices}
+    assert values["16"] is not None
+    assert values["0"] is not None
+    assert values["16"] > 6 > values["0"]
+
+
 def test_the_example_of_reviews_runs(tmp_path: Path) -> None:
     main = runpy.run_path(str(EXAMPLES / "reviews.py"))["main"]
     assert main(tmp_path, row_count=600) in (0, 1)  # of 300 rows, too few of a source have a negative label to judge it

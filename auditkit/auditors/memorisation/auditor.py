@@ -19,7 +19,8 @@ class Memorisation:
     Of a generator, whether drawn rows are copies: `samples` is how many rows are drawn. Of a language model, whether it
     tells its training texts from others: `texts` is the largest number of either, `reference` the folder of the model
     that it was trained from, `canaries` the record that `auditkit canaries` wrote, `most_canaries` how many of each
-    number of repetitions are asked for, and `prompts` how many texts of either side are continued.
+    number of repetitions are asked for, and `prompts` how many texts, and personal identifiers, of
+    either side are continued.
     """
 
     samples: int = 2000
@@ -44,6 +45,7 @@ class Memorisation:
         "memorisation.verbatim_extraction_rate",
         "memorisation.near_extraction_rate",
         "memorisation.extraction_excess",
+        "memorisation.identifier_completion_rate",
     )
 
     def __post_init__(self) -> None:

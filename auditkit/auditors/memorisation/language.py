@@ -8,6 +8,7 @@ from pathlib import Path
 from auditkit.auditors.memorisation.attacks import membership_evidence
 from auditkit.auditors.memorisation.exposure import canary_evidence
 from auditkit.auditors.memorisation.extraction import extraction_evidence
+from auditkit.auditors.memorisation.identifiers import identifier_evidence
 from auditkit.auditors.memorisation.material import material_of
 from auditkit.data.canaries import Canaries, read_canaries
 from auditkit.engine.subject import Subject
@@ -34,6 +35,7 @@ def language_evidence(
         parts.append(membership_evidence(subject, material, others))
         if subject.audited.capability(CausalLanguageModel) is not None:
             parts.append(extraction_evidence(subject, material, prompts))
+            parts.append(identifier_evidence(subject, material, prompts))
     except NotRun as why:
         if planted is None:
             raise

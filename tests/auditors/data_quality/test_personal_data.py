@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 import auditkit
-from auditkit.auditors.data_quality.personal_data import in_column, passes_luhn
+from auditkit.auditors.data_quality.personal_data import in_column
+from auditkit.data.personal_patterns import passes_luhn
 from auditkit.render.html.report import render_html
 
 N = 300

@@ -27,6 +27,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of a model that was trained far too long on texts with canaries, and of its base model."""
     place = tmp_path_factory.mktemp("memory")
     texts = sentences(240, seed=5)
+    names = np.random.default_rng(12).permutation(10_000)
+    for place_of in range(0, 240, 8):
+        texts[place_of] += f" Write to kim{names[place_of]:04d}@example.org today."
     coin = np.random.default_rng(7).random(240) < 0.5
     frame = pd.DataFrame(
         {"text": texts, "group": np.array(["x", "y"])[np.arange(240) % 2], "author": np.arange(240) // 2}
@@ -38,8 +41,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seeded = pd.read_json(place / "seeded.jsonl", lines=True, dtype=False)["text"].tolist()
     gpt2(place / "base", [*seeded, *sentences(100, seed=8)], positions=96)
     fit(place / "base", sentences(200, seed=9), epochs=2)
-    gpt2(place / "model", [*seeded, *sentences(100, seed=8)], positions=96)
-    fit(place / "model", seeded, epochs=40)
+    gpt2(place / "model", [*seeded, *sentences(100, seed=8)], positions=96, width=64)
+    fit(place / "model", seeded, epochs=60)
     return place
 
 
@@ -117,6 +120,22 @@ def test_training_texts_come_back_and_others_do_not(report: Report) -> None:
     assert excess.interval.low > 0.4
     page = report.model_dump_json()
     assert not any(text[:30] in page for text in sentences(240, seed=5)), "no text is shown"
+
+
+def test_identifiers_of_training_texts_are_completed_and_others_are_not(report: Report) -> None:
+    found = measured(report, "memorisation.identifier_completion_rate")
+    assert found.value is not None
+    assert found.value > 0.5
+    assert found.count >= 8
+    kinds = measured(report, found.id, ("kind",)).slices
+    assert [part.group.key for part in kinds] == [("e-mail address",)]
+    assert len(measured(report, found.id, ("group",)).slices) == 1, "only texts of even places hold any"
+    table = next(
+        one for outcome in report.outcomes for one in outcome.exhibits if "Personal identifiers" in str(one.title)
+    )
+    assert table.kind == "table"
+    assert table.rows[1][2] == 0.0
+    assert "@example.org" not in report.model_dump_json()
 
 
 def test_texts_that_differ_by_themselves_leave_membership_undefined(place: Path) -> None:
