@@ -18,7 +18,7 @@ from auditkit.cli import call
 DATA = Path(__file__).parent / "data" / "reviews.csv.gz"
 
 
-def main(folder: Path = Path("reports/language"), *, row_count: int = 4500, epochs: int = 16) -> int:
+def main(folder: Path = Path("reports/language"), *, row_count: int = 3000, epochs: int = 12) -> int:
     """Write the texts, the models and the report into `folder`; return the audit's exit code."""
     frame = pd.read_csv(DATA)[["text", "source"]]
     generator = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def main(folder: Path = Path("reports/language"), *, row_count: int = 4500, epoc
     for name in ("base", "train", "unseen"):
         frame[part == name].to_json(folder / f"{name}.jsonl", orient="records", lines=True, force_ascii=False)
     place = {name: str(folder / name) for name in ("base.jsonl", "train.jsonl", "unseen.jsonl", "seeded.jsonl")}
-    canaries = ["--count", "60", "--controls", "20", "--repeat", "1,4,16"]
+    canaries = ["--count", "30", "--controls", "10", "--repeat", "1,4,16"]
     code = call(["canaries", place["train.jsonl"], *canaries, "--out", place["seeded.jsonl"]])
     for name, texts, passes in (("base", "base.jsonl", epochs // 2), ("gpt", "seeded.jsonl", epochs)):
         train = ["train", "--task", "language", "--dataset", place[texts], "--text", "text", "--epochs", str(passes)]

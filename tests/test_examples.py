@@ -37,7 +37,7 @@ def test_the_example_of_synthetic_records_runs(tmp_path: Path) -> None:
 @pytest.mark.slow  # two language models are trained, and canaries asked for
 def test_the_example_of_a_language_model_finds_its_canaries(tmp_path: Path) -> None:
     main = runpy.run_path(str(EXAMPLES / "language.py"))["main"]
-    assert main(tmp_path, row_count=900, epochs=20) in (0, 1)
+    assert main(tmp_path, row_count=900, epochs=12) in (0, 1)
     report = read_report(tmp_path / "results.json")
     assert not [outcome.error for outcome in report.outcomes if outcome.error]
     exposed = report.measurement("memorisation.canary_exposure", ("repetitions",))

@@ -28,7 +28,8 @@ LANGUAGE_TASKS = ("language",)
 EPOCHS = 8
 VOCABULARY = 1024
 LONGEST = 256
-BATCH_TOKENS = 4096
+SMALLEST_BATCH, LARGEST_BATCH = 512, 4096
+"""The tokens of a batch: a fiftieth of the corpus within these bounds, so that a small corpus makes enough steps."""
 LEARNING_RATE = 2e-3
 ENDING = "<|endoftext|>"
 """Token 0, which begins and ends a text."""
@@ -164,11 +165,12 @@ def fit_texts(
 
 
 def _batches(rows: Sequence[Sequence[int]], generator: np.random.Generator) -> list[list[int]]:
-    """Return batches of texts of similar length, at most `BATCH_TOKENS` tokens each, drawn anew."""
+    """Return batches of texts of similar length, drawn anew."""
+    most = min(max(sum(map(len, rows)) // 50, SMALLEST_BATCH), LARGEST_BATCH)
     order = np.argsort([len(row) + generator.uniform(0, 8) for row in rows])
     found: list[list[int]] = [[]]
     for place in order:
-        if found[-1] and (len(found[-1]) + 1) * (len(rows[place]) + 8) > BATCH_TOKENS:
+        if found[-1] and (len(found[-1]) + 1) * (len(rows[place]) + 8) > most:
             found.append([])
         found[-1].append(int(place))
     return found
