@@ -49,7 +49,7 @@ def test_a_trained_model_opens_as_a_language_model_and_has_learnt(model: Model) 
     nats = [
         -np.mean([one.log_probabilities.mean() for one in able.score(texts, device=CPU)]) for texts in (usual, strange)
     ]
-    assert nats[0] < 2.5 < nats[1]
+    assert nats[0] < 0.7 * nats[1]
     assert able.text_of(able.tokens("A naïve 4719 ☕.")[0]) == "A naïve 4719 ☕."
     assert len(able.tokens("4719")[0]) == 4, "each digit is a token"
 

@@ -72,9 +72,9 @@ def test_members_of_an_overfit_model_are_told_from_others(report: Report) -> Non
     assert blind.interval.low < 0.5 < blind.interval.high
     area = measured(report, "memorisation.membership_roc_auc")
     assert area.value is not None
-    assert area.value > 0.9
+    assert area.value > 0.8
     assert area.interval is not None
-    assert area.interval.low > 0.85
+    assert area.interval.low > 0.7
     assert area.interval.low < area.value
     attacks = {part.group.key[0]: part.value for part in measured(report, area.id, ("attack",)).slices}
     assert list(attacks) == ["reference", "loss", "zlib", "min_k"]
