@@ -101,9 +101,7 @@ def fit(folder: Path, texts: Sequence[str], *, epochs: int, seed: int = 0) -> No
     optimizer = torch.optim.AdamW(network.parameters(), lr=4e-3)
     generator = torch.Generator().manual_seed(seed)
     network.train()
-    for epoch in range(epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = 4e-3 * (1 - epoch / epochs)
+    for _ in range(epochs):
         for batch in torch.randperm(len(rows), generator=generator).split(32):
             optimizer.zero_grad()
             labels = ids[batch].masked_fill(~known[batch], -100)
