@@ -24,7 +24,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_list_of_commands_says_each_in_a_whole_sentence(group: tuple[str, ...], capsys: Said) -> None:
     assert call([*group, "--help"]) == 0
     listed = capsys.readouterr().out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    assert len(listed) == (1 if group else 22)
+    assert len(listed) == (1 if group else 23)
     assert [line for line in listed if not re.fullmatch(r"  [a-z]+ +[A-Z].*[^.]\.", line)] == []
 
 
