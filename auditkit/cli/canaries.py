@@ -25,7 +25,7 @@ def canaries(
     encoding: Encoding = "utf-8",
     seed: Seed = 0,
 ) -> None:
-    """Write invented secrets into training texts, and record them: 'auditkit run --canary-record' asks for them."""
+    """Write invented secrets into training texts. 'auditkit run --canary-record' asks a model for them."""
     from auditkit.data.canaries import draw_canaries, seeded_lines
     from auditkit.data.dataset import read_data
     from auditkit.run_folder import output_folder, write_files
