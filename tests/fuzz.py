@@ -200,6 +200,7 @@ def _of_a_folder(kind: str, honest: Path, work: Path, rng: np.random.Generator) 
             "label",
         ]
         command += ["--sensitive", "sex", "--only", "performance", "--out", str(work / "out"), "--quiet"]
+        command += ["--policy", str(honest.parent / "policy.toml")]
         return command, f"{kind} {chosen.name}"
     return ["gate", str(place), "--out", str(work / "out"), "--quiet"], f"{kind} {chosen.name}"
 
