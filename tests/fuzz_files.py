@@ -151,7 +151,7 @@ def write_private_models(folder: Path) -> None:
             raise Killed
 
     command = ["retrain", str(folder / "model.pt"), "--train-dataset", str(folder / "data.csv"), *RETRAINING]
-    assert call([*command, "--out", str(folder / "private")]) == 0
+    assert call([*command, "--quiet", "--out", str(folder / "private")]) == 0
     settings: dict[str, Any] = {"epsilon": (8.0,), "epochs": 2, "batch_size": 20}
     try:
         model, data = open_model(folder / "model.pt"), read_data(folder / "data.csv")

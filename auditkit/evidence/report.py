@@ -207,7 +207,7 @@ class Outcome(Record):
     error: str | None = None
     reason: Text | None = None
     remedy: str | None = None
-    left_out: bool = False
+    left_out: Flag = False
     measurements: tuple[Measurement, ...] = ()
     findings: tuple[Finding, ...] = ()
     exhibits: tuple[Exhibit, ...] = ()
