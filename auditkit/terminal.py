@@ -248,7 +248,9 @@ def trained(model: Model, record: dict[str, Any]) -> None:
     kind = "labels" if len(model.schema.targets) > 1 else "classes"
     what = f"{len(model.schema.classes)} {kind}" if model.schema.classes else "a number"
     if not model.schema.target or model.schema.output == "rows":
-        console.print("Generates: rows like those that it was trained on (task generation)", soft_wrap=True)
+        drawn = "texts" if model.schema.output == "tokens" else "rows"
+        words = f"Generates: {drawn} like those that it was trained on (task {model.schema.task})"
+        console.print(words, soft_wrap=True)
         console.print(f"Model: {model.path}", soft_wrap=True)
         return
     console.print(
