@@ -140,6 +140,7 @@ def linkability(synthetic: Records, training: Records, unseen: Records, *, seed:
 
 def inference(synthetic: Records, training: Records, unseen: Records) -> list[Attack]:
     """Guess each column of a record from all the others: the value of the nearest synthetic record, by column."""
+    reach = np.where(synthetic.is_number, CLOSE * _ranges(synthetic), 0.0)
 
     def guessed(targets: Records) -> Mask:
         parts, at = [], 0
@@ -150,18 +151,12 @@ def inference(synthetic: Records, training: Records, unseen: Records) -> list[At
             rights = []
             for column, own in enumerate(distances):
                 guess = synthetic.values[(whole - own).argmin(axis=1), column]
-                rights.append(_right(guess, truth[:, column], synthetic, column))
+                rights.append(np.abs(guess - truth[:, column]) <= reach[column])
             parts.append(np.stack(rights, axis=1))
         return np.concatenate(parts)
 
     mine, others = guessed(training), guessed(unseen)
     return [_attack(mine[:, column], others[:, column]) for column in range(mine.shape[1])]
-
-
-def _right(guess: NDArray[np.float64], truth: NDArray[np.float64], synthetic: Records, column: int) -> Mask:
-    reach = CLOSE * _ranges(synthetic)[column] if synthetic.is_number[column] else 0.0
-    found: Mask = np.abs(guess - truth) <= reach
-    return found
 
 
 def _ranges(records: Records) -> NDArray[np.float64]:

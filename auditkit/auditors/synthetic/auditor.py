@@ -18,7 +18,7 @@ FEWEST_ROWS = 100
 class Synthetic:
     """How like real records synthetic ones are, what a model learns from them, and what they give away.
 
-    `rows` is the largest number of training and of unseen records that are attacked, and of synthetic ones used in it.
+    `rows` is the largest number of training and of unseen records that are attacked.
     """
 
     rows: int = 5000
@@ -44,12 +44,14 @@ class Synthetic:
         """Hold the synthetic records against training records and unseen ones."""
         from auditkit.auditors.synthetic.disclosure import disclosure_evidence
         from auditkit.auditors.synthetic.likeness import likeness_evidence
+        from auditkit.auditors.synthetic.tables import tables_of
         from auditkit.auditors.synthetic.usefulness import usefulness_evidence
 
+        tables = tables_of(subject)
         parts = [
-            likeness_evidence(subject, self.rows),
-            usefulness_evidence(subject),
-            disclosure_evidence(subject, self.rows),
+            likeness_evidence(subject, tables),
+            usefulness_evidence(subject, tables),
+            disclosure_evidence(subject, tables, self.rows),
         ]
         return Evidence(
             measurements=[one for part in parts for one in part.measurements],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from auditkit.auditors.synthetic.tables import tables_of
+from auditkit.auditors.synthetic.tables import Tables
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Evidence, Group, Interval, Measurement, Slice, Table
 from auditkit.evidence.messages import Message
@@ -12,13 +12,10 @@ from auditkit.stats.disclosure import Attack, Records, inference, linkability, r
 from auditkit.stats.intervals import simultaneous_level
 
 FEWEST_PREDICATES = 20
-MOST_ROWS = 20_000
-"""As many records of each table are read at most: an attacker would have all synthetic ones."""
 
 
-def disclosure_evidence(subject: Subject, rows: int) -> Evidence:
+def disclosure_evidence(subject: Subject, tables: Tables, rows: int) -> Evidence:
     """Single out, link and guess training records and unseen ones, by the synthetic records."""
-    tables = tables_of(subject, MOST_ROWS)
     subject.progress(0.5, "singling people out")
     singled = singling_out(tables.synthetic, tables.training, tables.unseen, seed=subject.seed)
     training, unseen = (_drawn(part, rows, subject.seed) for part in (tables.training, tables.unseen))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.auditors.synthetic.tables import tables_of
+from auditkit.auditors.synthetic.tables import Tables
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Evidence, Group, Interval, Measurement, Slice, Table
 from auditkit.evidence.messages import Message
@@ -15,21 +16,22 @@ from auditkit.stats.disclosure import Records
 from auditkit.stats.drift import Drift, categorical_drift, drift_interval, holm, numeric_drift
 from auditkit.stats.intervals import simultaneous_level
 
+Codes = NDArray[np.int64]
+
 BINS = 5
 """Numbers are cut at quantiles of the unseen records into so many parts before associations are measured."""
 
 REPLICATES = 20
 
 
-def likeness_evidence(subject: Subject, rows: int) -> Evidence:
+def likeness_evidence(subject: Subject, tables: Tables) -> Evidence:
     """Hold synthetic records against unseen ones, column by column and pair by pair, with real ones as the ceiling."""
-    tables = tables_of(subject, max(rows, 10_000))
     level = subject.conf_level
     drifts = [_drift(tables.synthetic, tables.unseen, at) for at in range(len(tables.columns))]
     ceiling = [_drift(tables.training, tables.unseen, at) for at in range(len(tables.columns))]
     measurements = [
         _columns_measurement(dict(zip(tables.columns, drifts, strict=True)), level),
-        _association_measurement(tables.synthetic, tables.training, tables.unseen, level, seed=subject.seed),
+        _association_measurement(tables, level, seed=subject.seed),
     ]
     corrected = holm(np.array([drift.p_value for drift in drifts]))
     table = Table(
@@ -97,17 +99,16 @@ def _columns_measurement(drifts: dict[str, Drift], level: float) -> Measurement:
     )
 
 
-def _association_measurement(
-    synthetic: Records, training: Records, unseen: Records, level: float, *, seed: int
-) -> Measurement:
-    value = _association_error(synthetic, unseen, unseen)
+def _association_measurement(tables: Tables, level: float, *, seed: int) -> Measurement:
+    parts = [_coded(part, tables.unseen) for part in (tables.synthetic, tables.training, tables.unseen)]
+    value = _association_error(*parts)
     return Measurement(
         id="synthetic.association_error",
-        value=value - _association_error(training, unseen, unseen),
+        value=value,
         unit="number",
         better="lower",
-        count=len(synthetic.values) + len(unseen.values),
-        interval=_jackknifed(synthetic, training, unseen, level, seed=seed),
+        count=len(parts[0]) + len(parts[2]),
+        interval=_jackknifed(parts, value, level, seed=seed),
         definition=Message(
             "mean difference of Cramér's V over all pairs of columns between synthetic and unseen records, minus the "
             "same for training records: 0 where columns go together as they do in real records"
@@ -115,14 +116,18 @@ def _association_measurement(
     )
 
 
-def _association_error(records: Records, other: Records, cut: Records) -> float:
-    mine, theirs = (_coded(part, cut) for part in (records, other))
-    pairs = itertools.combinations(range(mine.shape[1]), 2)
-    differences = [abs(_cramer(mine[:, a], mine[:, b]) - _cramer(theirs[:, a], theirs[:, b])) for a, b in pairs]
-    return float(np.mean(differences)) if differences else 0.0
+def _association_error(synthetic: Codes, training: Codes, unseen: Codes) -> float:
+    """Return how much farther synthetic records' associations are from unseen ones' than training records' are."""
+    pairs = list(itertools.combinations(range(unseen.shape[1]), 2))
+    if not pairs:
+        return 0.0
+    mine, known, theirs = (
+        np.array([_cramer(part[:, a], part[:, b]) for a, b in pairs]) for part in (synthetic, training, unseen)
+    )
+    return float(np.abs(mine - theirs).mean() - np.abs(known - theirs).mean())
 
 
-def _coded(records: Records, cut: Records) -> NDArray[np.int64]:
+def _coded(records: Records, cut: Records) -> Codes:
     """Return categories, and numbers by the part that they are in, (rows, columns)."""
     columns = []
     for at, ordered in enumerate(records.is_number):
@@ -147,20 +152,18 @@ def _cramer(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
     return float(np.sqrt(phi / least)) if least > 0 else 0.0
 
 
-def _jackknifed(synthetic: Records, training: Records, unseen: Records, level: float, *, seed: int) -> Interval:
+def _jackknifed(parts: Sequence[Codes], value: float, level: float, *, seed: int) -> Interval:
     """Return the interval by leaving out a twentieth of each table at a time (Student's t over 20 blocks)."""
     from scipy import stats
 
     rng = np.random.default_rng((seed, 43))
-    blocks = [rng.permutation(len(table.values)) % REPLICATES for table in (synthetic, training, unseen)]
-    values = []
-    for left_out in range(REPLICATES):
-        parts = [
-            table.part(np.flatnonzero(block != left_out))
-            for table, block in zip((synthetic, training, unseen), blocks, strict=True)
+    blocks = [rng.permutation(len(part)) % REPLICATES for part in parts]
+    values = np.array(
+        [
+            _association_error(*(part[block != left_out] for part, block in zip(parts, blocks, strict=True)))
+            for left_out in range(REPLICATES)
         ]
-        values.append(_association_error(parts[0], parts[2], unseen) - _association_error(parts[1], parts[2], unseen))
-    whole = _association_error(synthetic, unseen, unseen) - _association_error(training, unseen, unseen)
-    spread = float(np.sqrt((REPLICATES - 1) / REPLICATES * ((np.array(values) - np.mean(values)) ** 2).sum()))
+    )
+    spread = float(np.sqrt((REPLICATES - 1) / REPLICATES * ((values - values.mean()) ** 2).sum()))
     half = float(stats.t.ppf((1 + level) / 2, REPLICATES - 1)) * spread
-    return Interval(low=whole - half, high=whole + half, level=level, method=Message("delete-group jackknife"))
+    return Interval(low=value - half, high=value + half, level=level, method=Message("delete-group jackknife"))

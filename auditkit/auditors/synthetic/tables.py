@@ -29,14 +29,18 @@ class Tables(NamedTuple):
     unseen_rows: NDArray[np.int64]
 
 
-def tables_of(subject: Subject, most: int) -> Tables:
-    """Return the columns of the schema, and the label, of at most `most` rows of each table, drawn with the seed."""
+MOST_ROWS = 20_000
+"""As many records of each table are read at most: an attacker would have all synthetic ones."""
+
+
+def tables_of(subject: Subject) -> Tables:
+    """Return the columns of the schema, and the label, of at most 20,000 rows of each table, drawn with the seed."""
     training, samples = subject.training, subject.audited.capability(SampleTable)
     assert training is not None
     assert samples is not None
     sources = (samples.frame, training.frame, subject.data.frame)
     rng = np.random.default_rng((subject.seed, 41))
-    drawn = [np.sort(rng.permutation(len(frame))[:most]).astype(np.int64) for frame in sources]
+    drawn = [np.sort(rng.permutation(len(frame))[:MOST_ROWS]).astype(np.int64) for frame in sources]
     frames = tuple(frame.iloc[rows] for frame, rows in zip(sources, drawn, strict=True))
     names = [feature.name for feature in subject.schema.features]
     names += [name for name in subject.schema.targets if name not in names]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from auditkit.auditors.synthetic.tables import Tables, tables_of
+from auditkit.auditors.synthetic.tables import Tables
 from auditkit.data.dataset import factorize
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Evidence, Group, Interval, Measurement, Slice
@@ -16,7 +16,6 @@ from auditkit.stats.intervals import proportion_interval, simultaneous_level
 from auditkit.stats.proxies import boosted_forest
 from auditkit.stats.scores import paired_difference_interval
 
-MOST_ROWS = 20_000
 MOST_CATEGORIES = 255
 """A category column of more is read as ordered numbers: the forest takes no more categories."""
 
@@ -29,12 +28,11 @@ DEFINITION = Message(
 )
 
 
-def usefulness_evidence(subject: Subject) -> Evidence:
+def usefulness_evidence(subject: Subject, tables: Tables) -> Evidence:
     """Fit the same model to synthetic and to real records, and compare them on unseen ones, overall and by group."""
     target = subject.schema.target
     if not isinstance(target, str):
         return Evidence(measurements=[_undefined(Message("no label with classes is named; pass --target COLUMN"))])
-    tables = tables_of(subject, MOST_ROWS)
     synthetic, training, unseen = (_labels(frame, target, subject.schema.classes) for frame in tables.frames)
     size = min(int((synthetic >= 0).sum()), int((training >= 0).sum()))
     judged = unseen >= 0
