@@ -190,7 +190,8 @@ class Subject:
 
     def encode(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
         """Return some of the audited rows, chosen by position, as the network reads them."""
-        _ = self.model
+        if not self.schema.features:  # of recorded decisions nobody said how the rows are encoded
+            _ = self.model
         with naming(self.data):
             encoded: NDArray[np.float32] = self.modality.encode(self.data.frame.iloc[rows])
             return encoded

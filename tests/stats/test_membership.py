@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from auditkit.auditors.privacy.membership import true_positive_rate_at as of_rows
 from auditkit.stats.membership import roc_auc, true_positive_rate_at
 
 
@@ -40,12 +40,17 @@ def test_perfect_attacks_have_intervals_below_one(clusters: np.ndarray | None) -
 
 
 @pytest.mark.parametrize(("seed", "rate"), [(seed, rate) for seed in range(6) for rate in (0.01, 0.05)])
-def test_rates_of_independent_rows_are_those_of_the_attack_on_tables(seed: int, rate: float) -> None:
+def test_the_ends_for_independent_rows_are_those_of_scipys_binomials(seed: int, rate: float) -> None:
     member, scores = scores_of(seed, 1.0, 500)
-    found, expected = true_positive_rate_at(member, scores, rate, 0.95), of_rows(member, scores, rate, 0.95)
+    found = true_positive_rate_at(member, scores, rate, 0.95)
+    others, members = np.sort(scores[~member])[::-1], scores[member]
+    fewest, most = (int(stats.binom.ppf(tail, len(others), rate)) for tail in (0.0125, 0.9875))
+    strict = int((members > others[fewest - 1]).sum()) if fewest else 0
+    lax = int((members >= others[most]).sum())
     assert found is not None
-    assert expected is not None
-    assert found == pytest.approx(expected)
+    assert found.value == (members > others[int(rate * len(others) + 1e-9)]).mean()
+    assert found.low == pytest.approx(stats.binomtest(strict, len(members)).proportion_ci(0.975).low)
+    assert found.high == pytest.approx(stats.binomtest(lax, len(members)).proportion_ci(0.975).high)
     assert true_positive_rate_at(member, scores, 0.001, 0.95) is None
 
 

@@ -20,7 +20,7 @@ def copies_evidence(subject: Subject, sample_count: int) -> Evidence:
     drawn = able.sample(sample_count, seed=subject.seed + 1000, device=subject.device)
     training = subject.training_inputs
     assert training is not None
-    samples, known, unseen = (_flat(rows) for rows in (drawn, training, subject.modality.encode(subject.data.frame)))
+    samples, known, unseen = (_flat(rows) for rows in (drawn, training, subject.inputs))
     subject.progress(0.3, "looking for copies")
     found = memorisation(samples, known, unseen, seed=subject.seed, level=subject.conf_level)
     subject.progress(0.7, "authenticity")

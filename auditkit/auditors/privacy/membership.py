@@ -7,14 +7,13 @@ Confidences are log odds of the true label: see `auditkit.tasks.base.Task.odds`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from auditkit.errors import InputError
 from auditkit.stats.intervals import clopper_pearson
+from auditkit.stats.membership import Bounded
 from auditkit.stats.ranking import roc_auc
 
 Array = NDArray[np.float64]
@@ -90,40 +89,7 @@ def rmia_scores(target: Array, shadows: Array, inside: Mask, population: Mask, *
     return share
 
 
-class Estimate(NamedTuple):
-    """A value with the ends of its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def true_positive_rate_at(member: Mask, scores: Array, false_positive_rate: float, level: float) -> Estimate | None:
-    """Return the share of members that an attack names when it may name this share of the others; None if unknown.
-
-    The threshold is the highest score that leaves at most this share of non-members above it; members at the
-    threshold are not counted. None where this share is less than one non-member. The interval allows for the
-    threshold too: half of the error goes to the order statistics of the non-members that enclose their true
-    quantile, half to Clopper-Pearson's interval for the members.
-    """
-    from scipy import stats
-
-    others = np.sort(scores[~member])[::-1]
-    members = scores[member]
-    allowed = int(np.floor(false_positive_rate * len(others) + 1e-9))
-    if allowed < 1:
-        return None
-    error = (1 - level) / 2
-    fewest, most = (int(stats.binom.ppf(tail, len(others), false_positive_rate)) for tail in (error / 2, 1 - error / 2))
-    strict = int((members > others[fewest - 1]).sum()) if fewest else 0
-    lax = int((members >= others[most]).sum()) if most < len(others) else len(members)
-    value = float((members > others[allowed]).mean())
-    low = float(clopper_pearson(strict, len(members), 1 - error)[0])
-    high = float(clopper_pearson(lax, len(members), 1 - error)[1])
-    return Estimate(value, min(low, value), max(high, value))
-
-
-def exposed_share(member: Mask, scores: Array, level: float) -> Estimate:
+def exposed_share(member: Mask, scores: Array, level: float) -> Bounded:
     """Return the largest share of members that an attack can name and be `SURE` of, at even odds of membership.
 
     Thresholds are put at the non-members ranked 1st, 2nd, 4th, 8th, ... by score; a claim at rank k is wrong for
@@ -150,11 +116,11 @@ def exposed_share(member: Mask, scores: Array, level: float) -> Estimate:
 
     value = largest(rate, false_rate, rate)
     low, high = largest(true_low, false_high, true_low), largest(true_high, false_low, true_high)
-    return Estimate(value, min(low, value), max(high, value))
+    return Bounded(value, min(low, value), max(high, value))
 
 
 def roc_points(member: Mask, scores: Array, false_positive_rates: Array) -> Array:
-    """Return the true positive rate at each false positive rate, by the thresholds of `true_positive_rate_at`."""
+    """Return the true positive rate at each false positive rate, by the thresholds of `stats.membership`."""
     others = np.sort(scores[~member])[::-1]
     members = np.sort(scores[member])
     allowed = np.minimum(np.floor(false_positive_rates * len(others) + 1e-9).astype(int), len(others) - 1)

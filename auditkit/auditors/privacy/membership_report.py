@@ -13,6 +13,7 @@ from auditkit.evidence.measurement import Column, Curve, Group, Interval, Line, 
 from auditkit.evidence.messages import Message
 from auditkit.stats.counts import not_compared
 from auditkit.stats.intervals import simultaneous_level
+from auditkit.stats.membership import true_positive_rate_at
 from auditkit.stats.ranking import RocAuc, roc_auc, roc_auc_interval
 
 Array = NDArray[np.float64]
@@ -208,7 +209,7 @@ class Attack:
             return area.value, Interval(low=low, high=high, level=level, method=method), None
         if roc_auc_interval(roc_auc(member, scores), level)[1] < CHANCE:
             return None, None, INVALID
-        rate = membership.true_positive_rate_at(member, scores, RATES[id], level)
+        rate = true_positive_rate_at(member, scores, RATES[id], level)
         if rate is None:
             need = round(1 / RATES[id])
             return (

@@ -14,11 +14,11 @@ from auditkit.auditors.privacy.membership import (
     rmia_scores,
     roc_points,
     shuffled_areas,
-    true_positive_rate_at,
     unique_rows,
 )
 from auditkit.auditors.privacy.membership_report import AUC, Attack, attack_scores, split_control
 from auditkit.errors import InputError
+from auditkit.stats.membership import true_positive_rate_at
 from auditkit.stats.odds import odds_of_classes, odds_of_errors
 
 
