@@ -239,6 +239,8 @@ def _sentence(console: Console, verdict: str, message: str) -> None:
 
 def trained(model: Model, record: dict[str, Any]) -> None:
     """Print what was trained, and the command that audits it."""
+    from auditkit.tasks.base import task_for
+
     console = _console()
     rows = f"{record['row_count']:,} rows" + (
         f" ({record['dropped_row_count']:,} without a label left out)" if record["dropped_row_count"] else ""
@@ -247,10 +249,8 @@ def trained(model: Model, record: dict[str, Any]) -> None:
     console.print(f"Trained {model.name} on {rows}: {model.parameter_count:,} parameters{privacy}.", soft_wrap=True)
     kind = "labels" if len(model.schema.targets) > 1 else "classes"
     what = f"{len(model.schema.classes)} {kind}" if model.schema.classes else "a number"
-    if not model.schema.target or model.schema.output == "rows":
-        drawn = "texts" if model.schema.output == "tokens" else "rows"
-        words = f"Generates: {drawn} like those that it was trained on (task {model.schema.task})"
-        console.print(words, soft_wrap=True)
+    if task_for(model.schema).unpredicted is not None:
+        console.print(f"It generates what is like its training rows (task {model.schema.task}).", soft_wrap=True)
         console.print(f"Model: {model.path}", soft_wrap=True)
         return
     console.print(
