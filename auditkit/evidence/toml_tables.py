@@ -1,9 +1,9 @@
-"""TOML files that hold an array of tables (policies, waivers): read so that every error names its line."""
+"""TOML files that hold tables: an array of them (policies, waivers), whose errors name the line, or tables by name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from auditkit import files
 from auditkit.budgets import TABLES
 from auditkit.documents import parse_toml
-from auditkit.errors import PolicyError, closest
-from auditkit.evidence.measurement import Record
+from auditkit.errors import InputError, PolicyError, closest
+from auditkit.evidence.measurement import Record, first_problem
 
 Row = TypeVar("Row", bound=Record)
 
@@ -99,3 +99,34 @@ def _key_line(text: str, header: int, key: str) -> int:
         if key and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=", content):
             return number
     return header
+
+
+def read_named_tables(path: str | Path, record: type[Row], what: str) -> dict[str, Any]:
+    """Return the TOML document of a file whose tables, each under a name of its own, are records of one kind.
+
+    Raises:
+        InputError: the file is missing, is not TOML, or a table is wrong; `what` names the file in messages.
+    """
+    text = files.read_text(path, f"{what} {path}")
+    try:
+        document = parse_toml(text)
+    except ValueError as error:
+        raise InputError(f"{what} {path}: not valid TOML: {error}.") from error
+    named_records(document, record, what)
+    return document
+
+
+def named_records(document: Mapping[str, Any], record: type[Row], what: str) -> dict[str, Row]:
+    """Return the tables of a document as records, by name.
+
+    Raises:
+        InputError: a table is wrong; the message names it.
+    """
+    checked = {}
+    for name, table in document.items():
+        try:
+            checked[name] = record.model_validate(table)
+        except ValidationError as error:
+            place, problem = first_problem(error)
+            raise InputError(f"{what} [{name}]: {place + ': ' if place else ''}{problem}.") from error
+    return checked

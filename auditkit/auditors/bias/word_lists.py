@@ -8,13 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from auditkit.documents import parse_toml
-from auditkit.errors import InputError
-from auditkit.evidence.measurement import Record, first_problem
+from auditkit.evidence.measurement import Record
 from auditkit.evidence.scalars import Words
-from auditkit.files import read_text
+from auditkit.evidence.toml_tables import named_records, read_named_tables
 
 WordsOf = Annotated[dict[Words, tuple[Words, ...]], Field(min_length=2, max_length=2)]
 """Two lists of words by their names."""
@@ -58,13 +57,7 @@ def read_word_lists(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, is not TOML, or holds something else.
     """
-    text = read_text(path, f"word lists {path}")
-    try:
-        document = parse_toml(text)
-    except ValueError as error:
-        raise InputError(f"word lists {path}: not valid TOML: {error}.") from error
-    check_word_lists(document)
-    return document
+    return read_named_tables(path, WordLists, "word lists")
 
 
 def check_word_lists(document: Mapping[str, Any]) -> dict[str, WordLists]:
@@ -73,11 +66,4 @@ def check_word_lists(document: Mapping[str, Any]) -> dict[str, WordLists]:
     Raises:
         InputError: a test lacks targets, attributes or a source, or a word stands in two lists.
     """
-    checked = {}
-    for test, table in document.items():
-        try:
-            checked[test] = WordLists.model_validate(table)
-        except ValidationError as error:
-            place, problem = first_problem(error)
-            raise InputError(f"word lists [{test}]: {place + ': ' if place else ''}{problem}.") from error
-    return checked
+    return named_records(document, WordLists, "word lists")

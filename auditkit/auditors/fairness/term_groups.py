@@ -7,12 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from auditkit.documents import parse_toml
-from auditkit.errors import InputError
-from auditkit.evidence.measurement import Record, first_problem
-from auditkit.files import read_text
+from auditkit.evidence.measurement import Record
+from auditkit.evidence.toml_tables import named_records, read_named_tables
 from auditkit.schema.text import cased_words
 
 SLOT = "{}"
@@ -105,13 +104,7 @@ def read_term_groups(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, is not TOML, or holds something else.
     """
-    text = read_text(path, f"identity terms {path}")
-    try:
-        document = parse_toml(text)
-    except ValueError as error:
-        raise InputError(f"identity terms {path}: not valid TOML: {error}.") from error
-    check_term_groups(document)
-    return document
+    return read_named_tables(path, TermGroups, "identity terms")
 
 
 def check_term_groups(document: Mapping[str, Any]) -> dict[str, TermGroups]:
@@ -120,11 +113,4 @@ def check_term_groups(document: Mapping[str, Any]) -> dict[str, TermGroups]:
     Raises:
         InputError: an attribute lacks groups or a source, or its groups do not match.
     """
-    checked = {}
-    for attribute, table in document.items():
-        try:
-            checked[attribute] = TermGroups.model_validate(table)
-        except ValidationError as error:
-            place, problem = first_problem(error)
-            raise InputError(f"identity terms [{attribute}]: {place + ': ' if place else ''}{problem}.") from error
-    return checked
+    return named_records(document, TermGroups, "identity terms")
