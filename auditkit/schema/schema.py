@@ -282,7 +282,12 @@ class Schema(Record):
         return {name: count for name, count in counts.items() if count}
 
     def cut_count(self, frame: pd.DataFrame) -> int:
-        """Return the rows whose text has more tokens than the model reads; 0 where the rows are no texts."""
+        """Return the rows whose text has more tokens than the model reads; 0 where the rows are no texts.
+
+        A language model reads a long text in windows, and cuts none.
+        """
+        if self.task == "language":
+            return 0
         texts = [feature for feature in self.features if feature.kind == "text"]
         return sum(int((text.token_counts(frame) > text.length).sum()) for text in texts)
 
