@@ -25,7 +25,7 @@ from auditkit.models.capabilities import (
     Words,
 )
 from auditkit.schema.schema import Schema, has_label
-from auditkit.tasks.base import task_for
+from auditkit.tasks.base import Task, task_for
 
 Requirement = Literal[
     "labels",
@@ -44,6 +44,7 @@ Requirement = Literal[
     "words",
     "records",
     "predictions",
+    "predictions or language",
     "answers",
 ]
 """What an auditor can ask for; where it is absent the auditor is `not_run`, with that reason."""
@@ -135,14 +136,8 @@ def request(
     if schema is None or not schema.targets:
         found.append(Lack("labels", "the data has no labels", "--target COLUMN"))
     task = None if schema is None else task_for(schema)
-    if task is not None and task.unscored is not None:
-        found.append(Lack("scores", task.unscored))
-    if task is not None and task.unpredicted is not None:
-        found.append(Lack("predictions", task.unpredicted))
-        if task.outcomes(np.zeros(0)) is None:
-            found.append(Lack("answers", task.unpredicted))
-    if task is not None and task.unrecorded is not None:
-        found.append(Lack("records", task.unrecorded))
+    if task is not None:
+        found += _task_lacks(task, LanguageModel not in lacks)
     if not sensitive:
         found.append(Lack("sensitive", "no column was named sensitive", "--sensitive COLUMN"))
     if not training:
@@ -153,3 +148,17 @@ def request(
         if reason is not None:
             found.append(Lack(name, reason, remedy))
     return Request({lack.requirement: lack for lack in found}, multilabel=task is not None and bool(task.axis))
+
+
+def _task_lacks(task: Task, has_language: bool) -> list[Lack]:
+    """Return what the outputs of a task are not, and its rows; a language model gives probabilities instead."""
+    found = [] if task.unscored is None else [Lack("scores", task.unscored)]
+    if task.unpredicted is not None:
+        found.append(Lack("predictions", task.unpredicted))
+        if not has_language:
+            found.append(Lack("predictions or language", task.unpredicted))
+        if task.outcomes(np.zeros(0)) is None:
+            found.append(Lack("answers", task.unpredicted))
+    if task.unrecorded is not None:
+        found.append(Lack("records", task.unrecorded))
+    return found

@@ -137,6 +137,11 @@ class SampleTable(Samples):
 class LanguageModel(Words, Reproducing):
     """The model gives a probability to each token of a text: from the tokens before it, or from those around it."""
 
+    @property
+    def start(self) -> tuple[int, ...]:
+        """The token before the first one of a text, if there is one."""
+        raise NotImplementedError
+
     def tokens(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the ids of a text's tokens, (tokens,), and the begin and end of their characters, (tokens, 2)."""
         raise NotImplementedError

@@ -16,6 +16,7 @@ from auditkit.engine.work import EXPLANATION
 from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.messages import Message
+from auditkit.models.capabilities import CausalLanguageModel, LanguageModel
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +44,8 @@ class Explainability:
     `tolerance`, or Shapley values where the model has no gradient. Of images at most 400 are explained; texts and
     images take 20, 60 or 180 steps. `immutable` adds columns to those that, by the schema, nobody can change.
     `show_rows` puts single rows, texts and images of the audited data into the report: prototypes and the worst errors.
+    Of a causal language model the log-probability of the next word is explained by the words before it: of a word of
+    each text drawn by the seed, or of a `continuation` behind each text.
     """
 
     method: str | None = None
@@ -50,8 +53,9 @@ class Explainability:
     tolerance: float = 0.005
     immutable: tuple[str, ...] = ()
     show_rows: bool = False
+    continuation: str | None = None
 
-    requires: ClassVar = ("predictions", "model")
+    requires: ClassVar = ("predictions or language", "model")
     multilabel: ClassVar = True
     measures: ClassVar = tuple(
         f"explainability.{name}"
@@ -94,6 +98,8 @@ class Explainability:
         """Refuse a method that is not for this kind of input, and columns that the model does not read."""
         if self.method is not None:
             check_kind(self.method, subject.modality.explained_as)
+        if self.continuation is not None and subject.audited.capability(CausalLanguageModel) is None:
+            raise InputError("continuation is for causal language models; leave it out.")
         columns = list(subject.schema.column_slices())
         for name in self.immutable:
             if name not in columns:
@@ -109,6 +115,10 @@ class Explainability:
         modality = subject.modality
         most = min(self.rows, DEAR_ROWS if modality.dear else self.rows, len(subject.labels))
         rows = sample_rows(subject, subject.work.rows(most, FEWEST_PASSES, EXPLANATION))
+        if subject.audited.capability(LanguageModel) is not None:
+            from auditkit.auditors.explainability.next_words_report import explain_next_words
+
+            return explain_next_words(subject, rows, self)
         present = plugins.load("explanations", modality.explained_as)
         module = subject.model.module
         training = module.training

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from auditkit.auditors.explainability.next_words import NextWordNetwork
 from auditkit.auditors.explainability.segments import SegmentedRows, batches, occlusion
 from auditkit.auditors.explainability.target_function import Floats
 from auditkit.errors import NotRun
@@ -16,6 +18,9 @@ from auditkit.modalities.text import without_words
 from auditkit.models.pieces import PieceNetwork
 from auditkit.progress import Progress, silent
 from auditkit.schema.text import PADDING
+
+MOVE = 0.02
+"""The sensitivity of an explanation is that to moves of at most so many standard deviations of the embeddings."""
 
 
 def attribute_words(method: str, parts: SegmentedRows, *, steps: int = 1, progress: Progress = silent) -> Floats:
@@ -56,13 +61,25 @@ def embedding_of(module: nn.Module) -> nn.Embedding:
     Raises:
         NotRun: the network has none, so that gradients cannot reach the words.
     """
-    for network in _of_pieces(module):
-        if isinstance(network.embedding, nn.Embedding):
+    for network in module.modules():
+        if isinstance(network, PieceNetwork | NextWordNetwork) and isinstance(network.embedding, nn.Embedding):
             return network.embedding
     for layer in module.modules():
         if isinstance(layer, nn.Embedding):
             return layer
     raise NotRun(Message("the model has no torch.nn.Embedding, where the attribution to words would begin"))
+
+
+def moved(part: SegmentedRows, rng: np.random.Generator) -> SegmentedRows:
+    """Return the same texts, read by the network with a small move of each word's embedding."""
+    network = copy.deepcopy(part.decision.network)
+    weight = embedding_of(network).weight
+    reach = MOVE * float(weight.detach().std())
+    noise = rng.uniform(-reach, reach, tuple(weight.shape)).astype(np.float32)
+    noise[PADDING] = 0
+    with torch.no_grad():
+        weight += torch.from_numpy(noise).to(weight)
+    return part.of_network(network)
 
 
 def _of_pieces(module: nn.Module) -> list[PieceNetwork]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
 from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
-from auditkit.auditors.explainability.methods_text import attribute_words, embedding_of
+from auditkit.auditors.explainability.methods_text import attribute_words, moved
 from auditkit.auditors.explainability.segments import SegmentedRows, layer_count
 from auditkit.auditors.explainability.segments_report import (
     CheckedMethod,
@@ -43,8 +41,6 @@ if TYPE_CHECKING:
     from auditkit.auditors.explainability.auditor import Explainability
 
 ROWS_SHOWN = 5
-MOVE = 0.02
-"""The sensitivity of an explanation is that to moves of at most so many standard deviations of the embeddings."""
 
 ATTENTION = Message(
     "Attention is shown as attention: which words the network reads most, not which of them "
@@ -79,7 +75,7 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     def attribute(name: str, part: SegmentedRows) -> Floats:
         return attribute_words(name, part, steps=max(steps, 20))
 
-    found, layers = trust_checks(subject, CheckedMethod(method, parts, attribute, _moved), attributions, trials=trials)
+    found, layers = trust_checks(subject, CheckedMethod(method, parts, attribute, moved), attributions, trials=trials)
     definition = METHODS[method].reference
     tokens = tokens_of(subject, rows, ids, attributions)
     by_word = words(subject, tokens)
@@ -90,7 +86,7 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
         *credited([check.measurement for check in found], method, "text"),
         failed_checks(found, len(rows), subject.conf_level),
     ]
-    exhibits: list[Exhibit] = [_words_chart(share, stamp(found))]
+    exhibits: list[Exhibit] = [words_chart(share, stamp(found))]
     if subject.task.positive is not None:
         directed = [term_directions(by_word, definition, level=subject.conf_level)]
         by_phrase = phrases(subject, tokens)
@@ -109,7 +105,8 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     )
 
 
-def _words_chart(share: Measurement, stamped: str) -> SliceChart:
+def words_chart(share: Measurement, stamped: str) -> SliceChart:
+    """Return the chart of the words that weigh most, with the stamp before its note."""
     return SliceChart(
         title=Message("Share of attribution by word"),
         note=Message(
@@ -138,18 +135,6 @@ def _settings(subject: Subject, method: str, steps: int, *, word_count: int, row
         ),
     ]
     return settings_facts(subject, "texts", row_count, facts)
-
-
-def _moved(part: SegmentedRows, rng: np.random.Generator) -> SegmentedRows:
-    """Return the same texts, read by the network with a small move of each word's embedding."""
-    network = copy.deepcopy(part.decision.network)
-    weight = embedding_of(network).weight
-    reach = MOVE * float(weight.detach().std())
-    noise = rng.uniform(-reach, reach, tuple(weight.shape)).astype(np.float32)
-    noise[PADDING] = 0
-    with torch.no_grad():
-        weight += torch.from_numpy(noise).to(weight)
-    return part.of_network(network)
 
 
 def _shown_attention(
