@@ -43,6 +43,15 @@ def cased_words(text: str) -> list[str]:
     return _TOKENS.findall(text.replace("’", "'"))
 
 
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Return the begin and end of each word of a text, as the tokenizer `words` cuts it.
+
+    >>> word_spans("It's fine!")
+    [(0, 4), (5, 9), (9, 10)]
+    """
+    return [found.span() for found in _TOKENS.finditer(text.replace("’", "'"))]
+
+
 def learn_vocabulary(texts: Iterable[str]) -> tuple[str, ...]:
     """Return the words that occur at least twice, the most frequent first, at most 8,000.
 

@@ -8,7 +8,6 @@ its tokens has the mean embedding of all tokens, which the id behind the vocabul
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import CausalLanguageModel
 from auditkit.models.language import CELLS_AT_ONCE
 from auditkit.progress import Progress, silent
-from auditkit.schema.text import cased_words
+from auditkit.schema.text import word_spans
 
 IDS, WORDS, EXPLAINED = range(3)
 NO_WORD, BEHIND = -1, -2
@@ -163,21 +162,6 @@ def _row(
     numbers = [NO_WORD] * len(start) + [renumbered.get(number, NO_WORD) for number in inside]
     marks = [0] * len(start) + explained[first:].astype(int).tolist()
     return [*start, *ids[first:]], numbers, marks, [whole[slice(*spans[number])].lower() for number in held]
-
-
-def word_spans(text: str) -> list[tuple[int, int]]:
-    """Return the begin and end of each word of a text, as the tokenizer `words` cuts it.
-
-    >>> word_spans("It's fine!")
-    [(0, 4), (5, 9), (9, 10)]
-    """
-    spans, at = [], 0
-    plain = re.sub("’", "'", text)
-    for word in cased_words(text):
-        begin = plain.index(word, at)
-        at = begin + len(word)
-        spans.append((begin, at))
-    return spans
 
 
 def left_out(size: int) -> Any:

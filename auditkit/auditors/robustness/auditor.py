@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.robustness import statistics
+from auditkit.auditors.robustness.contexts import CONTEXT_CHANGES, check_synonyms, read_synonyms
 from auditkit.auditors.robustness.evaluation import CorruptionResult, Sample, answer
+from auditkit.auditors.robustness.language import language_evidence
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
 from auditkit.engine.work import CORRUPTIONS
@@ -22,6 +25,7 @@ from auditkit.evidence.measurement import (
 )
 from auditkit.evidence.messages import Message, number, reason_of
 from auditkit.modalities.base import Reach, every_corruption
+from auditkit.models.capabilities import LanguageModel
 
 if TYPE_CHECKING:
     from auditkit.auditors.robustness.adversarial import Attack
@@ -45,12 +49,18 @@ ATTACK_SOURCE = Message("PGD of ten steps in the L-infinity norm (Madry et al. 2
 class Robustness:
     """How far accuracy and decisions hold when a seeded sample of `rows` rows is damaged or attacked, by strength.
 
-    Of images at most 500 are damaged.
+    Of images at most 500 are damaged. Of a language model the beginnings of texts are: `synonyms` are words with a
+    synonym each (or a TOML file of them), `prefixes` stand before a text, and with `answers` it is measured which of
+    these the model prefers behind the whole text.
     """
 
     rows: int = 2000
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    prefixes: tuple[str, ...] = ("Here is a text:",)
+    answers: tuple[str, ...] = ()
 
-    requires: ClassVar = ("predictions", "model")
+    requires: ClassVar = ("predictions or language", "model")
+    read_from_file: ClassVar = {"synonyms": read_synonyms}
     multilabel: ClassVar = True
     measures: ClassVar = (
         *(
@@ -59,6 +69,8 @@ class Robustness:
             for what in ("accuracy_loss", "flip_rate")
         ),
         *(f"robustness.{name}_error_increase" for name in every_corruption()),
+        *(f"robustness.{name}_bits_per_byte_increase" for name in CONTEXT_CHANGES),
+        *(f"robustness.{name}_flip_rate" for name in CONTEXT_CHANGES if name not in every_corruption()),
         "robustness.no_answer_rate",
         "robustness.odd_input_confidence",
         "robustness.calibration_error_under_noise",
@@ -68,6 +80,9 @@ class Robustness:
         """Refuse a sample that means nothing."""
         if self.rows < 2:
             raise InputError(f"rows must be at least 2, got {self.rows}.")
+        check_synonyms(self.synonyms)
+        if len(self.answers) == 1 or not all(answer.strip() for answer in self.answers):
+            raise InputError(f"answers must be two texts or more, got {list(self.answers)!r}; leave it out for none.")
 
     def passes(self, subject: Subject) -> float:
         """Return how many forward passes of a row it makes about."""
@@ -76,6 +91,8 @@ class Robustness:
 
     def audit(self, subject: Subject) -> Evidence:
         """Corruption the sampled rows in every way that fits what they are, and compare the answers."""
+        if subject.audited.capability(LanguageModel) is not None:
+            return language_evidence(subject, self)
         modality = subject.modality
         wanted = (
             min(self.rows, DEAR_ROWS, len(subject.labels)) if modality.dear else min(self.rows, len(subject.labels))
