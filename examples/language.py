@@ -39,6 +39,7 @@ def main(folder: Path = Path("reports/language"), *, row_count: int = 3000, epoc
         return code
     run = ["run", str(folder / "gpt.pt"), "--dataset", place["unseen.jsonl"], "--train-dataset", place["seeded.jsonl"]]
     run += ["--reference", str(folder / "base.pt"), "--canary-record", str(folder / "seeded.canaries.json")]
+    run += ["--set", "explainability.rows=100", "--set", "robustness.rows=300"]
     return call([*run, "--sensitive", "source", "--out", str(folder)])
 
 

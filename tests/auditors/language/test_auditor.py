@@ -37,7 +37,8 @@ def frame_of(count: int = 120) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def report(folder: Path) -> Report:
-    return auditkit.audit(folder, frame_of(), text="text", sensitive=["dialect"], cluster="author")
+    few = {"explainability": {"rows": 12}, "robustness": {"rows": 20}}
+    return auditkit.audit(folder, frame_of(), text="text", sensitive=["dialect"], cluster="author", settings=few)
 
 
 def measured(report: Report, id: str, by: tuple[str, ...] = ()) -> Measurement:

@@ -71,7 +71,7 @@ def test_added_bits_are_those_of_transformers(folder: Path) -> None:
             chances = network(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].log_softmax(dim=-1)
         own = [float(chances[place, one]) for place, one in enumerate(encoded.ids)]
         behind = [end > len(beginning) for _, end in encoded.offsets]
-        return -sum(np.array(own)[behind]) / np.log(2) / len(ending.encode())
+        return -float(sum(np.array(own)[behind])) / float(np.log(2)) / len(ending.encode())
 
     parts = [part for part in map(divided, TEXTS) if part is not None]
     added = np.array([bits(one.beginning.upper(), one.ending) - bits(*one) for one in parts])
