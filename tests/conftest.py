@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import settings
 from loans import Loans, write_loans
@@ -10,6 +12,15 @@ from auditkit.cli import call
 
 settings.register_profile("auditkit", deadline=None)  # no test asserts a time
 settings.load_profile("auditkit")
+
+
+gc.disable()  # collection imports libraries of a million objects, which each full garbage collection would visit
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported to no further garbage collection, and collect garbage from here on."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from named_shards import named
 from numpy.typing import NDArray
 from torch import nn
 
@@ -22,13 +23,6 @@ from auditkit.progress import Progress
 from auditkit.schema.infer import numeric_schema
 from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.dp.plan import PrivateSettings
-
-
-def named(shift: int, shard: int, device: str, progress: Progress) -> tuple[int, str]:
-    if shard < 0:
-        raise ValueError(f"shard {shard}")
-    progress(0.5, "half")
-    return shard + shift, device
 
 
 class Sent:

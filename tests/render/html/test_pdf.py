@@ -4,13 +4,14 @@ import builtins
 import re
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from auditkit.compliance.facts import Facts
 from auditkit.errors import InputError
-from auditkit.evidence.report import Report
+from auditkit.evidence.report import Report, read_report
 from auditkit.render import render
 from auditkit.render.html.pdf import check_pdf, for_paper, render_pdf, render_summary_pdf
 from auditkit.render.html.report import render_html
@@ -33,7 +34,7 @@ def paper() -> None:
 
 @pytest.mark.usefixtures("paper")
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_a_pdf_is_tagged_names_its_language_and_is_the_same_each_time(short: Report, lang: str) -> None:
+def test_a_pdf_is_tagged_names_its_language_and_is_the_same_each_time(short: Report, lang: str, tmp_path: Path) -> None:
     name, pdf = next(iter(render(short, ["pdf"], lang=lang).items()))
     assert name == ("report.pdf" if lang == "en" else "report.zh.pdf")
     assert isinstance(pdf, bytes)
@@ -47,7 +48,26 @@ def test_a_pdf_is_tagged_names_its_language_and_is_the_same_each_time(short: Rep
         b"/Lang (zh-Hans)" if lang == "zh" else b"/Lang (en)",
     ):
         assert mark in plain, mark
-    assert lang == "zh" or render_pdf(short) == pdf
+    assert lang == "zh" or render_pdf(read_back(short, tmp_path)) == pdf
+
+
+def read_back(report: Report, folder: Path) -> Report:
+    (folder / "results.json").write_text(report.to_json(), encoding="utf-8")
+    return read_report(folder / "results.json")
+
+
+@pytest.mark.usefixtures("paper")
+def test_equal_reports_give_equal_summaries(short: Report, tmp_path: Path) -> None:
+    assert render_summary_pdf(short) == render_summary_pdf(read_back(short, tmp_path))
+
+
+@pytest.mark.slow  # each PDF of a report of all auditors takes ten seconds
+@pytest.mark.usefixtures("paper")
+@pytest.mark.parametrize("paper_of", [render_pdf, render_summary_pdf])
+def test_equal_reports_of_all_auditors_give_equal_bytes(
+    report: Report, tmp_path: Path, paper_of: Callable[[Report], bytes]
+) -> None:
+    assert paper_of(report) == paper_of(report) == paper_of(read_back(report, tmp_path))
 
 
 @pytest.mark.usefixtures("paper")
