@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,9 +60,7 @@ def test_what_never_ends_is_refused_in_one_line(
 ) -> None:
     names = {"model": loans.model, "test": loans.test, "out": tmp_path / "out", "odd": make(tmp_path / "odd.csv")}
     command = [part.format(**names) for part in COMMANDS[what]]
-    began = time.monotonic()
     assert call(command) == 2
-    assert time.monotonic() - began < 60
     err = capsys.readouterr().err
     assert "is no regular file" in err, err
     assert err.count("\n") == 1
