@@ -69,13 +69,21 @@ NESTING = Budget("levels of nesting", 64, 512)
 """Of JSON and TOML documents, in each of which a list or a table is a level."""
 
 SPARSE_CELLS = Budget("cells for each character of the file", 64, 6_400)
-"""How far a file that names its keys in every line may be from a table, beyond the first million cells."""
+"""How far a file that names its keys in every line may be from a table, beyond the first SPARSE_FREE cells."""
+
+SPARSE_FREE = 1_000_000
 
 
 def check_inflation(name: str, inflated: int, size: int) -> None:
     """Raise DatasetError where `size` bytes of a compressed file become too many."""
     if inflated > INFLATED_FREE:
         INFLATED.check(inflated / max(1, size), name, DatasetError)
+
+
+def check_sparseness(name: str, cells: int, size: int) -> None:
+    """Raise DatasetError where a file of `size` characters names so many columns that most of the table is holes."""
+    if cells > SPARSE_FREE:
+        SPARSE_CELLS.check(cells / max(1, size), name, DatasetError)
 
 
 def large_allowed() -> bool:

@@ -20,6 +20,9 @@ FALSE_WORDS = frozenset({"0", "false", "f", "no", "n"})
 MISSING_NUMBERS = frozenset({"na", "n/a", "nan", "null", "none"})
 """Further words for a missing value in a numeric, boolean or date column, where they cannot name a category."""
 
+LARGEST = 1e100
+"""A number that is larger is refused: the sum of its squares or cubes would be none any more."""
+
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -33,7 +36,8 @@ def numbers(frame: pd.DataFrame, name: str, *, boolean: bool = False, date: bool
     false, with `date` dates as ISO 8601 writes them (2024-01-31, 2024-01-31T12:30); the days count from 1970-01-01 UTC.
 
     Raises:
-        DatasetError: a value is neither missing nor a finite number (such a word, such a date); the first is named.
+        DatasetError: a value is neither missing nor a number of at most 1e100 (such a word, such a date); the first is
+            named.
     """
     column = frame[name]
     values: NDArray[np.float64]
@@ -42,7 +46,7 @@ def numbers(frame: pd.DataFrame, name: str, *, boolean: bool = False, date: bool
         wrong = np.zeros(len(values), dtype=bool)
     elif is_typed(column) and not date:
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        allowed = np.isin(values, (0, 1)) if boolean else ~np.isinf(values)
+        allowed = np.isin(values, (0, 1)) if boolean else np.abs(values) <= LARGEST
         wrong = ~(allowed | np.isnan(values))
     else:
         codes, words = factorize(column)
@@ -50,7 +54,7 @@ def numbers(frame: pd.DataFrame, name: str, *, boolean: bool = False, date: bool
         parsed = np.array([*(parse(word) for word in words), np.nan], dtype=np.float64)
         values = parsed[codes]
         # The parsers mark what they cannot read by infinity, and missing values by NaN.
-        wrong = np.isinf(values)
+        wrong = np.abs(values) > LARGEST
     if wrong.any():
         row = int(wrong.argmax())
         kind = "a date" if date else "boolean" if boolean else "numeric"
@@ -61,7 +65,8 @@ def numbers(frame: pd.DataFrame, name: str, *, boolean: bool = False, date: bool
                 "how they become numbers: --preprocess my_module:function, or --schema with what 'auditkit schema "
                 "infer DATA' prints."
             )
-        remedy = "write dates as 2024-01-31" if date else "write 0 or 1" if boolean else "write a number"
+        number_of = f"a number of at most {LARGEST:g}" if np.isfinite(values[row]) else "a number"
+        remedy = "write dates as 2024-01-31" if date else "write 0 or 1" if boolean else f"write {number_of}"
         raise DatasetError(f"{held}; {remedy}, or leave it empty if it is missing.")
     return values
 

@@ -202,9 +202,8 @@ def _with_scores(inputs: Inputs, rows: Callable[[], Data]) -> Inputs:
     if scores is None:
         return inputs
     if config.model.outcome is None and len(scores.columns) > 1:
-        raise InputError(
-            f"{rows().name}: has the scores {', '.join(scores.columns)}; name one of them with --outcome COLUMN."
-        )
+        named = ", ".join([*scores.columns[:10], *(["..."] if len(scores.columns) > 10 else [])])
+        raise InputError(f"{rows().name}: has the scores {named}; name one of them with --outcome COLUMN.")
     stated = {
         "outcome": config.model.outcome or scores.columns[0],
         "cluster": config.data.cluster or scores.cluster,

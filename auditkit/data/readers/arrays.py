@@ -6,7 +6,7 @@ import math
 import os
 import zipfile
 import zlib
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -92,6 +92,23 @@ def _arrays(name: str, file: BinaryIO) -> dict[str, NDArray[Any]]:
         ) from error
 
 
+def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the shape of a .npy file, whether it is stored column by column, and its type; read up to the numbers.
+
+    Raises:
+        ValueError: the file is damaged, or is none.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, by_column, dtype = reader(file)
+    except Exception as error:  # numpy parses the header as Python, and lets pass what that raises
+        raise ValueError("the header of an array is damaged") from error
+    if any(number < 0 for number in shape):
+        raise ValueError("an array has a negative length")
+    return shape, by_column, dtype
+
+
 def _check_sizes(name: str, file: BinaryIO) -> None:
     """Refuse an archive that describes more than may be read, before any array is made."""
     size = file.seek(0, os.SEEK_END)
@@ -103,11 +120,7 @@ def _check_sizes(name: str, file: BinaryIO) -> None:
         IMAGE_BYTES.check(sum(member.file_size for member in members), name, DatasetError)
         for member in members:
             with archive.open(member) as head:
-                version = np.lib.format.read_magic(head)
-                reader = (
-                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = reader(head)
+                shape, _, dtype = array_header(head)
             ROWS.check(shape[0] if shape else 0, name, DatasetError)
             columns += shape[1] if len(shape) == 2 else 1
             texts += math.prod(shape) * dtype.itemsize * (dtype.kind in "US")

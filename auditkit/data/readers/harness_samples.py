@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from auditkit.data.readers.base import DataSource, ReadOptions, ReadRows
-from auditkit.data.readers.evaluations import LOG_BYTES, Evaluated, rows_of
+from auditkit.data.readers.evaluations import LOG_BYTES, Evaluated, number_of, rows_of
 from auditkit.data.readers.text import json_objects
 from auditkit.errors import DatasetError
 from auditkit.evidence.messages import Message
@@ -37,7 +38,8 @@ class HarnessSamplesReader:
         Raises:
             DatasetError: a line is no sample, or a document is logged twice under one filter.
         """
-        LOG_BYTES.check(source.file.seek(0, 2), source.name, DatasetError)
+        size = source.file.seek(0, os.SEEK_END)
+        LOG_BYTES.check(size, source.name, DatasetError)
         source.file.seek(0)
         named = FILE_NAME.fullmatch(source.path.name)
         task = named["task"] if named is not None else source.path.name.partition(".")[0]
@@ -59,7 +61,7 @@ class HarnessSamplesReader:
                     )
                 value = line.get(metric)
                 if value is None or isinstance(value, bool | int | float):
-                    scores[name] = None if value is None or value != value else float(value)
+                    scores[name] = None if value is None or value != value else number_of(value)
                 else:
                     unread.add(name)
         samples = [Evaluated(task, doc_id, 1, scores, fields) for doc_id, (scores, fields) in documents.items()]
@@ -68,7 +70,7 @@ class HarnessSamplesReader:
             notes.append(
                 Message("Answers were read by several filters: {names}; each is a score of its own.", names=filters)
             )
-        return rows_of(source.name, samples, notes, dropped=sorted(unread))
+        return rows_of(source.name, size, samples, notes, dropped=sorted(unread))
 
 
 def _metrics(line: Mapping[str, Any]) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from auditkit.budgets import Budget
+from auditkit.data.interned import shown
 from auditkit.data.readers.base import DataSource, ReadOptions, ReadRows
-from auditkit.data.readers.evaluations import LOG_BYTES, Evaluated, rows_of
+from auditkit.data.readers.evaluations import LOG_BYTES, Evaluated, number_of, rows_of
 from auditkit.documents import parse_json
 from auditkit.errors import DatasetError
 from auditkit.evidence.messages import Message
@@ -41,25 +42,42 @@ class InspectLogReader:
                 f"{source.name}: is an Inspect log in binary form; write it as JSON: inspect log convert FILE "
                 "--to json --output-dir DIR."
             )
-        log = _document(source, LOG_BYTES)
+        log, size = _document(source)
         spec, samples = log["eval"], log.get("samples") or []
+        if not isinstance(samples, list):
+            raise DatasetError(f"{source.name}: not a log of Inspect: its key 'samples' is no list.")
         task = str(spec.get("task") or "evaluation")
         kept = [sample for sample in samples if isinstance(sample, dict) and not sample.get("invalidation")]
+        _check_once(source.name, kept)
         found = [_evaluated(sample, task) for sample in kept]
         notes = list(_notes(log, samples, kept))
-        return rows_of(source.name, found, notes, dropped=_unread(kept))
+        return rows_of(source.name, size, found, notes, dropped=_unread(kept))
 
 
-def _document(source: DataSource, budget: Budget) -> dict[str, Any]:
-    budget.check(source.file.seek(0, os.SEEK_END), source.name, DatasetError)
+def _document(source: DataSource) -> tuple[dict[str, Any], int]:
+    """Return the log, and the bytes of the file."""
+    size = source.file.seek(0, os.SEEK_END)
+    LOG_BYTES.check(size, source.name, DatasetError)
     source.file.seek(0)
     try:
-        log = parse_json(source.file.read())
+        log = parse_json(source.file.read(), unique_keys=True)
     except ValueError as error:
         raise DatasetError(f"{source.name}: not a log of Inspect: {error}.") from error
     if not isinstance(log, dict) or not isinstance(log.get("eval"), dict):
         raise DatasetError(f"{source.name}: not a log of Inspect: it has no key 'eval'.")
-    return log
+    return log, size
+
+
+def _check_once(name: str, samples: list[Any]) -> None:
+    """Raise DatasetError where a sample stands twice in one epoch, which no evaluation gives."""
+    counts = Counter((str(sample.get("id")), str(sample.get("epoch", 1))) for sample in samples)
+    if not counts:
+        return
+    (sample, epoch), count = counts.most_common(1)[0]
+    if count > 1:
+        raise DatasetError(
+            f"{name}: sample {shown(sample)} stands {count:,} times in epoch {shown(epoch)}; pass the log of one run."
+        )
 
 
 def _evaluated(sample: Mapping[str, Any], task: str) -> Evaluated:
@@ -91,7 +109,7 @@ def _number(value: Any) -> Any:
     if value is None or (isinstance(value, float) and value != value):
         return None
     if isinstance(value, bool | int | float):
-        return float(value)
+        return number_of(value)
     if not isinstance(value, str):
         return ""
     known = WORDS.get(value, WORDS.get(value.lower()))

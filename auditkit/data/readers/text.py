@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, TextIO
 import numpy as np
 import pandas as pd
 
-from auditkit.budgets import CELLS, COLUMNS, ROWS, SPARSE_CELLS, check_inflation
+from auditkit.budgets import CELLS, COLUMNS, ROWS, check_inflation, check_sparseness
 from auditkit.data.interned import TextColumn, check_header, is_broken, shown
 from auditkit.documents import parse_json
 from auditkit.errors import DatasetError
@@ -52,7 +52,7 @@ def json_objects(name: str, file: BinaryIO, encoding: str) -> Iterator[tuple[int
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
-                    value = parse_json(line)
+                    value = parse_json(line, unique_keys=True)
                 except ValueError as error:
                     raise DatasetError(f"{name}: line {number}: not a JSON object: {error}.") from error
                 if not isinstance(value, dict):
@@ -145,9 +145,7 @@ class _Objects:
         self.lines.append(number)
         self.waiting_count += 1
         self.read += len(line)
-        cells = len(self.lines) * len(self.columns)
-        if cells > 1_000_000:  # keys that differ from line to line: a table of holes
-            SPARSE_CELLS.check(cells / self.read, self.name, DatasetError)
+        check_sparseness(self.name, len(self.lines) * len(self.columns), self.read)
         for values in self.waiting.values():
             if len(values) < self.waiting_count:
                 values.append(None)

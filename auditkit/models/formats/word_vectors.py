@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.budgets import Budget
+from auditkit.data.readers.arrays import array_header
 from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
 from auditkit.files import read_text
@@ -22,6 +23,9 @@ NUMPY = b"\x93NUMPY"
 HEADER = re.compile(rb"(\d{1,12}) (\d{1,6})[ \t]*\r?\n")
 FEWEST_NUMBERS = 3
 """A line of text with a word and fewer numbers is taken for something else."""
+
+SMALLEST, LARGEST = 1e-15, 1e15
+"""Between these lies the largest number of a vector: its square is a number of 32 bits, and not 0."""
 
 LINE_BYTES = 2**20
 VECTORS = Budget("numbers (words x width)", 1_500_000_000, 100_000_000_000)
@@ -199,12 +203,10 @@ def _read_npy(source: Source) -> Read:
     assert source.file is not None
     file = source.file
     try:
-        version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header(file)
-    except (ValueError, EOFError, SyntaxError, TypeError) as error:
+        shape, by_column, dtype = array_header(file)
+    except ValueError as error:
         raise ModelFileError(f"{source.name}: is damaged, or no .npy file.") from error
-    if len(shape) != 2 or dtype.kind != "f" or fortran or not all(shape):
+    if len(shape) != 2 or dtype.kind != "f" or by_column or not all(shape):
         raise ModelFileError(
             f"{source.name}: holds an array {shape} of {dtype}; word vectors are floating numbers, one row a word."
         )
@@ -245,14 +247,22 @@ def _usable(name: str, read: Read) -> tuple[list[str], NDArray[np.float32], tupl
     words, vectors = read
     if not words:
         raise ModelFileError(f"{name}: holds no words.")
-    finite = np.isfinite(vectors).all(axis=1)
+    largest = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))
+    finite = np.isfinite(largest)
     if not finite.all():
         place = int(np.argmin(finite))
         raise ModelFileError(f"{name}: the vector of word {place + 1:,}, {words[place][:40]!r}, is not finite.")
+    zero: NDArray[np.bool_] = largest == 0
+    usable = zero | ((largest >= SMALLEST) & (largest <= LARGEST))
+    if not usable.all():
+        place = int(np.argmin(usable))
+        raise ModelFileError(
+            f"{name}: the vector of word {place + 1:,}, {words[place][:40]!r}, has {float(largest[place]):g} as its "
+            f"largest number in size, which must lie from {SMALLEST:g} to {LARGEST:g}."
+        )
     first: dict[str, int] = {}
     for place, word in enumerate(words):
         first.setdefault(word, place)
-    zero: NDArray[np.bool_] = (vectors == 0).all(axis=1)
     kept = [place for place in first.values() if not zero[place]]
     notes = []
     if len(first) < len(words):

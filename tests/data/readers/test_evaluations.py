@@ -223,6 +223,61 @@ def test_a_damaged_log_of_inspect_is_refused(content: str, problem: str, tmp_pat
     assert "\n" not in str(raised.value)
 
 
+def scored(**scores: Any) -> dict[str, Any]:
+    return {"id": 1, "epoch": 1, "scores": {name: {"value": value} for name, value in scores.items()}}
+
+
+@pytest.mark.parametrize(
+    ("samples", "problem"),
+    [
+        (5, "its key 'samples' is no list"),
+        ([sample(1), sample(2), sample(1)], "sample '1' stands 2 times in epoch '1'"),
+        ([scored(task=1.0)], "a score is called 'task'"),
+        ([scored(**{"": 1.0})], "a score is called ''"),
+        ([scored(**{"half \ud800": 1.0})], "a score is called 'half"),
+    ],
+)
+def test_a_log_of_inspect_by_a_hostile_author_is_refused_in_one_line(
+    samples: Any, problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match=problem) as raised:
+        read_data(inspect_log(tmp_path, samples))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("key", ["a{n}", "{n}"])
+def test_logs_that_name_other_fields_in_every_sample_are_no_tables(key: str, tmp_path: Path) -> None:
+    own = [{key.format(n=n): 1.0} for n in range(10_000)]
+    lines = [{"doc_id": n, "doc": {}, "a": 1, **one} for n, one in enumerate(own)]
+    fields = [{"id": n, "scores": {"a": {"value": 1}}, "metadata": one} for n, one in enumerate(own)]
+    scores = [{"id": n, "scores": {name: {"value": 1} for name in one}} for n, one in enumerate(own)]
+    for samples in (fields, scores):
+        with pytest.raises(DatasetError, match="cells for each character"):
+            read_data(inspect_log(tmp_path, samples))
+    with pytest.raises(DatasetError, match="cells for each character"):
+        read_data(harness_log(tmp_path, lines))
+
+
+def test_numbers_that_no_sum_can_hold_are_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, value in enumerate((10**400, 1e308, -1e101, "1e999")):
+        samples = [*(sample(n) for n in range(60)), {**scored(choice=value), "id": 60}]
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert call(["run", "--results", str(inspect_log(folder, samples)), "--out", str(folder / "out")]) == 2
+        told = capsys.readouterr().err
+        assert "column 'choice' is numeric, but row 60 holds" in told
+        assert told.count("\n") == 1
+
+
+def test_a_key_that_stands_twice_in_a_log_is_refused(tmp_path: Path) -> None:
+    path = harness_log(tmp_path, [line(1)])
+    path.write_text(path.read_text("utf-8").replace('"acc": ', '"acc": 0, "acc": '), encoding="utf-8")
+    with pytest.raises(DatasetError, match="line 1: not a JSON object: an object names a key twice"):
+        read_data(path)
+
+
 def test_a_log_in_binary_form_is_told_how_to_become_json(tmp_path: Path) -> None:
     import zipfile
 
@@ -238,6 +293,7 @@ def test_a_log_in_binary_form_is_told_how_to_become_json(tmp_path: Path) -> None
         ([line(1), line(1)], "line 2: document 1 has acc twice"),
         ([line(1), {"a": 1}], "line 2: has no doc_id"),
         ([line(1, acc=None)], "no sample with a score"),
+        ([line(1, metrics=["acc", "sample"], sample=1)], "a score is called 'sample'"),
         ([line(1, metrics=[], acc=1.0)], "no sample with a score"),
     ],
 )

@@ -93,6 +93,8 @@ def test_words_with_spaces_repeated_words_and_zeros(tmp_path: Path) -> None:
         (b"the 1 2 3 4\nof 1 2 x 4\n", "line 2 is not a word and 4 numbers"),
         (b"the 1 2 3 4\nof 1 2 nan 4\n", "the vector of word 2, 'of', is not finite"),
         (b"the 1 2 3 4\nof 1 2 1e60 4\n", "the vector of word 2, 'of', is not finite"),
+        (b"the 1 2 3 4\nof 1 2 -1e16 4\n", "of word 2, 'of', has 1e\\+16 as its largest number in size"),
+        (b"the 1 2 3 4\nof 0 1e-30 0 0\n", "of word 2, 'of', has 1e-30 as its largest number in size"),
         (b"3 4\nthe 1.50 2.50 3 4\nof 1.50 2.50 3 4\n", "has 2 words, and its first line states 3"),
         (b"1 4\nthe 1 2 3 4\nof 1 2 3 4\n", "has more than the 1 words that its first line states"),
         (b"the 0 0 0 0\n", "every vector is zero"),
@@ -133,6 +135,24 @@ def test_arrays_that_are_no_vectors_are_refused_and_nothing_is_unpickled(
     np.save(tmp_path / "vectors.npy", array, allow_pickle=True)
     with pytest.raises(ModelFileError, match=problem):
         open_model(tmp_path / "vectors.npy")
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (-5, -3)}", "is damaged, or no .npy file"),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 3)}", "is damaged, or no .npy file"),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (10**9, 10**9)}", "is damaged, or no .npy file"),
+        ("(" * 3_000, "is damaged, or no .npy file"),
+        ("x" * 20_000, "is damaged, or no .npy file"),
+    ],
+)
+def test_the_header_of_an_array_that_lies_is_refused_in_one_line(header: str, problem: str, tmp_path: Path) -> None:
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header) + 1) + header.encode() + b"\n" + bytes(60)
+    (tmp_path / "vectors.npy").write_bytes(content)
+    with pytest.raises(ModelFileError, match=problem) as raised:
+        open_model(tmp_path / "vectors.npy")
+    assert "\n" not in str(raised.value)
 
 
 def test_the_budget_is_held_before_the_memory_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
