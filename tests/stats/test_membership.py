@@ -80,9 +80,32 @@ def test_intervals_with_clusters_cover() -> None:
         assert inside / 400 >= 0.92, shift
 
 
-def _drawn(seed: int, shift: float, authors: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@pytest.mark.slow
+@pytest.mark.parametrize(("rate", "authors", "texts"), [(0.01, 120, 10), (0.01, 40, 20), (0.001, 1000, 6)])
+def test_intervals_of_the_share_of_members_named_cover_with_clusters(rate: float, authors: int, texts: int) -> None:
+    """200 data sets of authors whose scores lie together, for no attack, one that works, and one that works well."""
+    for shift in (0.0, 1.0, 2.5):
+        parts = [_drawn(10**6 + seed, shift, 4000, texts)[:2] for seed in range(20)]
+        member, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
+        truth = float((scores[member] > np.quantile(scores[~member], 1 - rate)).mean())
+        inside = 0
+        for seed in range(200):
+            found = true_positive_rate_at(
+                *_drawn(seed, shift, authors, texts)[:2], rate, 0.95, _clusters(authors, texts)
+            )
+            assert found is not None
+            assert found.low < found.high
+            inside += found.low <= truth <= found.high
+        assert inside / 200 >= 0.92, shift
+
+
+def _clusters(authors: int, texts: int) -> np.ndarray:
+    return np.repeat(np.arange(authors), texts)
+
+
+def _drawn(seed: int, shift: float, authors: int, texts: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng((seed, authors))
-    clusters = np.repeat(np.arange(authors), 6)
+    clusters = _clusters(authors, texts)
     member = clusters % 2 == 0
     return member, rng.normal(0, 0.7, authors)[clusters] + rng.normal(0, 0.7, len(clusters)) + shift * member, clusters
 

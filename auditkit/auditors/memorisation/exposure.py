@@ -74,7 +74,7 @@ def canary_evidence(subject: Subject, canaries: Canaries, most: int) -> Evidence
                 "codes reached it by another way, or the record is not of these data."
             )
         )
-    measurements = [_exposures(asked, level), _extractions(asked, level)]
+    measurements = [_exposures(asked, level), canary_rates(asked, level)]
     chart = SliceChart(
         title=Message("Exposure of canaries by repetitions"),
         note=Message("0 repetitions are the controls, which stand in no training text."),
@@ -119,7 +119,8 @@ def _exposures(asked: list[Asked], level: float) -> Measurement:
     )  # fmt: skip
 
 
-def _extractions(asked: list[Asked], level: float) -> Measurement:
+def canary_rates(asked: list[Asked], level: float) -> Measurement:
+    """Return the share of canaries that the model gives away, by the number of texts that hold them."""
     each = simultaneous_level(level, len(asked))
     slices = []
     for one in asked:

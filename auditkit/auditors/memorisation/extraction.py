@@ -51,9 +51,7 @@ def extraction_evidence(subject: Subject, material: Material, most: int) -> Evid
     member = rows < len(material.seen.texts)
     clusters = None if material.clusters is None else material.clusters[rows]
     outcomes = {name: np.concatenate([getattr(one, name) for one in found]) for name in ("verbatim", "near")}
-    level = subject.conf_level
-    measurements = [_rate(name, outcomes[name], member, clusters, level) for name in ("verbatim", "near")]
-    measurements.append(_excess(outcomes["near"], member, clusters, level))
+    measurements = extraction_measurements(outcomes["verbatim"], outcomes["near"], member, clusters, subject.conf_level)
     lengths = np.concatenate([one.lengths for one in found])
     notes.append(
         Message(
@@ -103,6 +101,14 @@ DEFINITIONS = {
         "left out"
     ),
 }
+
+
+def extraction_measurements(
+    verbatim: Marks, near: Marks, member: Marks, clusters: Codes | None, level: float
+) -> list[Measurement]:
+    """Return the rates of training texts that come back, and their excess over unseen texts; marks are (texts,)."""
+    rates = [_rate(name, marks, member, clusters, level) for name, marks in (("verbatim", verbatim), ("near", near))]
+    return [*rates, _excess(near, member, clusters, level)]
 
 
 def _rate(name: str, outcomes: Marks, member: Marks, clusters: Codes | None, level: float) -> Measurement:

@@ -134,6 +134,22 @@ def test_the_interval_of_bits_per_byte_covers_with_authors_of_their_own_style() 
     assert naive / 300 < 0.85, "without the authors the interval is too narrow, which the simulation must show"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("off", "texts"), [(0.1, 200), (0.05, 100), (0.0, 200)])
+def test_the_interval_of_the_calibration_error_covers_over_texts(off: float, texts: int) -> None:
+    """200 data sets of texts with 20 tokens each, whose likeliest token is right more often than promised."""
+    inside = 0
+    for seed in range(200):
+        rng = np.random.default_rng((seed, 6))
+        clusters = np.repeat(np.arange(texts), 20)
+        promised = np.clip(rng.beta(1.2, 3, len(clusters)), 0.02, 0.9)
+        hits = (rng.random(len(clusters)) < promised + off).astype(float)
+        bound = calibration_error(hits, promised, (0.95,), Sampling(None, clusters)).bounds[0]
+        assert bound is not None
+        inside += bound[0] <= off <= bound[1]
+    assert inside / 200 >= 0.92
+
+
 def test_a_request_without_texts_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="pass --text COLUMN"):
         auditkit.audit(folder, frame_of())

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from languages import fit, gpt2, sentences
+import torch
+from languages import fit, gpt2, opened, sentences
 from scipy import stats
 
 import auditkit
@@ -19,7 +20,9 @@ from auditkit.cli import call
 from auditkit.data.canaries import Canaries, draw_canaries, read_canaries
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Measurement
+from auditkit.models.capabilities import CausalLanguageModel
 from auditkit.models.language import TokenScores
+from auditkit.stats.exposure import rank_p_values
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +193,21 @@ def test_a_record_of_canaries_is_checked(tmp_path: Path) -> None:
         read_canaries(tmp_path / "wrong.json")
     with pytest.raises(InputError, match="repeat must be different whole numbers"):
         draw_canaries(10, 3, (4, 4), seed=1)
+
+
+@pytest.mark.slow
+def test_canaries_that_were_never_inserted_rank_uniformly_in_a_trained_model(place: Path) -> None:
+    """Every code of 150 canaries that no text holds is ranked by the model that was trained on others."""
+    able = opened(place / "model", sentences(4)).require(CausalLanguageModel)
+    fresh = draw_canaries(1, 150, (1,), seed=77)
+    p_values = []
+    for canary in fresh.canaries:
+        if canary.repetitions == 0:
+            texts = [fresh.text(canary, f"{code:04d}") for code in range(10_000)]
+            chances = able.endings(texts, device=torch.device("cpu"))
+            p_values.append(float(rank_p_values(chances[None], np.array([int(canary.code)]))[0]))
+    assert len(p_values) == 150
+    assert stats.kstest(p_values, "uniform").pvalue > 0.01
 
 
 def test_seeded_texts_hold_every_row_in_its_order(place: Path) -> None:
