@@ -34,7 +34,8 @@ def comply(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="eu-ai-act, nist-ai-rmf, iso-42001, nyc-ll144, nist-800-226, ai-verify or china-genai; repeatable.",
+            help="eu-ai-act, eu-ai-act-gpai, nist-ai-rmf, nist-ai-600-1, iso-42001, nyc-ll144, nist-800-226, "
+            "ai-verify or china-genai; repeatable.",
             show_default=False,
         ),
     ] = None,

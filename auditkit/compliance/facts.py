@@ -20,7 +20,7 @@ from auditkit.files import read_bytes
 BLANKS = {"", "todo", "tbd", "tba", "?", "-", "n/a"}
 """Answers that are none."""
 
-YES_OR_NO = ("high_risk_system", "china_public_service", "ll144_employment_decision")
+YES_OR_NO = ("high_risk_system", "general_purpose_model", "china_public_service", "ll144_employment_decision")
 """The questions on which it turns whether a text applies: an answer is yes or no."""
 
 UNKNOWN, LEFT_OUT = "ll144_unknown", "ll144_left_out"
