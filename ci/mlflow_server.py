@@ -15,7 +15,7 @@ import pytest
 import sample
 
 from auditkit.cli import call
-from auditkit.trackers.mlflow import metrics
+from auditkit.trackers.logged import metrics
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,9 @@ def render(
 
 def log(
     results: Results,
-    to: Annotated[str, typer.Option(metavar="TRACKER", help="mlflow, or the tracker of another package.")] = "mlflow",
+    to: Annotated[
+        str, typer.Option(metavar="TRACKER", help="mlflow, wandb, or the tracker of another package.")
+    ] = "mlflow",
     experiment: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The experiment that the run joins.", show_default="the tracker's own"),

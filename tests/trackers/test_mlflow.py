@@ -13,7 +13,7 @@ from auditkit.cli import call
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Measurement
 from auditkit.evidence.report import Report
-from auditkit.trackers import mlflow as tracker
+from auditkit.trackers import logged as tracker
 
 
 @pytest.fixture(scope="module")
@@ -83,5 +83,5 @@ def test_only_the_files_of_the_report_are_sent(report: Report, tmp_path: Path) -
     folder = report.save(tmp_path / "run")
     (folder / "rows.csv").write_text("name\nAna\n")
     (folder / "report-link.html").symlink_to(folder / "rows.csv")
-    sent = {file.name for file in tracker._report_files(folder)}
+    sent = {file.name for file in tracker.report_files(folder)}
     assert sent == {"results.json", "manifest.json", "report.html", "junit.xml", "summary.md"}
