@@ -10,7 +10,8 @@
 # make dist      the wheel and the source distribution    make sbom     a bill of materials of the wheel
 # make advisories  known vulnerabilities of what requirements.lock pins
 # make docs      the documentation site in docs/_build/html: tutorials are run, warnings are errors
-# make trackers  logs a report to a real MLflow server on this machine, and reads it back
+# make trackers  logs a report to a real MLflow server on this machine and to W&B offline, and reads it back
+# make extras    audits on Ray, of sound files and of GGUF files, with packages that requirements.lock does not pin
 # make demo-digits-gan  train a generator of digits, draw from it and audit it
 # make demo-language  train a small language model on reviews with canaries, and audit what it remembers
 # make bench     speed beside Fairlearn, in benchmarks/results     make coverage  how often intervals and searches hold
@@ -20,7 +21,7 @@ BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo demo-digits-gan demo-language test check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage sbom advisories trackers docs
+.PHONY: install demo demo-digits-gan demo-language test check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage sbom advisories trackers extras docs
 
 install: .venv/installed
 
@@ -151,12 +152,20 @@ docs: install
 	$(PIP) install "sphinx>=8.1" "myst-nb>=1.2" "furo>=2024.8" ipykernel
 	$(BIN)/python -m sphinx -W --keep-going --quiet -b html -d docs/_build/doctrees docs docs/_build/html
 
-# The client of auditkit[mlflow] against a server; both need packages that requirements.lock does not pin.
+# The clients of auditkit[mlflow], against a server, and of auditkit[wandb]; they need packages that requirements.lock does not pin.
 trackers:
 	rm -rf .venv-trackers && $(PYTHON) -m venv .venv-trackers
 	.venv-trackers/bin/python -m pip install --quiet "$(TORCH)"
-	.venv-trackers/bin/python -m pip install --quiet ".[mlflow]" mlflow pytest
+	.venv-trackers/bin/python -m pip install --quiet ".[mlflow,wandb]" mlflow pytest
 	.venv-trackers/bin/python -m pytest --quiet ci/mlflow_server.py
+	.venv-trackers/bin/python -m pytest --quiet ci/wandb_offline.py
+
+# Ray, whose start needs some seconds of a machine that is not busy.
+extras:
+	rm -rf .venv-extras && $(PYTHON) -m venv .venv-extras
+	.venv-extras/bin/python -m pip install --quiet "$(TORCH)"
+	.venv-extras/bin/python -m pip install --quiet ".[ray]" pytest
+	.venv-extras/bin/python -m pytest --quiet ci/ray_executor.py
 
 clean:
-	rm -rf docs/_build docs/reference sbom .venv-advisories .venv .venv-lock .venv-versions .venv-trackers reports/demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf docs/_build docs/reference sbom .venv-advisories .venv .venv-lock .venv-versions .venv-trackers .venv-extras reports/demo .mypy_cache .pytest_cache .ruff_cache

@@ -216,7 +216,7 @@ class RunConfig(Section):
     executor: Annotated[
         str,
         Option(
-            help="What runs retrainings and shadow models: in_process, local_gpus, or a package's own.",
+            help="What runs predictions, retrainings and shadow models: in_process, local_gpus, ray, or a package's.",
             metavar="NAME",
         ),
     ] = "in_process"

@@ -19,7 +19,8 @@ BRINGS = {
     "audio": "audio files",
     "sklearn": "scikit-learn models (.skops)",
     "mlflow": "runs logged to MLflow (auditkit log)",
-    "ray": "audits on a Ray cluster",
+    "wandb": "runs logged to Weights & Biases (auditkit log --to wandb)",
+    "ray": "predictions and retrainings on Ray (run --executor ray)",
 }
 """What each extra adds; `dev` is for those who work on auditkit itself."""
 

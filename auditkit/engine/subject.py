@@ -246,7 +246,7 @@ class Subject:
             return kept
         large = len(self.labels) > LARGE_ROW_COUNT
         encode = self.encode if large else lambda rows: self.inputs[rows]
-        predictions = self.audited.answers(AskedRows(self.data, encode, self.device_name, self.progress))
+        predictions = self.audited.answers(AskedRows(self.data, encode, self.device_name, self.progress, self.executor))
         if key:
             self.cache.save(key, predictions)
         return predictions

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from auditkit.data.dataset import Data
 from auditkit.errors import NotRun
+from auditkit.execution.base import Executor
 from auditkit.models.capabilities import Capability
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
@@ -36,12 +37,16 @@ def not_encoded(rows: slice) -> NoReturn:
 
 @dataclass(frozen=True, eq=False)
 class AskedRows:
-    """Rows that a model is asked about: their columns, and `encode`, which encodes those of a slice."""
+    """Rows that a model is asked about: their columns, and `encode`, which encodes those of a slice.
+
+    `executor` may run parts of many rows; None is this process.
+    """
 
     data: Data
     encode: Callable[[slice], NDArray[Any]] = not_encoded
     device_name: str = "cpu"
     progress: Progress = silent
+    executor: Executor | None = None
 
 
 class Audited(Protocol):

@@ -172,6 +172,7 @@ class Model:
             len(rows.data.frame),
             self.schema,
             device=choose_device(rows.device_name),
+            executor=rows.executor,
             progress=rows.progress,
         )
 

@@ -6,15 +6,19 @@ torch is imported by the functions that need it: recorded decisions are Predicti
 from __future__ import annotations
 
 import dataclasses
+import functools
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.errors import InputError, ModelFileError
 from auditkit.evidence.messages import Message
+from auditkit.execution.base import Executor
+from auditkit.execution.in_process import InProcess
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
 from auditkit.tasks.base import LARGE_ROW_COUNT, Predictions, task_for
@@ -87,6 +91,7 @@ def predict_rows(
     schema: Schema,
     *,
     device: torch.device,
+    executor: Executor | None = None,
     batch_size: int = 8192,
     progress: Progress = silent,
 ) -> Predictions:
@@ -96,7 +101,8 @@ def predict_rows(
     probabilities, a score in a single column, positive from `schema.threshold` on, or a regression's standardised
     value. Else a single column is the positive class of a binary task.
     The module runs in eval mode under inference_mode, and is given back in the mode and on the device it came with.
-    Out of memory halves the batch, and a note says so.
+    Out of memory halves the batch, and a note says so. Where there are several parts, `executor` runs them, if the
+    module can be sent to it.
 
     Raises:
         NotFiniteError: outputs are NaN or infinite; it names their rows.
@@ -104,34 +110,81 @@ def predict_rows(
             that are none.
     """
     task = task_for(schema)
-    notes: list[str] = []
+    if executor is None or row_count <= ROWS_AT_ONCE or not _can_be_sent(module):
+        executor = InProcess(str(device))
     transformed = np.zeros((row_count, task.width), dtype=np.float32 if row_count > LARGE_ROW_COUNT else np.float64)
     wrong: list[NDArray[np.int64]] = []
-    part, part_start, start = encode(slice(0, ROWS_AT_ONCE)), 0, 0
+    reduced: list[tuple[int, str]] = []
+    starts = range(0, row_count, ROWS_AT_ONCE)
+
+    def told(place: int) -> Progress:
+        count = min(ROWS_AT_ONCE, row_count - starts[place])
+
+        def part_told(share: float, what: str) -> None:
+            done = starts[place] + round(share * count)
+            progress(done / row_count, f"{done:,} of {row_count:,} rows predicted")
+
+        return part_told
+
+    work = functools.partial(_predict_part, module, schema, batch_size)
+    parts = (encode(slice(start, min(start + ROWS_AT_ONCE, row_count))) for start in starts)
+    for start, part in zip(starts, executor.map(work, parts, told), strict=True):
+        transformed[start : start + len(part.transformed)] = part.transformed
+        wrong.append(start + part.wrong)
+        reduced += part.reduced
+    _refuse_not_finite(wrong, row_count)
+    return task.predictions(transformed, [_reduced_note(*min(reduced))] if reduced else [])
+
+
+class _Part(NamedTuple):
+    """What a network says of some rows, which are not finite, and what a batch was reduced to, on what device."""
+
+    transformed: NDArray[np.float64]
+    wrong: NDArray[np.int64]
+    reduced: tuple[tuple[int, str], ...]
+
+
+def _predict_part(
+    module: nn.Module, schema: Schema, batch_size: int, part: NDArray[Any], device: str, progress: Progress
+) -> _Part:
+    """Return what a module says of encoded rows, (rows, ...), on a device."""
+    import torch
+
+    task, place = task_for(schema), torch.device(device)
+    transformed = np.zeros((len(part), task.width))
+    wrong = np.zeros(0, dtype=np.int64)
+    reduced: tuple[tuple[int, str], ...] = ()
     if part.ndim > 2 or np.issubdtype(part.dtype, np.integer):  # what images and texts become on their way is larger
         batch_size = max(1, min(batch_size, CELLS_AT_ONCE // max(1, part[:1].size)))
-    with _evaluating(module, device):
-        while start < row_count:
-            if start >= part_start + len(part):
-                part_start = start
-                part = encode(slice(start, start + ROWS_AT_ONCE))
-            batch = part[start - part_start : start - part_start + batch_size]
+    start = 0
+    with _evaluating(module, place):
+        while start < len(part):
+            batch = part[start : start + batch_size]
             try:
-                outputs = _forward(module, batch, device)
+                outputs = _forward(module, batch, place)
             except (MemoryError, RuntimeError, TypeError, ValueError, IndexError) as error:
-                batch_size = _smaller_batch(error, batch, batch_size, module, schema, device)
+                batch_size = _smaller_batch(error, batch, batch_size, module, schema, place)
             else:
                 finite = np.isfinite(outputs).all(axis=1)
-                wrong.append(start + np.flatnonzero(~finite))
-                if finite.any():  # the others are refused below, by their true cause
+                wrong = np.concatenate([wrong, start + np.flatnonzero(~finite)])
+                if finite.any():  # the others are refused by their true cause
                     transformed[start + np.flatnonzero(finite)] = task.transform(outputs[finite])
                 start += len(outputs)
-                progress(start / row_count, f"{start:,} of {row_count:,} rows predicted")
+                progress(start / len(part), "")
                 continue
             # Outside the handler, where the failed pass's tensors are no longer held by the exception.
-            notes = [_reduced_note(device, batch_size)]
-    _refuse_not_finite(wrong, row_count)
-    return task.predictions(transformed, notes)
+            _free_memory(place)
+            reduced = ((batch_size, device),)
+    return _Part(transformed, wrong, reduced)
+
+
+def _can_be_sent(module: nn.Module) -> bool:
+    """Return whether a module can go to another process: a session of onnxruntime, or a lambda, cannot."""
+    try:
+        pickle.dumps(module)
+    except Exception:  # noqa: BLE001  # whatever the user's own code raises
+        return False
+    return True
 
 
 @contextmanager
@@ -167,15 +220,19 @@ def _smaller_batch(
     return max(len(batch) // 2, 1)
 
 
-def _reduced_note(device: torch.device, batch_size: int) -> str:
-    """Free the memory that a device holds in reserve; return the note that says how large batches are now."""
+def _free_memory(device: torch.device) -> None:
+    """Free the memory that a device holds in reserve."""
     import torch
 
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def _reduced_note(batch_size: int, device: str) -> str:
+    """Return the note that says how large batches are now."""
     return Message(
         "Out of memory on {device}: the batch was reduced to {batch_size:,} rows; the numbers are the same.",
-        device=str(device),
+        device=device,
         batch_size=batch_size,
     )
 

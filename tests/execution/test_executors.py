@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from named_shards import named
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
+import auditkit
 from auditkit.auditors.privacy.auditor import Retraining, retrain_and_predict
 from auditkit.auditors.privacy.shadow_models import Plan, Recipe, train_shadows
+from auditkit.engine import load
 from auditkit.errors import InputError
-from auditkit.execution.base import Result, Shard, Work, executor_of, untold
+from auditkit.evidence.measurement import Measurement
+from auditkit.execution.base import Executor, Result, Shard, Work, executor_of, untold
 from auditkit.execution.in_process import InProcess
 from auditkit.execution.local_gpus import LocalDevices
+from auditkit.models import predict as prediction
+from auditkit.models.predict import NotFiniteError
 from auditkit.progress import Progress
 from auditkit.schema.infer import numeric_schema
+from auditkit.tasks.base import Predictions
 from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.dp.plan import PrivateSettings
 
@@ -112,3 +120,38 @@ def test_an_executor_is_found_by_its_name() -> None:
         executor_of("local_gpus", "cpu")
     with pytest.raises(InputError, match=r"unknown executor 'inprocess' \(did you mean 'in_process'"):
         executor_of("inprocess", "cpu")
+
+
+def test_shadow_estimators_are_the_same_wherever_they_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame(rng.normal(size=(240, 2)), columns=["a", "b"])
+    frame["y"] = np.where(frame["a"] + rng.normal(size=240) > 0, "yes", "no")
+    model = LogisticRegression().fit(frame[["a", "b"]], frame["y"])
+
+    def measured(executor: Executor) -> Sequence[Measurement]:
+        monkeypatch.setattr(load, "executor_of", lambda name, device: executor)
+        report = auditkit.audit(model, frame[120:], target="y", train_dataset=frame[:120], only=["leakage"], shadows=4)
+        return next(one.measurements for one in report.outcomes if one.auditor == "leakage")
+
+    here = measured(InProcess())
+    assert any(one.id == "leakage.membership_auc" and one.value is not None for one in here)
+    assert here == measured(Sent())
+
+
+def test_predictions_of_many_rows_are_the_same_wherever_they_are_made(
+    rows: tuple[NDArray[np.float32], NDArray[np.int64]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction, "ROWS_AT_ONCE", 50)
+    inputs = rows[0].copy()
+    schema = numeric_schema(("a", "b", "c"), target="y", classes=("no", "yes"))
+
+    def predicted(executor: Executor | None) -> Predictions:
+        return prediction.predict_rows(
+            fresh(1), lambda part: inputs[part], 120, schema, device=torch.device("cpu"), executor=executor
+        )
+
+    assert np.array_equal(predicted(None).probabilities, predicted(Sent()).probabilities)
+    inputs[70] = np.nan
+    with pytest.raises(NotFiniteError) as caught:
+        predicted(Sent())
+    assert caught.value.rows.tolist() == [70]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -38,11 +39,12 @@ from auditkit.evidence.messages import Message, reason_of
 from auditkit.models.capabilities import SelfFitting
 from auditkit.models.predict import predict
 from auditkit.progress import part_of
-from auditkit.schema.schema import Labels
+from auditkit.schema.schema import Labels, Schema
 from auditkit.stats.counts import not_compared_note
-from auditkit.tasks.base import Task
+from auditkit.tasks.base import Task, task_for
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from auditkit.auditors.privacy.shadow_models import Recipe, Shadows
@@ -215,21 +217,22 @@ class Leakage:
         self, subject: Subject, own: SelfFitting, inputs: NDArray[Any], labels: Labels, count: int
     ) -> Shadows:
         """Return the shadows of a model that trains itself."""
-        from auditkit.auditors.privacy.shadow_models import fit_shadows
-
-        def answer(module: nn.Module) -> NDArray[np.float64]:
-            said = predict(module, inputs, subject.schema, device=subject.device)
-            return subject.task.answers(said)
+        from auditkit.auditors.privacy.shadow_models import Plan, fit_shadows
 
         return fit_shadows(
             own.refit,
-            answer,
+            functools.partial(_answers, inputs, subject.schema),
             inputs,
             labels,
-            model_count=count,
-            seed=subject.seed,
+            Plan(count, subject.seed),
+            executor=subject.executor,
             progress=part_of(subject.progress, 0.0, 0.9),
         )
+
+
+def _answers(inputs: NDArray[Any], schema: Schema, module: nn.Module, device: torch.device) -> NDArray[np.float64]:
+    """Return what a model says of encoded rows, (rows, answers)."""
+    return task_for(schema).answers(predict(module, inputs, schema, device=device))
 
 
 def _passes(epochs: int) -> float:

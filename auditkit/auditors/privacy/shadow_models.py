@@ -175,12 +175,12 @@ class Rows:
 
 def fit_shadows(
     refit: Callable[[NDArray[Any], Labels, int], nn.Module],
-    answer: Callable[[nn.Module], NDArray[np.float64]],
+    answer: Callable[[nn.Module, torch.device], NDArray[np.float64]],
     inputs: NDArray[Any],
     labels: Labels,
+    plan: Plan,
     *,
-    model_count: int,
-    seed: int,
+    executor: Executor,
     progress: Progress = silent,
 ) -> Shadows:
     """Fit shadows by the model's own method on halves of the rows, and score all rows with each.
@@ -190,18 +190,33 @@ def fit_shadows(
     Raises:
         NotRun: a model cannot be fitted.
     """
-    inside = halves(len(labels), model_count, seed)
+    inside = halves(len(labels), plan.model_count, plan.seed)
     started = time.perf_counter()
-    scored: list[NDArray[np.float64]] = []
-    seconds = 0.0
-    while len(scored) < model_count:
-        done = len(scored)
-        for index in (done, done + 1):
-            module = refit(inputs[inside[index]], labels[inside[index]], seed + 1 + index)
-            scored.append(answer(module))
-        seconds = time.perf_counter() - started
-        progress(len(scored) / model_count, f"shadow models {done + 1} to {done + 2}")
-    return Shadows(np.stack(scored), inside[: len(scored)], seconds, batched=False)
+    work = functools.partial(_fit_half, refit, answer, inputs, labels)
+    shards = ((plan.seed + 1 + index, inside[index]) for index in range(plan.model_count))
+
+    def told(place: int) -> Progress:
+        said = f"shadow model {place + 1} of {plan.model_count} "
+        return part_of(progress, place / plan.model_count, (place + 1) / plan.model_count, said)
+
+    scored = list(executor.map(work, shards, told))
+    return Shadows(np.stack(scored), inside, time.perf_counter() - started, batched=False)
+
+
+def _fit_half(
+    refit: Callable[[NDArray[Any], Labels, int], nn.Module],
+    answer: Callable[[nn.Module, torch.device], NDArray[np.float64]],
+    inputs: NDArray[Any],
+    labels: Labels,
+    half: tuple[int, NDArray[np.bool_]],
+    device: str,
+    progress: Progress,
+) -> NDArray[np.float64]:
+    """Fit one shadow, by its seed and the rows that it sees; return what it says of all rows, (rows, classes)."""
+    seed, rows = half
+    said = answer(refit(inputs[rows], labels[rows], seed), torch.device(device))
+    progress(1.0, "fitted")
+    return said
 
 
 def can_be_batched(module: nn.Module) -> bool:
