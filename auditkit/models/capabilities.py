@@ -182,3 +182,11 @@ class CausalLanguageModel(LanguageModel):
             NotRun: so many tokens are more than the model reads at once.
         """
         raise NotImplementedError
+
+
+def all_but(*has: type[Capability], reason: str) -> dict[type[Capability], str]:
+    """Return every capability of this file that none of those which a model has is one of, each with the reason."""
+    found = [Capability]
+    for kind in found:  # which grows by the kinds of each
+        found += [one for one in kind.__subclasses__() if one.__module__ == __name__]
+    return {kind: reason for kind in found if not any(issubclass(one, kind) for one in has)}

@@ -13,17 +13,7 @@ from torch import nn
 from auditkit.data.dataset import Data, naming, read_data
 from auditkit.errors import InputError
 from auditkit.evidence.messages import Message
-from auditkit.models.capabilities import (
-    Capability,
-    Differentiable,
-    Generative,
-    LanguageModel,
-    Layered,
-    Refittable,
-    Runnable,
-    SampleTable,
-    Words,
-)
+from auditkit.models.capabilities import SampleTable, all_but
 from auditkit.models.model import Model
 from auditkit.schema.infer import feature_of, infer_classes, infer_task
 from auditkit.schema.schema import Schema, Target
@@ -33,9 +23,7 @@ if TYPE_CHECKING:
 
 FEWEST_ROWS = 100
 NO_MODEL = Message("the file holds synthetic records, and neither a model nor the generator")
-LACKS: dict[type[Capability], str] = dict.fromkeys(
-    (Runnable, Differentiable, Layered, Refittable, Generative, LanguageModel, Words), NO_MODEL
-)
+LACKS = all_but(SampleTable, reason=NO_MODEL)
 
 
 class RecordTable(nn.Module):

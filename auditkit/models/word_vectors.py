@@ -12,25 +12,13 @@ from torch import nn
 
 from auditkit.data.dataset import Data
 from auditkit.evidence.messages import Message
-from auditkit.models.capabilities import (
-    Capability,
-    Differentiable,
-    Generative,
-    Layered,
-    OwnRows,
-    Refittable,
-    Runnable,
-    WordVectors,
-)
+from auditkit.models.capabilities import OwnRows, WordVectors, all_but
 from auditkit.models.model import Model
 from auditkit.schema.schema import Schema
 
 WORD = "word"
 SCHEMA = Schema(features=(), target=None, task="embeddings", output="vectors")
-LACKS: dict[type[Capability], str] = dict.fromkeys(
-    (Runnable, Differentiable, Layered, Refittable, Generative),
-    Message("the file holds vectors of words, and no model that answers"),
-)
+LACKS = all_but(WordVectors, OwnRows, reason=Message("the file holds vectors of words, and no model that answers"))
 
 
 class WordTable(nn.Module):
