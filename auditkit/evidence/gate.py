@@ -97,7 +97,8 @@ def judge_report(
     absent = [name for name in named if name not in {outcome.auditor for outcome in audited}]
     outcomes = [*audited, *(Outcome(auditor=name, version="", reason=ABSENT) for name in absent)]
     made = [_findings(outcome, policy, before, report.subject.sensitive) for outcome in outcomes]
-    findings = iter(held_back(finding for part in made for finding in part))
+    measured = [measurement for outcome in outcomes for measurement in outcome.measurements]
+    findings = iter(held_back((finding for part in made for finding in part), measured))
     return report.model_copy(
         update={
             "strict": strict,

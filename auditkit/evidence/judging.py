@@ -262,23 +262,25 @@ def _two_digits(count: float) -> int:
     return max(1, int(round(count, digits)))
 
 
-def held_back(findings: Iterable[Finding]) -> list[Finding]:
-    """Return findings, of a whole report, of which none passes without the limits that its own limit depends on.
+def held_back(findings: Iterable[Finding], measurements: Iterable[Measurement] = ()) -> list[Finding]:
+    """Return findings, of a whole report, of which none passes without the limits that it depends on.
 
-    Where a limit on a measurement of `only_with` fails, the finding fails with it; where none was judged, the finding
-    is inconclusive. The message says so.
+    It depends on those that its own limit names by `only_with`, and on those that the measurement names. Where a limit
+    on one of these measurements fails, the finding fails with it; where none was judged, the finding is inconclusive.
+    The message says so.
     """
     every = list(findings)
+    needed = {one.id: one.only_with for one in measurements}
     verdicts: dict[str, set[Verdict]] = {}
     for finding in every:
         verdicts.setdefault(finding.measurement, set()).add(finding.verdict)
-    return [_held_back(finding, verdicts) for finding in every]
+    return [_held_back(finding, verdicts, needed.get(finding.measurement, ())) for finding in every]
 
 
-def _held_back(finding: Finding, verdicts: Mapping[str, set[Verdict]]) -> Finding:
+def _held_back(finding: Finding, verdicts: Mapping[str, set[Verdict]], needed: tuple[str, ...]) -> Finding:
     if finding.verdict not in ("pass", "warn"):
         return finding
-    for name in finding.limit.only_with:
+    for name in dict.fromkeys((*finding.limit.only_with, *needed)):
         found = verdicts.get(name, set()) - {"not_run", "waived"}
         if found & {"fail", "error"}:
             reason: str = Message("{what} exceeds its limit", what=title(name))

@@ -162,7 +162,8 @@ class Measurement(Record):
     same rows are pairs (auditkit.stats.jackknife). `one_record` is the most that another outcome of one record could
     change the value, where that is known: a rate's is one over its trials. `definition` says what the number is and by
     whom it is defined; `computed_by` names the software that computed it, "" until the audit fills in the auditor's own
-    package.
+    package. `only_with` names measurements without which this one says little: whatever the policy, no limit on it
+    passes unless limits on those were judged and do not fail.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9_]+\.[a-z0-9_]+$")]
@@ -181,6 +182,7 @@ class Measurement(Record):
     one_record: PositiveNumber | None = None
     definition: Text
     computed_by: str = ""
+    only_with: tuple[str, ...] = ()
     reason: Text | None = None
 
     @model_validator(mode="after")

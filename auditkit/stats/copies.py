@@ -96,6 +96,21 @@ def memorisation(samples: Array, training: Array, unseen: Array, *, seed: int = 
     )
 
 
+def authentic(rows: Array, training: Array) -> NDArray[np.bool_]:
+    """Return which rows are farther from their nearest training row than that row is from its own nearest other.
+
+    The share of such rows has no ideal value of its own: hold that of samples against that of unseen real rows (Alaa et
+    al. 2022, section 3).
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest = NearestNeighbors(algorithm="brute").fit(training)
+    radii = nearest.kneighbors(n_neighbors=1)[0][:, 0]
+    distances, positions = nearest.kneighbors(rows, n_neighbors=1)
+    found: NDArray[np.bool_] = distances[:, 0] > radii[positions[:, 0]]
+    return found
+
+
 def _nearest(samples: Array, rows: Array) -> tuple[Array, NDArray[np.int64]]:
     """Return each sample's distance to the nearest row, and which row that is."""
     lengths = (rows**2).sum(axis=1)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from auditkit.stats.copies import memorisation
+from auditkit.stats.copies import authentic, memorisation
 
 
 def drawn(count: int, width: int, seed: int) -> NDArray[np.float64]:
@@ -57,3 +57,12 @@ def test_rows_that_repeat_by_nature_are_in_the_control_too() -> None:
     assert found.exact.value == found.exact_control.value == 1
     assert found.near.value == found.excess.value == 0  # both kinds lie at distance 0
     assert found.excess.interval.low < 0 < found.excess.interval.high
+
+
+def test_copies_are_not_authentic_and_fresh_rows_are() -> None:
+    training, fresh = (np.random.default_rng(seed).normal(size=(300, 4)) for seed in (1, 2))
+    assert authentic(training[:200] + 1e-4, training).mean() == 0.0
+    assert 0.4 < authentic(fresh, training).mean() < 0.9
+    by_hand = authentic(np.array([[0.4], [5.0]]), np.array([[0.0], [1.0], [3.0]]))  # radii 1, 1 and 2
+    assert by_hand.tolist() == [False, False]
+    assert authentic(np.array([[5.5]]), np.array([[0.0], [1.0], [3.0]])).tolist() == [True]

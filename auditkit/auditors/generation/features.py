@@ -18,7 +18,9 @@ from auditkit.models.architectures.images import cnn
 from auditkit.training.fit import FitSettings, fit
 
 FEATURE_WIDTH = 64
-EPOCHS = 12
+EPOCHS, FEWEST_STEPS, BATCH_SIZE = 12, 500, 64
+"""The passes over the rows; of few rows more, so that the classifier takes at least so many steps."""
+
 ROWS_AT_ONCE = 500
 
 
@@ -56,7 +58,8 @@ def learnt_space(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = cnn(input_shape=rows.shape[1:], output_width=int(labels.max()) + 1, hidden=FEATURE_WIDTH, dropout=0.0)
-    fit(network, rows, labels, FitSettings(epochs=EPOCHS, batch_size=64, seed=seed), device=device)
+    epochs = max(EPOCHS, -(-FEWEST_STEPS * BATCH_SIZE // len(rows)))
+    fit(network, rows, labels, FitSettings(epochs=epochs, batch_size=BATCH_SIZE, seed=seed), device=device)
     digest = hashlib.sha256()
     for value in network.state_dict().values():
         digest.update(value.cpu().numpy().tobytes())

@@ -2,14 +2,14 @@
 
 Precision and recall: Kynkaanniemi et al. 2019 (arXiv:1904.06991). Density and coverage: Naeem et al. 2020
 (arXiv:2002.09797). Kernel distance: the unbiased squared maximum mean discrepancy with a cubic polynomial kernel,
-Binkowski et al. 2018 (arXiv:1801.01401). Authenticity: Alaa et al. 2022 (arXiv:2102.08921).
+Binkowski et al. 2018 (arXiv:1801.01401).
 
 All functions take rows of features, (rows, width), and hold blocks of at most `CELLS_AT_ONCE` distances in memory.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -58,8 +58,31 @@ def real_rows(rows: Array, neighbour_count: int = NEIGHBOUR_COUNT) -> RealRows:
     return RealRows(tensor, squared_radii(tensor, neighbour_count))
 
 
-def manifold_metrics(real: RealRows, samples: Array, neighbour_count: int = NEIGHBOUR_COUNT) -> ManifoldMetrics:
-    """Return precision, recall, density and coverage of `samples`, (rows, width), against real rows.
+class Neighbourhoods(NamedTuple):
+    """What lies near what: the real neighbourhoods each sample lies in, and which real rows are near samples.
+
+    `containing`, (samples,), counts real neighbourhoods; `recalled` says which real rows lie in the neighbourhood of a
+    sample, `covered` which real neighbourhoods hold one, each (real rows,): recall and coverage by group are means.
+    """
+
+    containing: NDArray[np.int64]
+    recalled: NDArray[np.bool_]
+    covered: NDArray[np.bool_]
+    neighbour_count: int
+
+    @property
+    def metrics(self) -> ManifoldMetrics:
+        """Precision, recall, density and coverage."""
+        return ManifoldMetrics(
+            precision=float((self.containing > 0).mean()),
+            recall=float(self.recalled.mean()),
+            density=float(self.containing.mean()) / self.neighbour_count,
+            coverage=float(self.covered.mean()),
+        )
+
+
+def neighbourhoods(real: RealRows, samples: Array, neighbour_count: int = NEIGHBOUR_COUNT) -> Neighbourhoods:
+    """Return which of `samples`, (rows, width), and real rows lie in each other's neighbourhoods.
 
     Raises:
         InputError: fewer samples than a neighbourhood needs, another width, or a value that is not finite.
@@ -68,39 +91,21 @@ def manifold_metrics(real: RealRows, samples: Array, neighbour_count: int = NEIG
     if fake.shape[1] != real.rows.shape[1]:
         raise InputError(f"samples must have {real.rows.shape[1]} columns as the real rows have, got {fake.shape[1]}.")
     fake_radii = squared_radii(fake, neighbour_count)
-    inside_count = torch.zeros(len(fake))
+    containing = torch.zeros(len(fake), dtype=torch.int64)
     recalled = torch.zeros(len(real.rows), dtype=torch.bool)
     covered = torch.zeros(len(real.rows), dtype=torch.bool)
     for block in _blocks(len(real.rows), len(fake)):
         distances = squared_distances(real.rows[block], fake)
         inside = distances <= real.squared_radii[block][:, None]
-        inside_count += inside.sum(dim=0)
+        containing += inside.sum(dim=0)
         covered[block] = inside.any(dim=1)
         recalled[block] = (distances <= fake_radii).any(dim=1)
-    return ManifoldMetrics(
-        precision=float((inside_count > 0).double().mean()),
-        recall=float(recalled.double().mean()),
-        density=float(inside_count.double().mean()) / neighbour_count,
-        coverage=float(covered.double().mean()),
-    )
+    return Neighbourhoods(containing.numpy(), recalled.numpy(), covered.numpy(), neighbour_count)
 
 
-def covered_rows(real: RealRows, samples: Array) -> NDArray[np.bool_]:
-    """Return which real rows have a sample in their neighbourhood, (rows,): coverage by group is its mean."""
-    nearest, _ = nearest_rows(real.rows, _checked(samples, 1))
-    return (nearest <= real.squared_radii).numpy()
-
-
-def authentic_samples(training: Array, samples: Array) -> NDArray[np.bool_]:
-    """Return which samples are farther from their nearest training row than that row is from its own neighbour.
-
-    The share of such samples has no ideal value of its own: hold it against that of unseen real rows (Alaa et al.
-    2022, section 3).
-    """
-    known = _checked(training, 1)
-    radii = squared_radii(known, 1)
-    nearest, position = nearest_rows(_checked(samples, 1), known)
-    return (nearest > radii[position]).numpy()
+def manifold_metrics(real: RealRows, samples: Array, neighbour_count: int = NEIGHBOUR_COUNT) -> ManifoldMetrics:
+    """Return precision, recall, density and coverage of `samples`; see `neighbourhoods`."""
+    return neighbourhoods(real, samples, neighbour_count).metrics
 
 
 def kernel_distance(real: Array, samples: Array) -> float:
@@ -118,20 +123,11 @@ def kernel_distance(real: Array, samples: Array) -> float:
 
 def squared_radii(rows: torch.Tensor, neighbour_count: int) -> torch.Tensor:
     """Return the squared distance from each row to its `neighbour_count`-th nearest other row, (rows,)."""
-    distances, _ = _nearest(rows).kneighbors(n_neighbors=neighbour_count)  # without an argument a row is not its own
-    return torch.from_numpy(distances[:, -1].astype(np.float32)).square()
-
-
-def nearest_rows(rows: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the squared distance from each row to the nearest of `others`, and that one's position."""
-    distances, positions = _nearest(others).kneighbors(rows.numpy(), n_neighbors=1)
-    return torch.from_numpy(distances[:, 0].astype(np.float32)).square(), torch.from_numpy(positions[:, 0])
-
-
-def _nearest(rows: torch.Tensor) -> Any:
     from sklearn.neighbors import NearestNeighbors
 
-    return NearestNeighbors(algorithm="brute").fit(rows.numpy())
+    nearest = NearestNeighbors(algorithm="brute").fit(rows.numpy())
+    distances, _ = nearest.kneighbors(n_neighbors=neighbour_count)  # without an argument a row is not its own
+    return torch.from_numpy(distances[:, -1].astype(np.float32)).square()
 
 
 def squared_distances(rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.auditors.memorisation.rows import membership_evidence
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Evidence, Interval, Measurement, Table, Unit
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import Samples
-from auditkit.stats.copies import NEAR, Memorisation, Share, memorisation
+from auditkit.stats.copies import NEAR, Memorisation, Share, authentic, memorisation
 from auditkit.stats.intervals import newcombe
 
 
@@ -58,7 +59,13 @@ def copies_evidence(subject: Subject, sample_count: int) -> Evidence:
         training=len(known),
         unseen=len(unseen),
     )
-    return Evidence(measurements=measurements, exhibits=[_table(found)], notes=[note])
+    subject.progress(0.8, "membership")
+    told = membership_evidence(subject, samples, known, unseen)
+    return Evidence(
+        measurements=[*measurements, *told.measurements],
+        exhibits=[_table(found), *told.exhibits],
+        notes=[note, *told.notes],
+    )
 
 
 def _flat(rows: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -68,17 +75,10 @@ def _flat(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 def _authenticity_shortfall(
     samples: NDArray[np.float64], training: NDArray[np.float64], unseen: NDArray[np.float64], level: float
 ) -> Share:
-    from sklearn.neighbors import NearestNeighbors
-
-    nearest = NearestNeighbors(algorithm="brute").fit(training)
-    radii = nearest.kneighbors(n_neighbors=1)[0][:, 0]
-    counts = []
-    for rows in (unseen, samples):
-        distances, positions = nearest.kneighbors(rows, n_neighbors=1)
-        counts.append((int((distances[:, 0] > radii[positions[:, 0]]).sum()), len(rows)))
-    (authentic_unseen, n), (authentic, m) = counts
-    low, high = newcombe(authentic_unseen, n, authentic, m, level)
-    value = authentic_unseen / n - authentic / m
+    counts = [(int(authentic(rows, training).sum()), len(rows)) for rows in (unseen, samples)]
+    (of_unseen, n), (of_samples, m) = counts
+    low, high = newcombe(of_unseen, n, of_samples, m, level)
+    value = of_unseen / n - of_samples / m
     interval = Interval(
         low=min(float(low), value), high=max(float(high), value), level=level, method=Message("Newcombe")
     )

@@ -22,7 +22,10 @@ def metrics(real: np.ndarray, samples: np.ndarray) -> list[float]:
 
 def estimates(real: np.ndarray, sets: list[np.ndarray], seed: int) -> SetEstimates:
     return over_sample_sets(
-        lambda rows, number: metrics(real[rows], sets[number]), real_count=len(real), set_count=len(sets), seed=seed
+        lambda rows, number, drawn: metrics(real[rows], sets[number][drawn]),
+        row_count=len(real),
+        set_count=len(sets),
+        seed=seed,
     )
 
 
