@@ -11,11 +11,15 @@ from auditkit.cli.options import Device, DeviceOption, ModelFile, Seed
 from auditkit.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from auditkit.config_commands import PackConfig, TrainConfig
     from auditkit.config_sources import Resolved
     from auditkit.data.dataset import Data
     from auditkit.models.model import Model
     from auditkit.progress import Progress
+    from auditkit.schema.table import Feature
 
 
 def train(config: TrainConfig) -> None:
@@ -51,65 +55,77 @@ def train(config: TrainConfig) -> None:
 
 def _train_generator(rows: Data, *, config: TrainConfig, progress: Progress) -> tuple[Model, dict[str, Any]]:
     from auditkit.data.dataset import naming
+    from auditkit.models.architectures import TABLE_GENERATORS
     from auditkit.models.predict import choose_device
     from auditkit.schema.infer import generator_schema
     from auditkit.schema.schema import as_target
     from auditkit.training.generators import GeneratorFit
     from auditkit.training.train import shape_of
     from auditkit.training.train_generator import EPOCHS, train_generator
+    from auditkit.training.train_table import BATCH_SIZE, train_table_generator
 
     network = config.network
     assert network.architecture is not None
     assert config.output.out is not None
-    with naming(rows):
-        schema = generator_schema(
-            rows.frame,
-            target=as_target(config.data.target) if config.data.target else None,
-            image=shape_of(config.data.image),
-        )
-    return train_generator(
-        rows,
-        schema,
-        architecture=network.architecture,
-        arguments=network.architecture_args,
-        out=config.output.out,
-        settings=GeneratorFit(
-            epochs=network.epochs or EPOCHS[network.architecture],
-            seed=network.seed,
-            device=choose_device(network.device),
-        ),
-        progress=progress,
+    of_tables = network.architecture in TABLE_GENERATORS
+    target = as_target(config.data.target) if config.data.target else None
+    settings = GeneratorFit(
+        epochs=network.epochs or EPOCHS[network.architecture],
+        seed=network.seed,
+        device=choose_device(network.device),
+        **({"batch_size": BATCH_SIZE} if of_tables else {}),
     )
+    asked: dict[str, Any] = {
+        "architecture": network.architecture,
+        "arguments": network.architecture_args,
+        "out": config.output.out,
+        "settings": settings,
+        "progress": progress,
+    }
+    if of_tables:
+        return train_table_generator(rows, target, **asked)
+    with naming(rows):
+        schema = generator_schema(rows.frame, target=target, image=shape_of(config.data.image))
+    return train_generator(rows, schema, **asked)
 
 
 def sample(
     model: ModelFile,
-    out: Annotated[Path, typer.Option(help="The file to write (.npz).", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The file to write: .npz of images, .csv of a table.", show_default=False)],
     count: Annotated[int, typer.Option(min=1, max=1_000_000, metavar="N", help="How many rows to draw.")] = 1000,
     device: DeviceOption = Device.auto,
     seed: Seed = 0,
 ) -> None:
-    """Draw rows from a generator. Writes an .npz of images that 'auditkit run --samples' and numpy read."""
-    import io
-
-    import numpy as np
-
-    from auditkit.models.capabilities import Generative
+    """Draw rows from a generator. Writes an .npz of images or a .csv of a table, for 'auditkit run --samples'."""
+    from auditkit.models.capabilities import Generative, SampleTable
     from auditkit.models.formats.opening import open_model
     from auditkit.models.predict import choose_device
     from auditkit.run_folder import output_folder, write_files
 
-    if out.suffix != ".npz":
-        raise InputError(f"out must end in .npz, got {out}; pass --out samples.npz.")
     opened = open_model(model)
-    rows = opened.require(Generative).sample(count, seed=seed, device=choose_device(device))
-    feature = opened.schema.features[0]
+    able, place = opened.require(Generative), choose_device(device)
+    kind = ".csv" if isinstance(able, SampleTable) else ".npz"
+    if out.suffix != kind:
+        raise InputError(f"out must end in {kind} for this generator, got {out}; pass --out samples{kind}.")
+    if isinstance(able, SampleTable):
+        content = able.table(count, seed=seed, device=place).to_csv(index=False).encode()
+    else:
+        content = _as_npz(able.sample(count, seed=seed, device=place), opened.schema.features[0])
+    with output_folder(out.parent) as folder:
+        write_files(folder, {out.name: content})
+    typer.echo(f"Samples: {out} ({count:,} rows of {opened.name}, seed {seed})")
+
+
+def _as_npz(rows: NDArray[np.float32], feature: Feature) -> bytes:
+    """Return encoded images as the .npz that numpy and auditkit read: pixels as they were in the data."""
+    import io
+
+    import numpy as np
+
     pixels = (rows * feature.scale + feature.mean).transpose(0, 2, 3, 1)
     content = io.BytesIO()
     np.savez_compressed(content, features=pixels.squeeze(3) if pixels.shape[3] == 1 else pixels)
-    with output_folder(out.parent) as place:
-        write_files(place, {out.name: content.getvalue()})
-    typer.echo(f"Samples: {out} ({count:,} rows of {opened.name}, seed {seed})")
+    return content.getvalue()
 
 
 def pack(config: PackConfig) -> None:

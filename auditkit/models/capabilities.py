@@ -125,12 +125,19 @@ class Generative(Samples):
     """The model draws rows of its own, such as images, and predicts nothing about given ones."""
 
 
-class SampleTable(Samples):
-    """A table of rows that a generator made, and not the generator."""
+class Discriminating(Capability):
+    """The generator comes with the network that it was trained against, which tells real rows from its own."""
 
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The rows, with the columns of the data."""
+    def realness(self, rows: NDArray[Any], *, device: torch.device) -> NDArray[np.float64]:
+        """Return the logit that each encoded row, (rows, ...), is real: (rows,)."""
+        raise NotImplementedError
+
+
+class SampleTable(Samples):
+    """Rows of a table that a generator made, with the columns of the data: a file of them, or the generator."""
+
+    def table(self, count: int, *, seed: int, device: torch.device) -> pd.DataFrame:
+        """Return `count` rows of a generator, or all rows of a file."""
         raise NotImplementedError
 
 

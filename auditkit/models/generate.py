@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,11 +11,28 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from auditkit.errors import ModelFileError
-from auditkit.models.capabilities import Differentiable, Generative, Layered, Refittable
+from auditkit.evidence.messages import Message
+from auditkit.models.capabilities import (
+    Capability,
+    Differentiable,
+    Discriminating,
+    Generative,
+    Layered,
+    Refittable,
+    SampleTable,
+)
 from auditkit.models.language import FromCausal, language_abilities
 from auditkit.tasks.generation import NOTHING_PREDICTED
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 ROWS_AT_ONCE = 500
+
+NO_PRIVATE_TABLES = Message(
+    "a generator of tables cannot be trained with privacy here: the modes and options of its columns are read from the "
+    "rows without it"
+)
 
 
 class FromLatent(Generative):
@@ -36,23 +54,90 @@ class FromLatent(Generative):
         return rows
 
 
-def generating(module: nn.Module) -> dict[str, Any]:
-    """Return the capabilities of a generator or a language model as arguments of a Model; nothing for others."""
+class FromDiscriminator(Discriminating):
+    """A network that has a method `discriminate`, from rows to the logit that each is real."""
+
+    def realness(self, rows: NDArray[Any], *, device: torch.device) -> NDArray[np.float64]:
+        """Return logits, (rows,); see `Discriminating.realness`."""
+        module: Any = self.model.module.to(device).eval()
+        with torch.inference_mode():
+            parts = torch.as_tensor(rows, dtype=torch.float32).split(ROWS_AT_ONCE)
+            logits = torch.cat([module.discriminate(part.to(device)).double().cpu() for part in parts])
+        found: NDArray[np.float64] = logits.numpy()
+        return found
+
+
+class FromTable(Generative, SampleTable):
+    """A network with `columns`, whose forward pass maps latent values to values of a table."""
+
+    def table(self, count: int, *, seed: int, device: torch.device) -> pd.DataFrame:
+        """Return `count` rows with the columns that the generator was trained on; see `SampleTable.table`.
+
+        Raises:
+            ModelFileError: the network returns infinity.
+        """
+        import pandas as pd
+
+        columns: Any = self.model.module.columns
+        values = draw(self.model.module, count, seed=seed, device=device, cast=torch.Tensor.double).numpy()
+        if np.isinf(values).any():
+            raise ModelFileError(f"model {self.model.name}: draws numbers that are not finite.")
+        return pd.DataFrame(
+            {column["name"]: _column(column, value) for column, value in zip(columns, values.T, strict=True)}
+        )
+
+    def sample(self, count: int, *, seed: int, device: torch.device) -> NDArray[np.float32]:
+        """Return `count` rows as the schema encodes rows; see `Generative.sample`."""
+        rows: NDArray[np.float32] = self.model.modality.encode(self.table(count, seed=seed, device=device))
+        return rows
+
+
+def _column(column: dict[str, Any], values: NDArray[np.float64]) -> NDArray[Any] | pd.Series[Any]:
+    """Return the values of a column of a table as its data had them: numbers, or words."""
+    import pandas as pd
+
+    missing = np.isnan(values)
+    if not column["modes"]:
+        words = np.array([*column["options"], None], dtype=object)
+        return words[np.where(missing, len(words) - 1, values).astype(np.int64)]
+    rounded = np.round(values, column["decimals"])
+    if column["decimals"] or np.abs(rounded[~missing]).max(initial=0) >= 2**53:
+        return rounded
+    return pd.Series(rounded).astype("Int64") if missing.any() else rounded.astype(np.int64)
+
+
+def generating(module: nn.Module, *, fresh: type[Refittable] | None = None) -> dict[str, Any]:
+    """Return the capabilities of a generator or a language model as arguments of a Model; nothing for others.
+
+    `fresh` is how a generator with losses of rows, or with a discriminator, is built anew.
+    """
     if hasattr(module, "advance"):
         return language_abilities(FromCausal)
     if not hasattr(module, "latent_shape"):
         return {}
     lacks = dict.fromkeys((Differentiable, Layered, Refittable), NOTHING_PREDICTED)
-    return {"capabilities": (FromLatent,), "lacks": lacks}
+    if hasattr(module, "columns"):
+        return {"capabilities": (FromTable,), "lacks": lacks | {Refittable: NO_PRIVATE_TABLES}}
+    more: tuple[type[Capability], ...] = (FromDiscriminator,) if hasattr(module, "discriminate") else ()
+    if fresh is not None and (more or hasattr(module, "row_losses")):
+        more = (*more, fresh)
+    return {"capabilities": (FromLatent, *more), "lacks": lacks}
 
 
-def draw(module: nn.Module, count: int, *, seed: int, device: torch.device) -> Tensor:
-    """Return `count` rows of a generator, float32 on the CPU, from latent values drawn with `seed`."""
+def draw(
+    module: nn.Module,
+    count: int,
+    *,
+    seed: int,
+    device: torch.device,
+    cast: Callable[[Tensor], Tensor] = torch.Tensor.float,
+) -> Tensor:
+    """Return `count` rows of a generator, as float32 or what `cast` makes of them, from latent values of `seed`."""
     latent_shape: tuple[int, ...] = tuple(module.latent_shape)  # type: ignore[arg-type]  # see FromLatent
     latent = torch.randn(count, *latent_shape, generator=torch.Generator().manual_seed(seed))
     was_training = module.training
     module.to(device).eval()
     with torch.inference_mode():
-        parts = [module(part.to(device)).float().cpu() for part in latent.split(ROWS_AT_ONCE)]
+        parts = [cast(module(part.to(device))).cpu() for part in latent.split(ROWS_AT_ONCE)]
     module.train(was_training)
     return torch.cat(parts)

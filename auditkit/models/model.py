@@ -24,6 +24,7 @@ from auditkit.models.batch import PackedInputs
 from auditkit.models.capabilities import (
     Capability,
     Differentiable,
+    Discriminating,
     LanguageModel,
     Layered,
     OwnRows,
@@ -250,6 +251,7 @@ LACKS: dict[type[Capability], str] = {
     Words: "the model has neither word vectors nor probabilities of texts",
     Reproducing: "the model predicts, and generates neither rows nor texts",
     OwnRows: "the model brings no rows of its own",
+    Discriminating: "the model has no discriminator",
 }
 """Why a model has not got a capability, where its format does not say more."""
 

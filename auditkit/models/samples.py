@@ -15,8 +15,8 @@ from auditkit.errors import InputError
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import SampleTable, all_but
 from auditkit.models.model import Model
-from auditkit.schema.infer import feature_of, infer_classes, infer_task
-from auditkit.schema.schema import Schema, Target
+from auditkit.schema.infer import record_schema
+from auditkit.schema.schema import Target
 
 if TYPE_CHECKING:
     import torch
@@ -37,17 +37,17 @@ class RecordTable(nn.Module):
 class TableOfRecords(SampleTable):
     """The rows of a `RecordTable`."""
 
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The rows, with the columns of the data."""
+    def table(self, count: int, *, seed: int, device: torch.device) -> pd.DataFrame:
+        """Return all rows of the file."""
         table = self.model.module
         assert isinstance(table, RecordTable)
         return table.frame
 
     def sample(self, count: int, *, seed: int, device: torch.device) -> NDArray[np.float32]:
         """Return `count` different rows as the schema encodes them, or all of them where there are fewer."""
-        order = np.random.default_rng(seed).permutation(len(self.frame))[:count]
-        rows: NDArray[np.float32] = self.model.modality.encode(self.frame.iloc[np.sort(order)])
+        frame = self.table(count, seed=seed, device=device)
+        order = np.random.default_rng(seed).permutation(len(frame))[:count]
+        rows: NDArray[np.float32] = self.model.modality.encode(frame.iloc[np.sort(order)])
         return rows
 
 
@@ -68,16 +68,7 @@ def model_of_samples(path: Path, real: Data, *, target: Target | None, sensitive
     if missing:
         raise InputError(f"samples {path}: lack the columns {', '.join(missing)} of {real.name}; drop or rename them.")
     with naming(real):
-        has_classes = target is not None and infer_task(real.frame, target)[0] in ("binary", "multiclass")
-        label = target if has_classes else None
-        schema = Schema(
-            features=tuple(feature_of(real.frame, name) for name in columns if name != label),
-            target=label,
-            classes=() if label is None else infer_classes(real.frame, label),
-            task="synthetic",
-            output="records",
-            sensitive=sensitive,
-        )
+        schema = record_schema(real.frame, target=target, sensitive=sensitive)
     with naming(samples):
         schema.check_columns(samples.frame)
     return Model(

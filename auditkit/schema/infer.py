@@ -112,6 +112,27 @@ def generator_schema(
     )
 
 
+def record_schema(frame: pd.DataFrame, *, target: Target | None = None, sensitive: Sequence[str] = ()) -> Schema:
+    """Return the schema of synthetic records with the columns of real ones.
+
+    Of a target with classes the classes are known; a target of numbers is a column like the others.
+
+    Raises:
+        DatasetError: the target is no column, or a column has more than 1,000 different texts.
+    """
+    has_classes = target is not None and infer_task(frame, target)[0] in ("binary", "multiclass")
+    label = target if has_classes else None
+    names = [str(column) for column in frame.columns]
+    return Schema(
+        features=tuple(feature_of(frame, name) for name in names if name != label),
+        target=label,
+        classes=() if label is None else infer_classes(frame, label),
+        task="synthetic",
+        output="records",
+        sensitive=tuple(sensitive),
+    )
+
+
 def infer_task(frame: pd.DataFrame, target: Target) -> tuple[Task, str]:
     """Return the task that a target column sets, and a sentence on how that was told where it is a regression.
 

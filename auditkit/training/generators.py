@@ -52,7 +52,8 @@ def fit_row_losses(
 ) -> list[float]:
     """Train a generator in place by its loss per row, and return the mean loss of each epoch.
 
-    `images` are float32, (rows, channels, height, width), in [0, 1]. The learning rate falls along a cosine; the
+    `images` are float32, (rows, channels, height, width), in [0, 1], or the cells of a table, (rows, width). The
+    learning rate falls along a cosine; the
     weights that are kept are a moving average of the steps'.
 
     Raises:
@@ -122,7 +123,7 @@ def fit_adversarial(
             for step, rows in enumerate(_batches(len(images), batch_size, generator, device)):
                 noise = torch.randn(len(rows), *latent, generator=generator, device=device)
                 with autocast_on(device):
-                    fake = module(noise)
+                    fake = module.made(noise)  # type: ignore[operator]  # a method of GANs
                     loss = _discriminator_loss(module, images[rows], fake.detach(), penalised=step % PENALTY_EVERY == 0)
                 _step(both[0], loss)
                 with autocast_on(device):

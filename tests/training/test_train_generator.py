@@ -10,7 +10,7 @@ import torch
 from generators import digits
 
 from auditkit.cli import call
-from auditkit.models.architectures import GENERATORS, build
+from auditkit.models.architectures import IMAGE_GENERATORS, build
 from auditkit.models.capabilities import Differentiable, Generative
 from auditkit.models.formats.opening import open_model
 from auditkit.training.generators import GeneratorFit, fit_row_losses
@@ -24,7 +24,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("architecture", GENERATORS)
+@pytest.mark.parametrize("architecture", IMAGE_GENERATORS)
 def test_a_generator_is_trained_packed_and_sampled(architecture: str, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.pt"
     command = ["train", "--dataset", str(images), "--architecture", architecture, "--target", "digit"]

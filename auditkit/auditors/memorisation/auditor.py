@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Memorisation:
     """What a model remembers of its training rows, beside rows of the same population that it never saw.
 
-    Of a generator, whether drawn rows are copies: `samples` is how many rows are drawn. Of a language model, whether it
+    Of a generator, whether drawn rows are copies, and whether they or its discriminator tell training rows from others:
+    `samples` is how many rows are drawn. Of a language model, whether it
     tells its training texts from others: `texts` is the largest number of either, `reference` the folder of the model
     that it was trained from, `canaries` the record that `auditkit canaries` wrote, `most_canaries` how many of each
     number of repetitions are asked for, and `prompts` how many texts, and personal identifiers, of
@@ -38,6 +39,7 @@ class Memorisation:
         "memorisation.authenticity_shortfall",
         "memorisation.blind_roc_auc",
         "memorisation.membership_roc_auc",
+        "memorisation.discriminator_roc_auc",
         "memorisation.membership_true_positive_rate_at_1_percent",
         "memorisation.membership_true_positive_rate_at_0_1_percent",
         "memorisation.canary_exposure",

@@ -38,7 +38,9 @@ def tables_of(subject: Subject) -> Tables:
     training, samples = subject.training, subject.audited.capability(SampleTable)
     assert training is not None
     assert samples is not None
-    sources = (samples.frame, training.frame, subject.data.frame)
+    count = min(len(training.frame), MOST_ROWS)
+    made = samples.table(count, seed=subject.seed + 1, device=subject.device)
+    sources = (made, training.frame, subject.data.frame)
     rng = np.random.default_rng((subject.seed, 41))
     drawn = [np.sort(rng.permutation(len(frame))[:MOST_ROWS]).astype(np.int64) for frame in sources]
     frames = tuple(frame.iloc[rows] for frame, rows in zip(sources, drawn, strict=True))

@@ -12,6 +12,7 @@ from auditkit.errors import ModelFileError, closest
 from auditkit.models.architectures.generators import dcgan, ddpm, vae
 from auditkit.models.architectures.gpt import gpt
 from auditkit.models.architectures.images import cnn
+from auditkit.models.architectures.table_generators import ctgan_like, tvae
 from auditkit.models.architectures.tables import mlp
 from auditkit.models.architectures.text import gru, lstm, transformer
 
@@ -24,6 +25,8 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "vae": vae,
     "dcgan": dcgan,
     "ddpm": ddpm,
+    "tvae": tvae,
+    "ctgan-like": ctgan_like,
     "gpt": gpt,
 }
 """The architectures by the name that a card gives them."""
@@ -37,11 +40,19 @@ READS: dict[str, str] = {
     "vae": "image",
     "dcgan": "image",
     "ddpm": "image",
+    "tvae": "table",
+    "ctgan-like": "table",
     "gpt": "text",
 }
 """What each architecture reads, or generates: the `kind` of its schema."""
 
-GENERATORS = ("vae", "dcgan", "ddpm")
+IMAGE_GENERATORS = ("vae", "dcgan", "ddpm")
+"""The architectures that generate images."""
+
+TABLE_GENERATORS = ("tvae", "ctgan-like")
+"""The architectures that generate rows of a table with numbers and categories."""
+
+GENERATORS = IMAGE_GENERATORS + TABLE_GENERATORS
 """The architectures that generate rows."""
 
 LANGUAGE_MODELS = ("gpt",)

@@ -106,6 +106,10 @@ class Dcgan(nn.Module):
         images: Tensor = self.generator(latent).sigmoid()
         return images
 
+    def made(self, latent: Tensor) -> Tensor:
+        """Return what the discriminator reads: the images themselves."""
+        return self(latent)  # type: ignore[no-any-return]  # see forward
+
     def discriminate(self, images: Tensor) -> Tensor:
         """Return the logit that each image is real, (rows,)."""
         logits: Tensor = self.discriminator(images * 2 - 1)
