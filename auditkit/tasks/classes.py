@@ -20,7 +20,7 @@ from auditkit.stats.estimates import Breakdown
 from auditkit.stats.odds import odds_of_classes
 from auditkit.stats.quality import CLASSIFICATION_METRICS, MetricSpec, quality_measurement
 from auditkit.tasks.base import Floats, Predictions, Rows, SingleLabel, code_type
-from auditkit.tasks.objectives import CrossEntropy, trainable_output
+from auditkit.tasks.objectives import CrossEntropy, Objective, trainable_output
 
 if TYPE_CHECKING:
     from auditkit.schema.schema import Labels, Schema
@@ -188,7 +188,7 @@ class ClassTask:
         named = enumerate(self.schema.classes)
         return [(Message("predicted {name}", name=name), predictions.labels == code, code) for code, name in named]
 
-    def objective(self) -> CrossEntropy:
+    def objective(self) -> Objective:
         """Return the cross-entropy of the classes; NotRun for scores that are no probabilities."""
         return CrossEntropy(trainable_output(self.schema.output))
 

@@ -15,6 +15,7 @@ from auditkit.schema.schema import Labels
 from auditkit.stats.quality import MetricSpec
 from auditkit.tasks.base import BinaryView, Floats, Rows, code_type
 from auditkit.tasks.classes import ClassTask
+from auditkit.tasks.objectives import OwnLoss
 
 NOTHING_PREDICTED = Message("this model generates rows and predicts nothing about given ones")
 
@@ -45,6 +46,10 @@ class Generation(ClassTask):
     def unlabelled(self, row_count: int) -> Labels:
         """Return 0 for each row: what a real row shows is not told."""
         return np.zeros(row_count, dtype=code_type(row_count))
+
+    def objective(self) -> OwnLoss:
+        """Return the loss that the network has for each row itself."""
+        return OwnLoss()
 
     def transform(self, outputs: Floats) -> NoReturn:
         """Raise NotRun: outputs are rows, and no predictions."""

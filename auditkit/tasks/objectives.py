@@ -222,3 +222,34 @@ def class_logits(outputs: torch.Tensor, output: Output) -> torch.Tensor:
         return outputs if outputs.shape[1] > 1 else torch.cat([torch.zeros_like(outputs), outputs], dim=1)
     probabilities = outputs if outputs.shape[1] > 1 else torch.cat([1 - outputs, outputs], dim=1)
     return probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
+
+
+@dataclass(frozen=True)
+class OwnLoss:
+    """The loss that a network returns for each row itself, (rows,), as a generator does: labels are not read."""
+
+    output: Output = "value"
+
+    def targets(self, labels: Labels) -> NDArray[Any]:
+        """Return zeros: nothing is read of them."""
+        return np.zeros(len(labels), dtype=np.float32)
+
+    def strata(self, labels: Labels) -> NDArray[Any]:
+        """Return one class for all rows."""
+        return np.zeros(len(labels))
+
+    def require_labels(self, labels: Labels) -> None:
+        """Accept any."""
+
+    def require_outputs(self, outputs: torch.Tensor, labels: Labels) -> None:
+        """Raise ModelFileError unless the network returns one number a row."""
+        if outputs.shape != (len(outputs),):
+            raise ModelFileError(f"the generator must return one loss a row, got shape {tuple(outputs.shape)}.")
+
+    def losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return the outputs, (rows,)."""
+        return outputs.float()
+
+    def scores(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return the losses, (rows, 1)."""
+        return outputs.reshape(-1, 1).double()

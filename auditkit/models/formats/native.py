@@ -29,7 +29,7 @@ from auditkit.models.formats.pickles import Refused
 from auditkit.models.formats.weights import Weights, check_finite, check_fit, common_prefix, find_weights, shapes_of
 from auditkit.models.generate import generating
 from auditkit.models.model import NATIVE, OF_WEIGHTS, Card, Model, first_line
-from auditkit.models.refit import seeded
+from auditkit.models.refit import FromCard, seeded
 from auditkit.run_folder import PARTIAL
 from auditkit.schema.schema import Schema
 
@@ -298,7 +298,7 @@ def open_weights(
         kind=NATIVE if found.card is not None else "weights",
         trust=trust,
         notes=tuple(notes),
-        **({"capabilities": OF_WEIGHTS} | generating(module)),
+        **({"capabilities": OF_WEIGHTS} | generating(module, fresh=FromCard)),
     )
 
 

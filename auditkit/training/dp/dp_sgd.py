@@ -41,6 +41,7 @@ from auditkit.training.dp.accounting import (
 from auditkit.training.dp.canaries import Canaries
 from auditkit.training.dp.checkpoint import CHECKPOINTS, RESUMED, Checkpoint
 from auditkit.training.dp.clipping import Clipper, clipper_for
+from auditkit.training.dp.generators import DISCRIMINATOR_ONLY, Adversary, RealLosses
 from auditkit.training.dp.noise import Noise, key_of, new_key, noise_of
 from auditkit.training.dp.per_example import ClippedSum, trainable
 from auditkit.training.dp.plan import Disclosure, PrivatePlan, PrivateSettings, plan_training
@@ -86,12 +87,17 @@ def fit_private(
     settings.require(len(labels))
     refuse_unsupported_layers(module)
     plan = plan_training(settings, len(labels))
+    adversary = module.adversary if isinstance(module, RealLosses) else None
     keys = _keys(plan, f"{objective.output} {trained_part(module)}")
     with trained_on(module, device, keys.dropout_seed):
         require_outputs(module, inputs, labels, objective, device)
         rows = _Rows(tensor_of(inputs, device), targets_of(labels, objective, device))
         planted = _planted(module, settings, keys)
-        clipper, resuming = _descend(module, rows, plan, keys, objective, planted, progress)
+        if adversary is not None:
+            adversary.to(device)
+        clipper, resuming = _descend(module, rows, plan, keys, objective, planted, adversary, progress)
+        if adversary is not None:
+            adversary.finish()
         if planted is not None and on_canaries is not None:
             on_canaries(planted.scores.double().cpu().numpy(), planted.included.cpu().numpy())
         if not all(bool(parameter.isfinite().all()) for parameter in module.parameters()):
@@ -193,6 +199,7 @@ def _descend(
     keys: _Keys,
     objective: Objective,
     planted: Canaries | None,
+    adversary: Adversary | None,
     progress: Progress,
 ) -> tuple[Clipper, _Resuming]:
     """Take all steps of a plan on a module; return how rows were clipped, and what was resumed."""
@@ -212,7 +219,9 @@ def _descend(
     ):
         adam = torch.optim.Adam([vector], lr=settings.learning_rate)
         resuming = _Resuming.of(plan, keys.plan, module, adam, rows)
-        step = private_step(vector, adam, clipper.clipped_sum, StepSize.of(plan), noise=noise, canaries=planted)
+        step = private_step(
+            vector, adam, clipper.clipped_sum, StepSize.of(plan), noise=noise, canaries=planted, adversary=adversary
+        )
         _take_steps(step, plan, rows, noise=noise, planted=planted, resuming=resuming, progress=progress)
     return clipper, resuming
 
@@ -308,6 +317,8 @@ def disclosed(model: Model, begun: str, *, drawn: bool = True) -> Disclosure:
 
 def trained_part(module: nn.Module) -> str:
     """Return which parameters training changes, in words for the ledger."""
+    if isinstance(module, RealLosses):
+        return DISCRIMINATOR_ONLY
     program = program_in(module)
     named_parameters = module.named_parameters() if program is None else program.network.named_parameters()
     chosen = {name: parameter for name, parameter in named_parameters if parameter.requires_grad}
@@ -363,11 +374,12 @@ def private_step(
     *,
     noise: Noise,
     canaries: Canaries | None = None,
+    adversary: Adversary | None = None,
 ) -> Callable[[torch.Tensor, torch.Tensor], None]:
     """Return a function that takes one DP-SGD step on a batch (inputs, labels), which may be empty.
 
     `vector` holds all parameters that are trained (`as_one_vector`), and `optimizer` steps it. An empty batch gets
-    its noise too.
+    its noise too. An adversary adds a gradient that reads no row.
     """
     deviation = size.noise_multiplier * size.max_grad_norm
 
@@ -387,8 +399,12 @@ def private_step(
         vector.grad = total.div_(size.expected_batch_size).view_as(vector)
         if canaries is not None:
             canaries.observe([vector.grad])
+        if adversary is not None:
+            vector.grad += adversary.gradient(vector.detach())
         optimizer.step()
         vector.grad = None
+        if adversary is not None:
+            adversary.respond()
 
     return step
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
@@ -28,9 +30,11 @@ from auditkit.progress import Progress, part_of, silent
 from auditkit.run_folder import output_folder
 from auditkit.schema.schema import Labels, has_label
 from auditkit.tasks.base import task_for
+from auditkit.tasks.objectives import OwnLoss
 from auditkit.training.adapters import merge_adapters, train_only
 from auditkit.training.dp.accounting import Ledger, composed_epsilon, read_ledger, require_epsilon
 from auditkit.training.dp.dp_sgd import disclosed, fit_private, trained_part
+from auditkit.training.dp.generators import RealLosses, private_part
 from auditkit.training.dp.plan import Disclosure, PrivateSettings
 
 FRESH = Message("fresh, drawn from a seed of the operating system; never those that saw the data without privacy")
@@ -90,7 +94,8 @@ def retrain(
             module = _initial_model(model, public, config.model.trainable, config.model.lora_rank)
             settings = training.settings(epsilon, checkpoint=unfinished)
             if path.exists() and not unfinished.exists():
-                files.append((path, _finished(path, model, data, settings, trained_part(module))))
+                trained = trained_part(training.part(module))
+                files.append((path, _finished(path, model, data, settings, trained)))
                 notes.append(f"{path} was finished by an earlier run with the same settings, and is kept.")
                 continue
             part = part_of(progress, index / len(epsilons), (index + 1) / len(epsilons))
@@ -120,7 +125,7 @@ class _Training:
         name = Path(self.model.path).name.partition(".")[0] if self.model.path else self.model.name
         return f"{name}-eps{epsilon:g}{'.pt' if program_in(self.model.module) is None else '.pt2'}"
 
-    def settings(self, epsilon: float, *, checkpoint: Path) -> PrivateSettings:
+    def settings(self, epsilon: float, *, checkpoint: Path | None) -> PrivateSettings:
         """Return the settings of the training at a budget."""
         asked = self.config
         return PrivateSettings(
@@ -137,15 +142,24 @@ class _Training:
             disclosure=self.disclosure,
         )
 
+    def part(self, module: nn.Module) -> nn.Module:
+        """Return the part of a network that reads rows, with what the rest learns by."""
+        asked = self.settings(1.0, checkpoint=None)
+        count = asked.batch_size_for(len(self.labels))
+        return private_part(module, sample_count=count, max_norm=asked.max_grad_norm)
+
     def train(self, module: nn.Module, settings: PrivateSettings, progress: Progress) -> Ledger:
         """Train a network in place.
 
         Raises:
             InputError: a layer that DP-SGD cannot train, or what `fit_private` refuses.
         """
+        network = self.part(module)
+        if isinstance(network, RealLosses):  # its generator is in no checkpoint: a run that is killed begins anew
+            settings = dataclasses.replace(settings, checkpoint=None)
         try:
             return fit_private(
-                module,
+                network,
                 self.inputs,
                 self.labels,
                 settings,
@@ -188,13 +202,13 @@ def _training(model: Model, data: Data, config: RetrainConfig, public: Model | N
     """
     task = task_for(model.schema)
     try:
-        task.objective()
+        objective = task.objective()
     except NotRun as why:
         raise InputError(f"model {model.name}: {why}.") from why
     with naming(data):
         model.schema.check_columns(data.frame)
         labels = task.encode_labels(data.frame)
-        known = has_label(labels)
+        known = np.ones(len(labels), dtype=bool) if isinstance(objective, OwnLoss) else has_label(labels)
         inputs = model.schema.encode(data.frame)[known]
     try:
         disclosure = disclosed(model, _initial_weights(public, config.model.lora_rank), drawn=public is None)
