@@ -70,7 +70,7 @@ mutants: install
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py $(MUTANTS) --sample $(MUTANTS_SAMPLE) --seed $(FUZZ_SEED)
 
 bench: install
-	cd benchmarks && for part in startup metric_frame bootstrap growth stream explain private_step; do OMP_NUM_THREADS=1 ../$(BIN)/python $$part.py || exit 1; done
+	cd benchmarks && for part in startup metric_frame bootstrap growth stream explain private_step generation; do OMP_NUM_THREADS=1 ../$(BIN)/python $$part.py || exit 1; done
 
 coverage: install
 	$(BIN)/python -m pytest -m slow --quiet --timeout 3600 tests/evidence tests/stats tests/tasks tests/auditors

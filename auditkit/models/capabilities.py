@@ -132,6 +132,22 @@ class Discriminating(Capability):
         """Return the logit that each encoded row, (rows, ...), is real: (rows,)."""
         raise NotImplementedError
 
+    def saliency(self, rows: NDArray[Any], *, device: torch.device) -> NDArray[np.float32]:
+        """Return the gradient of each row's logit with respect to the encoded row: (rows, ...)."""
+        raise NotImplementedError
+
+
+class LatentCode(Capability):
+    """The generator has an encoder: rows have latent values, and these have rows, as in a variational autoencoder."""
+
+    def encode(self, rows: NDArray[Any], *, device: torch.device) -> NDArray[np.float32]:
+        """Return the means of the latent values of encoded rows, (rows, ...): (rows, latent values)."""
+        raise NotImplementedError
+
+    def decode(self, latent: NDArray[np.float32], *, device: torch.device) -> NDArray[np.float32]:
+        """Return the rows, (rows, ...), of latent values, (rows, latent values)."""
+        raise NotImplementedError
+
 
 class SampleTable(Samples):
     """Rows of a table that a generator made, with the columns of the data: a file of them, or the generator."""

@@ -17,6 +17,7 @@ from auditkit.models.capabilities import (
     Differentiable,
     Discriminating,
     Generative,
+    LatentCode,
     Layered,
     Refittable,
     SampleTable,
@@ -65,6 +66,34 @@ class FromDiscriminator(Discriminating):
             logits = torch.cat([module.discriminate(part.to(device)).double().cpu() for part in parts])
         found: NDArray[np.float64] = logits.numpy()
         return found
+
+    def saliency(self, rows: NDArray[Any], *, device: torch.device) -> NDArray[np.float32]:
+        """Return gradients of the logits, (rows, ...); see `Discriminating.saliency`."""
+        module: Any = self.model.module.to(device).eval()
+        inputs = torch.as_tensor(rows, dtype=torch.float32, device=device).requires_grad_()
+        (gradient,) = torch.autograd.grad(module.discriminate(inputs).sum(), inputs)
+        found: NDArray[np.float32] = gradient.cpu().numpy()
+        return found
+
+
+class FromEncoder(LatentCode):
+    """A network with a method `encode`, from rows to the means and log variances of latent values."""
+
+    def encode(self, rows: NDArray[Any], *, device: torch.device) -> NDArray[np.float32]:
+        """Return latent means, (rows, latent values); see `LatentCode.encode`."""
+        module: Any = self.model.module.to(device).eval()
+        with torch.inference_mode():
+            parts = torch.as_tensor(rows, dtype=torch.float32).split(ROWS_AT_ONCE)
+            means = torch.cat([module.encode(part.to(device))[0].float().cpu() for part in parts])
+        found: NDArray[np.float32] = means.numpy()
+        return found
+
+    def decode(self, latent: NDArray[np.float32], *, device: torch.device) -> NDArray[np.float32]:
+        """Return rows, (rows, ...); see `LatentCode.decode`."""
+        module = self.model.module.to(device).eval()
+        with torch.inference_mode():
+            rows: NDArray[np.float32] = module(torch.from_numpy(latent).to(device)).float().cpu().numpy()
+        return rows
 
 
 class FromTable(Generative, SampleTable):
@@ -119,6 +148,8 @@ def generating(module: nn.Module, *, fresh: type[Refittable] | None = None) -> d
     if hasattr(module, "columns"):
         return {"capabilities": (FromTable,), "lacks": lacks | {Refittable: NO_PRIVATE_TABLES}}
     more: tuple[type[Capability], ...] = (FromDiscriminator,) if hasattr(module, "discriminate") else ()
+    if hasattr(module, "encode"):
+        more = (*more, FromEncoder)
     if fresh is not None and (more or hasattr(module, "row_losses")):
         more = (*more, fresh)
     return {"capabilities": (FromLatent, *more), "lacks": lacks}

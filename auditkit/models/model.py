@@ -26,6 +26,7 @@ from auditkit.models.capabilities import (
     Differentiable,
     Discriminating,
     LanguageModel,
+    LatentCode,
     Layered,
     OwnRows,
     Refittable,
@@ -252,6 +253,7 @@ LACKS: dict[type[Capability], str] = {
     Reproducing: "the model predicts, and generates neither rows nor texts",
     OwnRows: "the model brings no rows of its own",
     Discriminating: "the model has no discriminator",
+    LatentCode: "the model has no encoder",
 }
 """Why a model has not got a capability, where its format does not say more."""
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from auditkit.auditors.generation.comparison import Key, compare
+from auditkit.auditors.generation.explanations import explanations
 from auditkit.auditors.generation.material import CLASS, Material, gather
 from auditkit.auditors.generation.pictures import exhibits_of
 from auditkit.auditors.generation.sample_sets import SetEstimates, over_sample_sets
@@ -114,7 +115,7 @@ def quality_evidence(subject: Subject, *, row_count: int, set_count: int) -> Evi
     subject.progress(0.95, "")
     measurements = list(_measurements(material, shape, estimates, subject.conf_level))
     measurements += _class_shares(material, subject.seed, subject.conf_level)
-    exhibits = exhibits_of(measurements, [*material.splits], images)
+    exhibits = exhibits_of(measurements, [*material.splits], images) + explanations(subject, images)
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 
