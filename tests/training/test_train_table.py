@@ -25,7 +25,7 @@ def people(count: int, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     old = rng.random(count) < 0.4
     age = np.where(old, rng.normal(70, 4, count), rng.normal(25, 3, count)).round()
-    city = np.where(rng.random(count) < 0.1, None, np.where(rng.random(count) < 0.5, "Ulm", "Bonn"))
+    city = pd.Series(np.where(rng.random(count) < 0.5, "Ulm", "Bonn")).mask(rng.random(count) < 0.1)
     price = pd.Series(rng.exponential(3, count).round(2)).mask(rng.random(count) < 0.2)
     return pd.DataFrame(
         {"age": age.astype(np.int64), "city": city, "price": price, "retired": np.where(old, "yes", "no")}
