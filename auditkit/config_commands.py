@@ -80,7 +80,7 @@ class NetworkConfig(Section):
     architecture: Annotated[
         str | None,
         Option(
-            help="mlp, cnn, lstm, gru, transformer; to generate images vae, dcgan, ddpm; of a language gpt.",
+            help="mlp, cnn, lstm, gru, transformer; generators vae, dcgan, ddpm, tvae, ctgan-like; language model gpt.",
             metavar="NAME",
             default="mlp, for images cnn, for texts transformer",
         ),

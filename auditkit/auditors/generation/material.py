@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,14 +53,29 @@ class Material:
         """All unseen rows with their neighbourhoods."""
         return real_rows(self.real)
 
+    def with_sets(self, space: FeatureSpace, drawn: Sequence[Rows]) -> Material:
+        """Return the same real rows with sets of samples, (rows, ...), of another generator."""
+        seen = [codes for rows in drawn if (codes := space.classes(rows)) is not None]
+        classes = None if self.classes is None else dataclasses.replace(self.classes, seen_in_sets=seen)
+        return dataclasses.replace(self, sets=[space.features(rows) for rows in drawn], classes=classes)
+
     def group_sizes(self, column: str) -> Codes:
         """Return how many unseen rows each group of a column has, (groups,)."""
         groups, codes = self.splits[column]
         return np.bincount(codes, minlength=len(groups)).astype(np.int64)
 
 
-def gather(subject: Subject, row_count: int, set_count: int) -> tuple[Rows, Material, list[str]]:
-    """Draw sets of samples; return the first as rows, everything as features, and notes on what was done.
+class Gathered(NamedTuple):
+    """What was drawn: a set of samples as rows, everything as features, the space of these, and notes."""
+
+    samples: Rows
+    material: Material
+    space: FeatureSpace
+    notes: list[str]
+
+
+def gather(subject: Subject, row_count: int, set_count: int) -> Gathered:
+    """Draw sets of samples, and compute the features of them and of real rows.
 
     Raises:
         NotRun: fewer than 100 unseen rows and as many others.
@@ -105,7 +122,7 @@ def gather(subject: Subject, row_count: int, set_count: int) -> tuple[Rows, Mate
         splits=splits,
         classes=None if seen is None else SeenClasses(labels, seen, found),
     )
-    return drawn[0], material, _notes(subject, space, size, set_count)
+    return Gathered(drawn[0], material, space, _notes(subject, space, size, set_count))
 
 
 def _by_column(subject: Subject, column: str, rows: Codes) -> tuple[tuple[str, ...], Codes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,8 @@ from auditkit.auditors.generation.comparison import Key, compare
 from auditkit.auditors.generation.explanations import explanations
 from auditkit.auditors.generation.material import CLASS, Material, gather
 from auditkit.auditors.generation.pictures import exhibits_of
-from auditkit.auditors.generation.sample_sets import SetEstimates, over_sample_sets
+from auditkit.auditors.generation.private import Comparison, estimates_of, frontier
+from auditkit.auditors.generation.sample_sets import SetEstimates
 from auditkit.auditors.generation.shares import share_estimates
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Better, Evidence, Group, Interval, Measurement, Slice, Unit
@@ -96,26 +97,28 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def quality_evidence(subject: Subject, *, row_count: int, set_count: int) -> Evidence:
+def quality_evidence(subject: Subject, *, row_count: int, set_count: int, epsilons: Sequence[float] = ()) -> Evidence:
     """Draw samples, and return quality measurements, tables, charts and a sheet of samples.
 
+    With `epsilons` the generator is retrained with privacy at each, and compared likewise.
+
     Raises:
-        NotRun: fewer than 100 unseen rows and as many others.
+        NotRun: fewer than 100 unseen rows and as many others, or a generator that cannot be retrained as asked.
     """
-    images, material, notes = gather(subject, row_count, set_count)
-    count = len(material.real)
-    every = np.arange(count)
+    samples, material, space, notes = gather(subject, row_count, set_count)
+    every = np.arange(len(material.real))
     shape = [(key, len(values)) for key, values in compare(material, every, 0, every).items()]
-    estimates = over_sample_sets(
-        lambda rows, number, drawn: np.concatenate(list(compare(material, rows, number, drawn).values())),
-        row_count=count,
-        set_count=set_count,
-        seed=subject.seed,
-    )
-    subject.progress(0.95, "")
+    estimates = estimates_of(material, set_count, subject.seed)
     measurements = list(_measurements(material, shape, estimates, subject.conf_level))
     measurements += _class_shares(material, subject.seed, subject.conf_level)
-    exhibits = exhibits_of(measurements, [*material.splits], images) + explanations(subject, images)
+    exhibits = exhibits_of(measurements, [*material.splits], samples) + explanations(subject, samples)
+    if epsilons:
+        comparison = Comparison(material, space, shape, set_count)
+        private = frontier(subject, comparison, estimates, samples, epsilons)
+        measurements += private.measurements
+        exhibits += private.exhibits
+        notes += private.notes
+    subject.progress(0.95, "")
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from generators import Stored, digits, frame_of, schema_of
 
 from auditkit import Report, audit, gate
+from auditkit.cli import call
 from auditkit.evidence.policy import parse_policy
 
 
@@ -192,3 +195,34 @@ def test_a_generator_is_audited_by_every_auditor_or_told_why_not(
     report = audit(Stored(parts["fresh"]), frame, schema=schema, skip=["generation", "memorisation"])
     assert [outcome.error for outcome in report.outcomes if outcome.error] == []
     assert report.measurement("data.row_count") is not None
+
+
+def test_the_frontier_sets_quality_by_class_and_copies_beside_each_budget(tmp_path: Path) -> None:
+    images, classes = digits()
+    pixels = (images * 255).astype(np.uint8)
+    training, unseen = frame_of(pixels[:300], classes[:300]), frame_of(pixels[300:500], classes[300:500])
+    np.savez(tmp_path / "train.npz", features=pixels[:300], digit=classes[:300])
+    command = ["train", "--dataset", str(tmp_path / "train.npz"), "--target", "digit", "--architecture", "vae"]
+    small = ["--architecture-args", '{"channels": 4, "latent_width": 4}', "--epochs", "3", "--quiet"]
+    assert call([*command, "--out", str(tmp_path / "vae.pt"), *small]) == 0
+    report = audit(
+        tmp_path / "vae.pt",
+        unseen,
+        training_data=training,
+        only=["generation"],
+        settings={"generation": {"rows": 200, "epsilon": (8.0,)}},
+    )
+    assert [outcome.error or outcome.reason for outcome in report.outcomes] == [None]
+    spent = report["generation.private_epsilon", "retraining"].slices
+    assert [part.group.key for part in spent] == [("epsilon 8",)]
+    assert 0 < (spent[0].value or 0) <= 8
+    for name in ("precision", "recall", "coverage", "near_copy_excess"):
+        beside = report[f"generation.private_{name}", "retraining"].slices
+        assert [part.group.key for part in beside] == [("original",), ("epsilon 8",)]
+    same = report["generation.private_coverage", "retraining"].slices[0].value
+    assert same == report["generation.coverage"].value
+    by_class = report["generation.private_coverage", "retraining", "class"]
+    assert len({part.group.key[1] for part in by_class.slices}) == 10
+    titles = [str(exhibit.title) for exhibit in report.outcomes[0].exhibits]
+    assert "Quality and copies at each privacy budget" in titles
+    assert "What latent values do" in titles
