@@ -62,7 +62,7 @@ def _train_generator(rows: Data, *, config: TrainConfig, progress: Progress) -> 
     from auditkit.training.generators import GeneratorFit
     from auditkit.training.train import shape_of
     from auditkit.training.train_generator import EPOCHS, train_generator
-    from auditkit.training.train_table import BATCH_SIZE, train_table_generator
+    from auditkit.training.train_table import BATCH_SIZE, table_epochs, train_table_generator
 
     network = config.network
     assert network.architecture is not None
@@ -70,7 +70,7 @@ def _train_generator(rows: Data, *, config: TrainConfig, progress: Progress) -> 
     of_tables = network.architecture in TABLE_GENERATORS
     target = as_target(config.data.target) if config.data.target else None
     settings = GeneratorFit(
-        epochs=network.epochs or EPOCHS[network.architecture],
+        epochs=network.epochs or (table_epochs(len(rows.frame)) if of_tables else EPOCHS[network.architecture]),
         seed=network.seed,
         device=choose_device(network.device),
         **({"batch_size": BATCH_SIZE} if of_tables else {}),

@@ -22,7 +22,7 @@ from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
 from auditkit.training.generators import GeneratorFit, fit_adversarial, fit_row_losses
 
-EPOCHS = {"vae": 30, "dcgan": 25, "ddpm": 40, "tvae": 100, "ctgan-like": 200}
+EPOCHS = {"vae": 30, "dcgan": 25, "ddpm": 40}
 """The passes over the rows, chosen so that 5,000 digits take about two minutes on two cores."""
 
 SHEET_SIDE = 10

@@ -22,6 +22,13 @@ from auditkit.training.table_columns import cells_of, describe_columns
 
 FEWEST_ROWS = 100
 BATCH_SIZE = 200
+EPOCHS, FEWEST_STEPS = 100, 3000
+"""The passes over the rows; of few rows more, so that the generator takes at least so many steps."""
+
+
+def table_epochs(row_count: int) -> int:
+    """Return how often a table of so many rows is gone through where nothing else is asked for."""
+    return max(EPOCHS, -(-FEWEST_STEPS * BATCH_SIZE // max(row_count, 1)))
 
 
 def train_table_generator(

@@ -68,7 +68,7 @@ def test_iso_text_is_not_copied() -> None:
 def test_what_is_second_hand_says_so() -> None:
     act = load_framework("eu-ai-act")
     assert (act.status_source, act.applies_from_source) == ("secondary", "secondary")
-    assert [clause.id for clause in act.clause if clause.source == "secondary"] == ["Art. 86"]
+    assert [clause.id for clause in act.clause if clause.source == "secondary"] == ["Art. 50(2)", "Art. 86"]
 
 
 def test_states_follow_from_the_run_and_from_what_people_stated(census: Report) -> None:

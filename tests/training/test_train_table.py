@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_generator_of_tables_is_trained_packed_and_sampled(architecture: str, folder: Path) -> None:
     out, samples = folder / f"{architecture}.pt", folder / f"{architecture}.csv"
     command = ["train", "--dataset", str(folder / "train.csv"), "--architecture", architecture, "--target", "retired"]
-    epochs = "80" if architecture == "tvae" else "40"
+    epochs = "400" if architecture == "tvae" else "40"
     assert call([*command, "--out", str(out), "--epochs", epochs, "--quiet"]) == 0
     assert call(["sample", str(out), "--count", "300", "--out", str(samples)]) == 0
     made, real = pd.read_csv(samples), pd.read_csv(folder / "train.csv")
@@ -100,7 +100,8 @@ def test_a_generator_of_tables_is_audited_as_synthetic_records_and_by_fresh_sets
         only=["synthetic", "memorisation", "generation"],
         settings={"generation": {"rows": 200}, "memorisation": {"samples": 300}},
     )
-    assert [outcome.error or outcome.reason for outcome in report.outcomes] == [None, None, None]
+    ran = [outcome for outcome in report.outcomes if outcome.auditor in ("synthetic", "memorisation", "generation")]
+    assert [outcome.error or outcome.reason for outcome in ran] == [None, None, None]
     assert report["synthetic.train_on_synthetic_accuracy"].value is not None
     copies = report["memorisation.near_copy_excess"].interval
     assert copies is not None

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from generators import Stored, digits, frame_of, schema_of
 
 from auditkit import Report, audit, gate
+from auditkit.auditors.generation import material
+from auditkit.auditors.generation.features import FeatureSpace, learnt_space
 from auditkit.cli import call
 from auditkit.evidence.policy import parse_policy
 
@@ -51,6 +55,22 @@ def reports(parts: dict[str, np.ndarray]) -> dict[str, Report]:
     }
     training, classes = parts["training"], parts["training_classes"]
     return {name: report_of(made, training, classes, unseen) for name, made in generators.items()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def learnt_once() -> Iterator[None]:
+    """Train the classifier of the same rows and seed once: it gives the same weights each time."""
+    known: dict[bytes, FeatureSpace] = {}
+
+    def learnt(rows: np.ndarray, labels: np.ndarray, *, seed: int, device: torch.device) -> FeatureSpace:
+        key = rows.tobytes() + bytes(seed)
+        if key not in known:
+            known[key] = learnt_space(rows, labels, seed=seed, device=device)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(material, "learnt_space", learnt)
+        yield
 
 
 def value(report: Report, id: str) -> float:
@@ -156,7 +176,10 @@ def test_auditors_of_predictions_say_why_they_do_not_run(reports: dict[str, Repo
     assert "generates rows" in outcome.reason
 
 
-def test_the_same_seed_gives_the_same_numbers(reports: dict[str, Report], parts: dict[str, np.ndarray]) -> None:
+def test_the_same_seed_gives_the_same_numbers(
+    reports: dict[str, Report], parts: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(material, "learnt_space", learnt_space)
     unseen = frame_of(parts["unseen"], parts["unseen_classes"])
     again = report_of(Stored(parts["fresh"]), parts["training"], parts["training_classes"], unseen)
     for one, other in zip(reports["real"].outcomes, again.outcomes, strict=True):
@@ -179,7 +202,8 @@ def test_quality_does_not_pass_beside_copies_or_without_a_look_for_them(
         settings={"generation": {"rows": 200}},
     )
     quality = {one.verdict for one in alone.findings if one.measurement.startswith("generation.")}
-    assert quality <= {"inconclusive", "fail"}
+    assert "inconclusive" in quality
+    assert quality <= {"inconclusive", "fail", "not_run"}  # too few rows of some class
     assert alone.verdict == "error"  # limits on memorisation that nothing measured
 
 
@@ -212,7 +236,8 @@ def test_the_frontier_sets_quality_by_class_and_copies_beside_each_budget(tmp_pa
         only=["generation"],
         settings={"generation": {"rows": 200, "epsilon": (8.0,)}},
     )
-    assert [outcome.error or outcome.reason for outcome in report.outcomes] == [None]
+    (outcome,) = (outcome for outcome in report.outcomes if outcome.auditor == "generation")
+    assert (outcome.error, outcome.reason) == (None, None)
     spent = report["generation.private_epsilon", "retraining"].slices
     assert [part.group.key for part in spent] == [("epsilon 8",)]
     assert 0 < (spent[0].value or 0) <= 8
@@ -223,6 +248,6 @@ def test_the_frontier_sets_quality_by_class_and_copies_beside_each_budget(tmp_pa
     assert same == report["generation.coverage"].value
     by_class = report["generation.private_coverage", "retraining", "class"]
     assert len({part.group.key[1] for part in by_class.slices}) == 10
-    titles = [str(exhibit.title) for exhibit in report.outcomes[0].exhibits]
+    titles = [str(exhibit.title) for exhibit in outcome.exhibits]
     assert "Quality and copies at each privacy budget" in titles
     assert "What latent values do" in titles
