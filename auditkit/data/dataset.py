@@ -97,8 +97,8 @@ def reader_of(source: DataSource) -> Reader:
             return reader
     if source.is_folder:
         raise DatasetError(
-            f"{source.name}: is a folder without images; pass a file, a folder with a metadata.csv that names an image "
-            "a row, or a folder with one folder of images for each class."
+            f"{source.name}: is a folder without images or recordings; pass a file, a folder with a metadata.csv that "
+            "names one a row, or a folder with one folder of them for each class."
         )
     fallback: Reader = plugins.load("readers", "csv")()
     return fallback

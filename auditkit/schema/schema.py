@@ -71,7 +71,7 @@ class Schema(Record):
     0.5). `bins` cuts
     continuous sensitive columns into groups: by edges, `"25,45,65"`, or `"quantiles:4"`. `immutable` names features
     that nobody can change; sensitive ones are taken to be so. `modality` names an installed modality, by default that
-    of the features: a table, a text or an image.
+    of the features: a table, a text, an image or a recording.
     """
 
     version: Literal[1] = 1
@@ -126,8 +126,8 @@ class Schema(Record):
         for target in self.targets:
             if target in names:
                 raise ValueError(f"the target {target!r} is among the features")
-        if len(self.features) > 1 and any(feature.kind in ("text", "image") for feature in self.features):
-            raise ValueError("a text or an image must be the only feature")
+        if len(self.features) > 1 and any(feature.kind in ("text", "image", "audio") for feature in self.features):
+            raise ValueError("a text, an image or a recording must be the only feature")
 
     def _check_task(self) -> None:
         """Raise ValueError where the classes are not those of the task."""
@@ -196,10 +196,10 @@ class Schema(Record):
         return 0.5 if self.threshold is None else self.threshold
 
     @property
-    def kind(self) -> Literal["table", "text", "image"]:
-        """What a row is: an encoded row of a table, a text, or an image."""
+    def kind(self) -> Literal["table", "text", "image", "audio"]:
+        """What a row is: an encoded row of a table, a text, an image, or a recording."""
         first = self.features[0].kind if self.features else "table"
-        return first if first in ("text", "image") else "table"
+        return first if first in ("text", "image", "audio") else "table"
 
     def network_arguments(self) -> dict[str, Any]:
         """Return the arguments of an architecture that follow from the data: what it reads, and its outputs."""
@@ -227,6 +227,7 @@ class Schema(Record):
                 del feature["resample"]
             for name in (
                 "tokenizer", "pieces", "vocabulary", "length", "shape", "columns", "resize", "means", "scales",
+                "sample_rate", "samples",
             ):  # fmt: skip
                 if not feature[name]:
                     del feature[name]
@@ -254,7 +255,7 @@ class Schema(Record):
         """Return the rows of a frame as the network reads them, all finite.
 
         Rows of a table are float32, (rows, input_width); texts int64, (rows, length); images float32, (rows, channels,
-        height, width).
+        height, width); recordings float32, (rows, samples).
 
         Columns are found by name: their order does not matter, and others are left alone.
 

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from auditkit.data.audio import MAXIMUM_RATE, MAXIMUM_SAMPLES, RATE, waves
 from auditkit.data.dataset import factorize, origin
 from auditkit.data.image import MAXIMUM_PIXELS, pixels, resized
 from auditkit.data.values import numbers
@@ -32,10 +33,12 @@ class Feature(Record):
     pixel where `columns` names them (row by row, channels innermost). With `resize` images of any size fit: their
     shorter side is brought to one number, or height and width to two, by Pillow's `resample`, and the middle of `shape`
     is taken. `means` and `scales`, one a channel, stand in the place of `mean` and `scale`.
+    audio: `samples` numbers at `sample_rate` a second, 0 behind the end of a recording, from a column of arrays and one
+    of their own sample rates; none may be longer.
     """
 
     name: str
-    kind: Literal["numeric", "categorical", "boolean", "date", "text", "image"]
+    kind: Literal["numeric", "categorical", "boolean", "date", "text", "image", "audio"]
     mean: Number = 0.0
     scale: PositiveNumber = 1.0
     categories: tuple[str, ...] = ()
@@ -50,6 +53,8 @@ class Feature(Record):
     resample: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     means: tuple[Number, ...] = ()
     scales: tuple[PositiveNumber, ...] = ()
+    sample_rate: Annotated[WholeNumber, Field(le=MAXIMUM_RATE)] = 0
+    samples: Annotated[WholeNumber, Field(le=MAXIMUM_SAMPLES)] = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> Feature:
@@ -64,8 +69,10 @@ class Feature(Record):
             raise ValueError(f"feature {self.name!r}: a word is listed twice")
         if (self.kind == "image") != (self.shape is not None) or (self.columns and self.kind != "image"):
             raise ValueError(f"feature {self.name!r}: an image, and no other, has a shape, and may have pixel columns")
-        if self.kind in ("text", "image") and self.missing:
-            raise ValueError(f"feature {self.name!r}: a {self.kind} has no cell for a missing value")
+        if (bool(self.sample_rate), bool(self.samples)) != (self.kind == "audio",) * 2:
+            raise ValueError(f"feature {self.name!r}: a recording, and no other, has a sample_rate, and samples")
+        if self.kind in ("text", "image", "audio") and self.missing:
+            raise ValueError(f"feature {self.name!r}: {self.kind} has no cell for a missing value")
         if self.shape is not None and math.prod(self.shape) > MAXIMUM_PIXELS:
             raise ValueError(f"feature {self.name!r}: an image may have at most {MAXIMUM_PIXELS:,} pixels")
         self._check_transform()
@@ -93,7 +100,7 @@ class Feature(Record):
         """The number of cells in the encoded row."""
         if self.shape is not None:
             return math.prod(self.shape)
-        return self.length or max(len(self.categories), 1) + self.missing
+        return self.length or self.samples or max(len(self.categories), 1) + self.missing
 
     def token_counts(self, frame: pd.DataFrame) -> NDArray[np.int64]:
         """Return how many tokens each text has, before it is cut: int64, (rows,)."""
@@ -103,11 +110,17 @@ class Feature(Record):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The columns of the data that it is made from: its own, or one for each pixel."""
-        return self.columns or (self.name,)
+        """The columns of the data that it is made from: its own, or one for each pixel; a recording's sample rate."""
+        return (self.name, RATE) if self.kind == "audio" else self.columns or (self.name,)
 
     def encode(self, frame: pd.DataFrame) -> NDArray[Any]:
-        """Return texts as token ids, int64, (rows, length), or images as float32, (rows, channels, height, width)."""
+        """Return the rows as the network reads them.
+
+        Texts are token ids, int64, (rows, length); images float32, (rows, channels, height, width); recordings float32,
+        (rows, samples).
+        """
+        if self.kind == "audio":
+            return waves(frame, self.name, self.sample_rate, self.samples)
         if self.shape is None:
             if self.tokenizer == "pieces":
                 return encode_pieces(frame[self.name], self.pieces, self.length)
@@ -151,7 +164,7 @@ class Feature(Record):
         A category that is not listed, a missing value where there is no cell for it, a text without any word of the
         vocabulary.
         """
-        if self.kind == "image":
+        if self.kind in ("image", "audio"):
             return np.zeros(len(frame), dtype=bool)
         if self.kind == "text":
             wordless: NDArray[np.bool_] = np.all(self.encode(frame) < FIRST_WORD, axis=1)

@@ -21,6 +21,13 @@ from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust, opened
 from auditkit.models.formats.adapters import ADAPTER_CONFIG, merge, read_adapter, whole_weights
 from auditkit.models.formats.folder_copy import copied
+from auditkit.models.formats.huggingface_audio import (
+    AUDIO_HEAD,
+    WaveNetwork,
+    reads_recordings,
+    wave_feature,
+    wave_network,
+)
 from auditkit.models.formats.huggingface_text import language_schema, text_feature
 from auditkit.models.model import OF_MODULE, Model, first_line
 from auditkit.models.pieces import PieceNetwork, PixelNetwork
@@ -49,7 +56,7 @@ LANGUAGE_HEADS = ("ForCausalLM", "LMHeadModel", "ForMaskedLM")
 
 
 class HuggingFaceFormat:
-    """Folders of `save_pretrained` whose model classifies texts or images or models language, and LoRA over one."""
+    """Folders of `save_pretrained`: classifiers of texts, images or recordings, language models, and LoRA over one."""
 
     def recognise(self, source: Source) -> Match | None:
         """Return a match where a folder has the config.json of a model, or the adapter_config.json of an adapter."""
@@ -61,7 +68,7 @@ class HuggingFaceFormat:
         """Return the model with its tokenizer; no code of the folder is run, and nothing is fetched.
 
         Raises:
-            ModelFileError: the folder holds code, pickles or links, or is no classifier of texts or images.
+            ModelFileError: the folder holds code, pickles or links, or is none of the kinds that are opened.
         """
         for option in trust.given():
             raise ModelFileError(f"{source.name}: no code of the folder is run; leave {option} out.")
@@ -88,7 +95,7 @@ def _open_copy(name: str, source: Path, config: OpenOptions, copies: contextlib.
     settings = checked_settings(base_name, base)
     if config.columns is None:
         raise ModelFileError(f"{name}: is opened for a data set: auditkit run --dataset.")
-    opener = _opener(settings)
+    opener = _opener(settings, _processor(base_name, base))
     module, schema, abilities = opener(name, base, settings, config.columns, whole_weights(adapter))
     if adapter:
         merge(name, module.network, adapter, described)
@@ -116,15 +123,18 @@ def checked_settings(name: str, folder: Path) -> dict[str, Any]:
     _refuse_code(name, folder)
     held = {path.name for path in folder.iterdir()}
     _check_weights(name, folder, held)
-    if not _has_head(settings, (TEXT_HEAD, IMAGE_HEAD, *LANGUAGE_HEADS)):
+    if not _has_head(settings, (TEXT_HEAD, IMAGE_HEAD, AUDIO_HEAD, *LANGUAGE_HEADS)):
         kinds = settings.get("architectures") or []
         raise ModelFileError(
             f"{name}: is a {', '.join(map(str, kinds)) or 'model without a head'}, and auditkit opens classifiers of "
-            f"texts ({TEXT_HEAD}) and images ({IMAGE_HEAD}), and language models ({', '.join(LANGUAGE_HEADS)})."
+            f"texts ({TEXT_HEAD}), images ({IMAGE_HEAD}) and recordings ({AUDIO_HEAD}), and language models "
+            f"({', '.join(LANGUAGE_HEADS)})."
         )
-    needed, remedy = (
-        (PROCESSOR, "image processor") if _has_head(settings, (IMAGE_HEAD,)) else (TOKENIZER, "fast tokenizer")
-    )
+    needed, remedy = TOKENIZER, "fast tokenizer"
+    if reads_recordings(settings, _processor(name, folder)):
+        needed, remedy = PROCESSOR, "feature extractor"
+    elif _has_head(settings, (IMAGE_HEAD,)):
+        needed, remedy = PROCESSOR, "image processor"
     if needed not in held:
         raise ModelFileError(f"{name}: has no {needed}; save its {remedy} with save_pretrained.")
     return settings
@@ -153,8 +163,15 @@ def _has_head(settings: dict[str, Any], heads: tuple[str, ...]) -> bool:
     return any(isinstance(kind, str) and kind.endswith(heads) for kind in settings.get("architectures") or [])
 
 
-def _opener(settings: dict[str, Any]) -> Callable[..., tuple[Any, Schema, dict[str, Any]]]:
+def _processor(name: str, folder: Path) -> dict[str, Any]:
+    """Return a folder's description of its image processor or feature extractor; nothing where it has none."""
+    return _json(name, folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}
+
+
+def _opener(settings: dict[str, Any], processor: dict[str, Any]) -> Callable[..., tuple[Any, Schema, dict[str, Any]]]:
     """Return what opens a folder of these settings: a function to the module, its schema and its capabilities."""
+    if reads_recordings(settings, processor):
+        return _recordings
     if _has_head(settings, (IMAGE_HEAD,)):
         return _images
     return _texts if _has_head(settings, (TEXT_HEAD,)) else _language
@@ -290,6 +307,16 @@ def _images(
     channels = int(settings.get("num_channels") or 3)
     feature = image_feature(_json(name, folder / PROCESSOR), held[0], channels, f"{name}: {PROCESSOR}")
     return PixelNetwork(network), _of_classes((feature,), settings, columns), MODULE_ABILITIES
+
+
+def _recordings(
+    name: str, folder: Path, settings: dict[str, Any], columns: Columns, replaced: frozenset[str]
+) -> tuple[WaveNetwork, Schema, dict[str, Any]]:
+    """Return a classifier of recordings as a module of samples, its schema, and its capabilities."""
+    network = _network(name, folder, "AutoModelForAudioClassification", replaced)
+    module = wave_network(name, folder, _processor(name, folder), network)
+    feature = wave_feature(columns, module.sample_rate, name)
+    return module, _of_classes((feature,), settings, columns), MODULE_ABILITIES
 
 
 def image_feature(processor: dict[str, Any], column: str, channels: int, name: str) -> Feature:

@@ -170,7 +170,7 @@ def _task(report: Report) -> str:
     """Return the Hub's name of the task, from the kinds of the features."""
     features = report.subject.schema_.get("features") or ()
     kinds = {str(feature.get("kind")) for feature in features if isinstance(feature, dict)}
-    modality = "image" if "image" in kinds else "text" if kinds == {"text"} else "tabular"
+    modality = next((kind for kind in ("image", "audio", "text") if kinds == {kind}), "tabular")
     return f"{modality}-{'regression' if report.subject.schema_.get('task') == 'regression' else 'classification'}"
 
 

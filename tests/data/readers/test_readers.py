@@ -303,7 +303,9 @@ def test_faults_of_image_folders(images: Any, metadata: str, match: str) -> None
     with pytest.raises(DatasetError, match=match):
         read_data(images)
     (images / "metadata.csv").unlink()
-    with pytest.raises(DatasetError, match=r"is a folder without images; pass a file, a folder with a metadata\.csv"):
+    with pytest.raises(
+        DatasetError, match=r"is a folder without images or recordings; pass a file, a folder with a metadata\.csv"
+    ):
         read_data(images)
 
 
