@@ -185,13 +185,18 @@ def conclude(report: Report, page: Path) -> None:
 
 
 def conclude_gate(report: Report) -> None:
-    """Print the verdict, every finding that did not pass, in one sentence what no limit met, and what is waived."""
+    """Print the verdict, every finding that decides it, a few others, what no limit met, and what is waived."""
     console = _console()
     _headline(console, report)
     optional = [f for f in report.findings if f.verdict == "not_run" and f.limit.optional and f.group is None]
-    for finding in report.findings:
-        if finding.verdict not in ("pass", "waived") and finding not in optional:
-            _sentence(console, finding.verdict, finding.message)
+    others = [f for f in report.findings if f.verdict not in ("pass", "waived") and f not in optional]
+    shown = [f for f in others if f.verdict in ("fail", "error", report.verdict)]
+    shown += [f for f in others if f not in shown][:SENTENCES]
+    for finding in shown:
+        _sentence(console, finding.verdict, finding.message)
+    if (more := len(others) - len(shown)) > 0:
+        words = "1 more comparison needs" if more == 1 else f"{more} more comparisons need"
+        _sentence(console, "not_run", f"{words} attention; --out FOLDER writes them.")
     if optional:
         names = dict.fromkeys(finding.measurement for finding in optional)
         _sentence(console, "not_run", f"Not measured, as the policy allows: {', '.join(names)}.")

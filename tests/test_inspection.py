@@ -143,7 +143,7 @@ def test_the_commands(loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert document["kind"] == "auditkit"
     assert document["schema"]["target"] == "approved"
     assert call(["inspect", str(loans.test)]) == 2
-    assert "not a model file; auditkit train and auditkit pack write one" in capsys.readouterr().err
+    assert "a text file, not a model file; models are files of torch.save" in capsys.readouterr().err
     # A native file, unpacked to weights and a schema, and packed again.
     model = open_model(loans.model)
     torch.save({"state_dict": model.module.state_dict()}, tmp_path / "weights.pt")

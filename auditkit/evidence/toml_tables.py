@@ -79,7 +79,7 @@ def _parse(
         at = f", line {_key_line(text, line, key)}" if line else ""
         if first["type"] == "extra_forbidden":
             known = sorted(set(record.model_fields) - {"line"})
-            problem = f"unknown key '{key}'{closest(key, known)}; a {kind} takes {', '.join(known)}."
+            problem = f"unknown key '{key}'{_meant(key, known)}; a {kind} takes {', '.join(known)}."
         elif first["type"] == "missing":
             needed = [name for name, field in record.model_fields.items() if field.is_required()]
             problem = f"the {kind} has no '{key}'; every {kind} gives {', '.join(needed)}."
@@ -88,6 +88,20 @@ def _parse(
             message = first["msg"].removeprefix("Value error, ")
             problem = f"{key + ': ' if key else ''}{message[0].lower()}{message[1:]}{got}."
         raise PolicyError(f"{what} {source}{at}: {problem}") from error
+
+
+OTHER_WORDS = {"reason": ("statement", "rationale"), "justification": ("statement", "rationale"), "until": ("expires",)}
+"""Words that people write for a key that is spelt quite differently."""
+
+
+def _meant(key: str, known: list[str]) -> str:
+    """Return the question whether another key was meant, by its sense or by its spelling.
+
+    >>> _meant("reason", ["regression", "statement"]), _meant("expire", ["expires"])
+    (" (did you mean 'statement'?)", " (did you mean 'expires'?)")
+    """
+    sense = next((word for word in OTHER_WORDS.get(key, ()) if word in known), None)
+    return closest(key, known) if sense is None else f" (did you mean '{sense}'?)"
 
 
 def _key_line(text: str, header: int, key: str) -> int:

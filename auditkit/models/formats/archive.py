@@ -66,6 +66,17 @@ class Contents:
     what: str = ""
 
 
+OTHER_FILES = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"%PDF": "a PDF document",
+    b"\x7fELF": "a program of Linux",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"SQLite format 3": "an SQLite database",
+}
+"""What people pass by mistake, by its first bytes."""
+
 OLD_PICKLE = re.compile(
     rb"L119547037146038|\((?:dp|lp|p)\d|[}\]]q|c(?:collections|copy_reg|__builtin__|__main__|torch|numpy|sklearn)\b"
 )
@@ -116,7 +127,13 @@ def _unread(start: bytes) -> Refused:
             "a pickle of protocol 0 or 1, as Python 2 wrote them, which auditkit does not read: open it where it was "
             "made, and save its weights again, torch.save(model.state_dict(), 'weights.pt')"
         )
-    return Refused("not a model file; auditkit train and auditkit pack write one")
+    looks = next((what for magic, what in OTHER_FILES.items() if start.startswith(magic)), None)
+    if looks is None and start.strip() and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
+        looks = "a text file"
+    return Refused(
+        f"{f'{looks}, ' if looks else ''}not a model file; models are files of torch.save, safetensors, torch.export, "
+        "TorchScript, ONNX, skops, or of auditkit train and auditkit pack, or Hugging Face folders"
+    )
 
 
 def read_archive(file: BinaryIO, size: int) -> Any:
