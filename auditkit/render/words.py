@@ -261,6 +261,47 @@ AUDITORS: dict[str, Words] = {
             "differences between groups, and choose another model, or train on other texts, where they remain."
         ),
     ),
+    "generation": Words(
+        asked=Message(
+            "Are samples like real rows that the generator never saw, do they cover what is real, and are classes and "
+            "groups left out?"
+        ),
+        reading=Message(
+            "Compare each number with its ceiling, which is what real rows reach. Low precision: samples that look "
+            "like no real row. Low recall or coverage: real rows that no sample is like. A class share ratio near 0: a "
+            "class that is hardly drawn. Copies of training rows reach every ceiling, so that quality counts only "
+            "beside a low share of copies."
+        ),
+        does_not_show=(
+            Message("It does not show that samples are new: see memorisation."),
+            Message("It does not show whether people take samples for real."),
+            Message("It does not show faults that the features, by which rows are compared, do not see."),
+        ),
+        remedy=Message(
+            "Train for longer or on more rows of the classes that are left out, and draw samples of these classes by "
+            "themselves where the generator allows it."
+        ),
+    ),
+    "memorisation": Words(
+        asked=Message(
+            "Are samples copies of training rows, and do samples or the discriminator tell who was in the training "
+            "data?"
+        ),
+        reading=Message(
+            "Near copies are counted in excess of those of unseen rows: 0 means that nothing is remembered. An area of "
+            "0.5 is chance; it is only measured where training rows and unseen rows cannot be told apart without the "
+            "generator."
+        ),
+        does_not_show=(
+            Message("It does not show that no other attack succeeds, such as one that knows the generator's weights."),
+            Message("It does not show copies of parts of a row, such as of a face in another picture."),
+            Message("It does not show that the generator is private; only training with differential privacy does."),
+        ),
+        remedy=Message(
+            "Remove duplicates from the training rows, train for fewer passes or with differential privacy (auditkit "
+            "retrain), and audit again. Do not release samples that are copies."
+        ),
+    ),
     "synthetic": Words(
         asked=Message(
             "Are synthetic records like real ones, does a model learn from them what real ones teach, and do they give "

@@ -22,6 +22,8 @@ from auditkit.models.architectures.arguments import require_list, require_width
 DEVIATIONS = 4.0
 """A number lies within so many deviations of the middle of its mode."""
 
+RECONSTRUCTION_WEIGHT = 2.0
+
 MOST_COLUMNS, MOST_OPTIONS, MOST_CELLS = 1_000, 1_000, 20_000
 TEMPERATURE = 0.2
 """Of the softmax that stands for a choice while the adversarial pair is trained (Jang et al. 2017)."""
@@ -77,7 +79,11 @@ class TableVae(TableColumns):
         return self.values(distances, scores + _gumbel(noise[:, self.number_count :]))
 
     def row_losses(self, cells: Tensor, noise: Tensor) -> Tensor:
-        """Return the negative evidence lower bound of each row's cells, (rows, width), in nats: (rows,)."""
+        """Return the loss of each row's cells, (rows, width), in nats: (rows,).
+
+        The negative evidence lower bound with the reconstruction counted twice, as its authors do: else the latent
+        values of few cells tend to say nothing.
+        """
         mean, log_variance = self.encoder(cells).chunk(2, dim=1)
         hidden = mean + noise[:, : self.latent_width] * (log_variance / 2).exp()
         found, scores = self.decoder(hidden).split(self._parts(), dim=1)
@@ -88,7 +94,7 @@ class TableVae(TableColumns):
         for block, chosen in blocks:
             losses = losses - (functional.log_softmax(block, dim=1) * chosen).sum(dim=1)
         divergence: Tensor = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
-        return losses + divergence
+        return RECONSTRUCTION_WEIGHT * losses + divergence
 
     def _parts(self) -> list[int]:
         return [self.number_count, self.width - self.number_count]

@@ -49,7 +49,14 @@ def test_a_generator_is_retrained_with_privacy_and_its_ledger_says_of_what(
     drawn = private.require(Generative).sample(10, seed=0, device=torch.device("cpu"))
     assert np.isfinite(drawn).all()
     assert not np.array_equal(drawn, original.require(Generative).sample(10, seed=0, device=torch.device("cpu")))
-    assert (private.capability(Discriminating) is not None) == (architecture == "dcgan")
+    judge = private.capability(Discriminating)
+    assert (judge is not None) == (architecture == "dcgan")
+    if judge is not None:
+        logits, slopes = (way(drawn, device=torch.device("cpu")) for way in (judge.realness, judge.saliency))
+        moved = drawn.copy()
+        moved[:, 0, 3, 3] += 1e-3
+        change = judge.realness(moved, device=torch.device("cpu")) - logits
+        np.testing.assert_allclose(change / 1e-3, slopes[:, 0, 3, 3], atol=0.01)
     assert call(command) == 0  # it is finished, and kept
 
 
