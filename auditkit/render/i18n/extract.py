@@ -7,9 +7,11 @@ without a translation, texts that are gone leave. Needs Babel and the heavy half
 from __future__ import annotations
 
 import ast
+import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
+from importlib.metadata import EntryPoint, distribution
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -136,8 +138,26 @@ def updated(lang: str) -> Catalog:
     return after
 
 
+def differing(declared: Mapping[str, Mapping[str, str]], installed: Iterable[EntryPoint]) -> list[str]:
+    """Return the names of the extensions that are declared and not installed as such, or installed and not declared.
+
+    `declared` are the entry points of pyproject.toml by group; installed ones of other kinds, such as commands, are
+    left alone.
+    """
+    wanted = {(group, name, value) for group, points in declared.items() for name, value in points.items()}
+    found = {(one.group, one.name, one.value) for one in installed if one.group.startswith("auditkit.")}
+    return sorted({name for _, name, _ in wanted ^ found})
+
+
 def main() -> None:
-    """Write the catalogue of each language again."""
+    """Write the catalogue of each language again; exit with 2 where an earlier source is installed."""
+    declared = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    if names := differing(declared, distribution("auditkit").entry_points):
+        sys.stderr.write(
+            f"auditkit as installed differs from pyproject.toml in the entry points {', '.join(names)}, whose titles "
+            "would be lost; run python -m pip install --no-deps --no-build-isolation --editable .\n"
+        )
+        raise SystemExit(2)
     for lang in LANGUAGES:
         if lang == "en":
             continue
