@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+import os
+import sys
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
 from auditkit.errors import InputError, closest
@@ -17,13 +20,27 @@ def installed(group: str) -> dict[str, EntryPoint]:
         InputError: two packages install an extension of the same kind and name.
     """
     found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=f"auditkit.{group}"):
+    for point in _every_entry_point(tuple(map(_dated, sys.path))).select(group=f"auditkit.{group}"):
         if point.name in found:
             packages = " and ".join(one.dist.name if one.dist else one.value for one in (found[point.name], point))
             raise InputError(f"{packages} both install {_one_of(group)} named '{point.name}'; uninstall one of them.")
         found[point.name] = point
     own = [name for name, point in found.items() if point.value.startswith("auditkit.")]
     return {name: found[name] for name in own + sorted(set(found) - set(own))}
+
+
+@lru_cache(maxsize=2)
+def _every_entry_point(path: tuple[tuple[str, int], ...]) -> EntryPoints:
+    """Return the entry points of all packages, read once for each state of sys.path: a run asks for twenty groups."""
+    return entry_points()
+
+
+def _dated(folder: str) -> tuple[str, int]:
+    """Return a folder of sys.path and when something was last installed into it, in ns; 0 where there is no folder."""
+    try:
+        return folder, os.stat(folder or os.curdir).st_mtime_ns
+    except OSError:
+        return folder, 0
 
 
 def load(group: str, name: str) -> Any:

@@ -8,6 +8,7 @@ Each file of this folder holds the commands of one errand; `options.py` the opti
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -139,6 +140,7 @@ def _fail(message: str, code: int, before: str = "") -> int:
 
 def main() -> None:
     """Run the command line of this process, and exit with its code."""
+    gc.set_threshold(100_000)  # imports make a million objects that stay, and each collection would visit them
     signal.signal(signal.SIGTERM, _interrupt)
     _end_in_time()
     _unwind_exits()
