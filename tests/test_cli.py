@@ -136,7 +136,7 @@ def test_exit_codes(loans: Loans, tmp_path: Path, limits: list[str], flags: list
 def test_inconclusive_is_loud_exits_0_and_3_under_strict(
     loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(loans, tmp_path / "first", "--quiet")
+    run(loans, tmp_path / "first", "--quiet", "--only", "performance")
     accuracy = read_report(tmp_path / "first/results.json").measurement("performance.accuracy")
     assert accuracy is not None
     assert accuracy.value is not None
@@ -219,8 +219,8 @@ def test_init_writes_the_policy_that_is_used_by_default(
     assert call(["init", str(path)]) == 0
     assert call(["init", str(path)]) == 2
     assert "is there already" in capsys.readouterr().err
-    run(loans, tmp_path / "default", "--quiet")
-    run(loans, tmp_path / "own", "--quiet", "--policy", str(path))
+    run(loans, tmp_path / "default", "--quiet", "--limit", "300")
+    run(loans, tmp_path / "own", "--quiet", "--limit", "300", "--policy", str(path))
     default, own = (read_report(tmp_path / name / "results.json") for name in ("default", "own"))
     assert default.policy.source == "shipped with auditkit"
     assert own.policy.source == str(path)

@@ -89,7 +89,7 @@ def test_recorded_decisions_are_audited_without_a_library_for_models(
 
 def test_a_model_without_training_rows_is_audited_without_opacus_and_captum(loans: Loans, tmp_path: Path) -> None:
     command = ["run", str(loans.model), "--dataset", str(loans.test), "--out", str(tmp_path / "audit"), "--quiet"]
-    modules = imported_by([*command, "--skip", "proxies"], tmp_path)
+    modules = imported_by([*command, "--skip", "proxies", "--limit", "200"], tmp_path)
     assert "torch" in modules
     assert modules & {"opacus", "captum"} == set()  # the fairness auditor checks its rates against Fairlearn
 
@@ -97,9 +97,11 @@ def test_a_model_without_training_rows_is_audited_without_opacus_and_captum(loan
 def test_captum_and_opacus_are_imported_by_the_auditors_that_need_them(loans: Loans, tmp_path: Path) -> None:
     rows = ["--dataset", str(loans.test), "--limit", "200", "--quiet"]
     explained = ["run", str(loans.model), *rows, "--only", "explainability", "--explain", "deep_lift"]
+    explained += ["--set", "explainability.rows=40"]
     modules = imported_by([*explained, "--out", str(tmp_path / "explained")], tmp_path)
     assert "captum" in modules
     assert "opacus" not in modules
     private = ["run", str(loans.model), *rows, "--train-dataset", str(loans.train), "--only", "privacy"]
+    private += ["--set", "privacy.canaries=0"]
     modules = imported_by([*private, "--epsilon", "8", "--out", str(tmp_path / "private")], tmp_path)
     assert "opacus" in modules

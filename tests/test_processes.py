@@ -183,7 +183,12 @@ SAID = {
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("name", ["quiet", *SAID])
 def test_whatever_a_plugin_does_is_an_error_of_that_plugin(
-    name: str, decisions: list[str | Path], policy: Path, tmp_path: Path
+    name: str,
+    decisions: list[str | Path],
+    policy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """FACTS 13.11: each of these ended the audit with exit code 0, hung it, or broke what it printed."""
     site = tmp_path / "site"
@@ -193,11 +198,10 @@ def test_whatever_a_plugin_does_is_an_error_of_that_plugin(
     (metadata / "entry_points.txt").write_text(f"[auditkit.auditors]\n{name} = hostile:{name}\n")
     (site / "hostile.py").write_text(HOSTILE)
     limits = ["--plugin-gigabytes", "1", *(["--plugin-seconds", "20"] if name == "sleeps" else [])]
-    process = command(
-        "run", *decisions, "--only", name, "--only", "performance", "--policy", policy,
-        "--out", tmp_path / "out", *limits, "--json", PYTHONPATH=str(site),
-    )  # fmt: skip
-    printed, said = process.communicate(timeout=280)
+    monkeypatch.syspath_prepend(site)
+    flags = ["--only", name, "--only", "performance", "--policy", policy, "--out", tmp_path / "out", *limits, "--json"]
+    code = call(["run", *map(str, decisions), *map(str, flags)])
+    printed, said = capfd.readouterr()
     document = json.loads(printed)
     assert said == ""
     (outcome,) = [one for one in document["outcomes"] if one["auditor"] == name]
@@ -206,7 +210,7 @@ def test_whatever_a_plugin_does_is_an_error_of_that_plugin(
         assert outcome["measurements"][0]["count"] == 1000
         assert outcome["version"] == "1.0"
     else:
-        assert process.returncode == 3
+        assert code == 3
         assert SAID[name] in outcome["error"]
         assert outcome["measurements"] == []
     assert document["config"]["run"]["plugin_gigabytes"] == 1
