@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn.metrics import cohen_kappa_score
 
 import auditkit
 from auditkit.cli import call
+from auditkit.render.i18n.translation import catalogue
 from auditkit.schema.infer import numeric_schema
 
 PLUGIN = Path(__file__).parent / "plugin"
@@ -30,9 +32,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def site(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process find the package; those that run plug-ins get its path."""
+def site(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process find the package and its translations; those that run plug-ins get its path."""
     monkeypatch.syspath_prepend(installed)
+    catalogue.cache_clear()
+    yield
+    catalogue.cache_clear()
 
 
 def audit(model: Path, dataset: Path, out: Path, *flags: str) -> tuple[int, dict[str, dict[str, object]]]:
