@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -56,34 +55,6 @@ def test_every_message_of_the_code_has_an_entry_and_every_entry_a_message() -> N
         keys = {entry.id if isinstance(entry.id, str) else entry.id[0] for entry in now if entry.id}
         assert keys == {entry.id if isinstance(entry.id, str) else entry.id[0] for entry in wanted if entry.id}
         assert [entry.id for entry in now if entry.id and not any(extract.texts_of(entry.string))] == []
-
-
-def test_catalogues_are_not_written_by_an_environment_that_was_installed_from_an_earlier_source() -> None:
-    declared = {
-        "auditkit.auditors": {"new": "auditkit.new:New", "moved": "auditkit.here:Moved", "same": "auditkit.a:A"}
-    }
-    installed = [
-        EntryPoint("moved", "auditkit.there:Moved", "auditkit.auditors"),
-        EntryPoint("same", "auditkit.a:A", "auditkit.auditors"),
-        EntryPoint("gone", "auditkit.gone:RENDERER", "auditkit.renderers"),
-        EntryPoint("auditkit", "auditkit.cli:main", "console_scripts"),
-    ]
-    assert extract.differing(declared, installed) == ["gone", "moved", "new"]
-    assert extract.differing(declared, []) == ["moved", "new", "same"]
-    assert extract.differing({"auditkit.auditors": {"same": "auditkit.a:A"}}, installed[1:2]) == []
-
-
-def test_a_stale_environment_is_told_what_to_run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(extract, "differing", lambda declared, installed: ["bias", "language"])
-    monkeypatch.setattr(extract, "write_po", None)
-    with pytest.raises(SystemExit, match="2"):
-        extract.main()
-    said = capsys.readouterr().err
-    assert "in the entry points bias, language" in said
-    assert "run python -m pip install" in said
-    assert said.count("\n") == 1
 
 
 def test_an_entry_keeps_its_placeholders_with_their_formats() -> None:
