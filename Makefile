@@ -11,7 +11,7 @@
 # make advisories  known vulnerabilities of what requirements.lock pins
 # make docs      the documentation site in docs/_build/html: tutorials are run, warnings are errors
 # make trackers  logs a report to a real MLflow server on this machine and to W&B offline, and reads it back
-# make extras    audits on Ray, and of recordings, with packages that requirements.lock does not pin
+# make extras    audits on Ray, of recordings and of GGUF files, with packages that requirements.lock does not pin
 # make demo-digits-gan  train a generator of digits, draw from it and audit it
 # make demo-language  train a small language model on reviews with canaries, and audit what it remembers
 # make bench     speed beside Fairlearn, in benchmarks/results     make coverage  how often intervals and searches hold
@@ -160,13 +160,14 @@ trackers:
 	.venv-trackers/bin/python -m pytest --quiet ci/mlflow_server.py
 	.venv-trackers/bin/python -m pytest --quiet ci/wandb_offline.py
 
-# Ray, whose start needs some seconds of a machine that is not busy, and recordings.
+# Ray, whose start needs some seconds of a machine that is not busy; recordings; GGUF files.
 extras:
 	rm -rf .venv-extras && $(PYTHON) -m venv .venv-extras
 	.venv-extras/bin/python -m pip install --quiet "$(TORCH)"
-	.venv-extras/bin/python -m pip install --quiet ".[ray,audio,hf]" pytest
+	.venv-extras/bin/python -m pip install --quiet ".[ray,audio,hf,gguf]" pytest
 	.venv-extras/bin/python -m pytest --quiet ci/ray_executor.py
 	.venv-extras/bin/python -m pytest --quiet ci/audio_folders.py
+	.venv-extras/bin/python -m pytest --quiet ci/gguf_files.py
 
 clean:
 	rm -rf docs/_build docs/reference sbom .venv-advisories .venv .venv-lock .venv-versions .venv-trackers .venv-extras reports/demo .mypy_cache .pytest_cache .ruff_cache

@@ -16,6 +16,7 @@ BRINGS = {
     "pdf": "report.pdf (run --pdf, render --to pdf)",
     "hf": "Hugging Face directories",
     "onnx": "ONNX models",
+    "gguf": "GGUF files of language models",
     "audio": "audio files",
     "sklearn": "scikit-learn models (.skops)",
     "mlflow": "runs logged to MLflow (auditkit log)",

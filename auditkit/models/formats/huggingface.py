@@ -259,7 +259,7 @@ def _texts(
 ) -> tuple[PieceNetwork, Schema, dict[str, Any]]:
     """Return a classifier of texts as a module of piece ids, its schema, and its capabilities."""
     network = _network(name, folder, "AutoModelForSequenceClassification", replaced)
-    tokenizer = _tokenizer(name, folder)
+    tokenizer = tokenizer_of(name, folder)
     most = min(int(settings.get("max_position_embeddings") or MOST_PIECES), MOST_PIECES)
     most -= len(tokenizer.encode("").ids)
     if settings.get("model_type") in OFFSET_POSITIONS:
@@ -276,13 +276,13 @@ def _language(
 
     is_masked = _has_head(settings, ("ForMaskedLM",))
     network = _network(name, folder, f"AutoModelFor{'MaskedLM' if is_masked else 'CausalLM'}", replaced)
-    tokenizer = _tokenizer(name, folder)
+    tokenizer = tokenizer_of(name, folder)
     offset = 2 if settings.get("model_type") in OFFSET_POSITIONS else 0
     module, abilities = (masked if is_masked else causal)(name, network, tokenizer, offset)
     return module, language_schema(tokenizer, columns, module.context), abilities
 
 
-def _tokenizer(name: str, folder: Path) -> Any:
+def tokenizer_of(name: str, folder: Path) -> Any:
     """Return the fast tokenizer of a folder, which neither cuts nor pads."""
     from tokenizers import Tokenizer
 

@@ -6,7 +6,6 @@ from auditkit.models.base import Source
 
 XGBOOST = "an XGBoost model file; load it in Python and pass it to auditkit.audit"
 HEADS: tuple[tuple[bytes, str], ...] = (
-    (b"GGUF", "a GGUF file of a language model; save it with transformers' save_pretrained, and pass the folder"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, such as Keras saves; convert the model to ONNX with tf2onnx"),
     (b"tree\nversion=", "a LightGBM model file; load it in Python and pass it to auditkit.audit"),
     (b'{"learner":', XGBOOST),

@@ -119,7 +119,7 @@ def test_an_onnx_file_gives_what_the_network_gives(tmp_path: Path) -> None:
 
 def test_kinds_that_are_not_opened_are_named(tmp_path: Path) -> None:
     for content, what in (
-        (b"GGUF" + b"\0" * 100, "a GGUF file of a language model"),
+        (b"GGUF" + b"\0" * 100, "is a GGUF file of version 0; auditkit reads versions 2 and 3"),
         (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, "an HDF5 file, such as Keras saves"),
         (b"tree\nversion=v4\n", "a LightGBM model file"),
     ):
