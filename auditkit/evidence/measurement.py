@@ -238,7 +238,8 @@ class Table(Record):
 class SliceChart(Record):
     """A picture of the slices of one measurement with their intervals, against its limits if it has any.
 
-    `zeros` says whether slices of exactly zero are drawn; where they are not, the page counts them.
+    `zeros` says whether slices of exactly zero are drawn; where they are not, the page counts them. `shortfall` names a
+    measurement of the same breakdown: how far a slice's value lies under its ceiling, which is then marked.
     """
 
     kind: Literal["slices"] = "slices"
@@ -247,6 +248,7 @@ class SliceChart(Record):
     measurement: str
     by: tuple[str, ...] = ()
     zeros: Flag = True
+    shortfall: str = ""
 
 
 class SliceTable(Record):
@@ -344,12 +346,12 @@ def grid_of(rows: Sequence[Sequence[float]]) -> Grid:
 
 
 class Panel(Record):
-    """An image and how strongly its cells are marked, such as by attributions."""
+    """An image and, unless None, how strongly its cells are marked, such as by attributions."""
 
     name: Text
     note: Text = ""
     image: Grid
-    heat: Grid
+    heat: Grid | None
 
 
 class HeatMaps(Record):

@@ -39,7 +39,7 @@ def _traversals(code: LatentCode, subject: Subject) -> HeatMaps:
     images = code.decode(latent.reshape(-1, means.shape[1]), device=subject.device)
     places = [(int(value), step) for value in strongest for step in STEPS]
     panels = [
-        _panel(Message("latent value {number} at {step:g}", number=value + 1, step=step), image, np.zeros_like(image))
+        _panel(Message("latent value {number} at {step:g}", number=value + 1, step=step), image, None)
         for (value, step), image in zip(places, images, strict=True)
     ]
     return HeatMaps(
@@ -70,6 +70,6 @@ def _saliency(images: Rows, slopes: Rows) -> HeatMaps:
     )
 
 
-def _panel(name: str, image: NDArray[np.float32], heat: NDArray[np.float32]) -> Panel:
-    grey, marked = image.mean(axis=0), heat.mean(axis=0)
-    return Panel(name=name, image=grid_of(grey.tolist()), heat=grid_of(marked.tolist()))
+def _panel(name: str, image: NDArray[np.float32], heat: NDArray[np.float32] | None) -> Panel:
+    marked = None if heat is None else grid_of(heat.mean(axis=0).tolist())
+    return Panel(name=name, image=grid_of(image.mean(axis=0).tolist()), heat=marked)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from auditkit.auditors.generation.auditor import QUALITIES
 from auditkit.auditors.generation.material import Rows
 from auditkit.auditors.generation.sample_sets import METHOD
@@ -29,7 +27,9 @@ def exhibits_of(measurements: Sequence[Measurement], columns: Sequence[str], ima
     exhibits: list[Exhibit] = [_quality_table(measurements)]
     for column in columns:
         chart_title = Message("Coverage by {column}", column=column)
-        exhibits.append(SliceChart(title=chart_title, measurement="generation.coverage", by=(column,)))
+        coverage = "generation.coverage"
+        short = f"{coverage}_shortfall"
+        exhibits.append(SliceChart(title=chart_title, measurement=coverage, by=(column,), shortfall=short))
         exhibits.append(_group_table(measurements, column))
     return exhibits + _sheet(images)
 
@@ -96,7 +96,7 @@ def _sheet(images: Rows) -> list[Exhibit]:
             Panel(
                 name=Message("sample {number}", number=place + 1),
                 image=grid_of(grey.tolist()),
-                heat=grid_of(np.zeros_like(grey).tolist()),
+                heat=None,
             )
         )
     return [HeatMaps(title=Message("Samples"), note=Message("Drawn at random for this audit."), panels=tuple(panels))]

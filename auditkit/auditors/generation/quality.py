@@ -49,7 +49,8 @@ class Kind(NamedTuple):
 
 
 def _shortfall(quality: str, unit: Unit = "rate_difference") -> Kind:
-    return Kind(Message("{what}: {quality}", what=SHORTFALL, quality=quality), unit, "lower")
+    bound = 1.0 if unit == "rate_difference" else np.inf
+    return Kind(Message("{what}: {quality}", what=SHORTFALL, quality=quality), unit, "lower", -bound, bound)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -75,6 +76,8 @@ KINDS: Mapping[str, Kind] = {
         ),
         "rate_difference",
         "neither",
+        -1.0,
+        1.0,
     ),
     "class_share_ratio": Kind(
         Message(

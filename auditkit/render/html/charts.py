@@ -8,11 +8,11 @@ picture serves light, dark and paper.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from itertools import groupby
 
-from auditkit.evidence.measurement import Curve, Line, Measurement, Slice, Unit
+from auditkit.evidence.measurement import Curve, Group, Line, Measurement, Slice, Unit
 from auditkit.evidence.messages import Message, number, span
 from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.sentences import bound_words
@@ -65,14 +65,15 @@ def slices_chart(
     heading: str,
     limit: Limit | None = None,
     overall: float | None = None,
+    ceilings: Mapping[Group, float] | None = None,
     zeros: bool = True,
     say: Say = str,
 ) -> str:
     """Draw one row per slice: its value, the interval of the slice alone, and the simultaneous one, thinner.
 
     Rates and shares are bars from zero, other units are dots. `limit` shades the side on which its bound holds;
-    `overall` is the value over all rows. Slices without a value are not drawn, nor, without `zeros`, those of
-    zero: `omitted_slices` names them.
+    `overall` is the value over all rows, `ceilings` what each slice could reach. Slices without a value are not
+    drawn, nor, without `zeros`, those of zero: `omitted_slices` names them.
     """
     drawn = drawn_slices(measurement, zeros=zeros)
     if not drawn:
@@ -81,6 +82,7 @@ def slices_chart(
     ends = [end for part in drawn for end in _ends(part)] + ([0.0] if bars else [])
     ends += [limit.bound] if limit else []
     ends += [overall] if overall is not None else []
+    ends += (ceilings or {}).values()
     marks = ticks(min(ends), max(ends))
     x = scale(marks[0], marks[-1], _LEFT, _RIGHT)
     height = len(drawn) * _ROW
@@ -93,6 +95,9 @@ def slices_chart(
                 f'<line class="overall" x1="{x(overall)}" x2="{x(overall)}" y1="{middle - 8}" y2="{middle + 8}"/>'
             )
         body.append(_slice_row(part, unit, x, middle, bars, marks, say))
+        top = (ceilings or {}).get(part.group)
+        if top is not None:
+            body.append(f'<line class="ceiling" x1="{x(top)}" x2="{x(top)}" y1="{middle - 8}" y2="{middle + 8}"/>')
     description: str = Message(
         "{values}, highest first: {names}.",
         values=counted(len(drawn), "value"),

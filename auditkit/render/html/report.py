@@ -161,18 +161,36 @@ def _slices_figure(report: Report, outcome: Outcome, exhibit: SliceChart, say: T
     limit = next((x for x in bounds_it if per_group and x.regression_at_most is None), None)
     whole = _find(outcome, id, ()) if by else None
     overall = whole.value if whole else None
+    ceilings = _ceilings(measurement, _find(outcome, exhibit.shortfall, by)) if exhibit.shortfall else {}
     svg = charts.slices_chart(
-        measurement, heading=exhibit.title, limit=limit, overall=overall, zeros=exhibit.zeros, say=say
+        measurement,
+        heading=exhibit.title,
+        limit=limit,
+        overall=overall,
+        ceilings=ceilings,
+        zeros=exhibit.zeros,
+        say=say,
     )
     return {
         "svg": _svg(svg),
         "measurement": measurement,
         "limit": limit,
         "overall": overall,
+        "has_ceilings": bool(ceilings),
         "omitted": charts.omitted_slices(measurement, zeros=exhibit.zeros),
         "rows": sorted(measurement.slices, key=lambda p: (p.value is None, -(p.value or 0.0))),
         "level": next((part.interval.level for part in measurement.slices if part.interval), None),
         "simultaneous": any(part.simultaneous_interval for part in measurement.slices),
+    }
+
+
+def _ceilings(measurement: Measurement, shortfall: Measurement | None) -> dict[Group, float]:
+    """Return the value of each slice plus how far it falls short, where both are known."""
+    short = {part.group: part.value for part in shortfall.slices} if shortfall else {}
+    return {
+        part.group: part.value + missing
+        for part in measurement.slices
+        if part.value is not None and (missing := short.get(part.group)) is not None
     }
 
 

@@ -215,3 +215,11 @@ def test_a_long_name_is_there_in_both_lengths_and_a_short_one_once() -> None:
     chart = slices_chart(measurement(part(long, 0.2), part("Male", 0.1)), heading="h")
     texts = re.findall(r'<text[^>]* y="15">(.*?)</text>', chart)
     assert texts == [shorten(long, 30), long, "Male"]
+
+
+def test_ceilings_are_marked_at_their_slices() -> None:
+    several = measurement(part("a", 0.4), part("b", 0.2), unit="rate")
+    ceilings = {several.slices[0].group: 0.8}
+    svg = slices_chart(several, heading="h", ceilings=ceilings)
+    assert svg.count('class="ceiling"') == 1
+    assert 'class="ceiling"' not in slices_chart(several, heading="h")
