@@ -128,7 +128,7 @@ def test_every_number_has_count_unit_direction_source_and_interval_or_reason(loa
     ids=["pass", "fail", "warn", "unmeasured", "optional-unmeasured", "no-limits"],
 )
 def test_exit_codes(loans: Loans, tmp_path: Path, limits: list[str], flags: list[str], code: int) -> None:
-    flags = ["--policy", str(policy(tmp_path, *limits)), "--skip", "explainability", *flags]
+    flags = ["--policy", str(policy(tmp_path, *limits)), "--skip", "explainability", "--limit", "300", *flags]
     assert run(loans, tmp_path / "out", "--quiet", *flags) == code
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES, "all reports are written before the exit"
 

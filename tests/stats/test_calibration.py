@@ -67,9 +67,9 @@ def test_curve_shows_no_bin_of_a_few_rows():
     assert curve.identity
 
 
-@pytest.mark.parametrize("rows", [20, 100, 1000])
+@pytest.mark.parametrize("rows", [20, 100, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("shape", [(2, 2), (0.5, 2), (0.3, 10)])
-@pytest.mark.parametrize("shift", [0.0, 0.02, 0.1])
+@pytest.mark.parametrize("shift", [0.0, pytest.param(0.02, marks=pytest.mark.slow), 0.1])
 def test_coverage(rows, shape, shift):
     """Simulated: beta probabilities whose true rate is `shift` higher. The estimate alone is above zero every time."""
     draws = np.random.default_rng(2)

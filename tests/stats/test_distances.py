@@ -61,7 +61,7 @@ def test_equal_scores_are_no_distance_and_not_certain():
         assert measurement.interval.low == 0
 
 
-@pytest.mark.parametrize("sizes", [(30, 30), (20, 500), (50,) * 5])
+@pytest.mark.parametrize("sizes", [(30, 30), (20, 500), pytest.param((50,) * 5, marks=pytest.mark.slow)])
 def test_equal_groups_are_told_apart_as_rarely_as_stated(sizes):
     apart = []
     for seed in range(80):
@@ -115,7 +115,7 @@ def test_calibration_gap_is_the_difference_of_the_groups():
     assert gap.interval.low <= gap.value <= gap.interval.high
 
 
-@pytest.mark.parametrize("sizes", [(50, 50), (30, 1000), (60,) * 5])
+@pytest.mark.parametrize("sizes", [(50, 50), (30, 1000), pytest.param((60,) * 5, marks=pytest.mark.slow)])
 def test_calibrated_groups_are_told_apart_as_rarely_as_stated(sizes):
     """Small groups look worse calibrated than large ones by chance alone; the interval allows for it."""
     apart = []

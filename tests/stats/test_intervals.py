@@ -68,7 +68,7 @@ class TestOneRate:
         assert intervals.proportion_interval(3, 40, 0.95) == intervals.clopper_pearson(3, 40, 0.95)
         assert intervals.proportion_interval(20, 40, 0.95) == intervals.wilson(20, 40, 0.95)
 
-    @pytest.mark.parametrize("trials", [20, 31, 75, 200, 1000, 10_000])
+    @pytest.mark.parametrize("trials", [20, 31, 75, 200, 1000, pytest.param(10_000, marks=pytest.mark.slow)])
     def test_coverage(self, trials):
         assert_covers(trials, RATES)
 
@@ -249,7 +249,9 @@ class TestGaps:
         for trials in (*range(20, 120), 150, 200, 300, 500, 1000):
             assert_level_at_equality(groups, trials, np.linspace(0.02, 0.5, 100))
 
-    @pytest.mark.parametrize("sizes", [(20, 1000), (20, 50, 200, 1000, 5000), (10, 10, 10, 5000, 5000)])
+    @pytest.mark.parametrize(
+        "sizes", [(20, 1000), pytest.param((20, 50, 200, 1000, 5000), marks=pytest.mark.slow), (10, 10, 10, 5000, 5000)]
+    )
     def test_groups_of_unequal_size(self, sizes):
         """Simulated; three standard errors of 500 draws are 3.2 %."""
         draws = np.random.default_rng(7)

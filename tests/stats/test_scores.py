@@ -219,7 +219,13 @@ def test_what_is_no_probability_is_refused(name, labels, probabilities, message)
 
 
 @pytest.mark.parametrize(
-    ("shape", "temperature"), [((0.4, 1.2), 1.0), ((0.3, 8.0), 1.0), ((0.1, 0.1), 1.0), ((0.2, 0.4), 0.5)]
+    ("shape", "temperature"),
+    [
+        ((0.4, 1.2), 1.0),
+        pytest.param((0.3, 8.0), 1.0, marks=pytest.mark.slow),
+        pytest.param((0.1, 0.1), 1.0, marks=pytest.mark.slow),
+        ((0.2, 0.4), 0.5),
+    ],
 )
 @pytest.mark.parametrize("rows", [20, 200])
 def test_coverage_of_log_loss(shape, temperature, rows):
@@ -289,8 +295,11 @@ def test_coverage_with_rare_events_everywhere(kind, rate):
             assert missed <= 0.07 * shown + 3 * (0.07 * 0.93 / 600) ** 0.5, (name, rows)
 
 
-@pytest.mark.parametrize("sizes", [(6, 14), (20, 80), (5, 195)])
-@pytest.mark.parametrize("recalls", [(0.95, 0.5), (0.7, 0.7), (0.99, 0.9)])
+@pytest.mark.parametrize("sizes", [(6, 14), pytest.param((20, 80), marks=pytest.mark.slow), (5, 195)])
+@pytest.mark.parametrize(
+    "recalls",
+    [(0.95, 0.5), pytest.param((0.7, 0.7), marks=pytest.mark.slow), pytest.param((0.99, 0.9), marks=pytest.mark.slow)],
+)
 def test_coverage_of_balanced_accuracy(sizes, recalls):
     draws = np.random.default_rng(8)
     labels = np.repeat(np.array([1, 0], dtype=np.int64), sizes)

@@ -93,7 +93,7 @@ def test_a_rate_at_a_threshold_by_hand() -> None:
     assert roc_points(member, scores, np.array([0.01, 1.0])).tolist() == pytest.approx([0.6, 0.8])
 
 
-@pytest.mark.parametrize("others", [1000, 4000])
+@pytest.mark.parametrize("others", [1000, pytest.param(4000, marks=pytest.mark.slow)])
 def test_the_interval_of_a_rate_covers_the_truth(others: int) -> None:
     rng = np.random.default_rng(2)
     truth = stats.norm.sf(stats.norm.isf(0.01) - 1.0)

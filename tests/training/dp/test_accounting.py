@@ -106,7 +106,14 @@ def test_one_gaussian_step_matches_its_closed_form(sigma: float) -> None:
 
 @pytest.mark.parametrize(
     ("epsilon", "rate", "steps"),
-    [(0.05, 0.25, 80), (0.3, 0.03, 600), (1.0, 0.25, 4), (3.0, 0.0025, 8000), (8.0, 0.03, 600), (100.0, 0.03, 600)],
+    [
+        (0.05, 0.25, 80),
+        (0.3, 0.03, 600),
+        pytest.param(1.0, 0.25, 4, marks=pytest.mark.slow),
+        (3.0, 0.0025, 8000),
+        pytest.param(8.0, 0.03, 600, marks=pytest.mark.slow),
+        pytest.param(100.0, 0.03, 600, marks=pytest.mark.slow),
+    ],
 )
 def test_planned_noise_spends_the_budget_that_is_claimed(epsilon: float, rate: float, steps: int) -> None:
     """Planned by RDP and claimed by PRV, 8 to 30 % of the budget was left over."""
