@@ -374,3 +374,12 @@ class Evidence:
     measurements: Iterable[Measurement] = ()
     exhibits: Iterable[Facts | Table | SliceChart | SliceTable | Curve | HeatMaps] = ()
     notes: Iterable[str] = field(default=())
+
+
+def joined_evidence(parts: Sequence[Evidence]) -> Evidence:
+    """Return several pieces of evidence as one."""
+    return Evidence(
+        measurements=[one for part in parts for one in part.measurements],
+        exhibits=[one for part in parts for one in part.exhibits],
+        notes=[one for part in parts for one in part.notes],
+    )

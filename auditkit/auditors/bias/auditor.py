@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from auditkit.auditors.bias.word_lists import check_word_lists, read_word_lists
 from auditkit.errors import InputError
+from auditkit.evidence.measurement import joined_evidence
 
 if TYPE_CHECKING:
     from auditkit.engine.subject import Subject
@@ -21,7 +22,8 @@ class Bias:
     Of word vectors, `word_lists` adds tests to those that auditkit ships, or replaces one of the same name; each is a
     table of a `source`, two `targets` and two `attributes` (auditkit/auditors/bias/word_lists.toml). `random_sets` is
     how many sets of random words each effect is compared with. Of a language model, `pairs`, `counterfactuals` and
-    `questions` name files (docs/bias.md), of each of which at most `rows` rows are scored.
+    `questions` name files (docs/bias.md), of each of which at most `rows` rows are scored; with `input_embedding` the
+    word lists are held against the embedding of its tokens too.
     """
 
     word_lists: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -30,6 +32,7 @@ class Bias:
     counterfactuals: str | None = None
     questions: str | None = None
     rows: int = 2000
+    input_embedding: bool = False
 
     requires: ClassVar = ("words",)
     read_from_file: ClassVar = {"word_lists": read_word_lists}
@@ -72,22 +75,24 @@ class Bias:
         Raises:
             NotRun: no word of any list is in the vocabulary, or no file of sentences is named.
         """
+        from auditkit.auditors.bias.tested import lookup_of
+        from auditkit.auditors.bias.vectors import vector_evidence
         from auditkit.models.capabilities import LanguageModel, WordVectors
 
         vectors = subject.audited.capability(WordVectors)
         if vectors is not None:
-            from auditkit.auditors.bias.vectors import vector_evidence
-
-            return vector_evidence(subject, vectors, self.word_lists, self.random_sets)
-        from auditkit.auditors.bias.language import language_evidence
-
+            lookup = lookup_of(vectors.words, vectors.vectors)
+            return vector_evidence(subject, lookup, self.word_lists, self.random_sets)
         language = subject.audited.capability(LanguageModel)
         assert language is not None  # the only other capability of words
-        return language_evidence(
-            subject,
-            language,
-            pairs=self.pairs,
-            counterfactuals=self.counterfactuals,
-            questions=self.questions,
-            rows=self.rows,
-        )
+        parts = []
+        if self.input_embedding:
+            from auditkit.auditors.bias.input_embedding import embedded_words
+
+            parts.append(vector_evidence(subject, embedded_words(language), self.word_lists, self.random_sets))
+        if not parts or self.pairs or self.counterfactuals or self.questions:
+            from auditkit.auditors.bias.language import language_evidence
+
+            given = {"pairs": self.pairs, "counterfactuals": self.counterfactuals, "questions": self.questions}
+            parts.append(language_evidence(subject, language, **given, rows=self.rows))
+        return joined_evidence(parts)

@@ -35,6 +35,11 @@ class Lookup:
         return self.vectors[np.asarray(rows, dtype=np.int64)].astype(np.float64)
 
 
+def lookup_of(words: Sequence[str], vectors: NDArray[np.float32]) -> Lookup:
+    """Return the lookup of words and their vectors, (words, width); of a word that occurs twice the first counts."""
+    return Lookup(words, vectors, {word: row for row, word in reversed(list(enumerate(words)))})
+
+
 class Association(NamedTuple):
     """What was found of one test: all numbers that the measurements and the table are made of."""
 

@@ -37,7 +37,6 @@ from auditkit.evidence.measurement import (
     SliceChart,
 )
 from auditkit.evidence.messages import Message
-from auditkit.models.capabilities import WordVectors
 from auditkit.stats.intervals import proportion_interval, simultaneous_level
 
 POOL = 2_000
@@ -61,14 +60,13 @@ SHARE = Message(
 
 
 def vector_evidence(
-    subject: Subject, able: WordVectors, word_lists: Mapping[str, Mapping[str, Any]], random_sets: int
+    subject: Subject, lookup: Lookup, word_lists: Mapping[str, Mapping[str, Any]], random_sets: int
 ) -> Evidence:
-    """Hold word lists against the vectors of a subject, and return measurements, charts and tables.
+    """Hold word lists against vectors of words, and return measurements, charts and tables.
 
     Raises:
         NotRun: no word of any list is in the vocabulary.
     """
-    lookup = Lookup(able.words, able.vectors, {word: row for row, word in reversed(list(enumerate(able.words)))})
     every = check_word_lists({**shipped_word_lists(), **word_lists})
     pool = _pool(lookup, every, subject.seed)
     tests, absent = [], []

@@ -13,7 +13,7 @@ from auditkit.auditors.memorisation.material import material_of
 from auditkit.data.canaries import Canaries, read_canaries
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun
-from auditkit.evidence.measurement import Evidence
+from auditkit.evidence.measurement import Evidence, joined_evidence
 from auditkit.evidence.messages import Message, reason_of
 from auditkit.models.capabilities import CausalLanguageModel, LanguageModel
 from auditkit.models.formats.opening import open_model
@@ -42,7 +42,7 @@ def language_evidence(
         parts.append(Evidence(notes=[Message("Membership is not measured: {why}.", why=reason_of(why) or "")]))
     if planted is not None:
         parts.append(_asked(subject, planted, most_canaries))
-    return joined(parts)
+    return joined_evidence(parts)
 
 
 def check_files(subject: Subject, reference: str | None, canaries: str | None) -> None:
@@ -67,15 +67,6 @@ def _asked(subject: Subject, planted: Canaries, most: int) -> Evidence:
         return canary_evidence(subject, planted, most)
     except NotRun as why:
         return Evidence(notes=[Message("Canaries are not asked for: {why}.", why=reason_of(why) or "")])
-
-
-def joined(parts: Sequence[Evidence]) -> Evidence:
-    """Return several pieces of evidence as one."""
-    return Evidence(
-        measurements=[one for part in parts for one in part.measurements],
-        exhibits=[one for part in parts for one in part.exhibits],
-        notes=[one for part in parts for one in part.notes],
-    )
 
 
 def reference_scores(subject: Subject, path: str, texts: Sequence[str]) -> list[TokenScores]:

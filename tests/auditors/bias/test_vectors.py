@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from languages import causal_network, gpt2
+from tokenizers import Tokenizer
 
 from auditkit import InputError, Report, audit
 from auditkit.auditors.bias.word_lists import check_word_lists, read_word_lists, shipped_word_lists
@@ -186,3 +190,41 @@ def test_an_audit_of_word_vectors_is_replayed(tmp_path: Path) -> None:
     lists = ["--set", f"bias.word_lists={tmp_path / 'lists.toml'}", "--set", "bias.random_sets=100"]
     assert call(["run", str(path), *lists, "--out", str(out), "--quiet"]) == 1
     assert call(["replay", str(out), "--model", str(path), "--quiet"]) == 0
+
+
+def test_the_input_embedding_of_a_language_model_is_tested_on_words_of_one_token(tmp_path: Path) -> None:
+    words = ["anna", "bella", "clara", "dora", "emma", "adam", "boris", "carl", "david", "emil"]
+    words += ["good", "warm", "kind", "fine", "nice", "bad", "cold", "rude", "poor", "dull"]
+    others = [f"{one}{two}ke" for one in "bcdfglmnpr" for two in "aeiou"]
+    texts = [f"a {word} and a {word}" for word in [*words, *others]] * 3
+    folder = gpt2(tmp_path / "gpt2", texts, width=16)
+    network = causal_network(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    rows = {word: tokenizer.encode(f"a {word}").ids[1:] for word in [*words, *others]}
+    known = [word for word in words if len(rows[word]) == 1]
+    assert known == words, "the tokenizer was trained until each word is a token"
+    table = network.get_input_embeddings().weight.data
+    for place, word in enumerate(words):
+        table[rows[word][0], :2] = torch.tensor([[1.0, 0.0], [0.0, 1.0]])[place // 5 % 2] * 0.1
+    network.save_pretrained(folder)
+    lists = {
+        "names": {
+            "source": "made up",
+            "targets": {"first": words[:5], "second": words[5:10]},
+            "attributes": {"pleasant": words[10:15], "unpleasant": words[15:]},
+        }
+    }
+    report = audit(
+        folder, pd.DataFrame({"text": texts[:20]}), text="text", only=["bias"],
+        settings={"bias": {"input_embedding": True, "word_lists": lists, "random_sets": 100}},
+    )  # fmt: skip
+    measurement = report.measurement("bias.weat_effect_size", ("test",))
+    assert measurement is not None, report.outcomes
+    (part,) = [one for one in measurement.slices if one.group.key == ("names",)]
+    vectors = table.numpy()[[rows[word][0] for word in words]].astype(float)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    near = unit[:10] @ unit[10:15].T
+    apart = near.mean(axis=1) - (unit[:10] @ unit[15:].T).mean(axis=1)
+    assert part.value == pytest.approx((apart[:5].mean() - apart[5:].mean()) / apart.std(ddof=1))
+    assert part.value is not None
+    assert part.value > 1.5, "the names were moved towards the attributes"
