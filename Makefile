@@ -89,6 +89,9 @@ reports: install
 	$(BIN)/python examples/synthetic.py reports/demo/adult-synthetic; test -f reports/demo/adult-synthetic/report.html
 	mkdir -p reports/adult-synthetic
 	cp $(addprefix reports/demo/adult-synthetic/,$(REPORT)) reports/adult-synthetic
+	$(BIN)/python examples/language.py reports/demo/language; test -f reports/demo/language/report.html
+	mkdir -p reports/language
+	cp $(addprefix reports/demo/language/,$(REPORT)) reports/language
 	for pair in digits-gan:dcgan digits-vae:vae; do \
 	  name=$${pair%%:*}; \
 	  $(BIN)/python examples/generator.py reports/demo/$$name $${pair##*:}; test -f reports/demo/$$name/report.html || exit 1; \
