@@ -90,13 +90,15 @@ def measurement_titles() -> Iterator[str]:
 
 
 def in_data_files() -> Iterator[str]:
-    """Return the rationales of the policies that auditkit ships, and the keys of facts.toml in words.
+    """Return the rationales of the policies that auditkit ships, its words for clauses, and the keys of facts.toml.
 
-    The texts of laws and standards stay in the language in which they were published.
+    The names, titles and notes of laws and standards stay in the language in which they were published.
     """
-    for file in resources.files("auditkit.evidence.policies").iterdir():
-        if file.name.endswith(".toml"):
-            yield from _strings(file, {"rationale"})
+    texts = {"auditkit.evidence.policies": {"rationale"}, "auditkit.compliance": {"topic", "question"}}
+    for package, keys in texts.items():
+        for file in resources.files(package).iterdir():
+            if file.name.endswith(".toml"):
+                yield from _strings(file, keys)
     yield from (english(words(key)) for key in known_facts())
 
 
