@@ -74,7 +74,7 @@ def render_index(runs: Sequence[Run], unreadable: Sequence[Unreadable] = (), lan
             "{runs} of {models}.", runs=counted(len(ordered), "run"), models=counted(len(by_model), "model")
         ),
         overview=[_overview(name, of_model) for name, of_model in by_model.items()],
-        models=[(name, _panels(of_model), list(reversed(of_model))) for name, of_model in by_model.items()],
+        models=[(name, *_panels(of_model), list(reversed(of_model))) for name, of_model in by_model.items()],
         unreadable=unreadable,
     )
 
@@ -93,8 +93,9 @@ def _overview(name: str, runs: Sequence[Run]) -> Overview:
     return Overview(name, latest, len(runs), tally(latest.report))
 
 
-def _panels(runs: Sequence[Run]) -> dict[str, list[_Panel]]:
-    """One panel for each measurement with a value of its own, by auditor."""
+def _panels(runs: Sequence[Run]) -> tuple[list[_Panel], dict[str, list[_Panel]]]:
+    """One panel for each measurement with a value: those that a limit concerns, and the others by auditor."""
+    limited = {(finding.measurement, finding.by) for run in runs for finding in run.report.findings}
     history: dict[tuple[str, tuple[str, ...]], list[tuple[Measurement, _Point]]] = {}
     for run in runs:
         for outcome in run.report.outcomes:
@@ -102,10 +103,12 @@ def _panels(runs: Sequence[Run]) -> dict[str, list[_Panel]]:
                 if one.value is not None:
                     point = _Point(run.report.created, one.value, one.interval, one.count)
                     history.setdefault((one.id, one.by), []).append((one, point))
-    panels: dict[str, list[_Panel]] = {}
+    first: list[_Panel] = []
+    others: dict[str, list[_Panel]] = {}
     for (id, by), every in history.items():
-        panels.setdefault(id.partition(".")[0], []).append(_panel(id, by, every))
-    return panels
+        panels = first if (id, by) in limited else others.setdefault(id.partition(".")[0], [])
+        panels.append(_panel(id, by, every))
+    return first, others
 
 
 def _panel(id: str, by: tuple[str, ...], every: list[tuple[Measurement, _Point]]) -> _Panel:
