@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ def site(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     catalogue.cache_clear()
 
 
-def audit(model: Path, dataset: Path, out: Path, *flags: str) -> tuple[int, dict[str, dict[str, object]]]:
+def audit(model: Path, dataset: Path, out: Path, *flags: str) -> tuple[int, dict[str, dict[str, Any]]]:
     code = call(["run", str(model), "--dataset", str(dataset), "--out", str(out), *flags])
     document = json.loads((out / "results.json").read_text())
     return code, {outcome["auditor"]: outcome for outcome in document["outcomes"]}
@@ -67,7 +68,7 @@ def test_a_plugin_brings_auditors_a_model_format_a_reader_and_translations(tmp_p
     assert outcome["settings"] == {"least_rows": 7}
     assert outcome["verdict"] == "pass"
     assert "最少的类别至少有 7 行。" in (tmp_path / "out" / "report.zh.html").read_text()
-    (kappa,) = outcomes["agreement"]["measurements"]  # type: ignore[misc]  # JSON
+    (kappa,) = outcomes["agreement"]["measurements"]
     assert kappa["computed_by"] == "auditkit_example_plugin"
     decided = 0.5 * frame["a"] - frame["b"] + 0.25 > 0
     assert kappa["value"] == pytest.approx(cohen_kappa_score(frame["y"] == "yes", decided))
@@ -84,6 +85,8 @@ def test_the_auditor_of_the_contributing_page_works_as_it_stands(
     report = auditkit.audit(loans.model, loans.test, auditors=[module.Abstention(threshold=0.7)], device="cpu")
     unsure = report.measurement("abstention.unsure_rate", ())
     assert unsure is not None
+    assert unsure.value is not None
+    assert unsure.interval is not None
     assert 0 < unsure.interval.low < unsure.value < unsure.interval.high < 1
     with pytest.raises(auditkit.InputError, match=r"between 0 and 1, got 2"):
         module.Abstention(threshold=2)

@@ -82,7 +82,7 @@ def policy(tmp_path: Path) -> Path:
 
 def test_a_plugin_that_ends_the_process_is_no_pass(decisions: list[str | Path], policy: Path, tmp_path: Path) -> None:
     site = install(tmp_path / "site", "ending")
-    flags = ["--only", "performance", "--only", "ending", "--policy", policy, "--out", tmp_path / "out"]
+    flags: list[str | Path] = ["--only=performance", "--only=ending", "--policy", policy, "--out", tmp_path / "out"]
     process = command("run", *decisions, *flags, PYTHONPATH=str(site), WAY="audit")
     printed, _ = process.communicate(timeout=1800)
     assert process.returncode == 3
@@ -267,8 +267,8 @@ def leave() -> None:
         (lambda: None, "it returned NoneType, and must return Evidence"),
         (auditkit.Evidence, "it returned no evidence"),
         (lambda: auditkit.Evidence(measurements=[measured("fairness.selection_rate")]), "'odd.*'"),
-        (lambda: auditkit.Evidence(measurements=["text"]), "AttributeError"),
-        (lambda: auditkit.Evidence(exhibits=["text"]), "exhibits.0"),
+        (lambda: auditkit.Evidence(measurements=["text"]), "AttributeError"),  # type: ignore[list-item]
+        (lambda: auditkit.Evidence(exhibits=["text"]), "exhibits.0"),  # type: ignore[list-item]
         (lambda: auditkit.Evidence(notes=["\ud800"]), "surrogates not allowed"),
         (lambda: auditkit.Evidence(measurements=[measured().model_copy(update={"value": float("nan")})]), "None needs"),
         (leave, "SystemExit: 0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -88,7 +89,7 @@ def typed(names: dict[str, tuple[int, int]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["sex", "p", "y"])
 
 
-def audited(data: object, **options: object) -> Report:
+def audited(data: Any, **options: Any) -> Report:
     return auditkit.audit(
         None, data, prediction="p", target="y", sensitive=["sex"], only=["fairness", "data"], **options
     )

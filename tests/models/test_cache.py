@@ -11,6 +11,7 @@ import pytest
 import torch
 from loans import Loans
 
+from auditkit.budgets import Budget
 from auditkit.cli import call
 from auditkit.evidence.report import read_report
 from auditkit.models import cache as cache_file
@@ -117,7 +118,7 @@ def test_the_oldest_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     size = cache._path("old").stat().st_size
     os.utime(cache._path("old"), (1, 1))
     cache.save("new", MADE)
-    monkeypatch.setattr(cache_file, "KEPT_BYTES", cache_file.Budget("bytes", size * 2, size * 2))
+    monkeypatch.setattr(cache_file, "KEPT_BYTES", Budget("bytes", size * 2, size * 2))
     cache.save("newest", MADE)
     assert cache.load("old", row_count=2, task=BINARY) is None
     assert cache.load("new", row_count=2, task=BINARY) is not None
@@ -125,7 +126,12 @@ def test_the_oldest_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_key_depends_on_everything() -> None:
-    base = {"model_sha256": "m", "data_sha256": "d", "selection": {"row_count": 2, "limit": None}, "device": "cpu"}
+    base: dict[str, Any] = {
+        "model_sha256": "m",
+        "data_sha256": "d",
+        "selection": {"row_count": 2, "limit": None},
+        "device": "cpu",
+    }
     keys = {prediction_key(**base)}
     for change in (
         {"model_sha256": "n"}, {"data_sha256": "e"}, {"selection": {"row_count": 2, "limit": 1}}, {"device": "cuda"},
@@ -140,7 +146,7 @@ def counted_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def counted(self: Any, inputs: Any) -> Any:
         passes.append(len(inputs))
-        return forward(self, inputs)
+        return forward(self, inputs)  # type: ignore[no-untyped-call]  # torch's own
 
     monkeypatch.setattr(torch.nn.Sequential, "forward", counted)
     return passes
@@ -175,14 +181,13 @@ def test_kept_predictions_that_the_model_does_not_make_are_not_used(
     assert cache.folder is not None
     (file,) = cache.folder.iterdir()
     load = Cache.load
-    monkeypatch.setattr(
-        Cache,
-        "load",
-        lambda self, key, **shape: Predictions(
-            labels=1 - load(self, key, **shape).labels,
-            class_probabilities=load(self, key, **shape).probabilities[:, ::-1],
-        ),
-    )
+
+    def forged(self: Cache, key: str, **shape: Any) -> Predictions:
+        kept = load(self, key, **shape)
+        assert kept is not None
+        return Predictions(labels=1 - kept.labels, class_probabilities=kept.probabilities[:, ::-1])
+
+    monkeypatch.setattr(Cache, "load", forged)
     assert call([*base, "--out", str(tmp_path / "b")]) in (0, 1)
     first, second = (read_report(tmp_path / name / "results.json") for name in ("a", "b"))
     assert first.measurement("performance.accuracy") == second.measurement("performance.accuracy")

@@ -15,7 +15,7 @@ from auditkit.stats.calibration import (
 from auditkit.stats.scores import calibration_curve
 
 
-def test_hand_computed():
+def test_hand_computed() -> None:
     outcomes = np.array([True, False, True, True, False])
     probabilities = np.array([0.9, 0.9, 0.9, 0.3, 0.3])
     bins = bin_probabilities(outcomes, probabilities, bin_count=2)
@@ -23,13 +23,13 @@ def test_hand_computed():
     assert expected_calibration_error(bins) == pytest.approx((2 * abs(0.5 - 0.3) + 3 * abs(2 / 3 - 0.9)) / 5)
 
 
-def test_bins_are_closed_on_the_right():
+def test_bins_are_closed_on_the_right() -> None:
     edges = np.linspace(0, 1, 16)
     bins = bin_probabilities(np.zeros(16, dtype=bool), edges)
     assert bins.rows.tolist() == [2] + [1] * 14
 
 
-def test_bins_of_parts_add_up():
+def test_bins_of_parts_add_up() -> None:
     draws = np.random.default_rng(0)
     probabilities, outcomes = draws.random(100), draws.random(100) < 0.4
     whole = bin_probabilities(outcomes, probabilities)
@@ -38,7 +38,7 @@ def test_bins_of_parts_add_up():
         assert np.allclose(total, first + second)
 
 
-def test_several_classes_are_judged_by_the_likeliest():
+def test_several_classes_are_judged_by_the_likeliest() -> None:
     probabilities = np.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])
     outcomes, confidences = confidence(np.array([1, 2]), probabilities)
     assert outcomes.tolist() == [True, False]
@@ -48,7 +48,7 @@ def test_several_classes_are_judged_by_the_likeliest():
     assert confidences.tolist() == [0.5, 0.3]
 
 
-def test_curve_is_scikit_learns():
+def test_curve_is_scikit_learns() -> None:
     draws = np.random.default_rng(1)
     positive = draws.random(3000)
     labels = (draws.random(3000) < positive**2).astype(np.int64)
@@ -56,10 +56,12 @@ def test_curve_is_scikit_learns():
     observed, predicted = sklearn.calibration.calibration_curve(labels, positive, n_bins=15)
     assert line.x == pytest.approx(predicted)
     assert line.y == pytest.approx(observed)
+    assert line.low is not None
+    assert line.high is not None
     assert all(low <= value <= high for low, value, high in zip(line.low, line.y, line.high, strict=True))
 
 
-def test_curve_shows_no_bin_of_a_few_rows():
+def test_curve_shows_no_bin_of_a_few_rows() -> None:
     positive = np.array([0.05] * 40 + [0.5] * 9 + [0.95] * 2)
     curve = calibration_curve((positive > 0.4).astype(np.int64), np.column_stack([1 - positive, positive]))
     assert len(curve.lines[0].x) == 1
@@ -70,7 +72,7 @@ def test_curve_shows_no_bin_of_a_few_rows():
 @pytest.mark.parametrize("rows", [20, 100, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("shape", [(2, 2), (0.5, 2), (0.3, 10)])
 @pytest.mark.parametrize("shift", [0.0, pytest.param(0.02, marks=pytest.mark.slow), 0.1])
-def test_coverage(rows, shape, shift):
+def test_coverage(rows: int, shape: tuple[float, float], shift: float) -> None:
     """Simulated: beta probabilities whose true rate is `shift` higher. The estimate alone is above zero every time."""
     draws = np.random.default_rng(2)
     many = draws.beta(*shape, 1_000_000)
@@ -89,7 +91,7 @@ def test_coverage(rows, shape, shift):
         assert all(above)
 
 
-def test_a_large_sample_finds_what_is_there():
+def test_a_large_sample_finds_what_is_there() -> None:
     draws = np.random.default_rng(3)
     positive = draws.beta(0.5, 2, 20_000)
     bins = bin_probabilities(draws.random(20_000) < positive + 0.05, positive)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from random import Random
+from typing import Any
+
 import fairlearn.metrics
 import numpy as np
 import pytest
@@ -10,11 +13,14 @@ import sklearn.metrics
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from keys import compared
+from numpy.typing import NDArray
 
 from auditkit.stats.counts import Counts, tally
 from auditkit.stats.gaps import gap_measurements, left_out_notes
 from auditkit.stats.intervals import newcombe, simultaneous_level
 from auditkit.stats.rates import rate_measurement
+
+Cells = list[list[int]]
 
 ORACLES = {
     "demographic_parity_difference": fairlearn.metrics.demographic_parity_difference,
@@ -26,14 +32,16 @@ ORACLES = {
 tables = st.lists(st.lists(st.integers(0, 30), min_size=4, max_size=4), min_size=2, max_size=5)
 
 
-def counts_of(cells):
+def counts_of(cells: Cells) -> Counts:
     """Make Counts of `cells`: for each group its true negatives, false positives, false negatives, true positives."""
     groups = tuple((f"g{position}",) for position in range(len(cells)))
     return Counts(("group",), groups, ("no", "yes"), np.array(cells, dtype=np.int64).reshape(-1, 2, 2))
 
 
-def rows_of(cells):
-    labels, predictions, groups = [], [], []
+def rows_of(cells: Cells) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    labels: list[int] = []
+    predictions: list[int] = []
+    groups: list[str] = []
     for position, cell in enumerate(cells):
         for (label, prediction), count in zip(((0, 0), (0, 1), (1, 0), (1, 1)), cell, strict=True):
             labels += [label] * count
@@ -42,13 +50,13 @@ def rows_of(cells):
     return np.array(labels), np.array(predictions), np.array(groups)
 
 
-def gaps(counts, **options):
+def gaps(counts: Counts, **options: Any) -> dict[str, Any]:
     return {measurement.id.split(".")[1]: measurement for measurement in gap_measurements(counts, **options)}
 
 
 @settings(max_examples=40, deadline=None)
 @given(tables)
-def test_values_are_fairlearns_where_every_group_has_both_labels(cells):
+def test_values_are_fairlearns_where_every_group_has_both_labels(cells: Cells) -> None:
     assume(all(cell[0] + cell[1] and cell[2] + cell[3] for cell in cells))
     labels, predictions, groups = rows_of(cells)
     found = gaps(counts_of(cells), min_group=1)
@@ -66,7 +74,7 @@ def test_values_are_fairlearns_where_every_group_has_both_labels(cells):
 
 @settings(max_examples=40, deadline=None)
 @given(tables, st.randoms())
-def test_order_of_groups_does_not_matter(cells, random):
+def test_order_of_groups_does_not_matter(cells: Cells, random: Random) -> None:
     cells = [cell for cell in cells if sum(cell)]
     assume(len(cells) > 1)
     shuffled = list(cells)
@@ -78,7 +86,7 @@ def test_order_of_groups_does_not_matter(cells, random):
         assert measurement.reason == after[name].reason
 
 
-def test_hand_computed():
+def test_hand_computed() -> None:
     # g0: TPR 40/50, FPR 10/50. g1: TPR 30/50, FPR 20/50. g2: TPR 45/50, FPR 15/50.
     found = gaps(counts_of([[40, 10, 10, 40], [30, 20, 20, 30], [35, 15, 5, 45]]))
     assert found["demographic_parity_difference"].value == pytest.approx(0.1)
@@ -98,14 +106,14 @@ def test_hand_computed():
     )
 
 
-def test_two_groups_have_the_interval_of_their_difference():
+def test_two_groups_have_the_interval_of_their_difference() -> None:
     found = gaps(counts_of([[0, 60, 0, 0], [60, 40, 0, 0]]))["demographic_parity_difference"]
     low, high = newcombe(60, 60, 40, 100, 0.95)
     assert (found.interval.low, found.interval.high) == pytest.approx((float(low), float(high)))
     assert found.interval.method == "Newcombe with mid-P limits of weight 0.6"
 
 
-def test_a_group_without_positives_is_left_out_of_equalized_odds():
+def test_a_group_without_positives_is_left_out_of_equalized_odds() -> None:
     """Fairlearn takes its true positive rate as 0.0, and reports a gap of 0.8."""
     cells = [[40, 10, 10, 40], [40, 10, 10, 40], [45, 15, 0, 0]]
     labels, predictions, groups = rows_of(cells)
@@ -139,7 +147,7 @@ def test_a_group_without_positives_is_left_out_of_equalized_odds():
         ),
     ],
 )
-def test_undefined_says_why(cells, name, reason):
+def test_undefined_says_why(cells: Cells, name: str, reason: str) -> None:
     found = gaps(counts_of(cells))[name]
     assert found.value is None
     assert found.interval is None
@@ -147,14 +155,14 @@ def test_undefined_says_why(cells, name, reason):
     assert reason in found.reason
 
 
-def test_nothing_selected_is_no_difference_but_no_ratio():
+def test_nothing_selected_is_no_difference_but_no_ratio() -> None:
     found = gaps(counts_of([[50, 0, 10, 0], [50, 0, 10, 0]]))
     assert found["demographic_parity_difference"].value == 0.0
     assert found["demographic_parity_difference"].interval.low == 0.0
     assert found["demographic_parity_difference"].interval.high > 0.0
 
 
-def test_small_groups_are_not_compared():
+def test_small_groups_are_not_compared() -> None:
     cells = [[40, 10, 10, 40], [30, 20, 20, 30], [0, 2, 0, 2], [2, 4, 0, 0]]
     found = gaps(counts_of(cells))["demographic_parity_difference"]
     assert found.count == 200
@@ -162,7 +170,7 @@ def test_small_groups_are_not_compared():
 
 
 @pytest.mark.parametrize("trials", [20, 50, 200])
-def test_equalized_odds_tells_equal_groups_apart_as_often_as_stated(trials):
+def test_equalized_odds_tells_equal_groups_apart_as_often_as_stated(trials: int) -> None:
     """Exactly: two groups with as many positive as negative rows, and the same rates; both rates are one family."""
     results = np.arange(trials + 1)
     low, high = newcombe(results[:, None], trials, results[None, :], trials, simultaneous_level(0.95, 2))
@@ -172,7 +180,7 @@ def test_equalized_odds_tells_equal_groups_apart_as_often_as_stated(trials):
         assert 1 - (1 - probability @ apart @ probability) ** 2 <= 0.06, rate
 
 
-def test_many_groups_are_quick_enough():
+def test_many_groups_are_quick_enough() -> None:
     draws = np.random.default_rng(0)
     names = tuple((f"{number:04}",) for number in range(1000))
     codes, labels, predictions = draws.integers(0, 1000, 50_000), *draws.integers(0, 2, (2, 50_000))
@@ -182,7 +190,7 @@ def test_many_groups_are_quick_enough():
 
 @settings(max_examples=25, deadline=None)
 @given(tables)
-def test_further_gaps_are_fairlearns(cells):
+def test_further_gaps_are_fairlearns(cells: Cells) -> None:
     assume(all(cell[0] + cell[1] and cell[2] + cell[3] and cell[1] + cell[3] for cell in cells))
     labels, predictions, groups = rows_of(cells)
     found = gaps(counts_of(cells), gaps=("equal_opportunity", "predictive_parity", "accuracy"), min_group=1)
@@ -201,7 +209,7 @@ def test_further_gaps_are_fairlearns(cells):
     assert found["equal_opportunity_difference"].value == opportunity
 
 
-def test_a_rate_over_few_rows_enters_no_gap():
+def test_a_rate_over_few_rows_enters_no_gap() -> None:
     """Three positive rows are a group of 12 rows' true positive rate of 1.0: no ground for a gap."""
     cells = [[40, 10, 10, 40], [40, 10, 20, 30], [6, 3, 0, 3], [30, 3, 3, 30]]
     found = gaps(counts_of(cells))["equalized_odds_difference"]

@@ -22,6 +22,7 @@ import torch
 from effort import effort
 from refusals import MOST_BYTES, TRACE, Evil, most_calls
 from torch import nn
+from torch.package.package_exporter import PackageExporter
 
 import auditkit
 from auditkit.errors import ModelFileError
@@ -53,7 +54,7 @@ def sha(path: Path) -> str:
 
 @pytest.fixture
 def refused(schema: Schema) -> Iterator[Callable[..., str]]:
-    def refused(path: Path, match: str, **trust: str) -> str:
+    def refused(path: Path, match: str, **trust: Any) -> str:
         global watching
         happened.clear()
         before = sorted(os.listdir(path.parent))
@@ -157,7 +158,7 @@ def put(document: Any, key: str, value: Any) -> None:
 
 
 HUGE = '{"as_int": 999999}, {"as_int": 999999}'
-ATTACKS = {
+ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
     "sample inputs that are a pickle": (
         {"change": {"sample_inputs/model.pt": lambda content: pickled(((Evil(),), {}))}},
         "holds sample inputs that are a pickled module or object",
@@ -303,7 +304,7 @@ def test_archives_of_torch_before_0_4(tmp_path: Path, refused: Callable[..., str
 
 def test_packages_are_never_opened(tmp_path: Path, refused: Callable[..., str]) -> None:
     path = tmp_path / "model.pt"
-    with torch.package.PackageExporter(path) as exporter:
+    with PackageExporter(path) as exporter:
         exporter.save_source_string("evil", f"import os; {CODE}")
         exporter.save_pickle("model", "model.pkl", [1])
     message = refused(path, "a torch.package archive, which holds Python source", trust_model=sha(path))
