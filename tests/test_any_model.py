@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *arguments: str) -> dict[tuple[str, tuple[str, ...]], object]:
+def run(folder: Path, *arguments: str) -> dict[tuple[str, tuple[str, ...]], Any]:
     common = ["--dataset", "emb.csv", "--target", "y", "--sensitive", "g", "--out", str(folder / "out"), "--quiet"]
     only = [f"--only={name}" for name in ("performance", "fairness", "explainability")]
     assert call(["run", *arguments, *common, *only]) in (0, 1)
@@ -122,7 +123,7 @@ def test_an_integer_code_is_explained_by_values_and_not_called_untrustworthy(
     for slope, name in zip(slopes, list(inputs)[1:columns], strict=False):
         sizes.append(np.abs(slope * (data[name] - data[name].mean())).mean())
     shares = found["explainability.attribution_share", ("column",)][1]
-    by_column = {part["group"]["key"][0]: part["value"] for part in shares}  # type: ignore[attr-defined]
+    by_column = {part["group"]["key"][0]: part["value"] for part in shares}
     assert by_column["cat"] == pytest.approx(sizes[0] / sum(sizes), abs=1e-5)
 
 
@@ -142,10 +143,10 @@ def test_what_goes_wrong_in_the_users_code_is_said(folder: Path, capsys: pytest.
 
 def test_a_function_named_by_the_user_is_a_model(folder: Path) -> None:
     found = run(folder, "--predictor", "my_nets:by_hand", "--explain", "shapley")
-    shares = found["explainability.attribution_share", ("column",)][1]  # type: ignore[index]
+    shares = found["explainability.attribution_share", ("column",)][1]
     assert len(shares) == 1  # only x is read
     frame = pd.read_csv("emb.csv")
-    accuracy = found["performance.accuracy", ()][0]  # type: ignore[index]
+    accuracy = found["performance.accuracy", ()][0]
     assert accuracy == pytest.approx(float(((frame["x"] >= 0.5) == frame["y"]).mean()))
 
 
@@ -199,7 +200,8 @@ class Net(nn.Module):
         self.head = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
 
     def forward(self, jobs: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-        return self.head(torch.cat([self.jobs(jobs), numbers], dim=1))
+        out: torch.Tensor = self.head(torch.cat([self.jobs(jobs), numbers], dim=1))
+        return out
 
 
 def encode(frame: pd.DataFrame) -> dict[str, torch.Tensor]:
@@ -231,9 +233,12 @@ def test_private_retraining_and_shadows_of_two_inputs() -> None:
 
 def test_what_a_request_cannot_mean_is_refused() -> None:
     frame = people(50, 0)
+    nothing: Any = object()
+    column: Any = lambda rows: rows["age"] * 0.01  # noqa: E731
+    one_row: Any = lambda rows: [0.5]  # noqa: E731
     with pytest.raises(auditkit.InputError, match="an ONNX session or a function, got object"):
-        auditkit.audit(object(), frame, target="ok")
+        auditkit.audit(nothing, frame, target="ok")
     with pytest.raises(auditkit.InputError, match="target must name the label's column"):
-        auditkit.audit(lambda rows: rows["age"] * 0.01, frame)
+        auditkit.audit(column, frame)
     with pytest.raises(auditkit.InputError, match="must return one row for each of"):
-        auditkit.audit(lambda rows: [0.5], frame, target="ok")
+        auditkit.audit(one_row, frame, target="ok")

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -79,7 +80,7 @@ def test_the_table_of_impact_ratios_adds_up(report: Report) -> None:
     fairness = next(outcome for outcome in report.outcomes if outcome.auditor == "fairness")
     table = next(e for e in fairness.exhibits if e.kind == "table" and e.title.endswith("by team & unit"))
     columns = [column.name for column in table.columns]
-    rows = [dict(zip(columns, row, strict=True)) for row in table.rows]
+    rows: list[dict[str, Any]] = [dict(zip(columns, row, strict=True)) for row in table.rows]
     assert len({row["team & unit"] for row in rows}) == 4
     assert sum(row["n"] for row in rows) == 4000
     for row in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,8 @@ import auditkit
 
 class Scorer(torch.nn.Module):
     """Logits that follow income alone; counts its forward passes."""
+
+    rows: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,10 +74,15 @@ def test_the_report_shows_itself_in_a_notebook() -> None:
 
 def test_rows_are_predicted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from auditkit.models import model
+    from auditkit.models.predict import predict_rows
 
     calls = []
-    original = model.predict_rows
-    monkeypatch.setattr(model, "predict_rows", lambda *args, **more: calls.append(1) or original(*args, **more))
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        calls.append(1)
+        return predict_rows(*arguments, **more)
+
+    monkeypatch.setattr(model, "predict_rows", counted)
     auditkit.audit(Scorer(), frame(), target="approved", sensitive=["group"])
     assert len(calls) == 1
 

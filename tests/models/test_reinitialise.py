@@ -83,8 +83,8 @@ def test_weights_have_the_distribution_of_a_fresh_layer(decomposed: bool) -> Non
     drawn = {name: value.detach().numpy() for name, value in zoo.network.named_parameters()}
     fresh: dict[str, list[np.ndarray]] = {}
     for _ in range(4):
-        for name, value in Zoo().named_parameters():
-            fresh.setdefault(name, []).append(value.detach().numpy().ravel())
+        for name, weight in Zoo().named_parameters():
+            fresh.setdefault(name, []).append(weight.detach().numpy().ravel())
     assert drawn.keys() == fresh.keys()
     rules = drawing_rules(zoo)
     assumed = [name for name, rule in rules.rules.items() if rule.assumed]
@@ -126,7 +126,8 @@ class Own(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         x = (self.words(ids) - self.means) / self.deviations / self.count
-        return self.back(((x + self.places) * self.scale).mean(1)) @ self.matrix + self.offset
+        out: torch.Tensor = self.back(((x + self.places) * self.scale).mean(1)) @ self.matrix + self.offset
+        return out
 
 
 @pytest.mark.parametrize("decomposed", [False, True])
@@ -145,7 +146,7 @@ def test_what_no_operator_tells_is_named_and_what_is_kept_is_counted(decomposed:
     state = network.network.state_dict()
     assert torch.equal(state["words.weight"], state["back.weight"])
     with torch.no_grad():  # what a training does to one of the two names it does to both
-        next(iter(network.network.words.parameters())).add_(1)
+        next(iter(network.network.get_submodule("words").parameters())).add_(1)
     file = io.BytesIO()
     save_program(file, network, {CARD_MEMBER: "{}"})
     read = torch.export.load(file)
@@ -156,6 +157,8 @@ def test_what_no_operator_tells_is_named_and_what_is_kept_is_counted(decomposed:
 
 
 class Counting(nn.Module):
+    seen: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(4, 2)
@@ -169,6 +172,8 @@ class Counting(nn.Module):
 
 class Renamed(nn.Module):
     """BatchNorm's statistics, used by plain arithmetic."""
+
+    running_mean: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from fairlearn.metrics import MetricFrame
@@ -87,6 +90,7 @@ def test_scikit_learn_and_fairlearn_agree(name: str) -> None:
     labels, predictions, breakdown = table()
     whole = regression_measurement(name, labels, predictions, ALL)
     assert whole.value == pytest.approx(ORACLES[name](labels, predictions), rel=1e-12)
+    assert whole.value is not None
     assert whole.interval is not None
     assert whole.interval.low < whole.value < whole.interval.high
     frame = MetricFrame(metrics=ORACLES[name], y_true=labels, y_pred=predictions, sensitive_features=breakdown.codes)
@@ -96,12 +100,14 @@ def test_scikit_learn_and_fairlearn_agree(name: str) -> None:
         if part.interval is None:
             assert part.count < REGRESSION_METRICS[name].fewest_rows
             continue
+        assert part.value is not None
         assert part.simultaneous_interval is not None
         assert part.simultaneous_interval.low < part.interval.low < part.value < part.interval.high
     if name in GAPS:
         gap = regression_gap(name, labels, predictions, breakdown)
         assert gap.value == pytest.approx(frame.difference(method="between_groups"), rel=1e-12)
         assert gap.id == f"fairness.{name}_difference"
+        assert gap.value is not None
         assert gap.interval is not None
         assert gap.interval.low <= gap.value <= gap.interval.high
 
@@ -114,7 +120,7 @@ def test_order_names_and_units_do_not_matter(seed: int, rows: int, shift: float,
     assert breakdown.codes is not None
     renamed = Breakdown(("g",), (("z",), ("y",), ("x",)), breakdown.codes[order])
 
-    def values(found: Measurement) -> list[float | None]:
+    def values(found: Measurement) -> list[float]:
         return sorted(part.value for part in found.slices if part.value is not None)
 
     for name in REGRESSION_METRICS:
@@ -123,6 +129,7 @@ def test_order_names_and_units_do_not_matter(seed: int, rows: int, shift: float,
         assert values(again) == pytest.approx(values(found), rel=1e-9, abs=1e-9)
         moved = regression_measurement(name, labels * scale + shift, predictions * scale + shift, ALL).value
         plain = regression_measurement(name, labels, predictions, ALL).value
+        assert plain is not None
         expected = (
             plain if name == "r2" else plain * scale + (shift if name in ("mean_prediction", "mean_label") else 0)
         )
@@ -153,7 +160,7 @@ def test_what_is_undefined_says_why() -> None:
 def covered(name: str, kind: str, rows: int, repetitions: int) -> float:
     """Return how often the interval of a number holds its true value, for predictions with errors of a kind."""
     rng = np.random.default_rng(1)
-    draw = {**ERRORS, **HEAVY}[kind]
+    draw: Callable[[np.random.Generator, int], Any] = {**ERRORS, **HEAVY}[kind]
     many = draw(rng, 10**6)
     mean, size, square = HEAVY_MOMENTS.get(kind, (many.mean(), np.abs(many).mean(), (many**2).mean()))
     truth = {"mean_error": mean, "mean_absolute_error": size, "root_mean_squared_error": square**0.5}
@@ -210,6 +217,7 @@ def false_gaps(name: str, kind: str, count: int, rows: int, repetitions: int) ->
         labels = rng.normal(size=count * rows)
         predictions = labels + ERRORS[kind](rng, count * rows)
         gap = regression_gap(name, labels, predictions, groups(count, rows))
+        assert gap.value is not None
         assert gap.interval is not None
         found += gap.interval.low > 0
     return found / repetitions

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -73,7 +75,8 @@ def closed_form(module: MeanOfWords, ids: np.ndarray) -> np.ndarray:
     weight = (module.output.weight[1] - module.output.weight[0]).detach().double().numpy()
     vectors = module.embedding.weight.detach().double().numpy()
     counts = np.maximum((ids != 0).sum(axis=1, keepdims=True), 1)
-    return np.where(ids > 1, (vectors[ids] - vectors[1]) @ weight, 0) / counts
+    values: np.ndarray = np.where(ids > 1, (vectors[ids] - vectors[1]) @ weight, 0) / counts
+    return values
 
 
 IDS = np.array([[2, 3, 7, 0, 0], [4, 1, 4, 5, 6], [0, 0, 0, 0, 0]])
@@ -93,7 +96,7 @@ def test_words_of_every_text_network_sum_to_the_change(name: str) -> None:
     ids = rng.integers(1, 8, (6, 5))
     ids[1, 2:] = 0
     torch.manual_seed(1)
-    module = build(name, BINARY.network_arguments())
+    module: Any = build(name, BINARY.network_arguments())
     with torch.no_grad():
         module.embedding.weight.mul_(10)
     part = texts(module, ids)
@@ -110,7 +113,7 @@ def test_attention_is_what_each_real_token_receives() -> None:
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
     assert (found[IDS[:2] == 0] == 0).all()
     # A naive second computation, of the first layer alone.
-    shallow = build("transformer", BINARY.network_arguments()).eval()
+    shallow: Any = build("transformer", BINARY.network_arguments()).eval()
     ids = torch.from_numpy(IDS[:2])
     body = shallow.body
     tokens = shallow.embedding(ids) + body.positions(torch.arange(5))
@@ -131,9 +134,10 @@ def test_a_network_without_attention_has_none() -> None:
 
 def test_pixels_of_a_linear_model_have_their_closed_form() -> None:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
+    linear = nn.Linear(48, 3)
+    module = nn.Sequential(nn.Flatten(), linear)
     part, baseline = images(module)
-    weights = module[1].weight.detach().numpy().reshape(3, 2, 4, 6)[part.predicted]
+    weights = linear.weight.detach().numpy().reshape(3, 2, 4, 6)[part.predicted]
     expected = (weights * (part.inputs - baseline)).sum(axis=1)
     found = methods_image.attribute_pixels("integrated_gradients", part, baseline=baseline, square=SQUARE, steps=4)
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -164,11 +168,12 @@ def test_occlusion_is_captums_ablation_of_squares() -> None:
 @pytest.mark.parametrize("last", [nn.ReLU(), nn.Identity()])
 def test_grad_cam_is_the_weighted_activation_of_the_last_convolution(last: nn.Module) -> None:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 4, 1), last, nn.Flatten(), nn.Linear(96, 3))
+    linear = nn.Linear(96, 3)
+    module = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 4, 1), last, nn.Flatten(), linear)
     part, baseline = images(module)
     found = methods_image.attribute_pixels("grad_cam", part, baseline=baseline, square=SQUARE)
     active = module[:4](torch.from_numpy(part.inputs))
-    slopes = module[5].weight.reshape(3, 4, 4, 6)[part.predicted].mean(dim=(2, 3))
+    slopes = linear.weight.reshape(3, 4, 4, 6)[part.predicted].mean(dim=(2, 3))
     expected = (slopes[..., None, None] * active).sum(dim=1).relu().detach().numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert found.any()

@@ -122,6 +122,7 @@ def test_hostile_names_do_no_harm_on_any_page(evil: Report) -> None:
 def test_hostile_names_do_no_harm_in_markdown(evil: Report) -> None:
     for name, text in {**pages(evil), **render(evil, ["model-card"])}.items():
         if name.endswith(".md"):
+            assert isinstance(text, str)
             body = text.partition("---\n")[2].partition("---\n")[2] if text.startswith("---") else text
             assert "<script>" not in body, name
             rows = [line for line in body.splitlines() if line.startswith("|")]
@@ -174,7 +175,7 @@ def test_links_lead_to_the_cards_of_the_report(census: Report) -> None:
     page = render_comply(census, assess(census, load_framework("eu-ai-act")), beside="../run/")["comply-eu-ai-act.html"]
     anchors = {link.partition("#")[2] for link in Elements(page).links if "report.html#" in link}
     assert anchors
-    assert anchors <= set(Elements(render(census, ["html"])["report.html"]).ids)
+    assert anchors <= set(Elements(str(render(census, ["html"])["report.html"])).ids)
     assert "../run/report.html#auditor-" in page
 
 
@@ -211,7 +212,7 @@ def test_the_key_to_the_states_uses_the_words_of_the_rows(census: Report) -> Non
 
 def test_the_bill_of_materials_is_valid_cyclonedx(census: Report, evil: Report, report: Report) -> None:
     for one in (census, evil, report):
-        text = render(one, ["cyclonedx"])["bom.cdx.json"]
+        text = str(render(one, ["cyclonedx"])["bom.cdx.json"])
         assert JsonStrictValidator(SchemaVersion.V1_7).validate_str(text) is None
     bom = json.loads(render(census, ["cyclonedx"])["bom.cdx.json"])
     (component,) = bom["components"]
@@ -341,7 +342,7 @@ def test_the_test_result_has_ai_verifys_form(census: Report, evil: Report) -> No
 
 def test_the_model_cards_head_is_what_the_hub_reads(census: Report, evil: Report) -> None:
     for one in (census, evil):
-        card = render(one, ["model-card"])["model-card.md"]
+        card = str(render(one, ["model-card"])["model-card.md"])
         head = yaml.safe_load(card.split("\n---\n")[0].removeprefix("---\n"))
         (entry,) = head["model-index"]
         (result,) = entry["results"]
@@ -353,7 +354,7 @@ def test_the_model_cards_head_is_what_the_hub_reads(census: Report, evil: Report
             assert isinstance(metric["value"], float | int), metric
     accuracy = census.measurement("performance.accuracy")
     assert accuracy is not None
-    card = render(census, ["model-card"])["model-card.md"]
+    card = str(render(census, ["model-card"])["model-card.md"])
     head = yaml.safe_load(card.split("\n---\n")[0].removeprefix("---\n"))
     assert head["model-index"][0]["results"][0]["metrics"][0] == {
         "type": "accuracy",
@@ -368,7 +369,7 @@ def test_a_small_number_stays_a_number_in_yaml(build_report: Build) -> None:
         id="performance.log_loss", value=1e-07, unit="nats", better="lower", count=10, definition="x", interval=None
     )
     report = build_report(outcomes=(Outcome(auditor="performance", version="1", measurements=(small,)),))
-    card = render(report, ["model-card"])["model-card.md"]
+    card = str(render(report, ["model-card"])["model-card.md"])
     head = yaml.safe_load(card.split("\n---\n")[0].removeprefix("---\n"))
     assert head["model-index"][0]["results"][0]["metrics"][0]["value"] == 1e-07
 
@@ -409,7 +410,7 @@ def test_a_model_card_names_the_library_only_where_there_is_one(census: Report) 
     def library(kind: str | None, parameters: int = 0) -> str | None:
         known = None if kind is None else model.model_copy(update={"kind": kind, "parameter_count": parameters})
         report = census.model_copy(update={"subject": census.subject.model_copy(update={"model": known})})
-        card = render(report, ["model-card"])["model-card.md"]
+        card = str(render(report, ["model-card"])["model-card.md"])
         found: str | None = yaml.safe_load(card.split("\n---\n")[0].removeprefix("---\n")).get("library_name")
         return found
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,7 +18,7 @@ def read(address: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(body))).convert("RGB")
 
 
-def test_a_picture_is_the_grid_cell_by_cell():
+def test_a_picture_is_the_grid_cell_by_cell() -> None:
     image = read(picture(grid_of([[0.0, 1.0, 2.0], [2.0, 1.0, 0.5]]), INK))
     assert image.size == (3, 2)
     assert image.getpixel((0, 0)) == (255, 255, 255)
@@ -25,15 +26,15 @@ def test_a_picture_is_the_grid_cell_by_cell():
     assert image.getpixel((1, 0)) == image.getpixel((1, 1)) == (127, 127, 127)
 
 
-def test_lightness_falls_all_the_way():
+def test_lightness_falls_all_the_way() -> None:
     image = read(picture(grid_of([[float(value) for value in range(256)]]), HEAT)).convert("L")
-    levels = [image.getpixel((x, 0)) for x in range(256)]
+    levels: list[Any] = [image.getpixel((x, 0)) for x in range(256)]
     assert all(here >= there for here, there in pairwise(levels))
     assert levels[0] > 240
     assert levels[-1] < 40
 
 
-def test_an_even_grid_and_bad_grids():
+def test_an_even_grid_and_bad_grids() -> None:
     assert grid_of([[3.0, 3.0]]).bytes == b"\0\0"
     with pytest.raises(ValueError, match="has 1 cells, not 2 x 1"):
         Grid(height=2, width=1, low=0, high=1, cells="AA==")
