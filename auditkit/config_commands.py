@@ -136,7 +136,8 @@ class RetrainModelConfig(Section):
     lora_rank: Annotated[
         int | None,
         Option(
-            help="With --public-init, train adapters of this rank in place of the weights of Linear layers.",
+            help="Train adapters of this rank in place of the weights of Linear layers: of --public-init, or of a "
+            "language model's own weights, which must be public then.",
             metavar="RANK",
             default="none",
         ),
@@ -161,7 +162,20 @@ class RetrainDataConfig(Section):
     heading: ClassVar[str] = "Data"
 
     train_dataset: Annotated[Path | None, Option(help="The training rows.", metavar="FILE")] = None
+    dataset: Annotated[
+        Path | None,
+        Option(
+            help="Held-out texts: measure what each budget costs, by group.", metavar="FILE", default="not measured"
+        ),
+    ] = None
     target: Target = None
+    text: Annotated[
+        str | None, Option(help="The column that a language model reads.", metavar="COLUMN", default="text")
+    ] = None
+    unit: Annotated[
+        str,
+        Option(help="What the budget protects: a record, or all texts of one value of a column.", metavar="UNIT"),
+    ] = "record"
     sensitive: Annotated[
         Names, Option(help="Compare the groups of this column", metavar="COLUMN", default="the model's")
     ] = ()
@@ -181,16 +195,19 @@ class PrivateTrainingConfig(Section):
     tuning_runs: Annotated[
         int, Option(help="Earlier private runs on these rows that led to these settings.", metavar="N"), Ge(0)
     ] = 0
-    max_grad_norm: Annotated[float, Option(help="The norm that each row's gradient is clipped to.", metavar="NORM")] = (
-        10.0
-    )
+    max_grad_norm: Annotated[
+        float | None,
+        Option(
+            help="The norm that each row's gradient is clipped to.", metavar="NORM", default="10; language models 1"
+        ),
+    ] = None
     epochs: Annotated[int, Option(help="How often each row is drawn, in expectation.", metavar="N"), Ge(1)] = 20
     batch_size: Annotated[
         int | None, Option(help="Expected rows of a batch.", metavar="N", default="1024, at most n/4"), Ge(1)
     ] = None
     physical_batch_size: Annotated[
         int | None,
-        Option(help="Rows that go through the network at once.", metavar="N", default="the whole batch"),
+        Option(help="Rows that go through the network at once.", metavar="N", default="all; of texts by size"),
         Ge(1),
     ] = None
     clipping: Annotated[

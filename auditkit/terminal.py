@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, ConsoleRenderable, RenderHook
 from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 from rich.text import Text
 
 from auditkit.budgets import MODEL_BYTES
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from auditkit.engine.plan import Plan
     from auditkit.evidence.report import Report
     from auditkit.models.model import Model
-    from auditkit.training.dp.retrain import Retrained
+    from auditkit.training.dp.retrained import GroupCost, Retrained
 
 EVERY_SECONDS = 30.0
 """How often a run that nobody watches on a terminal says how far it is."""
@@ -279,9 +280,31 @@ def retrained(done: Retrained) -> None:
             console.print(f"  a program: auditkit run {path} --trust-model sha256:{digest}", markup=False)
     if len(done.files) > 1:
         console.print(f"Whoever is given all {len(done.files)} models: epsilon {done.epsilon_together:.2f} together.")
-    console.print("One row is protected. Not covered by the budget:")
+    _print_frontier(console, done.frontier)
+    unit = done.files[0][1].unit_of_privacy
+    console.print(f"Protected: {unit}. Not covered by the budget:", markup=False)
     for statement in done.files[0][1].not_covered:
         console.print(f"  - {statement}", markup=False)
+
+
+def _print_frontier(console: Console, costs: Sequence[GroupCost]) -> None:
+    """Print the bits per byte of held-out texts: a line for each model, a column for each group."""
+    if not costs:
+        return
+    groups = list(dict.fromkeys(one.group for one in costs))
+    table = Table("bits per byte", *("all texts" if group is None else group.text for group in groups))
+    for epsilon in dict.fromkeys(one.epsilon for one in costs):
+        by_group = {one.group: one for one in costs if one.epsilon == epsilon}
+        name = "without privacy" if epsilon is None else f"epsilon {epsilon:g}" if epsilon else "before"
+        table.add_row(name, *(_cost(by_group.get(group)) for group in groups))
+    console.print(table)
+
+
+def _cost(one: GroupCost | None) -> str:
+    if one is None:
+        return "too few texts"
+    interval = "" if one.low is None or one.high is None else f" ({one.low:.3f} to {one.high:.3f})"
+    return f"{one.bits_per_byte:.3f}{interval}, {one.texts:,} texts"
 
 
 def inspected(found: Inspection) -> None:

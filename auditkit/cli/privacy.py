@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from auditkit.config_commands import RetrainConfig
     from auditkit.data.dataset import Data
+    from auditkit.models.from_columns import Columns
     from auditkit.models.model import Model
+
+
+DEFAULT_TEXT = "text"
+"""The column that a language model of Hugging Face reads, if none is named."""
 
 
 def retrain(config: RetrainConfig) -> None:
@@ -30,16 +35,21 @@ def retrain(config: RetrainConfig) -> None:
     if config.model.public_init is not None:
         public = open_model(
             config.model.public_init,
+            columns=_columns(config, data),
             architecture=config.model.architecture,
             schema=lambda: model.schema,
             trust_model=_trust(config.model.public_init, config.model.trust_model),
         )
+    held_out = None
+    if config.data.dataset is not None:
+        held_out = read_data(config.data.dataset, encoding=config.data.encoding)
     with terminal.progress(silent=config.output.quiet) as progress:
         done = retrain_model(
             model,
             data,
             config=config,
             public=public,
+            held_out=held_out,
             progress=lambda fraction, what: progress("retraining", fraction, what),
         )
     if not config.output.quiet:
@@ -49,20 +59,14 @@ def retrain(config: RetrainConfig) -> None:
 def _opened(config: RetrainConfig, data: Data) -> Model:
     """Return the model whose architecture is trained again, with the groups that the command names."""
     from auditkit.config import ModelConfig
-    from auditkit.models.from_columns import Columns
     from auditkit.models.open import model_for
-    from auditkit.schema.schema import as_target, read_schema
+    from auditkit.schema.schema import read_schema
 
     named, rows = config.model, config.data
     assert named.model is not None
     opened = model_for(
         named.model,
-        Columns(
-            read_rows=lambda: data,
-            read_training=lambda: None,
-            target=as_target(rows.target) if rows.target else None,
-            sensitive=tuple(rows.sensitive),
-        ),
+        _columns(config, data),
         config=ModelConfig(
             architecture=named.architecture,
             architecture_args=named.architecture_args,
@@ -73,6 +77,21 @@ def _opened(config: RetrainConfig, data: Data) -> Model:
     if not rows.sensitive:
         return opened
     return replace(opened, schema=opened.schema.model_copy(update={"sensitive": rows.sensitive}))
+
+
+def _columns(config: RetrainConfig, data: Data) -> Columns:
+    """Return what the data say to a model that is made for their columns."""
+    from auditkit.models.from_columns import Columns
+    from auditkit.schema.schema import as_target
+
+    rows = config.data
+    return Columns(
+        read_rows=lambda: data,
+        read_training=lambda: None,
+        target=as_target(rows.target) if rows.target else None,
+        sensitive=tuple(rows.sensitive),
+        text=rows.text or DEFAULT_TEXT,
+    )
 
 
 def _trust(path: Path, given: Sequence[str]) -> str | None:

@@ -16,9 +16,11 @@ LONGEST_WINDOW = 1024
 class LanguageNetwork(nn.Module):
     """A language model of transformers: ids, (rows, length), to logits, (rows, length, vocabulary).
 
-    `context` is the most tokens that are read at once, `start` the token put before each text, None where there is
-    none.
+    `context` is the most tokens that are read at once, `start` the token put before each text, `hidden` the one that
+    stands for a hidden token; None where there is none.
     """
+
+    hidden: int | None = None
 
     def __init__(self, network: Any, *, context: int, start: int | None = None) -> None:
         super().__init__()
@@ -39,11 +41,16 @@ class LanguageNetwork(nn.Module):
 
 
 class CausalNetwork(LanguageNetwork):
-    """A causal language model, which gives each token a probability from the tokens before it."""
+    """A causal language model, which gives each token a probability from the tokens before it.
+
+    `end` is the token that ends a text, None where there is none.
+    """
 
     def __init__(self, network: Any, *, context: int, start: int | None = None) -> None:
         super().__init__(network, context=context, start=start)
         known = inspect.signature(network.forward).parameters
+        end = getattr(network.config, "eos_token_id", None)
+        self.end = end if isinstance(end, int) and end < self.vocabulary_size else None
         self.last_only = "logits_to_keep" in known
         self.past_name = "cache" if "cache" in known else "past_key_values"
 

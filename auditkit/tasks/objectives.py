@@ -74,9 +74,21 @@ class Objective(Protocol):
         """Return what is said of each row on the scale that is learnt: probabilities, (rows, classes), or (rows, 1)."""
         ...
 
+    def batch(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return rows and their targets as one pass of a training takes them: cut to the longest, say."""
+        ...
+
+
+class WholeRows:
+    """Rows that a training takes as they are."""
+
+    def batch(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return both as they are."""
+        return inputs, targets
+
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(WholeRows):
     """The cross-entropy of class codes from 0, (rows,), in nats."""
 
     output: Output = "logits"
@@ -125,7 +137,7 @@ class CrossEntropy:
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy:
+class BinaryCrossEntropy(WholeRows):
     """The binary cross-entropy of several labels, each 0 or 1, (rows, labels): the mean over the labels, in nats."""
 
     output: Output = "logits"
@@ -173,7 +185,7 @@ class BinaryCrossEntropy:
 
 
 @dataclass(frozen=True)
-class SquaredError:
+class SquaredError(WholeRows):
     """The squared error of the standardised numbers of a regression, (rows,)."""
 
     output: Output = "value"
@@ -225,7 +237,7 @@ def class_logits(outputs: torch.Tensor, output: Output) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class OwnLoss:
+class OwnLoss(WholeRows):
     """The loss that a network returns for each row itself, (rows,), as a generator does: labels are not read."""
 
     output: Output = "value"

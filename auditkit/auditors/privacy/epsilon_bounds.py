@@ -21,6 +21,9 @@ Array = NDArray[np.float64]
 GUESSED_SHARES = (0.02, 0.1, 0.3, 1.0)
 """The shares of the canaries that are guessed at, the most certain first; the bound allows for trying all of them."""
 
+GUESSED_INSIDE = 0.1
+"""The share of the canaries, those of the highest scores, that are guessed to be in, with nothing said of others."""
+
 
 def gaussian_epsilon(mean: float, delta: float) -> float:
     """Return the epsilon of N(mean, 1) against N(0, 1) at `delta` (Balle & Wang 2018, theorem 8), to 1e-9.
@@ -83,8 +86,9 @@ class OneRun(NamedTuple):
 def one_run_lower_bound(scores: Array, included: NDArray[np.bool_], *, delta: float, level: float) -> OneRun:
     """Return a lower bound on epsilon, at `level`, from canaries that fair coins put into one training.
 
-    Steinke, Nasr & Jagielski 2023 (arXiv:2305.08846), theorem 5.2: the highest scores are guessed to be in, as many
-    of the lowest to be out. Bonferroni over the shares guessed at. `ceiling` is the bound if every guess had been
+    Steinke, Nasr & Jagielski 2023 (arXiv:2305.08846), theorem 5.2: the highest scores are guessed to be in, and as many
+    of the lowest to be out, or none: a fault of one step shows the canaries of that step alone, and says of no other
+    that it is out. Bonferroni over the shares guessed at. `ceiling` is the bound if every guess had been
     right: a low bound under a low ceiling proves nothing.
 
     Raises:
@@ -95,15 +99,16 @@ def one_run_lower_bound(scores: Array, included: NDArray[np.bool_], *, delta: fl
     if count < 10 or len(included) != count:
         raise InputError(f"canaries must be at least 10, each with a coin, got {count} and {len(included)}; pass 1000.")
     order = np.argsort(scores, kind="stable")
-    error = (1 - level) / len(GUESSED_SHARES)
+    halves = [min(max(1, round(count * share / 2)), count // 2) for share in GUESSED_SHARES]
+    guesses = [*((half, half) for half in halves), (min(max(1, round(count * GUESSED_INSIDE)), count), 0)]
+    error = (1 - level) / len(guesses)
     best: OneRun | None = None
-    for share in GUESSED_SHARES:
-        half = max(1, round(count * share / 2))
-        half = min(half, count // 2)
-        correct = int(included[order[-half:]].sum() + (~included[order[:half]]).sum())
-        bound = guesses_lower_bound(count, 2 * half, correct, delta=delta, error=error)
-        ceiling = guesses_lower_bound(count, 2 * half, 2 * half, delta=delta, error=error)
-        found = OneRun(bound, ceiling, count, 2 * half, correct)
+    for inside, outside in guesses:
+        made = inside + outside
+        correct = int(included[order[-inside:]].sum() + (~included[order[:outside]]).sum())
+        bound = guesses_lower_bound(count, made, correct, delta=delta, error=error)
+        ceiling = guesses_lower_bound(count, made, made, delta=delta, error=error)
+        found = OneRun(bound, ceiling, count, made, correct)
         best = found if best is None or (bound, ceiling) > (best.bound, best.ceiling) else best
     assert best is not None
     return best

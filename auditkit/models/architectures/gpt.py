@@ -17,7 +17,7 @@ Past = list[tuple[Tensor, Tensor]]
 
 
 class Block(nn.Module):
-    """Attention to earlier tokens, then a feed-forward layer, each behind a layer norm and added to what came in."""
+    """Attention, then a feed-forward layer, each behind a layer norm and added to what came in."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -28,8 +28,13 @@ class Block(nn.Module):
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), nn.Dropout(dropout)
         )
 
-    def forward(self, values: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return values, (rows, tokens, width), and the keys and values of earlier tokens and these."""
+    def forward(
+        self, values: Tensor, reach: Tensor, past: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return values, (rows, tokens, width), and the keys and values of earlier tokens and these.
+
+        `reach` says what each token looks at: bool, (tokens, earlier tokens and these), or the same for each row.
+        """
         rows, tokens, width = values.shape
         query, key, value = (
             part.view(rows, tokens, self.heads, -1).transpose(1, 2)
@@ -37,11 +42,28 @@ class Block(nn.Module):
         )
         if past is not None:
             key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        reach = torch.ones(tokens, key.shape[2], dtype=torch.bool, device=values.device).tril(key.shape[2] - tokens)
         dropout = self.dropout if self.training else 0.0
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=reach, dropout_p=dropout)
         values = values + self.attention_out(mixed.transpose(1, 2).reshape(rows, tokens, width))
         return values + self.feed(self.feed_norm(values)), (key, value)
+
+
+class TokenLogits(nn.Module):
+    """Values, (..., width), to logits of tokens, by the weights of their embedding, which stay the embedding's."""
+
+    def __init__(self, tokens: nn.Embedding) -> None:
+        super().__init__()
+        self._tokens = (tokens,)  # in a tuple, so that its weights are not this layer's too
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The weights of the embedding, (tokens, width)."""
+        found: nn.Parameter = self._tokens[0].weight  # type: ignore[assignment]  # torch declares a tensor
+        return found
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the logits."""
+        return functional.linear(values, self.weight)
 
 
 class Gpt(nn.Module):
@@ -50,7 +72,8 @@ class Gpt(nn.Module):
     Token 0 begins and ends a text.
     """
 
-    padding = start = 0
+    padding = start = end = 0
+    hidden = None
 
     def __init__(self, vocabulary_size: int, length: int, width: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -58,6 +81,7 @@ class Gpt(nn.Module):
         self.tokens, self.positions = nn.Embedding(vocabulary_size, width), nn.Embedding(length, width)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
+        self.logits = TokenLogits(self.tokens)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
                 scale = math.sqrt(2 * layers) if "attention_out" in name else 1.0
@@ -67,12 +91,13 @@ class Gpt(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the logits. Padding stands behind the tokens, where none looks, so that `mask` changes none."""
-        return functional.linear(self._read(ids, None)[0], self.tokens.weight)
+        logits: Tensor = self.logits(self._read(ids, None)[0])
+        return logits
 
     def advance(self, ids: Tensor, past: Past | None) -> tuple[Tensor, Past]:
         """Return the logits behind the last of more tokens, (rows, vocabulary), and the past of later ones."""
         values, known = self._read(ids, past)
-        return functional.linear(values[:, -1], self.tokens.weight), known
+        return self.logits(values[:, -1]), known
 
     def select(self, past: Past, rows: Tensor) -> Past:
         """Return the past of some rows, each as often as it is named."""
@@ -80,10 +105,13 @@ class Gpt(nn.Module):
 
     def _read(self, ids: Tensor, past: Past | None) -> tuple[Tensor, Past]:
         begin = 0 if past is None else past[0][0].shape[2]
-        values = self.tokens(ids) + self.positions(torch.arange(begin, begin + ids.shape[1], device=ids.device))
+        places = torch.arange(begin, begin + ids.shape[1], device=ids.device).expand_as(ids)  # of each row by itself
+        values = self.tokens(ids) + self.positions(places)
+        count = ids.shape[1]
+        reach = torch.ones(count, begin + count, dtype=torch.bool, device=ids.device).tril(begin)
         known: Past = []
         for place, block in enumerate(self.blocks):
-            values, pair = block(values, None if past is None else past[place])
+            values, pair = block(values, reach, None if past is None else past[place])
             known.append(pair)
         return self.norm(values), known
 
@@ -96,11 +124,18 @@ def gpt(
     Raises:
         ModelFileError: an argument is out of range, or `heads` does not divide `width`.
     """
-    require_width("gpt", vocabulary_size, what="vocabulary_size")
-    require_width("gpt", length, what="length", most=MAXIMUM_LENGTH)
-    require_width("gpt", width, heads)
-    require_width("gpt", layers, what="layers", most=64)
-    require_dropout("gpt", dropout)
-    if width % heads:
-        raise ModelFileError(f"architecture gpt: heads must divide width {width}, got {heads}.")
+    require_sizes("gpt", vocabulary_size, length, width, layers, heads, dropout)
     return Gpt(vocabulary_size, length, width, layers, heads, dropout)
+
+
+def require_sizes(
+    name: str, vocabulary_size: int, length: int, width: int, layers: int, heads: int, dropout: float
+) -> None:
+    """Raise ModelFileError for an argument that is out of range, or heads that do not divide the width."""
+    require_width(name, vocabulary_size, what="vocabulary_size")
+    require_width(name, length, what="length", most=MAXIMUM_LENGTH)
+    require_width(name, width, heads)
+    require_width(name, layers, what="layers", most=64)
+    require_dropout(name, dropout)
+    if width % heads:
+        raise ModelFileError(f"architecture {name}: heads must divide width {width}, got {heads}.")

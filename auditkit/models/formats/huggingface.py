@@ -214,7 +214,7 @@ def _json(name: str, path: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
     """Keep transformers' bars of progress from standard error, where messages of one line go."""
     from transformers.utils import logging
 
@@ -236,7 +236,7 @@ def _network(name: str, folder: Path, kind: str, replaced: frozenset[str]) -> An
 
     allowed = {"local_files_only": True, "trust_remote_code": False}
     try:
-        with warnings.catch_warnings(), _without_bars():
+        with warnings.catch_warnings(), without_bars():
             warnings.simplefilter("ignore")
             network, info = getattr(transformers, kind).from_pretrained(
                 str(folder), use_safetensors=True, output_loading_info=True, dtype="float32", **allowed

@@ -35,6 +35,8 @@ INITIAL_WEIGHTS = Message("as given by the caller; they must not have seen these
 
 ALL_TRAINED = Message("all parameters")
 
+ROW, NEIGHBOURS = Message("one row"), Message("add or remove one row")
+
 SEED_PUBLISHED = (
     "seed {seed}, published here so that the audit can be repeated: whoever reads it can regenerate the noise, so the "
     "guarantee does not hold against a reader of this report; train a model for release with an unpublished seed"
@@ -56,9 +58,9 @@ class Ledger(Record):
 
     mechanism: str = Message("DP-SGD: Poisson-subsampled Gaussian mechanism on clipped per-row gradients")
     trust_model: str = Message("central: whoever trains sees all rows; the weights are what is protected")
-    unit_of_privacy: str = Message("one row")
+    unit_of_privacy: str = ROW
     contribution_bound: str
-    neighbouring_relation: str = Message("add or remove one row")
+    neighbouring_relation: str = NEIGHBOURS
     row_count: Count
     sampling: str
     sample_rate: Number

@@ -52,6 +52,11 @@ class Canaries:
             start += gradient.numel()
 
     def observe(self, gradients: list[torch.Tensor]) -> None:
-        """Add up what lies along each canary in the noisy gradients of one step, as the optimizer takes them."""
+        """Add up what lies along each canary in the noisy gradients of one step, as the optimizer takes them.
+
+        Each step counts by the inverse of its variance, so that one without noise is not lost among the others.
+        """
         flat = torch.cat([gradient.detach().flatten() for gradient in gradients])[self.coordinates]
-        self.scores += self.directions @ flat
+        variance = flat.square().mean()
+        if variance > 0:
+            self.scores += self.directions @ flat / variance

@@ -9,167 +9,66 @@ its gradients summed over the runs before the norm is taken.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
-from torch.nn import grad as gradients_of
 
 from auditkit.errors import NotRun
-from auditkit.models.architectures.text import RecurrentLinear
+from auditkit.models.architectures.gpt import TokenLogits
 from auditkit.tasks.objectives import Objective
+from auditkit.training.dp.clip_layers import (
+    CONVOLUTION_WEIGHTS,
+    Part,
+    Runs,
+    Weighted,
+    formula_of,
+    places_alone,
+    tied_square,
+)
 from auditkit.training.dp.per_example import ClippedSum, clipping_factors, loss_of_rows
 
-CONVOLVED_AT_ONCE = 32
-"""Rows whose convolution gradients are taken together: enough to be fast, few enough to need little memory."""
 
-Weighted = Callable[[torch.Tensor], torch.Tensor]
-"""From a factor for each row, (rows,), to the sum of so many times each row's gradient of one parameter."""
-
-Part = tuple[torch.Tensor, Weighted]
-"""Of one parameter: the squared norm of each row's gradient, (rows,), and the weighted sum of these gradients."""
-
-Runs = list[tuple[torch.Tensor, torch.Tensor]]
-"""Of each run of a layer in one pass: its input and the gradient of its output, in float32."""
-
-
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    """What several runs saw, (rows, places, ...), as if it were one run of more places."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-def _total(parts: Iterable[torch.Tensor]) -> torch.Tensor:
-    return functools.reduce(torch.add, parts)
-
-
-def _kept(gradients: torch.Tensor) -> Part:
-    """Gradients for each row, (rows, ...), where they need no more room than what they are made of."""
-    flat = gradients.flatten(1)
-    return torch.linalg.vector_norm(flat, dim=1).square(), lambda factors: (factors @ flat).view(gradients.shape[1:])
-
-
-def _linear(layer: nn.Linear, runs: Runs) -> dict[str, Part]:
-    if len(runs) == 1 and runs[0][0].ndim == 2:
-        ((row, back),) = runs
-        square = torch.linalg.vector_norm(back, dim=1).square()
-        both = square * torch.linalg.vector_norm(row, dim=1).square()
-        # The smaller of the two is weighted, as what is copied.
-        narrow = back.shape[1] <= row.shape[1]
-        return {
-            "weight": (both, lambda f: (back.T * f) @ row if narrow else back.T @ (row * f[:, None])),
-            "bias": (square, lambda factors: factors @ back),
-        }
-    taken = _joined([x.reshape(len(x), -1, layer.in_features) for x, _ in runs])
-    given = _joined([g.reshape(len(g), -1, layer.out_features) for _, g in runs])
-    places = taken.shape[1]
-    if places * (layer.in_features + layer.out_features) >= layer.weight.numel():
-        return {"weight": _kept(given.mT @ taken), "bias": _kept(given.sum(1))}
-    # The norm of a sum over places without the sum: all pairs of places (Li et al. 2022, arXiv:2110.05679).
-    square = ((taken @ taken.mT) * (given @ given.mT)).sum((1, 2)).clamp(min=0)
-
-    def weighted(factors: torch.Tensor) -> torch.Tensor:
-        return (given * factors[:, None, None]).flatten(0, 1).T @ taken.flatten(0, 1)
-
-    return {"weight": (square, weighted), "bias": _kept(given.sum(1))}
-
-
-def _embedding(layer: nn.Embedding, runs: Runs) -> dict[str, Part]:
-    ids = _joined([x.flatten(1) for x, _ in runs])
-    given = _joined([g.reshape(len(g), -1, layer.embedding_dim) for _, g in runs])
-    if layer.padding_idx is not None:
-        given = given.masked_fill((ids == layer.padding_idx)[:, :, None], 0)
-    rows = torch.arange(len(ids), device=ids.device)[:, None]
-    # One gradient for each different token of each row.
-    pairs, place = torch.unique(rows * layer.num_embeddings + ids, return_inverse=True)
-    sums = given.new_zeros(len(pairs), layer.embedding_dim).index_add_(0, place.flatten(), given.flatten(0, 1))
-    row, token = pairs // layer.num_embeddings, pairs % layer.num_embeddings
-    square = given.new_zeros(len(ids)).index_add_(0, row, sums.square().sum(1))
-
-    def weighted(factors: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(layer.weight).index_add_(0, token, sums * factors[row, None])
-
-    return {"weight": (square, weighted)}
-
-
-def _layer_norm(layer: nn.LayerNorm, runs: Runs) -> dict[str, Part]:
-    def over_places(values: torch.Tensor) -> torch.Tensor:
-        return values.reshape(len(values), -1, *layer.normalized_shape).sum(1)
-
-    normed = ((functional.layer_norm(x, layer.normalized_shape, eps=layer.eps) * g, g) for x, g in runs)
-    weight, bias = (_total(map(over_places, part)) for part in zip(*normed, strict=True))
-    return {"weight": _kept(weight), "bias": _kept(bias)}
-
-
-def _group_norm(layer: nn.GroupNorm, runs: Runs) -> dict[str, Part]:
-    normed = ((functional.group_norm(x, layer.num_groups, eps=layer.eps) * g, g) for x, g in runs)
-    weight, bias = (_total(values.flatten(2).sum(2) for values in part) for part in zip(*normed, strict=True))
-    return {"weight": _kept(weight), "bias": _kept(bias)}
-
-
-CONVOLUTION_WEIGHTS: dict[type[nn.Module], Callable[..., torch.Tensor]] = {
-    nn.Conv1d: gradients_of.conv1d_weight,
-    nn.Conv2d: gradients_of.conv2d_weight,
-    nn.Conv3d: gradients_of.conv3d_weight,
-}
-
-
-def _convolution(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, runs: Runs) -> dict[str, Part]:
-    found = []
-    for x, g in runs:
-        parts = zip(torch.split(x, CONVOLVED_AT_ONCE), torch.split(g, CONVOLVED_AT_ONCE), strict=True)
-        found.append(torch.cat([_row_convolutions(layer, *part) for part in parts]))
-    weight = _total(found)
-    return {"weight": _kept(weight), "bias": _kept(_total(g.flatten(2).sum(2) for _, g in runs))}
-
-
-def _row_convolutions(layer: Any, x: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
-    """Rows side by side as groups of channels: one convolution whose weights are each row's own."""
-    rows, shape = len(x), layer.weight.shape
-    found = CONVOLUTION_WEIGHTS[type(layer)](
-        x.reshape(1, -1, *x.shape[2:]),
-        (rows * shape[0], *shape[1:]),
-        g.reshape(1, -1, *g.shape[2:]),
-        layer.stride,
-        layer.padding,
-        layer.dilation,
-        rows * layer.groups,
-    )
-    return found.view(rows, *shape)
-
-
-KNOWN: dict[type[nn.Module], Callable[[Any, Runs], dict[str, Part]]] = {
-    nn.Linear: _linear,
-    RecurrentLinear: _linear,
-    nn.Embedding: _embedding,
-    nn.LayerNorm: _layer_norm,
-    nn.GroupNorm: _group_norm,
-    nn.Conv1d: _convolution,
-    nn.Conv2d: _convolution,
-    nn.Conv3d: _convolution,
-}
-"""What gives the gradients of a layer of exactly this class; an heir of it may compute anything."""
+def own_parameters(layer: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the trainable parameters that a layer multiplies by or adds, by their names in it."""
+    held: dict[str, nn.Parameter] = dict(layer.named_parameters(recurse=False))
+    if type(layer) is TokenLogits:
+        held = {"weight": layer.weight}
+    return {key: parameter for key, parameter in held.items() if parameter.requires_grad}
 
 
 def require_known_layers(module: nn.Module) -> None:
-    """Raise NotRun, with the reason, if a trainable parameter is not a known layer's own."""
-    seen: set[int] = set()
+    """Raise NotRun, with the reason, if a trainable parameter is not a known layer's own.
+
+    A weight may be that of an Embedding and of one linear layer, which gives the logits of the tokens by it.
+    """
+    seen: dict[nn.Parameter, nn.Module] = {}
     for name, layer in module.named_modules():
-        own = {key: p for key, p in layer.named_parameters(recurse=False) if p.requires_grad}
+        own = own_parameters(layer)
         if not own:
             continue
         what = f"layer {name or '(root)'} is a {type(layer).__name__}"
-        if type(layer) not in KNOWN or not own.keys() <= {"weight", "bias"} or "forward" in vars(layer):
+        if formula_of(layer) is None or not own.keys() <= {"weight", "bias"} or "forward" in vars(layer):
             raise NotRun(f"{what}, which book-keeping does not know")
         if isinstance(layer, nn.Embedding) and (layer.max_norm is not None or layer.scale_grad_by_freq or layer.sparse):
             raise NotRun(f"{what} with max_norm, scale_grad_by_freq or sparse gradients")
         if type(layer) in CONVOLUTION_WEIGHTS and (layer.padding_mode != "zeros" or isinstance(layer.padding, str)):
             raise NotRun(f"{what} with padding by {layer.padding_mode} {layer.padding}")
-        if seen & {id(p) for p in own.values()}:
-            raise NotRun(f"{what}, whose weights another layer shares")
-        seen |= {id(p) for p in own.values()}
+        for parameter in own.values():
+            if parameter in seen and not _ties(seen[parameter], layer):
+                raise NotRun(f"{what}, whose weights another layer shares")
+            seen[parameter] = TIED if parameter in seen else layer
+
+
+TIED = nn.Identity()
+"""Stands for the two layers of a weight that is shared already."""
+
+
+def _ties(one: nn.Module, other: nn.Module) -> bool:
+    """Return whether one of two layers is an Embedding, and the other gives logits by its weight."""
+    kinds = {type(one), type(other)}
+    return nn.Embedding in kinds and len(kinds & {nn.Linear, TokenLogits}) == 1
 
 
 class _Tap:
@@ -177,7 +76,9 @@ class _Tap:
 
     def __init__(self, name: str, layer: nn.Module) -> None:
         self.name, self.layer, self.forward = name, layer, layer.forward
-        self.own = {key: p for key, p in layer.named_parameters(recurse=False) if p.requires_grad}
+        self.own, self.formula, self.places_alone = own_parameters(layer), formula_of(layer), places_alone(layer)
+        self.tied: _Tap | None = None
+        """Of an Embedding, the tap of the layer that gives logits by the same weight; of that, this one."""
         self.start(0)
 
     def start(self, row_count: int) -> None:
@@ -188,6 +89,7 @@ class _Tap:
         self.leaves: list[torch.Tensor] = []
         self.waiting = 0
         self.parts: dict[str, Part] = {}
+        self.kept: Runs = []
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         # The layer's own gradients are not computed. A gradient that reaches its parameters has come another way.
@@ -223,32 +125,71 @@ class _Tap:
     def finish(self) -> None:
         if any(x._version != version for x, version in zip(self.inputs, self.versions, strict=True)):
             raise NotRun(f"the input of layer {self.name} is changed in place")
-        runs = [(_wide(x), _wide(g)) for x, g in zip(self.inputs, self.given, strict=True) if g is not None]
+        runs = [
+            (self.by_row(_wide(x)), self.by_row(_wide(g)))
+            for x, g in zip(self.inputs, self.given, strict=True)
+            if g is not None
+        ]
         self.inputs, self.given, self.versions = [], [], []
         if any(tensor.shape[0] != self.row_count for run in runs for tensor in run):
             raise NotRun(f"layer {self.name} does not see its rows in the first dimension")
         if runs:
-            self.parts = KNOWN[type(self.layer)](self.layer, runs)
+            assert self.formula is not None
+            self.parts = self.formula(self.layer, runs)
+            self.kept = [] if self.tied is None else runs
+
+    def by_row(self, values: torch.Tensor) -> torch.Tensor:
+        """Return what a layer saw, with the rows first where each row is several of its own: texts of one author."""
+        count = len(values)
+        if not self.places_alone or count == self.row_count or count % self.row_count:
+            return values
+        return values.view(self.row_count, -1, *values.shape[1:])
 
 
 def _wide(values: torch.Tensor) -> torch.Tensor:
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
-def _collected(taps: list[_Tap]) -> tuple[list[torch.Tensor], dict[nn.Parameter, Weighted]]:
+def _collected(taps: list[_Tap]) -> tuple[list[torch.Tensor], dict[nn.Parameter, list[Weighted]]]:
     """Return the squared norms of the rows' gradients, and by parameter how their weighted sum is made; start anew."""
     for tap in taps:
         if tap.waiting:  # a run of it has no part in the loss
             tap.finish()
     squares: list[torch.Tensor] = []
-    weighted: dict[nn.Parameter, Weighted] = {}
+    weighted: dict[nn.Parameter, list[Weighted]] = {}
     for tap in taps:
         for key, parameter in tap.own.items():
             if key in tap.parts:
-                square, weighted[parameter] = tap.parts[key]
+                square, sums = tap.parts[key]
                 squares.append(square)
+                weighted.setdefault(parameter, []).append(sums)
+        if tap.tied is not None and isinstance(tap.layer, nn.Embedding) and tap.kept and tap.tied.kept:
+            squares.append(tied_square(tap.kept, tap.tied.kept, tap.layer.embedding_dim))
+    for tap in taps:
         tap.start(0)
     return squares, weighted
+
+
+def _tap_all(module: nn.Module) -> list[_Tap]:
+    """Return a tap for each layer with trainable parameters; those of one weight know each other."""
+    taps = [_Tap(name or "(root)", layer) for name, layer in module.named_modules() if own_parameters(layer)]
+    of_weight: dict[nn.Parameter, _Tap] = {}
+    for tap in taps:
+        for parameter in tap.own.values():
+            other = of_weight.setdefault(parameter, tap)
+            if other is not tap:
+                tap.tied, other.tied = other, tap
+    return taps
+
+
+def _sum_of(parts: list[Weighted], factors: torch.Tensor, parameter: nn.Parameter) -> torch.Tensor:
+    """Return the weighted sum of the rows' gradients of a parameter, by each layer that has it."""
+    if not parts:
+        return torch.zeros_like(parameter)
+    total = parts[0](factors)
+    for part in parts[1:]:
+        total += part(factors)
+    return total
 
 
 @contextmanager
@@ -260,11 +201,7 @@ def bookkeeping_clipper(module: nn.Module, *, objective: Objective) -> Iterator[
     """
     require_known_layers(module)
     parameters = {p: name for name, p in module.named_parameters() if p.requires_grad}
-    taps = [
-        _Tap(name or "(root)", layer)
-        for name, layer in module.named_modules()
-        if any(p.requires_grad for p in layer.parameters(recurse=False))
-    ]
+    taps = _tap_all(module)
 
     def clipped_sum(inputs: torch.Tensor, targets: torch.Tensor, max_grad_norm: float) -> list[torch.Tensor]:
         for tap in taps:
@@ -277,8 +214,8 @@ def bookkeeping_clipper(module: nn.Module, *, objective: Objective) -> Iterator[
                 raise NotRun(f"{name} is used outside the layer that owns it")
         with torch.no_grad():
             squares, weighted = _collected(taps)
-            factors = clipping_factors(_total(squares).sqrt(), max_grad_norm)
-            return [weighted[p](factors) if p in weighted else torch.zeros_like(p) for p in parameters]
+            factors = clipping_factors(torch.stack(squares).sum(0).clamp(min=0).sqrt(), max_grad_norm)
+            return [_sum_of(weighted.get(p, []), factors, p) for p in parameters]
 
     for tap in taps:
         tap.layer.forward = tap

@@ -7,6 +7,7 @@ takes from seconds to minutes and then makes each chunk about twice as fast.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -77,7 +78,10 @@ def in_chunks(module: nn.Module, *, objective: Objective, row_passes: int = 0) -
             arguments = (values, inputs[rows], targets[rows], bound, real.to(total[0].dtype))
             if to_compile:
                 to_compile, way = False, _compiled(chunk_sum, arguments) if _is_small(module, inputs[:1]) else chunk_sum
-            for into, part in zip(total, way(*arguments), strict=True):
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
+                parts = way(*arguments)  # an operator that vmap takes row by row is slow, and right
+            for into, part in zip(total, parts, strict=True):
                 into += part
         return total
 

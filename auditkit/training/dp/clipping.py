@@ -46,11 +46,12 @@ def clipper_for(
     objective: Objective,
     clipping: Clipping = "auto",
     row_passes: int = 0,
+    most: int | None = None,
 ) -> Iterator[Clipper]:
     """Yield the first way of those asked for that gives what a loop over a few of the training rows gives.
 
     Inside the context the module may carry hooks; it has none after it. `row_passes` is how many rows are to go
-    through the network in all.
+    through the network in all, and `most` how many at once, None where it may be any number.
 
     Raises:
         NotRun: no way does, with each one's reason.
@@ -62,7 +63,8 @@ def clipper_for(
         "chunked": ("chunked",),
         "opacus": opacus,
     }
-    rows = torch.linspace(0, len(targets) - 1, min(CHECKED_ROW_COUNT, len(targets)), device=targets.device).long()
+    count = min(CHECKED_ROW_COUNT, len(targets), max(2, most or CHECKED_ROW_COUNT))
+    rows = torch.linspace(0, len(targets) - 1, count, device=targets.device).long()
     inputs, targets = inputs[rows], targets[rows]
     try:
         with _without_chance(module):

@@ -215,12 +215,17 @@ def _descend(
             objective=objective,
             clipping=settings.clipping,
             row_passes=settings.epochs * plan.row_count,
+            most=settings.physical_batch_size,
         ) as clipper,
     ):
         adam = torch.optim.Adam([vector], lr=settings.learning_rate)
         resuming = _Resuming.of(plan, keys.plan, module, adam, rows)
+
+        def clipped_sum(inputs: torch.Tensor, labels: torch.Tensor, norm: float) -> list[torch.Tensor]:
+            return clipper.clipped_sum(*objective.batch(inputs, labels), norm)
+
         step = private_step(
-            vector, adam, clipper.clipped_sum, StepSize.of(plan), noise=noise, canaries=planted, adversary=adversary
+            vector, adam, clipped_sum, StepSize.of(plan), noise=noise, canaries=planted, adversary=adversary
         )
         _take_steps(step, plan, rows, noise=noise, planted=planted, resuming=resuming, progress=progress)
     return clipper, resuming
@@ -253,15 +258,19 @@ def _take_steps(
 def _ledger(plan: PrivatePlan, clipper: Clipper, trained: str, resuming: _Resuming) -> Ledger:
     """Return the ledger of a finished training."""
     settings, spent = plan.settings, (plan.sample_rate, plan.steps, plan.delta)
+    disclosure = settings.disclosure
+    bound = Message(
+        "in each step each row's gradient is clipped to an L2 norm of {max_grad_norm:g}",
+        max_grad_norm=settings.max_grad_norm,
+    )
     epsilon_rdp = rdp_epsilon(plan.noise_multiplier, *spent)
     accountant, epsilon = claimed_epsilon(plan.noise_multiplier, *spent, settings.epsilon)
     runs = 1 + settings.tuning_runs
     with_tuning = rdp_epsilon(plan.noise_multiplier, plan.sample_rate, plan.steps * runs, plan.delta)
     return Ledger(
-        contribution_bound=Message(
-            "in each step each row's gradient is clipped to an L2 norm of {max_grad_norm:g}",
-            max_grad_norm=settings.max_grad_norm,
-        ),
+        unit_of_privacy=disclosure.unit,
+        neighbouring_relation=disclosure.neighbours,
+        contribution_bound=bound + disclosure.contribution if disclosure.contribution else bound,
         row_count=plan.row_count,
         sampling=Message(
             "Poisson: each row enters each step independently at a rate of {sample_rate:.6g}",
@@ -284,8 +293,8 @@ def _ledger(plan: PrivatePlan, clipper: Clipper, trained: str, resuming: _Resumi
         clipping=clipper.way,
         clipping_passed_over=clipper.passed_over,
         physical_batch_size=settings.physical_batch_size,
-        initial_weights=settings.disclosure.initial_weights,
-        not_covered=(*settings.disclosure.not_covered, *((RESUMED,) if resuming.resumed else ())),
+        initial_weights=disclosure.initial_weights,
+        not_covered=(*disclosure.not_covered, *((RESUMED,) if resuming.resumed else ())),
         trained_part=trained,
         lost_steps=resuming.lost,
         tuning_runs=settings.tuning_runs,

@@ -9,7 +9,9 @@ from pathlib import Path
 from auditkit.errors import InputError
 from auditkit.training.dp.accounting import (
     INITIAL_WEIGHTS,
+    NEIGHBOURS,
     NOT_COVERED,
+    ROW,
     default_delta,
     plan_noise,
     require_epsilon,
@@ -21,10 +23,17 @@ from auditkit.training.fit import require_positive, require_positive_int
 
 @dataclass(frozen=True)
 class Disclosure:
-    """What a ledger says of where a training began, and of what its budget does not cover."""
+    """What a ledger says of where a training began, of what it protects, and of what its budget does not cover.
+
+    `unit` is what one row of the training is: the unit of privacy. `neighbours` says in what two sets differ that are
+    hard to tell apart, and `contribution` what is read of a unit, where it is no row of the data.
+    """
 
     initial_weights: str = INITIAL_WEIGHTS
     not_covered: tuple[str, ...] = NOT_COVERED
+    unit: str = ROW
+    neighbours: str = NEIGHBOURS
+    contribution: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

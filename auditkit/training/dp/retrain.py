@@ -19,6 +19,7 @@ from auditkit.config_settings import updated
 from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.messages import Message
+from auditkit.models.capabilities import LanguageModel
 from auditkit.models.formats.exported import program_in
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import read_model_file
@@ -32,21 +33,22 @@ from auditkit.schema.schema import Labels, has_label
 from auditkit.tasks.base import task_for
 from auditkit.tasks.objectives import OwnLoss
 from auditkit.training.adapters import merge_adapters, train_only
-from auditkit.training.dp.accounting import Ledger, composed_epsilon, read_ledger, require_epsilon
+from auditkit.training.dp.accounting import Ledger, composed_epsilon, read_ledger
 from auditkit.training.dp.dp_sgd import disclosed, fit_private, trained_part
 from auditkit.training.dp.generators import RealLosses, private_part
 from auditkit.training.dp.plan import Disclosure, PrivateSettings
-
-FRESH = Message("fresh, drawn from a seed of the operating system; never those that saw the data without privacy")
-
-
-@dataclass(frozen=True)
-class Retrained:
-    """The packed files with their ledgers, the budget of them all together, and what their reader must know."""
-
-    files: tuple[tuple[Path, Ledger], ...]
-    epsilon_together: float
-    notes: tuple[str, ...]
+from auditkit.training.dp.retrain_language import retrain_language
+from auditkit.training.dp.retrained import (
+    FRESH,
+    Retrained,
+    adapters_of,
+    already_there,
+    is_of,
+    private_settings,
+    public_weights,
+    require_budgets,
+)
+from auditkit.training.dp.units import RECORD
 
 
 def retrain(
@@ -55,6 +57,7 @@ def retrain(
     *,
     config: RetrainConfig | None = None,
     public: Model | None = None,
+    held_out: Data | None = None,
     progress: Progress = silent,
     **options: Any,
 ) -> Retrained:
@@ -69,6 +72,7 @@ def retrain(
         data: the training rows; rows without a label are left out.
         config: the whole request; `options` replace what it states.
         public: a model of the same architecture whose weights saw only public data, to start from.
+        held_out: of a language model, texts to measure each budget's cost on; see `retrain_language`.
         progress: called with the finished share and a few words.
         options: every option of `auditkit retrain` by its name: `epsilon`, the budgets, which must be given; `out`, the
             folder to write to, made where there is none, and taken away again if nothing could be trained; `delta`,
@@ -82,6 +86,16 @@ def retrain(
             weights that are the model's own, or what `fit_private` refuses.
     """
     config = updated(config or RetrainConfig(), options)
+    if model.capability(LanguageModel) is not None:
+        return retrain_language(model, data, config=config, public=public, held_out=held_out, progress=progress)
+    _refuse_texts(config, held_out)
+    return _retrain_rows(model, data, config, public, progress)
+
+
+def _retrain_rows(
+    model: Model, data: Data, config: RetrainConfig, public: Model | None, progress: Progress
+) -> Retrained:
+    """Train the architecture of a model of rows once for each budget; see `retrain`."""
     epsilons = config.privacy.epsilon
     _require_retrainable(model, epsilons, public, config.model.trainable, config.model.lora_rank)
     training = _training(model, data, config, public)
@@ -108,6 +122,13 @@ def retrain(
     return Retrained(tuple(files), together, tuple(notes))
 
 
+def _refuse_texts(config: RetrainConfig, held_out: Data | None) -> None:
+    """Raise InputError for what only a language model can be asked for."""
+    given = {"unit": config.data.unit != RECORD, "text": config.data.text is not None, "dataset": held_out is not None}
+    for option in (name for name, is_given in given.items() if is_given):
+        raise InputError(f"{option} is for language models, and this model predicts a label; leave --{option} out.")
+
+
 @dataclass(frozen=True)
 class _Training:
     """What all trainings of one request share: the model, its rows as it learns them, and what the ledgers say."""
@@ -127,20 +148,7 @@ class _Training:
 
     def settings(self, epsilon: float, *, checkpoint: Path | None) -> PrivateSettings:
         """Return the settings of the training at a budget."""
-        asked = self.config
-        return PrivateSettings(
-            epsilon=epsilon,
-            delta=None if asked.delta == "auto" else asked.delta,
-            max_grad_norm=asked.max_grad_norm,
-            epochs=asked.epochs,
-            batch_size=asked.batch_size,
-            seed=None,
-            clipping=asked.clipping,
-            physical_batch_size=asked.physical_batch_size,
-            tuning_runs=asked.tuning_runs,
-            checkpoint=checkpoint,
-            disclosure=self.disclosure,
-        )
+        return private_settings(self.config, epsilon, checkpoint=checkpoint, disclosure=self.disclosure)
 
     def part(self, module: nn.Module) -> nn.Module:
         """Return the part of a network that reads rows, with what the rest learns by."""
@@ -219,29 +227,16 @@ def _training(model: Model, data: Data, config: RetrainConfig, public: Model | N
 
 def _initial_weights(public: Model | None, lora_rank: int | None) -> str:
     """Return what a ledger says of the weights that a training begins with."""
-    initial: str = FRESH
     if public is not None:
-        initial = Message(
-            "declared public by whoever ran this: {path}, sha256:{sha256}",
-            path=str(public.path),
-            sha256=str(public.sha256),
-        )
-    if lora_rank is not None:
-        initial += Message(
-            "; with adapters of rank {rank} in Linear layers, which begin at 0 and end merged into the weights",
-            rank=lora_rank,
-        )
-    return initial
+        return public_weights(public.path, public.sha256, lora_rank)
+    return FRESH if lora_rank is None else FRESH + adapters_of(lora_rank)
 
 
 def _require_retrainable(
     model: Model, epsilons: Sequence[float], public: Model | None, trainable: Sequence[str], lora_rank: int | None
 ) -> None:
     """Raise InputError for what can be refused before any row is read."""
-    for epsilon in epsilons:
-        require_epsilon(epsilon)
-    if not epsilons or len(set(epsilons)) < len(epsilons):
-        raise InputError(f"epsilon must name each budget once, got {list(epsilons)}; pass --epsilon 1 --epsilon 3.")
+    require_budgets(epsilons)
     program = program_in(model.module)
     if model.card is None and program is None:
         raise InputError(
@@ -309,22 +304,12 @@ def _finished(path: Path, model: Model, data: Data, settings: PrivateSettings, t
     card = read_model_file(path).card
     if card is not None and card.ledger is not None and data.sha256 and card.training.get("sha256") == data.sha256:
         ledger = read_ledger(card.ledger, f"out {path}")
-        wanted = {
-            "target_epsilon": settings.epsilon,
-            "delta": settings.delta_for(ledger.row_count),
-            "expected_batch_size": settings.batch_size_for(ledger.row_count),
-            "max_grad_norm": settings.max_grad_norm,
-            "epochs": settings.epochs,
-            "tuning_runs": settings.tuning_runs,
-            "initial_weights": settings.disclosure.initial_weights,
-            "trained_part": trained,
-        }
         same_model = model.card is None or (
             (card.architecture, card.arguments) == (model.card.architecture, model.card.arguments)
         )
-        if same_model and all(getattr(ledger, name) == value for name, value in wanted.items()):
+        if same_model and is_of(ledger, settings, trained):
             return ledger
-    raise InputError(f"out {path}: is there already, and is not of this retraining; remove it, or pass --out DIR.")
+    raise already_there(path)
 
 
 def _same_weights(one: Model, other: Model) -> bool:

@@ -14,7 +14,7 @@ from torch import nn
 from auditkit.errors import InputError, NotRun
 from auditkit.models.formats.exported import ExportedNetwork
 from auditkit.tasks.objectives import CrossEntropy
-from auditkit.training.dp import clip_bookkeeping
+from auditkit.training.dp import clip_layers
 from auditkit.training.dp.clip_opacus import opacus_mode
 from auditkit.training.dp.clipping import clipper_for, summed_by
 from auditkit.training.dp.dp_sgd import fit_private
@@ -83,14 +83,15 @@ class Scaled(nn.Linear):
 
 
 class Flat(nn.Module):
-    """Runs a layer over rows and places as one dimension."""
+    """Runs a layer over places and rows as one dimension, the places first."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(2, 2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.layer(x.reshape(-1, 2)).view(len(x), 2, 2).sum(1)
+        places = x.view(len(x), 2, 2).transpose(0, 1).reshape(-1, 2)
+        out: torch.Tensor = self.layer(places).view(2, len(x), 2).sum(0)
         return out
 
 
@@ -110,7 +111,7 @@ def hooked() -> nn.Module:
         (Positions, r"layer \(root\) is a Positions, which book-keeping does not know"),
         (Borrowed, "layer.weight is used outside the layer that owns it"),
         (Mixes, "clipping norms away from a loop"),
-        (Flat, "layer layer does not see its rows in the first dimension"),
+        (Flat, "clipping norms away from a loop"),
         (lambda: nn.Sequential(Scaled(4, 2)), "layer 0 is a Scaled, which"),
         (tied, "layer 2 is a Linear, whose weights another layer shares"),
         (hooked, "is a Parametrized"),
@@ -188,12 +189,12 @@ def test_what_is_asked_for_is_used_or_refused_with_the_reason() -> None:
 def test_a_way_that_is_wrong_is_found_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted bug: norms that forget the biases."""
 
-    def forgetful(layer: nn.Linear, runs: clip_bookkeeping.Runs) -> dict[str, clip_bookkeeping.Part]:
+    def forgetful(layer: nn.Linear, runs: clip_layers.Runs) -> dict[str, clip_layers.Part]:
         parts = honest(layer, runs)
         return {**parts, "bias": (0 * parts["bias"][0], parts["bias"][1])}
 
-    honest = clip_bookkeeping.KNOWN[nn.Linear]
-    monkeypatch.setitem(clip_bookkeeping.KNOWN, nn.Linear, forgetful)
+    honest = clip_layers.KNOWN[nn.Linear]
+    monkeypatch.setitem(clip_layers.KNOWN, nn.Linear, forgetful)
     inputs, labels = batch("mlp")
     with (
         pytest.raises(NotRun, match="clipping norms away from a loop"),

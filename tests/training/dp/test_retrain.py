@@ -29,7 +29,8 @@ from auditkit.run_folder import output_folder
 from auditkit.training.dp.accounting import Ledger, rdp_epsilon
 from auditkit.training.dp.dp_sgd import fit_private
 from auditkit.training.dp.plan import PrivateSettings
-from auditkit.training.dp.retrain import Retrained, retrain
+from auditkit.training.dp.retrain import retrain
+from auditkit.training.dp.retrained import Retrained
 
 
 class Killed(Exception):

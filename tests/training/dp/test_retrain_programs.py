@@ -27,7 +27,8 @@ from auditkit.schema.schema import Schema
 from auditkit.tasks.base import task_for
 from auditkit.training.dp.accounting import NOT_COVERED, Ledger
 from auditkit.training.dp.plan import PrivateSettings
-from auditkit.training.dp.retrain import Retrained, retrain
+from auditkit.training.dp.retrain import retrain
+from auditkit.training.dp.retrained import Retrained
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch.export's own
 
