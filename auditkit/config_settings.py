@@ -105,6 +105,8 @@ def updated(config: Request, options: Mapping[str, Any]) -> Request:
     for name, value in given.items():
         if name not in known:
             raise InputError(f"unknown option '{name}'{closest(name, known)}.")
+        if isinstance(value, bool) and not known[name].admits(value):
+            raise InputError(f"{name} must {requirement({'type': ''}, known[name])}, got {value!r}.")
         put(document, known[name].place, value)
     return read_request(request, document)
 

@@ -12,6 +12,7 @@ import pytest
 from sample import build_report
 
 from auditkit.cli import call
+from auditkit.config import configured
 from auditkit.config_sources import resolve
 from auditkit.engine.settings import check_settings
 from auditkit.errors import InputError
@@ -198,3 +199,12 @@ def test_a_slip_ends_a_command_with_one_line_and_exit_code_2(
         f"auditkit: policy {tmp_path}/policy.toml, line 3: at_least: must be a number, got '0.5'."
     ]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "requirement"),
+    [("min_group", "be a whole number"), ("conf_level", "be a number"), ("epsilon", "be a number")],
+)
+def test_true_is_no_number_in_python_either(option: str, requirement: str) -> None:
+    with pytest.raises(InputError, match=f"{option} must {requirement}, got True"):
+        configured(options={option: True})
