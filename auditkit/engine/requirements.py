@@ -63,6 +63,9 @@ CAPABILITIES: dict[str, type[Capability]] = {
 }
 """The requirements that are capabilities of the model."""
 
+OF_PREDICTORS = ("model", "gradients", "layers", "refitting")
+"""Those that a model in the place of what is audited could bring. The others are of another kind of model."""
+
 ONE_LABEL = Message("this auditor reads one label a row, and these rows have several (task multilabel)")
 """Why an auditor that does not declare `multilabel` is `not_run` on a multi-label model."""
 
@@ -146,7 +149,7 @@ def request(
     for name, kind in CAPABILITIES.items():
         reason = next((said for other, said in lacks.items() if issubclass(kind, other)), None)
         if reason is not None:
-            found.append(Lack(name, reason, remedy))
+            found.append(Lack(name, reason, remedy if name in OF_PREDICTORS else None))
     return Request({lack.requirement: lack for lack in found}, multilabel=task is not None and bool(task.axis))
 
 

@@ -181,9 +181,13 @@ def _judge_number(
 
 
 def _groups_judged(measurement: Measurement, part: Slice | None) -> Judged:
-    """Return the names and the numbers of records of what a number rests on: one group, two, or all rows."""
+    """Return the names and the numbers of records of what a number rests on: one group, two, or all rows.
+
+    A slice among others that rests on all records, such as a column, is no group of which more could be had.
+    """
     if part is not None:
-        return ((part.group.text, part.count),)
+        no_group = part.count >= measurement.count < sum(one.count for one in measurement.slices)
+        return (("" if no_group else part.group.text, part.count),)
     if measurement.compared is not None and measurement.compared_counts is not None:
         names = (group.text for group in measurement.compared)
         return tuple(zip(names, measurement.compared_counts, strict=True))
@@ -266,8 +270,8 @@ def held_back(findings: Iterable[Finding], measurements: Iterable[Measurement] =
     """Return findings, of a whole report, of which none passes without the limits that it depends on.
 
     It depends on those that its own limit names by `only_with`, and on those that the measurement names. Where a limit
-    on one of these measurements fails, the finding fails with it; where none was judged, the finding is inconclusive.
-    The message says so.
+    on one of these measurements fails, or none was judged, the finding is inconclusive: it was not exceeded, and it
+    does not count. The message says so, and `held_by` names the measurement.
     """
     every = list(findings)
     needed = {one.id: one.only_with for one in measurements}
@@ -283,12 +287,11 @@ def _held_back(finding: Finding, verdicts: Mapping[str, set[Verdict]], needed: t
     for name in dict.fromkeys((*finding.limit.only_with, *needed)):
         found = verdicts.get(name, set()) - {"not_run", "waived"}
         if found & {"fail", "error"}:
-            reason: str = Message("{what} exceeds its limit", what=title(name))
-            verdict: Verdict = "fail"
+            reason = Message("{what} exceeds its limit", what=title(name))
         elif not found:
-            reason, verdict = Message("{what} was not judged", what=title(name)), "inconclusive"
+            reason = Message("{what} was not judged", what=title(name))
         else:
             continue
-        message = Message("{message} It cannot pass: {reason}.", message=finding.message, reason=reason)
-        return finding.model_copy(update={"verdict": verdict, "message": message})
+        message = Message("{message} It does not count: {reason}.", message=finding.message, reason=reason)
+        return finding.model_copy(update={"verdict": "inconclusive", "held_by": name, "message": message})
     return finding

@@ -123,7 +123,9 @@ class Finding(Record):
     """One limit judged on one number: the verdict and the sentence that a reader sees first.
 
     `value` and `interval` are what the limit was compared with: for a regression, how much worse than the
-    `baseline` the value is. `waiver` is the id of the waiver that covers the finding, valid or expired.
+    `baseline` the value is. `waiver` is the id of the waiver that covers the finding, valid or expired. `held_by` is
+    the measurement whose limit was not met, or not judged, and without which this number, within its own limit, does
+    not count.
     """
 
     measurement: str
@@ -135,6 +137,7 @@ class Finding(Record):
     limit: Limit
     verdict: Verdict
     waiver: str | None = None
+    held_by: str | None = None
     message: Text
 
     @property

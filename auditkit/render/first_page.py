@@ -105,18 +105,14 @@ def key_findings(report: Report) -> list[Finding]:
     return top + chosen[SENTENCES:]
 
 
-def _weight(report: Report, finding: Finding) -> tuple[int, bool, bool, int, float]:
-    """How much a finding matters, the least first: verdict, whole groups, rows concerned, distance from the limit.
-
-    One that fails only because another limit failed comes after those.
-    """
+def _weight(report: Report, finding: Finding) -> tuple[int, bool, int, float]:
+    """How much a finding matters, the least first: verdict, whole groups, rows concerned, distance from the limit."""
     found = _measurement(report, finding)
     counts = (found.compared_counts or ()) if found else ()
     rows = sum(counts) if counts else found.count if found else 0
     if found and finding.group:
         rows = next((part.count for part in found.slices if part.group == finding.group), 0)
-    follows = finding.verdict == "fail" and finding.excess <= 0
-    return -RANK[finding.verdict], follows, len(finding.by) > 1, -rows, -finding.excess
+    return -RANK[finding.verdict], len(finding.by) > 1, -rows, -finding.excess
 
 
 def _fact(report: Report, finding: Finding) -> object:
@@ -245,3 +241,14 @@ def at_a_glance(report: Report) -> list[AtAGlance]:
 def met_limits(report: Report) -> list[AtAGlance]:
     """Return the limits that were met, in the policy's order."""
     return [one for one in at_a_glance(report) if one.verdict == "pass"]
+
+
+def held_limits(report: Report) -> dict[tuple[str, ...], list[AtAGlance]]:
+    """Return the limits that do not count without others that were exceeded, by the measurements of those."""
+    held_by = {judged.limit: judged.held_by for judged in judged_limits(report)}
+    seen = {finding.limit for finding in attention(report)}
+    found: dict[tuple[str, ...], list[AtAGlance]] = {}
+    for one in at_a_glance(report):
+        if held_by[one.finding.limit] and one.finding.limit not in seen:
+            found.setdefault(held_by[one.finding.limit], []).append(one)
+    return found

@@ -72,7 +72,9 @@ def _act(report: Report) -> list[Step]:
 
 def _settle(report: Report) -> list[Step]:
     judged = judged_limits(report)
-    unsettled = _once([title(one.limit.measurement) for one in judged if one.verdict == "inconclusive"])
+    unsettled = _once(
+        [title(one.limit.measurement) for one in judged if one.verdict == "inconclusive" and not one.held_by]
+    )
     if not unsettled:
         return []
     how = Message(

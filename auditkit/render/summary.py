@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 from auditkit.evidence.judging import RANK, overall
@@ -33,6 +34,9 @@ TALLY_WORDS: dict[Verdict, Message] = {
 }
 """What is said of a limit beside how many there are."""
 
+HELD = Message("not counted")
+"""What is said of limits whose numbers are within them, and which do not count without another limit."""
+
 
 class Judged(NamedTuple):
     """A limit of the policy, its verdict over all numbers that it was judged on, and those findings."""
@@ -40,6 +44,22 @@ class Judged(NamedTuple):
     limit: Limit
     verdict: Verdict
     findings: tuple[Finding, ...]
+
+    @property
+    def held_by(self) -> tuple[str, ...]:
+        """The measurements without which the limit does not count, where nothing else keeps it from being met."""
+        undecided = [finding for finding in self.findings if finding.verdict == "inconclusive"]
+        if self.verdict != "inconclusive" or any(finding.held_by is None for finding in undecided):
+            return ()
+        return tuple(dict.fromkeys(finding.held_by for finding in undecided if finding.held_by is not None))
+
+
+class Tally(NamedTuple):
+    """How many limits came out alike, and the words for it."""
+
+    verdict: Verdict
+    count: int
+    words: Message
 
 
 class Missing(NamedTuple):
@@ -69,33 +89,33 @@ def judged_limits(report: Report) -> list[Judged]:
     return judged
 
 
-def tally(report: Report) -> list[tuple[Verdict, int]]:
-    """Return how many limits came out in each verdict, worst first; what is zero is left out, except passes."""
-    verdicts = [judged.verdict for judged in judged_limits(report)]
-    order = sorted(WORDS.keys() - {None}, key=lambda verdict: -RANK[str(verdict)])
-    counts = [(verdict, verdicts.count(verdict)) for verdict in order if verdict is not None]
-    return [(verdict, count) for verdict, count in counts if count or verdict == "pass"]
+def tally(report: Report) -> list[Tally]:
+    """Return how many limits came out in each way, worst first; what is zero is left out, except passes."""
+    limits = judged_limits(report)
+    ways = [(judged.verdict, HELD if judged.held_by else TALLY_WORDS[judged.verdict]) for judged in limits]
+    order = sorted({*ways, ("pass", TALLY_WORDS["pass"])}, key=lambda way: (-RANK[way[0]], way[1]))
+    return [Tally(verdict, ways.count((verdict, words)), words) for verdict, words in order]
 
 
 def headline(report: Report) -> tuple[Message, Message]:
     """Return the verdict in a word or two, and the sentence that explains it."""
     limits = judged_limits(report)
-    counts = dict(tally(report))
-    unmeasured, waived = counts.get("not_run", 0), counts.get("waived", 0)
-    exceeded, undecided = _exceeded(report, limits), _undecided(counts.get("inconclusive", 0))
+    counts = Counter(judged.verdict for judged in limits)
+    unmeasured, waived = counts["not_run"], counts["waived"]
+    exceeded, undecided = _exceeded(report, limits), _undecided(limits)
     if report.verdict == "fail":
         return Message("Fail"), exceeded + undecided
     if report.verdict == "inconclusive":
         return Message("Inconclusive"), Message("No limit was exceeded.") + undecided
     if report.verdict == "warn":
         word = Message("Warning, partly undecided") if undecided else Message("Pass, with warnings")
-        return word, _warned(counts.get("warn", 0), len(limits) - unmeasured) + undecided
+        return word, _warned(counts["warn"], len(limits) - unmeasured) + undecided
     if report.verdict == "pass":
         return _passed(len(limits) - unmeasured, unmeasured, waived)
     if report.verdict == "not_run":
         said = Message("No limit of the policy could be applied to a measurement, so there is no verdict.")
         return Message("Nothing was judged"), said
-    return Message("Incomplete"), _incomplete(report, limits) + (" " + exceeded if counts.get("fail", 0) else "")
+    return Message("Incomplete"), _incomplete(report, limits) + (" " + exceeded if counts["fail"] else "")
 
 
 def _exceeded(report: Report, limits: list[Judged]) -> Message:
@@ -108,10 +128,22 @@ def _exceeded(report: Report, limits: list[Judged]) -> Message:
     )
 
 
-def _undecided(count: int) -> str:
-    if not count:
-        return ""
-    return Message.plural(" For {n} more there is not enough data.", " For {n} more there is not enough data.", count)
+def _undecided(limits: list[Judged]) -> str:
+    held = [judged for judged in limits if judged.held_by]
+    open_count = sum(judged.verdict == "inconclusive" for judged in limits) - len(held)
+    said = ""
+    if open_count:
+        said += Message.plural(
+            " For {n} more there is not enough data.", " For {n} more there is not enough data.", open_count
+        )
+    if held:
+        said += Message.plural(
+            " {n} more does not count without: {names}.",
+            " {n} more do not count without: {names}.",
+            len(held),
+            names=list(dict.fromkeys(title(name) for judged in held for name in judged.held_by)),
+        )
+    return said
 
 
 def _warned(count: int, measured: int) -> Message:
@@ -163,15 +195,21 @@ def _incomplete(report: Report, limits: list[Judged]) -> Message:
 def attention(report: Report) -> list[Finding]:
     """Return the findings that a reader must see, worst first: what failed, warns, is open, or is waived.
 
-    A required limit that nothing measured leads, as an error: it is why the audit is incomplete.
+    A required limit that nothing measured leads, as an error: it is why the audit is incomplete. What only waits for
+    a limit that failed is left out: the headline counts it, and that limit is here.
     """
+    broken = {finding.measurement for finding in report.findings if finding.verdict in ("error", "fail")}
     required = [
         finding.model_copy(update={"verdict": "error"})
         for judged in judged_limits(report)
         if judged.verdict == "not_run" and not judged.limit.optional
         for finding in judged.findings
     ]
-    return required + [f for f in report.findings if f.verdict in ("error", "fail", "warn", "inconclusive", "waived")]
+    return required + [
+        finding
+        for finding in report.findings
+        if finding.verdict in ("error", "fail", "warn", "inconclusive", "waived") and finding.held_by not in broken
+    ]
 
 
 def not_examined(report: Report) -> list[Missing]:

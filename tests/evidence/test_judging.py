@@ -326,6 +326,9 @@ def test_the_worst_group_says_of_how_many() -> None:
 
 def test_an_undecided_number_says_more_records_of_which_group() -> None:
     (of_slice,) = judge(limit(at_most=0.1, by="*"), [sliced(part("a", 0.05, 0.11, count=1000))])
+    columns = sliced(part("a", 0.05, 0.11, count=1000), part("b", 0.01, 0.02, count=1000))
+    of_column = judge(limit(at_most=0.1, by="*"), [columns.model_copy(update={"count": 1000})])[0]
+    assert "about 3,500 more records would probably be enough" in of_column.message
     # Twice (0.03 / 0.02) squared is 4.5 times the records that there are.
     assert "about 3,500 more records of a would probably be enough" in of_slice.message
     pair = {"by": ("race",), "compared": (group("a"), group("b")), "compared_counts": (400, 600)}
@@ -362,10 +365,10 @@ def test_a_finding_never_passes_without_the_limits_that_it_depends_on() -> None:
     calm = finding("memorisation.auc", 0.01, 0.02)
     for others, verdict, words in (
         ([fine, calm], "pass", ""),
-        ([fine, broken], "fail", "It cannot pass: AUC exceeds its limit."),
-        ([fine, error], "fail", "exceeds its limit."),
-        ([fine], "inconclusive", "It cannot pass: AUC was not judged."),
-        ([absent, calm], "inconclusive", "It cannot pass: Rate was not judged."),
+        ([fine, broken], "inconclusive", "It does not count: AUC exceeds its limit."),
+        ([fine, error], "inconclusive", "exceeds its limit."),
+        ([fine], "inconclusive", "It does not count: AUC was not judged."),
+        ([absent, calm], "inconclusive", "It does not count: Rate was not judged."),
         ([waived, calm], "inconclusive", "was not judged."),
         ([broken], "inconclusive", "Rate was not judged."),
     ):

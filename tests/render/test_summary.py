@@ -4,10 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from auditkit.evidence.judging import judge, unmeasured
+from auditkit.evidence.judging import held_back, judge, unmeasured
 from auditkit.evidence.measurement import Interval, Measurement
 from auditkit.evidence.policy import Limit, Policy
 from auditkit.evidence.report import Outcome, Report
+from auditkit.render.first_page import held_limits
+from auditkit.render.html.report import render_html
+from auditkit.render.next_steps import next_steps
 from auditkit.render.summary import (
     attention,
     headline,
@@ -85,8 +88,30 @@ def test_the_headline_says_what_the_findings_say(
     assert said[1].startswith(explanation)
 
 
+def test_a_limit_that_waits_for_another_is_neither_exceeded_nor_short_of_data(build_report: Build) -> None:
+    copies, quality = limit(), limit(measurement="a.recall", only_with=("a.gap",))
+    within = HELD.model_copy(update={"id": "a.recall"})
+    findings = held_back([*judge(copies, [BROKEN]), *judge(quality, [within])])
+    policy = Policy(name="p", source="p.toml", sha256="0" * 64, limits=(copies, quality))
+    report = build_report(policy=policy, outcomes=(Outcome(auditor="a", version="1", findings=tuple(findings)),))
+    assert headline(report) == ("Fail", "1 of 2 measured limits was exceeded. 1 more does not count without: Gap.")
+    assert [tuple(part) for part in tally(report)] == [
+        ("fail", 1, "exceeded"),
+        ("inconclusive", 1, "not counted"),
+        ("pass", 0, "met"),
+    ]
+    assert [finding.measurement for finding in attention(report)] == ["a.gap"]
+    (held,) = held_limits(report).items()
+    assert held[0] == ("a.gap",)
+    assert [one.finding.measurement for one in held[1]] == ["a.recall"]
+    assert not any("Recall" in step.task for step in next_steps(report))
+    page = render_html(report)
+    assert "1 limit does not count without: Gap" in page
+    assert "1 more does not count without: Gap." in page
+
+
 def test_the_tally_counts_each_limit_of_the_policy_once(report: Report) -> None:
-    counts = dict(tally(report))
+    counts = {verdict: count for verdict, count, _ in tally(report)}
     assert sum(counts.values()) == len(report.policy.limits) == len(judged_limits(report))
     assert counts == {"fail": 1, "inconclusive": 2, "warn": 2, "not_run": 2, "pass": 3}
 

@@ -96,7 +96,7 @@ def _guessed(guessed: dict[str, Attack], level: float) -> Measurement:
         by=("column",),
         unit="rate_difference",
         better="lower",
-        count=slices[0].count,
+        count=max(part.count for part in slices),
         slices=tuple(slices),
         definition=Message(
             "share of training records whose column is that of the synthetic record nearest in all other columns "

@@ -90,7 +90,7 @@ def _columns_measurement(drifts: dict[str, Drift], level: float) -> Measurement:
         by=("column",),
         unit="share",
         better="lower",
-        count=slices[0].count,
+        count=max(part.count for part in slices),
         slices=tuple(slices),
         definition=Message(
             "distance of a column of synthetic records from that of unseen ones: Kolmogorov-Smirnov of numbers, total "

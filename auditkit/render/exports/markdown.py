@@ -10,7 +10,7 @@ from auditkit.evidence.report import Report
 from auditkit.render.i18n.translation import Translator
 from auditkit.render.next_steps import next_steps
 from auditkit.render.renderer import Renderer
-from auditkit.render.summary import TALLY_WORDS, WORDS, attention, headline, not_examined, tally
+from auditkit.render.summary import WORDS, attention, headline, not_examined, tally
 from auditkit.render.text import counted, shipped_name, shorten, visible
 
 MARKS: dict[Verdict, str] = {
@@ -36,7 +36,7 @@ def render_markdown(report: Report, lang: str = "en") -> str:
     name = shorten(model.name, 80) if model else Message("recorded decisions")
     heading = Message("{word}: audit of {model}", word=word, model=name)
     lines = [f"## {MARKS[report.verdict]} {escape(say(heading))}", "", escape(say(explanation)), ""]
-    counts = (f"{MARKS[verdict]} {count} {say(TALLY_WORDS[verdict])}" for verdict, count in tally(report))
+    counts = (f"{MARKS[part.verdict]} {part.count} {say(part.words)}" for part in tally(report))
     lines += [" · ".join(counts), ""]
     findings = attention(report)
     # What is waived always stands in the comment, however long the list.

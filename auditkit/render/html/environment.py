@@ -16,7 +16,7 @@ from auditkit.evidence.measurement import shown
 from auditkit.evidence.messages import Message, bounds, number, title
 from auditkit.evidence.policy import Limit
 from auditkit.render.i18n.translation import Translator
-from auditkit.render.summary import TALLY_WORDS, WORDS
+from auditkit.render.summary import WORDS
 from auditkit.render.text import counted, day, shorten, unbroken, visible
 
 OWN_BREAKDOWNS = {
@@ -63,7 +63,6 @@ def page_environment() -> Environment:
         "breakdown_title": _breakdown_title,
         "rationale": _rationale,
         "verdict_words": WORDS,
-        "tally_words": TALLY_WORDS,
         "number": number,
         "title": title,
         "bounds": bounds,

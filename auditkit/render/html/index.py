@@ -11,11 +11,10 @@ from markupsafe import Markup
 
 from auditkit.evidence.measurement import Interval, Measurement, Unit, shown
 from auditkit.evidence.messages import Message, number, span, title
-from auditkit.evidence.policy import Verdict
 from auditkit.evidence.report import Report
 from auditkit.render.html.sheet import render_sheet
 from auditkit.render.i18n.translation import Translator
-from auditkit.render.summary import tally
+from auditkit.render.summary import Tally, tally
 from auditkit.render.text import counted
 
 WIDTH, HEIGHT, MARGIN = 200.0, 56.0, 6.0
@@ -85,7 +84,7 @@ class Overview(NamedTuple):
     name: str
     latest: Run
     run_count: int
-    tally: list[tuple[Verdict, int]]
+    tally: list[Tally]
 
 
 def _overview(name: str, runs: Sequence[Run]) -> Overview:

@@ -18,7 +18,7 @@ from auditkit.evidence.policy import Finding, Limit, Verdict
 from auditkit.evidence.report import DatasetRecord, Outcome, Report
 from auditkit.evidence.sentences import bound_words
 from auditkit.evidence.waivers import Waiver
-from auditkit.render.first_page import met_limits
+from auditkit.render.first_page import held_limits, met_limits
 from auditkit.render.html import charts
 from auditkit.render.html.environment import OWN_BREAKDOWNS, render_page, stylesheet
 from auditkit.render.html.first import first_values
@@ -68,6 +68,7 @@ def _page(report: Report, translator: Translator, facts: Facts | None, *, conten
         contents=contents,
         limits=judged_limits(report),
         blocks=_blocks(report),
+        held=held_limits(report),
         met=met_limits(report),
         steps=next_steps(report),
         passed=[finding for finding in report.findings if finding.verdict == "pass"],
@@ -382,6 +383,12 @@ HELPERS: dict[str, Any] = {
     "undefined_values": _undefined_values,
     "strip": _strip,
     "headline_numbers": _headline_numbers,
+    "limits_held": lambda n, names: Message.plural(
+        "{n} limit does not count without: {names}",
+        "{n} limits do not count without: {names}",
+        n,
+        names=list(map(title, names)),
+    ),
     "limits_met": lambda n: Message.plural("{n} limit was met", "{n} limits were met", n),
     "passed_in_words": lambda n: Message.plural("{n} passed comparison in words", "{n} passed comparisons in words", n),
 }
