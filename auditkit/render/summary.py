@@ -58,7 +58,7 @@ class Tally(NamedTuple):
     """How many limits came out alike, and the words for it."""
 
     verdict: Verdict
-    count: int
+    limit_count: int
     words: Message
 
 

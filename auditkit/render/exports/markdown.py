@@ -36,7 +36,7 @@ def render_markdown(report: Report, lang: str = "en") -> str:
     name = shorten(model.name, 80) if model else Message("recorded decisions")
     heading = Message("{word}: audit of {model}", word=word, model=name)
     lines = [f"## {MARKS[report.verdict]} {escape(say(heading))}", "", escape(say(explanation)), ""]
-    counts = (f"{MARKS[part.verdict]} {part.count} {say(part.words)}" for part in tally(report))
+    counts = (f"{MARKS[part.verdict]} {part.limit_count} {say(part.words)}" for part in tally(report))
     lines += [" · ".join(counts), ""]
     findings = attention(report)
     # What is waived always stands in the comment, however long the list.
