@@ -126,3 +126,11 @@ def test_what_is_missing_for_a_pdf_is_said_with_its_remedy(monkeypatch: pytest.M
     monkeypatch.setattr(builtins, "__import__", without(OSError("cannot load library 'libpango'")))
     with pytest.raises(InputError, match="apt-get install libpango"):
         check_pdf()
+
+
+@pytest.mark.usefixtures("paper")
+def test_wide_tables_over_several_pages_come_onto_paper() -> None:
+    report = read_report(Path(__file__).parents[3] / "reports/census/results.json")
+    private = tuple(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
+    pdf = whole(render_pdf(report.model_copy(update={"outcomes": private, "findings": ()})))
+    assert len(re.findall(rb"/Type /Page\b", pdf)) > 5
