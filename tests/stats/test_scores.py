@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from auditkit.errors import InputError
 from auditkit.stats import scores
@@ -18,7 +21,18 @@ MEASURED = ("accuracy", "balanced_accuracy", "log_loss", "roc_auc", "calibration
 NAMES = (("a",), ("b",), ("c",))
 
 
-def measured(name, labels, probabilities, codes=None, *, names=NAMES, min_group=10):
+Array = NDArray[Any]
+
+
+def measured(
+    name: str,
+    labels: Array,
+    probabilities: Array,
+    codes: Array | None = None,
+    *,
+    names: tuple[tuple[str, ...], ...] = NAMES,
+    min_group: int = 10,
+) -> Any:
     """Return a measurement, of decisions where it is one of those."""
     breakdown = None if codes is None else Breakdown(("g",), names, codes, min_group)
     of_decisions = CLASSIFICATION_METRICS[name].of == "decisions"
@@ -26,7 +40,7 @@ def measured(name, labels, probabilities, codes=None, *, names=NAMES, min_group=
     return quality_measurement(name, labels, given, breakdown, class_count=probabilities.shape[1])
 
 
-def sample(seed, rows, classes=2, *, rounded=False):
+def sample(seed: int, rows: int, classes: int = 2, *, rounded: bool = False) -> tuple[Array, Array]:
     draws = np.random.default_rng(seed)
     if classes == 2:
         positive = draws.beta(0.6, 1.2, rows)
@@ -39,7 +53,7 @@ def sample(seed, rows, classes=2, *, rounded=False):
     return labels.astype(np.int64), probabilities
 
 
-def naive_calibration_error(labels, probabilities):
+def naive_calibration_error(labels: Array, probabilities: Array) -> float:
     total = 0.0
     for number in range(15):
         inside = [
@@ -55,7 +69,7 @@ def naive_calibration_error(labels, probabilities):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(12, 120), st.booleans())
-def test_binary_values_are_scikit_learns(seed, rows, rounded):
+def test_binary_values_are_scikit_learns(seed: int, rows: int, rounded: bool) -> None:
     labels, probabilities = sample(seed, rows, rounded=rounded)
     positive = probabilities[:, 1]
     found = {name: measured(name, labels, probabilities) for name in MEASURED}
@@ -78,7 +92,7 @@ def test_binary_values_are_scikit_learns(seed, rows, rounded):
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.integers(3, 6))
-def test_multiclass_values_are_scikit_learns(seed, classes):
+def test_multiclass_values_are_scikit_learns(seed: int, classes: int) -> None:
     labels, probabilities = sample(seed, 150, classes)
     if len(np.unique(labels)) < classes:
         return
@@ -100,7 +114,7 @@ def test_multiclass_values_are_scikit_learns(seed, classes):
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_a_group_has_the_numbers_of_its_rows_alone(name):
+def test_a_group_has_the_numbers_of_its_rows_alone(name: str) -> None:
     labels, probabilities = sample(1, 300)
     codes = np.random.default_rng(2).integers(0, 3, 300)
     measurement = measured(name, labels, probabilities, codes)
@@ -119,7 +133,7 @@ def test_a_group_has_the_numbers_of_its_rows_alone(name):
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_order_of_rows_and_names_of_groups_do_not_matter(name):
+def test_order_of_rows_and_names_of_groups_do_not_matter(name: str) -> None:
     labels, probabilities = sample(3, 200)
     draws = np.random.default_rng(4)
     codes, order = draws.integers(0, 3, 200), draws.permutation(200)
@@ -133,7 +147,7 @@ def test_order_of_rows_and_names_of_groups_do_not_matter(name):
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_extreme_scores_have_an_interval(name):
+def test_extreme_scores_have_an_interval(name: str) -> None:
     """All right and sure of it; all wrong and sure of it; all the same."""
     labels = np.repeat(np.array([0, 1], dtype=np.int64), 20)
     for positive in (labels.astype(float), 1.0 - labels, np.full(40, 0.5)):
@@ -147,7 +161,7 @@ def test_extreme_scores_have_an_interval(name):
         assert measurement.interval.low < measurement.interval.high
 
 
-def test_one_class_is_undefined_and_says_why():
+def test_one_class_is_undefined_and_says_why() -> None:
     labels, probabilities = np.zeros(60, dtype=np.int64), np.tile([0.7, 0.3], (60, 1))
     codes = np.repeat(np.arange(3), 20)
     for name in ("roc_auc", "balanced_accuracy"):
@@ -165,7 +179,7 @@ def test_one_class_is_undefined_and_says_why():
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_groups_too_small_to_judge_keep_no_other_from_being_measured(name):
+def test_groups_too_small_to_judge_keep_no_other_from_being_measured(name: str) -> None:
     labels, probabilities = sample(5, 105)
     names = (*NAMES, ("d",))
     codes = np.repeat(np.arange(4), [50, 35, 16, 4])
@@ -186,7 +200,7 @@ def test_groups_too_small_to_judge_keep_no_other_from_being_measured(name):
     assert "at least 51 rows" in nothing.reason
 
 
-def test_log_loss_is_clipped_like_scikit_learn():
+def test_log_loss_is_clipped_like_scikit_learn() -> None:
     labels, probabilities = np.array([0, 1, 1, 0]), np.array([[1.0, 0.0], [1.0, 0.0], [0.2, 0.8], [0.0, 1.0]])
     found = measured("log_loss", labels, probabilities)
     assert found.value == pytest.approx(sklearn.metrics.log_loss(labels, probabilities), rel=1e-12)
@@ -194,7 +208,7 @@ def test_log_loss_is_clipped_like_scikit_learn():
     assert "clipped" in found.definition
 
 
-def test_half_is_positive():
+def test_half_is_positive() -> None:
     labels, probabilities = np.array([1, 1, 0]), np.array([[0.5, 0.5], [0.51, 0.49], [0.5, 0.5]])
     assert decided(probabilities).tolist() == [1, 0, 1]
     assert measured("accuracy", labels, probabilities).value == 1 / 3
@@ -213,7 +227,7 @@ def test_half_is_positive():
     ],
 )
 @pytest.mark.parametrize("name", ["log_loss", "roc_auc", "calibration_error"])
-def test_what_is_no_probability_is_refused(name, labels, probabilities, message):
+def test_what_is_no_probability_is_refused(name: str, labels: Any, probabilities: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         measured(name, np.array(labels, dtype=np.int64), np.array(probabilities))
 
@@ -228,11 +242,11 @@ def test_what_is_no_probability_is_refused(name, labels, probabilities, message)
     ],
 )
 @pytest.mark.parametrize("rows", [20, 200])
-def test_coverage_of_log_loss(shape, temperature, rows):
+def test_coverage_of_log_loss(shape: tuple[float, float], temperature: float, rows: int) -> None:
     """Simulated: probabilities from a beta distribution, true rates their odds to the power of the temperature."""
     draws = np.random.default_rng(6)
 
-    def draw(size):
+    def draw(size: int) -> tuple[Array, Array]:
         positive = draws.beta(*shape, size).clip(1e-9, 1 - 1e-9)
         rate = 1 / (1 + ((1 - positive) / positive) ** temperature)
         return (draws.random(size) < rate).astype(np.int64), np.column_stack([1 - positive, positive])
@@ -250,7 +264,7 @@ def test_coverage_of_log_loss(shape, temperature, rows):
 RARE = ("log_loss", "brier_score", "mean_score", "calibration_error")
 
 
-def rare(draws, rows, rate, kind):
+def rare(draws: np.random.Generator, rows: int, rate: float, kind: str) -> tuple[Array, Array]:
     """Labels with a rare positive, and a model that is calibrated, sharp, too sure, or constant."""
     spread = 0.5 if kind == "sharp" else 5
     truth = np.full(rows, rate) if kind == "constant" else draws.beta(rate * spread, (1 - rate) * spread, rows)
@@ -261,11 +275,11 @@ def rare(draws, rows, rate, kind):
     return labels, np.column_stack([1 - positive, positive])
 
 
-def misses_of_rare(rate, kind, rows, samples):
+def misses_of_rare(rate: float, kind: str, rows: int, samples: int) -> dict[str, tuple[float, float]]:
     """Return how often each statistic's interval is given, and how often it is given and misses."""
     draws = np.random.default_rng(rows)
     whole = rare(draws, 1_000_000, rate, kind)
-    truths = {name: CLASSIFICATION_METRICS[name].statistic(*whole, ()).value for name in RARE}
+    truths: dict[str, Any] = {name: CLASSIFICATION_METRICS[name].statistic(*whole, ()).value for name in RARE}
     counts = {name: np.zeros(2) for name in RARE}
     for _ in range(samples):
         labels, probabilities = rare(draws, rows, rate, kind)
@@ -274,11 +288,11 @@ def misses_of_rare(rate, kind, rows, samples):
             if bound is not None:
                 missed = not bound[0] - 1e-12 <= truth <= bound[1] + 1e-12
                 counts[name] += [1, missed]
-    return {name: tuple(found / samples) for name, found in counts.items()}
+    return {name: (found[0] / samples, found[1] / samples) for name, found in counts.items()}
 
 
 @pytest.mark.parametrize("kind", ["sharp", "too sure"])
-def test_zero_events_are_not_zero_variance(kind):
+def test_zero_events_are_not_zero_variance(kind: str) -> None:
     """A base rate of 1 % in 40 and 200 rows; three standard errors of 150 samples at 7 % are 6 %."""
     for rows in (40, 200):
         for name, (shown, missed) in misses_of_rare(0.01, kind, rows, 150).items():
@@ -289,7 +303,7 @@ def test_zero_events_are_not_zero_variance(kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["constant", "calibrated", "sharp", "too sure"])
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.3])
-def test_coverage_with_rare_events_everywhere(kind, rate):
+def test_coverage_with_rare_events_everywhere(kind: str, rate: float) -> None:
     for rows in (40, 100, 200, 1000):
         for name, (shown, missed) in misses_of_rare(rate, kind, rows, 600).items():
             assert missed <= 0.07 * shown + 3 * (0.07 * 0.93 / 600) ** 0.5, (name, rows)
@@ -300,7 +314,7 @@ def test_coverage_with_rare_events_everywhere(kind, rate):
     "recalls",
     [(0.95, 0.5), pytest.param((0.7, 0.7), marks=pytest.mark.slow), pytest.param((0.99, 0.9), marks=pytest.mark.slow)],
 )
-def test_coverage_of_balanced_accuracy(sizes, recalls):
+def test_coverage_of_balanced_accuracy(sizes: tuple[int, int], recalls: tuple[float, float]) -> None:
     draws = np.random.default_rng(8)
     labels = np.repeat(np.array([1, 0], dtype=np.int64), sizes)
     rate = np.repeat(recalls, sizes)
@@ -312,7 +326,7 @@ def test_coverage_of_balanced_accuracy(sizes, recalls):
     assert np.mean(held) >= 0.93 - 0.02  # two standard errors of 600 draws
 
 
-def test_paired_difference():
+def test_paired_difference() -> None:
     first = np.array([True] * 90 + [False] * 10)
     second = np.array([True] * 85 + [False] * 15)
     value, interval = scores.paired_difference_interval(first, second)
