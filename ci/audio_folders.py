@@ -141,6 +141,9 @@ def test_a_listing_names_recordings_and_groups(tmp_path: Path, recordings: Path)
     place = tmp_path / "listed"
     place.mkdir()
     (place / "a.wav").write_bytes(next((recordings / "high").glob("*.wav")).read_bytes())
+    (place / "metadata.csv").write_text("file_name,label,accent\na.wav,high,x\n", encoding="utf-16")
+    with pytest.raises(DatasetError, match="--encoding"):
+        read_data(place)
     (place / "metadata.csv").write_text("file_name,label,accent\na.wav,high,x\n")
     frame = read_data(place).frame
     assert list(frame.columns) == ["file_name", "label", "accent", "audio", "sample_rate"]

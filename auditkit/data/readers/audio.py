@@ -37,7 +37,7 @@ class AudioFolderReader:
 
     def recognise(self, source: DataSource) -> bool:
         """Return whether it is a folder of one of the two kinds."""
-        return source.is_folder and holds(source.path, SUFFIXES)
+        return source.is_folder and holds(source.name, source.path, SUFFIXES)
 
     def read(self, source: DataSource, options: ReadOptions) -> ReadRows:
         """Return a row for each recording: `audio`, an array of samples, `sample_rate`, and what the folder says."""

@@ -12,10 +12,12 @@ import pandas as pd
 from auditkit.budgets import DATA_BYTES
 from auditkit.data.readers.text import read_csv
 from auditkit.errors import DatasetError, closest
-from auditkit.files import read_bytes
+from auditkit.files import opened, read_bytes
 
 METADATA = "metadata.csv"
 FILE_NAME, LABEL = "file_name", "label"
+LOOKED_AT = 2**16
+"""So many bytes of a listing say what kind of files it lists."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,13 @@ class Listed:
     notes: tuple[str, ...] = ()
 
 
-def holds(folder: Path, suffixes: Set[str]) -> bool:
-    """Return whether files of some suffixes are what a folder's rows are."""
+def holds(name: str, folder: Path, suffixes: Set[str]) -> bool:
+    """Return whether files of some suffixes are what a folder's rows are: those that the listing begins with."""
     if (folder / METADATA).is_file():
-        return any(_is_file(path, suffixes) for path in folder.rglob("*"))
+        title = f"{name}/{METADATA}"
+        with opened(folder / METADATA, title, budget=DATA_BYTES, within=folder, error=DatasetError) as listing:
+            head = listing.read(LOOKED_AT).replace(b"\0", b"").lower()  # a text in UTF-16 has zeros between its letters
+        return any(suffix.encode() in head for suffix in suffixes)
     return len(classes_in(folder, suffixes)) > 1
 
 

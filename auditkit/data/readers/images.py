@@ -31,7 +31,7 @@ class ImageFolderReader:
 
     def recognise(self, source: DataSource) -> bool:
         """Return whether it is a folder of one of the two kinds."""
-        return source.is_folder and ((source.path / METADATA).is_file() or holds(source.path, SUFFIXES))
+        return source.is_folder and ((source.path / METADATA).is_file() or holds(source.name, source.path, SUFFIXES))
 
     def read(self, source: DataSource, options: ReadOptions) -> ReadRows:
         """Return a row for each image: `image`, an array, `file_name`, and what metadata.csv or its folder says.

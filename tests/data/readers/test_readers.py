@@ -350,3 +350,8 @@ def test_a_pattern_names_several_files(tmp_path: Path) -> None:
         read_data(tmp_path / "*.parquet")
     (tmp_path / "odd[1].csv").write_text("x\n1\n")
     assert len(read_data(tmp_path / "odd[1].csv").frame) == 1, "a name that is there is no pattern"
+
+
+def test_a_recording_that_lies_beside_listed_images_does_not_matter(images: Any) -> None:
+    (images / "note.wav").write_bytes(b"RIFF")
+    assert read_data(images).frame["image"].map(lambda image: image.ndim).isin([2, 3]).all()
