@@ -74,7 +74,8 @@ def canary_evidence(subject: Subject, canaries: Canaries, most: int) -> Evidence
                 "codes reached it by another way, or the record is not of these data."
             )
         )
-    measurements = [_exposures(asked, level), canary_rates(asked, level)]
+    inserted = [one for one in asked if one.repetitions != CONTROL]  # the table alone has the extraction of controls
+    measurements = [_exposures(asked, level), *([canary_rates(inserted, level)] if inserted else [])]
     chart = SliceChart(
         title=Message("Exposure of canaries by repetitions"),
         note=Message("0 repetitions are the controls, which stand in no training text."),

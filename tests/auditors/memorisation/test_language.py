@@ -104,7 +104,7 @@ def test_canaries_of_many_texts_are_found_and_controls_are_not(report: Report) -
         for part in measured(report, "memorisation.canary_extraction_rate", ("repetitions",)).slices
     }
     assert written["16"] == 1.0
-    assert written["0"] == 0.0
+    assert set(written) == {"1", "16"}, "no limit on extraction is held against controls"
     table = next(one for outcome in report.outcomes for one in outcome.exhibits if "Canaries by" in str(one.title))
     assert table.kind == "table"
     p_values = {str(row[0]): float(str(row[3])) for row in table.rows}
