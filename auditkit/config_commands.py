@@ -88,7 +88,7 @@ class NetworkConfig(Section):
     architecture_args: ArchitectureArgs = None
     task: Annotated[
         Literal["binary", "multiclass", "multilabel", "regression", "language"] | None,
-        Option(help="What is predicted; language: the next token of a text.", default="by the target"),
+        Option(help="What is predicted; language: tokens of a text.", default="by the target"),
     ] = None
     epsilon: Annotated[
         float | None,

@@ -22,7 +22,7 @@ from auditkit.models.capabilities import (
     Refittable,
     SampleTable,
 )
-from auditkit.models.language import FromCausal, language_abilities
+from auditkit.models.language import FromCausal, FromMasked, language_abilities
 from auditkit.tasks.generation import NOTHING_PREDICTED
 
 if TYPE_CHECKING:
@@ -142,6 +142,8 @@ def generating(module: nn.Module, *, fresh: type[Refittable] | None = None) -> d
     """
     if hasattr(module, "advance"):
         return language_abilities(FromCausal)
+    if hasattr(module, "hidden"):
+        return language_abilities(FromMasked)
     if not hasattr(module, "latent_shape"):
         return {}
     lacks = dict.fromkeys((Differentiable, Layered, Refittable), NOTHING_PREDICTED)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from auditkit.config_commands import TrainConfig
 from auditkit.data.dataset import Data
 from auditkit.errors import DatasetError, InputError, closest
-from auditkit.models.architectures import build
+from auditkit.models.architectures import LANGUAGE_MODELS, build
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Card, Model
@@ -21,6 +21,7 @@ from auditkit.models.predict import choose_device
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
+from auditkit.training.dp.token_losses import HIDDEN_SHARE
 
 LANGUAGE_TASKS = ("language",)
 """The tasks whose models are trained here."""
@@ -33,12 +34,15 @@ SMALLEST_BATCH, LARGEST_BATCH = 512, 4096
 LEARNING_RATE = 2e-3
 ENDING = "<|endoftext|>"
 """Token 0, which begins and ends a text."""
+HIDDEN = "[MASK]"
+"""Token 1 of a masked language model, which stands for a hidden one."""
 
 
 def train_language(data: Data, *, config: TrainConfig, progress: Progress = silent) -> tuple[Model, dict[str, Any]]:
     """Train a language model on a column of texts, write it, and return it as opened again, with its training record.
 
-    Of `architecture_args`, `vocabulary_size` (1,024) is that of the tokenizer; the others are those of `gpt`.
+    Of `architecture_args`, `vocabulary_size` (1,024) is that of the tokenizer; the others are those of the
+    architecture, `gpt` or `bert`.
 
     Raises:
         InputError: a setting cannot be used, there is no such column, or no text; nothing was written.
@@ -53,12 +57,15 @@ def train_language(data: Data, *, config: TrainConfig, progress: Progress = sile
     texts = _texts(data, config.data.text)
     arguments = dict(network.architecture_args or {})
     progress(0.0, "training the tokenizer")
-    feature, rows = _tokenized(texts, config.data.text or "", int(arguments.pop("vocabulary_size", VOCABULARY)))
+    name = network.architecture or LANGUAGE_MODELS[0]
+    special = (ENDING, HIDDEN) if name == "bert" else (ENDING,)
+    size = int(arguments.pop("vocabulary_size", VOCABULARY))
+    feature, rows = _tokenized(texts, config.data.text or "", size, special)
     schema = Schema(features=(feature,), target=None, task="language", sensitive=config.data.sensitive, output="tokens")
     given = arguments | schema.network_arguments()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(network.seed)
-        module = build("gpt", given)
+        module = build(name, given)
     epochs = network.epochs or EPOCHS
     loss = fit_texts(
         module, rows, epochs=epochs, seed=network.seed, device=choose_device(network.device), progress=progress
@@ -72,7 +79,7 @@ def train_language(data: Data, *, config: TrainConfig, progress: Progress = sile
         "dropped_row_count": len(data.frame) - len(texts),
         "seed": network.seed,
     }
-    card = Card(schema=schema, architecture="gpt", arguments=given, name=out.stem, training=training)
+    card = Card(schema=schema, architecture=name, arguments=given, name=out.stem, training=training)
     save_model(out, module, card)
     return open_model(out), training
 
@@ -89,8 +96,11 @@ def _texts(data: Data, column: str | None) -> list[str]:
     return texts
 
 
-def _tokenized(texts: Sequence[str], column: str, size: int) -> tuple[Feature, list[list[int]]]:
-    """Return the column with a byte-level byte-pair tokenizer of so many tokens, and the ids of each text."""
+def _tokenized(texts: Sequence[str], column: str, size: int, special: Sequence[str]) -> tuple[Feature, list[list[int]]]:
+    """Return the column with a byte-level byte-pair tokenizer of so many tokens, and the ids of each text.
+
+    The first tokens are the `special` ones.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -102,7 +112,7 @@ def _tokenized(texts: Sequence[str], column: str, size: int) -> tuple[Feature, l
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=[ENDING], initial_alphabet=alphabet, show_progress=False
+        vocab_size=size, special_tokens=list(special), initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
     rows = [one.ids for one in tokenizer.encode_batch(list(texts))]
@@ -134,7 +144,8 @@ def fit_texts(
     twentieth of the steps and falls to 0 as a cosine.
     """
     context = int(module.context)  # type: ignore[arg-type]  # see Gpt
-    whole = [[0, *row, 0][: context + 1] for row in rows]
+    longest = context + (module.hidden is None)  # what predicts the next token does not read the last
+    whole = [[0, *row, 0][:longest] for row in rows]
     generator = np.random.default_rng((seed, 51))
     batches = _batches(whole, generator)
     optimizer = torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, weight_decay=0.05)
@@ -179,9 +190,22 @@ def _batches(rows: Sequence[Sequence[int]], generator: np.random.Generator) -> l
 def _loss(module: nn.Module, rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, int]:
     longest = max(map(len, rows))
     ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
+    if module.hidden is not None:
+        return _hidden_loss(module, ids, torch.tensor([len(row) for row in rows], device=device))
     known = (
         torch.arange(longest - 1, device=device)[None]
         < torch.tensor([len(row) - 1 for row in rows], device=device)[:, None]
     )
     logits = module(ids[:, :-1])
     return functional.cross_entropy(logits[known], ids[:, 1:][known]), int(known.sum())
+
+
+def _hidden_loss(module: nn.Module, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Return the loss of tokens that are hidden for this pass, a share drawn at random, and how many there are."""
+    places = torch.arange(ids.shape[1], device=ids.device)[None]
+    inner = (places > 0) & (places < lengths[:, None] - 1)
+    chosen = inner & (torch.rand(ids.shape, device=ids.device) < HIDDEN_SHARE)
+    chosen[0, 1] = True  # a batch hides one token at least
+    mask = (places < lengths[:, None]).long()
+    logits = module(ids.masked_fill(chosen, int(module.hidden)), mask)  # type: ignore[arg-type]  # see Bert
+    return functional.cross_entropy(logits[chosen], ids[chosen]), int(chosen.sum())

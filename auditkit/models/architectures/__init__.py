@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from auditkit.errors import ModelFileError, closest
+from auditkit.models.architectures.bert import bert
 from auditkit.models.architectures.generators import dcgan, ddpm, vae
 from auditkit.models.architectures.gpt import gpt
 from auditkit.models.architectures.images import cnn
@@ -28,6 +29,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "tvae": tvae,
     "ctgan-like": ctgan_like,
     "gpt": gpt,
+    "bert": bert,
 }
 """The architectures by the name that a card gives them."""
 
@@ -43,6 +45,7 @@ READS: dict[str, str] = {
     "tvae": "table",
     "ctgan-like": "table",
     "gpt": "text",
+    "bert": "text",
 }
 """What each architecture reads, or generates: the `kind` of its schema."""
 
@@ -55,7 +58,7 @@ TABLE_GENERATORS = ("tvae", "ctgan-like")
 GENERATORS = IMAGE_GENERATORS + TABLE_GENERATORS
 """The architectures that generate rows."""
 
-LANGUAGE_MODELS = ("gpt",)
+LANGUAGE_MODELS = ("gpt", "bert")
 """The architectures that give probabilities to tokens."""
 
 
