@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 FEWEST_ROWS = 100
 
+RISKS = ("synthetic.singling_out_risk", "synthetic.linkability_risk", "synthetic.inference_risk")
+COPIES = ("memorisation.near_copy_excess",)
+"""What a limit on anything but a risk depends on: copies are as good as real records."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Synthetic:
@@ -54,7 +58,11 @@ class Synthetic:
             disclosure_evidence(subject, tables, self.rows),
         ]
         return Evidence(
-            measurements=[one for part in parts for one in part.measurements],
+            measurements=[
+                one if one.id in RISKS else one.model_copy(update={"only_with": COPIES})
+                for part in parts
+                for one in part.measurements
+            ],
             exhibits=[one for part in parts for one in part.exhibits],
             notes=[one for part in parts for one in part.notes],
         )

@@ -12,6 +12,7 @@ import pytest
 import auditkit
 from auditkit.cli import call
 from auditkit.errors import InputError
+from auditkit.evidence.policy import parse_policy
 from auditkit.evidence.report import Report
 
 
@@ -76,6 +77,26 @@ def test_copies_fail_whatever_their_quality(copied: Report) -> None:
     loss = copied["synthetic.train_on_synthetic_accuracy_loss"]
     assert loss.value == pytest.approx(0, abs=0.05)
     assert "pass" not in verdicts(copied, loss.id)  # copies teach as well as real records: that counts for nothing
+
+
+def test_whatever_the_policy_usefulness_does_not_pass_beside_copies(copied: Report, fresh: Report) -> None:
+    alone = """[[limit]]
+    measurement = "synthetic.train_on_synthetic_accuracy"
+    at_least = 0.5
+    rationale = "Models learn from the records."
+    """
+    risk = alone.replace("train_on_synthetic_accuracy", "singling_out_risk").replace("at_least", "at_most")
+    for text, verdict in ((alone, "inconclusive"), (risk, "pass")):
+        found = auditkit.gate(fresh, parse_policy(text, source="own.toml")).findings
+        assert [one.verdict for one in found] == [verdict]
+    copies = """[[limit]]
+    measurement = "memorisation.near_copy_excess"
+    at_most = 0.02
+    rationale = "No copies."
+    """
+    judged = auditkit.gate(copied, parse_policy(alone + copies, source="own.toml")).findings
+    useful = {one.measurement: one for one in judged}["synthetic.train_on_synthetic_accuracy"]
+    assert useful.verdict in ("fail", "inconclusive"), useful.message
 
 
 def test_columns_that_forgot_each_other_teach_nothing(independent: Report) -> None:
