@@ -132,7 +132,7 @@ def _unread(start: bytes) -> Refused:
         looks = "a text file"
     return Refused(
         f"{f'{looks}, ' if looks else ''}not a model file; models are files of torch.save, safetensors, torch.export, "
-        "TorchScript, ONNX, skops, or of auditkit train and auditkit pack, or Hugging Face folders"
+        "TorchScript, ONNX, skops, GGUF, or of auditkit train and auditkit pack, or Hugging Face folders"
     )
 
 
