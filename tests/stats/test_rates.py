@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
 import fairlearn.metrics
 import numpy as np
 import pandas as pd
@@ -12,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditkit.errors import InputError
-from auditkit.stats.counts import tally
+from auditkit.stats.counts import Counts, tally
 from auditkit.stats.intervals import wilson
 from auditkit.stats.rates import RATES, overall_rate, rate_measurement
 
-ORACLES = {
+ORACLES: dict[str, Callable[..., Any]] = {
     "selection_rate": fairlearn.metrics.selection_rate,
     "true_positive_rate": fairlearn.metrics.true_positive_rate,
     "false_positive_rate": fairlearn.metrics.false_positive_rate,
@@ -31,7 +35,7 @@ ORACLES = {
     ),
     "base_rate": lambda labels, predictions: fairlearn.metrics.selection_rate(labels, labels),
 }
-DENOMINATORS = {
+DENOMINATORS: dict[str, Callable[..., Any]] = {
     "true_positive_rate": lambda labels, predictions: labels == 1,
     "false_negative_rate": lambda labels, predictions: labels == 1,
     "false_positive_rate": lambda labels, predictions: labels == 0,
@@ -43,7 +47,11 @@ DENOMINATORS = {
 rows = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=80)
 
 
-def counted(data, names=("a", "b", "c"), classes=("no", "yes")):
+def rate(counts: Counts, name: str, **options: Any) -> Any:
+    return rate_measurement(counts, name, **options)
+
+
+def counted(data: Any, names: tuple[str, ...] = ("a", "b", "c"), classes: tuple[str, ...] = ("no", "yes")) -> Counts:
     groups, labels, predictions = zip(*data, strict=True)
     codes = np.array([names.index(group) for group in groups])
     return tally(("group",), tuple((name,) for name in names), codes, np.array(labels), np.array(predictions), classes)
@@ -52,7 +60,7 @@ def counted(data, names=("a", "b", "c"), classes=("no", "yes")):
 @pytest.mark.parametrize("name", RATES)
 @settings(max_examples=25, deadline=None)
 @given(data=rows)
-def test_values_are_those_of_metric_frame_to_the_last_bit(name, data):
+def test_values_are_those_of_metric_frame_to_the_last_bit(name: str, data: Any) -> None:
     frame = pd.DataFrame(data, columns=["group", "label", "prediction"])
     oracle = MetricFrame(
         metrics=ORACLES[name],
@@ -61,9 +69,9 @@ def test_values_are_those_of_metric_frame_to_the_last_bit(name, data):
         sensitive_features=frame["group"],
     )
     counts = counted(data)
-    measurement = rate_measurement(counts, name, min_group=1)
+    measurement = rate(counts, name, min_group=1)
     assert [part.group.text for part in measurement.slices] == sorted(frame["group"].unique())
-    within = DENOMINATORS.get(name, lambda labels, predictions: labels >= 0)
+    within: Callable[..., Any] = DENOMINATORS.get(name, lambda labels, predictions: labels >= 0)
     for part in measurement.slices:
         rows = frame[frame["group"] == part.group.text]
         trials = int(within(rows["label"], rows["prediction"]).sum())
@@ -83,9 +91,9 @@ def test_values_are_those_of_metric_frame_to_the_last_bit(name, data):
     assert (whole.reason is None) == bool(trials)
 
 
-def test_undefined_is_not_zero():
+def test_undefined_is_not_zero() -> None:
     counts = counted([("a", 0, 1), ("a", 0, 0), ("b", 1, 1), ("b", 0, 0)])
-    positive = rate_measurement(counts, "true_positive_rate", min_group=1)
+    positive = rate(counts, "true_positive_rate", min_group=1)
     assert positive.slices[0].value is None
     assert positive.slices[0].reason == "no rows with a positive label in this group"
     assert positive.slices[1].value == 1.0
@@ -93,9 +101,9 @@ def test_undefined_is_not_zero():
     assert positive.count == 1
 
 
-def test_a_measurement_ready_to_report():
+def test_a_measurement_ready_to_report() -> None:
     counts = counted([("a", 1, 1)] * 30 + [("a", 1, 0)] * 20 + [("b", 0, 1)] * 40 + [("b", 1, 0)] * 60)
-    measurement = rate_measurement(counts, "selection_rate", prefix="privacy", level=0.9)
+    measurement = rate(counts, "selection_rate", prefix="privacy", level=0.9)
     assert measurement.id == "privacy.selection_rate"
     assert measurement.by == ("group",)
     assert (measurement.unit, measurement.better, measurement.count) == ("rate", "neither", 150)
@@ -107,50 +115,48 @@ def test_a_measurement_ready_to_report():
     assert part.simultaneous_interval.level == 0.9
 
 
-def test_small_counts_name_the_conservative_method():
+def test_small_counts_name_the_conservative_method() -> None:
     counts = counted([("a", 1, 1)] * 3 + [("a", 1, 0)] * 20 + [("b", 1, 0)] * 20)
-    parts = rate_measurement(counts, "selection_rate").slices
+    parts = rate(counts, "selection_rate").slices
     assert [part.interval.method for part in parts] == ["Clopper-Pearson", "Clopper-Pearson"]
     assert parts[1].interval.low == 0
 
 
-def test_small_groups_are_listed_and_change_nothing_for_the_others():
+def test_small_groups_are_listed_and_change_nothing_for_the_others() -> None:
     data = [("a", 1, 1)] * 50 + [("b", 1, 1)] * 40
-    alone = rate_measurement(counted(data), "selection_rate").slices
-    *others, small = rate_measurement(counted([*data, *[("c", 0, 1)] * 4]), "selection_rate").slices
+    alone = rate(counted(data), "selection_rate").slices
+    *others, small = rate(counted([*data, *[("c", 0, 1)] * 4]), "selection_rate").slices
     assert tuple(others) == alone
     assert (small.group.text, small.value, small.count) == ("c", None, 4)
     assert small.reason == "too few to judge: fewer than 10 rows"
-    nobody = rate_measurement(counted([("a", 1, 1)] * 4), "accuracy")
+    nobody = rate(counted([("a", 1, 1)] * 4), "accuracy")
     assert (nobody.slices, nobody.value, nobody.reason) == ((), None, "fewer than two groups have at least 10 rows")
 
 
 @given(rows, st.randoms())
 @settings(max_examples=25, deadline=None)
-def test_renaming_groups_changes_only_names(data, random):
+def test_renaming_groups_changes_only_names(data: Any, random: Random) -> None:
     names = ["a", "b", "c"]
     random.shuffle(names)
     renamed = dict(zip("abc", names, strict=True))
-    before = rate_measurement(counted(data), "accuracy", min_group=1).slices
-    after = rate_measurement(
-        counted([(renamed[group], *rest) for group, *rest in data]), "accuracy", min_group=1
-    ).slices
+    before = rate(counted(data), "accuracy", min_group=1).slices
+    after = rate(counted([(renamed[group], *rest) for group, *rest in data]), "accuracy", min_group=1).slices
     assert {renamed[part.group.text]: part.model_dump(exclude={"group"}) for part in before} == {
         part.group.text: part.model_dump(exclude={"group"}) for part in after
     }
 
 
-def test_accuracy_of_many_classes():
+def test_accuracy_of_many_classes() -> None:
     draws = np.random.default_rng(0)
     labels, predictions = draws.integers(0, 4, size=(2, 200))
     data = list(zip(["a"] * 100 + ["b"] * 100, labels.tolist(), predictions.tolist(), strict=True))
-    measurement = rate_measurement(counted(data, classes=tuple("wxyz")), "accuracy")
+    measurement = rate(counted(data, classes=tuple("wxyz")), "accuracy")
     for part, block in zip(measurement.slices, (slice(0, 100), slice(100, 200)), strict=True):
         assert part.value == sklearn.metrics.accuracy_score(labels[block], predictions[block])
     with pytest.raises(InputError, match="needs 2 classes, got 4"):
-        rate_measurement(counted(data, classes=tuple("wxyz")), "selection_rate")
+        rate(counted(data, classes=tuple("wxyz")), "selection_rate")
 
 
-def test_an_unknown_rate_is_named():
+def test_an_unknown_rate_is_named() -> None:
     with pytest.raises(InputError, match="did you mean 'selection_rate'"):
-        rate_measurement(counted([("a", 1, 1)]), "selektion_rate")
+        rate(counted([("a", 1, 1)]), "selektion_rate")

@@ -7,7 +7,9 @@ import io
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +43,8 @@ class Net(nn.Module):
         self.layers = nn.Sequential(nn.Linear(WIDTH, hidden), norm, nn.ReLU(), nn.Linear(hidden, 2))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.layers(inputs)
+        out: torch.Tensor = self.layers(inputs)
+        return out
 
 
 def pretrained() -> nn.Module:
@@ -67,6 +70,11 @@ def net() -> Net:
     return Net().eval()
 
 
+def first(module: Any) -> Any:
+    """Return the first layer of a network of layers, as it was opened."""
+    return module.layers[0]
+
+
 def sha(path: Path) -> str:
     return "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -80,7 +88,7 @@ def save_legacy(content: object, path: Path) -> None:
     assert path.read_bytes().startswith(LEGACY)
 
 
-WRAPPED = {
+WRAPPED: dict[str, Callable[[Any], Any]] = {
     "bare": lambda state: state,
     "state_dict": lambda state: {"state_dict": state, "epoch": 3},
     "model_state": lambda state: {"epoch": 3, "model_state": state, "optimizer": {"state": {0: {"step": 1.0}}}},
@@ -100,7 +108,9 @@ WRAPPED = {
         (save_safetensors, "module."),
     ],
 )
-def test_foreign_weights_open_however_they_were_saved(save, wrapped, tmp_path, net, plain):
+def test_foreign_weights_open_however_they_were_saved(
+    save: Callable[[Any, Path], None], wrapped: str, tmp_path: Path, net: Net, plain: Schema
+) -> None:
     content = WRAPPED[wrapped](net.state_dict())
     path = tmp_path / "weights.bin"
     save(content, path)
@@ -115,7 +125,7 @@ def test_foreign_weights_open_however_they_were_saved(save, wrapped, tmp_path, n
     assert not model.module.training
 
 
-def test_half_precision_parameters_buffers_and_other_protocols(tmp_path, plain):
+def test_half_precision_parameters_buffers_and_other_protocols(tmp_path: Path, plain: Schema) -> None:
     net = Net(batch_norm=True)
     path = tmp_path / "weights.pt"
     torch.save(net.state_dict(), path, pickle_protocol=4)
@@ -130,16 +140,16 @@ def test_half_precision_parameters_buffers_and_other_protocols(tmp_path, plain):
     assert "bfloat16" in model.notes[0]
 
 
-def test_weights_saved_on_cuda_open_without_one(tmp_path, net, plain):
+def test_weights_saved_on_cuda_open_without_one(tmp_path: Path, net: Net, plain: Schema) -> None:
     path = tmp_path / "weights.pt"
     save_legacy(net.state_dict(), path)
     # A CUDA tensor differs in the place that its storage names.
     path.write_bytes(path.read_bytes().replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:0"))
     model = open_model(path, architecture=NET, schema=plain)
-    assert torch.equal(model.module.layers[0].weight, net.layers[0].weight)
+    assert torch.equal(first(model.module).weight, first(net).weight)
 
 
-def test_every_byte_of_a_legacy_or_safetensors_file_may_be_wrong(tmp_path, net, plain):
+def test_every_byte_of_a_legacy_or_safetensors_file_may_be_wrong(tmp_path: Path, net: Net, plain: Schema) -> None:
     path = tmp_path / "weights.bin"
     rng = np.random.default_rng(0)
     for save in (save_legacy, save_safetensors):
@@ -158,10 +168,10 @@ def test_every_byte_of_a_legacy_or_safetensors_file_may_be_wrong(tmp_path, net, 
                 assert "\n" not in str(error)  # noqa: PT017  # some damages are harmless
 
 
-def test_what_does_not_fit_is_named_with_its_closest_match(tmp_path, net, plain):
+def test_what_does_not_fit_is_named_with_its_closest_match(tmp_path: Path, net: Net, plain: Schema) -> None:
     path = tmp_path / "weights.pt"
 
-    def refused(state: object, match: str, **named: object) -> None:
+    def refused(state: object, match: str, **named: Any) -> None:
         torch.save(state, path)
         with pytest.raises(ModelFileError, match=match) as caught:
             open_model(path, **{"architecture": NET, "schema": plain, **named})
@@ -197,7 +207,7 @@ def test_what_does_not_fit_is_named_with_its_closest_match(tmp_path, net, plain)
         ("../x:y", "is not understood"),
     ],
 )
-def test_factories_that_give_no_network(architecture, match):
+def test_factories_that_give_no_network(architecture: str, match: str) -> None:
     before = list(sys.path)
     with pytest.raises(ModelFileError, match=match) as caught:
         build_network(architecture, {})
@@ -205,25 +215,25 @@ def test_factories_that_give_no_network(architecture, match):
     assert sys.path == before
 
 
-def test_a_factory_beside_the_user_is_found(tmp_path, monkeypatch):
+def test_a_factory_beside_the_user_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "net_of_mine.py").write_text("import torch\ndef build(width): return torch.nn.Linear(width, 2)\n")
     monkeypatch.chdir(tmp_path)
     assert build_network("net_of_mine:build", {"width": 3}).in_features == 3
     sys.modules.pop("net_of_mine")
 
 
-def test_architecture_args_are_a_json_object():
+def test_architecture_args_are_a_json_object() -> None:
     assert read_arguments(None) == {}
     for text, match in (("{", "must be a JSON object, such as"), ("[1]", "got list"), ("[" * 100_000, "JSON object")):
         with pytest.raises(InputError, match=match):
             read_arguments(text)
 
 
-def test_fresh_weights_of_foreign_models(tmp_path, net, plain):
+def test_fresh_weights_of_foreign_models(tmp_path: Path, net: Net, plain: Schema) -> None:
     path = tmp_path / "weights.pt"
     torch.save(net.state_dict(), path)
     model = open_model(path, architecture=NET, schema=plain)
-    assert not torch.equal(model.fresh(2).layers[0].weight, model.fresh(3).layers[0].weight)
+    assert not torch.equal(first(model.fresh(2)).weight, first(model.fresh(3)).weight)
     torch.save(pretrained().state_dict(), path)
     with pytest.raises(NotRun, match=r"returns weight 'layers.0.weight' as it was audited, and not a fresh one"):
         open_model(path, architecture=f"{__name__}:pretrained", schema=plain).fresh(0)
@@ -233,7 +243,7 @@ def test_fresh_weights_of_foreign_models(tmp_path, net, plain):
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_weights_are_packed_with_the_users_own_code(tmp_path, net, plain, suffix):
+def test_weights_are_packed_with_the_users_own_code(tmp_path: Path, net: Net, plain: Schema, suffix: str) -> None:
     path, out = tmp_path / "weights.pt", tmp_path / f"packed{suffix}"
     torch.save({"state_dict": net.half().state_dict()}, path)
     net.float()
@@ -246,11 +256,13 @@ def test_weights_are_packed_with_the_users_own_code(tmp_path, net, plain, suffix
         open_model(out)
     with pytest.raises(ModelFileError, match="name it yourself"):
         open_model(out, architecture="mlp")
-    assert torch.equal(open_model(out, architecture=NET).module.layers[0].weight, packed.module.layers[0].weight)
+    assert torch.equal(first(open_model(out, architecture=NET).module).weight, first(packed.module).weight)
     assert not packed.known_by_hash
 
 
-def test_a_native_safetensors_file_needs_no_further_word(tmp_path, module, card, model_file):
+def test_a_native_safetensors_file_needs_no_further_word(
+    tmp_path: Path, module: nn.Module, card: Any, model_file: Path
+) -> None:
     out = tmp_path / "model.safetensors"
     save_model(out, module, card)
     model = open_model(out)
@@ -269,7 +281,7 @@ def test_a_native_safetensors_file_needs_no_further_word(tmp_path, module, card,
     assert "takes the place of the one in the model's card" in replaced.notes[0]
 
 
-def test_what_cannot_be_packed(tmp_path, net, plain):
+def test_what_cannot_be_packed(tmp_path: Path, net: Net, plain: Schema) -> None:
     torch.save(net.state_dict(), tmp_path / "weights.pt")
     torch.save(net, tmp_path / "module.pt")
     trust = sha(tmp_path / "module.pt")
@@ -286,7 +298,7 @@ def test_what_cannot_be_packed(tmp_path, net, plain):
     assert "It was opened because --trust-pickle names its sha256" in packed.notes[0]
 
 
-def test_schema_files(tmp_path, plain):
+def test_schema_files(tmp_path: Path, plain: Schema) -> None:
     path = tmp_path / "schema.json"
     path.write_text(plain.model_dump_json())
     assert read_schema(path) == plain
@@ -327,10 +339,13 @@ def programs(tmp_path_factory: pytest.TempPathFactory, net: Net) -> dict[str, Pa
 
 
 @pytest.mark.parametrize("name", ["dynamic", "static", "script", "trace", "pickle"])
-def test_trusted_programs_compute_what_the_module_computes(name, programs, net, plain):
+def test_trusted_programs_compute_what_the_module_computes(
+    name: str, programs: dict[str, Path], net: Net, plain: Schema
+) -> None:
     path = programs[name]
     option = "trust_pickle" if name == "pickle" else "trust_model"
-    model = open_model(path, schema=plain, **{option: sha(path)})
+    trust: dict[str, Any] = {option: sha(path)}
+    model = open_model(path, schema=plain, **trust)
     assert model.trust == "trusted by its hash: its author's code was run"
     assert f"--{option.replace('_', '-')} names its sha256" in model.notes[0]
     assert model.kind == {"pickle": "pickled module", "script": "TorchScript", "trace": "TorchScript"}.get(
@@ -358,35 +373,37 @@ def test_trusted_programs_compute_what_the_module_computes(name, programs, net, 
         assert not any(torch.equal(audited[key], drawn[key]) for key in audited)
 
 
-def test_programs_need_a_schema_and_finite_weights(programs, tmp_path, net, plain):
+def test_programs_need_a_schema_and_finite_weights(
+    programs: dict[str, Path], tmp_path: Path, net: Net, plain: Schema
+) -> None:
     with pytest.raises(ModelFileError, match="has no schema of its inputs and outputs; pass --schema"):
         open_model(programs["script"], trust_model=sha(programs["script"]))
     broken = Net()
     with torch.no_grad():
-        broken.layers[0].bias[0] = torch.inf
+        first(broken).bias[0] = torch.inf
     torch.save(broken, tmp_path / "broken.pt")
     with pytest.raises(ModelFileError, match=r"'layers.0.bias' has 1 values that are NaN or infinite"):
         open_model(tmp_path / "broken.pt", schema=plain, trust_pickle=sha(tmp_path / "broken.pt"))
 
 
-def test_weights_in_a_pickle_of_more_open_under_trust(tmp_path, net, plain):
+def test_weights_in_a_pickle_of_more_open_under_trust(tmp_path: Path, net: Net, plain: Schema) -> None:
     path = tmp_path / "checkpoint.pt"
     torch.save({"state_dict": net.state_dict(), "best": np.float64(0.9)}, path)
     with pytest.raises(ModelFileError, match="--trust-pickle"):
         open_model(path, architecture=NET, schema=plain)
     model = open_model(path, architecture=NET, schema=plain, trust_pickle=sha(path))
     assert (model.kind, model.trust) == ("weights", "trusted by its hash: its author's code was run")
-    assert torch.equal(model.module.layers[0].weight, net.layers[0].weight)
+    assert torch.equal(first(model.module).weight, first(net).weight)
 
 
-def test_cards_from_files_never_import(tmp_path, plain, net):
+def test_cards_from_files_never_import(tmp_path: Path, plain: Schema, net: Net) -> None:
     card = Card(schema=plain, architecture="evil_module_of_a_file:run", arguments={"command": "x"})
     torch.save({"auditkit_card": card.model_dump_json(), "state_dict": dict(net.state_dict())}, tmp_path / "m.pt")
     with pytest.raises(ModelFileError, match="'evil_module_of_a_file:run', which is code that is not auditkit's"):
         open_model(tmp_path / "m.pt")
 
 
-def test_a_safetensors_file_whose_header_begins_like_a_pickle_is_none(tmp_path):
+def test_a_safetensors_file_whose_header_begins_like_a_pickle_is_none(tmp_path: Path) -> None:
     tensors = {"weight": torch.zeros(2)}
     for padding in range(2000):
         content = safetensors.torch.save(tensors, metadata={"padding": "x" * padding})
@@ -412,7 +429,7 @@ def test_a_dictionary_of_python_2_is_a_list_of_pairs() -> None:
             read_pickle(io.BytesIO(before + odd), seen.append, byte_count=100)
 
 
-def test_weights_that_python_2_saved_open(tmp_path):
+def test_weights_that_python_2_saved_open(tmp_path: Path) -> None:
     """Their texts are bytes: the pickle word SHORT_BINSTRING, as in the files of lpips."""
     path = tmp_path / "old.pth"
     torch.save({"weight": torch.arange(6.0).reshape(2, 3)}, path, _use_new_zipfile_serialization=False)
