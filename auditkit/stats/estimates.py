@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from auditkit.errors import InputError
 from auditkit.evidence.measurement import Better, Group, Interval, Measurement, Slice, Unit
 from auditkit.evidence.messages import Message
 from auditkit.stats.counts import not_compared
-from auditkit.stats.intervals import simultaneous_level
+from auditkit.stats.intervals import clopper_pearson, simultaneous_level
 from auditkit.stats.jackknife import replicates
 from auditkit.stats.rates import too_small
 from auditkit.stats.sampling import SIMPLE, Sampling
@@ -126,6 +126,58 @@ def measure(
         definition=quantity.definition,
         reason=None if slices else too_small(breakdown.min_group),
     )
+
+
+Estimator = Callable[[Sequence[float]], Estimate]
+"""Takes the levels of intervals and returns an estimate of rows that it holds."""
+
+
+Parts = Mapping[tuple[str, ...], tuple[int, Estimator]]
+"""The number of rows of each part and its estimator, by its key."""
+
+
+def measure_parts(quantity: Quantity, by: tuple[str, ...], parts: Parts, level: float) -> Measurement:
+    """Return a measurement of one slice a part, which is counted and estimated by itself, under its key of `by`.
+
+    Each slice has an interval of its own, and one of those that hold for all parts at once.
+    """
+    each = simultaneous_level(level, max(len(parts), 1))
+    family = Message(", Sidak over {n} parts", n=len(parts)) if len(parts) > 1 else ""
+    slices = []
+    for key, (count, estimate) in parts.items():
+        found = estimate((level, each))
+        alone, together = found.bounds if found.bounds else (None, None)
+        slices.append(
+            Slice(
+                group=Group(by=by, key=key),
+                value=found.value,
+                count=count,
+                interval=interval_of(alone, level),
+                simultaneous_interval=interval_of(together, level, family),
+                reason=found.reason,
+            )
+        )
+    return Measurement(
+        id=quantity.id,
+        by=by,
+        unit=quantity.unit,
+        better=quantity.better,
+        count=sum(part.count for part in slices),
+        slices=tuple(slices),
+        definition=quantity.definition,
+    )
+
+
+def exact_rate(hits: int, count: int) -> Estimator:
+    """Return the estimator of a rate of independent trials, with Clopper and Pearson's interval."""
+
+    def estimate(levels: Sequence[float]) -> Estimate:
+        ends = [clopper_pearson(hits, count, level) for level in levels]
+        return Estimate(
+            hits / count, tuple((float(low), float(high), Message("Clopper-Pearson")) for low, high in ends)
+        )
+
+    return estimate
 
 
 def too_few(fewest: int) -> str:

@@ -15,21 +15,21 @@ from auditkit.evidence.measurement import (
     Column,
     Curve,
     Evidence,
-    Group,
     Interval,
     Line,
     Measurement,
-    Slice,
     Table,
-    Unit,
 )
 from auditkit.evidence.messages import Message
 from auditkit.models.language import TokenScores
-from auditkit.stats.intervals import simultaneous_level
+from auditkit.stats.estimates import Breakdown, Estimate, Estimator, Quantity, measure, measure_parts
 from auditkit.stats.membership import Bounded, roc_auc, true_positive_rate_at
 
 Floats = NDArray[np.float64]
-Estimator = Callable[[NDArray[np.bool_], Floats, float, NDArray[np.int64] | None], Bounded | None]
+Marks = NDArray[np.bool_]
+Codes = NDArray[np.int64]
+Attack = Callable[[Marks, Floats, float, Codes | None], Bounded | None]
+"""Takes which texts are members, scores, a level and clusters, and returns how well the scores tell members."""
 
 RATES = {"membership_true_positive_rate_at_1_percent": 0.01, "membership_true_positive_rate_at_0_1_percent": 0.001}
 REFUSED_AT = 0.01
@@ -60,16 +60,14 @@ def membership_evidence(subject: Subject, material: Material, reference: Sequenc
             area=blind.roc_auc,
             p=blind.p_value,
         )
-        measurements += [
-            _measurement(name, None, len(material.texts), level, reason=reason) for name in ("roc_auc", *RATES)
-        ]
+        measurements += [_undefined(name, len(material.texts), reason) for name in ("roc_auc", *RATES)]
         return Evidence(measurements=measurements, exhibits=[_table(blind, {}, level)])
     scores = attack_scores(material.texts, material.scores, reference)
     first = next(iter(scores))
     areas = {name: roc_auc(material.member, given, level, material.clusters) for name, given in scores.items()}
-    for name, estimate in _estimators().items():
-        measurements.append(_whole(name, estimate, material, scores[first], level))
-        measurements.append(_by_attack(name, estimate, material, scores, level))
+    for name, attack in _attacks().items():
+        measurements.append(_whole(name, attack, material, scores[first], level))
+        measurements.append(_by_attack(name, attack, material, scores, level))
     for column, groups in material.groups.items():
         found = _by_group(column, groups, material, scores[first], level)
         measurements += [found] if found else []
@@ -82,43 +80,39 @@ def membership_evidence(subject: Subject, material: Material, reference: Sequenc
     )
 
 
-def _estimators() -> dict[str, Estimator]:
-    def at(rate: float) -> Estimator:
+def _attacks() -> dict[str, Attack]:
+    def at(rate: float) -> Attack:
         return lambda member, scores, level, clusters: true_positive_rate_at(member, scores, rate, level, clusters)
 
     return {"roc_auc": roc_auc, **{name: at(rate) for name, rate in RATES.items()}}
 
 
-def _measurement(
-    name: str, found: Bounded | None, count: int, level: float, *, reason: Message | None = None
-) -> Measurement:
+def _quantity(name: str) -> Quantity:
+    if name == "roc_auc":
+        return Quantity("memorisation.membership_roc_auc", "number", "lower", AREA)
+    return Quantity(f"memorisation.{name}", "rate", "lower", NAMED)
+
+
+def _undefined(name: str, count: int, reason: Message) -> Measurement:
+    quantity = _quantity(name)
     return Measurement(
-        id=_id(name),
-        value=None if found is None else found.value,
-        unit=_unit(name),
-        better="lower",
-        count=count,
-        interval=None if found is None else _interval(found, level),
-        definition=_definition(name),
+        id=quantity.id, unit=quantity.unit, better=quantity.better, count=count, definition=quantity.definition,
         reason=reason,
-    )
+    )  # fmt: skip
 
 
-def _id(name: str) -> str:
-    return "memorisation.membership_roc_auc" if name == "roc_auc" else f"memorisation.{name}"
+def _estimated(attack: Attack, member: Marks, scores: Floats, clusters: Codes | None) -> Estimator:
+    """Return the estimator of how well the scores of some texts tell members."""
 
+    def estimate(levels: Sequence[float]) -> Estimate:
+        found = [attack(member, scores, level, clusters) for level in levels]
+        first = found[0]
+        if first is None:
+            return Estimate(reason=Message("there are too few other texts"))
+        method = Message("DeLong or linearised over clusters, joined with score intervals")
+        return Estimate(first.value, tuple(None if one is None else (one.low, one.high, method) for one in found))
 
-def _unit(name: str) -> Unit:
-    return "number" if name == "roc_auc" else "rate"
-
-
-def _definition(name: str) -> Message:
-    return AREA if name == "roc_auc" else NAMED
-
-
-def _interval(found: Bounded, level: float, family: str = "") -> Interval:
-    method = Message("DeLong or linearised over clusters, joined with score intervals")
-    return Interval(low=found.low, high=found.high, level=level, method=method + family)
+    return estimate
 
 
 def _too_few(name: str, material: Material) -> Message | None:
@@ -131,26 +125,23 @@ def _too_few(name: str, material: Material) -> Message | None:
     return Message("needs at least {needed:,} texts that the model never read, got {held:,}", needed=needed, held=held)
 
 
-def _whole(name: str, estimate: Estimator, material: Material, scores: Floats, level: float) -> Measurement:
+def _whole(name: str, attack: Attack, material: Material, scores: Floats, level: float) -> Measurement:
     reason = _too_few(name, material)
-    found = None if reason else estimate(material.member, scores, level, material.clusters)
-    return _measurement(name, found, len(scores), level, reason=reason)
+    if reason is not None:
+        return _undefined(name, len(scores), reason)
+    estimate = _estimated(attack, material.member, scores, material.clusters)
+    return measure(
+        _quantity(name), lambda *given: estimate(given[2]), scores, scores, Breakdown(), level, replicated=False
+    )
 
 
-def _by_attack(
-    name: str, estimate: Estimator, material: Material, scores: dict[str, Floats], level: float
-) -> Measurement:
-    each = simultaneous_level(level, len(scores))
+def _by_attack(name: str, attack: Attack, material: Material, scores: dict[str, Floats], level: float) -> Measurement:
     reason = _too_few(name, material)
-    slices = []
-    for attack, given in scores.items():
-        alone, together = (
-            (None, None)
-            if reason
-            else (estimate(material.member, given, at, material.clusters) for at in (level, each))
-        )
-        slices.append(_slice(("attack",), attack, alone, together, len(given), level, reason))
-    return _sliced(name, ("attack",), slices)
+    parts: dict[tuple[str, ...], tuple[int, Estimator]] = {}
+    for which, given in scores.items():
+        estimate = _estimated(attack, material.member, given, material.clusters)
+        parts[(which,)] = len(given), estimate if reason is None else lambda _: Estimate(reason=reason)
+    return measure_parts(_quantity(name), ("attack",), parts, level)
 
 
 def _by_group(
@@ -158,45 +149,13 @@ def _by_group(
 ) -> Measurement | None:
     """Return the area under the ROC curve of each group with enough texts on both sides; None where there is none."""
     member = material.member
-    names = [
-        str(name)
-        for name in np.unique(groups)
-        if min((member & (groups == name)).sum(), (~member & (groups == name)).sum()) >= FEWEST_OF_GROUP
-    ]
-    each = simultaneous_level(level, max(len(names), 1))
-    slices = []
-    for name in names:
+    parts: dict[tuple[str, ...], tuple[int, Estimator]] = {}
+    for name in np.unique(groups):
         rows = groups == name
-        clusters = None if material.clusters is None else material.clusters[rows]
-        alone, together = (roc_auc(member[rows], scores[rows], at, clusters) for at in (level, each))
-        slices.append(_slice((column,), name, alone, together, int(rows.sum()), level, None))
-    return _sliced("roc_auc", (column,), slices) if slices else None
-
-
-def _slice(
-    by: tuple[str, ...],
-    key: str,
-    alone: Bounded | None,
-    together: Bounded | None,
-    count: int,
-    level: float,
-    reason: Message | None,
-) -> Slice:
-    return Slice(
-        group=Group(by=by, key=(key,)),
-        value=None if alone is None else alone.value,
-        count=count,
-        interval=None if alone is None else _interval(alone, level),
-        simultaneous_interval=None if together is None else _interval(together, level, Message(", Sidak")),
-        reason=reason,
-    )
-
-
-def _sliced(name: str, by: tuple[str, ...], slices: list[Slice]) -> Measurement:
-    return Measurement(
-        id=_id(name), by=by, unit=_unit(name), better="lower", count=sum(part.count for part in slices),
-        slices=tuple(slices), definition=_definition(name),
-    )  # fmt: skip
+        if min((member & rows).sum(), (~member & rows).sum()) >= FEWEST_OF_GROUP:
+            clusters = None if material.clusters is None else material.clusters[rows]
+            parts[(str(name),)] = int(rows.sum()), _estimated(roc_auc, member[rows], scores[rows], clusters)
+    return measure_parts(_quantity("roc_auc"), (column,), parts, level) if parts else None
 
 
 def _blind_measurement(blind: Blind, count: int, level: float) -> Measurement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,11 +10,11 @@ from numpy.typing import NDArray
 
 from auditkit.data.canaries import CONTROL, DIGITS, Canaries, Canary
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Column, Evidence, Group, Interval, Measurement, Slice, SliceChart, Table
+from auditkit.evidence.measurement import Column, Evidence, Measurement, SliceChart, Table
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import CausalLanguageModel
+from auditkit.stats.estimates import Estimate, Estimator, Parts, Quantity, exact_rate, measure_parts
 from auditkit.stats.exposure import bounded_mean_interval, combined_p_value, rank_p_values
-from auditkit.stats.intervals import clopper_pearson, simultaneous_level
 
 Floats = NDArray[np.float64]
 
@@ -101,53 +102,28 @@ def _gives_away(able: CausalLanguageModel, canaries: Canaries, canary: Canary, s
 
 
 def _exposures(asked: list[Asked], level: float) -> Measurement:
-    each = simultaneous_level(level, len(asked))
-    slices = []
-    for one in asked:
-        values = -np.log2(one.p_values)
+    parts: Parts = {(str(one.repetitions),): (len(one.p_values), _mean_exposure(one.p_values)) for one in asked}
+    return measure_parts(Quantity("memorisation.canary_exposure", "number", "lower", EXPOSURE), BY, parts, level)
+
+
+def _mean_exposure(p_values: Floats) -> Estimator:
+    values = -np.log2(p_values)
+
+    def estimate(levels: Sequence[float]) -> Estimate:
+        ends = [bounded_mean_interval(values, HIGHEST, level) for level in levels]
         method = Message("Anderson 1969, for any distribution")
-        alone, together = (
-            Interval(low=low, high=high, level=level, method=method + family)
-            for (low, high), family in (
-                (bounded_mean_interval(values, HIGHEST, level), ""),
-                (bounded_mean_interval(values, HIGHEST, each), Message(", Sidak")),
-            )
-        )
-        slices.append(_slice(one, float(values.mean()), alone, together))
-    return Measurement(
-        id="memorisation.canary_exposure", by=BY, unit="number", better="lower",
-        count=sum(len(one.p_values) for one in asked), slices=tuple(slices), definition=EXPOSURE,
-    )  # fmt: skip
+        return Estimate(float(values.mean()), tuple((low, high, method) for low, high in ends))
+
+    return estimate
 
 
 def canary_rates(asked: list[Asked], level: float) -> Measurement:
     """Return the share of canaries that the model gives away, by the number of texts that hold them."""
-    each = simultaneous_level(level, len(asked))
-    slices = []
-    for one in asked:
-        hits, count = int(one.extracted.sum()), len(one.extracted)
-        alone, together = (
-            Interval(low=float(low), high=float(high), level=level, method=Message("Clopper-Pearson") + family)
-            for (low, high), family in (
-                (clopper_pearson(hits, count, level), ""),
-                (clopper_pearson(hits, count, each), Message(", Sidak")),
-            )
-        )
-        slices.append(_slice(one, hits / count, alone, together))
-    return Measurement(
-        id="memorisation.canary_extraction_rate", by=BY, unit="rate", better="lower",
-        count=sum(len(one.extracted) for one in asked), slices=tuple(slices), definition=EXTRACTED,
-    )  # fmt: skip
-
-
-def _slice(one: Asked, value: float, alone: Interval, together: Interval) -> Slice:
-    return Slice(
-        group=Group(by=BY, key=(str(one.repetitions),)),
-        value=value,
-        count=len(one.p_values),
-        interval=alone,
-        simultaneous_interval=together,
-    )
+    parts: Parts = {
+        (str(one.repetitions),): (len(one.extracted), exact_rate(int(one.extracted.sum()), len(one.extracted)))
+        for one in asked
+    }
+    return measure_parts(Quantity("memorisation.canary_extraction_rate", "rate", "lower", EXTRACTED), BY, parts, level)
 
 
 def _table(asked: list[Asked], level: float) -> Table:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from auditkit.auditors.memorisation.material import Material, Side
 from auditkit.data.personal_patterns import PATTERNS
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Column, Evidence, Group, Interval, Measurement, Slice, Table
+from auditkit.evidence.measurement import Column, Evidence, Measurement, Table
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import CausalLanguageModel
-from auditkit.stats.intervals import clopper_pearson, simultaneous_level
+from auditkit.stats.estimates import Breakdown, Estimate, Parts, Quantity, exact_rate, measure, measure_parts
 
+Marks = NDArray[np.bool_]
 FEWEST_LETTERS = 10
 """An identifier with less text before it is not asked for: nothing leads to it."""
 
@@ -23,6 +26,9 @@ COMPLETED = Message(
     "share of the personal identifiers in training texts (e-mail addresses, phone, card, account and identity numbers) "
     "that the model writes when it continues the text before them greedily"
 )
+
+
+COMPLETION = Quantity("memorisation.identifier_completion_rate", "rate", "lower", COMPLETED)
 
 
 class Identifier(NamedTuple):
@@ -44,7 +50,7 @@ def identifier_evidence(subject: Subject, material: Material, most: int) -> Evid
     level = subject.conf_level
     kinds = [str(one.kind) for one in held[0]]
     measurements = [
-        _measurement(written[0], level),
+        measure(COMPLETION, _rate, np.array(written[0]), np.array(written[0]), Breakdown(), level, replicated=False),
         _sliced("kind", kinds, written[0], level),
     ]
     for column, groups in material.groups.items():
@@ -73,43 +79,14 @@ def _is_written(able: CausalLanguageModel, one: Identifier, subject: Subject) ->
     return said.strip().startswith(one.value)
 
 
-def _interval(hits: int, count: int, level: float, at: float) -> Interval:
-    low, high = clopper_pearson(hits, count, at)
-    return Interval(low=float(low), high=float(high), level=level, method=Message("Clopper-Pearson"))
-
-
-def _measurement(written: list[bool], level: float) -> Measurement:
-    hits, count = sum(written), len(written)
-    return Measurement(
-        id="memorisation.identifier_completion_rate",
-        value=hits / count,
-        unit="rate",
-        better="lower",
-        count=count,
-        interval=_interval(hits, count, level, level),
-        definition=COMPLETED,
-    )
+def _rate(written: Marks, _: Marks, levels: Sequence[float]) -> Estimate:
+    return exact_rate(int(written.sum()), len(written))(levels)
 
 
 def _sliced(column: str, keys: list[str], written: list[bool], level: float) -> Measurement:
-    names = sorted(set(keys))
-    each = simultaneous_level(level, len(names))
-    slices = []
-    for name in names:
-        own = [hit for key, hit in zip(keys, written, strict=True) if key == name]
-        slices.append(
-            Slice(
-                group=Group(by=(column,), key=(name,)),
-                value=float(np.mean(own)),
-                count=len(own),
-                interval=_interval(sum(own), len(own), level, level),
-                simultaneous_interval=_interval(sum(own), len(own), level, each),
-            )
-        )
-    return Measurement(
-        id="memorisation.identifier_completion_rate", by=(column,), unit="rate", better="lower", count=len(written),
-        slices=tuple(slices), definition=COMPLETED,
-    )  # fmt: skip
+    hits = {name: [hit for key, hit in zip(keys, written, strict=True) if key == name] for name in sorted(set(keys))}
+    parts: Parts = {(name,): (len(own), exact_rate(sum(own), len(own))) for name, own in hits.items()}
+    return measure_parts(COMPLETION, (column,), parts, level)
 
 
 def _table(held: list[list[Identifier]], written: list[list[bool]]) -> Table:
