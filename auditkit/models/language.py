@@ -15,7 +15,7 @@ from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import CausalLanguageModel, Differentiable, LanguageModel, Layered, Refittable
 from auditkit.progress import Progress, silent
-from auditkit.schema.text import piece_tokenizer
+from auditkit.schema.pieces import piece_tokenizer
 from auditkit.tasks.language import NOTHING_PREDICTED
 
 Ids = NDArray[np.int64]
@@ -94,8 +94,7 @@ class OfTokens(LanguageModel):
 
     def text_of(self, ids: Sequence[int] | Ids) -> str:
         """Return the text that tokens stand for."""
-        found: str = piece_tokenizer(self.model.schema.features[0].pieces).decode([int(one) for one in ids])
-        return found
+        return piece_tokenizer(self.model.schema.features[0].pieces).decode([int(one) for one in ids])
 
     def _joined(
         self, texts: Sequence[str], encoded: Sequence[tuple[Ids, Ids]], parts: Sequence[list[Floats]], skipped: int

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from auditkit.schema.pieces import PieceTokenizer
 from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN
 
 
@@ -17,7 +18,7 @@ class PieceNetwork(nn.Module):
     that explanations begin at.
     """
 
-    def __init__(self, network: Any, tokenizer: Any) -> None:
+    def __init__(self, network: Any, tokenizer: PieceTokenizer) -> None:
         super().__init__()
         self.network = network
         self.prefix, self.suffix = special_tokens_around(tokenizer)
@@ -68,7 +69,7 @@ class PixelNetwork(nn.Module):
         return outputs
 
 
-def special_tokens_around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def special_tokens_around(tokenizer: PieceTokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the special tokens that a tokenizer puts before and behind a text."""
     special = tokenizer.encode("").ids
     probe = tokenizer.encode("a").ids
@@ -77,7 +78,7 @@ def special_tokens_around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, .
     return tuple(probe[:start]), tuple(probe[start + len(inner) :])
 
 
-def unknown_id(tokenizer: Any) -> int:
+def unknown_id(tokenizer: PieceTokenizer) -> int:
     """Return the id of a tokenizer's unknown piece, or of its padding where it has none."""
     for name in ("[UNK]", "<unk>", "[PAD]", "<pad>"):
         found = tokenizer.token_to_id(name)

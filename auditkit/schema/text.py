@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import functools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from auditkit.data.dataset import factorize
+from auditkit.schema.pieces import piece_tokenizer
 
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 """The ids before those of the vocabulary: no token, a token that is not in the vocabulary, the first word of it."""
@@ -86,20 +86,8 @@ def token_counts(column: pd.Series[Any]) -> NDArray[np.int64]:
     return np.array([*(len(words(text)) for text in texts), 0], dtype=np.int64)[codes]
 
 
-@functools.lru_cache(maxsize=4)
-def piece_tokenizer(pieces: str) -> Any:
-    """Return the tokenizer of Hugging Face that a JSON text describes, without special tokens and padding."""
-    from tokenizers import Tokenizer
-
-    found = Tokenizer.from_str(pieces)
-    found.no_truncation()
-    found.no_padding()
-    return found
-
-
 def _piece_ids(texts: Sequence[str], pieces: str) -> list[list[int]]:
-    tokenizer = piece_tokenizer(pieces)
-    return [encoded.ids for encoded in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    return [encoded.ids for encoded in piece_tokenizer(pieces).encode_batch(texts)]
 
 
 def encode_pieces(column: pd.Series[Any], pieces: str, length: int) -> NDArray[np.int64]:

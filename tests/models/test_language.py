@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,8 @@ from languages import bert, causal_network, fit, gpt2, llama, opened, sentences
 
 from auditkit.errors import InputError, ModelFileError, NotRun
 from auditkit.models.capabilities import CausalLanguageModel, Differentiable, LanguageModel
+from auditkit.models.formats.huggingface_language import _context
+from auditkit.models.formats.huggingface_settings import offline
 from auditkit.models.language import windows_of
 
 CPU = torch.device("cpu")
@@ -211,3 +216,54 @@ def test_a_language_model_predicts_no_label(folder: Path) -> None:
     columns = Columns(read_rows=lambda: data, read_training=lambda: None, target="label", text="text")
     with pytest.raises(InputError, match="leave --target out"):
         open_model(folder, columns=columns)
+
+
+@pytest.fixture(scope="module")
+def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return llama(tmp_path_factory.mktemp("llama"), sentences(20))
+
+
+def changed(folder: Path, copy: Path, **settings: Any) -> Path:
+    shutil.copytree(folder, copy)
+    path = copy / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | settings), encoding="utf-8")
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"max_position_embeddings": -5}, "reads -5 tokens at once"),
+        ({"max_position_embeddings": 1}, "auditkit needs room for 8 of a text"),
+        ({"num_hidden_layers": 200_000}, "num_hidden_layers: 200,000 layers, blocks or experts, and auditkit reads at"),
+        ({"text_config": {"n_layer": [1, 5_000]}}, "n_layer: 5,000 layers"),
+        ({"intermediate_size": 30_000_000}, "times the bytes of its weights as the size of the network"),
+        ({"vocab_size": 100_000_000}, "times the bytes of its weights as the size of the network"),
+        ({"attn_implementation": "someone/kernel"}, "names code of its own .attn_implementation: someone/kernel"),
+        ({"_attn_implementation": {"": "sdpa", "text": "a/b@c"}}, "names code of its own"),
+        ({"model_type": "timm_wrapper", "architecture": "hf-hub:a/b"}, "gives timm an address or arguments"),
+        ({"model_type": "timm_wrapper", "model_args": {"checkpoint_path": "x.pth"}}, "gives timm an address"),
+    ],
+)
+def test_settings_of_a_hostile_author_are_refused_in_one_line(
+    settings: dict[str, Any], problem: str, llama_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelFileError, match=problem) as raised:
+        opened(changed(llama_folder, tmp_path / "copy", **settings), ["the good film"])
+    assert "\n" not in str(raised.value)
+
+
+def test_a_masked_model_without_room_for_a_text_is_refused() -> None:
+    network = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=9))
+    with pytest.raises(ModelFileError, match=r"reads 9 tokens at once .*, of which 2 are special ones"):
+        _context("model", network, 0, 2)
+    assert _context("model", network, 0, 1) == 9
+
+
+def test_nothing_of_transformers_reaches_the_network_while_a_folder_is_opened() -> None:
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    with offline():
+        assert constants.is_offline_mode()
+    assert before == constants.HF_HUB_OFFLINE

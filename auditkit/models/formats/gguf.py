@@ -22,10 +22,12 @@ from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.formats.folder_copy import copied
 from auditkit.models.formats.gguf_file import MAGIC, GgufFile, TensorInfo, read_gguf
-from auditkit.models.formats.huggingface import tokenizer_of
+from auditkit.models.formats.huggingface import read_json, tokenizer_of
 from auditkit.models.formats.huggingface_language import causal
+from auditkit.models.formats.huggingface_settings import check_settings, offline
 from auditkit.models.formats.huggingface_text import language_schema
 from auditkit.models.model import Model, first_line
+from auditkit.schema.pieces import PieceTokenizer
 
 Weights = NDArray[np.float32]
 
@@ -131,9 +133,11 @@ def _description(name: str, folder: Path, kind: str) -> Any:
     """Return a folder's config.json as transformers reads it; no code of the folder is run."""
     from transformers import AutoConfig
 
+    check_settings(name, read_json(name, folder / "config.json"))
     load: Any = AutoConfig.from_pretrained  # transformers gives no types
     try:
-        described = load(str(folder), local_files_only=True, trust_remote_code=False)
+        with offline():
+            described = load(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # of a damaged file, whatever the library raises
         said = first_line(error).replace(str(folder), name)
         raise ModelFileError(f"{name}: config.json cannot be read: {said}.") from error
@@ -152,15 +156,16 @@ def _built(name: str, described: Any) -> Any:
 
     build: Any = AutoModelForCausalLM.from_config
     try:
-        with torch.device("meta"):
+        with offline(), torch.device("meta"):
             size = sum(one.numel() for one in build(described).parameters())
         MODEL_BYTES.check(4 * size, f"{name}: config.json describes", ModelFileError)
-        return build(described, dtype=torch.float32)
+        with offline():
+            return build(described, dtype=torch.float32)
     except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
         raise ModelFileError(f"{name}: config.json describes no network: {first_line(error)}.") from error
 
 
-def _check_agreement(name: str, file: GgufFile, kind: str, config: Any, tokenizer: Any) -> None:
+def _check_agreement(name: str, file: GgufFile, kind: str, config: Any, tokenizer: PieceTokenizer) -> None:
     """Raise unless config.json and tokenizer.json of the folder are those that the file was made of."""
     for key, title in AGREE[kind].items():
         stated, given = file.metadata.get(f"{kind}.{key}"), getattr(config, title, None)
@@ -169,7 +174,7 @@ def _check_agreement(name: str, file: GgufFile, kind: str, config: Any, tokenize
     if kind == "llama":
         _check_positions(name, file.metadata.get("llama.rope.freq_base", 10_000.0), config)
     tokens = file.metadata.get("tokenizer.ggml.tokens")
-    pieces = {code: piece for piece, code in tokenizer.get_vocab(with_added_tokens=True).items()}
+    pieces = {code: piece for piece, code in tokenizer.get_vocab().items()}
     if not isinstance(tokens, list) or len(tokens) < len(pieces):
         raise ModelFileError(f"{name}: states fewer tokens than tokenizer.json of the folder has.")
     other = next((code for code, piece in sorted(pieces.items()) if code >= len(tokens) or tokens[code] != piece), None)

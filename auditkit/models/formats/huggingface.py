@@ -28,10 +28,12 @@ from auditkit.models.formats.huggingface_audio import (
     wave_feature,
     wave_network,
 )
+from auditkit.models.formats.huggingface_settings import check_settings, check_size, offline
 from auditkit.models.formats.huggingface_text import language_schema, text_feature
 from auditkit.models.model import OF_MODULE, Model, first_line
 from auditkit.models.pieces import PieceNetwork, PixelNetwork
 from auditkit.schema.infer import infer_classes
+from auditkit.schema.pieces import PieceTokenizer
 from auditkit.schema.schema import Schema, task_of
 from auditkit.schema.table import Feature
 
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 PROCESSOR = "preprocessor_config.json"
 CONFIG, TOKENIZER, WEIGHTS, INDEX = "config.json", "tokenizer.json", "model.safetensors", "model.safetensors.index.json"
 JSON_BYTES = Budget("bytes", 32 * 2**20, 2**40)
+TOKENIZER_BYTES = Budget("bytes", 128 * 2**20, 2**40)
 MOST_PIECES = 4094
 RESAMPLE: dict[Any, Any] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers of the ways to resize."""
@@ -85,7 +88,7 @@ def _open_copy(name: str, source: Path, config: OpenOptions, copies: contextlib.
     adapter: dict[str, torch.Tensor] = {}
     base, base_name, described = folder, name, {}
     if (folder / ADAPTER_CONFIG).is_file():
-        described = _json(name, folder / ADAPTER_CONFIG)
+        described = read_json(name, folder / ADAPTER_CONFIG)
         named = _base_of(name, described, config.architecture)
         base_name = str(named)
         checked_settings(base_name, named)
@@ -119,7 +122,8 @@ def checked_settings(name: str, folder: Path) -> dict[str, Any]:
         ModelFileError: a link, remote code, weights as pickles alone, no fast tokenizer, or another kind of model.
     """
     _check_plain(name, folder)
-    settings = _json(name, folder / CONFIG)
+    settings = read_json(name, folder / CONFIG)
+    check_settings(name, settings)
     _refuse_code(name, folder)
     held = {path.name for path in folder.iterdir()}
     _check_weights(name, folder, held)
@@ -165,7 +169,7 @@ def _has_head(settings: dict[str, Any], heads: tuple[str, ...]) -> bool:
 
 def _processor(name: str, folder: Path) -> dict[str, Any]:
     """Return a folder's description of its image processor or feature extractor; nothing where it has none."""
-    return _json(name, folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}
+    return read_json(name, folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}
 
 
 def _opener(settings: dict[str, Any], processor: dict[str, Any]) -> Callable[..., tuple[Any, Schema, dict[str, Any]]]:
@@ -179,7 +183,7 @@ def _opener(settings: dict[str, Any], processor: dict[str, Any]) -> Callable[...
 
 def _refuse_code(name: str, folder: Path) -> None:
     for file in (CONFIG, "tokenizer_config.json", PROCESSOR):
-        found = _json(name, folder / file) if (folder / file).is_file() else {}
+        found = read_json(name, folder / file) if (folder / file).is_file() else {}
         if "auto_map" in found:
             raise ModelFileError(
                 f"{name}: {file} names code of its own (auto_map: {str(found['auto_map'])[:100]}), which is never run."
@@ -193,7 +197,7 @@ def _check_weights(name: str, folder: Path, held: set[str]) -> None:
         what = f"its weights as pickles ({pickles[0]})" if pickles else "no weights"
         raise ModelFileError(f"{name}: holds {what}; save it with save_pretrained, which writes {WEIGHTS}.")
     if INDEX in held:
-        shards = set(_json(name, folder / INDEX).get("weight_map", {}).values())
+        shards = set(read_json(name, folder / INDEX).get("weight_map", {}).values())
         if not all(shard in held and str(shard).endswith(".safetensors") for shard in shards):
             raise ModelFileError(f"{name}: {INDEX} names files that are not in the folder.")
     for shard in sorted(file for file in held if file.endswith(".safetensors")):
@@ -202,7 +206,8 @@ def _check_weights(name: str, folder: Path, held: set[str]) -> None:
                 raise ModelFileError(f"{name}: {shard} is no safetensors file: {source.damage or 'another format'}.")
 
 
-def _json(name: str, path: Path) -> dict[str, Any]:
+def read_json(name: str, path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file of a folder."""
     text = files.read_text(path, f"{name}: {path.name}", budget=JSON_BYTES, error=ModelFileError)
     try:
         found = parse_json(text)
@@ -236,11 +241,16 @@ def _network(name: str, folder: Path, kind: str, replaced: frozenset[str]) -> An
 
     allowed = {"local_files_only": True, "trust_remote_code": False}
     try:
-        with warnings.catch_warnings(), without_bars():
+        with warnings.catch_warnings(), without_bars(), offline():
             warnings.simplefilter("ignore")
-            network, info = getattr(transformers, kind).from_pretrained(
+            builder = getattr(transformers, kind)
+            configuration: Any = transformers.AutoConfig  # transformers gives no types
+            check_size(name, folder, configuration.from_pretrained(str(folder), **allowed), builder)
+            network, info = builder.from_pretrained(
                 str(folder), use_safetensors=True, output_loading_info=True, dtype="float32", **allowed
             )
+    except ModelFileError:
+        raise
     except Exception as error:  # transformers raises anything for a damaged folder
         raise ModelFileError(
             f"{name}: transformers cannot open it: {first_line(error).replace(str(folder), name)}."
@@ -282,17 +292,13 @@ def _language(
     return module, language_schema(tokenizer, columns, module.context), abilities
 
 
-def tokenizer_of(name: str, folder: Path) -> Any:
+def tokenizer_of(name: str, folder: Path) -> PieceTokenizer:
     """Return the fast tokenizer of a folder, which neither cuts nor pads."""
-    from tokenizers import Tokenizer
-
     try:
-        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-    except Exception as error:  # of a damaged file, whatever the library raises
-        raise ModelFileError(f"{name}: {TOKENIZER} cannot be read: {first_line(error)}.") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+        text = files.read_text(folder / TOKENIZER, TOKENIZER, budget=TOKENIZER_BYTES, error=ModelFileError)
+        return PieceTokenizer(text)
+    except ModelFileError as error:
+        raise ModelFileError(f"{name}: {error}") from error
 
 
 def _images(
@@ -305,7 +311,7 @@ def _images(
     if not held:
         raise InputError(f"{rows.name}: has no column of images, which {name} reads; pass a folder of images.")
     channels = int(settings.get("num_channels") or 3)
-    feature = image_feature(_json(name, folder / PROCESSOR), held[0], channels, f"{name}: {PROCESSOR}")
+    feature = image_feature(read_json(name, folder / PROCESSOR), held[0], channels, f"{name}: {PROCESSOR}")
     return PixelNetwork(network), _of_classes((feature,), settings, columns), MODULE_ABILITIES
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from auditkit.errors import InputError, closest
+from auditkit.schema.pieces import PieceTokenizer
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
 from auditkit.schema.text import piece_counts
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from auditkit.models.from_columns import Columns
 
 
-def text_feature(tokenizer: Any, columns: Columns, most: int) -> Feature:
+def text_feature(tokenizer: PieceTokenizer, columns: Columns, most: int) -> Feature:
     """Return the column of texts as a feature of at most so many pieces, by a tokenizer.
 
     Raises:
@@ -26,7 +27,7 @@ def text_feature(tokenizer: Any, columns: Columns, most: int) -> Feature:
         names = [str(column) for column in rows.frame.columns]
         raise InputError(f"text column {columns.text!r} is not in {rows.name}{closest(columns.text, names)}.")
     pieces = tokenizer.to_str()
-    names_of_codes = {code: piece for piece, code in tokenizer.get_vocab(with_added_tokens=True).items()}
+    names_of_codes = {code: piece for piece, code in tokenizer.get_vocab().items()}
     vocabulary = tuple(names_of_codes.get(code, f"(piece {code})") for code in range(max(names_of_codes) + 1))
     longest = int(piece_counts(rows.frame[columns.text], pieces).max(initial=1))
     return Feature(
@@ -39,7 +40,7 @@ def text_feature(tokenizer: Any, columns: Columns, most: int) -> Feature:
     )
 
 
-def language_schema(tokenizer: Any, columns: Columns, context: int) -> Schema:
+def language_schema(tokenizer: PieceTokenizer, columns: Columns, context: int) -> Schema:
     """Return the schema of a language model over a column of texts.
 
     Raises:

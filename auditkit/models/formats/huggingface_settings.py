@@ -1,0 +1,100 @@
+"""What the config.json of a Hugging Face folder may not ask for: code of others, a download, a network without end."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from auditkit.budgets import Budget
+from auditkit.errors import ModelFileError
+
+PLAIN = (None, "eager", "sdpa")
+"""The implementations of attention and of experts that are torch's own; others are fetched as code."""
+
+TIMM = "timm_wrapper"
+"""The `model_type` whose other settings are arguments of timm's, among them addresses and paths."""
+
+REPEATED = re.compile(r"(layers?|depths?|blocks|experts|groups|group_num|types)$")
+"""How the keys end whose numbers say how often a part of the network is built."""
+
+PARTS = Budget("layers, blocks or experts", 1_000, 100_000)
+CLAIMED = Budget("times the bytes of its weights as the size of the network", 8, 80)
+"""A weight of four bits becomes one of 32."""
+
+CLAIMED_FREE = 64 * 2**20
+
+
+def check_settings(name: str, settings: dict[str, Any]) -> None:
+    """Refuse a config.json that names code or addresses, or repeats a part of the network without end.
+
+    Raises:
+        ModelFileError: with the key.
+    """
+    for key, value in _entries(settings):
+        if key.endswith("_implementation") and any(one not in PLAIN for one in _leaves(value)):
+            raise ModelFileError(
+                f"{name}: config.json names code of its own ({key}: {str(value)[:100]}), which is never run; take the "
+                "key out."
+            )
+        if REPEATED.search(key):
+            for number in _leaves(value):
+                if isinstance(number, int | float):
+                    PARTS.check(number, f"{name}: config.json: {key}", ModelFileError)
+    if settings.get("model_type") == TIMM and (settings.get("model_args") or ":" in str(settings.get("architecture"))):
+        raise ModelFileError(
+            f"{name}: config.json gives timm an address or arguments; pass its weights with --architecture timm:NAME."
+        )
+
+
+def check_size(name: str, folder: Path, settings: Any, builder: Any) -> None:
+    """Refuse a network that is far larger than the weights of its folder, before it takes any memory.
+
+    `settings` is the configuration of transformers, `builder` its automatic class.
+
+    Raises:
+        ModelFileError: with both sizes.
+    """
+    with torch.device("meta"):
+        network = builder.from_config(settings, trust_remote_code=False)
+    described = 4 * sum(part.numel() for part in (*network.parameters(), *network.buffers()))
+    held = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    if described > CLAIMED_FREE:
+        CLAIMED.check(described / max(1, held), f"{name}: config.json", ModelFileError)
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Keep what transformers calls from the network, whatever the settings of a folder name."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _entries(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every key of nested objects with its value."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield key, part
+            yield from _entries(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _entries(part)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield what lies in nested lists and objects."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)
+    else:
+        yield value
