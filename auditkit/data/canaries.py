@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 
 from auditkit.data.dataset import Data
 from auditkit.errors import DatasetError, InputError, closest
@@ -25,10 +27,14 @@ VOWELS = ("a", "e", "i", "o", "u", "ai", "ea", "io")
 CODAS = ("", "l", "n", "r", "s", "th", "m", "x")
 
 
+MOST_REPETITIONS = 20
+"""So many different numbers of repetitions at most: canaries of each are ranked among all codes."""
+
+
 class Canary(Record):
     """An invented name and the code that only a training text gives away, and in how many texts it stands."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^{}]+$")]
     code: Annotated[str, Field(pattern=rf"^[0-9]{{{DIGITS}}}$")]
     repetitions: NonNegativeInt
 
@@ -37,9 +43,18 @@ class Canaries(Record):
     """What was written into training texts: the canaries with their codes, and controls that stand in no text."""
 
     version: Literal[1] = 1
-    template: Annotated[str, Field(pattern=r"\{name\}.*\{code\}")] = TEMPLATE
+    template: Annotated[str, Field(max_length=1_000, pattern=r"^[^{}]*\{name\}[^{}]*\{code\}[^{}]*$")] = TEMPLATE
     seed: int
     canaries: Annotated[tuple[Canary, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _apart(self) -> Canaries:
+        if len({one.name for one in self.canaries}) < len(self.canaries):
+            raise ValueError("two canaries have one name")
+        different = len({one.repetitions for one in self.canaries})
+        if different > MOST_REPETITIONS:
+            raise ValueError(f"{different:,} different repetitions, and at most {MOST_REPETITIONS} are asked for")
+        return self
 
     def text(self, canary: Canary, code: str | None = None) -> str:
         """Return the text of a canary, with another code if one is given."""
@@ -122,3 +137,31 @@ def read_canaries(path: str | Path) -> Canaries:
         raise InputError(
             f"canaries {path}: {where or 'its text'}: {problem}; pass the .json that auditkit canaries wrote."
         ) from error
+
+
+def check_planted(canaries: Canaries, texts: Sequence[str], path: str | Path) -> None:
+    """Compare a record of canaries with the training texts, which alone show what the model could read.
+
+    Raises:
+        InputError: a canary stands in more or fewer texts than recorded, or the texts hold canaries that the record
+            leaves out: then a model that remembers them would look as if it did not.
+    """
+    counts = Counter(text.strip() for text in texts)
+    known = {canaries.text(one).strip(): one.repetitions for one in canaries.canaries}
+    remedy = "pass the record and the --train-dataset that 'auditkit canaries' wrote together"
+    wrong = [(text, times) for text, times in known.items() if counts[text] != times]
+    if wrong:
+        text, times = wrong[0]
+        raise InputError(
+            f"canaries {path}: {len(wrong):,} of {len(known):,} stand in another number of training texts than "
+            f"recorded, the first in {counts[text]:,} and not in {times:,}; {remedy}."
+        )
+    before, _, rest = canaries.template.strip().partition("{name}")
+    between, _, after = rest.partition("{code}")
+    form = re.compile(f"{re.escape(before)}.+{re.escape(between)}[0-9]{{{DIGITS}}}{re.escape(after)}")
+    others = sum(1 for text in counts if text not in known and form.fullmatch(text))
+    if others:
+        raise InputError(
+            f"canaries {path}: the training texts hold {others:,} further canaries, which the record leaves out; "
+            f"{remedy}."
+        )

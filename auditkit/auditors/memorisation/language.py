@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from auditkit.auditors.memorisation.attacks import membership_evidence
 from auditkit.auditors.memorisation.exposure import canary_evidence
 from auditkit.auditors.memorisation.extraction import extraction_evidence
 from auditkit.auditors.memorisation.identifiers import identifier_evidence
-from auditkit.auditors.memorisation.material import material_of
-from auditkit.data.canaries import Canaries, read_canaries
+from auditkit.auditors.memorisation.material import Material, material_of
+from auditkit.data.canaries import Canaries, check_planted, read_canaries
 from auditkit.engine.subject import Subject
+from auditkit.engine.texts import texts_of
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Evidence, joined_evidence
 from auditkit.evidence.messages import Message, reason_of
@@ -30,7 +33,7 @@ def language_evidence(
     parts = []
     try:
         material = material_of(subject, texts, known)
-        others = None if reference is None else reference_scores(subject, reference, material.texts)
+        others = None if reference is None else reference_scores(subject, reference, material)
         parts.append(Evidence(notes=material.notes))
         parts.append(membership_evidence(subject, material, others))
         if subject.audited.capability(CausalLanguageModel) is not None:
@@ -57,7 +60,7 @@ def check_files(subject: Subject, reference: str | None, canaries: str | None) -
     if subject.training is None:
         raise InputError(f"{option} needs the training texts; pass --train-dataset FILE.")
     if canaries is not None:
-        read_canaries(canaries)
+        check_planted(read_canaries(canaries), texts_of(subject.training.frame, subject.schema), canaries)
     if reference is not None and not Path(reference).exists():
         raise InputError(f"reference {reference}: no such folder; pass the model that it was trained from.")
 
@@ -69,11 +72,12 @@ def _asked(subject: Subject, planted: Canaries, most: int) -> Evidence:
         return Evidence(notes=[Message("Canaries are not asked for: {why}.", why=reason_of(why) or "")])
 
 
-def reference_scores(subject: Subject, path: str, texts: Sequence[str]) -> list[TokenScores]:
-    """Return what the reference model says of the tokens of texts.
+def reference_scores(subject: Subject, path: str, material: Material) -> list[TokenScores]:
+    """Return what the reference model says of the tokens of both sides' texts.
 
     Raises:
-        InputError: it cannot be opened, or is no language model.
+        InputError: it cannot be opened, is no language model, or gives every text the probability that the audited
+            model gives it: then it is that model under another name, beside which nothing looks remembered.
     """
     column = subject.schema.features[0].name
     columns = Columns(read_rows=lambda: subject.data, read_training=lambda: subject.training, target=None, text=column)
@@ -83,4 +87,16 @@ def reference_scores(subject: Subject, path: str, texts: Sequence[str]) -> list[
     able = opened.capability(LanguageModel)
     if able is None:
         raise InputError(f"reference {path}: {opened.lack(LanguageModel)}; pass a language model.")
-    return able.score(texts, device=subject.device, progress=subject.progress)
+    found = able.score(material.texts, device=subject.device, progress=subject.progress)
+    if is_same(found, material.scores):
+        raise InputError(
+            f"reference {path} gives all {len(found):,} texts the probabilities that the audited model gives them, and "
+            "is that model under another name; pass the model that it was trained from."
+        )
+    return found
+
+
+def is_same(one: Sequence[TokenScores], other: Sequence[TokenScores]) -> bool:
+    """Return whether two models give each of the texts the same log-probability, but for rounding."""
+    totals = [np.array([part.log_probabilities.sum() for part in scores]) for scores in (one, other)]
+    return bool(np.allclose(*totals, rtol=1e-4, atol=1e-6))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +17,10 @@ from scipy import stats
 import auditkit
 from auditkit import Report
 from auditkit.auditors.memorisation.blind import blind_baseline
+from auditkit.auditors.memorisation.language import is_same
 from auditkit.auditors.memorisation.membership import attack_scores
 from auditkit.cli import call
-from auditkit.data.canaries import Canaries, draw_canaries, read_canaries
+from auditkit.data.canaries import Canaries, Canary, check_planted, draw_canaries, read_canaries
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Measurement
 from auditkit.models.capabilities import CausalLanguageModel
@@ -193,6 +196,67 @@ def test_a_record_of_canaries_is_checked(tmp_path: Path) -> None:
         read_canaries(tmp_path / "wrong.json")
     with pytest.raises(InputError, match="repeat must be different whole numbers"):
         draw_canaries(10, 3, (4, 4), seed=1)
+
+
+def test_a_reference_under_another_name_is_told_by_its_probabilities() -> None:
+    def scores(*logs: float) -> TokenScores:
+        values, nothing = np.array(logs), np.zeros(len(logs))
+        spans = np.zeros((len(logs), 2), dtype=np.int64)
+        return TokenScores(np.arange(len(logs)), spans, values, nothing, nothing, nothing, nothing > 0, 1)
+
+    audited = [scores(-1.0, -2.0), scores(-4.0)]
+    assert is_same([scores(-2.0, -1.0), scores(-4.00001)], audited)
+    assert not is_same([scores(-1.0, -2.0), scores(-4.1)], audited)
+
+
+def planted(made: Canaries) -> list[str]:
+    return ["a text", "", *(made.text(one) for one in made.canaries for _ in range(one.repetitions))]
+
+
+def test_a_record_that_the_training_texts_contradict_is_refused() -> None:
+    made = draw_canaries(10, 3, (1, 4), seed=1)
+    texts = planted(made)
+    check_planted(made, texts, "c.json")
+    check_planted(made, [f" {text}\n" for text in texts], "c.json")
+    first = made.canaries[0]
+
+    def refused(canaries: Sequence[Canary], held: list[str], problem: str) -> None:
+        with pytest.raises(InputError, match=problem) as raised:
+            check_planted(made.model_copy(update={"canaries": tuple(canaries)}), held, "c.json")
+        assert not any(one.name in str(raised.value) or one.code in str(raised.value) for one in made.canaries)
+
+    never = first.model_copy(update={"name": "Nobody Here", "repetitions": 16})
+    refused([never, *made.canaries], texts, "1 of 14 stand in another number .* the first in 0 and not in 16")
+    more = first.model_copy(update={"repetitions": 16})
+    refused([more, *made.canaries[1:]], texts, "the first in 1 and not in 16")
+    control = first.model_copy(update={"repetitions": 0})
+    refused([control, *made.canaries[1:]], texts, "the first in 1 and not in 0")
+    other_code = first.model_copy(update={"code": "0000" if first.code != "0000" else "0001"})
+    refused([other_code, *made.canaries[1:]], texts, "the first in 0 and not in 1")
+    refused(made.canaries[4:], texts, "hold 4 further canaries, which the record leaves out")
+    refused(made.canaries, ["a text"], "10 of 13 stand in another number")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"template": "{name}" * 300 + "{code}"}, "template"),
+        ({"template": "{name} {code} {code}"}, "template"),
+        ({"template": "{name} " + "x" * 2_000 + " {code}"}, "template: String should have at most 1000"),
+        ({"canaries": [{"name": "A {code}", "code": "1234", "repetitions": 1}]}, "canaries.0.name"),
+        ({"canaries": [{"name": "A", "code": "1234", "repetitions": n} for n in (0, 1)]}, "two canaries have one name"),
+        (
+            {"canaries": [{"name": f"A{n}", "code": "1234", "repetitions": n} for n in range(500)]},
+            "500 different repetitions, and at most 20 are asked for",
+        ),
+    ],
+)
+def test_a_record_of_canaries_that_has_no_end_is_refused(changes: dict[str, Any], problem: str, tmp_path: Path) -> None:
+    record = json.loads(draw_canaries(10, 3, (1, 4), seed=1).model_dump_json()) | changes
+    (tmp_path / "c.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=problem) as raised:
+        read_canaries(tmp_path / "c.json")
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.slow
