@@ -8,6 +8,7 @@ derived again from the measurements, the policy, the waivers and the day of the 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,13 @@ RANGES: dict[Unit, tuple[float, float]] = {
     "count": (0, float("inf")), "epsilon": (0, float("inf")),
 }  # fmt: skip
 """Between which numbers a value of a unit lies; of the others any is possible."""
+
+NAMED_RANGES: dict[str, tuple[float, float]] = {
+    "_auc": (0, 1), "_precision": (0, 1), "_f1_score": (0, 1), "_matthews_correlation": (-1, 1),
+    "_perplexity": (1, float("inf")), "_exposure": (0, float("inf")), "_density": (0, float("inf")),
+    "_parity_ratio": (0, 1), "_odds_ratio": (0, 1), "_opportunity_ratio": (0, 1), "_accuracy_ratio": (0, 1),
+}  # fmt: skip
+"""Likewise by how the name of the metric ends, behind an underscore or the auditor's name."""
 
 COUNTS_OF_ROWS = ("data", "performance", "fairness")
 """The auditors whose groups are parts of the rows that a measurement's own count is of."""
@@ -58,13 +66,14 @@ def check_outcome(outcome: Outcome) -> None:
         where = f"{measurement.id}{_by(measurement.by)}"
         if measurement.id.partition(".")[0] != name:
             raise ContradictionError(f"{where} is no measurement of {name}")
-        _check_number(measurement, measurement.unit, where)
+        _check_number(measurement, measurement, where)
         whole = name in COUNTS_OF_ROWS
         if whole and measurement.compared_counts and max(measurement.compared_counts) > measurement.count:
             raise ContradictionError(f"{where} compares groups of more rows than its {measurement.count:,}")
+        _check_pair(measurement, outcome.measurements, where)
         for part in measurement.slices:
             inner = f"{where}, {part.group.text!r}"
-            _check_number(part, measurement.unit, inner)
+            _check_number(part, measurement, inner)
             if whole and part.count > measurement.count:
                 raise ContradictionError(f"{inner} rests on {part.count:,} rows of {measurement.count:,}")
 
@@ -187,17 +196,42 @@ def _number_of(outcome: Outcome, finding: Finding) -> Measurement | Slice | None
     return None
 
 
-def _check_number(number: Measurement | Slice, unit: Unit, where: str) -> None:
+def _check_number(number: Measurement | Slice, of: Measurement, where: str) -> None:
     if number.value is None:
         return
-    low, high = RANGES.get(unit, (-float("inf"), float("inf")))
-    if "_excess" in where:  # a difference of two such numbers
+    name = f"_{of.id.partition('.')[2]}"
+    named = next((limits for ending, limits in NAMED_RANGES.items() if name.endswith(ending)), None)
+    low, high = named or RANGES.get(of.unit, (-float("inf"), float("inf")))
+    if "_excess" in of.id:  # a difference of two such numbers
         low = -high
     if not low - TOLERANCE <= number.value <= high + TOLERANCE:
-        raise ContradictionError(f"{where} is {number.value!r}, and a {unit} lies from {low:g} to {high:g}")
+        kind = f"a {of.unit}" if named is None else "such a number"
+        raise ContradictionError(f"{where} is {number.value!r}, and {kind} lies from {low:g} to {high:g}")
     _check_interval(number.value, number.interval, where)
     if isinstance(number, Slice):
         _check_interval(number.value, number.simultaneous_interval, where)
+
+
+def _check_pair(gap: Measurement, measured: Sequence[Measurement], where: str) -> None:
+    """Compare a gap with the two rates that it lies between, and these with the rates of their groups."""
+    if gap.pair is None or gap.value is None or gap.compared_counts is None or gap.compared is None:
+        return
+    if any(hits > count for hits, count in zip(gap.pair.successes, gap.compared_counts, strict=True)):
+        raise ContradictionError(f"{where} counts more successes in a group than the group has rows")
+    if 0 in gap.compared_counts:
+        raise ContradictionError(f"{where} compares a group without rows")
+    low, high = gap.pair.rates(gap.compared_counts)
+    if gap.unit == "rate_difference" and not _close(gap.value, high - low):
+        raise ContradictionError(f"{where} is {gap.value!r}, and its two rates differ by {high - low!r}")
+    if gap.unit == "ratio" and high > 0 and not _close(gap.value, low / high):
+        raise ContradictionError(f"{where} is {gap.value!r}, and its two rates give {low / high!r}")
+    _check_interval(gap.value, gap.pair.interval, f"{where}, of two groups,")
+    id = f"{gap.id.partition('.')[0]}.{gap.pair.rate}"
+    of_groups = {part.group: part.value for one in measured if (one.id, one.by) == (id, gap.by) for part in one.slices}
+    for group, rate in zip(gap.compared, (low, high), strict=True):
+        stated = of_groups.get(group)
+        if stated is not None and not _close(stated, rate):
+            raise ContradictionError(f"{where} has {rate!r} for {group.text!r}, and {id} states {stated!r}")
 
 
 def _check_interval(value: float, interval: Interval | None, where: str) -> None:

@@ -16,7 +16,7 @@ from auditkit.cli import call
 from auditkit.errors import InputError
 from auditkit.evidence.gate import judge_report
 from auditkit.evidence.integrity import sealed
-from auditkit.evidence.measurement import Interval, Measurement
+from auditkit.evidence.measurement import Group, Interval, Measurement, Pair, Slice, Unit
 from auditkit.evidence.policy import Limit, Policy, default_policy, parse_policy
 from auditkit.evidence.rederive import ABSENT, ContradictionError, check_outcome
 from auditkit.evidence.report import Outcome, Report, read_report
@@ -284,3 +284,64 @@ def test_an_auditor_cannot_write_what_cannot_be_read() -> None:
     one = Measurement(id="own.rate", value=0.5, unit="rate", better="lower", count=5, interval=wide, definition="s")
     with pytest.raises(ContradictionError, match="outside its interval"):
         check_outcome(Outcome(auditor="own", version="1", measurements=(one,)))
+
+
+WHOLE = Interval(low=-1.0, high=1.0, level=0.95, method="m")
+WOMEN, MEN = Group(by=("sex",), key=("F",)), Group(by=("sex",), key=("M",))
+
+
+def gap(**changes: Any) -> Outcome:
+    """Return selection rates of 20 of 100 women and 60 of 100 men, and the gap between them, with changes."""
+    rates = Measurement(
+        id="fairness.selection_rate", by=("sex",), unit="rate", better="neither", count=200, definition="d",
+        slices=(Slice(group=WOMEN, value=0.2, count=100), Slice(group=MEN, value=0.6, count=100)),
+    )  # fmt: skip
+    near = Interval(low=0.0, high=1.0, level=0.95, method="m")
+    stated: dict[str, Any] = {
+        "id": "fairness.demographic_parity_difference", "by": ("sex",), "value": 0.4, "unit": "rate_difference",
+        "better": "lower", "count": 200, "definition": "d", "compared": (WOMEN, MEN), "compared_counts": (100, 100),
+        "pair": Pair(rate="selection_rate", successes=(20, 60), interval=near),
+    }  # fmt: skip
+    return Outcome(auditor="fairness", version="1", measurements=(rates, Measurement(**stated | changes)))
+
+
+def test_a_gap_that_its_own_two_rates_do_not_give_is_refused() -> None:
+    near, far = (Interval(low=low, high=low + 0.1, level=0.95, method="m") for low in (0.35, 0.8))
+    check_outcome(gap())
+    ratio = {"id": "fairness.demographic_parity_ratio", "unit": "ratio"}
+    check_outcome(gap(**ratio, value=0.2 / 0.6))
+    for changes, problem in (
+        ({"value": 0.01}, "is 0.01, and its two rates differ by 0.39"),
+        ({**ratio, "value": 0.9}, "is 0.9, and its two rates give 0.33"),
+        ({"compared_counts": (100, 50)}, "counts more successes in a group"),
+        ({"compared_counts": (0, 0), "pair": Pair(rate="x", successes=(0, 0), interval=near)}, "without rows"),
+        ({"pair": Pair(rate="selection_rate", successes=(20, 60), interval=far)}, "of two groups, is 0.4, outside"),
+        (
+            {"value": 0.1, "pair": Pair(rate="selection_rate", successes=(50, 60), interval=WHOLE)},
+            "has 0.5 for 'F', and fairness.selection_rate states 0.2",
+        ),
+    ):
+        with pytest.raises(ContradictionError, match=problem):
+            check_outcome(gap(**changes))
+
+
+@pytest.mark.parametrize(
+    ("id", "unit", "possible", "impossible"),
+    [
+        ("memorisation.membership_roc_auc", "number", 0.5, 1.2),
+        ("leakage.membership_auc", "number", 1.0, -0.1),
+        ("language.perplexity", "number", 1.0, 0.2),
+        ("memorisation.canary_exposure", "number", 0.0, -1.0),
+        ("performance.matthews_correlation", "number", -1.0, -1.1),
+        ("fairness.demographic_parity_ratio", "ratio", 0.0, 1.5),
+        ("memorisation.extraction_excess", "rate_difference", -0.5, -1.5),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(id: str, unit: Unit, possible: float, impossible: float) -> None:
+    def of(value: float) -> Outcome:
+        one = Measurement(id=id, value=value, unit=unit, better="lower", count=10, definition="d")
+        return Outcome(auditor=id.partition(".")[0], version="1", measurements=(one,))
+
+    check_outcome(of(possible))
+    with pytest.raises(ContradictionError, match="lies from"):
+        check_outcome(of(impossible))
