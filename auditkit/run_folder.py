@@ -60,7 +60,8 @@ def output_folder(path: str | Path) -> Iterator[Path]:
                     ) from error
                 raise
         for left in folder.glob(f".*{PARTIAL}"):  # of a run that was killed: nobody else writes while the lock is held
-            left.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a folder of that name is nobody's file
+                left.unlink(missing_ok=True)
         yield folder
     finally:
         os.close(handle)
@@ -78,11 +79,15 @@ def _remove_empty(folders: list[Path]) -> None:
 def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> None:
     """Write every file beside its place, then move all into place: each is whole or absent.
 
+    A folder that was taken away meanwhile, by a plug-in for instance, is made again.
+
     Raises:
-        InputError: the disk is full or the folder was taken away; no new file is left.
+        InputError: the disk is full, or something else than a folder, or than a file, stands in its place; no new file
+            is left.
     """
     staged: list[tuple[Path, Path]] = []
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
             handle, beside = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=PARTIAL)
             staged.append((Path(beside), folder / name))
@@ -107,13 +112,21 @@ def replace_run(folder: Path, run_id: str) -> None:
 
     A run that fails, or is killed, must not leave the verdict of the one before it to be read as its own. Where there
     was no report, nothing is written.
+
+    Raises:
+        InputError: a folder has the name of a report's file.
     """
     if any(os.path.lexists(folder / name) for name in ("manifest.json", RESULTS)):
         write_files(folder, {RESULTS: json.dumps({"state": "unfinished", "run_id": run_id}) + "\n"})
         for pattern in REPORT_FILES:
             for path in folder.glob(pattern):
                 if path.name != RESULTS:
-                    path.unlink()
+                    try:
+                        path.unlink()
+                    except OSError as error:
+                        raise InputError(
+                            f"output folder {folder}: {path.name} cannot be replaced ({error.strerror}); move it away."
+                        ) from error
 
 
 def unfinished_run(content: bytes) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from loans import Loans
 
 from auditkit.cli import call
+from auditkit.errors import InputError
 from auditkit.run_folder import PARTIAL, output_folder, replace_run, write_files
 
 
@@ -105,3 +107,38 @@ def test_an_empty_folder_stays_empty(tmp_path: Path) -> None:
     with output_folder(tmp_path) as folder:
         replace_run(folder, "r")
         assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_is_taken_away_or_swapped_during_the_run_gets_the_report(tmp_path: Path) -> None:
+    taken, swapped = tmp_path / "a" / "taken", tmp_path / "swapped"
+    with output_folder(taken) as folder:
+        shutil.rmtree(tmp_path / "a")
+        write_files(folder, {"results.json": "{}"})
+    assert (taken / "results.json").read_text() == "{}"
+    with output_folder(swapped) as folder:
+        folder.rename(tmp_path / "elsewhere")
+        swapped.mkdir()
+        (swapped / "results.json").write_text('{"verdict": "pass"}')
+        write_files(folder, {"results.json": "{}"})
+    assert (swapped / "results.json").read_text() == "{}"
+
+
+def test_links_in_a_folder_are_replaced_and_not_written_through(earlier: Path, loans: Loans, tmp_path: Path) -> None:
+    for name, link in (("outside.html", os.symlink), ("other.html", os.link)):
+        (tmp_path / name).write_text("mine")
+        (earlier / "report.html").unlink()
+        link(tmp_path / name, earlier / "report.html")
+        audited(loans, earlier)
+        assert (tmp_path / name).read_text() == "mine"
+        assert "<html" in (earlier / "report.html").read_text()
+        assert not (earlier / "report.html").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["report.html", "junit.xml", "results.json", "report-old.html"])
+def test_a_folder_in_the_place_of_a_file_is_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / name).mkdir()
+    (tmp_path / f".x{PARTIAL}").mkdir()
+    with pytest.raises(InputError, match="output folder") as raised, output_folder(tmp_path) as folder:
+        replace_run(folder, "r")
+    assert "\n" not in str(raised.value)
