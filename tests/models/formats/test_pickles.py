@@ -177,3 +177,19 @@ def test_calls_in_another_way_than_torch_does() -> None:
         with pytest.raises(Refused, match="table of contents cannot be read"):
             read(words)
     assert read(b"ctorch\nSize\n(K\x01tR") == "torch.Size"
+
+
+def test_tensors_of_older_torch_and_tensors_with_attributes_are_described() -> None:
+    parts = storage() + b"K\x00" + b"K\x08\x85" + b"K\x01\x85"
+    older = b"ctorch._utils\n_rebuild_tensor\n("
+    assert read(older + parts + b"tR") == StoredTensor((8,), "float32")
+    v2 = b"ctorch._utils\n_rebuild_tensor_v2\n"
+    arguments = b"(" + parts + b"\x89ccollections\nOrderedDict\n)Rt"
+    marked = b"ctorch._tensor\n_rebuild_from_type_v2\n("
+    kind = b"ctorch\nSize\n"
+    assert read(marked + v2 + kind + arguments + b"}tR") == StoredTensor((8,), "float32")
+    for words in (older + parts + b"K\x00tR", marked + v2 + kind + arguments + b"tR"):
+        with pytest.raises(Refused, match=r"in a way that torch\.save does not"):
+            read(words)
+    with pytest.raises(Refused, match="table of contents cannot be read"):
+        read(marked + v2 + kind + b"}" + arguments + b"tR")
