@@ -1,7 +1,7 @@
 # make install   a .venv with the pinned dependencies     make demo     train and audit the census model
 # make test      the tests that CI runs                   make check    format, lint, types
 # make slow      the exhaustive tests                     make reports  regenerate the gallery in reports/
-# make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which, a fresh one each time
+# make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which, a fresh one each time; FUZZ_KIND of which files
 # make mutants   changes one thing at a time in MUTANTS (intervals, judging, archive, pickles), and sees that a test notices
 # make lock      pin again what pyproject.toml asks for   make clean    remove what these made
 # make messages  update the catalogues of translations from the code
@@ -61,7 +61,7 @@ FUZZ_SECONDS ?= 600
 FUZZ_SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 
 fuzz: install
-	$(BIN)/python tests/fuzz.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+	$(BIN)/python tests/fuzz.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED) $(addprefix --kind ,$(FUZZ_KIND))
 
 MUTANTS ?= intervals
 MUTANTS_SAMPLE ?= 100

@@ -88,6 +88,9 @@ def write_files(folder: Path) -> None:
     (images / "metadata.csv").write_text("\n".join(["file_name,label", *lines]) + "\n", encoding="utf-8")
     write_private_models(folder)
     write_language_model(folder)
+    write_causal_model(folder)
+    write_vectors(folder)
+    write_logs(folder)
 
 
 WORDS = {
@@ -187,3 +190,65 @@ def write_language_model(folder: Path) -> None:
         f"{' '.join(rng.choice(words, 4))},{rng.choice(['neg', 'pos'])},{rng.choice(['f', 'm'])}" for _ in range(60)
     ]
     (folder / "texts.csv").write_text("\n".join(["text,label,sex", *rows]) + "\n", encoding="utf-8")
+
+
+LISTS = {
+    "word_lists.toml": (
+        '[careers]\nsource = "s"\n[careers.targets]\na = ["w0", "w1", "w2", "w3"]\nb = ["w4", "w5", "w6", "w7"]\n'
+        '[careers.attributes]\nc = ["w8", "w9", "w10", "w11"]\nd = ["w12", "w13", "w14", "w15"]\n'
+    ),
+    "identity_terms.toml": (
+        '[films]\nsource = "s"\ntemplates = ["the {} plot"]\n[films.groups]\n'
+        'a = ["film", "plot"]\nb = ["good", "bad"]\n'
+    ),
+}
+"""Words that people list, each with the model that is asked about them in `command_of`."""
+
+
+def write_vectors(folder: Path) -> None:
+    """Write vectors of 80 words in every form, and lists of words."""
+    words = [f"w{number}" for number in range(80)]
+    vectors = np.random.default_rng(5).normal(size=(80, 4)).astype(np.float32)
+    lines = [f"{word} {' '.join(map(str, row))}\n" for word, row in zip(words, vectors.tolist(), strict=True)]
+    (folder / "vectors.glove").write_text("".join(lines), encoding="utf-8")
+    (folder / "vectors.vec").write_text("80 4\n" + "".join(lines), encoding="utf-8")
+    parts = [word.encode() + b" " + row.tobytes() + b"\n" for word, row in zip(words, vectors, strict=True)]
+    (folder / "vectors.bin").write_bytes(b"80 4\n" + b"".join(parts))
+    np.save(folder / "vectors.npy", vectors)
+    (folder / "vectors.vocab").write_text("\n".join(words) + "\n", encoding="utf-8")
+    for name, text in LISTS.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def write_logs(folder: Path) -> None:
+    """Write logs of two evaluation programs, and synthetic records of the data set."""
+    import pandas as pd
+
+    samples = [
+        {"id": n, "epoch": 1, "scores": {"a": {"value": "CI"[n % 2]}}, "metadata": {"kind": "xy"[n % 3 > 0]}}
+        for n in range(40)
+    ]
+    log = {"version": 2, "status": "success", "eval": {"task": "t", "model": "m"}, "samples": samples}
+    (folder / "log.json").write_text(json.dumps(log), encoding="utf-8")
+    lines = [
+        {"doc_id": n, "doc": {"kind": "xy"[n % 2]}, "resps": [], "filter": "none", "metrics": ["acc"], "acc": n % 3 > 0}
+        for n in range(40)
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "samples_t.jsonl").write_text(text, encoding="utf-8")
+    rows = pd.read_csv(folder / "data.csv", dtype=str)
+    rows.sample(120, replace=True, random_state=7).to_csv(folder / "synthetic.csv", index=False)
+
+
+def write_causal_model(folder: Path) -> None:
+    """Write a folder of a tiny GPT that was never trained, and training texts with canaries and their record."""
+    from languages import gpt2, sentences
+
+    from auditkit.cli import call
+
+    for name, seed in (("seen", 1), ("unseen", 2)):
+        lines = [json.dumps({"text": text}) + "\n" for text in sentences(60, seed=seed)]
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    gpt2(folder / "gpt", sentences(40), positions=64, width=8)
+    seeded = ["canaries", str(folder / "seen.jsonl"), "--out", str(folder / "seeded.jsonl")]
+    assert call([*seeded, "--count", "2", "--controls", "1", "--repeat", "1,2"]) == 0
