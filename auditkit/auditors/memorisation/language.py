@@ -98,5 +98,5 @@ def reference_scores(subject: Subject, path: str, material: Material) -> list[To
 
 def is_same(one: Sequence[TokenScores], other: Sequence[TokenScores]) -> bool:
     """Return whether two models give each of the texts the same log-probability, but for rounding."""
-    totals = [np.array([part.log_probabilities.sum() for part in scores]) for scores in (one, other)]
-    return bool(np.allclose(*totals, rtol=1e-4, atol=1e-6))
+    first, second = (np.array([part.log_probabilities.sum() for part in scores]) for scores in (one, other))
+    return bool(np.allclose(first, second, rtol=1e-4, atol=1e-6))

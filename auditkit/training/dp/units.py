@@ -12,7 +12,7 @@ from torch import nn
 
 from auditkit.data.dataset import Data
 from auditkit.errors import DatasetError, InputError, closest
-from auditkit.schema.text import piece_tokenizer
+from auditkit.schema.pieces import piece_tokenizer
 from auditkit.training.dp.token_losses import NOTHING
 
 RECORD = "record"
@@ -79,7 +79,7 @@ def units_of(data: Data, column: str, pieces: str, network: nn.Module, *, unit: 
     has_text = texts.notna() & texts.astype(str).str.strip().ne("")
     texts = texts[has_text].astype(str)
     owners = _owners(data.frame.loc[has_text], unit)
-    encoded = piece_tokenizer(pieces).encode_batch(texts.tolist(), add_special_tokens=False)
+    encoded = piece_tokenizer(pieces).encode_batch(texts.tolist())
     cut = _Cut(network)
     windows: list[list[Windows]] = [[] for _ in range(int(owners.max(initial=-1)) + 1)]
     for owner, one in zip(owners, encoded, strict=True):

@@ -27,6 +27,7 @@ from auditkit.models.formats import huggingface
 from auditkit.models.formats.opening import open_model
 from auditkit.models.from_columns import Columns
 from auditkit.models.pieces import PieceNetwork
+from auditkit.schema.pieces import PieceTokenizer
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
 from auditkit.schema.text import words_of_pieces
@@ -118,7 +119,7 @@ def test_the_pieces_of_a_word_are_told_by_the_tokenizer(folder: Path) -> None:
 
 def test_attributions_are_those_of_captum_on_the_plain_network(folder: Path) -> None:
     network = transformers.AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = PieceTokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"))
     tokens = torch.tensor([tokenizer.encode("The film was great and lovely").ids])
     mask = tokenizer.token_to_id("[MASK]")
     assert mask is not None

@@ -19,7 +19,7 @@ from auditkit.cli import call
 from auditkit.data.dataset import data_from_frame
 from auditkit.models.architectures import build
 from auditkit.models.formats.opening import open_model
-from auditkit.schema.text import piece_tokenizer
+from auditkit.schema.pieces import piece_tokenizer
 from auditkit.training.adapters import LowRank, merge_adapters, train_only
 from auditkit.training.dp import clip_bookkeeping, dp_sgd, retrain_language
 from auditkit.training.dp.clipping import clipper_for
