@@ -42,6 +42,8 @@ AREA = Message(
     "area under the ROC curve of an attack that tells training texts from others: 0.5 = chance, 1 = perfect; undefined "
     "where the texts alone tell them apart"
 )
+AREA_METHOD = Message("DeLong or linearised over clusters, joined with score intervals")
+SHARE_METHOD = Message("order statistics and Clopper-Pearson")
 NAMED = Message("share of training texts that the attack names while it names this share of the others")
 
 
@@ -51,7 +53,8 @@ def membership_evidence(subject: Subject, material: Material, reference: Sequenc
     units = np.arange(len(material.texts)) if material.clusters is None else material.clusters
     subject.progress(0.4, "the blind baseline")
     blind = blind_baseline(material.texts, material.member, units, seed=subject.seed)
-    measurements = [_blind_measurement(blind, len(material.texts), level)]
+    alone = _blind_measurement(blind, len(material.texts), level)
+    measurements = [alone]
     if blind.p_value <= REFUSED_AT:
         reason = Message(
             "a classifier of the texts alone, without the model, tells training texts from the others (area under the "
@@ -61,7 +64,7 @@ def membership_evidence(subject: Subject, material: Material, reference: Sequenc
             p=blind.p_value,
         )
         measurements += [_undefined(name, len(material.texts), reason) for name in ("roc_auc", *RATES)]
-        return Evidence(measurements=measurements, exhibits=[_table(blind, {}, level)])
+        return Evidence(measurements=measurements, exhibits=[_table(blind, alone, {}, level)])
     scores = attack_scores(material.texts, material.scores, reference)
     first = next(iter(scores))
     areas = {name: roc_auc(material.member, given, level, material.clusters) for name, given in scores.items()}
@@ -76,7 +79,7 @@ def membership_evidence(subject: Subject, material: Material, reference: Sequenc
         attack=first,
     )
     return Evidence(
-        measurements=measurements, exhibits=[_table(blind, areas, level), _curve(material, scores)], notes=[note]
+        measurements=measurements, exhibits=[_table(blind, alone, areas, level), _curve(material, scores)], notes=[note]
     )
 
 
@@ -103,13 +106,13 @@ def _undefined(name: str, count: int, reason: Message) -> Measurement:
 
 def _estimated(attack: Attack, member: Marks, scores: Floats, clusters: Codes | None) -> Estimator:
     """Return the estimator of how well the scores of some texts tell members."""
+    method = AREA_METHOD if attack is roc_auc else SHARE_METHOD
 
     def estimate(levels: Sequence[float]) -> Estimate:
         found = [attack(member, scores, level, clusters) for level in levels]
         first = found[0]
         if first is None:
             return Estimate(reason=Message("there are too few other texts"))
-        method = Message("DeLong or linearised over clusters, joined with score intervals")
         return Estimate(first.value, tuple(None if one is None else (one.low, one.high, method) for one in found))
 
     return estimate
@@ -176,10 +179,11 @@ def _blind_measurement(blind: Blind, count: int, level: float) -> Measurement:
     )
 
 
-def _table(blind: Blind, areas: dict[str, Bounded], level: float) -> Table:
+def _table(blind: Blind, alone: Measurement, areas: dict[str, Bounded], level: float) -> Table:
+    assert alone.interval is not None
     low, high = np.quantile(blind.shuffled, [(1 - level) / 2, (1 + level) / 2])
     rows: list[tuple[Message | str | float | None, ...]] = [
-        (Message("texts alone, without the model"), blind.roc_auc, None, None),
+        (Message("texts alone, without the model"), blind.roc_auc, alone.interval.low, alone.interval.high),
         (Message("texts alone, labels shuffled"), float(blind.shuffled.mean()), float(low), float(high)),
     ]
     rows += [(_words(name), area.value, area.low, area.high) for name, area in areas.items()]

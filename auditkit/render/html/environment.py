@@ -12,7 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from auditkit.evidence.measurement import shown
+from auditkit.evidence.measurement import Group, shown
 from auditkit.evidence.messages import Message, bounds, number, title
 from auditkit.evidence.policy import Limit
 from auditkit.render.i18n.translation import Translator
@@ -53,6 +53,7 @@ def page_environment() -> Environment:
         finalize=_finalized,
     )
     environment.filters["shown"] = shown
+    environment.filters["by_key"] = lambda slices: sorted(slices, key=lambda part: key_order(part.group))
     environment.globals |= {
         "_": _said,
         "text": _text,
@@ -138,3 +139,12 @@ def _breakdown_title(context: Context, by: Sequence[str]) -> str:
 def _rationale(context: Context, limit: Limit) -> str:
     """The reason of a limit; those of the policies that auditkit ships have translations."""
     return str(context["translator"].phrase(limit.rationale))
+
+
+def key_order(group: Group) -> tuple[tuple[bool, float, str], ...]:
+    """Return what groups are sorted by: their values, numbers as numbers and before words.
+
+    >>> sorted((Group(by=("n",), key=(key,)) for key in ("16", "4", "none")), key=key_order)[0].text
+    '4'
+    """
+    return tuple((not value.isdecimal(), float(value) if value.isdecimal() else 0.0, value) for value in group.key)

@@ -20,7 +20,7 @@ from auditkit.evidence.sentences import bound_words
 from auditkit.evidence.waivers import Waiver
 from auditkit.render.first_page import held_limits, met_limits
 from auditkit.render.html import charts
-from auditkit.render.html.environment import OWN_BREAKDOWNS, render_page, stylesheet
+from auditkit.render.html.environment import OWN_BREAKDOWNS, key_order, render_page, stylesheet
 from auditkit.render.html.first import first_values
 from auditkit.render.html.pictures import HEAT, INK, picture
 from auditkit.render.i18n.translation import Translator
@@ -205,7 +205,7 @@ class SliceRows(NamedTuple):
 def _slice_rows(outcome: Outcome, exhibit: SliceTable) -> SliceRows:
     found = [m for id in exhibit.measurements if (m := _find(outcome, id, exhibit.by)) is not None and m.slices]
     by_group = [{part.group: part for part in m.slices} for m in found]
-    every = sorted({group for parts in by_group for group in parts}, key=lambda group: group.key)
+    every = sorted({group for parts in by_group for group in parts}, key=key_order)
     groups: dict[Group, list[Slice | None]] = {group: [parts.get(group) for parts in by_group] for group in every}
     return SliceRows(found, groups)
 
