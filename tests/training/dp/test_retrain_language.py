@@ -16,10 +16,13 @@ from torch import nn
 
 from auditkit.auditors.privacy.epsilon_bounds import OneRun, one_run_lower_bound
 from auditkit.cli import call
-from auditkit.data.dataset import data_from_frame
+from auditkit.data.canaries import draw_canaries
+from auditkit.data.dataset import data_from_frame, read_data
 from auditkit.models.architectures import build
+from auditkit.models.capabilities import CausalLanguageModel
 from auditkit.models.formats.opening import open_model
 from auditkit.schema.pieces import piece_tokenizer
+from auditkit.stats.exposure import combined_p_value, rank_p_values
 from auditkit.training.adapters import LowRank, merge_adapters, train_only
 from auditkit.training.dp import clip_bookkeeping, dp_sgd, retrain_language
 from auditkit.training.dp.clipping import clipper_for
@@ -188,7 +191,7 @@ def test_a_file_of_auditkit_is_fine_tuned_or_trained_from_fresh_weights(train: P
     command = ["train", "--task", "language", "--dataset", str(tmp_path / "public.csv"), "--text", "text", "--quiet"]
     assert call([*command, "--epochs", "1", "--architecture-args", small, "--out", str(tmp_path / "m.pt")]) == 0
     model = open_model(tmp_path / "m.pt")
-    data = opened_rows(train)
+    data = read_data(train)
     for rank, out in ((2, tmp_path / "part"), (None, tmp_path / "whole")):
         done = retrain(model, data, epsilon=8.0, lora_rank=rank, epochs=1, out=out)
         path, ledger = done.files[0]
@@ -204,12 +207,6 @@ def test_a_file_of_auditkit_is_fine_tuned_or_trained_from_fresh_weights(train: P
             if not torch.equal(value, model.module.state_dict()[name])
         ]
         assert any("tokens" in name for name in changed) == (rank is None)
-
-
-def opened_rows(path: Path) -> Any:
-    from auditkit.data.dataset import read_data
-
-    return read_data(path)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +244,7 @@ def test_a_model_that_is_not_what_was_trained_is_refused(
     monkeypatch.setattr(retrain_language, "merge_adapters", forgets)
     model = opened(base, TEXTS)
     with pytest.raises(Exception, match=r"was trained and did not change|away from those of the network"):
-        retrain(model, opened_rows(train), epsilon=8.0, lora_rank=3, epochs=1, out=tmp_path)
+        retrain(model, read_data(train), epsilon=8.0, lora_rank=3, epochs=1, out=tmp_path)
     assert not (tmp_path / "base-eps8").exists()
     monkeypatch.setattr(retrain_language, "merge_adapters", merge_adapters)
 
@@ -322,3 +319,31 @@ def test_a_step_may_go_through_the_network_in_parts(base: Path) -> None:
         fit_private(learner, found.rows, found.counts, settings, device=CPU, objective=MeanTokenLoss())
         ends.append(torch.cat([parameter.detach().flatten() for parameter in trainable(learner)]))
     assert torch.allclose(ends[0], ends[1], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_secret_of_16_texts_is_found_at_a_budget_a_record_and_not_at_one_an_author(tmp_path: Path) -> None:
+    """The budget of a text does not cover what stands in 16 of them; that of all texts of an author does."""
+    public, made = draw_canaries(200, 1, [1], seed=99), draw_canaries(8, 8, [16], seed=3)
+    known = [*sentences(300, seed=9), *(public.text(one) for one in public.canaries)]
+    pd.DataFrame({"text": known}).to_csv(tmp_path / "public.csv", index=False)
+    small = '{"width": 64, "layers": 2, "heads": 4, "vocabulary_size": 400, "dropout": 0.0}'
+    command = ["train", "--task", "language", "--dataset", str(tmp_path / "public.csv"), "--text", "text", "--quiet"]
+    assert call([*command, "--epochs", "10", "--architecture-args", small, "--out", str(tmp_path / "m.pt")]) == 0
+    rows = [(text, f"a{place}") for place, text in enumerate(sentences(300, seed=1))]
+    rows += [(made.text(one), one.name) for one in made.canaries for _ in range(one.repetitions)]
+    frame = pd.DataFrame(rows, columns=["text", "author"]).sample(frac=1, random_state=0)
+    frame.to_json(tmp_path / "train.jsonl", orient="records", lines=True)
+    model, data = open_model(tmp_path / "m.pt"), read_data(tmp_path / "train.jsonl")
+    found = {}
+    for unit in ("record", "author"):
+        done = retrain(model, data, epsilon=8.0, trainable="*", epochs=15, unit=unit, out=tmp_path / unit)
+        able = open_model(done.files[0][0]).require(CausalLanguageModel)
+        for times in (0, 16):
+            p_values = []
+            for one in (canary for canary in made.canaries if canary.repetitions == times):
+                texts = [made.text(one, f"{code:04d}") for code in range(10_000)]
+                p_values.append(rank_p_values(able.endings(texts, device=CPU)[None], np.array([int(one.code)]))[0])
+            found[unit, times] = combined_p_value(np.array(p_values))
+    assert found["record", 16] < 1e-3
+    assert all(value > 1e-3 for key, value in found.items() if key != ("record", 16)), found
