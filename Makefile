@@ -4,6 +4,7 @@
 # make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which, a fresh one each time; FUZZ_KIND of which files
 # make mutants   changes one thing at a time in MUTANTS (intervals, judging, archive, pickles), and sees that a test notices
 # make lock      pin again what pyproject.toml asks for   make clean    remove what these made
+# make cover     the tests, and how much of the code they run: it fails below the floor in pyproject.toml
 # make messages  update the catalogues of translations from the code
 # make screenshots  the pictures of docs/, from the gallery
 # make versions  demo and tests of the installed package: PYTHON=python3.13, RESOLUTION=lowest-direct
@@ -21,7 +22,7 @@ BIN := .venv/bin
 # Warnings of pip about this machine's package sources are not the user's business.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: install demo demo-digits-gan demo-language test check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage sbom advisories trackers extras docs
+.PHONY: install demo demo-digits-gan demo-language test cover check slow fuzz mutants messages reports screenshots versions lock dist clean bench coverage sbom advisories trackers extras docs
 
 install: .venv/installed
 
@@ -47,6 +48,12 @@ demo-language: install
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --quiet  # two workers with a thread each
+
+cover: install
+	$(BIN)/coverage erase
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m "not slow" -n 2 --quiet
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 check: install
 	$(BIN)/ruff format --check .
