@@ -18,6 +18,7 @@ from auditkit.auditors.privacy.canary_audit import (
     claim_measurements,
     claims_table,
     ledger_facts,
+    weak_test_notes,
 )
 from auditkit.auditors.privacy.comparison import MEASURED_GAPS, ORIGINAL, Runs, budgets_of, exhibits_of, measurements_of
 from auditkit.auditors.privacy.comparison_regression import MEASURED, exhibits_of_numbers, measurements_of_numbers
@@ -151,10 +152,11 @@ class Privacy:
         exhibits += _own_ledger(subject)
         if tested:
             exhibits.append(claims_table(tested, subject.conf_level))
+        notes = _notes(subject, len(labels), self.seeds, tested=bool(self.canaries), several=len(all_runs) > 1)
         return Evidence(
             measurements=[*budgets, *worth, *(claim_measurements(tested) if tested else ())],
             exhibits=exhibits,
-            notes=_notes(subject, len(labels), self.seeds, tested=bool(self.canaries), several=len(all_runs) > 1),
+            notes=[*notes, *weak_test_notes(tested)],
         )
 
     def _test_claims(
@@ -242,7 +244,7 @@ def _notes(subject: Subject, training_row_count: int, seeds: int, *, tested: boo
             "from the same data without privacy."
         ),
         Message(
-            "The planted directions test the noise, the sampling and the count of steps of the training "
+            "The planted canaries test the noise, the sampling and the count of steps of the training "
             "as it runs here, behind the clipping of each row's gradient. The mislabelled rows pass "
             "through the clipping, and test it weakly; auditkit's own tests test it against a loop over "
             "rows."

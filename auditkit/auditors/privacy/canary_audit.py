@@ -20,6 +20,7 @@ from auditkit.training.dp.accounting import Ledger, composed_epsilon
 
 if TYPE_CHECKING:
     from auditkit.tasks.objectives import Objective
+    from auditkit.training.dp.canaries import CanaryScores
 
 AUDITED, EXCESS = "privacy.audited_epsilon", "privacy.audited_epsilon_excess"
 BLACK_BOX = "privacy.black_box_audited_epsilon"
@@ -31,10 +32,14 @@ FEWEST_CANARIES = 10
 
 
 class Tested(NamedTuple):
-    """The ledger of a training with canaries in it, and what two attacks on it show: the second may lack rows."""
+    """The ledger of a training with canaries in it, and what two attacks on it show: the second may lack rows.
+
+    `without_noise` is the bound that the first attack would give if the same steps had no noise.
+    """
 
     ledger: Ledger
     white_box: OneRun
+    without_noise: float
     black_box: OneRun | None
 
 
@@ -51,7 +56,7 @@ def attack_claim(
 ) -> Tested:
     """Retrain once more as `claimed`, with canaries of both kinds in it, and return what their scores show.
 
-    White-box canaries are directions that an attacker looks for in every step. Black-box canaries are training rows
+    White-box canaries are single weights that an attacker watches in every step. Black-box canaries are training rows
     with a wrong label: a fair coin puts each in or leaves the row out, and an attacker who sees the last weights
     alone asks how much nearer to the wrong label they are than the audited model. This bound and the others of
     `bound_count` hold together at the level.
@@ -60,10 +65,10 @@ def attack_claim(
     from auditkit.training.dp.plan import PrivateSettings
 
     level = 1 - (1 - subject.conf_level) / bound_count
-    found: list[OneRun] = []
+    seen: list[CanaryScores] = []
 
-    def judge(scores: NDArray[np.float64], included: NDArray[np.bool_]) -> None:
-        found.append(one_run_lower_bound(scores, included, delta=claimed.delta, level=level))
+    def bound(scores: NDArray[np.float64], included: NDArray[np.bool_]) -> OneRun:
+        return one_run_lower_bound(scores, included, delta=claimed.delta, level=level)
 
     chosen, included, given = _mislabelled(subject, labels, canary_count)
     kept = np.ones(len(labels), dtype=bool)
@@ -82,9 +87,11 @@ def attack_claim(
         ),
         device=subject.device,
         objective=objective,
-        on_canaries=judge,
+        on_canaries=seen.append,
         progress=part_of(progress, 0, 1, "testing the claim: "),
     )
+    (planted,) = seen
+    black_box = None
     if len(chosen):
         assert subject.training_inputs is not None
         after, before = (
@@ -94,8 +101,9 @@ def attack_claim(
                 (subject.model.module, subject.training_inputs[chosen]),
             )
         )
-        judge(after - before, included)
-    return Tested(ledger, found[0], found[1] if len(found) > 1 else None)
+        black_box = bound(after - before, included)
+    white_box, without_noise = (bound(scores, planted.included) for scores in (planted.observed, planted.without_noise))
+    return Tested(ledger, white_box, without_noise.bound, black_box)
 
 
 def _mislabelled(
@@ -161,28 +169,30 @@ def claims_table(tested: dict[str, Tested], level: float) -> Table:
     """Return each claim beside what the two attacks prove, and the most that they could have proved."""
     rows = []
     for name, part in tested.items():
-        for attacker, run in (
-            (Message("every step"), part.white_box),
-            (Message("the last weights alone"), part.black_box),
+        for attacker, run, without_noise in (
+            (Message("every step"), part.white_box, part.without_noise),
+            (Message("the last weights alone"), part.black_box, None),
         ):
             if run is None:
                 continue
             claim = part.ledger.epsilon
-            verdict = Message("the claim is false") if run.bound > claim else Message("no contradiction")
+            most = run.ceiling if without_noise is None else without_noise
             guesses = Message(
                 "{correct_count:,} of {guess_count:,}", correct_count=run.correct_count, guess_count=run.guess_count
             )
-            rows.append((name, attacker, claim, run.bound, run.ceiling, guesses, verdict))
+            rows.append(
+                (name, attacker, claim, run.bound, without_noise, run.ceiling, guesses, _result(run, most, claim))
+            )
     return Table(
         title=Message("Is the claim true? An attack on the retraining"),
         note=(
             Message(
-                "Each retraining was made once more with canaries, each in it by a fair coin, and an "
-                "attacker guessed which. One attacker sees every step, and looks for planted directions. The "
-                "other sees the last weights alone, and looks for training rows with a wrong label; it "
-                "usually proves nothing. All lower bounds hold together at {value:g} %. The ceiling is the "
-                "bound if every guess had been right. A bound above the claim proves a fault; one below it "
-                "proves no privacy.",
+                "Each retraining was made once more with canaries, each in it by a fair coin, and an attacker guessed "
+                "which. One attacker sees every step, and watches single weights that the canaries pull. The other "
+                "sees the last weights alone, and looks for training rows with a wrong label; it usually proves "
+                "nothing. All lower bounds hold together at {value:g} %. Without noise: the bound that the same steps "
+                "would give with no noise at all. The ceiling is the bound if every guess had been right. A bound "
+                "above the claim proves a fault; one below it proves no privacy.",
                 value=level * 100,
             )
         ),
@@ -191,12 +201,39 @@ def claims_table(tested: dict[str, Tested], level: float) -> Table:
             Column(name=Message("the attacker sees")),
             Column(name=Message("claimed epsilon"), unit="epsilon"),
             Column(name=Message("lower bound"), unit="epsilon"),
+            Column(name=Message("without noise"), unit="epsilon"),
             Column(name=Message("ceiling"), unit="epsilon"),
             Column(name=Message("guessed right")),
             Column(name=Message("result")),
         ),
         rows=tuple(rows),
     )
+
+
+def _result(run: OneRun, most: float, claim: float) -> Message:
+    """Say what a bound shows of a claim; `most` is the largest that the attack could have given."""
+    if run.bound > claim:
+        return Message("the claim is false")
+    if most <= claim:
+        return Message("cannot tell: the test is too weak for this claim")
+    return Message("no contradiction")
+
+
+def weak_test_notes(tested: dict[str, Tested]) -> list[str]:
+    """Return a note for each claim that the planted canaries could not contradict, whatever the training did."""
+    return [
+        Message(
+            "The canaries cannot test {name}: {count:,} of them would give a bound of {most:.2f} if the training added "
+            "no noise at all, which is not above the claim of {claim:.2f}. More canaries (--canaries), or a smaller "
+            "epsilon, would make a test; a network holds at most one canary for each of its weights.",
+            name=name,
+            count=part.white_box.canary_count,
+            most=part.without_noise,
+            claim=part.ledger.epsilon,
+        )
+        for name, part in tested.items()
+        if part.without_noise <= part.ledger.epsilon
+    ]
 
 
 CLIPPING = {

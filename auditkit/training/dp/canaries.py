@@ -1,22 +1,39 @@
-"""White-box canaries: random directions that fair coins put into a private training, and whether its steps show them.
+"""White-box canaries: single weights that fair coins pull in a private training, and whether its steps show them.
 
-Steinke, Nasr & Jagielski 2023 (arXiv:2305.08846). A canary is a row whose clipped gradient is always C times one
-random unit vector. An attacker who sees every noisy step adds up what lies along that vector.
+Steinke, Nasr & Jagielski 2023 (arXiv:2305.08846), Dirac canaries: a canary is a row whose clipped gradient is C at one
+weight and 0 at all others. No two share a weight while there are enough of them, so that none hides another in a small
+network. The attacker sees every noisy step and, as the definition of differential privacy allows, knows all other rows:
+what those add to a step is taken off.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.training.fit import require_positive_int
 
-COORDINATES = 20_000
-"""Canaries lie in at most so many coordinates of the weights, drawn at random, so that a thousand fit in memory."""
+FEWEST = 10
+"""Networks of fewer weights hold so many canaries all the same: some of them share a weight."""
+
+
+class CanaryScores(NamedTuple):
+    """What an attacker sees of each canary, float64, (canaries,), and whether it was in the training, bool.
+
+    `observed` are the scores in the noisy steps, `without_noise` those that the same steps would show without noise.
+    """
+
+    observed: NDArray[np.float64]
+    without_noise: NDArray[np.float64]
+    included: NDArray[np.bool_]
 
 
 class Canaries:
-    """Canaries of one training: `included`, (canaries,), says which are in it, `scores` how visible each was."""
+    """Canaries of one training: at most as many as there are weights, each in the training by a fair coin."""
 
     def __init__(
         self,
@@ -26,37 +43,34 @@ class Canaries:
         max_grad_norm: float,
         seed: int,
     ) -> None:
-        """Draw coins and directions by `seed`, on the device of the parameters."""
+        """Draw coins and weights by `seed`, on the device of the parameters."""
         require_positive_int("canaries", count)
         device = parameters[0].device
         generator = torch.Generator(device).manual_seed(seed)
         self.max_grad_norm = max_grad_norm
         size = sum(parameter.numel() for parameter in parameters)
-        width = min(size, COORDINATES)
-        self.coordinates = torch.randperm(size, generator=generator, device=device)[:width]
-        directions = torch.randn(count, width, generator=generator, device=device)
-        self.directions = directions / directions.norm(dim=1, keepdim=True)
-        self.included = torch.rand(count, generator=generator, device=device) < 0.5
-        self.scores = torch.zeros(count, device=device)
+        self.count = min(count, max(size, FEWEST))
+        self.coordinates = torch.randperm(size, generator=generator, device=device).repeat(FEWEST)[: self.count]
+        self.included = torch.rand(self.count, generator=generator, device=device) < 0.5
         self.drawn = torch.zeros(0, dtype=torch.int64, device=device)
         """Which canaries the sampler of the training drew for this step, whether they are in it or not."""
+        self._observed = torch.zeros(self.count, dtype=torch.float64, device=device)
+        self._without_noise = torch.zeros_like(self._observed)
+        self._of_rows = torch.zeros_like(self._observed)
 
-    def add(self, gradients: list[torch.Tensor]) -> None:
-        """Add the canaries that this step samples to the sums of clipped gradients, one tensor a parameter."""
-        sampled = self.drawn[self.included[self.drawn]]
-        flat = torch.zeros(sum(gradient.numel() for gradient in gradients), device=self.included.device)
-        flat[self.coordinates] = self.max_grad_norm * self.directions[sampled].sum(dim=0)
-        start = 0
-        for gradient in gradients:
-            gradient += flat[start : start + gradient.numel()].view_as(gradient)
-            start += gradient.numel()
+    def add(self, total: torch.Tensor) -> None:
+        """Add the canaries that this step samples to `total`, (weights,), the sum of the rows' clipped gradients."""
+        self._of_rows = total[self.coordinates].double()
+        sampled = self.coordinates[self.drawn[self.included[self.drawn]]]
+        pulls = torch.zeros_like(total)
+        pulls.index_add_(0, sampled, torch.full_like(sampled, self.max_grad_norm, dtype=total.dtype))
+        self._without_noise += pulls[self.coordinates].double()
+        total += pulls
 
-    def observe(self, gradients: list[torch.Tensor]) -> None:
-        """Add up what lies along each canary in the noisy gradients of one step, as the optimizer takes them.
+    def observe(self, gradient: torch.Tensor, expected_batch_size: int) -> None:
+        """Add up what one step shows of each canary: `gradient`, (weights,), as the optimizer takes it."""
+        self._observed += gradient.detach()[self.coordinates].double() * expected_batch_size - self._of_rows
 
-        Each step counts by the inverse of its variance, so that one without noise is not lost among the others.
-        """
-        flat = torch.cat([gradient.detach().flatten() for gradient in gradients])[self.coordinates]
-        variance = flat.square().mean()
-        if variance > 0:
-            self.scores += self.directions @ flat / variance
+    def scores(self) -> CanaryScores:
+        """Return what the steps so far show."""
+        return CanaryScores(*(part.cpu().numpy() for part in (self._observed, self._without_noise, self.included)))

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from opacus.validators import ModuleValidator
@@ -38,7 +37,7 @@ from auditkit.training.dp.accounting import (
     claimed_epsilon,
     rdp_epsilon,
 )
-from auditkit.training.dp.canaries import Canaries
+from auditkit.training.dp.canaries import Canaries, CanaryScores
 from auditkit.training.dp.checkpoint import CHECKPOINTS, RESUMED, Checkpoint
 from auditkit.training.dp.clipping import Clipper, clipper_for
 from auditkit.training.dp.generators import DISCRIMINATOR_ONLY, Adversary, RealLosses
@@ -47,8 +46,8 @@ from auditkit.training.dp.per_example import ClippedSum, trainable
 from auditkit.training.dp.plan import Disclosure, PrivatePlan, PrivateSettings, plan_training
 from auditkit.training.fit import require_outputs, require_rows, targets_of, tensor_of, trained_on
 
-OnCanaries = Callable[[NDArray[np.float64], NDArray[np.bool_]], None]
-"""What is called with the scores of canaries, (canaries,), and whether each was in the training."""
+OnCanaries = Callable[[CanaryScores], None]
+"""What is called with what the steps of a training show of its canaries."""
 
 
 def fit_private(
@@ -99,7 +98,7 @@ def fit_private(
         if adversary is not None:
             adversary.finish()
         if planted is not None and on_canaries is not None:
-            on_canaries(planted.scores.double().cpu().numpy(), planted.included.cpu().numpy())
+            on_canaries(planted.scores())
         if not all(bool(parameter.isfinite().all()) for parameter in module.parameters()):
             raise InputError(
                 f"private training left weights that are not finite; lower learning_rate {settings.learning_rate:g}."
@@ -247,7 +246,8 @@ def _take_steps(
     for step in range(taken + 1, steps + 1):
         if resuming.save is not None and (step - taken - 1) % chunk == 0:
             resuming.save(step - 1, min(step - 1 + chunk, steps))
-        drawn = poisson_sample(row_count + plan.settings.canaries, plan.sample_rate, noise)
+        canary_count = 0 if planted is None else planted.count
+        drawn = poisson_sample(row_count + canary_count, plan.sample_rate, noise)
         if planted is not None:  # they are drawn as the rows are, so that they test the sampling too
             planted.drawn, drawn = drawn[drawn >= row_count] - row_count, drawn[drawn < row_count]
         take_step(rows.inputs[drawn], rows.labels[drawn])
@@ -402,12 +402,12 @@ def private_step(
         if total is None:  # an empty batch gets its noise all the same: without, it would tell that nothing was drawn
             total = torch.zeros_like(vector)
         if canaries is not None:
-            canaries.add([total])
+            canaries.add(total)
         if deviation:
             total.add_(noise.normal(total.numel(), total.dtype), alpha=deviation)
         vector.grad = total.div_(size.expected_batch_size).view_as(vector)
         if canaries is not None:
-            canaries.observe([vector.grad])
+            canaries.observe(vector.grad, size.expected_batch_size)
         if adversary is not None:
             vector.grad += adversary.gradient(vector.detach())
         optimizer.step()
