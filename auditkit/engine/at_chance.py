@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from auditkit.evidence.messages import Message
-from auditkit.stats.intervals import newcombe, wilson
-from auditkit.stats.ranking import roc_auc, roc_auc_interval
+from auditkit.stats.chance import agreement_at_chance, area_at_chance, rates_at_chance
 
 if TYPE_CHECKING:
     from auditkit.engine.subject import Subject
 
-LEVEL = 0.95
 FEWEST_ROWS = 100
 """With fewer labelled rows an interval around chance says little of the model."""
-
-NEAR = 0.1
-"""Up to so far above chance the interval must end: a wide one does not show that the model is at chance."""
 
 
 def chance_statement(subject: Subject) -> tuple[str, ...]:
@@ -59,56 +54,44 @@ def chance_statement(subject: Subject) -> tuple[str, ...]:
 
 def _of_two(subject: Subject) -> Message | None:
     labels, predictions = subject.labels == 1, subject.predictions
-    if labels.all() or not labels.any():
-        return None
     if predictions.ranking is not None or predictions.class_probabilities is not None:
-        area = roc_auc(labels, np.asarray(predictions.scores, dtype=np.float64))
-        low, high, _ = roc_auc_interval(area, LEVEL)
-        if not low <= 0.5 <= high <= 0.5 + NEAR:
+        area = area_at_chance(labels, np.asarray(predictions.scores, dtype=np.float64), subject.sampling)
+        if area is None:
             return None
         return Message(
             "the area under the ROC curve is {value:.3f} (95 % CI {low:.3f} to {high:.3f}, n = {n:,}), and chance "
             "gives 0.5",
             value=area.value,
-            low=low,
-            high=high,
+            low=area.low,
+            high=area.high,
             n=len(labels),
         )
-    decided = predictions.labels == 1
-    if decided.all() or not decided.any():
-        return None
-    sizes = int(labels.sum()), int((~labels).sum())
-    hits = int((decided & labels).sum()), int((decided & ~labels).sum())
-    low, high = (float(end) for end in newcombe(hits[0], sizes[0], hits[1], sizes[1], LEVEL))
-    if not low <= 0 <= high <= NEAR:
+    rates = rates_at_chance(labels, predictions.labels == 1, subject.sampling)
+    if rates is None:
         return None
     return Message(
         "{positive} is decided for {first:.1%} of the {n:,} rows with that label, and for {second:.1%} of the {m:,} "
         "others",
         positive=subject.schema.classes[1],
-        first=hits[0] / sizes[0],
-        n=sizes[0],
-        second=hits[1] / sizes[1],
-        m=sizes[1],
+        first=rates[0],
+        n=int(labels.sum()),
+        second=rates[1],
+        m=int((~labels).sum()),
     )
 
 
 def _of_several(subject: Subject) -> Message | None:
-    labels, decided, count = subject.labels, subject.predictions.labels, len(subject.labels)
-    if len(np.unique(decided)) < 2 or len(np.unique(labels)) < 2:
-        return None
-    classes = len(subject.schema.classes)
-    shares, decided_shares = (np.bincount(codes, minlength=classes) / count for codes in (labels, decided))
-    hits, chance = int((labels == decided).sum()), float(shares @ decided_shares)
-    low, high = (float(end) for end in wilson(hits, count, LEVEL))
-    if not low <= chance <= high <= chance + NEAR:
+    found = agreement_at_chance(
+        subject.labels, subject.predictions.labels, len(subject.schema.classes), subject.sampling
+    )
+    if found is None:
         return None
     return Message(
         "labels and predictions agree in {value:.1%} of {n:,} rows (95 % CI {low:.1%} to {high:.1%}), and would by "
         "chance in {chance:.1%}",
-        value=hits / count,
-        n=count,
-        low=low,
-        high=high,
-        chance=chance,
+        value=found.value,
+        n=len(subject.labels),
+        low=found.low,
+        high=found.high,
+        chance=found.chance,
     )

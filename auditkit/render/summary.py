@@ -100,11 +100,12 @@ def tally(report: Report) -> list[Tally]:
 def headline(report: Report) -> tuple[Message, Message]:
     """Return the verdict in a word or two, and the sentence that explains it."""
     limits = judged_limits(report)
-    counts = Counter(judged.verdict for judged in limits)
-    unmeasured, waived = counts["not_run"], counts["waived"]
-    exceeded, undecided = _exceeded(report, limits), _undecided(limits)
+    counts = dict(tally(report))
+    unmeasured, waived = counts.get("not_run", 0), counts.get("waived", 0)
+    exceeded, undecided = _exceeded(report, limits), _undecided(counts.get("inconclusive", 0))
+    more = _warned_too(counts.get("warn", 0)) + undecided
     if report.verdict == "fail":
-        return Message("Fail"), exceeded + undecided
+        return Message("Fail"), exceeded + more
     if report.verdict == "inconclusive":
         return Message("Inconclusive"), Message("No limit was exceeded.") + undecided
     if report.verdict == "warn":
@@ -115,7 +116,7 @@ def headline(report: Report) -> tuple[Message, Message]:
     if report.verdict == "not_run":
         said = Message("No limit of the policy could be applied to a measurement, so there is no verdict.")
         return Message("Nothing was judged"), said
-    return Message("Incomplete"), _incomplete(report, limits) + (" " + exceeded if counts["fail"] else "")
+    return Message("Incomplete"), _incomplete(report, limits) + (" " + exceeded if counts.get("fail", 0) else "") + more
 
 
 def _exceeded(report: Report, limits: list[Judged]) -> Message:
@@ -144,6 +145,13 @@ def _undecided(limits: list[Judged]) -> str:
             names=list(dict.fromkeys(title(name) for judged in held for name in judged.held_by)),
         )
     return said
+
+
+def _warned_too(count: int) -> str:
+    """Say how many limits gave a warning beside others that were exceeded."""
+    if not count:
+        return ""
+    return Message.plural(" {n} more gave a warning.", " {n} more gave a warning.", count)
 
 
 def _warned(count: int, measured: int) -> Message:

@@ -77,3 +77,16 @@ def test_an_accurate_looking_model_at_the_rate_of_the_majority_is_at_chance() ->
     frame = pd.DataFrame({"y": generator.random(3000) < 0.08, "p": generator.random(3000) < 0.08}).astype(int)
     found = said(auditkit.audit(None, frame, prediction="p", target="y", positive="1", only=["performance"]))
     assert "no better than chance" in found
+
+
+def test_weights_and_clusters_decide_what_is_said() -> None:
+    """Half of the rows are decided right and half wrong; by their weights nine in ten are right."""
+    generator = np.random.default_rng(5)
+    labels, heavy = generator.integers(0, 2, 2000), np.arange(2000) < 1000
+    frame = pd.DataFrame({"y": labels, "p": np.where(heavy, labels, 1 - labels), "w": np.where(heavy, 9.0, 1.0)})
+    given = {"prediction": "p", "target": "y", "positive": "1", "only": ["performance"]}
+    assert "no better than chance" in said(auditkit.audit(None, frame, **given))
+    assert "no better than chance" not in said(auditkit.audit(None, frame, weight="w", **given))
+    people = pd.DataFrame({"y": generator.integers(0, 2, 40), "p": generator.integers(0, 2, 40), "person": range(40)})
+    rows = people.loc[np.repeat(np.arange(40), 50)].reset_index(drop=True)
+    assert "no better than chance" not in said(auditkit.audit(None, rows, cluster="person", **given)), "40 persons"

@@ -59,6 +59,16 @@ BROKEN, HELD, OPEN = measured(0.3), measured(0.02), measured(0.1, 0.05)
             "1 of 2 measured limits was exceeded. For 1 more there is not enough data.",
         ),
         (
+            [(limit(), BROKEN), (limit(clause="x", severity="warn"), BROKEN), (limit(clause="y"), OPEN)],
+            "Fail",
+            "1 of 3 measured limits was exceeded. 1 more gave a warning. For 1 more there is not enough data.",
+        ),
+        (
+            [(limit(clause="x", severity="warn"), BROKEN), (limit(), None)],
+            "Incomplete",
+            "The audit is incomplete: 1 required limit could not be measured. 1 more gave a warning.",
+        ),
+        (
             [(limit(), HELD), (limit(clause="x"), OPEN)],
             "Inconclusive",
             "No limit was exceeded. For 1 more there is not enough data.",
