@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,7 +86,7 @@ def test_weights_and_clusters_decide_what_is_said() -> None:
     generator = np.random.default_rng(5)
     labels, heavy = generator.integers(0, 2, 2000), np.arange(2000) < 1000
     frame = pd.DataFrame({"y": labels, "p": np.where(heavy, labels, 1 - labels), "w": np.where(heavy, 9.0, 1.0)})
-    given = {"prediction": "p", "target": "y", "positive": "1", "only": ["performance"]}
+    given: dict[str, Any] = {"prediction": "p", "target": "y", "positive": "1", "only": ["performance"]}
     assert "no better than chance" in said(auditkit.audit(None, frame, **given))
     assert "no better than chance" not in said(auditkit.audit(None, frame, weight="w", **given))
     people = pd.DataFrame({"y": generator.integers(0, 2, 40), "p": generator.integers(0, 2, 40), "person": range(40)})

@@ -37,7 +37,7 @@ def test_by_hand() -> None:
     labels, guesses = np.repeat([0, 1, 2], 500), np.tile([0, 1, 2], 500)
     agreement = agreement_at_chance(labels, guesses, 3)
     assert agreement is not None
-    assert (agreement.value, agreement.chance) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
+    assert agreement[::3] == pytest.approx((1 / 3, 1 / 3))
     assert agreement_at_chance(labels, labels, 3) is None
 
 
@@ -72,13 +72,13 @@ def test_rows_that_repeat_in_clusters_are_not_more_evidence() -> None:
     """200 persons of 10 equal rows each: as 2,000 rows they would surely be at chance, and 200 cannot show it."""
     draws = np.random.default_rng(3)
     positive, scores, _ = drawn(draws, 200, 0.0)
-    many = [np.repeat(part, 10) for part in (positive, scores)]
-    codes = np.repeat(np.arange(200), 10)
-    decided = many[1] > 0.7
-    assert area_at_chance(*many) is None or area_at_chance(*many, Sampling(clusters=codes)) is None
-    apart = abs(decided[many[0]].mean() - decided[~many[0]].mean())
-    assert apart < NEAR
-    assert rates_at_chance(many[0], decided, Sampling(clusters=codes)) is None
+    labels, repeated = np.repeat(positive, 10), np.repeat(scores, 10)
+    persons = Sampling(clusters=np.repeat(np.arange(200), 10))
+    decided = repeated > 0.7
+    assert abs(decided[labels].mean() - decided[~labels].mean()) < NEAR
+    assert rates_at_chance(labels, decided, persons) is None
+    alone = rates_at_chance(positive, scores > 0.7)
+    assert alone is None, "as the 200 by themselves"
 
 
 def false_questions(kind: str, rows: int, samples: int) -> tuple[int, int]:
