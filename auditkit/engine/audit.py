@@ -21,6 +21,7 @@ from auditkit.config import AuditConfig
 from auditkit.config_settings import settings_of
 from auditkit.engine.auditor import Auditor, installed
 from auditkit.engine.inputs import Inputs, read_inputs
+from auditkit.engine.label_coverage import beside_coverage
 from auditkit.engine.open_subject import ProgressReporter, load
 from auditkit.engine.plan import Plan, plan_of
 from auditkit.engine.plugin_process import Elsewhere, is_foreign, run_elsewhere
@@ -299,6 +300,8 @@ def _run(name: str, auditor: Auditor | FailedPlugin | Elsewhere | None, subject:
     try:
         rows = subject.labelled if "labels" in getattr(auditor, "requires", ()) else subject
         evidence = _evidence_of(name, _package_of(auditor), auditor.audit(rows))
+        if rows is not subject:
+            evidence = beside_coverage(subject, evidence)
         result = outcome(marked(evidence, subject.sampling))
         Outcome.model_validate_json(result.model_dump_json(exclude={"verdict"}))  # else the report could not be read
         check_outcome(result)

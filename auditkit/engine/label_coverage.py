@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Column, Table
+from auditkit.evidence.measurement import Column, Evidence, Table
 from auditkit.evidence.messages import Message, number
 from auditkit.stats.counts import not_compared
 from auditkit.stats.drift import holm
@@ -79,6 +79,11 @@ def splits_of(subject: Subject) -> tuple[Split, ...]:
     )
 
 
+def is_selective(subject: Subject) -> bool:
+    """Return whether the rows with a label are a selection by decision, score or group."""
+    return any(split.is_selective(subject.conf_level) for split in splits_of(subject))
+
+
 def _decided(subject: Subject) -> NDArray[np.int64] | None:
     """Return the predicted class of each row, (rows,), where a row has one of several classes."""
     if subject.task.unpredicted is not None or not subject.schema.classes or subject.task.axis:
@@ -142,7 +147,11 @@ def selective_statement(subject: Subject) -> tuple[str, ...]:
 
 
 def coverage_table(subject: Subject) -> Table | None:
-    """Return for how many rows of each group a label is known, by decision; None where all rows have one, or none."""
+    """Return for how many rows of each group a label is known, by decision; None where all rows have one, or none.
+
+    Of the rows of a subject that have a label it is that of the subject.
+    """
+    subject = subject if subject.part_of is None else subject.part_of[0]
     known = subject.has_labels
     if known.all() or not known.any():
         return None
@@ -176,3 +185,11 @@ def coverage_table(subject: Subject) -> Table | None:
         ),
         rows=tuple(lines),
     )
+
+
+def beside_coverage(subject: Subject, evidence: Evidence) -> Evidence:
+    """Return evidence with the table of known labels beside it, where some rows have none."""
+    table = coverage_table(subject)
+    if table is None:
+        return evidence
+    return Evidence(measurements=evidence.measurements, exhibits=[*evidence.exhibits, table], notes=evidence.notes)

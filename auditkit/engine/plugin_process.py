@@ -105,7 +105,11 @@ def run_elsewhere(auditor: Elsewhere, subject: Subject) -> Outcome:
 def _request(auditor: Elsewhere, subject: Subject) -> dict[str, Any]:
     _ = subject.predictions
     copied = dataclasses.replace(subject, progress=silent, cache=NO_CACHE)
-    known = {name: value for name, value in vars(subject).items() if name not in ("progress", "cache", "labelled")}
+    known = {
+        name: value
+        for name, value in vars(subject).items()
+        if name not in ("progress", "cache", "labelled", "unlabelled")
+    }
     vars(copied).update(known)  # what has been computed need not be computed again
     return {
         "name": auditor.point.name,

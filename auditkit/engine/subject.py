@@ -110,15 +110,20 @@ class Subject:
     @functools.cached_property
     def labelled(self) -> Subject:
         """The subject of the rows that have a label: this one, where all have."""
-        known = np.flatnonzero(self.has_labels)
-        if len(known) == len(self.labels):
-            return self
+        return self if self.has_labels.all() else self._part(np.flatnonzero(self.has_labels))
+
+    @functools.cached_property
+    def unlabelled(self) -> Subject | None:
+        """The subject of the rows without a label, whose labels mean nothing; None where all have one."""
+        return None if self.has_labels.all() else self._part(np.flatnonzero(~self.has_labels))
+
+    def _part(self, rows: NDArray[np.int64]) -> Subject:
         return dataclasses.replace(
             self,
-            data=dataclasses.replace(self.data, frame=self.data.frame.iloc[known]),
-            labels=self.labels[known],
-            sampling=self.sampling.take(known),
-            part_of=(self, known),
+            data=dataclasses.replace(self.data, frame=self.data.frame.iloc[rows]),
+            labels=self.labels[rows],
+            sampling=self.sampling.take(rows),
+            part_of=(self, rows),
         )
 
     @property

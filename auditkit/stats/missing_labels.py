@@ -6,14 +6,20 @@ hold whatever the missing labels are (Manski 2003).
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.evidence.measurement import Interval, Measurement
+from auditkit.evidence.messages import Message
+from auditkit.stats.counts import Counts, not_compared
 from auditkit.stats.hypergeometric import fisher_exact
-from auditkit.stats.intervals import proportion_interval, simultaneous_level
-from auditkit.stats.rates import rate
+from auditkit.stats.intervals import proportion_interval, simultaneous_level, student_share
+from auditkit.stats.rates import group_rates, masks
+from auditkit.stats.sampling import Cells, joined_sampling
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -57,54 +63,130 @@ def quarters(scores: Floats) -> Ints:
     return codes.astype(np.int64)
 
 
-@dataclass(frozen=True, eq=False)
-class RateBounds:
-    """The lowest and the highest that a rate of each group can be: successes and trials, each int64, (groups,)."""
+def completed(known: Counts, unlabelled: Counts, name: str, *, best: bool) -> Counts:
+    """Return the table of all rows with the missing labels such that a rate is the highest, or the lowest, possible.
 
-    low: tuple[Ints, Ints]
-    high: tuple[Ints, Ints]
-
-    def values(self) -> tuple[Floats, Floats]:
-        """Return both as rates, NaN where a group would have no trial."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            low, high = (np.asarray(hits / trials, dtype=np.float64) for hits, trials in (self.low, self.high))
-        return low, high
-
-    def limits(self, level: float) -> tuple[Floats, Floats]:
-        """Return intervals of the extremes that hold for all groups at once: below the lowest, above the highest."""
-        each = simultaneous_level(level, 2 * len(self.low[0]))
-        low, _ = proportion_interval(*self.low, each)
-        _, high = proportion_interval(*self.high, each)
-        return np.asarray(low), np.asarray(high)
-
-
-def rate_bounds(table: Ints, unlabelled: Ints, name: str) -> RateBounds:
-    """Return the bounds of a rate of two classes, whatever the missing labels are.
+    Rows without a label get the one that makes them a success of the rate, or else no part of it, where the `best` is
+    asked for; the one that makes them a failure, or else no part of it, for the worst. No other labels give any group a
+    higher, or lower, rate.
 
     Args:
-        table: rows with a label, (groups, labels, predictions).
-        unlabelled: rows without one, (groups, predictions).
+        known: rows with a label, by group, label and prediction.
+        unlabelled: rows without one; of their labels nothing is read.
         name: one of `auditkit.stats.rates.RATES`.
+        best: whether the rate is to be the highest.
 
-    >>> table, unlabelled = np.array([[[40, 10], [10, 40]]]), np.array([[0, 20]])
-    >>> [ends.round(3).tolist() for ends in rate_bounds(table, unlabelled, "accuracy").values()]
-    [[0.667], [0.833]]
+    >>> columns, groups, classes = ("sex",), (("F",),), ("no", "yes")
+    >>> known = Counts(columns, groups, classes, np.array([[[40, 10], [10, 40]]]))
+    >>> unlabelled = Counts(columns, groups, classes, np.array([[[0, 20], [0, 0]]]))
+    >>> [completed(known, unlabelled, "accuracy", best=best).table.tolist() for best in (False, True)]
+    [[[[40, 30], [10, 40]]], [[[40, 10], [10, 60]]]]
     """
-    chosen = rate(name)
-    hit, counted = np.array(chosen.successes), np.array(chosen.trials)
-    hits, trials = (table * hit).sum(axis=(1, 2)), (table * counted).sum(axis=(1, 2))
-    ends = []
-    for best in (False, True):
-        more_hits, more_trials = np.zeros_like(hits), np.zeros_like(trials)
-        for decision in (0, 1):
-            # What a row adds if its label is the one, or the other: a success, a failure, or nothing.
-            adds = [(int(counted[label, decision]), int(hit[label, decision])) for label in (0, 1)]
-            sign = [2 * success - 1 if trial else 0 for trial, success in adds]
-            trial, success = adds[int(np.argmax(sign) if best else np.argmin(sign))]
-            more_hits += unlabelled[:, decision] * success
-            more_trials += unlabelled[:, decision] * trial
-        ends.append((hits + more_hits, trials + more_trials))
-    return RateBounds(ends[0], ends[1])
+    hit, counted = masks(name, len(known.classes))
+    adds = np.where(counted > 0, 2 * hit - 1, 0)  # 1 for a success, -1 for a failure, 0 for no part of the rate
+    given = adds.argmax(axis=0) if best else adds.argmin(axis=0)
+    table = np.zeros_like(unlabelled.table)
+    decisions = np.arange(len(known.classes))
+    table[:, given, decisions] = unlabelled.table.sum(axis=1)
+    filled = Counts(unlabelled.columns, unlabelled.groups, unlabelled.classes, table)
+    whole = dataclasses.replace(known, sampled=None) + filled
+    if known.sampled is None or unlabelled.sampled is None:
+        return whole
+    place = {key: position for position, key in enumerate(whole.groups)}
+    parts = [(known, known.sampled.cells), (unlabelled, _filled(unlabelled.sampled.cells, given))]
+    groups = [
+        np.array([place[key] for key in part.groups], dtype=np.int64)[part.sampled.groups]
+        for part, _ in parts
+        if part.sampled is not None
+    ]
+    sampling = joined_sampling([known.sampled.sampling, unlabelled.sampled.sampling])
+    cells = np.concatenate([cells for _, cells in parts])
+    return dataclasses.replace(whole, sampled=Cells(np.concatenate(groups), cells, sampling))
+
+
+def _filled(cells: Ints, given: Ints) -> Ints:
+    """Return cells (label * classes + prediction) with the label that is `given` to each prediction."""
+    decisions = cells % len(given)
+    return np.asarray(given[decisions] * len(given) + decisions, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Unlabelled:
+    """The tables of rows with a label and of those without one, over the same columns and classes."""
+
+    known: Counts
+    unlabelled: Counts
+
+    def by(self, columns: tuple[str, ...]) -> Unlabelled:
+        """Return both tables over fewer columns."""
+        return Unlabelled(self.known.by(columns), self.unlabelled.by(columns))
+
+    def limits(self, name: str, groups: Sequence[tuple[str, ...]], level: float) -> tuple[Floats, Floats]:
+        """Return the limits of a rate in each of some groups, whatever the missing labels are: (groups,) twice.
+
+        The lower is that of the interval of the lowest possible rate, the upper that of the highest; 0 and 1 where such
+        a group would have no row of the rate.
+        """
+        ends = []
+        for best in (False, True):
+            whole = completed(self.known, self.unlabelled, name, best=best)
+            rates = group_rates(whole, name, np.array([whole.groups.index(group) for group in groups], dtype=np.intp))
+            defined = rates.counts > 0
+            rates = rates.take(defined)
+            share = student_share(level, rates.freedom)
+            limits = np.full(len(groups), float(best))
+            limits[defined] = proportion_interval(rates.successes * share, rates.trials * share, level)[int(best)]
+            ends.append(limits)
+        return ends[0], ends[1]
+
+    def rate(self, measurement: Measurement, name: str, level: float) -> Measurement:
+        """Return a rate, over all rows or by group, with intervals that hold whatever the missing labels are."""
+        if measurement.value is not None:
+            low, high = self.by(()).limits(name, [()], level)
+            return measurement.model_copy(update={"interval": _widened(measurement.interval, low[0], high[0])})
+        shown = [part for part in measurement.slices if part.value is not None]
+        if not shown:
+            return measurement
+        keys = [part.group.key for part in shown]
+        alone = zip(*self.limits(name, keys, level), strict=True)
+        together = zip(*self.limits(name, keys, simultaneous_level(level, len(keys))), strict=True)
+        bounds = iter(zip(alone, together, strict=True))
+        slices = []
+        for part in measurement.slices:
+            if part.value is not None:
+                own, all_ = next(bounds)
+                wider = _widened(part.interval, *own), _widened(part.simultaneous_interval, *all_)
+                part = part.model_copy(update={"interval": wider[0], "simultaneous_interval": wider[1]})
+            slices.append(part)
+        return measurement.model_copy(update={"slices": tuple(slices)})
+
+    def gap(self, measurement: Measurement, rates: Sequence[str], level: float, min_group: int) -> Measurement:
+        """Return the largest gap in any of some rates with an interval that holds whatever the missing labels are.
+
+        It reaches from the least to the greatest gap that the missing labels allow.
+        """
+        if measurement.interval is None:
+            return measurement
+        whole = dataclasses.replace(self.known, sampled=None) + dataclasses.replace(self.unlabelled, sampled=None)
+        kept = np.flatnonzero(~not_compared(whole.sizes, min_group, whole.groups))
+        keys = [whole.groups[place] for place in kept]
+        each = simultaneous_level(level, 2 * len(keys))
+        of_gap, worst = (ratio_bounds, min) if measurement.unit == "ratio" else (gap_bounds, max)
+        bounds = [of_gap(*self.limits(name, keys, each)) for name in rates]
+        low, high = (worst(pair[end] for pair in bounds) for end in (0, 1))
+        return measurement.model_copy(update={"interval": _widened(measurement.interval, low, high)})
+
+
+def _widened(interval: Interval | None, low: float, high: float) -> Interval | None:
+    if interval is None:
+        return None
+    return interval.model_copy(
+        update={
+            "low": min(float(low), interval.low),
+            "high": max(float(high), interval.high),
+            "method": Message("bounds that hold whatever the missing labels are (Manski 2003)"),
+        }
+    )
 
 
 def gap_bounds(low: Floats, high: Floats) -> tuple[float, float]:

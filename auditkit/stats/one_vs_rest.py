@@ -56,10 +56,10 @@ def gap_measurements(
     *,
     gaps: Sequence[str] = GAPS,
     total: int | None = None,
-    prefix: str = "fairness",
     level: float = 0.95,
     min_group: int = 10,
     replicated: Callable[[list[Measurement], int], list[Measurement]] = lambda gaps, code: gaps,
+    bounded: Callable[[list[Measurement], int, float], list[Measurement]] = lambda gaps, code, level: gaps,
 ) -> list[Measurement]:
     """Return each gap twice: a slice for each class (by the columns and `axis`), and the mean over the classes.
 
@@ -68,12 +68,16 @@ def gap_measurements(
 
     The mean is over the classes in which the gap is defined; its interval is between the means of the limits that
     hold for all of these classes at once. `replicated` returns the gaps of a part, by its place, with their replicates
-    (`with_gap_replicates`); those of the mean are the means.
+    (`with_gap_replicates`); those of the mean are the means. `bounded` returns them, at a level, with
+    intervals that hold whatever missing labels are.
     """
     first_part, against = parts[0], "each label by itself" if axis == LABEL else "each class against the rest"
     each = simultaneous_level(level, len(parts))
     alone, together = (
-        [binary_gaps.gap_measurements(part, gaps=gaps, prefix=prefix, level=at, min_group=min_group) for part in parts]
+        [
+            bounded(binary_gaps.gap_measurements(part, gaps=gaps, level=at, min_group=min_group), code, at)
+            for code, part in enumerate(parts)
+        ]
         for at in (level, each)
     )
     measurements = []

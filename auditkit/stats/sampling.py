@@ -78,6 +78,13 @@ def sampling_of(weights: Floats | None, clusters: Codes | None) -> Sampling:
     return Sampling(weights, clusters)
 
 
+def joined_sampling(parts: list[Sampling]) -> Sampling:
+    """Return the sampling of several parts of the same rows, one after another."""
+    weights = [part.weights for part in parts if part.weights is not None]
+    clusters = [part.clusters for part in parts if part.clusters is not None]
+    return Sampling(np.concatenate(weights) if weights else None, np.concatenate(clusters) if clusters else None)
+
+
 def effective_rows(sampling: Sampling, row_count: int) -> float:
     """Return how many equal rows know as much as these by their weights (Kish 1965)."""
     return float(row_count) if sampling.weights is None else effective_sample_size(sampling.weights)

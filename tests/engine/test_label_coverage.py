@@ -174,3 +174,74 @@ def test_labels_missing_by_chance_leave_the_interval_of_those_known() -> None:
     found = number(report, "fairness.accuracy_difference", ("sex",))
     assert found.interval is not None
     assert not found.interval.method.startswith("bounds")
+
+
+def single(measurement: Measurement) -> list[tuple[float, str]]:
+    """Return the lower limit, and the method, of every interval of a measurement."""
+    parts = [measurement] if measurement.value is not None else [*measurement.slices]
+    return [(part.interval.low, str(part.interval.method)) for part in parts if part.interval is not None]
+
+
+@pytest.mark.parametrize("weight", [None, "w"])
+@pytest.mark.parametrize("known", ["the approved", "women"])
+def test_single_rates_reach_what_the_missing_labels_allow(known: str, weight: str | None) -> None:
+    frame = lending(known).assign(w=np.random.default_rng(0).uniform(0.5, 2, 1000))
+    report = auditkit.audit(
+        None, frame, target="repaid", only=["fairness", "performance"], weight=weight, min_group=1, **OPTIONS
+    )
+    whole = lending("all").assign(w=frame["w"])
+    truth = np.average(whole["approved"] == whole["repaid"], weights=frame["w"] if weight else None)
+    for id, by in (
+        ("performance.accuracy", ()),
+        ("performance.accuracy", ("sex",)),
+        ("fairness.accuracy", ("sex",)),
+        ("fairness.positive_predictive_value", ()),
+    ):
+        ends = single(number(report, id, by))
+        assert ends
+        assert {method for _, method in ends} == {"bounds that hold whatever the missing labels are (Manski 2003)"}, (
+            "also of a group whose labels are all known"
+        )
+    found = number(report, "performance.accuracy").interval
+    assert found is not None
+    assert found.low <= truth <= found.high
+    assert found.high - found.low > 0.3
+    chance = auditkit.audit(None, lending("by chance"), target="repaid", only=["performance"], **OPTIONS)
+    assert not single(number(chance, "performance.accuracy"))[0][1].startswith("bounds")
+
+
+@pytest.mark.parametrize("weight", [None, "w"])
+def test_classes_against_the_rest_are_bounded_too(weight: str | None, tmp_path: Path) -> None:
+    """Labels are known only where class c was decided: then every decision that can be checked is one for c."""
+    draws = np.random.default_rng(3)
+    labels, sex = draws.choice(list("abc"), 900), np.where(np.arange(900) % 2, "M", "F")
+    decided = np.where(draws.random(900) < 0.7, labels, draws.choice(list("abc"), 900))
+    frame = pd.DataFrame({"y": labels, "p": decided, "sex": sex, "w": draws.uniform(0.5, 2, 900)})
+    part = frame.assign(y=frame["y"].astype(object).where(frame["p"] == "c", None))
+    given: dict[str, Any] = {
+        "prediction": "p", "target": "y", "sensitive": ["sex"], "classes": ["a", "b", "c"], "only": ["fairness"],
+        "weight": weight,
+    }  # fmt: skip
+    policy = policy_of([(f"fairness.{gap}_difference", "at_most", 0.1) for gap in LABEL_GAPS], tmp_path / "p.toml")
+    whole, some = auditkit.audit(None, frame, **given), auditkit.audit(None, part, policy=policy, **given)
+    assert "pass" not in {one.verdict for one in some.findings}
+    for id, by in (("fairness.accuracy", ("sex",)), ("fairness.true_positive_rate", ("sex", "class"))):
+        true, bounded = (number(report, id, by) for report in (whole, some))
+        values = {part.group: part.value for part in true.slices}
+        for part_of in bounded.slices:
+            if part_of.interval is not None:
+                assert part_of.interval.low <= (values[part_of.group] or 0) <= part_of.interval.high
+    gap = number(some, "fairness.accuracy_difference", ("sex",))
+    assert gap.interval is not None
+    assert gap.interval.low <= (number(whole, gap.id, ("sex",)).value or 0) <= gap.interval.high
+
+
+def test_the_table_of_known_labels_stands_beside_what_needs_labels() -> None:
+    report = auditkit.audit(
+        None, lending("the approved"), target="repaid", only=["fairness", "performance", "weak_spots"], **OPTIONS
+    )
+    for outcome in report.outcomes:
+        titles = [str(getattr(exhibit, "title", "")) for exhibit in outcome.exhibits]
+        assert ("Rows with a known label, by group and decision" in titles) == (outcome.reason is None), outcome.auditor
+    complete = auditkit.audit(None, lending("all"), target="repaid", only=["performance"], **OPTIONS)
+    assert not any("known label" in str(getattr(one, "title", "")) for one in complete.outcomes[0].exhibits)

@@ -14,6 +14,7 @@ from auditkit.auditors.fairness.by_number import compare_numbers
 from auditkit.auditors.fairness.by_outcome import compare_outcomes
 from auditkit.auditors.fairness.by_part import compare_parts
 from auditkit.auditors.fairness.tables import Tables, decision_counts
+from auditkit.engine.label_coverage import beside_coverage
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable, shown
@@ -106,13 +107,14 @@ class Fairness:
             compare_outcomes(subject.labelled, self.intersections),
         ]
         kinds = ("slices", "table", "slice_table", "facts")
-        return Evidence(
+        evidence = Evidence(
             measurements=[one for part in found for one in part.measurements],
             exhibits=sorted(
                 (one for part in found for one in part.exhibits), key=lambda exhibit: kinds.index(exhibit.kind)
             ),
             notes=list(dict.fromkeys(note for part in found for note in part.notes)),
         )
+        return beside_coverage(subject, evidence)
 
     def _compare_selection(self, subject: Subject) -> Evidence:
         """Count once over all sensitive columns, and read every breakdown off the table."""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from auditkit.budgets import ALLOW_LARGE, COMPARED_CLASSES
 from auditkit.engine.breakdowns import breakdowns_of
+from auditkit.engine.label_coverage import is_selective
+from auditkit.engine.right_rows import missing_rows, right_rows
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
 from auditkit.evidence.messages import Message
 from auditkit.stats import one_vs_rest
-from auditkit.stats.counts import Counts, tally
-from auditkit.stats.gaps import OF_DECISIONS, gap_measurements
+from auditkit.stats.counts import Counts, stacked
+from auditkit.stats.gaps import GAPS, OF_DECISIONS, gap_measurements
 from auditkit.stats.jackknife import with_gap_replicates
+from auditkit.stats.missing_labels import Unlabelled
 from auditkit.stats.rates import rate_measurement
 from auditkit.tasks.base import Rows
 
@@ -29,6 +32,8 @@ class _Measured:
     rows: Rows
     rates: tuple[str, ...]
     gaps: tuple[str, ...]
+    without: _Measured | None = None
+    """The rows without a label, where those with one are a selection."""
 
     def tables(self, places: Sequence[int]) -> Sequence[Counts]:
         """Return the tables of the parts at `places`, over all sensitive columns."""
@@ -44,6 +49,39 @@ class _Measured:
         return with_gap_replicates(
             found, *groups, view.labels, view.decisions, self.subject.min_group, self.subject.sampling
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """The tables of the parts over some columns, and those of the rows without a label where these matter."""
+
+    known: Sequence[Counts]
+    unlabelled: Sequence[Counts]
+    axis: str
+    level: float
+    min_group: int
+
+    def by(self, columns: tuple[str, ...]) -> _Parts:
+        known, unlabelled = ([part.by(columns) for part in parts] for parts in (self.known, self.unlabelled))
+        return replace(self, known=known, unlabelled=unlabelled)
+
+    def rates(self, names: Sequence[str]) -> list[Measurement]:
+        """Return the rates of each part, which hold whatever the missing labels are."""
+        found = one_vs_rest.rate_measurements(
+            self.known, self.axis, rates=names, level=self.level, min_group=self.min_group
+        )
+        if not self.unlabelled:
+            return found
+        missing = Unlabelled(stacked(self.known, self.axis), stacked(self.unlabelled, self.axis))
+        return [missing.rate(one, name, self.level) for one, name in zip(found, names, strict=True)]
+
+    def bounded(self, gaps: list[Measurement], place: int, level: float) -> list[Measurement]:
+        """Return the gaps of the part at a place, which hold whatever the missing labels are."""
+        if not self.unlabelled:
+            return gaps
+        missing = Unlabelled(self.known[place], self.unlabelled[place])
+        rates = [GAPS[one.id.partition(".")[2].rpartition("_")[0]] for one in gaps]
+        return [missing.gap(one, of, level, self.min_group) for one, of in zip(gaps, rates, strict=True)]
 
 
 def compare_parts(subject: Subject, intersections: int) -> Evidence:
@@ -63,42 +101,67 @@ def compare_parts(subject: Subject, intersections: int) -> Evidence:
     known = subject.labelled
     labelled = len(known.labels) > 0
     chosen = one_vs_rest.most_frequent(task.occurrences(known.rows), most)
-    unlabelled = Rows(np.zeros_like(subject.labels), subject.predictions, subject.sampling)
-    measured = [_Measured(subject, unlabelled, ("selection_rate",), OF_DECISIONS)]
+    measured = [_Measured(subject, _of_decisions(subject), ("selection_rate",), OF_DECISIONS)]
     if labelled:
         more = () if by_whole_rows else ("accuracy",)
         of_rates = tuple(name for name in (*one_vs_rest.RATES, *more) if name != "selection_rate")
         of_gaps = (*(gap for gap in one_vs_rest.GAPS if gap not in OF_DECISIONS), *more)
-        measured.append(_Measured(known, known.rows, of_rates, of_gaps))
-    finest = [one.tables(chosen) for one in measured]
-    notes += _left_out(finest[-1], total) if labelled else []
+        measured.append(_Measured(known, known.rows, of_rates, of_gaps, _without_labels(subject)))
+    finest = [
+        _Parts(one.tables(chosen), one.without.tables(chosen) if one.without else (), task.part, level, min_group)
+        for one in measured
+    ]
+    notes += _left_out(finest[-1].known, total) if labelled else []
     for breakdown, by in breakdowns_of(subject, intersections, notes):
         columns = breakdown.columns
         own: list[Measurement] = []
         gaps: list[Measurement] = []
         for one, tables in zip(measured, finest, strict=True):
-            parts = [part.by(columns) for part in tables]
-            own += one_vs_rest.rate_measurements(parts, task.part, rates=one.rates, level=level, min_group=min_group)
+            parts = tables.by(columns)
+            own += parts.rates(one.rates)
             gaps += one_vs_rest.gap_measurements(
-                parts,
+                parts.known,
                 task.part,
                 gaps=one.gaps,
                 total=total,
                 level=level,
                 min_group=min_group,
                 replicated=functools.partial(one.replicated, columns, chosen),
+                bounded=parts.bounded,
             )
-        rows = _right_rows(known, columns) if by_whole_rows and labelled else None
-        if rows is not None:
-            own.append(rate_measurement(rows, "accuracy", level=level, min_group=min_group))
+        if by_whole_rows and labelled:
+            accuracy, *of_accuracy = _right(known, columns)
+            own.append(accuracy)
+            gaps += of_accuracy
             exhibits.append(
                 SliceChart(title=Message("Accuracy by {by}", by=by), measurement="fairness.accuracy", by=columns)
             )
         measurements += own + gaps
-        if rows is not None:
-            measurements += gap_measurements(rows, gaps=("accuracy",), level=level, min_group=min_group)
         exhibits += _exhibits(task.part, columns, by, own, gaps)
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+
+
+def _of_decisions(subject: Subject) -> Rows:
+    """Return the rows of a subject for what needs no label."""
+    return Rows(np.zeros_like(subject.labels), subject.predictions, subject.sampling)
+
+
+def _without_labels(subject: Subject) -> _Measured | None:
+    """Return the rows without a label, where those with one are a selection."""
+    without = subject.unlabelled
+    return _Measured(without, _of_decisions(without), (), ()) if without and is_selective(subject) else None
+
+
+def _right(known: Subject, columns: tuple[str, ...]) -> list[Measurement]:
+    """Return the share of rows of each group that are predicted right, and its gaps."""
+    level, min_group = known.conf_level, known.min_group
+    rows, missing = right_rows(known, columns), missing_rows(known, columns)
+    found = rate_measurement(rows, "accuracy", level=level, min_group=min_group)
+    gaps = gap_measurements(rows, gaps=("accuracy",), level=level, min_group=min_group)
+    if missing is None:
+        return [found, *gaps]
+    bounded = [missing.gap(one, ("accuracy",), level, min_group) for one in gaps]
+    return [missing.rate(found, "accuracy", level), *bounded]
 
 
 def _left_out(parts: Sequence[Counts], total: int) -> list[str]:
@@ -116,14 +179,6 @@ def _left_out(parts: Sequence[Counts], total: int) -> list[str]:
             option=ALLOW_LARGE,
         )
     ]
-
-
-def _right_rows(subject: Subject, columns: tuple[str, ...]) -> Counts:
-    """Count the rows of each group that are predicted right: as the label, and as the decision, that they are."""
-    names, codes = subject.group_codes(columns)
-    right = (~subject.task.errors(subject.rows)).astype(codes.dtype)
-    every = right * 0 + 1
-    return tally(columns, names, codes, every, right, ("wrong", "right"), subject.sampling)
 
 
 def _exhibits(

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.fairness.cross_check import CrossCheck, cross_check
-from auditkit.engine.label_coverage import splits_of
+from auditkit.engine.label_coverage import is_selective
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Better, Measurement, Unit
 from auditkit.evidence.messages import Message
 from auditkit.stats import inequality
-from auditkit.stats.counts import Counts, not_compared, tally
+from auditkit.stats.counts import Counts, tally
 from auditkit.stats.gaps import GAPS, OF_DECISIONS, OF_LABELS, gap_measurements, left_out_notes
 from auditkit.stats.jackknife import with_gap_replicates, with_rate_replicates
-from auditkit.stats.missing_labels import gap_bounds, rate_bounds, ratio_bounds
+from auditkit.stats.missing_labels import Unlabelled
 from auditkit.stats.rates import RATES, overall_rate, rate, rate_measurement
 
 KINDS: tuple[tuple[str, Unit, Better], ...] = (("difference", "rate_difference", "lower"), ("ratio", "ratio", "higher"))
@@ -55,26 +55,30 @@ class Tables:
     """Two tables over the same columns, and the subject that they count.
 
     `decisions` counts all rows and tells no labels apart; `confusion` counts the rows with a label, None where there
-    are none. `selective` says whether the rows with a label are a selection by decision, score or group.
+    are none. `missing` has the rows with and without a label where those with one are a selection by decision, score or
+    group.
     """
 
     subject: Subject
     decisions: Counts
     confusion: Counts | None
-    selective: bool = False
+    missing: Unlabelled | None = None
 
     @classmethod
     def of(cls, subject: Subject) -> Tables:
         """Count once over all sensitive columns."""
         known = subject.labelled
         confusion = confusion_counts(known, subject.sensitive) if len(known.labels) else None
-        selective = any(split.is_selective(subject.conf_level) for split in splits_of(subject))
-        return cls(subject, decision_counts(subject, subject.sensitive), confusion, selective)
+        missing, without = None, subject.unlabelled
+        if confusion is not None and without is not None and is_selective(subject):
+            missing = Unlabelled(confusion, decision_counts(without, subject.sensitive))
+        return cls(subject, decision_counts(subject, subject.sensitive), confusion, missing)
 
     def by(self, columns: tuple[str, ...]) -> Tables:
         """Return the tables over fewer columns; () counts all rows as one group."""
         confusion = None if self.confusion is None else self.confusion.by(columns)
-        return dataclasses.replace(self, decisions=self.decisions.by(columns), confusion=confusion)
+        missing = None if self.missing is None else self.missing.by(columns)
+        return dataclasses.replace(self, decisions=self.decisions.by(columns), confusion=confusion, missing=missing)
 
     def table_of(self, name: str) -> Counts | None:
         """Return the table that a rate is read from; None for a rate that needs labels where there are none."""
@@ -87,7 +91,7 @@ class Tables:
         for name in RATES:
             table = whole.table_of(name)
             if table is not None and name != "accuracy":
-                found.append(overall_rate(table, name, "fairness", level=level))
+                found.append(whole._bounded_rate(overall_rate(table, name, "fairness", level=level)))
         found = self._replicated(found, (), with_rate_replicates)
         if whole.confusion is not None:
             unequal = inequality.inequality_measurements(whole.confusion, level=level)
@@ -101,7 +105,7 @@ class Tables:
         for name in RATES:
             table = self.table_of(name)
             if table is not None:
-                found.append(rate_measurement(table, name, level=level, min_group=min_group))
+                found.append(self._bounded_rate(rate_measurement(table, name, level=level, min_group=min_group)))
         return self._replicated(found, columns, with_rate_replicates) if len(columns) == 1 else found
 
     def without_labels(self) -> list[Measurement]:
@@ -125,42 +129,24 @@ class Tables:
         """Return every gap between the groups, with its replicates."""
         found = self._gaps(self.decisions, OF_DECISIONS)
         if self.confusion is not None:
-            found += [self._whatever_the_labels(gap) for gap in self._gaps(self.confusion, OF_LABELS)]
+            found += [self._bounded_gap(gap) for gap in self._gaps(self.confusion, OF_LABELS)]
         return self._replicated(found, self.decisions.columns, with_gap_replicates)
 
-    def _whatever_the_labels(self, gap: Measurement) -> Measurement:
+    def _bounded_gap(self, gap: Measurement) -> Measurement:
         """Return a gap with an interval that holds whatever the missing labels are, where those known are a selection.
 
-        It reaches from the least to the greatest gap that the missing labels allow (Manski 2003), and is what a limit
-        is judged by: labels that are known for the approved alone cannot show that errors are equal.
+        A limit is judged by it: labels that are known for the approved alone cannot show that errors are equal.
         """
-        if gap.interval is None or not self.selective:
+        if self.missing is None:
             return gap
-        name, _, kind = _name(gap).rpartition("_")
-        bounds = [self._bounds(one, kind) for one in GAPS[name]]
-        worst = max if kind == "difference" else min
-        low, high = (worst(pair[end] for pair in bounds) for end in (0, 1))
-        interval = gap.interval.model_copy(
-            update={
-                "low": min(low, gap.interval.low),
-                "high": max(high, gap.interval.high),
-                "method": Message("bounds that hold whatever the missing labels are (Manski 2003)"),
-            }
-        )
-        return gap.model_copy(update={"interval": interval})
+        rates = GAPS[_name(gap).rpartition("_")[0]]
+        return self.missing.gap(gap, rates, self.subject.conf_level, self.subject.min_group)
 
-    def _bounds(self, name: str, kind: str) -> tuple[float, float]:
-        """Return the least and the greatest that the gap of one rate can be, with the intervals of the rates."""
-        assert self.confusion is not None
-        whole, known = self.decisions, self.confusion
-        table = np.zeros((len(whole.groups), 2, 2), dtype=np.int64)
-        for place, key in enumerate(known.groups):
-            table[whole.groups.index(key)] = known.table[place]
-        unlabelled = whole.table.sum(axis=1) - table.sum(axis=1)
-        kept = np.flatnonzero(~not_compared(whole.sizes, self.subject.min_group, whole.groups))
-        low, high = rate_bounds(table[kept], unlabelled[kept], name).limits(self.subject.conf_level)
-        low, high = np.nan_to_num(low, nan=0.0), np.nan_to_num(high, nan=1.0)
-        return gap_bounds(low, high) if kind == "difference" else ratio_bounds(low, high)
+    def _bounded_rate(self, measurement: Measurement) -> Measurement:
+        """Return a rate with intervals that hold whatever the missing labels are, where those known are a selection."""
+        if self.missing is None or not needs_labels(_name(measurement)):
+            return measurement
+        return self.missing.rate(measurement, _name(measurement), self.subject.conf_level)
 
     def inequality(self) -> list[Measurement]:
         """Return the inequality of errors within and between the groups, with its replicates."""

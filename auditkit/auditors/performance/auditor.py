@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from auditkit.engine.breakdowns import breakdowns_of
+from auditkit.engine.right_rows import bounded_accuracy
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
@@ -48,7 +49,10 @@ class Performance:
             among = breakdown.take(subject.scored_rows)
             for name in possible:
                 given = (sampled, among) if task.metrics[name].of in OF_SCORES else (whole, breakdown)
-                measurements.extend(task.measure(name, *given, level=level))
+                found = task.measure(name, *given, level=level)
+                if name == "accuracy" and not task.axis:
+                    found = [bounded_accuracy(subject, one, breakdown.columns) for one in found]
+                measurements.extend(found)
 
         measure(Breakdown(min_group=subject.min_group, sampling=subject.sampling))
         exhibits: list[Exhibit] = task.overview(sampled, level=level, min_group=subject.min_group)
