@@ -131,6 +131,28 @@ def test_a_blank_after_a_clean_baseline_does_not_pass(tmp_path: Path) -> None:
     assert read_report(tmp_path / "S1" / "results.json").verdict == "fail"
 
 
+@pytest.mark.parametrize(("selected", "said"), [(0, "0 %"), (1, "100 %")])
+def test_rates_of_0_or_100_percent_in_every_group_are_pointed_out(selected: int, said: str) -> None:
+    report = audited(decided({"F": (300, 300 * selected), "M": (320, 320 * selected)}))
+    notes = [str(note) for outcome in report.outcomes for note in outcome.notes]
+    (found,) = (note for note in notes if "in every group" in note)
+    assert found.startswith(f"By g, {said} in every group: Selection rate, True positive rate")
+    (statement,) = (str(text) for text in report.subject.statements if "are decided" in str(text))
+    assert statement.startswith(f"All 620 rows are decided {selected}: rates are 0 % or 100 % in every group")
+    usual = audited(decided({**UNFAIR, "N": (100, 0)}))
+    assert not any("in every group" in str(note) for outcome in usual.outcomes for note in outcome.notes)
+    assert not any("are decided" in str(text) for text in usual.subject.statements)
+
+
+def test_labels_known_for_the_approved_alone_are_pointed_out_as_degenerate() -> None:
+    """Among the approved everyone is approved: true and false positive rates are 100 % for all."""
+    frame = decided({"F": (300, 96), "M": (320, 215)})
+    frame["y"] = frame["y"].astype(object).where(frame["p"] == 1, None)
+    notes = [str(note) for outcome in audited(frame).outcomes for note in outcome.notes]
+    (found,) = (note for note in notes if "in every group" in note)
+    assert found.startswith("By g, 100 % in every group: True positive rate, False positive rate.")
+
+
 TABLES = st.dictionaries(
     st.sampled_from("ABCDE"),
     st.tuples(st.integers(60, 200), st.floats(0, 1)),

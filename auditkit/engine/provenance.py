@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from auditkit.engine.at_chance import chance_statement
+from auditkit.engine.degenerate import one_decision_statement
 from auditkit.engine.label_coverage import selective_statement
 from auditkit.engine.subject import Subject
 from auditkit.engine.weighting import sampling_hints
@@ -64,7 +65,12 @@ def subject_record(subject: Subject) -> SubjectRecord:
         encoding=subject.encoding,
         sampling=_sampling_record(subject),
         hints=sampling_hints(subject),
-        statements=(*subject.guesses, *selective_statement(subject), *chance_statement(subject)),
+        statements=(
+            *subject.guesses,
+            *selective_statement(subject),
+            *one_decision_statement(subject),
+            *chance_statement(subject),
+        ),
         schema=subject.schema.for_report(),
     )
 

@@ -165,7 +165,7 @@ class Fairness:
             )
         evidence.measurements += own + tables.gaps()
         evidence.measurements += _score_gaps(subject, columns) + tables.inequality()
-        evidence.notes += tables.left_out()
+        evidence.notes += [*tables.left_out(), *tables.degenerate(own)]
         by = shown(columns)
         made = {measurement.id for measurement in own}
         for rate, title in CHARTED.items():

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from auditkit.auditors.fairness.cross_check import CrossCheck, cross_check
 from auditkit.engine.label_coverage import is_selective
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Better, Measurement, Unit
-from auditkit.evidence.messages import Message
+from auditkit.evidence.measurement import Better, Measurement, Unit, shown
+from auditkit.evidence.messages import Message, title
 from auditkit.stats import inequality
 from auditkit.stats.counts import Counts, tally
 from auditkit.stats.gaps import GAPS, OF_DECISIONS, OF_LABELS, gap_measurements, left_out_notes
@@ -22,6 +22,9 @@ from auditkit.stats.missing_labels import Unlabelled
 from auditkit.stats.rates import RATES, overall_rate, rate, rate_measurement
 
 KINDS: tuple[tuple[str, Unit, Better], ...] = (("difference", "rate_difference", "lower"), ("ratio", "ratio", "higher"))
+
+COMPARED = tuple(dict.fromkeys(name for rates in GAPS.values() for name in rates))
+"""The rates that gaps are of."""
 
 Replicated = Callable[..., list[Measurement]]
 
@@ -159,6 +162,34 @@ class Tables:
     def left_out(self) -> list[str]:
         """Return the sentences that say which groups the gaps that need labels leave out."""
         return [] if self.confusion is None else left_out_notes(self.confusion, self.subject.min_group)
+
+    def degenerate(self, rates: Sequence[Measurement]) -> list[str]:
+        """Return the sentences that say which rates are 0 % or 100 % in every group of a column, and so show nothing.
+
+        `rates` are those by group of one breakdown.
+        """
+        notes: list[str] = []
+        if len(self.decisions.columns) > 1:
+            return notes
+        for value, text in ((0.0, "0 %"), (1.0, "100 %")):
+            names = [
+                title(one.id)
+                for one in rates
+                if _name(one) in COMPARED
+                and {part.value for part in one.slices if part.value is not None} == {value}
+                and sum(part.value is not None for part in one.slices) > 1
+            ]
+            if names:
+                notes.append(
+                    Message(
+                        "By {columns}, {value} in every group: {names}. A gap of 0 between such rates is no evidence "
+                        "of equal treatment: nothing was decided, or is known, otherwise.",
+                        columns=shown(self.decisions.columns),
+                        value=text,
+                        names=names,
+                    )
+                )
+        return notes
 
     def cross_check(self, measurements: Sequence[Measurement]) -> CrossCheck:
         """Compare rates and gaps with Fairlearn's, each on the rows that it was measured on."""
