@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from auditkit.evidence.messages import Message
 from auditkit.stats import clustered, ranking
 from auditkit.stats.intervals import clopper_pearson
 from auditkit.stats.weighted import weighted_mean, weighted_roc_auc
@@ -17,12 +18,37 @@ Floats = NDArray[np.float64]
 Clusters = NDArray[np.int64] | None
 
 
+CHANCE = 0.5
+"""The area under the ROC curve of an attack that cannot tell members from others."""
+
+SURE = 0.999
+"""The level of the interval that says that an attack is clearly below chance: it errs in 1 of 2,000 audits."""
+
+BELOW_CHANCE = Message(
+    "the attack is invalid here: it ranks training rows below audited ones more often than chance does"
+)
+"""Why an attack clearly below chance is no result: it failed, and says nothing of what the model remembers."""
+
+
 class Bounded(NamedTuple):
     """A value with the ends of its interval."""
 
     value: float
     low: float
     high: float
+
+
+def below_chance(area: float, high: float, level: float) -> Message | None:
+    """Return why an attack is no result where the interval of its area, up to `high`, lies below chance."""
+    if high >= CHANCE:
+        return None
+    return Message(
+        "{invalid} (area under the ROC curve {area:.3f}, {level:.0%} CI to {high:.3f})",
+        invalid=BELOW_CHANCE,
+        area=area,
+        level=level,
+        high=high,
+    )
 
 
 def roc_auc(member: Mask, scores: Floats, level: float, clusters: Clusters = None) -> Bounded:

@@ -86,7 +86,7 @@ def test_intervals_of_rates_and_gaps_only_widen_and_hold_the_truth() -> None:
             assert part.interval.low <= min(narrow.interval.low, right.value or 0)
             assert part.interval.high >= max(narrow.interval.high, right.value or 0)
             assert part.simultaneous_interval.low <= part.interval.low
-        for gap, right in zip(
+        for gap, true_gap in zip(
             gap_measurements(tables.known, gaps=("accuracy", "equalized_odds")),
             gap_measurements(whole, gaps=("accuracy", "equalized_odds")),
             strict=True,
@@ -95,5 +95,5 @@ def test_intervals_of_rates_and_gaps_only_widen_and_hold_the_truth() -> None:
             wide = tables.gap(gap, GAPS[name], 0.95, 10).interval
             assert wide is not None
             assert gap.interval is not None
-            assert wide.low <= min(gap.interval.low, right.value or 0)
-            assert wide.high >= max(gap.interval.high, right.value or 0)
+            assert wide.low <= min(gap.interval.low, true_gap.value or 0)
+            assert wide.high >= max(gap.interval.high, true_gap.value or 0)

@@ -23,7 +23,7 @@ from auditkit.evidence.measurement import (
 from auditkit.evidence.messages import Message
 from auditkit.models.language import TokenScores
 from auditkit.stats.estimates import Breakdown, Estimate, Estimator, Quantity, measure, measure_parts
-from auditkit.stats.membership import Bounded, roc_auc, true_positive_rate_at
+from auditkit.stats.membership import CHANCE, SURE, Bounded, below_chance, roc_auc, true_positive_rate_at
 
 Floats = NDArray[np.float64]
 Marks = NDArray[np.bool_]
@@ -105,10 +105,18 @@ def _undefined(name: str, count: int, reason: Message) -> Measurement:
 
 
 def _estimated(attack: Attack, member: Marks, scores: Floats, clusters: Codes | None) -> Estimator:
+<<<<<<< HEAD
     """Return the estimator of how well the scores of some texts tell members."""
     method = AREA_METHOD if attack is roc_auc else SHARE_METHOD
+=======
+    """Return the estimator of how well the scores of some texts tell members; none of an attack below chance."""
+>>>>>>> 396fc52 (Attacks that come out clearly below chance are invalid, of texts, hidden columns and synthetic records too)
 
     def estimate(levels: Sequence[float]) -> Estimate:
+        area = roc_auc(member, scores, SURE, clusters)
+        invalid = below_chance(area.value, area.high, SURE)
+        if invalid is not None:
+            return Estimate(reason=invalid)
         found = [attack(member, scores, level, clusters) for level in levels]
         first = found[0]
         if first is None:
@@ -186,7 +194,15 @@ def _table(blind: Blind, alone: Measurement, areas: dict[str, Bounded], level: f
         (Message("texts alone, without the model"), blind.roc_auc, alone.interval.low, alone.interval.high),
         (Message("texts alone, labels shuffled"), float(blind.shuffled.mean()), float(low), float(high)),
     ]
-    rows += [(_words(name), area.value, area.low, area.high) for name, area in areas.items()]
+    rows += [
+        (
+            Message("{attack} (invalid: below chance)", attack=_words(name)) if area.high < CHANCE else _words(name),
+            area.value,
+            area.low,
+            area.high,
+        )
+        for name, area in areas.items()
+    ]
     return Table(
         title=Message("Attacks on the membership of texts, beside classifiers that do without the model"),
         note=Message(

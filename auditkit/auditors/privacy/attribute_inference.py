@@ -27,6 +27,7 @@ from auditkit.evidence.messages import Message
 from auditkit.models.predict import predict
 from auditkit.schema.schema import Labels
 from auditkit.stats.intervals import simultaneous_level
+from auditkit.stats.membership import SURE
 from auditkit.stats.proxies import MODEL
 
 ADVANTAGE, CONTROL = "leakage.attribute_advantage", "leakage.attribute_control_advantage"
@@ -145,6 +146,13 @@ def _gain(id: str, attacked: Attacked, level: float) -> Gain:
     return (attacked.members if id == ADVANTAGE else attacked.others).balanced(level)
 
 
+INVALID = {
+    ADVANTAGE: Message("the attack is invalid here: it guesses right less often with the model than without it"),
+    MEMORY: Message("the attack is invalid here: the model helps it more with rows that it never saw"),
+}
+"""Why an attack clearly below 0 is no result: it failed, and says nothing of what the model remembers."""
+
+
 def _by_column(id: str, found: dict[str, Attacked], level: float) -> Measurement:
     each = simultaneous_level(level, len(found))
     slices = [
@@ -153,7 +161,7 @@ def _by_column(id: str, found: dict[str, Attacked], level: float) -> Measurement
             _gain(id, attacked, level),
             _gain(id, attacked, each),
             len(found),
-            level,
+            _invalid(INVALID.get(id), _gain(id, attacked, SURE)),
         )
         for column, attacked in found.items()
     ]
@@ -189,7 +197,7 @@ def _by_group(column: str, attacked: Attacked, names: tuple[str, ...], level: fl
                 guesses.of_group(code, level),
                 guesses.of_group(code, each),
                 len(present),
-                level,
+                _invalid(INVALID[ADVANTAGE], guesses.of_group(code, SURE)),
             )
             for code in present
         ),
@@ -197,7 +205,22 @@ def _by_group(column: str, attacked: Attacked, names: tuple[str, ...], level: fl
     )
 
 
-def _slice(group: Group, alone: Gain, together: Gain, count: int, level: float) -> Slice:
+def _invalid(why: Message | None, surely: Gain) -> Message | None:
+    """Return why a gain that lies clearly below 0 is no result, where it can be none."""
+    if why is None or surely.interval.high >= 0:
+        return None
+    return Message(
+        "{invalid} (gain {value:.3f}, {level:.1%} CI to {high:.3f})",
+        invalid=why,
+        value=surely.value,
+        level=surely.interval.level,
+        high=surely.interval.high,
+    )
+
+
+def _slice(group: Group, alone: Gain, together: Gain, count: int, reason: Message | None) -> Slice:
+    if reason is not None:
+        return Slice(group=group, value=None, count=alone.row_count, reason=reason)
     wide = together.interval
     method = Message("{method}, Sidak over {count}", method=wide.method, count=count)
     return Slice(
@@ -205,7 +228,7 @@ def _slice(group: Group, alone: Gain, together: Gain, count: int, level: float) 
         value=alone.value,
         count=alone.row_count,
         interval=alone.interval,
-        simultaneous_interval=wide.model_copy(update={"level": level, "method": method}),
+        simultaneous_interval=wide.model_copy(update={"level": alone.interval.level, "method": method}),
     )
 
 

@@ -13,7 +13,7 @@ from auditkit.evidence.measurement import Column, Curve, Group, Interval, Line, 
 from auditkit.evidence.messages import Message
 from auditkit.stats.counts import not_compared
 from auditkit.stats.intervals import simultaneous_level
-from auditkit.stats.membership import true_positive_rate_at
+from auditkit.stats.membership import BELOW_CHANCE, CHANCE, below_chance, true_positive_rate_at
 from auditkit.stats.ranking import RocAuc, roc_auc, roc_auc_interval
 
 Array = NDArray[np.float64]
@@ -31,10 +31,6 @@ SOURCES = {
     "LOSS": Message("LOSS, Yeom et al. 2018 (arXiv:1709.01604)"),
 }
 SHUFFLES = 100
-
-CHANCE = 0.5
-INVALID = Message("the attack is invalid here: it ranks training rows below audited ones more often than chance does")
-"""Why an attack clearly below chance is no result: it failed, and says nothing of what the model remembers."""
 
 
 def attack_scores(target: Array, member: Mask, references: Array | None, inside: Mask | None) -> dict[str, Array]:
@@ -197,18 +193,12 @@ class Attack:
         if id == AUC:
             area = roc_auc(member, scores)
             low, high, method = roc_auc_interval(area, level)
-            if high < CHANCE:
-                reason = Message(
-                    "{invalid} (area under the ROC curve {area:.3f}, {level:.0%} CI to {high:.3f})",
-                    invalid=INVALID,
-                    area=area.value,
-                    level=self.level,
-                    high=high,
-                )
-                return None, None, reason
+            invalid = below_chance(area.value, high, self.level)
+            if invalid is not None:
+                return None, None, invalid
             return area.value, Interval(low=low, high=high, level=level, method=method), None
         if roc_auc_interval(roc_auc(member, scores), level)[1] < CHANCE:
-            return None, None, INVALID
+            return None, None, BELOW_CHANCE
         rate = true_positive_rate_at(member, scores, RATES[id], level)
         if rate is None:
             need = round(1 / RATES[id])

@@ -10,6 +10,7 @@ from auditkit.evidence.measurement import Column, Evidence, Group, Interval, Mea
 from auditkit.evidence.messages import Message
 from auditkit.stats.disclosure import Attack, Records, inference, linkability, risk, singling_out
 from auditkit.stats.intervals import simultaneous_level
+from auditkit.stats.membership import SURE
 
 FEWEST_PREDICATES = 20
 
@@ -63,16 +64,32 @@ def _linked(attack: Attack, level: float) -> Measurement:
     return _overall("linkability_risk", attack, level, definition)
 
 
+def _invalid(attack: Attack) -> Message | None:
+    """Return why an attack that succeeds clearly less often on training records than on unseen ones is no result."""
+    found = risk(attack, SURE)
+    if found.interval.high >= 0:
+        return None
+    return Message(
+        "the attack is invalid here: it succeeds less often on training records than on unseen ones (risk {value:.3f}, "
+        "{level:.1%} CI to {high:.3f})",
+        value=found.value,
+        level=found.interval.level,
+        high=found.interval.high,
+    )
+
+
 def _overall(name: str, attack: Attack, level: float, definition: Message) -> Measurement:
     found = risk(attack, level)
+    reason = _invalid(attack)
     return Measurement(
         id=f"synthetic.{name}",
-        value=found.value,
+        value=None if reason else found.value,
         unit="rate_difference",
         better="lower",
         count=attack.tries + attack.control_tries,
-        interval=found.interval,
+        interval=None if reason else found.interval,
         definition=definition,
+        reason=reason,
     )
 
 
@@ -82,13 +99,16 @@ def _guessed(guessed: dict[str, Attack], level: float) -> Measurement:
     for column, attack in sorted(guessed.items(), key=lambda item: -risk(item[1], level).value):
         found, together = risk(attack, level), risk(attack, each).interval
         method = Message("{method}, Sidak over {count} columns", method=together.method, count=len(guessed))
+        wide = Interval(low=together.low, high=together.high, level=level, method=method)
+        reason = _invalid(attack)
         slices.append(
             Slice(
                 group=Group(by=("column",), key=(column,)),
-                value=found.value,
+                value=None if reason else found.value,
                 count=attack.tries + attack.control_tries,
-                interval=found.interval,
-                simultaneous_interval=Interval(low=together.low, high=together.high, level=level, method=method),
+                interval=None if reason else found.interval,
+                simultaneous_interval=None if reason else wide,
+                reason=reason,
             )
         )
     return Measurement(

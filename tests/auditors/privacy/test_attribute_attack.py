@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from auditkit.auditors.privacy.attribute_attack import Attacked, Guesses, attack_attribute
+from auditkit.auditors.privacy.attribute_inference import ADVANTAGE, CONTROL, MEMORY, _by_column
 from auditkit.stats.intervals import paired_difference_interval
 
 
@@ -85,3 +86,18 @@ def test_groups_too_small_are_left_out_and_one_group_is_none() -> None:
     assert found is not None
     assert set(found.members.groups) == {0, 1}
     assert attack_attribute(columns, [False], answers, np.zeros(400, dtype=np.int64), member) is None
+
+
+def test_a_gain_clearly_below_zero_is_no_result() -> None:
+    """The model leads the attacker astray in nine of ten rows of its own, and never in others."""
+    groups, right = np.arange(400) % 2, np.arange(400) % 10 != 0
+    members, others = Guesses(right, ~right, groups), Guesses(right, right, groups)
+    found = {"city": Attacked(members, others, 100)}
+    for id in (ADVANTAGE, MEMORY):
+        (failed,) = _by_column(id, found, 0.95).slices
+        assert (failed.value, failed.interval) == (None, None)
+        assert "the attack is invalid here" in str(failed.reason)
+    (control,) = _by_column(CONTROL, found, 0.95).slices
+    assert control.value == 0
+    fine = {"city": Attacked(others, others, 100)}
+    assert all(_by_column(id, fine, 0.95).slices[0].value == 0 for id in (ADVANTAGE, MEMORY))

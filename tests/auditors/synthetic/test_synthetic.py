@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 
 import auditkit
+from auditkit.auditors.synthetic.disclosure import _guessed, _linked
 from auditkit.cli import call
 from auditkit.errors import InputError
 from auditkit.evidence.policy import parse_policy
 from auditkit.evidence.report import Report
+from auditkit.stats.disclosure import Attack
 
 
 def people(count: int, seed: int) -> pd.DataFrame:
@@ -166,3 +168,13 @@ def test_too_few_rows_to_attack_are_refused() -> None:
 
     with pytest.raises(InputError, match="rows must be at least 100"):
         Synthetic(rows=10)
+
+
+def test_an_attack_that_succeeds_more_on_unseen_records_is_no_result() -> None:
+    invalid, fair = Attack(10, 500, 200, 500), Attack(100, 500, 100, 500)
+    failed = _linked(invalid, 0.95)
+    assert (failed.value, failed.interval) == (None, None)
+    assert "the attack is invalid here" in str(failed.reason)
+    assert _linked(fair, 0.95).value == 0
+    by_column = {part.group.key: part.value for part in _guessed({"a": invalid, "b": fair}, 0.95).slices}
+    assert by_column == {("a",): None, ("b",): 0}
