@@ -67,6 +67,10 @@ class ModelConfig(Section):
         str | None,
         Option(help="Without a model or label: numbers that happened (scores, waiting times).", metavar="COLUMN"),
     ] = None
+    samples: Annotated[
+        Path | None,
+        Option(help="Rows of a generator trained on the training rows: are they copies?", metavar="FILE"),
+    ] = None
     schema_file: SchemaFile = None
     architecture: Architecture = None
     architecture_args: ArchitectureArgs = None
@@ -331,10 +335,6 @@ class LeakageConfig(AuditorSection):
     """Settings of the auditor `leakage`."""
 
     shadows: Annotated[int, Option(help="Shadow models to attack the model with; 0 for none.", metavar="N")] = 8
-    samples: Annotated[
-        Path | None,
-        Option(help="Rows of a generator trained on the training rows: are they copies?", metavar="FILE"),
-    ] = None
 
 
 class MemorisationConfig(AuditorSection):

@@ -77,7 +77,7 @@ def _check_training(config: AuditConfig) -> None:
     """Refuse settings that only training rows make sense of."""
     for option, section, field in (
         ("--epsilon", config.auditors.privacy, "epsilon"),
-        ("--samples", config.auditors.leakage, "samples"),
+        ("--samples", config.model, "samples"),
     ):
         if field in section.model_fields_set and config.data.train_dataset is None:
             raise InputError(f"{option} needs the training rows; pass --train-dataset FILE.")

@@ -107,6 +107,7 @@ def _subject(audited: Audited, data: Data, training: Data | None, config: AuditC
         compare_missing=config.groups.compare_missing,
         merges=parse_merges(config.groups.merge, sensitive),
         expect=config.model.expect,
+        samples=config.model.samples,
         top_k=top_k,
         notes=(*audited.notes, *data.notes, *notes, *_unseen_notes(audited.schema, rows)),
         row_count_read=len(data.frame),

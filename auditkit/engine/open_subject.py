@@ -165,7 +165,7 @@ def _own_rows(model: Model, data: pd.DataFrame | Path | None) -> Data | None:
 def _without_model(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Recorded | Model:
     """Return the synthetic records that are named, or else the recorded decisions (see `_recorded`)."""
     config = inputs.config
-    samples = config.auditors.leakage.samples
+    samples = config.model.samples
     if samples is None or not _are_synthetic(config):
         return _recorded(inputs, rows, named)
     from auditkit.models.samples import model_of_samples
@@ -177,7 +177,7 @@ def _without_model(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -
 def _are_synthetic(config: AuditConfig) -> bool:
     """Return whether rows that a generator made are what is audited: they are named, and no model or decisions are."""
     stated = (config.model.prediction, config.model.score, config.model.outcome)
-    return config.auditors.leakage.samples is not None and all(one is None for one in stated)
+    return config.model.samples is not None and all(one is None for one in stated)
 
 
 def _check_model_options(config: ModelConfig) -> None:

@@ -69,16 +69,27 @@ class Decisions:
                 yield from ((option, name) for name in target_names(given))
 
     def present(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
-        """Return which rows have all of it: bool, (rows,).
+        """Return which rows have a decision: bool, (rows,).
 
         Raises:
             InputError: a column is not there.
+            DatasetError: a row has a decision and no score: to leave it out would change who is compared.
         """
         self.require_columns(frame)
-        present = np.ones(len(frame), dtype=bool)
-        for name in self.columns:
-            present &= ~missing_rows(frame, name)
-        return present
+        decided, scored = np.ones(len(frame), dtype=bool), np.ones(len(frame), dtype=bool)
+        for option, name in self._named():
+            known = decided if option == "prediction" or self.prediction is None else scored
+            known &= ~missing_rows(frame, name)
+        blank = decided & ~scored
+        if blank.any():
+            names = target_names(self.score) if self.score is not None else ()
+            name = next(name for name in names if (blank & missing_rows(frame, name)).any())
+            raise DatasetError(
+                f"score column {name!r}: {int(blank.sum()):,} of {int(decided.sum()):,} rows with a decision have no "
+                f"score, the first in {origin(frame, int(blank.argmax()))}; leave out --score, or pass "
+                f'--where "`{name}` is not missing" to leave those rows out.'
+            )
+        return decided
 
     def require_columns(self, frame: pd.DataFrame) -> None:
         """Raise InputError if a column is not there."""

@@ -66,11 +66,20 @@ def test_scores_are_probabilities_or_a_ranking() -> None:
 
 
 def test_rows_without_a_decision_are_left_out_and_counted() -> None:
-    subject = read(["no", None, "yes", "?"], score=[0.1, 0.2, None, 0.3])
-    assert len(subject.labels) == 1
-    assert subject.notes == ("3 of 4 rows have no value in p or s and were left out.",)
+    subject = read(["no", None, "yes", "?"], score=[0.1, None, 0.4, 0.3])
+    assert len(subject.labels) == 2
+    assert subject.notes == ("2 of 4 rows have no value in p or s and were left out.",)
     with pytest.raises(DatasetError, match="no row has a value in p"):
         read([None, None, None, None])
+
+
+def test_a_decision_without_its_score_is_a_question() -> None:
+    """To leave the row out would change who is selected, for the sake of numbers on scores."""
+    with pytest.raises(DatasetError) as caught:
+        read(["no", "no", "yes", None], score=[0.1, 0.2, None, None])
+    assert "score column 's': 1 of 3 rows with a decision have no score, the first in row 2" in str(caught.value)
+    assert '--where "`s` is not missing"' in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_classes_by_name_in_a_multiclass_task() -> None:

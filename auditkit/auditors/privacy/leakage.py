@@ -69,12 +69,11 @@ class Leakage:
     """Whether training rows can be told from audited ones (membership inference), and their sensitive values guessed.
 
     `shadows` models of the same architecture are trained on halves of all rows, fewer if the effort of the audit does
-    not allow so many; 0 leaves only the LOSS attack, which underestimates. `samples` is a file of rows that a
-    generator made which was trained on the same rows: copies of these are looked for among them.
+    not allow so many; 0 leaves only the LOSS attack, which underestimates. Where the request names samples of a
+    generator that was trained on the same rows, copies of these are looked for among them.
     """
 
     shadows: int = 8
-    samples: str | None = None
 
     requires: ClassVar = ("predictions", "model", "training", "labels")
     measures: ClassVar = (AUC, *RATES, EXPOSED, SPLIT, SHUFFLED, ADVANTAGE, CONTROL, MEMORY, EXACT, COPIES, EXCESS)
@@ -86,8 +85,8 @@ class Leakage:
 
     def check(self, subject: Subject) -> None:
         """Refuse samples that cannot be read as the audited rows are."""
-        if self.samples is not None:
-            sample_rows(subject, self.samples)
+        if subject.samples is not None:
+            sample_rows(subject, subject.samples)
 
     def passes(self, subject: Subject) -> float:
         """Return how many forward passes of a row it makes about."""
@@ -149,8 +148,8 @@ class Leakage:
             exhibits.append(_how(shadows, recipe, subject))
         hidden_columns = [(by[0], names, codes) for by, names, codes in breakdowns if by[0] in subject.sensitive]
         more = [attribute_inference(subject, hidden_columns, said, confidence, labels, member, once)]
-        if self.samples is not None and subject.training is not None:
-            more.append(copies_of_training_rows(subject, self.samples, subject.training.frame))
+        if subject.samples is not None and subject.training is not None:
+            more.append(copies_of_training_rows(subject, subject.samples, subject.training.frame))
         for part in more:
             measurements += part.measurements
             exhibits += part.exhibits

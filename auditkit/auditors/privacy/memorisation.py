@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ FEWEST_ROWS = 100
 SOURCE = Message("distances to training rows and to unseen rows (Meehan et al. 2020, arXiv:2004.05675)")
 
 
-def sample_rows(subject: Subject, path: str) -> NDArray[np.float64]:
+def sample_rows(subject: Subject, path: Path) -> NDArray[np.float64]:
     """Read samples and return them as rows that have distances, (rows, width).
 
     Raises:
@@ -34,7 +36,7 @@ def sample_rows(subject: Subject, path: str) -> NDArray[np.float64]:
     return rows
 
 
-def copies_of_training_rows(subject: Subject, path: str, training: pd.DataFrame) -> Evidence:
+def copies_of_training_rows(subject: Subject, path: Path, training: pd.DataFrame) -> Evidence:
     """Hold samples against the training rows, and against the audited rows, which the generator must not have seen."""
     found = memorisation(
         sample_rows(subject, path),
@@ -71,7 +73,7 @@ def copies_of_training_rows(subject: Subject, path: str, training: pd.DataFrame)
             "samples come from a generator which was trained on these training rows, and on none of the "
             "audited ones, is the word of whoever runs this audit.",
             row_count=found.exact.row_count,
-            path=path,
+            path=str(path),
             by_what=subject.modality.compared_by,
             row_count_2=found.near.row_count,
         )

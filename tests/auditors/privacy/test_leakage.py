@@ -186,7 +186,7 @@ def test_without_training_rows_it_is_not_run(loans: Loans) -> None:
 @pytest.mark.parametrize("settings", [{"shadows": 3}, {"shadows": -2}])
 def test_settings_are_validated(settings: dict[str, int]) -> None:
     with pytest.raises(InputError):
-        Leakage(**settings)  # type: ignore[arg-type]  # each by its name
+        Leakage(**settings)
 
 
 def test_samples_of_a_generator_that_copies_are_found_out(loans: Loans, tmp_path: Path) -> None:
@@ -197,9 +197,7 @@ def test_samples_of_a_generator_that_copies_are_found_out(loans: Loans, tmp_path
     fresh.drop(columns="approved").to_csv(honest, index=False)
     values = {}
     for path in (copied, honest):
-        report = auditkit.audit(
-            loans.model, test, training_data=train, auditors=[Leakage(shadows=0, samples=str(path))]
-        )
+        report = auditkit.audit(loans.model, test, training_data=train, samples=path, auditors=[Leakage(shadows=0)])
         found = [
             report.measurement(f"leakage.{id}") for id in ("exact_copy_share", "near_copy_share", "near_copy_excess")
         ]
@@ -211,7 +209,7 @@ def test_samples_of_a_generator_that_copies_are_found_out(loans: Loans, tmp_path
     assert values[honest][0] == pytest.approx(0.0, abs=0.01)
     fresh.iloc[:20].to_csv(honest, index=False)
     with pytest.raises(InputError, match="at least 100 rows"):
-        auditkit.audit(loans.model, test, training_data=train, auditors=[Leakage(samples=str(honest))])
+        auditkit.audit(loans.model, test, training_data=train, samples=honest, auditors=[Leakage()])
 
 
 class Mute(nn.Module):
@@ -239,7 +237,8 @@ def test_copied_and_nearly_copied_texts_are_found_out(tmp_path: Path) -> None:
         test,
         schema=infer_schema(train, target="label", text="text"),
         training_data=train,
-        auditors=[Leakage(shadows=0, samples=str(path))],
+        samples=path,
+        auditors=[Leakage(shadows=0)],
     )
     found = [report.measurement(f"leakage.{id}") for id in ("exact_copy_share", "near_copy_share", "near_copy_excess")]
     assert [part.value for part in found if part is not None] == pytest.approx([0.25, 0.5, 0.5], abs=0.02)
