@@ -19,6 +19,8 @@ from auditkit.schema.schema import Labels
 from auditkit.training.dp.accounting import Ledger, composed_epsilon
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from auditkit.tasks.objectives import Objective
     from auditkit.training.dp.canaries import CanaryScores
 
@@ -93,17 +95,21 @@ def attack_claim(
     (planted,) = seen
     black_box = None
     if len(chosen):
-        assert subject.training_inputs is not None
-        after, before = (
-            subject.task.nearness(predict(network, rows, subject.schema, device=subject.device), given[chosen])
-            for network, rows in (
-                (module, inputs[chosen]),
-                (subject.model.module, subject.training_inputs[chosen]),
-            )
-        )
-        black_box = bound(after - before, included)
+        black_box = bound(_nearness(subject, module, inputs[chosen], chosen, given[chosen]), included)
     white_box, without_noise = (bound(scores, planted.included) for scores in (planted.observed, planted.without_noise))
     return Tested(ledger, white_box, without_noise.bound, black_box)
+
+
+def _nearness(
+    subject: Subject, module: nn.Module, inputs: NDArray[Any], chosen: NDArray[np.int64], given: Labels
+) -> NDArray[np.float64]:
+    """Return how much nearer to the wrong labels of the chosen rows a retrained network is than the audited model."""
+    assert subject.training_inputs is not None
+    after, before = (
+        subject.task.nearness(predict(network, rows, subject.schema, device=subject.device), given)
+        for network, rows in ((module, inputs), (subject.model.module, subject.training_inputs[chosen]))
+    )
+    return np.asarray(after - before)
 
 
 def _mislabelled(
