@@ -64,13 +64,22 @@ class Canaries:
         sampled = self.coordinates[self.drawn[self.included[self.drawn]]]
         pulls = torch.zeros_like(total)
         pulls.index_add_(0, sampled, torch.full_like(sampled, self.max_grad_norm, dtype=total.dtype))
-        self._without_noise += pulls[self.coordinates].double()
+        self._without_noise += _weighed(pulls[self.coordinates].double(), self.max_grad_norm)
         total += pulls
 
     def observe(self, gradient: torch.Tensor, expected_batch_size: int) -> None:
         """Add up what one step shows of each canary: `gradient`, (weights,), as the optimizer takes it."""
-        self._observed += gradient.detach()[self.coordinates].double() * expected_batch_size - self._of_rows
+        seen = gradient.detach()[self.coordinates].double() * expected_batch_size - self._of_rows
+        self._observed += _weighed(seen, self.max_grad_norm)
 
     def scores(self) -> CanaryScores:
         """Return what the steps so far show."""
         return CanaryScores(*(part.cpu().numpy() for part in (self._observed, self._without_noise, self.included)))
+
+
+def _weighed(seen: torch.Tensor, norm: float) -> torch.Tensor:
+    """Return what a step shows by the inverse of its variance, so that one without noise is not lost among others.
+
+    The variance counts as a ten-thousandth of that of a canary at least: what is less is rounding.
+    """
+    return seen / torch.clamp(seen.square().mean(), min=1e-4 * norm**2)

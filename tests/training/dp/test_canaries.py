@@ -101,17 +101,18 @@ def test_a_network_of_few_weights_has_as_many_canaries_as_weights_and_at_least_t
 
 
 def test_what_the_rows_add_and_other_canaries_are_not_seen() -> None:
-    """Without noise the observed score of a canary is how often it was drawn, times C, whatever the rows do."""
+    """Without noise a step shows of a canary that it was drawn, times C over the variance, whatever the rows do."""
     planted = Canaries(4, [nn.Parameter(torch.zeros(6))], max_grad_norm=2.0, seed=0)
     planted.included[:] = torch.tensor([True, True, False, True])
-    for drawn in ([0, 2], [0, 1, 3], []):
+    for drawn in ([0, 2], [0, 1, 3], []):  # variances of 1 and 3, and no canary
         planted.drawn = torch.tensor(drawn, dtype=torch.int64)
         total = torch.randn(6, generator=torch.Generator().manual_seed(len(drawn)))
         planted.add(total)
         planted.observe(total / 8, 8)
     scores = planted.scores()
-    np.testing.assert_allclose(scores.observed, [4, 2, 0, 2], atol=1e-5)
-    np.testing.assert_array_equal(scores.without_noise, [4, 2, 0, 2])
+    expected = 2 * np.array([1 + 1 / 3, 1 / 3, 0, 1 / 3])
+    np.testing.assert_allclose(scores.observed, expected, atol=1e-5)
+    np.testing.assert_allclose(scores.without_noise, expected)
 
 
 def test_sampling_that_is_not_poisson_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
