@@ -100,10 +100,10 @@ def tally(report: Report) -> list[Tally]:
 def headline(report: Report) -> tuple[Message, Message]:
     """Return the verdict in a word or two, and the sentence that explains it."""
     limits = judged_limits(report)
-    counts = dict(tally(report))
-    unmeasured, waived = counts.get("not_run", 0), counts.get("waived", 0)
-    exceeded, undecided = _exceeded(report, limits), _undecided(counts.get("inconclusive", 0))
-    more = _warned_too(counts.get("warn", 0)) + undecided
+    counts = Counter(judged.verdict for judged in limits)
+    unmeasured, waived = counts["not_run"], counts["waived"]
+    exceeded, undecided = _exceeded(report, limits), _undecided(limits)
+    more = _warned_too(counts["warn"]) + undecided
     if report.verdict == "fail":
         return Message("Fail"), exceeded + more
     if report.verdict == "inconclusive":
@@ -116,7 +116,7 @@ def headline(report: Report) -> tuple[Message, Message]:
     if report.verdict == "not_run":
         said = Message("No limit of the policy could be applied to a measurement, so there is no verdict.")
         return Message("Nothing was judged"), said
-    return Message("Incomplete"), _incomplete(report, limits) + (" " + exceeded if counts.get("fail", 0) else "") + more
+    return Message("Incomplete"), _incomplete(report, limits) + (" " + exceeded if counts["fail"] else "") + more
 
 
 def _exceeded(report: Report, limits: list[Judged]) -> Message:

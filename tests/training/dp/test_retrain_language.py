@@ -264,8 +264,8 @@ def small_run(**more: object) -> tuple[OneRun, Any]:
         PrivateSettings(canaries=500, max_grad_norm=1.0, **settings),
         device=CPU,
         objective=MeanTokenLoss(),
-        on_canaries=lambda scores, included: found.append(
-            one_run_lower_bound(scores, included, delta=1e-4, level=0.95)
+        on_canaries=lambda seen: found.append(
+            one_run_lower_bound(seen.observed, seen.included, delta=1e-4, level=0.95)
         ),
     )
     return found[0], ledger
