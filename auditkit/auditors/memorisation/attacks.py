@@ -105,12 +105,8 @@ def _undefined(name: str, count: int, reason: Message) -> Measurement:
 
 
 def _estimated(attack: Attack, member: Marks, scores: Floats, clusters: Codes | None) -> Estimator:
-<<<<<<< HEAD
-    """Return the estimator of how well the scores of some texts tell members."""
-    method = AREA_METHOD if attack is roc_auc else SHARE_METHOD
-=======
     """Return the estimator of how well the scores of some texts tell members; none of an attack below chance."""
->>>>>>> 396fc52 (Attacks that come out clearly below chance are invalid, of texts, hidden columns and synthetic records too)
+    method = AREA_METHOD if attack is roc_auc else SHARE_METHOD
 
     def estimate(levels: Sequence[float]) -> Estimate:
         area = roc_auc(member, scores, SURE, clusters)
