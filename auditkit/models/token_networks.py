@@ -36,7 +36,8 @@ class LanguageNetwork(nn.Module):
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the logits of the token at each position (masked), or of the one behind it (causal)."""
-        outputs: torch.Tensor = self.network(input_ids=ids, attention_mask=mask).logits
+        known = torch.ones_like(ids) if mask is None else mask  # else transformers warns of padding on standard error
+        outputs: torch.Tensor = self.network(input_ids=ids, attention_mask=known).logits
         return outputs
 
 

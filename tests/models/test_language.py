@@ -21,6 +21,7 @@ from auditkit.models.capabilities import CausalLanguageModel, Differentiable, La
 from auditkit.models.formats.huggingface_language import _context
 from auditkit.models.formats.huggingface_settings import offline
 from auditkit.models.language import windows_of
+from auditkit.models.token_networks import LanguageNetwork
 
 CPU = torch.device("cpu")
 TEXTS = [*sentences(6), "Short.", "", "naïve café ☕ 我们", "  two  spaces "]
@@ -267,3 +268,16 @@ def test_nothing_of_transformers_reaches_the_network_while_a_folder_is_opened() 
     with offline():
         assert constants.is_offline_mode()
     assert before == constants.HF_HUB_OFFLINE
+
+
+def test_a_network_is_told_that_no_token_is_padding() -> None:
+    """Where it is not told, transformers writes a warning to standard error, in the place of messages of one line."""
+
+    class Told(torch.nn.Module):
+        config = SimpleNamespace(pad_token_id=0, vocab_size=3)
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+            return SimpleNamespace(logits=attention_mask)
+
+    ids = torch.tensor([[0, 1, 0]])
+    assert LanguageNetwork(Told(), context=8)(ids).tolist() == [[1, 1, 1]]
