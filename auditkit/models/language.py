@@ -22,8 +22,11 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Item = TypeVar("Item")
 
-CELLS_AT_ONCE = 2**26
-"""The logits of a batch take at most so many numbers (256 MiB)."""
+CELLS_AT_ONCE = 2**19
+"""The logits of a batch take at most so many numbers: 2 MiB, which a processor's cache holds."""
+
+TOKENS_AT_ONCE = 512
+"""A batch of a large vocabulary has so many tokens all the same."""
 
 ROWS_AT_ONCE = 256
 
@@ -275,12 +278,13 @@ def _padded(rows: Sequence[Sequence[int]], padding: int) -> tuple[torch.Tensor, 
 
 
 def _in_batches(lengths: Sequence[int], width: int, read: Callable[[list[int]], None], progress: Progress) -> None:
-    """Read rows in batches of similar length, the longest first, under the limit on the numbers of a batch."""
+    """Read rows in batches of similar length, the longest first, under the limits on a batch."""
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     begin = 0
     with torch.inference_mode():
         while begin < len(order):
-            count = max(1, CELLS_AT_ONCE // (lengths[order[begin]] * width))
+            longest = max(lengths[order[begin]], 1)
+            count = max(1, CELLS_AT_ONCE // (longest * width), TOKENS_AT_ONCE // longest)
             read(order[begin : begin + count])
             begin += count
             progress(min(begin / len(order), 1.0), "scoring texts")

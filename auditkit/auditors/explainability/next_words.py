@@ -21,7 +21,6 @@ from auditkit.auditors.explainability.target_function import Floats
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import CausalLanguageModel
-from auditkit.models.language import CELLS_AT_ONCE
 from auditkit.progress import Progress, silent
 from auditkit.schema.text import word_spans
 
@@ -29,6 +28,9 @@ IDS, WORDS, EXPLAINED = range(3)
 NO_WORD, BEHIND = -1, -2
 LONGEST_CONTEXT = 64
 """At most so many tokens before the explained word are read."""
+
+CELLS_AT_ONCE = 2**23
+"""The logits of a batch take at most so many numbers (32 MiB)."""
 
 FEWEST_WORDS = 3
 """A text is explained from so many words before the explained one on."""
