@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import shutil
 from pathlib import Path
@@ -251,4 +253,5 @@ def write_causal_model(folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
     gpt2(folder / "gpt", sentences(40), positions=64, width=8)
     seeded = ["canaries", str(folder / "seen.jsonl"), "--out", str(folder / "seeded.jsonl")]
-    assert call([*seeded, "--count", "2", "--controls", "1", "--repeat", "1,2"]) == 0
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert call([*seeded, "--count", "2", "--controls", "1", "--repeat", "1,2"]) == 0
