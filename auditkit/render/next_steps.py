@@ -10,7 +10,7 @@ from auditkit.evidence.messages import Message, title
 from auditkit.evidence.report import Outcome, Report
 from auditkit.render.summary import judged_limits
 from auditkit.render.text import day, shipped_name
-from auditkit.render.words import words_of
+from auditkit.render.words_by_task import words_of
 
 DEVELOPER = Message("Model developer")
 OWNER = Message("System owner")

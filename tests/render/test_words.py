@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auditkit.plugins import installed
-from auditkit.render.words import plugin_words, words_of
+from auditkit.render.words_by_task import plugin_words, words_of
 
 OF_ONE_TASK = {"language": "language"}
 """Auditors that run on models of one task only."""

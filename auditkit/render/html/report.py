@@ -27,7 +27,7 @@ from auditkit.render.i18n.translation import Translator
 from auditkit.render.next_steps import next_steps
 from auditkit.render.renderer import Renderer
 from auditkit.render.summary import attention, judged_limits
-from auditkit.render.words import words_of
+from auditkit.render.words_by_task import words_of
 
 FINDINGS_SHOWN = 6
 """Of one limit, so many findings stand open; the rest are folded."""

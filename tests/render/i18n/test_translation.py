@@ -148,11 +148,12 @@ def test_comparison_and_history_are_chinese() -> None:
 
 
 def test_a_list_under_does_not_show_reads_as_a_denial() -> None:
-    from auditkit.render.words import AUDITORS, OF_REGRESSIONS
+    from auditkit.render.words import AUDITORS
+    from auditkit.render.words_by_task import OF_LANGUAGE, OF_REGRESSIONS
 
     say = Translator("zh")
     denials = ("不能", "不说明", "不表示", "无法", "未", "不")
-    for words in (*AUDITORS.values(), *OF_REGRESSIONS.values()):
+    for words in (*AUDITORS.values(), *OF_REGRESSIONS.values(), *OF_LANGUAGE.values()):
         for item in words.does_not_show:
             assert any(denial in say(item) for denial in denials), say(item)
 
