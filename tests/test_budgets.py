@@ -83,27 +83,48 @@ SMALL_FILES = {
 }
 
 
+READ_EACH = """
+import os, resource, sys
+from auditkit.data.dataset import read_data
+for path in sys.argv[1:]:
+    if os.fork():
+        os.wait()
+        continue
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try: read_data(path)
+    except Exception as error: print(type(error).__name__, error)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, int]]:
+    """Return each file's size, what reading it said, and the kilobytes that it took: each in a process of its own.
+
+    They are forks of one process, which imports what all of them need.
+    """
+    folder = tmp_path_factory.mktemp("small")
+    for name, (make, _) in SMALL_FILES.items():
+        make(folder / name)
+    paths = [folder / name for name in SMALL_FILES]
+    command = [sys.executable, "-c", READ_EACH, *map(str, paths)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(lines) == 2 * len(paths), lines
+    said, taken = lines[::2], map(int, lines[1::2])
+    return {
+        path.name: (path.stat().st_size, *one) for path, one in zip(paths, zip(said, taken, strict=True), strict=True)
+    }
+
+
 @pytest.mark.parametrize("name", SMALL_FILES)
-def test_a_small_file_that_describes_much_is_one_line(name: str, tmp_path: Path) -> None:
-    make, said = SMALL_FILES[name]
-    make(tmp_path / name)
-    size = (tmp_path / name).stat().st_size
+def test_a_small_file_that_describes_much_is_one_line(name: str, refusals: dict[str, tuple[int, str, int]]) -> None:
+    size, message, kilobytes = refusals[name]
     assert size < 8_000_000
-    script = (
-        "import sys, resource\n"
-        "from auditkit.data.dataset import read_data\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "try: read_data(sys.argv[1])\n"
-        "except Exception as error: print(type(error).__name__, error)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path / name)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    message, kilobytes = done.stdout.splitlines()
-    assert message.startswith("DatasetError dataset"), done.stdout
-    assert any(part in message for part in said.split("|")), message
+    assert message.startswith("DatasetError dataset"), message
+    assert any(part in message for part in SMALL_FILES[name][1].split("|")), message
     assert "--allow-large allows" in message
-    assert int(kilobytes) < 600_000, "memory grows with what is read, not with what is described"
+    assert kilobytes < 600_000, "memory grows with what is read, not with what is described"
 
 
 def test_an_honest_file_of_any_shape_is_read(tmp_path: Path) -> None:
