@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import jsonschema
@@ -36,16 +39,35 @@ def run(loans: Loans, out: Path, *more: str) -> int:
     return call(["run", str(loans.model), "--dataset", str(loans.test), "--out", str(out), *more])
 
 
-def test_run_needs_no_further_flag_and_writes_everything(
-    loans: Loans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    code = call(["run", str(loans.model), "--dataset", str(loans.test)])
-    (folder,) = (tmp_path / "reports").iterdir()
+@dataclass(frozen=True)
+class Plain:
+    """A run of a model and data without any further flag: where it was started, what it wrote and printed."""
+
+    place: Path
+    folder: Path
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def plain(loans: Loans, tmp_path_factory: pytest.TempPathFactory) -> Plain:
+    """Run once what several tests look at."""
+    place, out, err = tmp_path_factory.mktemp("plain"), io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(place)
+        patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+        code = call(["run", str(loans.model), "--dataset", str(loans.test)])
+    (folder,) = (place / "reports").iterdir()
+    return Plain(place, folder, code, out.getvalue(), err.getvalue())
+
+
+def test_run_needs_no_further_flag_and_writes_everything(plain: Plain) -> None:
+    folder = plain.folder
     assert {path.name for path in folder.iterdir()} == FILES
     report = read_report(folder / "results.json")
     assert folder.name == f"loans-{report.run_id[:8]}"
-    assert code == report.exit_code
+    assert plain.code == report.exit_code
     own = [outcome.auditor for outcome in report.outcomes]
     assert [name for name in own if name in ("data", "performance", "fairness", "explainability", "privacy")] == [
         "data",
@@ -62,12 +84,11 @@ def test_run_needs_no_further_flag_and_writes_everything(
     assert compared(gap) == ("south", "north")
     assert gap.interval is not None
     assert gap.interval.low > 0.2
-    out, err = capsys.readouterr()
-    assert err.startswith("Plan (effort standard, ")
-    last = out.strip().splitlines()
-    assert last[-1] == f"Report: {folder.relative_to(tmp_path) / 'report.html'}"
-    assert "FAIL" in out
-    assert re.search(r"Selected: [\d.]+ % of south[^(]* \([\d,]+ of [\d,]+\) against [\d.]+ % of north", out)
+    assert plain.err.startswith("Plan (effort standard, ")
+    last = plain.out.strip().splitlines()
+    assert last[-1] == f"Report: {folder.relative_to(plain.place) / 'report.html'}"
+    assert "FAIL" in plain.out
+    assert re.search(r"Selected: [\d.]+ % of south[^(]* \([\d,]+ of [\d,]+\) against [\d.]+ % of north", plain.out)
 
 
 def test_results_match_the_published_schema(loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,9 +117,8 @@ def test_results_match_the_published_schema(loans: Loans, tmp_path: Path, capsys
     assert shares[0]["group"]["key"] == ["income"]
 
 
-def test_every_number_has_count_unit_direction_source_and_interval_or_reason(loans: Loans, tmp_path: Path) -> None:
-    run(loans, tmp_path / "out", "--quiet")
-    report = read_report(tmp_path / "out/results.json")
+def test_every_number_has_count_unit_direction_source_and_interval_or_reason(plain: Plain) -> None:
+    report = read_report(plain.folder / "results.json")
     measured = [measurement for outcome in report.outcomes for measurement in outcome.measurements]
     assert len(measured) > 30
     for measurement in measured:
@@ -197,19 +217,18 @@ def test_help_imports_no_library_that_computes(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "0 []"
 
 
-def test_render_writes_the_same_files_without_torch(loans: Loans, tmp_path: Path) -> None:
-    run(loans, tmp_path / "out", "--quiet")
+def test_render_writes_the_same_files_without_torch(plain: Plain, tmp_path: Path) -> None:
     script = (
         "import sys; from auditkit.cli import call; "
-        "code = call(['render', 'out/results.json', '--to', 'html,junit,markdown', '--out', 'again']); "
+        "code = call(['render', sys.argv[1], '--to', 'html,junit,markdown', '--out', 'again']); "
         "heavy = sorted({'torch', 'pandas', 'fairlearn', 'captum', 'opacus', 'sklearn'} & set(sys.modules)); "
         "print(heavy); sys.exit(code)"
     )
-    done = shell(sys.executable, "-c", script, cwd=tmp_path)
+    done = shell(sys.executable, "-c", script, str(plain.folder / "results.json"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
     for name in FILES - {"results.json", "manifest.json"}:
-        assert (tmp_path / "again" / name).read_text() == (tmp_path / "out" / name).read_text()
+        assert (tmp_path / "again" / name).read_text() == (plain.folder / name).read_text()
 
 
 def test_init_writes_the_policy_that_is_used_by_default(
