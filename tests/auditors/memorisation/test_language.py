@@ -260,9 +260,12 @@ def test_a_record_of_canaries_that_has_no_end_is_refused(changes: dict[str, Any]
 
 
 @pytest.mark.slow
-def test_canaries_that_were_never_inserted_rank_uniformly_in_a_trained_model(place: Path) -> None:
-    """Every code of 150 canaries that no text holds is ranked by the model that was trained on others."""
-    able = opened(place / "model", sentences(4)).require(CausalLanguageModel)
+def test_canaries_that_were_never_inserted_rank_uniformly_in_a_trained_model(tmp_path: Path) -> None:
+    """Every code of 150 canaries that no text holds is ranked by a small model that was trained on others."""
+    others = draw_canaries(8, 1, (16,), seed=3)
+    texts = [*sentences(120, seed=5), *(others.text(one) for one in others.canaries for _ in range(one.repetitions))]
+    fit(gpt2(tmp_path / "model", texts, positions=96, width=16), texts, epochs=10)
+    able = opened(tmp_path / "model", sentences(4)).require(CausalLanguageModel)
     fresh = draw_canaries(1, 150, (1,), seed=77)
     p_values = []
     for canary in fresh.canaries:
