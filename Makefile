@@ -47,11 +47,11 @@ demo-language: install
 	$(BIN)/python examples/language.py reports/demo/language
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --quiet  # two workers with a thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --quiet  # worksteal: the tests of a file, and what they share, stay with one of the two workers
 
 cover: install
 	$(BIN)/coverage erase
-	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m "not slow" -n 2 --quiet
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m "not slow" -n 2 --dist worksteal --quiet
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -121,7 +121,7 @@ versions:
 	.venv-versions/bin/uv pip install --quiet --python .venv-versions/bin/python --resolution $(RESOLUTION) ".[dev]"
 	.venv-versions/bin/uv pip check --python .venv-versions/bin/python
 	.venv-versions/bin/auditkit demo --out .venv-versions/demo
-	OMP_NUM_THREADS=1 .venv-versions/bin/pytest tests -m "not slow" -n 2 --quiet
+	OMP_NUM_THREADS=1 .venv-versions/bin/pytest tests -m "not slow" -n 2 --dist worksteal --quiet
 
 COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
   --generate-hashes --constraint .venv-lock/pins
