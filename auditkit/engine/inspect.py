@@ -317,7 +317,9 @@ def _request(match: Match, schema: Schema | None, data: Data | None, config: Aud
 def _unsupported(network: nn.Module) -> Iterator[str]:
     from opacus.validators import ModuleValidator
 
-    for error in ModuleValidator.validate(network.train(), strict=False):
+    from auditkit.training.dp.generators import part_that_reads_rows
+
+    for error in ModuleValidator.validate(part_that_reads_rows(network).train(), strict=False):
         yield "Opacus cannot train it: " + str(error).strip().partition(". ")[0]
         return
 

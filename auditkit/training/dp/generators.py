@@ -114,7 +114,7 @@ class RealLosses(nn.Module):
     def __init__(self, pair: nn.Module, adversary: Adversary) -> None:
         """Wrap the pair's discriminator alone: its parameters are those that are trained."""
         super().__init__()
-        self.discriminator = pair.get_submodule("discriminator")
+        self.discriminator = part_that_reads_rows(pair)
         self.adversary = adversary
         self.pair: tuple[Any, ...] = (pair,)  # no part of this network: its generator is not trained by rows
 
@@ -124,12 +124,17 @@ class RealLosses(nn.Module):
         return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, 0.9), reduction="none")
 
 
+def part_that_reads_rows(module: nn.Module) -> nn.Module:
+    """Return the part that a private training gives rows: of an adversarial pair the discriminator, else all of it."""
+    return module.get_submodule("discriminator") if hasattr(module, "discriminate") else module
+
+
 def private_part(module: nn.Module, *, sample_count: int, max_norm: float) -> nn.Module:
     """Return the network that is trained on rows: the module itself, its losses of rows, or its discriminator alone.
 
     The adversary of a discriminator draws `sample_count` samples a step, and clips the gradient of their loss to
     `max_norm`.
     """
-    if hasattr(module, "discriminate"):
+    if part_that_reads_rows(module) is not module:
         return RealLosses(module, Adversary(module, sample_count, max_norm))
     return RowLosses(module) if hasattr(module, "row_losses") else module

@@ -11,6 +11,7 @@ import torch
 from generators import digits
 
 from auditkit.cli import call
+from auditkit.engine.inspect import inspect_model
 from auditkit.models.architectures import build
 from auditkit.models.capabilities import Discriminating, Generative
 from auditkit.models.formats.opening import open_model
@@ -39,6 +40,7 @@ def test_a_generator_is_retrained_with_privacy_and_its_ledger_says_of_what(
     small = ["--architecture-args", '{"channels": 8}', "--epochs", "1", "--quiet"]
     train = ["train", "--dataset", str(images), "--target", "digit", "--architecture", architecture]
     assert call([*train, "--out", str(out), *small]) == 0
+    assert not [one for one in inspect_model(out).abilities if "Opacus cannot train" in one.reason]
     command = ["retrain", str(out), "--train-dataset", str(images), "--epsilon", "8", "--epochs", "2", "--quiet"]
     assert call(command) == 0
     private, original = open_model(tmp_path / "model-eps8.pt"), open_model(out)
