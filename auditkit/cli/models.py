@@ -12,6 +12,7 @@ from auditkit.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
 
     from auditkit.config_commands import PackConfig, TrainConfig
@@ -100,6 +101,7 @@ def sample(
     from auditkit.models.capabilities import Generative, SampleTable
     from auditkit.models.formats.opening import open_model
     from auditkit.models.predict import choose_device
+    from auditkit.render.text import visible
     from auditkit.run_folder import output_folder, write_files
 
     opened = open_model(model)
@@ -108,12 +110,31 @@ def sample(
     if out.suffix != kind:
         raise InputError(f"out must end in {kind} for this generator, got {out}; pass --out samples{kind}.")
     if isinstance(able, SampleTable):
-        content = able.table(count, seed=seed, device=place).to_csv(index=False).encode()
+        table = able.table(count, seed=seed, device=place)
+        content, formulas = table.to_csv(index=False).encode(), _formula_columns(table)
     else:
-        content = _as_npz(able.sample(count, seed=seed, device=place), opened.schema.features[0])
+        content, formulas = _as_npz(able.sample(count, seed=seed, device=place), opened.schema.features[0]), []
     with output_folder(out.parent) as folder:
         write_files(folder, {out.name: content})
     typer.echo(f"Samples: {out} ({count:,} rows of {opened.name}, seed {seed})")
+    if formulas:
+        typer.echo(
+            f"Texts that a spreadsheet would run as formulas stand in {visible(', '.join(formulas))}. They are written "
+            "as they are, to be read again as data; import these columns as text."
+        )
+
+
+def _formula_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the columns whose name or texts a spreadsheet would take for formulas.
+
+    The file keeps them as they are: a category that was changed would not be that of the training rows any more.
+    """
+    starts = ("=", "+", "-", "@", "\t", "\r")
+    return [
+        str(name)
+        for name, values in frame.items()
+        if any(isinstance(text, str) and text.startswith(starts) for text in [name, *values.unique()])
+    ]
 
 
 def _as_npz(rows: NDArray[np.float32], feature: Feature) -> bytes:
