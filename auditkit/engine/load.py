@@ -44,6 +44,7 @@ def load_subject(
     config: AuditConfig | None = None,
     cache: Cache | None = None,
     progress: Progress = silent,
+    public_data: tuple[str, ...] = (),
     **options: Any,
 ) -> Subject:
     """Check that a data set fits a model, or holds its recorded decisions, and return the subject of the audit.
@@ -51,7 +52,7 @@ def load_subject(
     `config` is the request; `options` replace what it states. Its `where` chooses rows by an expression
     (auditkit.data.filter); of these, rows without a recorded decision are left out, and of the rest a sample of `limit`
     is drawn with `seed`; the notes say so, and how many rows have a label. `sensitive` defaults to the columns that the
-    schema names, `bins` adds to those of the schema.
+    schema names, `bins` adds to those of the schema. `public_data` are the data sets that the policy calls public.
 
     Raises:
         DatasetError: a column is missing or holds something else than the schema says, in either data set, or no
@@ -63,7 +64,7 @@ def load_subject(
     config = configured(config, options)
     _check_request(audited.schema, data, config)
     subject = _subject(audited, data, training, config)
-    subject = dataclasses.replace(subject, cache=cache or NO_CACHE, progress=progress)
+    subject = dataclasses.replace(subject, cache=cache or NO_CACHE, progress=progress, public_data=public_data)
     for name in subject.sensitive:
         _check_groups(subject, name)
         _check_group_count(subject, name)

@@ -73,6 +73,7 @@ def load(
         config=config,
         cache=cache,
         progress=progress,
+        public_data=inputs.policy.public_data,
     )
     progress(0.7, "predicting")
     if predict and subject.task.unpredicted is None:

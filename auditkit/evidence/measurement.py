@@ -355,9 +355,13 @@ class Panel(Record):
 
 
 class HeatMaps(Record):
-    """Panels of images with their heat maps; each panel has its own scale."""
+    """Panels of images with their heat maps; each panel has its own scale.
+
+    `public_rows` says that panels show single rows of a data set that the policy calls public.
+    """
 
     kind: Literal["heat_maps"] = "heat_maps"
+    public_rows: Flag = False
     title: Text
     note: Text = ""
     panels: tuple[Panel, ...]

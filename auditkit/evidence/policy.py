@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
@@ -30,6 +31,9 @@ PROFILES = (
     "embeddings",
 )
 """The policies that auditkit ships, by name; `policies/NAME.toml` holds each."""
+
+PUBLIC = re.compile("sha256:[0-9a-f]{64}")
+"""How a policy names a data set that is public."""
 
 SHIPPED = "shipped with auditkit"
 """The source of the default policy; a profile's source is its name, followed by the same words."""
@@ -102,12 +106,16 @@ class Limit(Record):
 
 
 class Policy(Record):
-    """A named set of limits. `source` is the file's path, or says that the policy is one that auditkit ships."""
+    """A named set of limits. `source` is the file's path, or says that the policy is one that auditkit ships.
+
+    `public_data` are the data sets whose single rows a report may show, each "sha256:" and the hash of its file.
+    """
 
     name: str
     source: str
     sha256: str
     limits: tuple[Limit, ...]
+    public_data: tuple[str, ...] = ()
 
     @property
     def shipped(self) -> bool:
@@ -200,11 +208,19 @@ def parse_policy(text: str, *, source: str) -> Policy:
     Raises:
         PolicyError: `text` is not TOML, or a limit is wrong; the message names the line.
     """
-    document, limits = parse_tables(text, Limit, what="policy", key="limit", source=source, other_keys=("name",))
+    keys = ("name", "public_data")
+    document, limits = parse_tables(text, Limit, what="policy", key="limit", source=source, other_keys=keys)
     name = document.get("name", Path(source).stem)
     if not isinstance(name, str) or not name.strip():
         raise PolicyError(f"policy {source}: 'name' must be text that is not blank, got {name!r}.")
-    return Policy(name=name, source=source, sha256=hashlib.sha256(text.encode()).hexdigest(), limits=limits)
+    public = document.get("public_data", [])
+    if not isinstance(public, list) or not all(isinstance(one, str) and PUBLIC.fullmatch(one) for one in public):
+        raise PolicyError(
+            f"policy {source}: 'public_data' must be a list of data sets, each as \"sha256:\" and 64 hexadecimal "
+            f"digits, got {public!r:.100}; the report on a data set states its hash."
+        )
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    return Policy(name=name, source=source, sha256=sha256, limits=limits, public_data=tuple(public))
 
 
 def check_measurements_exist(policy: Policy, measures: Iterable[str], *, open_auditors: Iterable[str] = ()) -> None:

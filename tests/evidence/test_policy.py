@@ -169,6 +169,8 @@ BROKEN = {
     "limits = []": "unknown key 'limits' (did you mean 'limit'?)",
     "limit = 3": "array of tables",
     "name = 3": "'name' must be text",
+    "public_data = true": "'public_data' must be a list of data sets",
+    'public_data = ["sha256:12", "a\\nb"]': "'public_data' must be a list of data sets",
     '[[limit]]\nmeasurement = "a.b"\nrationale = "x"': "line 1: give exactly one of at_most, at_least",
     '[[limit]]\nmeasurement = "a.b"\nrationale = "x"\nat_most = 1\nat_least = 0': "line 1: give exactly one",
     '[[limit]]\nmeasurement = "a.b"\nat_most = 1': "line 1: the limit has no 'rationale'",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.auditors.memorisation.pairs import pairs_evidence
 from auditkit.auditors.memorisation.rows import membership_evidence
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Column, Evidence, Interval, Measurement, Table, Unit
+from auditkit.evidence.measurement import Column, Evidence, Interval, Measurement, Table, Unit, joined_evidence
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import Samples
 from auditkit.stats.copies import NEAR, Memorisation, Share, authentic, memorisation
@@ -61,11 +62,8 @@ def copies_evidence(subject: Subject, sample_count: int) -> Evidence:
     )
     subject.progress(0.8, "membership")
     told = membership_evidence(subject, samples, known, unseen)
-    return Evidence(
-        measurements=[*measurements, *told.measurements],
-        exhibits=[_table(found), *told.exhibits],
-        notes=[note, *told.notes],
-    )
+    own = Evidence(measurements=measurements, exhibits=[_table(found)], notes=[note])
+    return joined_evidence([own, pairs_evidence(subject, drawn), told])
 
 
 def _flat(rows: NDArray[np.float32]) -> NDArray[np.float64]:

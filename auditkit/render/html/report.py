@@ -371,6 +371,9 @@ HELPERS: dict[str, Any] = {
     "curve_tables": _curve_tables,
     "picture": lambda grid, palette: picture(grid, INK if palette == "ink" else HEAT),
     "shows_rows": lambda report: any(outcome.settings.get("show_rows") for outcome in report.outcomes),
+    "shows_public_rows": lambda report: any(
+        getattr(exhibit, "public_rows", False) for outcome in report.outcomes for exhibit in outcome.exhibits
+    ),
     "line_styles": charts.LINE_STYLES,
     "cell": _cell,
     "by_breakdown": _by_breakdown,
