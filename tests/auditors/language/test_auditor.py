@@ -159,6 +159,7 @@ def test_a_request_without_texts_is_refused(folder: Path) -> None:
 
 def test_a_text_longer_than_a_window_is_read_whole_and_not_said_to_be_cut(folder: Path) -> None:
     long = " ".join(sentences(200, seed=4))
-    report = auditkit.audit(folder, pd.DataFrame({"text": [long, *sentences(30, seed=5)]}), text="text")
+    frame = pd.DataFrame({"text": [long, *sentences(30, seed=5)]})
+    report = auditkit.audit(folder, frame, text="text", only=["language"])
     assert measured(report, "language.bits_per_byte").value is not None
     assert not [note for note in (*report.subject.notes, *report.subject.encoding) if " cut " in note]
