@@ -67,7 +67,12 @@ def opened(browser: Browser, path: Path, width: int, scheme: Literal["light", "d
     context.close()
 
 
-@pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in ("light", "dark")], ids=str)
+WINDOWS = [(width, scheme) for width in WIDTHS for scheme in ("light", "dark")]
+DIFFERING = [(320, "dark"), (1280, "light")]
+"""The windows of the checks that cost seconds: the narrowest and the widest, and each colour scheme."""
+
+
+@pytest.fixture(params=WINDOWS, ids=str)
 def watched(request: pytest.FixtureRequest, browser: Browser, card: Path) -> Iterator[Watched]:
     yield from opened(browser, card, *request.param)
 
@@ -95,6 +100,11 @@ def test_nothing_is_loaded_said_or_pushed_out_of_the_window(watched: Watched, ca
     assert watched.said == []
 
 
+@pytest.mark.parametrize(
+    "watched",
+    [pytest.param(window, id=str(window), marks=[] if window in DIFFERING else pytest.mark.slow) for window in WINDOWS],
+    indirect=True,
+)
 def test_it_keeps_the_rules_of_wcag_2_2_aa(watched: Watched) -> None:
     watched.page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
     results: dict[str, Any] = Axe().run(watched.page, options=WCAG).response
