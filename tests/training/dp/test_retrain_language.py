@@ -163,7 +163,7 @@ def test_the_command_fine_tunes_a_folder_and_writes_one_that_opens(
     base: Path, train: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["retrain", str(base), "--train-dataset", str(train), "--lora-rank", "3", "--unit", "author"]
-    command += ["--epochs", "2", "--sensitive", "g", "--dataset", str(train), "--out", str(tmp_path)]
+    command += ["--epochs", "1", "--sensitive", "g", "--dataset", str(train), "--out", str(tmp_path)]
     assert call([*command, "--epsilon", "8"]) == 0
     shown = capsys.readouterr().out
     assert "Protected: all texts with one value of author." in shown
@@ -272,7 +272,7 @@ def small_run(**more: object) -> tuple[OneRun, Any]:
 
 
 def test_a_correct_training_of_a_language_model_is_not_flagged() -> None:
-    run, ledger = small_run()
+    run, ledger = small_run(epochs=2)
     assert run.bound <= ledger.epsilon < run.ceiling
 
 
