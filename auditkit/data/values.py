@@ -59,10 +59,11 @@ def numbers(frame: pd.DataFrame, name: str, *, boolean: bool = False, date: bool
         row = int(wrong.argmax())
         kind = "a date" if date else "boolean" if boolean else "numeric"
         held = f"column {name!r} is {kind}, but {origin(frame, row)} holds {shown(column.iloc[row])}"
-        if not date and wrong.mean() > 0.5:
+        unreadable = wrong if boolean else np.isinf(values)
+        if not date and unreadable.mean() > 0.5:
             raise DatasetError(
-                f"{held}, and {int(wrong.sum()):,} of {len(wrong):,} rows hold no number; if it holds categories, say "
-                "how they become numbers: --preprocess my_module:function, or --schema with what 'auditkit schema "
+                f"{held}, and {int(unreadable.sum()):,} of {len(wrong):,} rows hold no number; if it holds categories, "
+                "say how they become numbers: --preprocess my_module:function, or --schema with what 'auditkit schema "
                 "infer DATA' prints."
             )
         number_of = f"a number of at most {LARGEST:g}" if np.isfinite(values[row]) else "a number"

@@ -175,7 +175,7 @@ def _infer_target(frame: pd.DataFrame, target: Target, task: Task) -> dict[str, 
         raise DatasetError(f"target {target!r} names several columns, which is task multilabel, and task is {task}.")
     if task == "regression":
         values = numbers(frame, target)
-        mean, scale, present_count = _standardisation(values, target)
+        mean, scale, present_count = _standardisation(values)
         present = values[~np.isnan(values)]
         if not present_count or present.min() == present.max():
             raise DatasetError(f"target {target!r} must hold at least two different numbers to be predicted.")
@@ -333,20 +333,17 @@ def feature_of(frame: pd.DataFrame, name: str) -> Feature:
                 )
             return Feature(name=name, kind="categorical", categories=tuple(words), missing=bool((codes < 0).any()))
     values = numbers(frame, name, date=is_date)
-    mean, scale, present_count = _standardisation(values, name)
+    mean, scale, present_count = _standardisation(values)
     kind: Literal["date", "numeric"] = "date" if is_date else "numeric"
     return Feature(name=name, kind=kind, mean=mean, scale=scale, missing=present_count < values.size)
 
 
-def _standardisation(values: NDArray[np.float64], name: str) -> tuple[float, float, int]:
+def _standardisation(values: NDArray[np.float64]) -> tuple[float, float, int]:
     """Return the mean and the deviation of the numbers that are not missing (0 and 1 of none), and their count."""
     present = values[~np.isnan(values)]
     mean, scale = 0.0, 1.0
     if present.size:
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, deviation = float(present.mean()), float(present.std())
-        if not math.isfinite(mean) or not math.isfinite(deviation):
-            raise DatasetError(f"column {name!r} holds numbers that are too large to standardise.")
+        mean, deviation = float(present.mean()), float(present.std())
         # Equal numbers can leave a deviation that is rounding error, and not exactly 0.
         scale = deviation if present.min() < present.max() and deviation > 0 else 1.0
     return mean, scale, present.size

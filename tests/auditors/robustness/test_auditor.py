@@ -253,4 +253,5 @@ def test_nothing_is_measured_without_a_model(loans: Loans, tmp_path: Path) -> No
 def test_a_sample_of_one_row_is_refused() -> None:
     with pytest.raises(InputError, match="rows must be at least 2"):
         Robustness(rows=1)
-    assert dataclasses.asdict(Robustness()) == {"rows": 2000}
+    texts = {"prefixes": ("Here is a text:",), "synonyms": {}, "answers": ()}
+    assert dataclasses.asdict(Robustness()) == {"rows": 2000, **texts}
