@@ -345,6 +345,8 @@ def _print_contents(console: Console, found: Inspection) -> None:
         console.print(f"  training      {words}", markup=False)
     if found.ledger is not None:
         console.print(f"  privacy       epsilon {found.ledger.get('epsilon')}, delta {found.ledger.get('delta')}")
+    if found.ledger_problem is not None:
+        console.print(f"  privacy       {found.ledger_problem}", markup=False)
 
 
 def _print_abilities(console: Console, found: Inspection) -> None:

@@ -45,6 +45,7 @@ ORDER = (
     "robustness",
     "identity_terms",
     "leakage",
+    "private_training",
     "privacy",
     "generation",
     "memorisation",

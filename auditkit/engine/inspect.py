@@ -22,13 +22,14 @@ from auditkit.errors import AuditkitError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
 from auditkit.modalities.base import modality_for
 from auditkit.models.base import Match, Source, opened
-from auditkit.models.capabilities import Layered
+from auditkit.models.capabilities import OTHER_WEIGHTS, Layered, PrivatelyTrained, StatedTraining
 from auditkit.models.factory import build_network, is_code
 from auditkit.models.formats.archive import Contents
 from auditkit.models.formats.exported import refusal
 from auditkit.models.formats.native import ModelFile, model_file
 from auditkit.models.formats.opening import recognise
 from auditkit.models.formats.weights import check_fit, common_prefix, shapes_of
+from auditkit.models.model import LACKS
 from auditkit.schema.schema import Schema, as_target, read_schema
 from auditkit.training.train import PRIVATE_EPOCHS
 
@@ -74,8 +75,9 @@ class Inspection(Record):
     """Everything that `auditkit inspect` says.
 
     `opens` says whether an audit would open the file as it is called here; else `problems` says why not, with the
-    remedy. Costs are of what is able to run on a data set; their seconds are for one CPU core and right to a factor of
-    a few.
+    remedy. `ledger` is the privacy ledger of the weights; `ledger_problem` says why the ledger that there is claims
+    nothing of them. Costs are of what is able to run on a data set; their seconds are for one CPU core and right to a
+    factor of a few.
     """
 
     path: str
@@ -93,6 +95,7 @@ class Inspection(Record):
     schema_: dict[str, Any] | None = Field(default=None, alias="schema", serialization_alias="schema")
     training: dict[str, Any] = Field(default_factory=dict)
     ledger: dict[str, Any] | None = None
+    ledger_problem: str | None = None
     row_count: int | None = None
     abilities: tuple[Ability, ...] = ()
     costs: tuple[Cost, ...] = ()
@@ -127,6 +130,7 @@ def inspect_model(
     known = found.card if found.contents.program is None else None  # a program carries its own graph
     named = architecture or (known.architecture if known is not None else None)
     given = dict(config.model.architecture_args or (found.card.arguments if found.card is not None else {}))
+    stated = _stated_training(found, match)
     problems = list(_problems(found, match, architecture, schema, data))
     network = None
     if found.weights is not None and named is not None and (not is_code(named) or architecture is not None):
@@ -138,7 +142,7 @@ def inspect_model(
         problems += _stops(config, schema)
     operations = None if network is None or schema is None else _operations(network, schema)
     row_count = None if data is None else len(data.frame)
-    abilities = tuple(_abilities(match, network, _request(match, schema, data, config), problems))
+    abilities = tuple(_abilities(match, network, _request(match, schema, data, config, stated), problems))
     able = frozenset(ability.auditor for ability in abilities if ability.able)
     return Inspection(
         path=found.path,
@@ -154,8 +158,7 @@ def inspect_model(
         tensors=_tensors(found),
         operations_per_row=operations,
         schema=None if schema is None else schema.for_report(),
-        training={} if found.card is None else found.card.training,
-        ledger=None if found.card is None else _checked_ledger(found),
+        **_training(found, stated),
         row_count=row_count,
         abilities=abilities,
         costs=() if row_count is None else tuple(_costs(found, row_count, operations, able)),
@@ -244,15 +247,26 @@ def _network(found: ModelFile, architecture: str, arguments: Mapping[str, Any]) 
     return network.to("meta").eval()
 
 
-def _checked_ledger(found: ModelFile) -> dict[str, Any] | None:
-    """Return the privacy ledger of a file, once its epsilon is what its own numbers give."""
-    assert found.card is not None
-    if found.card.ledger is None:
+def _stated_training(found: ModelFile, match: Match) -> StatedTraining | None:
+    """Return what a model's file states about a training with privacy, once its epsilon is what its numbers give."""
+    card = found.card
+    stated = match.stated() if card is None or card.ledger is None else StatedTraining(card.training, card.ledger)
+    if stated is None:
         return None
     from auditkit.training.dp.accounting import read_ledger
 
-    read_ledger(found.card.ledger, f"model {found.path}")
-    return found.card.ledger
+    read_ledger(stated.ledger, f"model {found.path}")
+    return stated
+
+
+def _training(found: ModelFile, stated: StatedTraining | None) -> dict[str, Any]:
+    """Return what a model's file says of the training of its weights, and the ledger of it, as fields of the result."""
+    training = {} if found.card is None else found.card.training
+    if stated is None:
+        return {"training": training}
+    if not stated.of_these_weights:
+        return {"training": training, "ledger_problem": str(OTHER_WEIGHTS)}
+    return {"training": dict(stated.training), "ledger": dict(stated.ledger)}
 
 
 def _parameter_count(found: ModelFile, network: nn.Module | None) -> int | None:
@@ -296,12 +310,15 @@ def _abilities(match: Match, network: nn.Module | None, offered: Request, proble
         yield Ability(auditor=name, able=not missing, reason="; ".join(missing + asked))
 
 
-def _request(match: Match, schema: Schema | None, data: Data | None, config: AuditConfig) -> Request:
+def _request(
+    match: Match, schema: Schema | None, data: Data | None, config: AuditConfig, stated: StatedTraining | None
+) -> Request:
     """Return what an audit of this file on these data would have of what auditors may require."""
     target = schema.targets if schema is not None else config.data.target or ()
     sensitive = schema.sensitive if schema is not None else config.groups.sensitive or ()
     training = config.data.train_dataset is not None
-    offered = request(schema, match.lacks, sensitive=sensitive, training=training)
+    lacking = match.lacks if stated is not None else {**match.lacks, PrivatelyTrained: LACKS[PrivatelyTrained]}
+    offered = request(schema, lacking, sensitive=sensitive, training=training)
     columns = None if data is None else {str(column) for column in data.frame.columns}
     lacks = {name: lack for name, lack in offered.lacks.items() if name != "labels" or not target}
     for requirement, what, names in (

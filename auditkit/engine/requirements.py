@@ -17,6 +17,7 @@ from auditkit.models.capabilities import (
     Generative,
     LanguageModel,
     Layered,
+    PrivatelyTrained,
     Refittable,
     Reproducing,
     Runnable,
@@ -42,6 +43,7 @@ Requirement = Literal[
     "language",
     "reproduction",
     "words",
+    "private training",
     "records",
     "predictions",
     "predictions or language",
@@ -60,6 +62,7 @@ CAPABILITIES: dict[str, type[Capability]] = {
     "language": LanguageModel,
     "reproduction": Reproducing,
     "words": Words,
+    "private training": PrivatelyTrained,
 }
 """The requirements that are capabilities of the model."""
 

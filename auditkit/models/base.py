@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
 from auditkit import files
 from auditkit.budgets import MODEL_BYTES
 from auditkit.errors import ModelFileError
-from auditkit.models.capabilities import Capability
+from auditkit.models.capabilities import Capability, StatedTraining
 from auditkit.models.formats.archive import Contents, read_contents
 from auditkit.models.formats.pickles import Refused
 from auditkit.schema.schema import Schema
@@ -82,6 +82,7 @@ class Match:
     do instead. `trust` is the option that must name the file's sha256 before it is opened, if any. `lacks` are the
     capabilities that no model of this kind has, with the reasons. With `own_rows` the model brings the rows that it is
     audited on. `remedy` says what to save instead of a file that must be trusted, where that is not the weights.
+    `stated` reads what a file beside the weights states about a training with privacy.
     """
 
     kind: str
@@ -90,6 +91,7 @@ class Match:
     remedy: str | None = None
     lacks: Mapping[type[Capability], str] = field(default_factory=dict)
     own_rows: bool = False
+    stated: Callable[[], StatedTraining | None] = lambda: None
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from auditkit.evidence.messages import Message
 from auditkit.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -46,6 +47,34 @@ class Differentiable(Capability):
 
 class Layered(Differentiable):
     """The layers can be hooked, so that methods which read activations are right."""
+
+
+OTHER_WEIGHTS = Message("the privacy ledger is of other weights (sha256), so that it claims nothing of these")
+
+
+@dataclass(frozen=True)
+class StatedTraining:
+    """What a model's own file states about its training with differential privacy; nothing of it is checked yet.
+
+    `training` says what the weights were fitted to, `ledger` is the document of a privacy ledger
+    (`auditkit.training.dp.accounting.read_ledger`). `of_these_weights` says whether the ledger was written for the
+    weights that were opened.
+    """
+
+    training: Mapping[str, Any]
+    ledger: Mapping[str, Any]
+    of_these_weights: bool = True
+
+
+class PrivatelyTrained(Capability):
+    """The model's own file states that its weights were trained with differential privacy."""
+
+    @property
+    def stated(self) -> StatedTraining:
+        """What the file states."""
+        stated = self.model.stated_training
+        assert stated is not None
+        return stated
 
 
 class Refittable(Capability):

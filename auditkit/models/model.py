@@ -29,10 +29,12 @@ from auditkit.models.capabilities import (
     LatentCode,
     Layered,
     OwnRows,
+    PrivatelyTrained,
     Refittable,
     Reproducing,
     Runnable,
     Samples,
+    StatedTraining,
     Words,
 )
 from auditkit.models.factory import is_code
@@ -90,7 +92,8 @@ class Model:
     weights; it is None for a module from memory, and for programs that auditkit did not write. `path` and `sha256` are
     None for a module from memory. `notes` says what a reader of the report must know about how the file was
     read, and `guesses` what was guessed, with `asks` where labels can contradict it. With `guessed` nothing says how
-    columns become the input: they are passed as they are, in their order.
+    columns become the input: they are passed as they are, in their order. `beside_weights` is what a file beside the
+    weights states about a training with privacy.
     """
 
     name: str
@@ -107,6 +110,7 @@ class Model:
     guessed: bool = False
     capabilities: tuple[type[Capability], ...] = OF_MODULE
     lacks: Mapping[type[Capability], str] = field(default_factory=dict)
+    beside_weights: StatedTraining | None = None
 
     def __post_init__(self) -> None:
         """Let the network read packed rows where the modality encodes them as several tensors."""
@@ -123,13 +127,14 @@ class Model:
             sha256=self.sha256,
             architecture=self.architecture,
             parameter_count=self.parameter_count,
-            provenance=self.card.training if self.card is not None else {},
+            provenance=self._training,
         )
 
     def capability(self, kind: type[C]) -> C | None:
         """Return the capability of this kind, None where the model has not got it."""
         runnable = () if Runnable in self.lacks else (Runnable,)
-        found = next((one for one in (*self.capabilities, *runnable) if issubclass(one, kind)), None)
+        stated = () if self.stated_training is None else (PrivatelyTrained,)
+        found = next((one for one in (*self.capabilities, *runnable, *stated) if issubclass(one, kind)), None)
         return None if found is None else found(self)
 
     def require(self, kind: type[C]) -> C:
@@ -215,9 +220,24 @@ class Model:
         return self.kind == NATIVE
 
     def was_trained_on(self, sha256: str | None) -> bool | None:
-        """Return whether the card says that data of this hash trained the model; None where one is not known."""
-        recorded = self.card.training.get("sha256") if self.card else None
+        """Return whether the model's file says that data of this hash trained it; None where one is not known."""
+        recorded = self._training.get("sha256")
         return recorded == sha256 if recorded and sha256 else None
+
+    @property
+    def stated_training(self) -> StatedTraining | None:
+        """What the model's own file states about a training with differential privacy, None where it states nothing."""
+        if self.card is None or self.card.ledger is None:
+            return self.beside_weights
+        return StatedTraining(self.card.training, self.card.ledger)
+
+    @property
+    def _training(self) -> Mapping[str, Any]:
+        """What the model's file says of the training of its weights; nothing where it does not say it."""
+        if self.card is not None:
+            return self.card.training
+        stated = self.beside_weights
+        return stated.training if stated is not None and stated.of_these_weights else {}
 
     @property
     def drawing_rules(self) -> DrawingRules | None:
@@ -251,6 +271,7 @@ LACKS: dict[type[Capability], str] = {
     LanguageModel: "the model is no language model, and gives no probabilities to the tokens of a text",
     Words: "the model has neither word vectors nor probabilities of texts",
     Reproducing: "the model predicts, and generates neither rows nor texts",
+    PrivatelyTrained: "the model's file states no training with differential privacy",
     OwnRows: "the model brings no rows of its own",
     Discriminating: "the model has no discriminator",
     LatentCode: "the model has no encoder",

@@ -196,6 +196,25 @@ AUDITORS: dict[str, Words] = {
             "bounds every attack."
         ),
     ),
+    "private_training": Words(
+        asked=Message(
+            "Does the model's own file claim that it was trained with differential privacy, and is its epsilon what "
+            "the noise, the sampling and the steps of its privacy ledger give?"
+        ),
+        reading=Message(
+            "Epsilon bounds how much one unit of privacy (a record, or all records of a person) can change the result "
+            "of the training: smaller is more private. An increase of 1 multiplies the odds by at most 2.7. The ledger "
+            "names the unit, and what the budget does not cover."
+        ),
+        does_not_show=(
+            Message("It does not show that the training was run as its ledger says: no attack was made here."),
+            Message("It does not show that people with several records are protected, unless the ledger says so."),
+            Message("It does not show that other models or results from the same data are within this budget."),
+        ),
+        remedy=Message(
+            "Train with a smaller epsilon (auditkit retrain --epsilon), or document why this one is acceptable."
+        ),
+    ),
     "privacy": Words(
         asked=Message(
             "What would it cost to train this model with differential privacy? The same architecture is retrained from "

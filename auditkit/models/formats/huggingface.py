@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from auditkit.models.formats.huggingface_audio import (
     wave_feature,
     wave_network,
 )
+from auditkit.models.formats.huggingface_ledger import stated_training
 from auditkit.models.formats.huggingface_settings import check_settings, check_size, offline
 from auditkit.models.formats.huggingface_text import language_schema, text_feature
 from auditkit.models.model import OF_MODULE, Model, first_line
@@ -65,7 +67,7 @@ class HuggingFaceFormat:
         """Return a match where a folder has the config.json of a model, or the adapter_config.json of an adapter."""
         if source.file is not None or not any((source.path / file).is_file() for file in (CONFIG, ADAPTER_CONFIG)):
             return None
-        return Match("Hugging Face")
+        return Match("Hugging Face", stated=functools.partial(stated_training, source.name, source.path))
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model with its tokenizer; no code of the folder is run, and nothing is fetched.
@@ -111,6 +113,7 @@ def _open_copy(name: str, source: Path, config: OpenOptions, copies: contextlib.
         sha256=digest,
         kind="Hugging Face",
         trust=Message("safetensors and descriptions: nothing of the folder was run"),
+        beside_weights=stated_training(base_name, base, *((folder,) if adapter else ())),
         **abilities,
     )
 

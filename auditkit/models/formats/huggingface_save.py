@@ -12,12 +12,9 @@ from auditkit.errors import InputError, ModelFileError
 from auditkit.models.formats.adapters import ADAPTER_CONFIG
 from auditkit.models.formats.folder_copy import copied
 from auditkit.models.formats.huggingface import without_bars
+from auditkit.models.formats.huggingface_ledger import LEDGER, OF_WEIGHTS, weights_sha256
 from auditkit.models.model import first_line
 
-LEDGER = "privacy_ledger.json"
-"""The file of a folder that says how its weights were trained with privacy: `training` and `ledger`, as in a card."""
-
-OF_WEIGHTS = (".safetensors", ".safetensors.index.json")
 WRITING = ".writing"
 
 
@@ -29,7 +26,7 @@ def save_folder(path: Path, network: Any, base: Path, sha256: str | None, descri
         network: the network by transformers.
         base: the folder that it came from, of which the tokenizer is taken, and the settings.
         sha256: that folder's hash when it was opened.
-        described: what the ledger's file says.
+        described: `training` and `ledger`, as in a card; the ledger's file says them, and which weights they are of.
 
     Raises:
         ModelFileError: the base folder has changed since, or the folder cannot be written.
@@ -46,6 +43,7 @@ def save_folder(path: Path, network: Any, base: Path, sha256: str | None, descri
             shutil.copytree(folder, beside, ignore=_weights)
         with without_bars():
             network.save_pretrained(beside, safe_serialization=True)
+        described = described | {"weights_sha256": weights_sha256(f"model {path}", beside)}
         content = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
         (beside / LEDGER).write_text(content, encoding="utf-8")
         os.replace(beside, path)

@@ -20,7 +20,8 @@ from auditkit.evidence.messages import Message
 from auditkit.files import read_text
 from auditkit.models.factory import build_network
 from auditkit.models.formats.huggingface import JSON_BYTES
-from auditkit.models.formats.huggingface_save import LEDGER, save_folder
+from auditkit.models.formats.huggingface_ledger import LEDGER
+from auditkit.models.formats.huggingface_save import save_folder
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model, read_model_file
 from auditkit.models.from_columns import Columns
@@ -122,8 +123,8 @@ def _base(model: Model, data: Data, config: RetrainConfig, public: Model | None)
         raise InputError(f"public-init {public.name}: is not of the architecture of {model.name}.")
     if base is not None and base.was_trained_on(data.sha256):
         raise InputError(
-            f"model {base.name}: saw these very texts without privacy, as its card says; pass --public-init with a "
-            "model of the same architecture that did not."
+            f"model {base.name}: was trained on these very texts already, as its file says, and the ledger would not "
+            "count that; pass --public-init with a model of the same architecture that was not."
         )
     return base
 
