@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from scipy import special
 
 from auditkit.errors import InputError
-from auditkit.stats.intervals import normal_quantile, proportion_interval, skewed_mean_interval, studentized_range_level
+from auditkit.stats.intervals import (
+    normal_quantile,
+    proportion_interval,
+    skewed_mean_interval,
+    student_share,
+    studentized_range_level,
+)
 from auditkit.stats.weighted import Floats, Weighted
 
 Clusters = NDArray[np.int64] | None
@@ -47,11 +53,34 @@ def design_effect(estimate: Weighted, clusters: Clusters) -> float:
     return covariance(estimate, estimate, clusters) / apart if apart > 0 else 1.0
 
 
+def design_freedom(value: Floats, sums: Floats, owner: NDArray[np.intp], counts: NDArray[np.intp]) -> Floats:
+    """Return the degrees of freedom with which the design effects of rates are known: float64, (rates,).
+
+    Satterthwaite (1946): twice the square of a variance over its own variance, that of the squared influences, at most
+    one less than the number of units. Wilson's interval already lets the variance follow the rate, so what the rate
+    explains is left out: equal, independent rows lose nothing, and clusters of which few make up the variance do.
+
+    Args:
+        value: the rates, (rates,).
+        sums: the influence of each unit on its rate, (units,).
+        owner: the rate of each unit, (units,), from 0.
+        counts: the number of units of each rate, (rates,).
+    """
+    most = np.maximum(counts - 1, 1).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = np.bincount(owner, sums**2, len(counts))
+        slope = (1 - 2 * value) / (value * (1 - value))
+        apart = sums**2 / variance[owner] - 1 / counts[owner] - slope[owner] * sums
+        freedom = 2 / np.bincount(owner, apart**2, len(counts))
+    return np.clip(np.fmin(freedom, most), 1, most)
+
+
 def rate_interval(rate: Weighted, level: float, clusters: Clusters = None, weights: Floats | None = None) -> Ends:
     """Return the interval of a weighted rate: Wilson's or the exact one of the effective number of rows.
 
     The effective number is that of independent rows with the same variance, at most those that there are, lowered by
-    the square of normal over Student's quantile (Korn & Graubard 1998). Where fewer than 10 clusters hold the rarer
+    the square of normal over Student's quantile (Korn & Graubard 1998), with the degrees of freedom that the design
+    effect is known with. Where fewer than 10 clusters hold the rarer
     outcome they tell little of the variance, and nothing where none does: then it is at most Kish's effective number of
     clusters.
     """
@@ -72,8 +101,14 @@ def _effective_rows(rate: Weighted, level: float, clusters: Clusters, weights: F
             rate.value * (1 - rate.value) / variance, _kish(known) if clusters is None else float(rate.row_count)
         )
         most = seen if holding >= FEWEST_HOLDING else min(seen, most)
-    correction = normal_quantile(level) / _student(level, cluster_count(rate, clusters) - 1)
-    return most * correction**2
+    return most * float(student_share(level, _freedom(rate, clusters)))
+
+
+def _freedom(rate: Weighted, clusters: Clusters) -> float:
+    sums = _of_clusters(rate.influence, clusters)
+    sums = sums[rate.rows] if clusters is None else sums[np.unique(clusters[rate.rows])]
+    alone = np.zeros(len(sums), dtype=np.intp)
+    return float(design_freedom(np.array([rate.value]), sums, alone, np.array([len(sums)]))[0])
 
 
 def _kish(weights: Floats) -> float:

@@ -18,7 +18,7 @@ from scipy import special
 
 from auditkit.evidence.messages import Message
 from auditkit.stats import calibration, confusion
-from auditkit.stats.clustered import FEWEST_HOLDING, roc_auc_interval
+from auditkit.stats.clustered import FEWEST_HOLDING, design_freedom, roc_auc_interval
 from auditkit.stats.estimates import Bound, Codes, Estimate, Probabilities, absent, too_few
 from auditkit.stats.intervals import proportion_interval, skewed_mean_interval, student_share
 from auditkit.stats.rates import stated
@@ -37,7 +37,7 @@ class Spread:
 
     `effective` is the number of equal, independent rows that would know as much, `most` the highest that it can be,
     `of_units` the effective number of units by their weights (Kish), and `holding` the number of units with the rarer
-    outcome.
+    outcome, and `design_freedom` the degrees of freedom with which a rate's design effect is known.
     """
 
     variance: float
@@ -48,10 +48,11 @@ class Spread:
     most: float
     of_units: float
     holding: int
+    design_freedom: float
 
     @property
     def freedom(self) -> int:
-        """The degrees of freedom of the variance."""
+        """The degrees of freedom of the variance, by the number of units."""
         return max(self.units - 1, 1)
 
 
@@ -60,7 +61,7 @@ def spread_of(value: float, influence: Floats, sampling: Sampling) -> Spread:
     count = len(influence)
     weights = sampling.weights_of(count)
     _, units = np.unique(sampling.units_of(count), return_inverse=True)
-    sums, summed = np.bincount(units, influence), np.bincount(units, weights)
+    sums, summed = np.bincount(units, influence).astype(np.float64), np.bincount(units, weights)
     total, unit_count = weights.sum(), len(sums)
     variance = float((sums**2).sum()) * unit_count / max(unit_count - 1, 1)
     away = sums - sums.mean()
@@ -72,7 +73,9 @@ def spread_of(value: float, influence: Floats, sampling: Sampling) -> Spread:
     rarer = influence > 0 if value <= 0.5 else influence < 0
     holding = int((np.bincount(units, np.where(rarer, np.abs(influence), 0.0)) > 0).sum())
     effective = min(seen / variance, most) if variance > 0 else of_units
-    return Spread(variance, unit_count, skewness, float(sums.max()), effective, most, of_units, holding)
+    alone = np.zeros(unit_count, dtype=np.intp)
+    freedom = float(design_freedom(np.array([value]), sums, alone, np.array([unit_count]))[0])
+    return Spread(variance, unit_count, skewness, float(sums.max()), effective, most, of_units, holding, freedom)
 
 
 def rate_estimate(
@@ -86,7 +89,7 @@ def rate_estimate(
     trials = min(trials if spread.holding >= FEWEST_HOLDING else min(trials, spread.of_units), most)
     bounds: list[Bound | None] = []
     for level in levels:
-        known = trials * float(student_share(level, spread.freedom))
+        known = trials * float(student_share(level, spread.design_freedom))
         low, high = proportion_interval(min(max(value, 0.0), 1.0) * known, known, level)
         bounds.append((min(float(low), value), max(float(high), value), stated("Wilson", is_simple=False)))
     return Estimate(value, tuple(bounds), one_record=1 / trials, effective=spread.effective, influence=influence)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.stats.clustered import FEWEST_HOLDING
+from auditkit.stats.clustered import FEWEST_HOLDING, design_freedom
 from auditkit.stats.weighted import check_weights, effective_sample_size
 
 Floats = NDArray[np.float64]
@@ -121,9 +121,9 @@ def joined_cells(parts: list[Cells]) -> Cells:
 class EffectiveRates:
     """A rate of each group as one of independent rows: float64, (groups,); NaN where a group has none of its rows.
 
-    `trials` is the number of independent rows with the same variance, `freedom` the degrees of freedom with which that
-    variance is known, and `related` the correlation of the groups' estimates, (groups, groups), which is 0 unless a
-    cluster holds rows of both.
+    `trials` is the number of independent rows with the same variance, `freedom` the degrees of freedom with which the
+    design effect is known, and `related` the correlation of the groups' estimates, (groups, groups), which is 0 unless
+    a cluster holds rows of both.
     """
 
     values: Floats
@@ -167,7 +167,7 @@ def effective_rates(
     related = np.eye(group_count)
     if cells.sampling.clusters is not None:
         related = _related(influence, of_unit, owner, unit_count)
-    return EffectiveRates(values, effective, np.maximum(unit_count - 1, 1).astype(np.float64), related)
+    return EffectiveRates(values, effective, design_freedom(values, influence, owner, unit_count), related)
 
 
 def _related(influence: Floats, units: Codes, groups: Codes, unit_count: Codes) -> Floats:

@@ -74,6 +74,23 @@ def test_without_weights_and_clusters_the_intervals_are_the_usual_ones() -> None
     assert (low, high) == pytest.approx(stats.t.interval(0.95, 4999, mean, error), abs=2e-4)
 
 
+def test_the_degrees_of_freedom_of_a_design_effect_by_hand() -> None:
+    """20 units of influence 1 and 2 of 5: shares 1/70 and 25/70 of the variance, which would be 1/22 if all were alike.
+
+    Equal, independent rows have a variance that follows from the rate, and lose nothing; nor where one alone is an
+    event.
+    """
+    sums = [1.0, -1.0] * 10 + [5.0, -5.0]
+    by_hand = 2 / (20 * (1 / 70 - 1 / 22) ** 2 + 2 * (25 / 70 - 1 / 22) ** 2)
+    rare = [0.98 / 50] + [-0.02 / 50] * 49
+    owner, counts = np.repeat([0, 1], [22, 50]), np.array([22, 50])
+    found = clustered.design_freedom(np.array([0.5, 0.02]), np.array(sums + rare), owner, counts)
+    assert found.tolist() == pytest.approx([by_hand, 49])
+    assert by_hand == pytest.approx(9.3576, abs=1e-3)
+    none = clustered.design_freedom(np.zeros(1), np.zeros(22), np.zeros(22, dtype=np.int64), np.array([22]))
+    assert none.tolist() == [21], "without an event"
+
+
 def test_rows_that_repeat_in_a_cluster_count_once() -> None:
     outcomes = (RNG.random(200) < 0.3).astype(np.float64)
     alone = clustered.rate_interval(weighted_mean(outcomes), 0.95)
