@@ -17,19 +17,21 @@ from auditkit.data.dataset import Data, naming, read_data
 from auditkit.engine.auditor import installed
 from auditkit.engine.inputs import read_inputs
 from auditkit.engine.open_subject import ProgressReporter, load
-from auditkit.engine.requirements import Lack, Request, request
+from auditkit.engine.requirements import CAPABILITIES, Lack, Request, request
 from auditkit.errors import AuditkitError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
 from auditkit.modalities.base import modality_for
 from auditkit.models.base import Match, Source, opened
-from auditkit.models.capabilities import OTHER_WEIGHTS, Layered, PrivatelyTrained, StatedTraining
+from auditkit.models.capabilities import OTHER_WEIGHTS, Capability, Layered, PrivatelyTrained, Runnable, StatedTraining
 from auditkit.models.factory import build_network, is_code
 from auditkit.models.formats.archive import Contents
 from auditkit.models.formats.exported import refusal
 from auditkit.models.formats.native import ModelFile, model_file
 from auditkit.models.formats.opening import recognise
 from auditkit.models.formats.weights import check_fit, common_prefix, shapes_of
-from auditkit.models.model import LACKS
+from auditkit.models.generate import generating
+from auditkit.models.model import LACKS, OF_WEIGHTS, lack_of
+from auditkit.models.refit import FromCard
 from auditkit.schema.schema import Schema, as_target, read_schema
 from auditkit.training.train import PRIVATE_EPOCHS
 
@@ -123,8 +125,7 @@ def inspect_model(
     with opened(config.model.model) as source:
         match = recognise(source).match
         found = model_file(source) if source.contents is not None else _other_file(source)
-    dataset = config.data.dataset
-    data = None if dataset is None else read_data(dataset, encoding=config.data.encoding)
+    data = None if config.data.dataset is None else read_data(config.data.dataset, encoding=config.data.encoding)
     schema = schema or (None if config.model.schema_file is None else read_schema(config.model.schema_file))
     schema = _stated(schema or (found.card.schema_ if found.card is not None else None), config)
     known = found.card if found.contents.program is None else None  # a program carries its own graph
@@ -142,7 +143,8 @@ def inspect_model(
         problems += _stops(config, schema)
     operations = None if network is None or schema is None else _operations(network, schema)
     row_count = None if data is None else len(data.frame)
-    abilities = tuple(_abilities(match, network, _request(match, schema, data, config, stated), problems))
+    offered = _request(_lacks(match, network, stated), schema, data, config)
+    abilities = tuple(_abilities(match, network, offered, problems))
     able = frozenset(ability.auditor for ability in abilities if ability.able)
     return Inspection(
         path=found.path,
@@ -310,14 +312,26 @@ def _abilities(match: Match, network: nn.Module | None, offered: Request, proble
         yield Ability(auditor=name, able=not missing, reason="; ".join(missing + asked))
 
 
+def _lacks(match: Match, network: nn.Module | None, stated: StatedTraining | None) -> dict[type[Capability], str]:
+    """Return the capabilities that a network of this architecture has not got; of an unknown one only what is sure."""
+    sure = dict(match.lacks)
+    if stated is None:
+        sure[PrivatelyTrained] = LACKS[PrivatelyTrained]
+    if network is None:
+        return sure
+    made = {"capabilities": OF_WEIGHTS} | generating(network, fresh=FromCard)
+    has = (*made["capabilities"], Runnable, PrivatelyTrained)
+    kinds = [kind for kind in CAPABILITIES.values() if not any(issubclass(one, kind) for one in has)]
+    return {kind: lack_of(kind, made.get("lacks", {})) for kind in kinds} | sure
+
+
 def _request(
-    match: Match, schema: Schema | None, data: Data | None, config: AuditConfig, stated: StatedTraining | None
+    lacking: Mapping[type[Capability], str], schema: Schema | None, data: Data | None, config: AuditConfig
 ) -> Request:
     """Return what an audit of this file on these data would have of what auditors may require."""
     target = schema.targets if schema is not None else config.data.target or ()
     sensitive = schema.sensitive if schema is not None else config.groups.sensitive or ()
     training = config.data.train_dataset is not None
-    lacking = match.lacks if stated is not None else {**match.lacks, PrivatelyTrained: LACKS[PrivatelyTrained]}
     offered = request(schema, lacking, sensitive=sensitive, training=training)
     columns = None if data is None else {str(column) for column in data.frame.columns}
     lacks = {name: lack for name, lack in offered.lacks.items() if name != "labels" or not target}

@@ -150,8 +150,7 @@ class Model:
 
     def lack(self, kind: type[Capability]) -> str:
         """Return why the model has not got a capability, as a clause."""
-        said = next((reason for other, reason in self.lacks.items() if issubclass(kind, other)), None)
-        return said or next(reason for other, reason in LACKS.items() if issubclass(kind, other))
+        return lack_of(kind, self.lacks)
 
     def predict(self, inputs: NDArray[Any], *, device: str = "cpu") -> Predictions:
         """Return the predictions for encoded rows, (rows, ...)."""
@@ -261,6 +260,12 @@ class Model:
             NotRun: it cannot be trained anew, or the copy would keep trained weights.
         """
         return self.require(Refittable).fresh(seed)
+
+
+def lack_of(kind: type[Capability], lacks: Mapping[type[Capability], str]) -> str:
+    """Return why a model has not got a capability: the reason among its own `lacks`, else the general one."""
+    said = next((reason for other, reason in lacks.items() if issubclass(kind, other)), None)
+    return said or next(reason for other, reason in LACKS.items() if issubclass(kind, other))
 
 
 LACKS: dict[type[Capability], str] = {
