@@ -115,7 +115,7 @@ def _undefined(name: str, count: int, reason: str) -> Measurement:
         unit="rate" if name in RATES else "number",
         better="lower",
         count=count,
-        definition=AREA,
+        definition=_named(RATES[name]) if name in RATES else AREA,
         reason=reason,
     )
 

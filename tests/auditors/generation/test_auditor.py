@@ -142,6 +142,9 @@ def test_membership_is_at_chance_for_a_generator_that_never_saw_the_rows(reports
         area = reports["real"][f"memorisation.{name}"].interval
         assert area is not None
         assert area.low < 0.5 < area.high
+    rare = reports["real"]["memorisation.membership_true_positive_rate_at_0_1_percent"]
+    assert rare.value is None
+    assert rare.definition.startswith("share of training rows")
     told = reports["copies"]["memorisation.membership_roc_auc"].interval
     assert told is not None
     assert told.low > 0.6  # 400 samples are copies of about half of the 600 rows
