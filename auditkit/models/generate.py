@@ -142,7 +142,7 @@ def generating(module: nn.Module, *, fresh: type[Refittable] | None = None) -> d
     """
     if hasattr(module, "advance"):
         return language_abilities(FromCausal)
-    if hasattr(module, "hidden"):
+    if isinstance(getattr(module, "mask_token", None), int):
         return language_abilities(FromMasked)
     if not hasattr(module, "latent_shape"):
         return {}

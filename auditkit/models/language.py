@@ -231,7 +231,7 @@ class FromMasked(OfTokens):
             ids, mask = _padded([hidden[place].ids for place in batch], network.padding)
             rows, places = torch.arange(len(batch)), torch.tensor([hidden[place].scored for place in batch])
             targets = ids[rows, places]
-            ids[rows, places] = network.hidden
+            ids[rows, places] = network.mask_token
             logits = network(ids.to(device), mask.to(device))[rows.to(device), places.to(device)]
             found[list(batch)] = statistics(logits, targets.to(device))
 

@@ -16,11 +16,11 @@ LONGEST_WINDOW = 1024
 class LanguageNetwork(nn.Module):
     """A language model of transformers: ids, (rows, length), to logits, (rows, length, vocabulary).
 
-    `context` is the most tokens that are read at once, `start` the token put before each text, `hidden` the one that
-    stands for a hidden token; None where there is none.
+    `context` is the most tokens that are read at once, `start` the token put before each text, `mask_token` the one
+    that stands for a hidden token; None where there is none.
     """
 
-    hidden: int | None = None
+    mask_token: int | None = None
 
     def __init__(self, network: Any, *, context: int, start: int | None = None) -> None:
         super().__init__()
@@ -74,13 +74,13 @@ class CausalNetwork(LanguageNetwork):
 class MaskedNetwork(LanguageNetwork):
     """A masked language model, which fills the place of a hidden token from the tokens on both sides.
 
-    `prefix` and `suffix` are the special tokens around a text, `hidden` the one that stands for a hidden token.
+    `prefix` and `suffix` are the special tokens around a text, `mask_token` the one that stands for a hidden token.
     """
 
-    def __init__(self, network: Any, *, context: int, around: tuple[tuple[int, ...], tuple[int, ...]], hidden: int):
+    def __init__(self, network: Any, *, context: int, around: tuple[tuple[int, ...], tuple[int, ...]], mask_token: int):
         super().__init__(network, context=context)
         self.prefix, self.suffix = around
-        self.hidden = hidden
+        self.mask_token = mask_token
 
 
 def looks_ahead(network: LanguageNetwork) -> bool:

@@ -144,7 +144,7 @@ def fit_texts(
     twentieth of the steps and falls to 0 as a cosine.
     """
     context = int(module.context)  # type: ignore[arg-type]  # see Gpt
-    longest = context + (module.hidden is None)  # what predicts the next token does not read the last
+    longest = context + (module.mask_token is None)  # what predicts the next token does not read the last
     whole = [[0, *row, 0][:longest] for row in rows]
     generator = np.random.default_rng((seed, 51))
     batches = _batches(whole, generator)
@@ -190,7 +190,7 @@ def _batches(rows: Sequence[Sequence[int]], generator: np.random.Generator) -> l
 def _loss(module: nn.Module, rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, int]:
     longest = max(map(len, rows))
     ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
-    if module.hidden is not None:
+    if module.mask_token is not None:
         return _hidden_loss(module, ids, torch.tensor([len(row) for row in rows], device=device))
     known = (
         torch.arange(longest - 1, device=device)[None]
@@ -207,5 +207,5 @@ def _hidden_loss(module: nn.Module, ids: torch.Tensor, lengths: torch.Tensor) ->
     chosen = inner & (torch.rand(ids.shape, device=ids.device) < HIDDEN_SHARE)
     chosen[0, 1] = True  # a batch hides one token at least
     mask = (places < lengths[:, None]).long()
-    logits = module(ids.masked_fill(chosen, int(module.hidden)), mask)  # type: ignore[arg-type]  # see Bert
+    logits = module(ids.masked_fill(chosen, int(module.mask_token)), mask)  # type: ignore[arg-type]  # see Bert
     return functional.cross_entropy(logits[chosen], ids[chosen]), int(chosen.sum())

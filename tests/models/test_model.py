@@ -99,3 +99,32 @@ def test_a_module_from_memory_is_copied_and_left_alone(schema: Any) -> None:
 def test_a_card_names_its_schema_either_way(schema: Any) -> None:
     by_alias = Card(schema=schema, architecture="mlp")
     assert by_alias == Card.model_validate({"schema_": schema, "architecture": "mlp"})
+
+
+class Named(nn.Module):
+    """A classifier whose layers are called as those of language models and generators are."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__()
+        self.out = nn.Linear(2, 2)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.out(rows)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"hidden": nn.Linear(2, 2)}, {"hidden": 64, "vocabulary_size": 1000}, {"columns": ["a", "b"]},
+        {"encode": nn.Linear(2, 2)}, {"discriminate": nn.Linear(2, 1)},
+    ],
+    ids=lambda given: "_".join(given),
+)  # fmt: skip
+def test_a_layer_s_name_makes_no_language_model_or_generator_of_a_classifier(
+    attributes: dict[str, Any], schema: Any
+) -> None:
+    plain, named = model_from_module(nn.Linear(2, 2), schema), model_from_module(Named(**attributes), schema)
+    assert named.capabilities == plain.capabilities
+    assert named.lacks == plain.lacks

@@ -14,7 +14,7 @@ class Bert(nn.Module):
     Token 0 stands before and behind a text, and token 1 for a hidden one.
     """
 
-    padding, hidden = 0, 1
+    padding, mask_token = 0, 1
     start = end = None
     prefix = suffix = (0,)
 

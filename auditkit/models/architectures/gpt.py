@@ -73,7 +73,7 @@ class Gpt(nn.Module):
     """
 
     padding = start = end = 0
-    hidden = None
+    mask_token = None
 
     def __init__(self, vocabulary_size: int, length: int, width: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()

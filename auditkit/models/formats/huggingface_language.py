@@ -47,7 +47,7 @@ def masked(name: str, network: Any, tokenizer: PieceTokenizer, offset: int) -> t
         raise ModelFileError(f"{name}: its tokenizer has no token [MASK] or <mask>, which stands for a hidden one.")
     around = special_tokens_around(tokenizer)
     context = _context(name, network, offset, sum(map(len, around)))
-    module = MaskedNetwork(network, context=context, around=around, hidden=hidden)
+    module = MaskedNetwork(network, context=context, around=around, mask_token=hidden)
     return module.eval(), language_abilities(FromMasked)
 
 

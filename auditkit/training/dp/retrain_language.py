@@ -155,7 +155,7 @@ class _Trainer:
 
     @property
     def objective(self) -> MeanTokenLoss:
-        return MeanTokenLoss(self.model.module.hidden)  # type: ignore[arg-type]  # of a language model
+        return MeanTokenLoss(self.model.module.mask_token)  # type: ignore[arg-type]  # of a language model
 
     def settings(self, epsilon: float, path: Path) -> PrivateSettings:
         """Return the settings of the training at a budget, whose model goes to a path."""

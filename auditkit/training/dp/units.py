@@ -105,7 +105,7 @@ class _Cut:
 
     def __init__(self, network: nn.Module) -> None:
         self.length = min(int(network.context), LONGEST)  # type: ignore[arg-type]  # of a language model
-        self.masked = network.hidden is not None
+        self.masked = network.mask_token is not None
         if self.masked:
             self.before, self.behind = (list(getattr(network, name)) for name in ("prefix", "suffix"))
         else:

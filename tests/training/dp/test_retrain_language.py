@@ -70,7 +70,7 @@ def adapted(module: Any, rank: int = 3) -> TokenLosses:
         for layer in network.modules():
             if isinstance(layer, LowRank):
                 layer.up.weight.data.normal_(std=0.1)
-    return TokenLosses(network.eval(), masks=network.hidden is not None)
+    return TokenLosses(network.eval(), masks=network.mask_token is not None)
 
 
 def test_units_are_texts_or_all_texts_of_an_author(base: Path) -> None:
@@ -113,7 +113,7 @@ def test_units_are_clipped_as_by_a_float64_loop(make: str, tmp_path: Path, base:
         model = opened(folder, TEXTS)
         module, pieces = model.module, model.schema.features[0].pieces or ""
     found = units(module, pieces)
-    learner, objective = adapted(module), MeanTokenLoss(module.hidden)
+    learner, objective = adapted(module), MeanTokenLoss(module.mask_token)
     rows, counts = torch.as_tensor(found.rows), torch.as_tensor(found.counts).float()
     torch.manual_seed(3)
     batch = objective.batch(rows[:6], counts[:6])
@@ -146,7 +146,7 @@ def test_a_whole_small_network_is_clipped_unit_by_unit(base: Path) -> None:
 def test_hidden_tokens_are_drawn_anew_and_alone_learnt(tmp_path: Path) -> None:
     model = opened(bert(tmp_path / "m"), TEXTS)
     found = units(model.module, model.schema.features[0].pieces or "", "record")
-    objective = MeanTokenLoss(model.module.hidden)  # type: ignore[arg-type]
+    objective = MeanTokenLoss(model.module.mask_token)  # type: ignore[arg-type]
     rows, counts = torch.as_tensor(found.rows), torch.as_tensor(found.counts).float()
     torch.manual_seed(0)
     shown, hidden_counts = objective.batch(rows, counts)
