@@ -71,7 +71,7 @@ def test_only_hidden_tokens_are_learnt(place: Path) -> None:
     seen: list[torch.Tensor] = []
 
     class Watched(torch.nn.Module):
-        context, hidden = 16, 1
+        context, mask_token = 16, 1
 
         def __init__(self) -> None:
             super().__init__()
