@@ -10,19 +10,17 @@ import pytest
 import soundfile
 import torch
 import transformers
+from recordings import RATE, made_folder
 
 import auditkit
 from auditkit.budgets import Budget
 from auditkit.data.dataset import read_data
 from auditkit.data.readers import audio
-from auditkit.errors import DatasetError, InputError, ModelFileError
+from auditkit.errors import DatasetError, ModelFileError
 from auditkit.models.formats.opening import open_model
 from auditkit.models.from_columns import Columns
 
 pytestmark = pytest.mark.filterwarnings("ignore:At least one mel filter")
-
-RATE = 8000
-LABELS = {"id2label": {0: "high", 1: "low"}, "label2id": {"high": 0, "low": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -38,43 +36,6 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
             wave = 0.5 * np.sin(2 * np.pi * hertz * time) + 0.05 * rng.normal(size=len(time))
             channels = np.stack([wave, wave], axis=1) if number % 5 == 0 else wave
             soundfile.write(place / label / f"{number:02}.{('wav', 'flac')[number % 3 == 0]}", channels, rate)
-    return place
-
-
-def made_folder(place: Path, kind: str) -> Path:
-    """Return a folder of `save_pretrained`: a tiny network with drawn weights, and its feature extractor."""
-    torch.manual_seed(0)
-    network: transformers.PreTrainedModel
-    extractor: transformers.FeatureExtractionMixin
-    if kind == "wav2vec2":
-        network = transformers.Wav2Vec2ForSequenceClassification(
-            transformers.Wav2Vec2Config(
-                hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=(8, 8),
-                conv_stride=(5, 4), conv_kernel=(10, 8), num_feat_extract_layers=2, num_conv_pos_embeddings=16,
-                num_conv_pos_embedding_groups=2, classifier_proj_size=8, **LABELS,
-            )
-        )  # fmt: skip
-        extractor = transformers.Wav2Vec2FeatureExtractor(sampling_rate=RATE)
-    elif kind == "ast":
-        network = transformers.ASTForAudioClassification(
-            transformers.ASTConfig(
-                hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, num_mel_bins=16,
-                max_length=32, patch_size=8, frequency_stride=8, time_stride=8, **LABELS,
-            )
-        )  # fmt: skip
-        extractor = transformers.ASTFeatureExtractor(sampling_rate=RATE, num_mel_bins=16, max_length=32)
-    else:
-        network = transformers.WhisperForAudioClassification(
-            transformers.WhisperConfig(
-                d_model=16, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=16, num_mel_bins=16,
-                max_source_positions=50, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=16, **LABELS,
-            )
-        )  # fmt: skip
-        extractor = transformers.WhisperFeatureExtractor(
-            feature_size=16, sampling_rate=RATE, chunk_length=1, hop_length=80
-        )
-    network.eval().save_pretrained(place)
-    extractor.save_pretrained(place)
     return place
 
 
@@ -192,10 +153,16 @@ def test_hostile_and_unfit_folders_are_refused(tmp_path: Path, recordings: Path)
         opened(folder, recordings)
 
 
-def test_long_recordings_are_refused_with_a_remedy(tmp_path: Path) -> None:
-    for label in ("high", "low"):
+def test_long_recordings_are_read_in_windows_and_explained(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    for label, hertz in (("high", 900.0), ("low", 200.0)):
         (tmp_path / "data" / label).mkdir(parents=True)
-        soundfile.write(tmp_path / "data" / label / "a.wav", np.zeros(31 * RATE, dtype=np.float32), RATE)
-    folder = made_folder(tmp_path / "net", "ast")
-    with pytest.raises(InputError, match="lasts 31 seconds, and auditkit reads at most 30; cut it into parts"):
-        opened(folder, tmp_path / "data")
+        for number in range(6):
+            time = np.arange((31 + number) * RATE) / RATE
+            wave = 0.5 * np.sin(2 * np.pi * hertz * time) + 0.05 * rng.normal(size=len(time))
+            soundfile.write(tmp_path / "data" / label / f"{number}.wav", wave, RATE)
+    folder = made_folder(tmp_path / "net", "wav2vec2")
+    report = auditkit.audit(folder, str(tmp_path / "data"), target="label", effort="quick")
+    assert not [(one.auditor, one.error) for one in report.outcomes if one.error is not None]
+    assert any("12 of 12 recordings are longer than the 30 seconds" in str(note) for note in report.subject.notes)
+    assert report["explainability.attribution_share"].slices

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from auditkit.budgets import Budget
 from auditkit.data.dataset import origin
 from auditkit.errors import DatasetError
 
@@ -18,8 +19,13 @@ RATE = "sample_rate"
 SILENCE = np.float32(1e-30)
 """A sample of a recording that is silent: 0 is what stands behind the end of a recording."""
 
-MAXIMUM_SAMPLES = 60 * 48_000
+MAXIMUM_SAMPLES = 2**25
+"""Of one recording, about 35 minutes at 16,000 a second."""
+
 MAXIMUM_RATE = 384_000
+
+PADDED_BYTES = Budget("bytes of samples, each recording as long as the longest", 8 * 2**30, 256 * 2**30)
+"""Of recordings that are encoded together; those that are longer than others are best cut into parts."""
 
 
 def waves(frame: pd.DataFrame, name: str, sample_rate: int, length: int) -> NDArray[np.float32]:
@@ -28,8 +34,10 @@ def waves(frame: pd.DataFrame, name: str, sample_rate: int, length: int) -> NDAr
     A silent sample is `SILENCE`, which no network tells from 0.
 
     Raises:
-        DatasetError: a row holds no recording, one that is longer, or one without a sample rate.
+        DatasetError: a row holds no recording, one that is longer, or one without a sample rate; or all of them, each
+            as long as the longest, need too much memory.
     """
+    PADDED_BYTES.check(4 * len(frame) * length, f"column {name!r}", DatasetError)
     found = np.zeros((len(frame), length), dtype=np.float32)
     for row, (value, rate) in enumerate(zip(frame[name], frame[RATE], strict=True)):
         samples = resampled(_recording(frame, name, row, value), _rate(frame, row, rate), sample_rate)

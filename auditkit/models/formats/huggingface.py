@@ -25,6 +25,7 @@ from auditkit.models.formats.folder_copy import copied
 from auditkit.models.formats.huggingface_audio import (
     AUDIO_HEAD,
     WaveNetwork,
+    extractor_of,
     reads_recordings,
     wave_feature,
     wave_network,
@@ -323,9 +324,10 @@ def _recordings(
 ) -> tuple[WaveNetwork, Schema, dict[str, Any]]:
     """Return a classifier of recordings as a module of samples, its schema, and its capabilities."""
     network = _network(name, folder, "AutoModelForAudioClassification", replaced)
-    module = wave_network(name, folder, _processor(name, folder), network)
-    feature = wave_feature(columns, module.sample_rate, name)
-    return module, _of_classes((feature,), settings, columns), MODULE_ABILITIES
+    extractor, sample_rate = extractor_of(name, folder, _processor(name, folder))
+    feature = wave_feature(columns, sample_rate, name)
+    module, notes = wave_network(network, extractor, feature, columns)
+    return module, _of_classes((feature,), settings, columns), MODULE_ABILITIES | {"notes": notes}
 
 
 def image_feature(processor: dict[str, Any], column: str, channels: int, name: str) -> Feature:
