@@ -166,7 +166,7 @@ docs: install
 trackers:
 	rm -rf .venv-trackers && $(PYTHON) -m venv .venv-trackers
 	.venv-trackers/bin/python -m pip install --quiet "$(TORCH)"
-	.venv-trackers/bin/python -m pip install --quiet ".[mlflow,wandb]" mlflow pytest
+	.venv-trackers/bin/python -m pip install --quiet ".[mlflow,wandb]" mlflow pytest pytest-timeout
 	.venv-trackers/bin/python -m pytest --quiet ci/mlflow_server.py
 	.venv-trackers/bin/python -m pytest --quiet ci/wandb_offline.py
 
@@ -174,7 +174,7 @@ trackers:
 extras:
 	rm -rf .venv-extras && $(PYTHON) -m venv .venv-extras
 	.venv-extras/bin/python -m pip install --quiet "$(TORCH)"
-	.venv-extras/bin/python -m pip install --quiet ".[ray,audio,hf,gguf]" pytest
+	.venv-extras/bin/python -m pip install --quiet ".[ray,audio,hf,gguf]" pytest pytest-timeout
 	.venv-extras/bin/python -m pytest --quiet ci/ray_executor.py
 	.venv-extras/bin/python -m pytest --quiet ci/audio_folders.py
 	.venv-extras/bin/python -m pytest --quiet ci/gguf_files.py
