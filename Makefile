@@ -162,7 +162,7 @@ docs: install
 	$(PIP) install "sphinx>=8.1" "myst-nb>=1.2" "furo>=2024.8" ipykernel
 	$(BIN)/python -m sphinx -W --keep-going --quiet -b html -d docs/_build/doctrees docs docs/_build/html
 
-# The clients of auditkit[mlflow], against a server, and of auditkit[wandb]; they need packages that requirements.lock does not pin.
+# The clients of the extras mlflow, against a server, and wandb; they need packages that requirements.lock does not pin.
 trackers:
 	rm -rf .venv-trackers && $(PYTHON) -m venv .venv-trackers
 	.venv-trackers/bin/python -m pip install --quiet "$(TORCH)"

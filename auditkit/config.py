@@ -69,7 +69,7 @@ class ModelConfig(Section):
     ] = None
     samples: Annotated[
         Path | None,
-        Option(help="Rows of a generator trained on the training rows: are they copies?", metavar="FILE"),
+        Option(help="Rows drawn from a generator; with its training rows, searched for copies.", metavar="FILE"),
     ] = None
     schema_file: SchemaFile = None
     architecture: Architecture = None
@@ -253,7 +253,7 @@ class ReportConfig(Section):
             commas=True,
         ),
     ] = ("html", "junit", "markdown")
-    pdf: Annotated[bool, Option(help="Write report.pdf too; needs auditkit[pdf].")] = False
+    pdf: Annotated[bool, Option(help="Write report.pdf too; needs the extra pdf.")] = False
     lang: Annotated[Literal["en", "zh"], Option(help="zh: write the page in Simplified Chinese, as NAME.zh.html.")] = (
         "en"
     )

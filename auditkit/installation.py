@@ -4,68 +4,31 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import version
 from importlib.util import find_spec
 
-from auditkit import plugins
-
-BRINGS = {
-    "sign": "signed manifests (run --sign, seal, verify --public-key)",
-    "pdf": "report.pdf (run --pdf, render --to pdf)",
-    "hf": "Hugging Face directories",
-    "onnx": "ONNX models",
-    "gguf": "GGUF files of language models",
-    "audio": "audio files",
-    "sklearn": "scikit-learn models (.skops)",
-    "mlflow": "runs logged to MLflow (auditkit log)",
-    "wandb": "runs logged to Weights & Biases (auditkit log --to wandb)",
-    "ray": "predictions and retrainings on Ray (run --executor ray)",
-}
-"""What each extra adds; `dev` is for those who work on auditkit itself."""
+from auditkit import extras, plugins
 
 
 def examine() -> Iterator[str]:
     """Yield the lines of `auditkit doctor`."""
     system = f"{platform.system()} {platform.machine()}"
     yield f"auditkit {version('auditkit')}, Python {platform.python_version()}, {system}"
-    core, extras = needed()
-    missing = [name for name in core if installed_version(name) is None]
-    for name in core:
-        yield f"  {name:<18} {installed_version(name) or 'missing'}"
-    if missing:
-        yield f"Not installed: {', '.join(missing)}. 'auditkit gate' works; audits need: pip install auditkit"
-    for extra, packages in extras.items():
-        lacking = [name for name in packages if installed_version(name) is None]
-        brings = BRINGS.get(extra, "")
-        state = "installed" if not lacking else f"not installed; pip install 'auditkit[{extra}]'"
+    core, optional = extras.needed()
+    for requirement in core:
+        package = extras.name_of(requirement)
+        yield f"  {package:<18} {extras.installed_version(package) or 'missing'}"
+    if missing := extras.lacking(core):
+        names = ", ".join(extras.name_of(requirement) for requirement in missing)
+        packages = " ".join(f"'{requirement}'" for requirement in missing)
+        yield f"Not installed: {names}. 'auditkit gate' works; audits need: pip install {packages}"
+    for extra, requirements in optional.items():
+        brings = extras.BRINGS.get(extra, "")
+        state = f"not installed; {extras.install_extra(extra)}" if extras.lacking(requirements) else "installed"
         yield f"extra {extra:<12} {f'{brings}: ' if brings else ''}{state}"
     yield from _extensions()
     yield from _device()
-
-
-def needed() -> tuple[list[str], dict[str, list[str]]]:
-    """Return the packages that auditkit needs, and those of each extra but `dev`."""
-    core: list[str] = []
-    extras: dict[str, list[str]] = {}
-    for text in requires("auditkit") or ():
-        match = re.match(r"[A-Za-z0-9._-]+", text)
-        extra = re.search(r"extra\s*==\s*[\"']([^\"']+)", text)
-        name = match[0] if match else text
-        if extra is None:
-            core.append(name)
-        elif extra[1] != "dev":
-            extras.setdefault(extra[1], []).append(name)
-    return core, extras
-
-
-def installed_version(package: str) -> str | None:
-    """Return the version of an installed package, or None."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _extensions() -> Iterator[str]:

@@ -14,7 +14,7 @@ import auditkit
 
 ROOT = Path(auditkit.__file__).parent
 LAYERS = [
-    {"errors", "progress"},
+    {"errors", "extras", "progress"},
     {"budgets"},
     {"files", "documents"},
     {"private"},

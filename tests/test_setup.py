@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from auditkit import installation
+from auditkit import extras
 from auditkit.cli import call
 from auditkit.config import AuditConfig
 from auditkit.config_settings import settings_of
@@ -82,15 +82,16 @@ def test_doctor_lists_packages_extras_and_the_device(capsys: Said, monkeypatch: 
     assert f"torch              {version('torch')}" in said
     assert "extra pdf" in said
     assert "device: c" in said
-    monkeypatch.setattr(installation, "installed_version", lambda package: None)
+    monkeypatch.setattr(extras, "installed_version", lambda package: None)
     assert call(["doctor"]) == 0
     said = capsys.readouterr().out
     assert "Not installed: babel, captum, " in said
-    assert "not installed; pip install 'auditkit[pdf]'" in said
+    assert "audits need: pip install 'babel>=" in said
+    assert "not installed; pip install 'weasyprint>=" in said
 
 
 def test_every_extra_says_what_it_brings() -> None:
-    assert set(installation.needed()[1]) <= set(installation.BRINGS)
+    assert set(extras.needed()[1]) <= set(extras.BRINGS)
 
 
 def test_the_list_of_auditors_shows_settings_as_they_are_stated(capsys: pytest.CaptureFixture[str]) -> None:

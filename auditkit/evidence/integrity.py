@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from auditkit.budgets import MODEL_BYTES, RESULTS_BYTES
 from auditkit.documents import parse_json
 from auditkit.errors import InputError
+from auditkit.extras import install_extra
 from auditkit.files import read_bytes, sha256_of
 from auditkit.run_folder import PARTIAL, unfinished_run
 
@@ -285,7 +286,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _need_cryptography() -> None:
     if find_spec("cryptography") is None:
-        raise InputError("signatures need the package cryptography; pip install 'auditkit[sign]'.")
+        raise InputError(f"signatures need the package cryptography; {install_extra('sign')}.")
 
 
 def _dump(document: Mapping[str, Any]) -> str:

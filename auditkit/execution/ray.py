@@ -10,6 +10,7 @@ from typing import Any
 
 from auditkit.errors import InputError
 from auditkit.execution.base import Result, Shard, Work, untold
+from auditkit.extras import install_extra
 from auditkit.progress import Progress, silent
 
 AHEAD = 2
@@ -52,7 +53,7 @@ def on_ray(device: str) -> OnRay:
     try:
         import ray  # noqa: F401
     except ImportError as error:
-        raise InputError("executor ray needs Ray; pip install 'auditkit[ray]'.") from error
+        raise InputError(f"executor ray needs Ray; {install_extra('ray')}.") from error
     import torch
 
     return OnRay("cuda" if device.startswith("cuda") else "cpu", torch.get_num_threads())

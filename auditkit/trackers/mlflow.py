@@ -6,6 +6,7 @@ from pathlib import Path
 
 from auditkit.errors import InputError
 from auditkit.evidence.report import Report, read_report
+from auditkit.extras import install_extra
 from auditkit.trackers.logged import metrics, report_files, run_name, tags
 
 
@@ -25,7 +26,7 @@ def log(folder: str | Path, *, experiment: str | None = None) -> str:
         import mlflow
         from mlflow.exceptions import MlflowException
     except ImportError as error:
-        raise InputError("logging to MLflow needs its client; pip install 'auditkit[mlflow]'.") from error
+        raise InputError(f"logging to MLflow needs its client; {install_extra('mlflow')}.") from error
     try:
         active = mlflow.active_run()
         if active is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from auditkit.errors import InputError
 from auditkit.evidence.report import Report, read_report
+from auditkit.extras import install_extra
 from auditkit.trackers.logged import metrics, report_files, run_name, tags
 
 
@@ -30,7 +31,7 @@ def log(folder: str | Path, *, experiment: str | None = None) -> str:
     try:
         import wandb
     except ImportError as error:
-        raise InputError("logging to Weights & Biases needs its client; pip install 'auditkit[wandb]'.") from error
+        raise InputError(f"logging to Weights & Biases needs its client; {install_extra('wandb')}.") from error
     try:
         if wandb.run is not None:
             return _log_into(wandb.run, report, folder)

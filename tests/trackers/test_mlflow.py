@@ -72,10 +72,10 @@ def test_without_the_client_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "mlflow", None)
     report.save(tmp_path / "run")
     assert call(["log", str(tmp_path / "run"), "--to", "mlflow"]) == 2
-    assert "pip install 'auditkit[mlflow]'" in capsys.readouterr().err
+    assert "pip install 'mlflow-skinny>=" in capsys.readouterr().err
     assert call(["log", str(tmp_path / "run"), "--to", "mlflov"]) == 2
     assert "did you mean 'mlflow'" in capsys.readouterr().err
-    with pytest.raises(InputError, match="auditkit"):
+    with pytest.raises(InputError, match="mlflow-skinny"):
         report.log_to_mlflow()
 
 

@@ -16,6 +16,7 @@ from auditkit.data.readers.arrays import cells_of
 from auditkit.data.readers.base import DataSource, ReadOptions, ReadRows
 from auditkit.data.readers.folders import Listed, holds, listed
 from auditkit.errors import DatasetError
+from auditkit.extras import install_extra
 from auditkit.files import read_bytes
 
 AUDIO = "audio"
@@ -99,5 +100,5 @@ def _library() -> Any:
     try:
         import soundfile
     except (ImportError, OSError) as error:  # OSError: libsndfile, which it brings, does not load
-        raise DatasetError("recordings are read by soundfile; pip install 'auditkit[audio]'.") from error
+        raise DatasetError(f"recordings are read by soundfile; {install_extra('audio')}.") from error
     return soundfile

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from auditkit.budgets import MODEL_BYTES
 from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
+from auditkit.extras import install_extra
 from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.formats.folder_copy import copied
 from auditkit.models.formats.gguf_file import MAGIC, GgufFile, TensorInfo, read_gguf
@@ -230,7 +231,7 @@ def dequantised(name: str, title: str, info: TensorInfo, content: bytes) -> Weig
     try:
         from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
     except ImportError as error:
-        raise ModelFileError(f"{name}: is a GGUF file; pip install 'auditkit[gguf]'.") from error
+        raise ModelFileError(f"{name}: is a GGUF file; {install_extra('gguf')}.") from error
     try:
         kind = GGMLQuantizationType(info.kind)
         block, size = GGML_QUANT_SIZES[kind]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from auditkit.extras import install_extra
 from auditkit.models.base import Source
 
 XGBOOST = "an XGBoost model file; load it in Python and pass it to auditkit.audit"
@@ -17,10 +18,6 @@ HEADS: tuple[tuple[bytes, str], ...] = (
     (b"PMML", "a PMML file, which auditkit does not read"),
 )
 
-ONNX = "an ONNX model; install auditkit[onnx]"
-SKOPS = "a skops file of a scikit-learn model; install auditkit[sklearn]"
-HUGGING_FACE = "a Hugging Face model folder; install auditkit[hf]"
-
 
 def name_of(source: Source) -> str | None:
     """Return what a source looks like and what would open it, as a noun phrase; None where it looks like nothing."""
@@ -30,9 +27,9 @@ def name_of(source: Source) -> str | None:
         if source.head.startswith(head):
             return what
     if looks_like_onnx(source):
-        return ONNX
+        return f"an ONNX model; {install_extra('onnx')}"
     if source.path.suffix == ".skops" and source.head.startswith(b"PK"):
-        return SKOPS
+        return f"a skops file of a scikit-learn model; {install_extra('sklearn')}"
     return None
 
 
@@ -47,7 +44,7 @@ def _name_of_folder(source: Source) -> str:
     if "saved_model.pb" in names:
         return "a TensorFlow SavedModel; convert it to ONNX with tf2onnx"
     if names & {"config.json", "adapter_config.json"}:
-        return HUGGING_FACE
+        return f"a Hugging Face model folder; {install_extra('hf')}"
     if "MLmodel" in names:
         return "an MLflow model folder; pass the model file inside of it"
     return "is a folder, and none of a Hugging Face model (no config.json); pass the model file, such as model.pt"

@@ -13,6 +13,7 @@ from typing import Any
 from auditkit.compliance.facts import Facts
 from auditkit.errors import InputError
 from auditkit.evidence.report import Report
+from auditkit.extras import install_extra
 from auditkit.render.html.environment import packaged
 from auditkit.render.html.first import summary_html
 from auditkit.render.html.report import render_html
@@ -94,7 +95,7 @@ def check_pdf() -> None:
     try:
         import weasyprint  # noqa: F401  # only whether it opens
     except ImportError as error:
-        raise InputError("a PDF needs WeasyPrint; pip install 'auditkit[pdf]'.") from error
+        raise InputError(f"a PDF needs WeasyPrint; {install_extra('pdf')}.") from error
     except OSError as error:
         raise InputError(
             "a PDF needs Pango and HarfBuzz; apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0."
