@@ -9,11 +9,15 @@ from typing import Any
 
 from auditkit.engine.requirements import request_of
 from auditkit.engine.subject import Subject
-from auditkit.models.capabilities import Runnable
+from auditkit.engine.texts import texts_of
+from auditkit.models.capabilities import CausalLanguageModel, Runnable
 from auditkit.models.predict import predict
 
 MEASURED_ROWS = 256
 """The rows of the batch that is timed."""
+
+MEASURED_TEXTS = 32
+"""The texts that are timed."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,16 @@ def plan_of(subject: Subject, auditors: Mapping[str, Any]) -> Plan:
 
 
 def _seconds_of_a_pass(subject: Subject) -> float | None:
-    """Return how long a row takes on its way through the model, by a batch of the audited rows; None without one."""
+    """Return how long a row takes on its way through the model, by a batch of the audited rows; None without one.
+
+    Of a causal language model a row is a text.
+    """
+    speaker = subject.audited.capability(CausalLanguageModel)
+    if speaker is not None:
+        texts = texts_of(subject.data.frame.iloc[:MEASURED_TEXTS], subject.schema)
+        started = time.perf_counter()
+        speaker.score(texts, device=subject.device)
+        return (time.perf_counter() - started) / len(texts)
     if subject.audited.capability(Runnable) is None or subject.task.unpredicted is not None:
         return None
     rows = subject.encode(slice(0, MEASURED_ROWS))

@@ -210,6 +210,23 @@ class LanguageModel(Words, Reproducing):
         raise NotImplementedError
 
 
+class RepeatableTraining(Capability):
+    """A language model's own file says how it was trained, so that it can be trained in this way on other texts."""
+
+    @property
+    def epochs(self) -> int:
+        """How often each text was read.
+
+        Raises:
+            NotRun: the file does not say it.
+        """
+        raise NotImplementedError
+
+    def fresh(self, seed: int) -> nn.Module:
+        """Return a network of the same architecture with fresh weights drawn from `seed`, in training mode."""
+        raise NotImplementedError
+
+
 class CausalLanguageModel(LanguageModel):
     """The model gives a token its probability from those before it, and so can continue a text."""
 

@@ -23,6 +23,7 @@ from auditkit.models.capabilities import (
     SampleTable,
 )
 from auditkit.models.language import FromCausal, FromMasked, language_abilities
+from auditkit.models.refit import FromLanguageCard
 from auditkit.tasks.generation import NOTHING_PREDICTED
 
 if TYPE_CHECKING:
@@ -138,12 +139,14 @@ def _column(column: dict[str, Any], values: NDArray[np.float64]) -> NDArray[Any]
 def generating(module: nn.Module, *, fresh: type[Refittable] | None = None) -> dict[str, Any]:
     """Return the capabilities of a generator or a language model as arguments of a Model; nothing for others.
 
-    `fresh` is how a generator with losses of rows, or with a discriminator, is built anew.
+    `fresh` is how a generator with losses of rows, or with a discriminator, is built anew; where a file says it, a
+    language model can be built anew too.
     """
+    own = () if fresh is None else (FromLanguageCard,)
     if hasattr(module, "advance"):
-        return language_abilities(FromCausal)
+        return language_abilities(FromCausal, *own)
     if isinstance(getattr(module, "mask_token", None), int):
-        return language_abilities(FromMasked)
+        return language_abilities(FromMasked, *own)
     if not hasattr(module, "latent_shape"):
         return {}
     lacks = dict.fromkeys((Differentiable, Layered, Refittable), NOTHING_PREDICTED)

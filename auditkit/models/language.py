@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
-from auditkit.models.capabilities import CausalLanguageModel, Differentiable, LanguageModel, Layered, Refittable
+from auditkit.models.capabilities import (
+    Capability,
+    CausalLanguageModel,
+    Differentiable,
+    LanguageModel,
+    Layered,
+    Refittable,
+)
 from auditkit.progress import Progress, silent
 from auditkit.schema.pieces import piece_tokenizer
 from auditkit.tasks.language import NOTHING_PREDICTED
@@ -259,10 +266,10 @@ def statistics(logits: torch.Tensor, targets: torch.Tensor) -> Floats:
     return found
 
 
-def language_abilities(kind: type[OfTokens]) -> dict[str, Any]:
-    """Return the capability of a language model as arguments of a Model, with why it has no others."""
+def language_abilities(kind: type[OfTokens], *more: type[Capability]) -> dict[str, Any]:
+    """Return the capabilities of a language model as arguments of a Model, with why it has no others."""
     lacks = dict.fromkeys((Differentiable, Layered, Refittable), NOTHING_PREDICTED)
-    return {"capabilities": (kind,), "lacks": lacks}
+    return {"capabilities": (kind, *more), "lacks": lacks}
 
 
 def _ready(module: Any, device: torch.device) -> Any:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from auditkit.errors import NotRun
-from auditkit.models.capabilities import Refittable
+from auditkit.evidence.messages import Message
+from auditkit.models.capabilities import Refittable, RepeatableTraining
 from auditkit.models.factory import build_network
 from auditkit.models.formats.exported import ExportedNetwork, program_in
 from auditkit.models.outputs import FirstOutput
@@ -21,6 +22,8 @@ from auditkit.models.reinitialise import DrawingRules, draw_weights, drawing_rul
 
 if TYPE_CHECKING:
     from auditkit.models.model import Model
+
+MOST_EPOCHS = 1000
 
 
 class FromCard(Refittable):
@@ -41,6 +44,27 @@ class FromCard(Refittable):
         module = like(module, self.model.module)
         _check_fresh(module, self.model, card.architecture)
         return module
+
+
+class FromLanguageCard(RepeatableTraining):
+    """A language model of auditkit's own, whose card says for how many epochs it was trained."""
+
+    @property
+    def epochs(self) -> int:
+        """How often each text was read; see `RepeatableTraining.epochs`."""
+        if self.model.stated_training is not None:
+            raise NotRun(
+                Message("the model was trained with differential privacy, and such a training is not repeated here")
+            )
+        found = {} if self.model.card is None else self.model.card.training
+        epochs = found.get("epochs")
+        if not isinstance(epochs, int) or isinstance(epochs, bool) or not 1 <= epochs <= MOST_EPOCHS:
+            raise NotRun(Message("the model's file does not say for how many epochs it was trained"))
+        return epochs
+
+    def fresh(self, seed: int) -> nn.Module:
+        """Return the architecture with fresh weights; see `RepeatableTraining.fresh`."""
+        return FromCard(self.model).fresh(seed)
 
 
 class FromCopy(Refittable):

@@ -10,20 +10,24 @@ from numpy.typing import NDArray
 from auditkit.auditors.memorisation.blind import SHUFFLES, Blind, blind_baseline
 from auditkit.auditors.memorisation.material import Material
 from auditkit.auditors.memorisation.membership import ATTACKS, attack_scores
+from auditkit.auditors.memorisation.shadow_models import Shadows, shadows_of
 from auditkit.engine.subject import Subject
+from auditkit.errors import NotRun
 from auditkit.evidence.measurement import (
     Column,
     Curve,
     Evidence,
+    Exhibit,
     Interval,
     Line,
     Measurement,
     Table,
 )
-from auditkit.evidence.messages import Message
+from auditkit.evidence.messages import Message, reason_of
 from auditkit.models.language import TokenScores
 from auditkit.stats.estimates import Breakdown, Estimate, Estimator, Quantity, measure, measure_parts
 from auditkit.stats.membership import CHANCE, SURE, Bounded, below_chance, roc_auc, true_positive_rate_at
+from auditkit.stats.shadows import split_scores
 
 Floats = NDArray[np.float64]
 Marks = NDArray[np.bool_]
@@ -43,11 +47,17 @@ AREA = Message(
     "where the texts alone tell them apart"
 )
 AREA_METHOD = Message("DeLong or linearised over clusters, joined with score intervals")
+CONTROL_FAILS = Message(
+    "The control fails: on models that read a random half of both, the attack still tells training texts from others. "
+    "The two sets differ by themselves, and these numbers mix that with memory."
+)
 SHARE_METHOD = Message("order statistics and Clopper-Pearson")
 NAMED = Message("share of training texts that the attack names while it names this share of the others")
 
 
-def membership_evidence(subject: Subject, material: Material, reference: Sequence[TokenScores] | None) -> Evidence:
+def membership_evidence(
+    subject: Subject, material: Material, reference: Sequence[TokenScores] | None, shadows_wanted: int
+) -> Evidence:
     """Attack the membership of the texts, after a blind baseline; above chance, membership is undefined."""
     level = subject.conf_level
     units = np.arange(len(material.texts)) if material.clusters is None else material.clusters
@@ -65,7 +75,8 @@ def membership_evidence(subject: Subject, material: Material, reference: Sequenc
         )
         measurements += [_undefined(name, len(material.texts), reason) for name in ("roc_auc", *RATES)]
         return Evidence(measurements=measurements, exhibits=[_table(blind, alone, {}, level)])
-    scores = attack_scores(material.texts, material.scores, reference)
+    shadows, notes = _shadows(subject, material, shadows_wanted)
+    scores = attack_scores(material.texts, material.scores, reference, material.member, shadows)
     first = next(iter(scores))
     areas = {name: roc_auc(material.member, given, level, material.clusters) for name, given in scores.items()}
     for name, attack in _attacks().items():
@@ -74,13 +85,54 @@ def membership_evidence(subject: Subject, material: Material, reference: Sequenc
     for column, groups in material.groups.items():
         found = _by_group(column, groups, material, scores[first], level)
         measurements += [found] if found else []
-    note = Message(
-        "The numbers of membership that stand alone are those of the attack {attack}, chosen before the run.",
-        attack=first,
+    notes.append(
+        Message(
+            "The numbers of membership that stand alone are those of the attack {attack}, chosen before the run.",
+            attack=first,
+        )
     )
-    return Evidence(
-        measurements=measurements, exhibits=[_table(blind, alone, areas, level), _curve(material, scores)], notes=[note]
-    )
+    control = None if shadows is None or len(shadows.odds) < 4 else _control(material, shadows, level)
+    if control is not None and not control.low <= CHANCE <= control.high:
+        notes.append(CONTROL_FAILS)
+    exhibits: list[Exhibit] = [_table(blind, alone, areas, level, control), _curve(material, scores)]
+    exhibits += [] if shadows is None else [shadows.facts()]
+    return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+
+
+def _shadows(subject: Subject, material: Material, wanted: int) -> tuple[Shadows | None, list[str]]:
+    """Return shadow models, or none, with what the reader must know of them."""
+    try:
+        found = shadows_of(subject, material, wanted)
+    except NotRun as why:
+        reason = reason_of(why) or ""
+        return None, [
+            Message(
+                "No shadow models ({reason}): LiRA and RMIA, the attacks that compare with them, were not made. They "
+                "find more than the others.",
+                reason=reason,
+            )
+        ]
+    if len(found.odds) >= wanted:
+        return found, []
+    return found, [
+        Message(
+            "{inside_count} of {asked} shadow models were trained: more would exceed the budget of the effort "
+            "{effort}. More shadows make the attacks stronger.",
+            inside_count=len(found.odds),
+            asked=wanted,
+            effort=subject.work.effort,
+        )
+    ]
+
+
+def _control(material: Material, shadows: Shadows, level: float) -> Bounded:
+    """Return how well RMIA tells training texts from others on the shadow models, which read a random half of both.
+
+    The ends are the means of those of each shadow: conservative, as the shadows share the texts.
+    """
+    each = split_scores(shadows.odds, shadows.inside, ~material.member)
+    found = [roc_auc(material.member, scores, level, material.clusters) for scores in each]
+    return Bounded(*(float(np.mean(part)) for part in zip(*found, strict=True)))
 
 
 def _attacks() -> dict[str, Attack]:
@@ -183,13 +235,17 @@ def _blind_measurement(blind: Blind, count: int, level: float) -> Measurement:
     )
 
 
-def _table(blind: Blind, alone: Measurement, areas: dict[str, Bounded], level: float) -> Table:
+def _table(
+    blind: Blind, alone: Measurement, areas: dict[str, Bounded], level: float, control: Bounded | None = None
+) -> Table:
     assert alone.interval is not None
     low, high = np.quantile(blind.shuffled, [(1 - level) / 2, (1 + level) / 2])
     rows: list[tuple[Message | str | float | None, ...]] = [
         (Message("texts alone, without the model"), blind.roc_auc, alone.interval.low, alone.interval.high),
         (Message("texts alone, labels shuffled"), float(blind.shuffled.mean()), float(low), float(high)),
     ]
+    if control is not None:
+        rows.append((Message("RMIA on shadow models, which read a random half of both"), *control))
     rows += [
         (
             Message("{attack} (invalid: below chance)", attack=_words(name)) if area.high < CHANCE else _words(name),
@@ -218,6 +274,8 @@ def _table(blind: Blind, alone: Measurement, areas: dict[str, Bounded], level: f
 
 def _words(attack: str) -> Message:
     words = {
+        "rmia": Message("RMIA: likelier than under shadow models, among other texts"),
+        "lira": Message("LiRA: likelier under shadow models that read the text"),
         "reference": Message("likelier than under the reference model"),
         "loss": Message("mean log-probability of a token"),
         "zlib": Message("log-probability per compressed byte"),

@@ -21,7 +21,8 @@ class Memorisation:
     tells its training texts from others: `texts` is the largest number of either, `reference` the folder of the model
     that it was trained from, `canaries` the record that `auditkit canaries` wrote, `most_canaries` how many of each
     number of repetitions are asked for, and `prompts` how many texts, and personal identifiers, of
-    either side are continued.
+    either side are continued. So many `shadows` of a model of auditkit's own are trained as it was on halves of the
+    texts, fewer if the effort of the audit does not allow so many, and none if it is quick; 0 trains none.
     """
 
     samples: int = 2000
@@ -30,6 +31,7 @@ class Memorisation:
     canaries: str | None = None
     most_canaries: int = 50
     prompts: int = 200
+    shadows: int = 8
 
     requires: ClassVar = ("reproduction", "training")
     measures: ClassVar = (
@@ -60,6 +62,10 @@ class Memorisation:
         ):
             if getattr(self, name) < fewest:
                 raise InputError(f"{name} must be at least {fewest}, got {getattr(self, name)}; pass {usual}.")
+        if self.shadows:
+            from auditkit.stats.shadows import require_pairs
+
+            require_pairs(self.shadows)
 
     def check(self, subject: Subject) -> None:
         """Refuse a reference or canaries for another kind of model, and files that cannot be used.
@@ -72,6 +78,16 @@ class Memorisation:
         from auditkit.auditors.memorisation.language import check_files
 
         check_files(subject, self.reference, self.canaries)
+
+    def passes(self, subject: Subject) -> float:
+        """Return how many forward passes of a text its scores and its shadow models take about; 0 of a generator."""
+        from auditkit.models.capabilities import LanguageModel
+
+        if subject.audited.capability(LanguageModel) is None:
+            return 0.0
+        from auditkit.auditors.memorisation.language import passes_of_texts
+
+        return passes_of_texts(subject, self.texts, self.shadows)
 
     def audit(self, subject: Subject) -> Evidence:
         """Draw samples and hold them against training rows and unseen rows, or attack a language model."""
@@ -90,4 +106,5 @@ class Memorisation:
             canaries=self.canaries,
             most_canaries=self.most_canaries,
             prompts=self.prompts,
+            shadows=self.shadows,
         )

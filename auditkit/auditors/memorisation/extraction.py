@@ -47,6 +47,9 @@ def extraction_evidence(subject: Subject, material: Material, most: int) -> Evid
     if not all(len(one.rows) for one in found):
         notes.append(Message("No text of one side has {fewest} tokens: none is continued.", fewest=2 * SHORTEST))
         return Evidence(notes=notes)
+    if min(_unit_count(material, one.rows) for one in found) < 2:
+        notes.append(Message("Only texts of one cluster of a side could be continued, of which nothing can be told."))
+        return Evidence(notes=notes)
     rows = np.concatenate([one.rows for one in found])
     member = rows < len(material.seen.texts)
     clusters = None if material.clusters is None else material.clusters[rows]
@@ -61,6 +64,10 @@ def extraction_evidence(subject: Subject, material: Material, most: int) -> Evid
         )
     )  # fmt: skip
     return Evidence(measurements=measurements, exhibits=[_table(found)], notes=notes)
+
+
+def _unit_count(material: Material, rows: Codes) -> int:
+    return len(rows) if material.clusters is None else len(np.unique(material.clusters[rows]))
 
 
 def _continued(able: CausalLanguageModel, side: Side, first: int, most: int, subject: Subject) -> Continued:

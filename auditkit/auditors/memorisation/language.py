@@ -12,6 +12,7 @@ from auditkit.auditors.memorisation.exposure import canary_evidence
 from auditkit.auditors.memorisation.extraction import extraction_evidence
 from auditkit.auditors.memorisation.identifiers import identifier_evidence
 from auditkit.auditors.memorisation.material import Material, material_of
+from auditkit.auditors.memorisation.shadow_models import passes_of_one, planned
 from auditkit.data.canaries import Canaries, check_planted, read_canaries
 from auditkit.engine.subject import Subject
 from auditkit.engine.texts import texts_of
@@ -25,7 +26,14 @@ from auditkit.models.language import TokenScores
 
 
 def language_evidence(
-    subject: Subject, *, texts: int, reference: str | None, canaries: str | None, most_canaries: int, prompts: int
+    subject: Subject,
+    *,
+    texts: int,
+    reference: str | None,
+    canaries: str | None,
+    most_canaries: int,
+    prompts: int,
+    shadows: int,
 ) -> Evidence:
     """Attack the membership of texts, continue them, and ask for canaries where they were recorded."""
     planted = None if canaries is None else read_canaries(canaries)
@@ -35,7 +43,7 @@ def language_evidence(
         material = material_of(subject, texts, known)
         others = None if reference is None else reference_scores(subject, reference, material)
         parts.append(Evidence(notes=material.notes))
-        parts.append(membership_evidence(subject, material, others))
+        parts.append(membership_evidence(subject, material, others, shadows))
         if subject.audited.capability(CausalLanguageModel) is not None:
             parts.append(extraction_evidence(subject, material, prompts))
             parts.append(identifier_evidence(subject, material, prompts))
@@ -46,6 +54,20 @@ def language_evidence(
     if planted is not None:
         parts.append(_asked(subject, planted, most_canaries))
     return joined_evidence(parts)
+
+
+def passes_of_texts(subject: Subject, texts: int, shadows: int) -> float:
+    """Return how many forward passes of a text the scores of both sides and the shadow models take about."""
+    scored = float(min(texts, len(subject.data.frame)) + min(texts, _training_count(subject)))
+    try:
+        count, epochs = planned(subject, shadows)
+    except NotRun:
+        return scored
+    return scored + count * passes_of_one(subject, epochs)
+
+
+def _training_count(subject: Subject) -> int:
+    return 0 if subject.training is None else len(subject.training.frame)
 
 
 def check_files(subject: Subject, reference: str | None, canaries: str | None) -> None:

@@ -18,7 +18,6 @@ from auditkit.auditors.privacy.attribute_inference import (
     Confidence,
     attribute_inference,
 )
-from auditkit.auditors.privacy.halves import require_pairs
 from auditkit.auditors.privacy.membership_report import (
     AUC,
     EXPOSED,
@@ -41,6 +40,7 @@ from auditkit.models.predict import predict
 from auditkit.progress import part_of
 from auditkit.schema.schema import Labels, Schema
 from auditkit.stats.counts import not_compared_note
+from auditkit.stats.shadows import require_pairs
 from auditkit.tasks.base import Task, task_for
 
 if TYPE_CHECKING:

@@ -1,29 +1,20 @@
 """Membership inference: how well the rows that a model was trained on can be told from rows that it never saw.
 
-An attack gives each row a score, higher where it takes the row for a training row. `shadows` are models like the
-audited one, each trained on a random half of all rows: `inside`, boolean (models, rows), says which rows each saw.
-Confidences are log odds of the true label: see `auditkit.tasks.base.Task.odds`.
+An attack gives each row a score, higher where it takes the row for a training row. Confidences are log odds of the true
+label: see `auditkit.tasks.base.Task.odds`. Attacks with shadow models are those of `auditkit.stats.shadows`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from auditkit.errors import InputError
 from auditkit.stats.intervals import clopper_pearson
 from auditkit.stats.membership import Bounded
 from auditkit.stats.ranking import roc_auc
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-FEWEST_FOR_LIRA = 4
-"""LiRA takes a standard deviation over the shadows that saw a row: two at least must have, and two must not."""
-
-OWN_VARIANCE_FROM = 64
-"""From so many shadows on, each row has a variance of its own; below, all rows share one (Carlini et al. 2022)."""
 
 SURE = 0.9
 """An attacker is called sure of a claim that is right nine times in ten, if members and others are equally many."""
@@ -33,60 +24,6 @@ def loss_scores(target: Array) -> Array:
     """Return the negative cross-entropy of each row (Yeom et al. 2018): rows that are fitted well look like members."""
     losses: Array = np.logaddexp(0.0, -target)
     return -losses
-
-
-def lira_scores(target: Array, shadows: Array, inside: Mask, *, online: bool) -> Array:
-    """Return the likelihood ratio of a row's confidence under shadows that saw it and shadows that did not.
-
-    Normal distributions of log odds (Carlini et al. 2022, arXiv:2112.03570); offline only the shadows that did not
-    see the row are used, and the score says how far the target lies above them.
-
-    Raises:
-        InputError: a row that fewer than two shadows saw, or did not see.
-    """
-    from scipy import stats
-
-    out_mean, out_deviation = _normal(shadows, ~inside)
-    if not online:
-        return (target - out_mean) / out_deviation
-    in_mean, in_deviation = _normal(shadows, inside)
-    seen, unseen = (
-        np.asarray(stats.norm.logpdf(target, *normal))
-        for normal in ((in_mean, in_deviation), (out_mean, out_deviation))
-    )
-    ratio: Array = seen - unseen
-    return ratio
-
-
-def _normal(shadows: Array, chosen: Mask) -> tuple[Array, Array]:
-    count = chosen.sum(axis=0)
-    if count.min() < FEWEST_FOR_LIRA // 2:
-        raise InputError(
-            f"shadows: LiRA needs 2 that saw each row and 2 that did not, got {count.min()}; train more of them."
-        )
-    mean = np.where(chosen, shadows, 0.0).sum(axis=0) / count
-    squares = np.where(chosen, (shadows - mean) ** 2, 0.0).sum(axis=0)
-    variance = squares / (count - 1)
-    if len(shadows) < OWN_VARIANCE_FROM:
-        variance = np.full_like(mean, squares.sum() / (count - 1).sum())
-    return mean, np.sqrt(np.maximum(variance, 1e-12))
-
-
-def rmia_scores(target: Array, shadows: Array, inside: Mask, population: Mask, *, gamma: float = 1.0) -> Array:
-    """Return the share of the population that a row dominates: how much likelier than usual the model finds it.
-
-    Zarifzadeh, Liu & Shokri 2024 (arXiv:2312.03262), online: a row's probability under the target over its mean
-    under shadows, half of which saw it, against the same ratio of each row of the `population` (rows,), which the
-    target did not see. At a `gamma` of 1 no resolution is lost, and rows are ordered by that ratio.
-    """
-    likely = special.expit(shadows)
-    seen, unseen = (
-        np.where(part, likely, 0.0).sum(axis=0) / np.maximum(part.sum(axis=0), 1) for part in (inside, ~inside)
-    )
-    ratio = special.expit(target) / np.maximum((seen + unseen) / 2, np.finfo(np.float64).tiny)
-    others = np.sort(ratio[population])
-    share: Array = np.searchsorted(others, ratio / gamma, side="right") / len(others)
-    return share
 
 
 def exposed_share(member: Mask, scores: Array, level: float) -> Bounded:

@@ -15,6 +15,7 @@ from auditkit.stats.counts import not_compared
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.membership import BELOW_CHANCE, CHANCE, below_chance, true_positive_rate_at
 from auditkit.stats.ranking import RocAuc, roc_auc, roc_auc_interval
+from auditkit.stats.shadows import FEWEST_FOR_LIRA, lira_scores, rmia_scores, split_scores
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -37,10 +38,10 @@ def attack_scores(target: Array, member: Mask, references: Array | None, inside:
     """Return the scores of every attack that can be made, the main one first."""
     scores: dict[str, Array] = {}
     if references is not None and inside is not None:
-        scores["RMIA"] = membership.rmia_scores(target, references, inside, ~member)
-        if len(references) >= membership.FEWEST_FOR_LIRA:
-            scores["LiRA online"] = membership.lira_scores(target, references, inside, online=True)
-            scores["LiRA offline"] = membership.lira_scores(target, references, inside, online=False)
+        scores["RMIA"] = rmia_scores(target, references, inside, ~member)
+        if len(references) >= FEWEST_FOR_LIRA:
+            scores["LiRA online"] = lira_scores(target, references, inside, online=True)
+            scores["LiRA offline"] = lira_scores(target, references, inside, online=False)
     scores["LOSS"] = membership.loss_scores(target)
     return scores
 
@@ -215,11 +216,7 @@ class Attack:
 
 def split_control(attack: Attack, references: Array, inside: Mask) -> Measurement:
     """Return how well RMIA tells training from audited rows on the shadows, which saw a random half of both."""
-    areas = []
-    for index in range(len(references)):
-        others = [other for other in range(len(references)) if other // 2 != index // 2]
-        scores = membership.rmia_scores(references[index], references[others], inside[others], ~attack.member)
-        areas.append(roc_auc(attack.member, scores))
+    areas = [roc_auc(attack.member, scores) for scores in split_scores(references, inside, ~attack.member)]
     mean = RocAuc(
         float(np.mean([area.value for area in areas])),
         float(np.mean([area.variance for area in areas])),

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.func import functional_call, stack_module_state
 
-from auditkit.auditors.privacy.halves import halves
 from auditkit.execution.base import Executor
 from auditkit.progress import Progress, part_of, silent
 from auditkit.schema.schema import Labels
+from auditkit.stats.shadows import halves
 from auditkit.tasks.objectives import CrossEntropy, Objective
 from auditkit.training.fit import (
     require_positive,

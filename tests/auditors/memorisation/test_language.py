@@ -180,7 +180,7 @@ def test_attack_scores_are_those_of_their_formulas() -> None:
     other = TokenScores(
         one.ids, one.spans, logs - 1, one.entropies, one.deviations, one.top_probabilities, one.top_hits, 10
     )
-    found = attack_scores(["abcdefghij"], [one], [other])
+    found = attack_scores(["abcdefghij"], [one], [other], np.array([True]), None)
     assert found["loss"].tolist() == [-2.1]
     assert found["min_k"].tolist() == [-4.0]  # (-4 + 2) / 0.5, the least likely of five tokens
     assert found["reference"].tolist() == [0.5]

@@ -9,15 +9,12 @@ from sklearn import metrics as sklearn
 
 from auditkit.auditors.privacy.membership import (
     exposed_share,
-    lira_scores,
     loss_scores,
-    rmia_scores,
     roc_points,
     shuffled_areas,
     unique_rows,
 )
 from auditkit.auditors.privacy.membership_report import AUC, Attack, attack_scores, split_control
-from auditkit.errors import InputError
 from auditkit.stats.membership import true_positive_rate_at
 from auditkit.stats.odds import odds_of_classes, odds_of_errors
 
@@ -35,51 +32,6 @@ def test_confidence_keeps_the_digits_of_certain_rows() -> None:
 
 def test_loss_scores_are_log_probabilities() -> None:
     assert loss_scores(np.log(np.array([3.0, 1.0]))).tolist() == pytest.approx([np.log(0.75), np.log(0.5)])
-
-
-def test_lira_agrees_with_a_loop() -> None:
-    rng = np.random.default_rng(0)
-    for models in (6, 70):
-        target, shadows = rng.normal(size=20), rng.normal(size=(models, 20))
-        inside = np.zeros((models, 20), dtype=bool)
-        for row in range(20):
-            inside[rng.permutation(models)[: models // 2], row] = True
-        ins = [shadows[inside[:, row], row] for row in range(20)]
-        outs = [shadows[~inside[:, row], row] for row in range(20)]
-        if models < 64:  # one variance for all: the mean of the rows' own, as all have as many shadows
-            deviations = [[np.sqrt(np.mean([part.var(ddof=1) for part in side]))] * 20 for side in (ins, outs)]
-        else:
-            deviations = [[part.std(ddof=1) for part in side] for side in (ins, outs)]
-        online, offline = [], []
-        for row in range(20):
-            inner = stats.norm(ins[row].mean(), deviations[0][row])
-            outer = stats.norm(outs[row].mean(), deviations[1][row])
-            online.append(inner.logpdf(target[row]) - outer.logpdf(target[row]))
-            offline.append(stats.norm.ppf(outer.cdf(target[row])))
-        assert lira_scores(target, shadows, inside, online=True) == pytest.approx(np.array(online))
-        assert lira_scores(target, shadows, inside, online=False) == pytest.approx(np.array(offline))
-
-
-def test_lira_needs_two_shadows_on_each_side() -> None:
-    with pytest.raises(InputError, match="2 that saw each row"):
-        lira_scores(np.zeros(2), np.zeros((2, 2)), np.array([[True, False], [False, True]]), online=True)
-
-
-@pytest.mark.parametrize("gamma", [1.0, 2.0])
-def test_rmia_agrees_with_a_loop_over_pairs(gamma: float) -> None:
-    rng = np.random.default_rng(1)
-    target, shadows = rng.normal(size=30), rng.normal(size=(4, 30))
-    inside = np.array([[True], [False], [True], [False]]) ^ (rng.random(30) < 0.5)
-    population = rng.random(30) < 0.4
-    probability = 1 / (1 + np.exp(-shadows))
-    ratio = []
-    for row in range(30):
-        seen, unseen = probability[inside[:, row], row].mean(), probability[~inside[:, row], row].mean()
-        ratio.append(1 / (1 + np.exp(-target[row])) / ((seen + unseen) / 2))
-    expected = [
-        np.mean([ratio[row] / ratio[other] >= gamma for other in np.flatnonzero(population)]) for row in range(30)
-    ]
-    assert rmia_scores(target, shadows, inside, population, gamma=gamma) == pytest.approx(np.array(expected))
 
 
 def test_a_rate_at_a_threshold_by_hand() -> None:

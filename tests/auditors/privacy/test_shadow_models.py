@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from auditkit.auditors.privacy.halves import halves
 from auditkit.auditors.privacy.shadow_models import (
     Plan,
     Recipe,
@@ -20,6 +19,7 @@ from auditkit.auditors.privacy.shadow_models import (
 from auditkit.errors import DatasetError, InputError
 from auditkit.execution.in_process import InProcess
 from auditkit.progress import silent
+from auditkit.stats.shadows import halves
 from auditkit.tasks.objectives import CrossEntropy, SquaredError
 
 CPU = torch.device("cpu")
