@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,25 @@ import pytest
 import skops.io
 import torch
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_selection import SelectKBest
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from torch import nn
 
 import auditkit
+from auditkit.data.dataset import data_from_frame
 from auditkit.errors import ModelFileError
 from auditkit.models.formats.onnx import EXTERNAL
 from auditkit.models.formats.opening import open_model
+from auditkit.models.from_columns import Columns
 from auditkit.models.predictors import names_of
 from auditkit.schema.infer import numeric_schema
 
@@ -63,6 +70,29 @@ def test_skops_opens_what_it_knows(tmp_path: Path) -> None:
     skops.io.dump(odd, tmp_path / "odd.skops")
     with pytest.raises(auditkit.InputError, match=r"types that skops does not know: numpy\.fft"):
         accuracy(tmp_path / "odd.skops", frame)
+
+
+def test_ordinary_pipelines_in_a_skops_file_need_no_trust(tmp_path: Path) -> None:
+    """An imputer keeps a numpy.dtype, a selection its function, a calibration and a network classes of scikit-learn."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(80, 4)), columns=list("abcd"))
+    frame.loc[:5, "a"] = np.nan
+    labels = np.where(frame["b"] > 0, "yes", "no")
+    for estimator in (
+        make_pipeline(SimpleImputer(), StandardScaler(), SelectKBest(k=2), LogisticRegression()),
+        make_pipeline(SimpleImputer(), CalibratedClassifierCV(LogisticRegression())),
+        make_pipeline(SimpleImputer(), MLPClassifier((4,), max_iter=5)),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # five iterations are few
+            estimator.fit(frame, labels)
+        path = tmp_path / "model.skops"
+        skops.io.dump(estimator, path)
+        data = data_from_frame(frame.assign(y=labels))
+        model = open_model(path, columns=Columns(read_rows=lambda d=data: d, read_training=lambda: None, target="y"))
+        assert "nothing else was run" in model.trust
+        found = model.predict(model.schema.encode(frame)).probabilities
+        assert np.asarray(found)[:, -1] == pytest.approx(estimator.predict_proba(frame)[:, 1])
 
 
 def test_joblib_opens_only_where_it_is_trusted(tmp_path: Path) -> None:
