@@ -247,15 +247,15 @@ def _check_inputs(subject: Subject) -> None:
 
 
 def _work(audited: Audited, data: Data, config: AuditConfig) -> Work:
-    """Return what a row costs, counted on the first row; nothing where decisions were recorded."""
+    """Return what a row costs, the mean of some; nothing where decisions were recorded."""
     runnable = audited.capability(Runnable)
     if runnable is None or not len(data.frame):
         return Work()
-    from auditkit.models.operations import operations_of
+    from auditkit.models.operations import operations_of, rows_to_count
 
     with naming(data):
-        row = audited.modality.encode(data.frame.iloc[:1])
-    return Work(config.run.effort, operations_of(runnable.model, row))
+        rows = audited.modality.encode(data.frame.iloc[rows_to_count(len(data.frame))])
+    return Work(config.run.effort, operations_of(runnable.model, rows))
 
 
 MOST_NUMBERS, FEWEST_ROWS = 20, 100

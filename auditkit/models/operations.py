@@ -18,39 +18,58 @@ if TYPE_CHECKING:
 UNCOUNTED = 1_000_000
 """What a row is taken to cost in a model whose arithmetic torch does not do, such as a forest of trees, or ONNX."""
 
+COUNTED_ROWS = 8
+"""The operations of so many rows, spread over the data, are counted."""
 
-def operations_of(model: Model, row: NDArray[Any]) -> int:
-    """Return the operations of one encoded row, (1, ...), of a model.
+
+def rows_to_count(row_count: int) -> list[int]:
+    """Return the rows whose operations are counted.
+
+    >>> rows_to_count(80)
+    [0, 10, 20, 30, 40, 50, 60, 70]
+    """
+    return sorted({place * row_count // COUNTED_ROWS for place in range(COUNTED_ROWS)})
+
+
+def operations_of(model: Model, rows: NDArray[Any]) -> int:
+    """Return the operations of one row of a model, the mean of some encoded ones, (rows, ...).
 
     Those of a model that draws rows, or of a language model for each token, are two a parameter.
     """
     if model.capability(Generative) is not None:
         return max(1, 2 * model.parameter_count)
     if model.capability(LanguageModel) is not None:
-        return max(1, 2 * model.parameter_count * int(row.shape[-1]))
-    return operations_per_row(model.module, torch.from_numpy(np.ascontiguousarray(row)))
+        return max(1, 2 * model.parameter_count * int(rows.shape[-1]))
+    return operations_per_row(model.module, torch.from_numpy(np.ascontiguousarray(rows)))
 
 
-def operations_per_row(module: nn.Module, row: torch.Tensor) -> int:
-    """Return the additions and multiplications of a forward pass of one row, (1, ...), by torch's FLOP counter.
+def operations_per_row(module: nn.Module, rows: torch.Tensor) -> int:
+    """Return the additions and multiplications of a forward pass of one row, by torch's FLOP counter.
 
-    Recurrent layers, which the counter leaves out where oneDNN computes them, are counted by their weights: two
-    operations a weight and position. A module that runs nothing that is counted, or not on this row, is taken to cost
-    two operations a parameter, and `UNCOUNTED` without parameters. The module is left in the mode it came in.
+    It is the mean of those given, (rows, ...): recordings differ in length. Recurrent layers, which the counter leaves
+    out where oneDNN computes them, are counted by their weights: two operations a weight and position. A module that
+    runs nothing that is counted, or not on these rows, is taken to cost two operations a parameter, and `UNCOUNTED`
+    without parameters. The module is left in the mode it came in.
     """
     modes = {part: part.training for part in module.modules()}
     parameters = sum(part.numel() for part in module.parameters())
     try:
         module.eval()
-        with FlopCounterMode(display=False, custom_mapping=RECURRENT) as counter, torch.no_grad():
-            module(row)
-        counted = int(counter.get_total_flops())
-    except Exception:  # noqa: BLE001  # the user's module may raise anything: the predictions will tell of it
-        counted = 0
+        counted = _counted(module, rows) or _counted(module, rows[:1])  # some programs take one row at a time
     finally:
         for part, training in modes.items():
             part.training = training
     return counted or 2 * parameters or UNCOUNTED
+
+
+def _counted(module: nn.Module, rows: torch.Tensor) -> int:
+    """Return the mean operations of rows, 0 where the module does not run on them."""
+    try:
+        with FlopCounterMode(display=False, custom_mapping=RECURRENT) as counter, torch.no_grad():
+            module(rows)
+    except Exception:  # noqa: BLE001  # the user's module may raise anything: the predictions will tell of it
+        return 0
+    return int(counter.get_total_flops()) // len(rows)
 
 
 def _of_recurrent_layer(

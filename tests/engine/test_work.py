@@ -33,11 +33,38 @@ class Recurrent(nn.Module):
         return found
 
 
+class ByLength(nn.Module):
+    """Reads each row up to its end, as a network of recordings does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 4)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return torch.stack([self.layer(row[row != 0][:, None]).sum(0) for row in rows])
+
+
+class OneAtATime(nn.Linear):
+    """Refuses a batch, as an exported program of one row does."""
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        assert len(rows) == 1
+        return super().forward(rows)
+
+
+def test_rows_of_several_lengths_cost_their_mean() -> None:
+    rows = torch.ones(4, 100)
+    rows[1:, 20:] = 0
+    assert operations_per_row(ByLength(), rows) == 2 * 4 * (100 + 3 * 20) // 4
+    assert operations_per_row(OneAtATime(8, 2), torch.zeros(4, 8)) == 2 * 8 * 2
+
+
 def test_the_operations_of_layers_are_counted() -> None:
     assert operations_per_row(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2)), torch.zeros(1, 8)) == 320
     assert operations_per_row(nn.Conv2d(3, 4, 3, padding=1), torch.zeros(1, 3, 10, 10)) == 2 * 100 * 4 * 27
     lstm = 2 * 5 * 4 * 16 * ((8 + 16) + (16 + 16)) + 2 * 16 * 2
     assert operations_per_row(Recurrent(), torch.ones(1, 5, dtype=torch.int64)) == lstm
+    assert operations_per_row(Recurrent(), torch.ones(3, 5, dtype=torch.int64)) == lstm, "of one row, not of three"
     assert operations_per_row(nn.ReLU(), torch.zeros(1, 3)) == UNCOUNTED
     module = nn.Linear(3, 2).train()
     assert operations_per_row(module, torch.zeros(1, 7)) == 2 * 8, "a module that does not run is judged by its size"
