@@ -71,7 +71,10 @@ class WaveNetwork(nn.Module):
         """Return what the network reads of recordings of one length."""
         given = waves.detach().cpu().numpy().astype(np.float32)
         found = self.extractor(list(given), sampling_rate=self.sample_rate, return_tensors="pt")
-        return {name: part.to(waves.device) for name, part in found.items()}
+        return {
+            name: part.to(waves.device, waves.dtype if part.is_floating_point() else None)
+            for name, part in found.items()
+        }
 
     def _logits(self, items: list[tuple[torch.Tensor, dict[str, torch.Tensor]]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the rows of features of one form, in order, and the network's logits of them."""

@@ -37,6 +37,7 @@ from auditkit.training.dp.accounting import Ledger, composed_epsilon, read_ledge
 from auditkit.training.dp.dp_sgd import disclosed, fit_private, trained_part
 from auditkit.training.dp.generators import RealLosses, private_part
 from auditkit.training.dp.plan import Disclosure, PrivateSettings
+from auditkit.training.dp.retrain_classifier import retrain_classifier
 from auditkit.training.dp.retrain_language import retrain_language
 from auditkit.training.dp.retrained import (
     FRESH,
@@ -89,6 +90,8 @@ def retrain(
     if model.capability(LanguageModel) is not None:
         return retrain_language(model, data, config=config, public=public, held_out=held_out, progress=progress)
     _refuse_texts(config, held_out)
+    if model.card is None and model.path is not None and Path(model.path).is_dir():
+        return retrain_classifier(model, data, config=config, public=public, progress=progress)
     return _retrain_rows(model, data, config, public, progress)
 
 
@@ -124,7 +127,7 @@ def _retrain_rows(
 
 def _refuse_texts(config: RetrainConfig, held_out: Data | None) -> None:
     """Raise InputError for what only a language model can be asked for."""
-    given = {"unit": config.data.unit != RECORD, "text": config.data.text is not None, "dataset": held_out is not None}
+    given = {"unit": config.data.unit != RECORD, "dataset": held_out is not None}
     for option in (name for name, is_given in given.items() if is_given):
         raise InputError(f"{option} is for language models, and this model predicts a label; leave --{option} out.")
 

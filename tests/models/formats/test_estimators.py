@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import warnings
 from pathlib import Path
@@ -88,8 +89,8 @@ def test_ordinary_pipelines_in_a_skops_file_need_no_trust(tmp_path: Path) -> Non
             estimator.fit(frame, labels)
         path = tmp_path / "model.skops"
         skops.io.dump(estimator, path)
-        data = data_from_frame(frame.assign(y=labels))
-        model = open_model(path, columns=Columns(read_rows=lambda d=data: d, read_training=lambda: None, target="y"))
+        columns = Columns(functools.partial(data_from_frame, frame.assign(y=labels)), lambda: None, target="y")
+        model = open_model(path, columns=columns)
         assert "nothing else was run" in model.trust
         found = model.predict(model.schema.encode(frame)).probabilities
         assert np.asarray(found)[:, -1] == pytest.approx(estimator.predict_proba(frame)[:, 1])

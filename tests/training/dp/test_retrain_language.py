@@ -24,7 +24,7 @@ from auditkit.models.formats.opening import open_model
 from auditkit.schema.pieces import piece_tokenizer
 from auditkit.stats.exposure import combined_p_value, rank_p_values
 from auditkit.training.adapters import LowRank, merge_adapters, train_only
-from auditkit.training.dp import clip_bookkeeping, dp_sgd, retrain_language
+from auditkit.training.dp import clip_bookkeeping, dp_sgd, fine_tune
 from auditkit.training.dp.clipping import clipper_for
 from auditkit.training.dp.dp_sgd import fit_private
 from auditkit.training.dp.noise import Noise
@@ -66,7 +66,7 @@ def adapted(module: Any, rank: int = 3) -> TokenLosses:
     network = copy.deepcopy(module)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        train_only(network, (), rank=rank, beside=retrain_language.output_layers(network))
+        train_only(network, (), rank=rank, beside=fine_tune.output_layers(network))
         for layer in network.modules():
             if isinstance(layer, LowRank):
                 layer.up.weight.data.normal_(std=0.1)
@@ -241,12 +241,12 @@ def test_a_model_that_is_not_what_was_trained_is_refused(
                 if isinstance(layer, LowRank):
                     setattr(owner, name, layer.base)
 
-    monkeypatch.setattr(retrain_language, "merge_adapters", forgets)
+    monkeypatch.setattr(fine_tune, "merge_adapters", forgets)
     model = opened(base, TEXTS)
     with pytest.raises(Exception, match=r"was trained and did not change|away from those of the network"):
         retrain(model, read_data(train), epsilon=8.0, lora_rank=3, epochs=1, out=tmp_path)
     assert not (tmp_path / "base-eps8").exists()
-    monkeypatch.setattr(retrain_language, "merge_adapters", merge_adapters)
+    monkeypatch.setattr(fine_tune, "merge_adapters", merge_adapters)
 
 
 def small_run(**more: object) -> tuple[OneRun, Any]:
