@@ -12,7 +12,7 @@ from auditkit.compliance.impact import ImpactTables, impact_tables
 from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Facts as FactsExhibit
 from auditkit.evidence.measurement import Group, Interval, Measurement, Record, Unit, shown
-from auditkit.evidence.messages import Message, Text, title
+from auditkit.evidence.messages import Message, Text, in_state, title
 from auditkit.evidence.policy import SHIPPED, Finding, Verdict
 from auditkit.evidence.report import DatasetRecord, Report
 
@@ -334,7 +334,7 @@ def _findings(report: Report) -> Evidenced:
     if not findings:
         return [], [Message("No limit was judged")]
     counts = {verdict: sum(f.verdict == verdict for f in findings) for verdict in RANK}
-    said = [Message("{n} {verdict}", n=count, verdict=FOUND[verdict]) for verdict, count in counts.items() if count]
+    said = [in_state(count, FOUND[verdict]) for verdict, count in counts.items() if count]
     return _one(Message("Findings"), Message("{counts}", counts=said), "/outcomes")
 
 

@@ -98,11 +98,14 @@ def shown(parts: Sequence[str]) -> str:
     >>> shown(("Female", "Asian")), shown(("R & D", "Q"))
     ('Female & Asian', '"R & D" & Q')
     """
+    return JOINT.join(quoted(parts))
+
+
+def quoted(parts: Sequence[str]) -> list[str]:
+    """Return the parts of a text that `shown` joins: those that could be taken for two in quotation marks."""
     if len(parts) == 1:
-        return parts[0]
-    doubtful = [JOINT in f" {part} " or '"' in part for part in parts]
-    quoted = ['"' + part.replace('"', '""') + '"' for part in parts]
-    return JOINT.join(quoted[place] if doubtful[place] else part for place, part in enumerate(parts))
+        return list(parts)
+    return ['"' + part.replace('"', '""') + '"' if JOINT in f" {part} " or '"' in part else part for part in parts]
 
 
 class Slice(Record):

@@ -79,14 +79,15 @@ class Message(str):
         return document | {"arguments": {k: _to_json(v) for k, v in self.arguments.items()}, "text": str(self)}
 
 
-def said(text: str, lookup: Callable[[Message], str]) -> str:
+def said(text: str, lookup: Callable[[Message], str], join: Callable[[Sequence[str]], str] = "".join) -> str:
     """Return a text by the templates that `lookup` gives for its messages; a plain text stays as it is.
 
-    Lists are joined by what `lookup` gives for `LIST`.
+    Lists are joined by what `lookup` gives for `LIST`. `join` joins the words of a template and the values between
+    them, which take turns and begin with words.
     """
     if not isinstance(text, Message):
         return text
-    return _fill(lookup(text), text.arguments, lookup)
+    return join(_pieces(lookup(text), text.arguments, lambda value, form: _shown(value, form, lookup, join)))
 
 
 def untranslated_parts(text: str, known: Callable[[Message], bool]) -> list[Message]:
@@ -170,7 +171,7 @@ def _plain(value: float) -> Message:
 def _message(template: str, singular: str | None, arguments: Mapping[str, Any], most: int | None = None) -> Message:
     given = {name: _argument(value) for name, value in arguments.items()}
     chosen = template if singular is None or given["n"] != 1 else singular
-    message = str.__new__(Message, _fill(chosen, given, english, most))
+    message = str.__new__(Message, _fill(chosen, given, most))
     message.template, message.singular, message.arguments = template, singular, given
     return message
 
@@ -180,10 +181,15 @@ def english(message: Message) -> str:
     return message.template if message.singular is None or message.arguments["n"] != 1 else message.singular
 
 
-def _fill(
-    template: str, arguments: Mapping[str, Argument], lookup: Callable[[Message], str], most: int | None = None
-) -> str:
-    """Return a template with its arguments; ValueError where it becomes longer than `most` characters."""
+def _fill(template: str, arguments: Mapping[str, Argument], most: int | None) -> str:
+    """Return an English template with its arguments; ValueError where it becomes longer than `most` characters."""
+    return "".join(_pieces(template, arguments, lambda value, form: _shown(value, form, english), most))
+
+
+def _pieces(
+    template: str, arguments: Mapping[str, Argument], show: Callable[[Argument, str], str], most: int | None = None
+) -> list[str]:
+    """Return the words of a template and the values of its placeholders, in turn."""
     pieces: list[str] = []
     length = 0
     for literal, field, form in parsed(template):
@@ -196,15 +202,17 @@ def _fill(
             continue
         if field not in arguments:
             raise ValueError(f"the message {template!r} has no argument for its placeholder {field!r}")
-        pieces.append(_shown(arguments[field], form, lookup))
-    return "".join(pieces)
+        pieces.append(show(arguments[field], form))
+    return pieces
 
 
-def _shown(value: Argument, form: str, lookup: Callable[[Message], str]) -> str:
+def _shown(
+    value: Argument, form: str, lookup: Callable[[Message], str], join: Callable[[Sequence[str]], str] = "".join
+) -> str:
     if isinstance(value, str):
-        return said(value, lookup)
+        return said(value, lookup, join)
     if isinstance(value, tuple):
-        return lookup(LIST).join(_shown(one, form, lookup) for one in value)
+        return lookup(LIST).join(_shown(one, form, lookup, join) for one in value)
     return format(value, form)
 
 
@@ -303,3 +311,27 @@ _KEYS = {"template", "singular", "arguments", "text"}
 UNLIKE = "a text is not what its template and its arguments give"
 LIST = Message(", ")
 """What stands between the parts of a list."""
+
+IN_STATE = "{n:,} {state}"
+"""How a count stands before a state; other languages have a word between the two."""
+
+
+def in_state(count: int, state: Message) -> Message:
+    """Print how many are in a state.
+
+    >>> in_state(1200, Message("not measured"))
+    '1,200 not measured'
+    """
+    return Message(IN_STATE, n=count, state=state)
+
+
+def semicolons(parts: Sequence[str]) -> str:
+    """Join parts that may hold commas of their own.
+
+    >>> semicolons([Message("Wilson, 95 %"), Message("Wald, 95 %")]), semicolons([])
+    ('Wilson, 95 %; Wald, 95 %', '')
+    """
+    joined = parts[0] if parts else ""
+    for part in parts[1:]:
+        joined = Message("{first}; {second}", first=joined, second=part)
+    return joined

@@ -7,7 +7,8 @@ limit, the interval over all pairs of groups, which judged the limit, where it i
 from __future__ import annotations
 
 from auditkit.evidence.baseline import DIFFERENCE_UNIT
-from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit, shown
+from auditkit.evidence.breakdowns import breakdown_of
+from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
 from auditkit.evidence.messages import Message, bounds, number, span, title
 from auditkit.evidence.policy import Limit, Verdict
 
@@ -65,9 +66,12 @@ def bound_words(limit: Limit, unit: Unit | None) -> Message:
 def subject(measurement_id: str, by: tuple[str, ...], part: Slice | None = None) -> Message:
     """Say what a number is: its title, with its breakdown or its group."""
     name = title(measurement_id)
+    if not by:
+        return name
+    columns = breakdown_of(measurement_id, by)
     if part is not None:
-        return Message("{title} of {group} ({columns})", title=name, group=part.group.text, columns=shown(by))
-    return Message("{title} by {columns}", title=name, columns=shown(by)) if by else name
+        return Message("{title} of {group} ({columns})", title=name, group=part.group.text, columns=columns)
+    return Message("{title} by {columns}", title=name, columns=columns)
 
 
 def sentence(
@@ -171,7 +175,7 @@ def _gap(
         "what": what,
         "first": first,
         "second": second,
-        "columns": shown(measurement.by),
+        "columns": breakdown_of(measurement.id, measurement.by),
         "value": value,
         "evidence": _evidence(own, unit, measurement.count),
         "limit": bound_words(limit, unit),

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from auditkit.compliance.facts import Facts
 from auditkit.evidence.baseline import DIFFERENCE_UNIT
+from auditkit.evidence.breakdowns import breakdown_of
 from auditkit.evidence.judging import RANK
-from auditkit.evidence.measurement import Measurement, Slice, shown
+from auditkit.evidence.measurement import Measurement, Slice
 from auditkit.evidence.messages import Message, number, span, title
 from auditkit.evidence.policy import Finding, Limit, Verdict
 from auditkit.evidence.report import Report
@@ -171,7 +172,7 @@ def _evidence(finding: Finding, measurement: Measurement) -> Message:
     first, second = measurement.compared_counts
     return Message(
         "By {columns}; {interval}; {first:,} and {second:,} records",
-        columns=shown(measurement.by),
+        columns=breakdown_of(measurement.id, measurement.by),
         interval=span(measurement.pair.interval, measurement.unit),
         first=first,
         second=second,
@@ -217,7 +218,9 @@ def _bars_of(gap: Measurement, rates: Measurement, limit: Limit) -> GroupBars | 
         words = Message("{bound} below the highest rate", bound=number(limit.bound, gap.unit))
     rows = tuple(known) if len(known) <= ROWS else (*known[: ROWS // 2], *known[-(ROWS // 2) :])
     heading = Message(
-        "{what}, by {columns}", what=WHOSE.get(rates.id.partition(".")[2], title(rates.id)), columns=shown(rates.by)
+        "{what}, by {columns}",
+        what=WHOSE.get(rates.id.partition(".")[2], title(rates.id)),
+        columns=breakdown_of(rates.id, rates.by),
     )
     return GroupBars(heading, rates, rows, len(known) - len(rows), line, words)
 

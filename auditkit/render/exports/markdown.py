@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from auditkit.evidence.messages import Message
+from auditkit.evidence.messages import Message, in_state
 from auditkit.evidence.policy import Verdict
 from auditkit.evidence.report import Report
 from auditkit.render.i18n.translation import Translator
@@ -36,7 +36,7 @@ def render_markdown(report: Report, lang: str = "en") -> str:
     name = shorten(model.name, 80) if model else Message("recorded decisions")
     heading = Message("{word}: audit of {model}", word=word, model=name)
     lines = [f"## {MARKS[report.verdict]} {escape(say(heading))}", "", escape(say(explanation)), ""]
-    counts = (f"{MARKS[part.verdict]} {part.limit_count} {say(part.words)}" for part in tally(report))
+    counts = (f"{MARKS[part.verdict]} {say(in_state(part.limit_count, part.words))}" for part in tally(report))
     lines += [" · ".join(counts), ""]
     findings = attention(report)
     # What is waived always stands in the comment, however long the list.
@@ -98,7 +98,7 @@ def _provenance(report: Report, say: Translator) -> str:
         rows=counted(subject.dataset.audited_row_count, "row"),
     )
     if subject.dataset.sha256:
-        data += f", sha256 {subject.dataset.sha256[:12]}"
+        data += Message(", sha256 {sha256}", sha256=subject.dataset.sha256[:12])
     sampling = () if subject.sampling is None else subject.sampling.sentences
     policy = Message("policy {name}", name=shorten(report.policy.name, 60))
     if report.policy.shipped:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from auditkit.evidence.messages import Message
 from auditkit.render.first_page import GroupBars
-from auditkit.render.html.charts import Say, scale, tick_words, ticks
+from auditkit.render.html.charts import PERCENT, Say, scale, tick_words, ticks
 
 ROW, HEAD, FOOT = 30, 18, 20
 """Heights in pixels: a bar's row, the name of the line over the rows, the scale under them."""
@@ -29,7 +29,7 @@ def bars_table(bars: GroupBars, say: Say) -> dict[str, Any]:
         "bars": bars,
         "head": _picture(HEAD, _named_line(line, say)),
         "rows": [(part, _picture(ROW, _row(bars, index, marks))) for index, part in enumerate(bars.rows)],
-        "foot": _picture(FOOT, _scale_words(bars, marks)),
+        "foot": _picture(FOOT, _scale_words(bars, marks, say)),
     }
 
 
@@ -52,12 +52,12 @@ def _row(bars: GroupBars, index: int, marks: Sequence[float]) -> list[str]:
     return [*pieces, f'<line class="limit" x1="{line}" x2="{line}" y1="0" y2="{ROW}"/>']
 
 
-def _scale_words(bars: GroupBars, marks: Sequence[float]) -> list[str]:
+def _scale_words(bars: GroupBars, marks: Sequence[float], say: Say) -> list[str]:
     x = scale(marks[0], marks[-1], 0, 100)
     pieces = []
     for index, mark in enumerate(marks):
         anchor = "start" if index == 0 else "end" if index == len(marks) - 1 else "middle"
-        words = tick_words(mark, bars.rates.unit, marks) + (" %" if index == len(marks) - 1 else "")
+        words = tick_words(mark, bars.rates.unit, marks) + (say(PERCENT) if index == len(marks) - 1 else "")
         # On a phone the marks next to the ends would run into them.
         kind = "tick between" if len(marks) > 3 and index in (1, len(marks) - 2) else "tick"
         pieces.append(f'<text class="{kind}" x="{x(mark)}" y="14" text-anchor="{anchor}">{words}</text>')

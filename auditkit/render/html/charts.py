@@ -13,9 +13,10 @@ from html import escape
 from itertools import groupby
 
 from auditkit.evidence.measurement import Curve, Group, Line, Measurement, Slice, Unit
-from auditkit.evidence.messages import Message, number, span
+from auditkit.evidence.messages import Message, number, semicolons, span
 from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.sentences import bound_words
+from auditkit.render.html.curve_words import line_words, point_words
 from auditkit.render.text import counted, shorten, visible
 
 ROWS_SHOWN = 40
@@ -31,6 +32,9 @@ BAR_UNITS = ("rate", "share")
 """Units of which a value is drawn as a bar from zero."""
 
 _PERCENT_UNITS = ("rate", "rate_difference", "share")
+
+PERCENT = Message(" %")
+"""What stands behind a number in percent."""
 _ROW, _AXIS = 40, 30  # pixels: one slice with its label, the axis under them
 _AXIS_CHARACTERS = 34  # what fits under the narrowest chart
 _LEFT, _RIGHT = 1.0, 99.0  # percent of the width that the slices span
@@ -86,7 +90,7 @@ def slices_chart(
     marks = ticks(min(ends), max(ends))
     x = scale(marks[0], marks[-1], _LEFT, _RIGHT)
     height = len(drawn) * _ROW
-    body = _x_axis(marks, unit, x, top=0, bottom=height)
+    body = _x_axis(marks, unit, x, top=0, bottom=height, percent=say(PERCENT))
     for index, part in enumerate(drawn):
         middle = index * _ROW + 26
         body += [_limit_band(limit, marks, x, middle)] if limit else []
@@ -182,7 +186,7 @@ def curve_chart(curve: Curve, say: Say = str) -> str:
             f'<text class="tick" x="{_CURVE_LEFT - 1.5}%" y="{y(mark) + 4:g}" text-anchor="end">'
             f"{tick(mark, curve.y_unit, y_marks)}</text>"
         )
-    body += _x_axis(x_marks, curve.x_unit, x, top=_CURVE_TOP, bottom=bottom, percent_sign=False, tick=tick)
+    body += _x_axis(x_marks, curve.x_unit, x, top=_CURVE_TOP, bottom=bottom, percent="", tick=tick)
     body.append(
         f'<text class="axis-label" x="{_CURVE_LEFT + _CURVE_WIDTH / 2}%" y="{bottom + 38}" text-anchor="middle">'
         f"{_axis_label(curve.x_label, curve.x_unit, say)}</text>"
@@ -201,14 +205,12 @@ def curve_chart(curve: Curve, say: Say = str) -> str:
         if len(line.x) <= 15:
             body += [
                 f'<circle class="point line-{index % LINE_STYLES}" cx="{x(across)}" cy="{y(up)}" r="3.5">'
-                f"<title>{_escape(shorten(say(line.name), 60))}: {say(number(at, curve.x_unit))}, "
-                f"{say(number(value, curve.y_unit))}"
-                "</title></circle>"
+                f"<title>{_escape(say(point_words(line, at, value, curve)))}</title></circle>"
                 for at, value, across, up in zip(line.x, line.y, drawn.x, drawn.y, strict=True)
             ]
-    lines_said: list[Message] = [_describe(line, curve) for line in curve.lines[:6]]
+    lines_said: list[Message] = [line_words(line, curve) for line in curve.lines[:6]]
     lines_said += [Message("and more")] if len(curve.lines) > 6 else []
-    description = Message("{y} over {x}. {lines}.", y=curve.y_label, x=curve.x_label, lines=lines_said)
+    description = Message("{y} over {x}. {lines}.", y=curve.y_label, x=curve.x_label, lines=semicolons(lines_said))
     kind = "curve square" if curve.identity else "curve"
     return _svg(kind, say(curve.title), say(description), bottom + _CURVE_FOOT, body)
 
@@ -251,7 +253,7 @@ def strip(finding: Finding, marks: Sequence[float]) -> str:
 
 def strip_scale(marks: Sequence[float], unit: Unit, say: Say) -> str:
     """Draw the two ends of the scale under the strips of one limit, with their unit."""
-    sign: str = Message(" points") if unit == "rate_difference" else " %" if unit in _PERCENT_UNITS else ""
+    sign: str = Message(" points") if unit == "rate_difference" else PERCENT if unit in _PERCENT_UNITS else ""
     pieces = [
         f'<text class="tick" x="{place}" y="12" text-anchor="{anchor}">{_escape(words)}</text>'
         for place, anchor, words in (
@@ -341,15 +343,15 @@ def _x_axis(
     *,
     top: int,
     bottom: int,
-    percent_sign: bool = True,
+    percent: str,
     tick: Callable[[float, Unit, Sequence[float]], str] | None = None,
 ) -> list[str]:
     pieces = [f'<line class="grid" x1="{x(mark)}" x2="{x(mark)}" y1="{top}" y2="{bottom}"/>' for mark in marks]
     labels = [(tick or tick_words)(mark, unit, marks) for mark in marks]
     # Long labels would run into each other on a telephone: then every second one is printed.
     step = 1 if sum(len(label) + 2 for label in labels) <= _AXIS_CHARACTERS else 2
-    if percent_sign and unit in _PERCENT_UNITS:
-        labels[(len(marks) - 1) // step * step] += " %"
+    if unit in _PERCENT_UNITS:
+        labels[(len(marks) - 1) // step * step] += percent
     for index in range(0, len(marks), step):
         edge = "start" if index == 0 and top == 0 else "end" if index == len(marks) - 1 and top == 0 else "middle"
         place = f'x="{x(marks[index])}" y="{bottom + 18}" text-anchor="{edge}"'
@@ -358,7 +360,7 @@ def _x_axis(
 
 
 def _axis_label(label: str, unit: Unit, say: Say) -> str:
-    sign: str = Message(", points") if unit == "rate_difference" else ", %" if unit in _PERCENT_UNITS else ""
+    sign: str = Message(", points") if unit == "rate_difference" else Message(", %") if unit in _PERCENT_UNITS else ""
     return _escape(shorten(say(label), 44) + say(sign))
 
 
@@ -385,19 +387,6 @@ def _logarithms(line: Line) -> Line:
 
 def _power_of_ten(power: float, unit: Unit, marks: Sequence[float]) -> str:
     return f"{10.0**power * (100 if unit in _PERCENT_UNITS else 1):,.6g}"
-
-
-def _describe(line: Line, curve: Curve) -> Message:
-    name = line.name if len(line.name) <= 40 else shorten(line.name, 40)
-    if not line.x:
-        return Message("{line} has no points", line=name)
-    return Message(
-        "{line} goes from {first} to {last} in {points}",
-        line=name,
-        first=number(line.y[0], curve.y_unit),
-        last=number(line.y[-1], curve.y_unit),
-        points=counted(len(line.x), "point"),
-    )
 
 
 def _band(line: Line, index: int, x: Callable[[float], float], y: Callable[[float], float]) -> str:

@@ -8,7 +8,7 @@ from auditkit.evidence.baseline import DIFFERENCE_UNIT
 from auditkit.evidence.comparison import Change, Comparison, Reading, VerdictChange
 from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Interval, Unit
-from auditkit.evidence.messages import Message, bounds, number
+from auditkit.evidence.messages import Message, bounds, in_state, number
 from auditkit.render.html.sheet import render_sheet
 from auditkit.render.i18n.translation import Translator
 
@@ -78,7 +78,7 @@ def headline(comparison: Comparison) -> Message:
     """Say what changed in one sentence."""
     counts = {name: sum(change.reading == name for change in comparison.changes) for name in ORDER}
     parts = [
-        Message("{n:,} {reading}", n=counts[name], reading=READINGS[name])
+        in_state(counts[name], READINGS[name])
         for name in ("worse", "better", "changed", "not settled", "same", "appeared", "disappeared")
         if counts[name] or name in ("worse", "better", "same")
     ]

@@ -14,7 +14,7 @@ from auditkit.compliance.facts import words
 from auditkit.compliance.framework import SOURCES
 from auditkit.compliance.impact import WEIGHTED, PlacedTable, shown_ratio
 from auditkit.evidence.measurement import shown
-from auditkit.evidence.messages import Message, number, span, title
+from auditkit.evidence.messages import Message, in_state, number, semicolons, span, title
 from auditkit.evidence.report import Report
 from auditkit.render.exports.markdown import escape
 from auditkit.render.html.sheet import render_sheet
@@ -84,7 +84,7 @@ def summary(assessment: Assessment) -> Message:
     The states are named as they are, so that nothing reads as a pass.
     """
     counts = assessment.counts()
-    said = [Message("{n} {state}", n=counts[state], state=STATE_WORDS[state]) for state in STATES if counts[state]]
+    said = [in_state(counts[state], STATE_WORDS[state]) for state in STATES if counts[state]]
     return Message("{clauses}: {states}.", clauses=counted(len(assessment.clauses), "clause"), states=said)
 
 
@@ -185,6 +185,7 @@ def _html(report: Report, assessment: Assessment, beside: str, lang: str) -> str
         state_words=STATE_WORDS,
         state_titles=STATE_TITLES,
         rate_kind=RATE_KIND,
+        semicolons=semicolons,
         headline=headline(report),
         items_shown=ITEMS_SHOWN,
         words=words,

@@ -12,22 +12,13 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
+from auditkit.evidence.breakdowns import OWN_BREAKDOWNS, breakdown_words
 from auditkit.evidence.measurement import Group, shown
 from auditkit.evidence.messages import Message, bounds, number, title
 from auditkit.evidence.policy import Limit
 from auditkit.render.i18n.translation import Translator
 from auditkit.render.summary import WORDS
 from auditkit.render.text import counted, day, shorten, unbroken, visible
-
-OWN_BREAKDOWNS = {
-    "class": Message("class"),
-    "column": Message("column"),
-    "input": Message("input"),
-    "label": Message("label"),
-    "retraining": Message("retraining"),
-    "slice": Message("slice"),
-}
-"""Breakdowns that auditors name; where the data have a column of the name, it is the column."""
 
 
 def render_page(template: str, *, translator: Translator, **values: Any) -> str:
@@ -117,10 +108,8 @@ def _unbroken(context: Context, text: str) -> str:
 @pass_context
 def _columns(context: Context, by: Sequence[str]) -> str:
     """The columns of a breakdown; names that auditors made, and not the data, are translated."""
-    own = OWN_BREAKDOWNS if not by or by[-1] not in context.get("data_columns", ()) else {}
-    if not by:
-        return str(context["translator"](Message("Part")))
-    return shown([str(context["translator"](own.get(name, name))) for name in by])
+    own = set(OWN_BREAKDOWNS) - set(context.get("data_columns", ()))
+    return str(context["translator"](breakdown_words(by, own) if by else Message("Part")))
 
 
 @pass_context

@@ -9,15 +9,19 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from auditkit.evidence.measurement import Interval, Measurement, Unit, shown
-from auditkit.evidence.messages import Message, number, span, title
+from auditkit.evidence.breakdowns import breakdown_of
+from auditkit.evidence.measurement import Interval, Measurement, Unit
+from auditkit.evidence.messages import Message, in_state, number, span, title
 from auditkit.evidence.report import Report
 from auditkit.render.html.sheet import render_sheet
 from auditkit.render.i18n.translation import Translator
-from auditkit.render.summary import Tally, tally
+from auditkit.render.summary import tally
 from auditkit.render.text import counted
 
 WIDTH, HEIGHT, MARGIN = 200.0, 56.0, 6.0
+
+NO_MODEL = Message("Recorded decisions (no model)")
+"""The heading of audits of decisions that were already made."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,18 @@ def render_index(runs: Sequence[Run], unreadable: Sequence[Unreadable] = (), lan
     by_model: dict[str, list[Run]] = {}
     for run in ordered:
         model = run.report.subject.model
-        by_model.setdefault(model.name if model else "Recorded decisions", []).append(run)
+        by_model.setdefault(model.name if model else NO_MODEL, []).append(run)
+    say = Translator(lang)
     return render_sheet(
         "index.html.jinja",
-        translator=Translator(lang),
+        translator=say,
+        no_model=NO_MODEL,
         version=ordered[-1].report.environment.auditkit if ordered else "",
         headline=Message(
             "{runs} of {models}.", runs=counted(len(ordered), "run"), models=counted(len(by_model), "model")
         ),
         overview=[_overview(name, of_model) for name, of_model in by_model.items()],
-        models=[(name, *_panels(of_model), list(reversed(of_model))) for name, of_model in by_model.items()],
+        models=[(name, *_panels(of_model, say), list(reversed(of_model))) for name, of_model in by_model.items()],
         unreadable=unreadable,
     )
 
@@ -84,15 +90,16 @@ class Overview(NamedTuple):
     name: str
     latest: Run
     run_count: int
-    tally: list[Tally]
+    tally: Message
 
 
 def _overview(name: str, runs: Sequence[Run]) -> Overview:
     latest = runs[-1]
-    return Overview(name, latest, len(runs), tally(latest.report))
+    counts = [in_state(part.limit_count, part.words) for part in tally(latest.report)]
+    return Overview(name, latest, len(runs), Message("{counts}", counts=counts))
 
 
-def _panels(runs: Sequence[Run]) -> tuple[list[_Panel], dict[str, list[_Panel]]]:
+def _panels(runs: Sequence[Run], say: Translator) -> tuple[list[_Panel], dict[str, list[_Panel]]]:
     """One panel for each measurement with a value: those that a limit concerns, and the others by auditor."""
     limited = {(finding.measurement, finding.by) for run in runs for finding in run.report.findings}
     history: dict[tuple[str, tuple[str, ...]], list[tuple[Measurement, _Point]]] = {}
@@ -106,11 +113,11 @@ def _panels(runs: Sequence[Run]) -> tuple[list[_Panel], dict[str, list[_Panel]]]
     others: dict[str, list[_Panel]] = {}
     for (id, by), every in history.items():
         panels = first if (id, by) in limited else others.setdefault(id.partition(".")[0], [])
-        panels.append(_panel(id, by, every))
+        panels.append(_panel(id, by, every, say))
     return first, others
 
 
-def _panel(id: str, by: tuple[str, ...], every: list[tuple[Measurement, _Point]]) -> _Panel:
+def _panel(id: str, by: tuple[str, ...], every: list[tuple[Measurement, _Point]], say: Translator) -> _Panel:
     unit = every[-1][0].unit
     points = [point for measurement, point in every if measurement.unit == unit]
     latest = points[-1]
@@ -120,15 +127,15 @@ def _panel(id: str, by: tuple[str, ...], every: list[tuple[Measurement, _Point]]
         before = Message("{value} in the run before", value=number(points[-2].value, unit))
     return _Panel(
         heading=title(id),
-        by=Message("by {columns}", columns=shown(by)) if by else "",
+        by=Message("by {columns}", columns=breakdown_of(id, by)) if by else "",
         latest=number(latest.value, unit),
         interval=span(interval, unit) if interval else Message("no interval"),
         change=before,
-        picture=_sparkline(points, unit, title(id)),
+        picture=_sparkline(points, unit, title(id), say),
     )
 
 
-def _sparkline(points: Sequence[_Point], unit: Unit, heading: str) -> Markup:
+def _sparkline(points: Sequence[_Point], unit: Unit, heading: str, say: Translator) -> Markup:
     """Draw values in the order of the runs with the intervals around them; the scale is the panel's own."""
     ends = [end for p in points for end in ((p.interval.low, p.interval.high) if p.interval else (p.value, p.value))]
     low, high = min(ends), max(ends)
@@ -151,6 +158,8 @@ def _sparkline(points: Sequence[_Point], unit: Unit, heading: str) -> Markup:
         marks.append(f'<polyline class="line" points="{path}"/>')
     marks += [f'<circle class="dot" cx="{x(i)}" cy="{y(p.value)}" r="3"/>' for i, p in enumerate(points)]
     first, last = number(points[0].value, unit), number(points[-1].value, unit)
-    label = Markup.escape(f"{heading}: {counted(len(points), 'run')}, from {first} to {last}")
+    runs = counted(len(points), "run")
+    said = Message("{heading}: {runs}, from {first} to {last}", heading=heading, runs=runs, first=first, last=last)
+    label = Markup.escape(say(said))
     picture = f'<svg class="spark" role="img" aria-label="{label}" viewBox="0 0 {WIDTH:g} {HEIGHT:g}">'
     return Markup(picture + "".join(marks) + "</svg>")  # noqa: S704  # numbers, and an escaped label

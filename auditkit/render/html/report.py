@@ -11,16 +11,17 @@ from markupsafe import Markup
 
 from auditkit.compliance.facts import Facts
 from auditkit.evidence.baseline import DIFFERENCE_UNIT
+from auditkit.evidence.breakdowns import OWN_BREAKDOWNS
 from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Curve, Group, Line, Measurement, Slice, SliceChart, SliceTable, Unit, shown
-from auditkit.evidence.messages import Message, number, title
+from auditkit.evidence.messages import Message, number, semicolons, title
 from auditkit.evidence.policy import Finding, Limit, Verdict
 from auditkit.evidence.report import DatasetRecord, Outcome, Report
 from auditkit.evidence.sentences import bound_words
 from auditkit.evidence.waivers import Waiver
 from auditkit.render.first_page import held_limits, met_limits
 from auditkit.render.html import charts
-from auditkit.render.html.environment import OWN_BREAKDOWNS, key_order, render_page, stylesheet
+from auditkit.render.html.environment import key_order, render_page, stylesheet
 from auditkit.render.html.first import first_values
 from auditkit.render.html.pictures import HEAT, INK, picture
 from auditkit.render.i18n.translation import Translator
@@ -378,7 +379,7 @@ HELPERS: dict[str, Any] = {
     "cell": _cell,
     "by_breakdown": _by_breakdown,
     "uncharted": _uncharted,
-    "interval_methods": _interval_methods,
+    "interval_methods": lambda measurement: semicolons(_interval_methods(measurement)),
     "datasets": _datasets,
     "plain": _plain,
     "conditions": _conditions,

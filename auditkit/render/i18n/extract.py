@@ -21,7 +21,7 @@ from jinja2.ext import extract_from_ast
 
 from auditkit import plugins
 from auditkit.compliance.facts import known_facts, words
-from auditkit.evidence.messages import LIST, english, title
+from auditkit.evidence.messages import IN_STATE, LIST, english, title
 from auditkit.render.html.environment import page_environment
 from auditkit.render.i18n.translation import LANGUAGES
 from auditkit.render.text import DATE
@@ -34,7 +34,7 @@ Key = str | tuple[str, str]
 
 def extract() -> list[Key]:
     """Return every template that auditkit can print, sorted: from Python, Jinja, the measurements' ids and TOML."""
-    found: dict[Key, None] = {LIST.template: None, DATE: None}
+    found: dict[Key, None] = {LIST.template: None, IN_STATE: None, DATE: None}
     for path in sorted(PACKAGE.rglob("*.py")):
         found |= dict.fromkeys(in_python(path.read_text(encoding="utf-8")))
     for template in sorted((PACKAGE / "render/html/templates").glob("*.jinja")):
@@ -46,7 +46,7 @@ def extract() -> list[Key]:
 def in_python(source: str) -> Iterator[Key]:
     """Return the templates of `Message("...")`, `Message.plural("...", "...")` and `counted(n, "noun")`.
 
-    Those that are placeholders and spaces alone are the same in every language.
+    Those that are placeholders and spaces alone are the same in every language, but for those that `extract` names.
     """
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
@@ -67,7 +67,7 @@ def in_template(source: str) -> Iterator[Key]:
 def _of_call(name: str, texts: Sequence[object]) -> Iterator[Key]:
     strings = [text for text in texts if isinstance(text, str)]
     if name == "Message" and texts and isinstance(texts[0], str):
-        if any(character.isalpha() or character in ".:;()" for character in _without_fields(texts[0])):
+        if any(character.isalpha() or character in ".,:;()%" for character in _without_fields(texts[0])):
             yield texts[0]
     elif name == "plural" and len(strings) == 2:
         yield strings[0], strings[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,7 @@ from markupsafe import Markup
 from auditkit.errors import InputError
 from auditkit.evidence.messages import Message, english, parsed, said
 from auditkit.plugins import installed
+from auditkit.render.i18n.spacing import join_chinese
 from auditkit.render.text import visible
 
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
@@ -39,10 +40,11 @@ class Translator:
         self.tag = language_tag(lang)
         self.missing: dict[str, None] = {}
         self._entries = {} if lang == "en" else catalogue(lang)
+        self._join: Callable[[Sequence[str]], str] = join_chinese if lang == "zh" else "".join
 
     def __call__(self, text: str) -> str:
         """Return a text in the language: a Message by its entry, and a plain text as it is."""
-        return said(text, self._lookup)
+        return said(text, self._lookup, self._join)
 
     def phrase(self, text: str) -> str:
         """Return a fixed text of a data file, such as a clause's title, by its entry where there is one."""

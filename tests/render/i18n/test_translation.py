@@ -144,7 +144,7 @@ def test_comparison_and_history_are_chinese() -> None:
     runs = [Run(one, "a/", True), Run(run("digits"), "b/", False)]
     page = render_index(runs, [Unreadable("d", "torn")], "zh")
     assert NOTE not in page
-    assert ": torn" in page
+    assert "：torn" in page
 
 
 def test_a_list_under_does_not_show_reads_as_a_denial() -> None:
