@@ -48,6 +48,7 @@ class NotRun(AuditkitError):
 
     def __init__(self, reason: str, *, remedy: str | None = None) -> None:
         super().__init__(reason if remedy is None else f"{reason}; pass {remedy}")
+        self.reason = reason
         self.remedy = remedy
 
 

@@ -12,7 +12,7 @@ from auditkit.compliance.impact import ImpactTables, impact_tables
 from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Facts as FactsExhibit
 from auditkit.evidence.measurement import Group, Interval, Measurement, Record, Unit, shown
-from auditkit.evidence.messages import Message, Text, in_state, title
+from auditkit.evidence.messages import Message, Text, in_state, sentences, title
 from auditkit.evidence.policy import SHIPPED, Finding, Verdict
 from auditkit.evidence.report import DatasetRecord, Report
 
@@ -367,12 +367,12 @@ def _sensitive(report: Report) -> Evidenced:
     columns = report.subject.sensitive
     if not columns:
         return [], [Message("No column was named sensitive, so no groups were compared")]
-    return _one(Message("Groups compared by"), ", ".join(columns), "/subject/sensitive")
+    return _one(Message("Groups compared by"), Message("{columns}", columns=columns), "/subject/sensitive")
 
 
 def _notes(report: Report) -> Evidenced:
     notes = report.subject.notes
-    text = Message("{notes}", notes=notes) if notes else Message("nothing was sampled or left out")
+    text = sentences(notes) if notes else Message("nothing was sampled or left out")
     return _one(Message("Sampled or left out"), text, "/subject/notes")
 
 

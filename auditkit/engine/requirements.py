@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from auditkit.engine.subject import A_MODEL, Subject
-from auditkit.evidence.messages import Message
+from auditkit.evidence.messages import Message, with_remedy
 from auditkit.models.audited import Audited
 from auditkit.models.capabilities import (
     Capability,
@@ -84,7 +84,7 @@ class Lack:
     @property
     def sentence(self) -> str:
         """The reason with its remedy, as a report states it."""
-        return self.reason if self.remedy is None else f"{self.reason}; pass {self.remedy}"
+        return with_remedy(self.reason, self.remedy)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ NO_VALUE = "(no value)"
 MOST_SCORED = 2_000_000
 """Statistics of scores sort and copy them; over more rows than this they are taken over a sample."""
 
-A_MODEL = "a model file"
+A_MODEL = Message("a model file")
 """What supplies a model where there is none."""
 
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic_core import core_schema
 
+from auditkit.errors import NotRun
+
 if TYPE_CHECKING:
     from auditkit.evidence.measurement import Interval, Unit
 
@@ -103,8 +105,21 @@ def untranslated_parts(text: str, known: Callable[[Message], bool]) -> list[Mess
 
 def reason_of(error: Exception) -> str:
     """Return what an exception says, as the Message that it was raised with, if it was one."""
+    if isinstance(error, NotRun):
+        return with_remedy(error.reason, error.remedy)
     first = error.args[0] if len(error.args) == 1 else None
     return first if isinstance(first, Message) else " ".join(str(error).split())
+
+
+def with_remedy(reason: str, remedy: str | None) -> str:
+    """Return why something is missing, and the option that supplies it, if one does.
+
+    >>> with_remedy(Message("no training data"), "--train-dataset FILE"), with_remedy("no rows", None)
+    ('no training data; pass --train-dataset FILE', 'no rows')
+    """
+    if remedy is None:
+        return reason if isinstance(reason, Message) else " ".join(reason.split())
+    return Message("{reason}; pass {remedy}", reason=reason, remedy=remedy)
 
 
 TITLES = {"weak_spots.row_share": "Share of rows in weak spots"}
@@ -323,6 +338,18 @@ def in_state(count: int, state: Message) -> Message:
     '1,200 not measured'
     """
     return Message(IN_STATE, n=count, state=state)
+
+
+def sentences(parts: Sequence[str]) -> str:
+    """Join whole sentences.
+
+    >>> sentences([Message("One is missing."), Message("Two are left.")])
+    'One is missing. Two are left.'
+    """
+    joined = parts[0] if parts else ""
+    for part in parts[1:]:
+        joined = Message("{first} {second}", first=joined, second=part)
+    return joined
 
 
 def semicolons(parts: Sequence[str]) -> str:

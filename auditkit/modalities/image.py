@@ -139,7 +139,7 @@ def _corrupted_places(images: Images, draws: _Draws, *, fill: float, side: int) 
             "shift",
             Message("Shifted"),
             Message("The image is moved by some pixels in one of eight directions; its border is repeated."),
-            "pixels",
+            Message("pixels"),
             moved,
             unit="number",
             strengths=pixels,

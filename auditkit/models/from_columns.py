@@ -35,8 +35,13 @@ from auditkit.schema.schema import Schema, Target, target_names, task_of
 
 CPU = torch.device("cpu")
 EXAMPLE_ROWS = 8
-NO_GRADIENT = "{} stands between the columns and the model's outputs, so that they have no gradient"
-NO_NETWORK = "the model is no network of torch, so that no fresh weights can be drawn"
+NO_NETWORK = Message("the model is no network of torch, so that no fresh weights can be drawn")
+
+
+def _no_gradient(what: str) -> Message:
+    return Message(
+        "{what} stands between the columns and the model's outputs, so that they have no gradient", what=what
+    )
 
 
 class OfColumns(NamedTuple):
@@ -80,7 +85,7 @@ class Columns:
         preprocess = as_preprocess(given, name)
         read = self._read(preprocess, names_of(given), f"preprocess {name}")
         made = self._made(Preprocessed(network, preprocess), read, "logits", self._classes(None))
-        lacks: dict[type[Capability], str] = {Differentiable: NO_GRADIENT.format("the user's preprocessing")}
+        lacks: dict[type[Capability], str] = {Differentiable: _no_gradient(Message("the user's preprocessing"))}
         return OfColumns(*made, (FromPreprocessed,), lacks, (_note(f"The preprocessing {name}", read),))
 
     def schema(self, given: Any, name: str) -> Schema:
@@ -96,7 +101,7 @@ class Columns:
             InputError: it is none of these, or fails on the data.
         """
         lacks: dict[type[Capability], str] = {
-            Differentiable: NO_GRADIENT.format(f"a {type(thing).__name__}"),
+            Differentiable: _no_gradient(f"a {type(thing).__name__}"),
             Refittable: NO_NETWORK,
         }
         if is_session(thing):

@@ -270,18 +270,18 @@ def lack_of(kind: type[Capability], lacks: Mapping[type[Capability], str]) -> st
 
 
 LACKS: dict[type[Capability], str] = {
-    Differentiable: "the model's outputs have no gradient with respect to its inputs",
-    Layered: "the model has no layers that can be hooked",
-    Refittable: "fresh weights cannot be drawn: the model has no architecture to build anew",
-    Samples: "the model predicts, and generates no rows",
-    LanguageModel: "the model is no language model, and gives no probabilities to the tokens of a text",
-    RepeatableTraining: "the model's file does not say how it was trained; only those of auditkit train do",
-    Words: "the model has neither word vectors nor probabilities of texts",
-    Reproducing: "the model predicts, and generates neither rows nor texts",
-    PrivatelyTrained: "the model's file states no training with differential privacy",
-    OwnRows: "the model brings no rows of its own",
-    Discriminating: "the model has no discriminator",
-    LatentCode: "the model has no encoder",
+    Differentiable: Message("the model's outputs have no gradient with respect to its inputs"),
+    Layered: Message("the model has no layers that can be hooked"),
+    Refittable: Message("fresh weights cannot be drawn: the model has no architecture to build anew"),
+    Samples: Message("the model predicts, and generates no rows"),
+    LanguageModel: Message("the model is no language model, and gives no probabilities to the tokens of a text"),
+    RepeatableTraining: Message("the model's file does not say how it was trained; only those of auditkit train do"),
+    Words: Message("the model has neither word vectors nor probabilities of texts"),
+    Reproducing: Message("the model predicts, and generates neither rows nor texts"),
+    PrivatelyTrained: Message("the model's file states no training with differential privacy"),
+    OwnRows: Message("the model brings no rows of its own"),
+    Discriminating: Message("the model has no discriminator"),
+    LatentCode: Message("the model has no encoder"),
 }
 """Why a model has not got a capability, where its format does not say more."""
 

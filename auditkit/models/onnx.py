@@ -24,8 +24,8 @@ TYPES: dict[str, type[np.generic]] = {
 
 
 LACKS: dict[type[Capability], str] = {
-    Differentiable: "an ONNX model gives outputs and no gradient",
-    Refittable: "fresh weights cannot be drawn: an ONNX model has no architecture to build anew",
+    Differentiable: Message("an ONNX model gives outputs and no gradient"),
+    Refittable: Message("fresh weights cannot be drawn: an ONNX model has no architecture to build anew"),
 }
 
 

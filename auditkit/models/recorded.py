@@ -30,7 +30,7 @@ from auditkit.tasks.recorded import NOTHING_PREDICTED
 
 C = TypeVar("C", bound=Capability)
 
-NO_MODEL = "there is no model, only a record of its decisions"
+NO_MODEL = Message("there is no model, only a record of its decisions")
 
 
 OTHER_WORDS = {"1": ("0",), "0": ("1",), "true": ("false",), "false": ("true",), "yes": ("no",), "no": ("yes",)}

@@ -270,12 +270,16 @@ def _glance(
         (Message("Columns"), f"{len(columns):,}"),
         (
             Message("Exact duplicates"),
-            f"{repeated:,} ({number(repeated / row_count, 'rate')})",
+            _counted_rows(repeated, repeated / row_count),
         ),
         (
             Message("Records that also occur in the training data"),
-            shared.reason or f"{round((shared.value or 0) * row_count):,} ({number(shared.value or 0, 'rate')})",
+            shared.reason or _counted_rows(round((shared.value or 0) * row_count), shared.value or 0),
         ),
-        (Message("Constant columns"), ", ".join(constants) or "none"),
+        (Message("Constant columns"), ", ".join(constants) or Message("none")),
     ]
     return Facts(title=Message("The data at a glance"), rows=tuple(rows))
+
+
+def _counted_rows(count: int, share: float) -> Message:
+    return Message("{n:,} ({share})", n=count, share=number(share, "rate"))

@@ -57,7 +57,7 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
     family = len(columns) * len(aims)
     level, together = subject.conf_level, simultaneous_level(subject.conf_level, family)
     by = ("column", *subject.task.axis)
-    what = "columns and labels" if subject.task.axis else "columns"
+    what = Message("pairs of column and label") if subject.task.axis else Message("columns")
     slices = []
     for name in columns:
         values = column_values(frame, name)
@@ -174,7 +174,7 @@ def drift_table(drifts: Mapping[str, Drift], level: float) -> tuple[Table, str]:
     corrected = dict(zip(drifts, holm(np.array([drift.p_value for drift in drifts.values()])), strict=True))
     moved = [name for name in drifts if corrected[name] < 1 - level]
     rows = tuple(
-        (name, drift.kind, drift.distance, float(corrected[name]), "yes" if name in moved else "no")
+        (name, drift.kind, drift.distance, float(corrected[name]), Message("yes") if name in moved else Message("no"))
         for name, drift in sorted(drifts.items(), key=lambda item: -item[1].distance)
     )
     table = Table(
@@ -194,8 +194,9 @@ def drift_table(drifts: Mapping[str, Drift], level: float) -> tuple[Table, str]:
         ),
         rows=rows,
     )
-    error = f"{(1 - level) * 100:g} %"
-    listed = f": {', '.join(moved[:10])}{', ...' if len(moved) > 10 else ''}" if moved else ""
+    error = Message("{value:g} %", value=(1 - level) * 100)
+    names = [*moved[:10], *(["..."] if len(moved) > 10 else [])]
+    listed = Message(": {columns}", columns=names) if moved else ""
     return table, (
         Message(
             "{moved_count} of {drifts_count} columns differ significantly between training and audited "

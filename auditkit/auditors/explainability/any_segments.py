@@ -48,7 +48,9 @@ def explain_segments(
     found, layers = trust_checks(subject, checked, attributions, trials=trials)
     names = segments.names or tuple(f"{place + 1}" for place in range(segments.width))
     size = np.abs(attributions)
-    slices = ratio_slices(keyed("segment", names), size, size.sum(axis=1), level=subject.conf_level, what="segments")
+    slices = ratio_slices(
+        keyed("segment", names), size, size.sum(axis=1), level=subject.conf_level, what=Message("segments")
+    )
     share = sliced(
         "attribution_share", ("segment",), largest_first(slices), len(rows), "share", METHODS[method].reference
     )

@@ -10,7 +10,7 @@ import numpy as np
 from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of_means, ratio_replicates
 from auditkit.auditors.explainability.target_function import Floats
 from auditkit.evidence.measurement import Column, Exhibit, Interval, Measurement, Table
-from auditkit.evidence.messages import Message
+from auditkit.evidence.messages import Message, title
 from auditkit.stats.intervals import mean_interval
 from auditkit.stats.jackknife import replicates
 
@@ -28,7 +28,8 @@ def mean_check(name: str, rows: Floats, better: str, bound: float, definition: s
     """Return the check that the mean over rows, (rows,), is `better` than `bound` with its whole interval."""
     known = rows[np.isfinite(rows)]
     higher = better == "higher"
-    needs = f"{'above' if higher else 'at most'} {bound:g}"
+    least = Message("{value:g}", value=bound)
+    needs = Message("above {bound}", bound=least) if higher else Message("at most {bound}", bound=least)
     if len(known) < 2:
         measurement = Measurement(
             id=f"explainability.{name}",
@@ -72,8 +73,8 @@ def checks_table(found: Sequence[Check]) -> Table:
     rows = []
     for check in found:
         measurement = check.measurement
-        name = measurement.id.partition(".")[2].replace("_", " ").capitalize()
-        rows.append((name, measurement.value, check.needs, "holds" if check.holds else "fails", measurement.definition))
+        held = Message("holds") if check.holds else Message("fails")
+        rows.append((title(measurement.id), measurement.value, check.needs, held, measurement.definition))
     return Table(
         title=Message("Is this explanation trustworthy?"),
         note=Message(

@@ -50,13 +50,13 @@ SIDE = 56
 
 REGIONS = (
     Message("top left"),
-    "top",
+    Message("top"),
     Message("top right"),
-    "left",
-    "centre",
-    "right",
+    Message("left"),
+    Message("centre"),
+    Message("right"),
     Message("bottom left"),
-    "bottom",
+    Message("bottom"),
     Message("bottom right"),
 )
 PANELS = 20
@@ -186,7 +186,7 @@ def _regions_chart(regions: Measurement, stamped: str) -> SliceChart:
 def _settings(subject: Subject, way: _Way, *, square_count: int, row_count: int) -> Facts:
     """Return how the pixels were explained, and against which baseline."""
     in_steps = Message(", {steps} Gauss-Legendre steps", steps=way.steps) if way.steps > 1 else ""
-    data = "audited" if subject.training_inputs is None else "training"
+    data = Message("audited") if subject.training_inputs is None else Message("training")
     facts = [
         (Message("Method"), f"{METHODS[way.method].title} on the pixels{in_steps}"),
         (Message("Baseline"), Message("the mean image of the {data} data", data=data)),
@@ -214,11 +214,11 @@ def _has_gradient(parts: SegmentedRows) -> bool:
 def _first(regions: Measurement) -> str:
     """Say which region weighs most."""
     first = max(regions.slices, key=lambda part: part.value or 0.0)
-    evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
+    evidence = Message(" ({interval})", interval=span(first.interval, "share")) if first.interval is not None else ""
     share = number(first.value or 0.0, "share")
     return Message(
         "The model looks most at the {text}: {share} of all attribution{evidence}.",
-        text=first.group.text,
+        text=next(region for region in REGIONS if region == first.group.text),
         share=share,
         evidence=evidence,
     )
@@ -227,7 +227,9 @@ def _first(regions: Measurement) -> str:
 def _region_shares(size: Floats, definition: str, *, level: float) -> Measurement:
     """Return `explainability.region_attribution_share`: the absolute attribution in each ninth of the image."""
     by_region = sum_over(size, squares(size.shape[1], size.shape[2], 3))
-    slices = ratio_slices(keyed("region", REGIONS), by_region, by_region.sum(axis=1), level=level, what="regions")
+    slices = ratio_slices(
+        keyed("region", REGIONS), by_region, by_region.sum(axis=1), level=level, what=Message("regions")
+    )
     return sliced("region_attribution_share", ("region",), slices, len(size), "share", definition)
 
 

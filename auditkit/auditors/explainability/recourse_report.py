@@ -39,9 +39,7 @@ def adverse_decisions(
     reasons = effects.principal_reasons(given.local(against))
     slices = rate_slices(dict(zip(keyed("column", given.columns), reasons.T, strict=True)), level)
     slices.sort(key=lambda part: -(part.value or 0.0))
-    rate = sliced(
-        "principal_reason_rate", ("column",), slices, len(adverse), "rate", f"{REASONS} {given.definition.lower()}"
-    )
+    rate = sliced("principal_reason_rate", ("column",), slices, len(adverse), "rate", f"{REASONS} {given.definition}")
     chart = SliceChart(
         title=Message("Main reasons for not being predicted {positive}", positive=positive),
         note=Message(

@@ -163,13 +163,17 @@ def _second_method(method: str, kind: str, module: nn.Module) -> str | None:
     return gradients if gradients and refusal(gradients, module=module) is None else None
 
 
+NOUNS = {"images": Message("images"), "rows": Message("rows"), "texts": Message("texts")}
+"""What rows are called where they are explained."""
+
+
 def settings_facts(subject: Subject, what: str, count: int, facts: Sequence[tuple[str, str]]) -> Facts:
-    """Return how the attributions of `count` rows, of which there is a word in `what`, were made."""
+    """Return how the attributions of `count` rows, which `what` of `NOUNS` calls, were made."""
     sample = Message(
         "{count:,} of {labels_count:,} {what}, drawn with seed {seed}",
         count=count,
         labels_count=len(subject.labels),
-        what=what,
+        what=NOUNS[what],
         seed=subject.seed,
     )
     explained = subject.task.target_name()
@@ -188,11 +192,11 @@ def sample_notes(subject: Subject, what: str, count: int, *, show_rows: bool) ->
                 "A random sample of {count:,} of {labels_count:,} {what} was explained.",
                 count=count,
                 labels_count=len(subject.labels),
-                what=what,
+                what=NOUNS[what],
             )
         )
     if show_rows:
-        notes.append(Message("Single {what} of the audited data are shown, as --show-rows asks.", what=what))
+        notes.append(Message("Single {what} of the audited data are shown, as --show-rows asks.", what=NOUNS[what]))
     return notes
 
 

@@ -111,7 +111,7 @@ def _settings(subject: Subject, given: Explanation) -> Facts:
     facts = [
         (Message("Method"), f"{METHODS[given.method].title}: {given.settings}"),
         (Message("Baseline"), _baseline(given.explained, data)),
-        (Message("Sensitive columns that are inputs"), ", ".join(inputs) or "none"),
+        (Message("Sensitive columns that are inputs"), ", ".join(inputs) or Message("none")),
     ]
     return settings_facts(subject, "rows", len(given.size), facts)
 
@@ -128,7 +128,7 @@ def _baseline(explained: ExplanationInput, data: str) -> str:
 def shares(given: Explanation, *, level: float) -> Measurement:
     """Return `explainability.attribution_share`: the mean absolute attribution of each column over that of all."""
     slices = ratio_slices(
-        keyed("column", given.columns), given.size, given.size.sum(axis=1), level=level, what="columns"
+        keyed("column", given.columns), given.size, given.size.sum(axis=1), level=level, what=Message("columns")
     )
     return sliced("attribution_share", ("column",), largest_first(slices), len(given.size), "share", given.definition)
 

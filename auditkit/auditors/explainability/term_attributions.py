@@ -11,6 +11,7 @@ from scipy import sparse
 from auditkit.auditors.explainability.statistics import keyed, largest_first, ratio_slices
 from auditkit.auditors.explainability.target_function import Floats
 from auditkit.engine.subject import Subject
+from auditkit.evidence.breakdowns import OWN_BREAKDOWNS
 from auditkit.evidence.measurement import Interval, Measurement, Slice
 from auditkit.evidence.messages import Message
 from auditkit.schema.text import FIRST_WORD, PADDING, words_of_pieces
@@ -34,6 +35,11 @@ class Terms:
     sums: sparse.csc_array
     sizes: sparse.csc_array
     rest: Floats
+
+    @property
+    def plural(self) -> Message:
+        """What the terms are, in the plural."""
+        return Message("words") if self.what == "word" else Message("phrases")
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -109,6 +115,7 @@ def phrases(subject: Subject, tokens: Tokens) -> Terms:
 def term_directions(terms: Terms, definition: str, *, level: float) -> Measurement:
     """Return `explainability.word_attribution`, or that of phrases: the mean over the texts that hold the term."""
     together = simultaneous_level(level, max(len(terms.names), 1))
+    noun = OWN_BREAKDOWNS[terms.what]
     slices = []
     for place, group in enumerate(keyed(terms.what, terms.names)):
         held = terms.sums.data[terms.sums.indptr[place] : terms.sums.indptr[place + 1]]
@@ -120,7 +127,7 @@ def term_directions(terms: Terms, definition: str, *, level: float) -> Measureme
             Interval(low=low, high=high, level=level, method=Message("Student's t over texts{family}", family=family))
             for (low, high), family in zip(
                 ends,
-                ("", Message(", Sidak over {names_count:,} {what}s", names_count=len(terms.names), what=terms.what)),
+                ("", Message(", Sidak over {names_count:,} {what}s", names_count=len(terms.names), what=noun)),
                 strict=True,
             )
         )
@@ -137,7 +144,7 @@ def term_directions(terms: Terms, definition: str, *, level: float) -> Measureme
         count=terms.sums.shape[0],
         slices=tuple(shown),
         definition=definition,
-        reason=None if shown else Message("no {what} occurs in enough texts", what=terms.what),
+        reason=None if shown else Message("no {what} occurs in enough texts", what=OWN_BREAKDOWNS[terms.what]),
     )
 
 
@@ -151,7 +158,7 @@ def term_shares(terms: Terms, definition: str, *, level: float, name: str = "wor
             terms.sizes[:, chosen].toarray(),
             _per_row(terms.sizes) + terms.rest,
             level=level,
-            what=f"{terms.what}s",
+            what=terms.plural,
             chosen_from=len(terms.names),
             counts=terms.counts[chosen].tolist(),
         )
@@ -163,7 +170,7 @@ def term_shares(terms: Terms, definition: str, *, level: float, name: str = "wor
         count=terms.sizes.shape[0],
         slices=tuple(slices),
         definition=definition,
-        reason=None if slices else Message("no {what} occurs in enough texts", what=terms.what),
+        reason=None if slices else Message("no {what} occurs in enough texts", what=OWN_BREAKDOWNS[terms.what]),
     )
 
 

@@ -158,7 +158,7 @@ def _first(share: Measurement) -> str:
     if not share.slices:
         return ""
     first = share.slices[0]
-    evidence = f" ({span(first.interval, 'share')})" if first.interval is not None else ""
+    evidence = Message(" ({interval})", interval=span(first.interval, "share")) if first.interval is not None else ""
     share_of_all = number(first.value or 0.0, "share")
     return Message(
         "The word that weighs most is '{text}': {share_of_all} of all attribution{evidence}.",
@@ -175,7 +175,7 @@ def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped
         SliceChart(
             title=Message(
                 "{capitalize}s that speak for and against {outcome}",
-                capitalize=measurement.by[0].capitalize(),
+                capitalize=Message("Word") if measurement.by[0] == "word" else Message("Phrase"),
                 outcome=outcome,
             ),
             note=Message(

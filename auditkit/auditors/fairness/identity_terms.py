@@ -41,7 +41,10 @@ from auditkit.stats.paired import differences_from_mean, paired_gap
 Floats = NDArray[np.float64]
 
 SOURCE = Message("Kiritchenko & Mohammad 2018, arXiv:1805.04508; Garg et al. 2019, arXiv:1809.10610")
-T_METHOD = "Student's t over {} that are scored once for each group"
+T_METHODS = {
+    "template": Message("Student's t over terms or templates that are scored once for each group"),
+    "sentence": Message("Student's t over audited texts that are scored once for each group"),
+}
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ def _measured(
     level, names = subject.conf_level, list(groups.groups)
     named = [Group(by=(attribute,), key=(name,)) for name in names]
     units = scored.means()
-    over = "terms or templates" if what == "template" else "audited texts"
+    over = Message("terms or templates") if what == "template" else Message("audited texts")
     reason = None
     if len(units) < max(least, 2):
         reason = Message(
@@ -188,7 +191,7 @@ def _measured(
     interval = compared = None
     value: float | None = None
     if reason is None:
-        method = T_METHOD.format(over)
+        method = T_METHODS[what]
         slices = _differences(units, named, len(scored.scores), method, level)
         gap = paired_gap(units, level)
         value = gap.value

@@ -252,7 +252,7 @@ def impact_exhibit(
             "Each rate over the highest one, as in New York City's Local Law 144 (6 RCNY 5-301), which "
             "sets no limit; four fifths is a rule of thumb (29 CFR 1607.4(D)). Fisher's p is for one "
             "comparison, {words}. ",
-            words=f"against {against[0]}" if p_values else "not made",
+            words=Message("against {group}", group=against[0]) if p_values else Message("not made"),
         )
         note += Message("Scoring rate: the share above the median score of all rows. ") if above else ""
     if selection.sampled is not None:
@@ -346,7 +346,7 @@ def _shown_p(p_value: float | None) -> str | float | None:
 def _against_four_fifths(value: float | None, interval: Interval | None) -> str | None:
     if value is None or interval is None:
         return None
-    side = "below" if value < FOUR_FIFTHS else Message("not below")
+    side = Message("below") if value < FOUR_FIFTHS else Message("not below")
     settled = interval.high < FOUR_FIFTHS or interval.low >= FOUR_FIFTHS
     return side if settled else Message("{side} (not enough data)", side=side)
 

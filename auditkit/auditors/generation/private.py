@@ -70,7 +70,7 @@ def _budget(subject: Subject, comparison: Comparison, epsilon: float) -> Budget:
 
     inputs = subject.training_inputs
     if inputs is None:
-        raise NotRun("no training data", remedy="--train-dataset FILE")
+        raise NotRun(Message("no training data"), remedy="--train-dataset FILE")
     module = subject.model.fresh(subject.seed)
     begun = Message("fresh, drawn by seed; never those that saw the data without privacy")
     settings = PrivateSettings(epsilon=epsilon, seed=subject.seed, disclosure=disclosed(subject.model, begun))
@@ -101,7 +101,7 @@ def _copies(subject: Subject, samples: Rows) -> tuple[float, Interval]:
     """Return the near copies of training rows among samples in excess of those of unseen rows."""
     training = subject.training_inputs
     if training is None:
-        raise NotRun("no training data", remedy="--train-dataset FILE")
+        raise NotRun(Message("no training data"), remedy="--train-dataset FILE")
     parts = [_flat(rows) for rows in (samples, training, subject.inputs)]
     found = memorisation(*parts, seed=subject.seed, level=subject.conf_level).excess
     return found.value, found.interval

@@ -106,7 +106,7 @@ class Privacy:
 
         inputs, labels = subject.training_inputs, subject.training_labels
         if inputs is None or labels is None:
-            raise NotRun("no training data", remedy="--train-dataset FILE")
+            raise NotRun(Message("no training data"), remedy="--train-dataset FILE")
         labels = subject.task.learnt(labels)
         inputs, audited = (subject.model.network_inputs(rows) for rows in (inputs, subject.inputs))
         objective = subject.task.objective()

@@ -99,7 +99,7 @@ class Leakage:
         """Attack the model by each method, over all rows, by class and by sensitive column."""
         training_inputs, training_labels = subject.training_inputs, subject.training_labels
         if training_inputs is None or training_labels is None:
-            raise NotRun("no training data", remedy="--train-dataset FILE")
+            raise NotRun(Message("no training data"), remedy="--train-dataset FILE")
         inputs = np.concatenate([training_inputs, subject.inputs])
         labels = subject.task.learnt(np.concatenate([training_labels, subject.labels]))
         member = np.arange(len(labels)) < len(training_labels)

@@ -309,7 +309,7 @@ class Sample:
                     title=one.corruption.title,
                     note=one.corruption.means,
                     x_label=one.corruption.axis,
-                    y_label=self._added.lower(),
+                    y_label=self._added,
                     x_unit=one.corruption.unit,
                     y_unit=self._unit,
                     lines=tuple(lines),

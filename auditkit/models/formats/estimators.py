@@ -42,8 +42,8 @@ scikit-learn in Python, whose building sets attributes. Trees and neighbours are
 the file."""
 
 LACKS: dict[type[Capability], str] = {
-    Differentiable: "an estimator gives outputs and no gradient",
-    Refittable: "the model is no network of torch, so that no fresh weights can be drawn",
+    Differentiable: Message("an estimator gives outputs and no gradient"),
+    Refittable: Message("the model is no network of torch, so that no fresh weights can be drawn"),
 }
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from auditkit.models.model import Model
 
 TRUST = "--trust-model"
-HOOKS_NOTHING = "the model is a compiled graph: methods that hook its layers would be silently wrong"
+HOOKS_NOTHING = Message("the model is a compiled graph: methods that hook its layers would be silently wrong")
 LACKS: dict[type[Capability], str] = {Layered: HOOKS_NOTHING}
 
 
