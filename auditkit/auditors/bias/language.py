@@ -93,7 +93,7 @@ def language_evidence(
     if not notes:
         raise NotRun(
             Message("a language model is examined on sentences, and none were named"),
-            remedy="--set bias.pairs=FILE, bias.counterfactuals=FILE or bias.questions=FILE",
+            remedy=Message("--set bias.pairs=FILE, bias.counterfactuals=FILE or bias.questions=FILE"),
         )
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 

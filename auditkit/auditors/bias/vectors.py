@@ -80,7 +80,7 @@ def vector_evidence(
     if not tests:
         raise NotRun(
             Message("no word of any word list is in the vocabulary"),
-            remedy="--set bias.word_lists=FILE with words of its own",
+            remedy=Message("--set bias.word_lists=FILE with words of its own"),
         )
     level, wide = subject.conf_level, simultaneous_level(subject.conf_level, len(tests))
     subject.progress(0.9, "nearest words")
