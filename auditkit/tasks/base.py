@@ -71,7 +71,9 @@ class Predictions:
         if self.class_probabilities is None:
             scores, decisions = Message("scores that are no probabilities"), Message("decisions and no scores")
             what = scores if self.ranking is not None else decisions
-            raise NotRun(Message("the data hold {what}", what=what), remedy=Message("--score COLUMN with values from 0 to 1"))
+            raise NotRun(
+                Message("the data hold {what}", what=what), remedy=Message("--score COLUMN with values from 0 to 1")
+            )
         return self.class_probabilities
 
     @property

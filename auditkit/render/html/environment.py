@@ -13,7 +13,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from auditkit.evidence.breakdowns import OWN_BREAKDOWNS, breakdown_words
-from auditkit.evidence.measurement import Group, shown
+from auditkit.evidence.measurement import Group, Measurement, shown
 from auditkit.evidence.messages import Message, bounds, number, title
 from auditkit.evidence.policy import Limit
 from auditkit.render.i18n.translation import Translator
@@ -51,6 +51,7 @@ def page_environment() -> Environment:
         "shorten": _shortened,
         "unbroken": _unbroken,
         "columns": _columns,
+        "definition": _definition,
         "breakdown": _breakdown,
         "breakdown_title": _breakdown_title,
         "rationale": _rationale,
@@ -103,6 +104,19 @@ def _shortened(context: Context, text: str, width: int) -> str:
 @pass_context
 def _unbroken(context: Context, text: str) -> str:
     return unbroken(context["translator"](text))
+
+
+@pass_context
+def _definition(context: Context, measurement: Measurement) -> Markup:
+    """The definition of a measurement, marked as English where it has no translation, and what computed it."""
+    say, said = context["translator"], measurement.definition
+    known = isinstance(said, Message) and say.knows(said)
+    shown = (
+        Markup.escape(visible(say(said))) if known else Markup('<span lang="en">{}</span>').format(visible(say(said)))
+    )
+    if measurement.computed_by in ("", "auditkit"):
+        return shown
+    return shown + visible(say(Message(" (computed by {library})", library=measurement.computed_by)))
 
 
 @pass_context

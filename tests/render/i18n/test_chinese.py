@@ -163,3 +163,11 @@ def test_the_punctuation_between_chinese_texts_of_a_page_is_chinese(name: str) -
     page = re.compile(rf"[{HAN}][,;:](\s|$)|^[,;:.] |[{HAN}]  ?[{HAN}]|[、，。；：]{{2}}")
     texts = [text for one in pages if one.startswith("<!DOCTYPE") for text in texts_of(one)]
     assert [text for text in texts if re.search(rf"[{HAN}]", text) and page.search(text)] == []
+
+
+def test_a_definition_is_marked_as_english_only_where_it_is() -> None:
+    page = render_html(read_report(GALLERY / "census" / "results.json"), "zh")
+    marked = re.findall(r'<span lang="en">([^<]*)</span>', page)
+    assert "scikit-learn accuracy_score" in marked
+    assert [text for text in marked if re.search(f"[{HAN}]", text)] == []
+    assert "（由 scikit-learn and auditkit 计算）" in page
