@@ -25,13 +25,13 @@ from auditkit.auditors.privacy.comparison_regression import MEASURED, exhibits_o
 from auditkit.engine.subject import Subject
 from auditkit.engine.work import GRADIENT, PRIVATE_TRAINING
 from auditkit.errors import InputError, NotRun
-from auditkit.evidence.measurement import Evidence, Facts
+from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.messages import Message
 from auditkit.models.predict import predict
 from auditkit.progress import Progress, part_of
 from auditkit.schema.schema import Labels, Schema
 from auditkit.tasks.base import Predictions
-from auditkit.training.dp.accounting import Ledger, read_ledger, require_epsilon, require_tuning_runs
+from auditkit.training.dp.accounting import Ledger, require_epsilon, require_tuning_runs
 from auditkit.training.dp.settings import Clipping, require_clipping
 
 if TYPE_CHECKING:
@@ -149,7 +149,6 @@ class Privacy:
         budgets = budgets_of(ledgers, all_runs)
         exhibits = [*exhibits_of(subject, runs, targets, worth), *exhibits_of_numbers(subject, runs, targets, worth)]
         exhibits += [ledger_facts(name, parts[0], all_runs) for name, parts in ledgers.items()]
-        exhibits += _own_ledger(subject)
         if tested:
             exhibits.append(claims_table(tested, subject.conf_level))
         notes = _notes(subject, len(labels), self.seeds, tested=bool(self.canaries), several=len(all_runs) > 1)
@@ -208,14 +207,6 @@ def retrain_and_predict(
         shard.module, inputs, labels, shard.settings, device=place, objective=objective, progress=progress
     )
     return ledger, predict(shard.module, audited, schema, device=place)
-
-
-def _own_ledger(subject: Subject) -> list[Facts]:
-    """Return the ledger of an audited model that was trained with privacy, as its card states it."""
-    stated = subject.model.card.ledger if subject.model.card else None
-    if stated is None:
-        return []
-    return [ledger_facts(Message("the audited model"), read_ledger(stated, f"model {subject.model.name}"))]
 
 
 def _notes(subject: Subject, training_row_count: int, seeds: int, *, tested: bool, several: bool) -> list[str]:

@@ -14,6 +14,7 @@ from torch import nn
 import auditkit
 from auditkit.auditors.privacy.auditor import Privacy
 from auditkit.auditors.privacy.leakage import Leakage
+from auditkit.auditors.privacy.stated import PrivateTraining
 from auditkit.data.dataset import read_data
 from auditkit.errors import InputError
 from auditkit.models.formats.opening import open_model
@@ -219,12 +220,15 @@ def test_a_training_that_learns_rows_by_heart_is_caught_from_its_last_weights(
     assert [finding.verdict for finding in judged] == ["fail"]
 
 
-def test_the_ledger_of_a_model_that_was_trained_with_privacy_is_shown(loans: Loans, tmp_path: Path) -> None:
+def test_the_ledger_of_a_privately_trained_model_is_shown_once_and_judged(loans: Loans, tmp_path: Path) -> None:
     settings = {"epsilon": (3.0,), "epochs": 2, "tuning_runs": 2}
     ((path, ledger),) = retrain(open_model(loans.model), read_data(loans.train), out=tmp_path, **settings).files  # type: ignore[arg-type]
-    report = auditkit.audit(path, loans.test, training_data=loans.train, auditors=[Privacy(epsilon=(8.0,))], limit=200)
-    outcome = next(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
-    own = next(part for part in outcome.exhibits if part.title == "Privacy ledger, the audited model")
+    auditors = [Privacy(epsilon=(8.0,)), PrivateTraining()]
+    report = auditkit.audit(path, loans.test, training_data=loans.train, auditors=auditors, limit=200)
+    shown = [part for one in report.outcomes for part in one.exhibits]
+    (own,) = [part for part in shown if part.title == "Privacy ledger, the audited model"]
+    judged = [finding.verdict for finding in report.findings if finding.measurement == "private_training.epsilon"]
+    assert judged == ["pass"], "3 is under the limit of 10 that is warned of"
     assert isinstance(own, auditkit.Facts)
     stated = dict(own.rows)
     assert f"({ledger.epsilon:.4g}, " in stated["Guarantee"]
