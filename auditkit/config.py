@@ -160,7 +160,19 @@ class DataConfig(Section):
             metavar="FILE",
         ),
     ] = None
+    member: Annotated[
+        str | None,
+        Option(
+            help="Rows with 1 here are the training rows, those with 0 are audited: instead of --train-dataset.",
+            metavar="COLUMN",
+        ),
+    ] = None
     encoding: Encoding = "utf-8"
+
+    @property
+    def has_training_rows(self) -> bool:
+        """Whether the request names the rows that the model was trained on."""
+        return self.train_dataset is not None or self.member is not None
 
 
 class GroupsConfig(Section):

@@ -79,7 +79,7 @@ def _check_training(config: AuditConfig) -> None:
         ("--epsilon", config.auditors.privacy, "epsilon"),
         ("--samples", config.model, "samples"),
     ):
-        if field in section.model_fields_set and config.data.train_dataset is None:
+        if field in section.model_fields_set and not config.data.has_training_rows:
             raise InputError(f"{option} needs the training rows; pass --train-dataset FILE.")
 
 

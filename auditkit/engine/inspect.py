@@ -331,7 +331,7 @@ def _request(
     """Return what an audit of this file on these data would have of what auditors may require."""
     target = schema.targets if schema is not None else config.data.target or ()
     sensitive = schema.sensitive if schema is not None else config.groups.sensitive or ()
-    training = config.data.train_dataset is not None
+    training = config.data.has_training_rows
     offered = request(schema, lacking, sensitive=sensitive, training=training)
     columns = None if data is None else {str(column) for column in data.frame.columns}
     lacks = {name: lack for name, lack in offered.lacks.items() if name != "labels" or not target}

@@ -118,6 +118,7 @@ def _subject(audited: Audited, data: Data, training: Data | None, config: AuditC
             "limit": limit,
             "seed": config.run.seed if limit is not None else None,
             "row_count": len(labels),
+            **({} if config.data.member is None else {"member": config.data.member}),
         },
         work=chosen.work,
     )

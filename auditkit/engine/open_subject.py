@@ -13,6 +13,7 @@ import pandas as pd
 from auditkit.config import AuditConfig, ModelConfig, configured
 from auditkit.data.dataset import Data, data_from_frame, read_data
 from auditkit.data.filter import columns_named
+from auditkit.data.members import divided
 from auditkit.engine.guesses import check_guesses
 from auditkit.engine.inputs import Inputs
 from auditkit.engine.load import load_subject
@@ -111,15 +112,33 @@ class _Rows:
         if self.inputs.data is None:
             raise InputError("no rows to audit; pass a data set (--dataset FILE).")
         self.progress(0.2, "reading the data")
+        if self.inputs.config.data.member is not None:
+            return self._both[0]
         named = None if self.every_column else self.named or None
         return _read(self.inputs.data, self.inputs.config.data.encoding, named)
 
     @functools.cached_property
     def training(self) -> Data | None:
         """The rows that trained the model, if they are given."""
+        if self.inputs.config.data.member is not None:
+            return self._both[1]
         if self.inputs.training is None:
             return None
         return _read(self.inputs.training, self.inputs.config.data.encoding, None)
+
+    @functools.cached_property
+    def _both(self) -> tuple[Data, Data]:
+        """The audited rows and those that trained the model, where one data set holds both.
+
+        Raises:
+            InputError: the training rows are named otherwise too, or the column does not tell the rows apart.
+        """
+        config = self.inputs.config.data
+        if self.inputs.training is not None:
+            raise InputError("member and train_dataset both name the training rows; pass --member or --train-dataset.")
+        assert config.member is not None
+        assert self.inputs.data is not None
+        return divided(_read(self.inputs.data, config.encoding, None), config.member)
 
 
 def _model(inputs: Inputs, rows: _Rows) -> Model:

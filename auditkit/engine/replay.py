@@ -83,7 +83,8 @@ def _check_files(recorded: Report, config: ReplayConfig) -> None:
         )
     _check_file(config.model, subject.model, "model")
     _check_file(config.dataset, subject.dataset, "dataset")
-    if subject.training_dataset is not None and config.train_dataset is None:
+    in_dataset = recorded.config.data.member is not None
+    if subject.training_dataset is not None and config.train_dataset is None and not in_dataset:
         raise InputError("the audit had training data; pass --train-dataset FILE.")
     _check_file(config.train_dataset, subject.training_dataset, "training data")
 
