@@ -223,7 +223,7 @@ def test_a_training_that_learns_rows_by_heart_is_caught_from_its_last_weights(
 def test_the_ledger_of_a_privately_trained_model_is_shown_once_and_judged(loans: Loans, tmp_path: Path) -> None:
     settings = {"epsilon": (3.0,), "epochs": 2, "tuning_runs": 2}
     ((path, ledger),) = retrain(open_model(loans.model), read_data(loans.train), out=tmp_path, **settings).files  # type: ignore[arg-type]
-    auditors = [Privacy(epsilon=(8.0,)), PrivateTraining()]
+    auditors: list[auditkit.Auditor] = [Privacy(epsilon=(8.0,)), PrivateTraining()]
     report = auditkit.audit(path, loans.test, training_data=loans.train, auditors=auditors, limit=200)
     shown = [part for one in report.outcomes for part in one.exhibits]
     (own,) = [part for part in shown if part.title == "Privacy ledger, the audited model"]
