@@ -1,6 +1,7 @@
 """What a run costs beyond its audit: processor time until it ends, or until the first auditor starts, beside torch.
 
 Each command runs in a process of its own, in turns with `python -c "import torch"`; the least of `ROUNDS` is taken.
+The bytecode of auditkit's modules is kept, as in an installed package, whatever PYTHONDONTWRITEBYTECODE says here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ auditkit.audit(sys.argv[1], sys.argv[2], progress=progress)
 
 def seconds(command: Sequence[str], folder: Path) -> float:
     """Return the processor time, in seconds, of a command in a process of its own; it may exit with any verdict."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = {**kept, "OMP_NUM_THREADS": "1"}
     child = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
