@@ -160,6 +160,7 @@ WHO_OPENS = {
     "evidence/policy.py": {"profile_text"},
     "private.py": {"_create"},
     "render/html/sheet.py": {"*"},
+    "render/html/bytecode.py": {"*"},
     "render/html/environment.py": {"*"},
     "render/i18n/translation.py": {"*"},
     "engine/plugin_process.py": {"_run_process", "_last_words", "_write", "main"},

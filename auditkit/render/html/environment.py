@@ -16,6 +16,7 @@ from auditkit.evidence.breakdowns import OWN_BREAKDOWNS, breakdown_words
 from auditkit.evidence.measurement import Group, Measurement, shown
 from auditkit.evidence.messages import Message, bounds, number, title
 from auditkit.evidence.policy import Limit
+from auditkit.render.html.bytecode import TemplateBytecode
 from auditkit.render.i18n.translation import Translator
 from auditkit.render.summary import WORDS
 from auditkit.render.text import counted, day, shorten, unbroken, visible
@@ -35,6 +36,7 @@ def page_environment() -> Environment:
     """
     environment = Environment(
         loader=FunctionLoader(packaged),
+        bytecode_cache=TemplateBytecode(sources=["environment.py"]),
         autoescape=True,
         extensions=["jinja2.ext.do"],
         undefined=StrictUndefined,
