@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -63,8 +64,8 @@ def expected_calibration_error(bins: Bins) -> float:
     return float(np.abs(bins.outcomes - bins.probabilities).sum() / bins.rows.sum())
 
 
-def calibration_error_interval(bins: Bins, level: float, *, seed: int = 0) -> tuple[float, float]:
-    """Return the interval of the calibration error of these bins in the population, the upward bias allowed for.
+def calibration_error_intervals(bins: Bins, levels: Sequence[float], *, seed: int = 0) -> list[tuple[float, float]]:
+    """Return an interval of each level of the bins' calibration error in the population, its upward bias allowed for.
 
     The estimate is the L1 norm of the bins' mean residuals. Below, it may be as far above the truth as chance
     lets the norm grow: in bins that are clearly off (beyond sqrt(2 log n) standard errors) by the signed
@@ -84,11 +85,16 @@ def calibration_error_interval(bins: Bins, level: float, *, seed: int = 0) -> tu
     chance = (np.random.default_rng(seed).binomial(count, rate, (REPLICATES, len(count))) - count * rate) / rows
     growth = chance[:, clear] @ np.sign(residual[clear]) + np.abs(chance[:, ~clear]).sum(axis=1)
     error = float(np.abs(residual).sum())
-    z = normal_quantile(level)
-    # The replicates are too few for the far quantiles of many groups; there the normal one is the larger.
-    low = error - max(float(np.quantile(growth, (1 + level) / 2)), float(growth.mean() + z * growth.std()))
-    high = error + z * float(np.sqrt(variance.sum()))
-    return min(max(low, 0.0), error), min(high, 1.0)
+    mean, spread = float(growth.mean()), float(growth.std())
+
+    def interval(level: float) -> tuple[float, float]:
+        z = normal_quantile(level)
+        # The replicates are too few for the far quantiles of many groups; there the normal one is the larger.
+        low = error - max(float(np.quantile(growth, (1 + level) / 2)), mean + z * spread)
+        high = error + z * float(np.sqrt(variance.sum()))
+        return min(max(low, 0.0), error), min(high, 1.0)
+
+    return [interval(level) for level in levels]
 
 
 class Slope(NamedTuple):

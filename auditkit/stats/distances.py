@@ -81,8 +81,7 @@ def distance_measurements(
     samples = [np.asarray(scores[rows], dtype=np.float64) for rows in groups.values()]
     measurements = []
     replicated = _distance_replicates(samples, breakdown) if reason is None else {}
-    slacks = _slacks(samples, level, seed) if reason is None else {}
-    alike = _slacks(samples, level, seed, alike=True) if reason is None else {}
+    slacks, alike = _slacks(samples, level, seed) if reason is None else ({}, {})
     for name, (distance, definition) in DISTANCES.items():
         value = interval = compared = None
         if reason is None:
@@ -166,40 +165,47 @@ def _distance_replicates(samples: list[Array], breakdown: Breakdown) -> dict[str
     return {name: rounded(values) for name, values in found.items()}
 
 
-def _slacks(samples: list[Array], level: float, seed: int, *, alike: bool = False) -> dict[str, Array]:
+def _slacks(samples: list[Array], level: float, seed: int) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return, for each distance, how far the estimate of each pair may be off: (groups, groups).
 
-    With `alike`, if every group had the distribution of all rows together.
+    First by the distribution of each group, then if every group had the distribution of all rows together.
     """
     draws = np.random.default_rng(seed)
     pooled = np.concatenate(samples)
     edges = np.unique(np.quantile(pooled, np.linspace(0, 1, CELLS + 1)))
     widths = np.diff(edges, append=edges[-1])
     everyone = np.bincount(np.searchsorted(edges, pooled), minlength=len(edges)) / len(pooled)
-    errors = []
+    own: list[Array] = []
+    alike: list[Array] = []
     for sample in samples:
         seen = np.bincount(np.searchsorted(edges, sample), minlength=len(edges))
-        # One row spread like all rows keeps a sample of equal scores from looking certain.
-        shares = everyone if alike else (seen + everyone) / (len(sample) + 1)
-        walk = np.cumsum(draws.standard_normal((REPLICATES, len(edges))) * np.sqrt(shares), axis=1)
+        steps = draws.standard_normal((REPLICATES, len(edges)))
         # As Student's quantile is to the normal one: a small sample does not know its own spread.
         student = special.stdtrit(len(sample) - 1, (1 + level) / 2) / normal_quantile(level)
-        errors.append((walk - walk[:, -1:] * np.cumsum(shares)) * student / np.sqrt(len(sample) - 1))
+        # One row spread like all rows keeps a sample of equal scores from looking certain.
+        for shares, errors in (((seen + everyone) / (len(sample) + 1), own), (everyone, alike)):
+            walk = np.cumsum(steps * np.sqrt(shares), axis=1)
+            errors.append((walk - walk[:, -1:] * np.cumsum(shares)) * student / np.sqrt(len(sample) - 1))
+    sizes = np.array([len(sample) for sample in samples])
+    scale = np.sqrt(1 / sizes[:, None] + 1 / sizes[None, :])
+    return _off_by(own, scale, widths, level), _off_by(alike, scale, widths, level)
+
+
+def _off_by(errors: list[Array], scale: Array, widths: Array, level: float) -> dict[str, Array]:
+    """Return the slack of each pair from simulated errors of the groups, each (replicates, cells), at their scale."""
     norms: dict[str, Callable[[Array], Array]] = {
         "score_kolmogorov_smirnov_distance": lambda error: np.asarray(np.abs(error).max(axis=1)),
         "score_wasserstein_distance": lambda error: np.asarray(np.abs(error) @ widths),
     }
-    sizes = np.array([len(sample) for sample in samples])
-    scale = np.sqrt(1 / sizes[:, None] + 1 / sizes[None, :])
     largest = {name: np.zeros(REPLICATES) for name in norms}
-    for i in range(len(samples)):
+    for i in range(len(errors)):
         for j in range(i):
             between = errors[i] - errors[j]
             for name, norm in norms.items():
                 largest[name] = np.maximum(largest[name], norm(between) / scale[i, j])
     bounds = {name: float(np.quantile(most, level)) for name, most in largest.items()}
     # A walk that is looked at in its cells only seems to stray less far than it does (Chernoff 1965).
-    bounds["score_kolmogorov_smirnov_distance"] += 0.5826 / float(np.sqrt(len(edges)))
+    bounds["score_kolmogorov_smirnov_distance"] += 0.5826 / float(np.sqrt(len(widths)))
     return {name: scale * bound for name, bound in bounds.items()}
 
 

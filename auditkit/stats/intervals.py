@@ -30,6 +30,9 @@ PAIRS_AT_ONCE = 2**20
 NEWTON_STEPS = 6
 """Of these, 4 give a mid-P limit to the last bits at every level and number of trials that was tried."""
 
+KEPT_SIZE = WEIGHTED_GROUPS**2
+"""Mid-P limits of at most so many rates are kept, should they be asked for again."""
+
 MID_P_WEIGHT = 0.6
 """How much of the probability of the result that was seen counts as at least as extreme, in the limits of a pair.
 
@@ -115,8 +118,20 @@ def mid_p(successes: ArrayLike, trials: ArrayLike, level: ArrayLike, *, weight: 
     """
     x, n = _rates(successes, trials)
     x, n, levels = np.broadcast_arrays(x, n, np.asarray(level, dtype=np.float64))
-    low, rest = _mid_p_low(np.stack([x, n - x]), n, levels, weight)
+    if x.size > KEPT_SIZE:
+        low, rest = _mid_p_low(np.stack([x, n - x]), n, levels, weight)
+    else:
+        low, rest = _kept_mid_p_low(x.shape, x.tobytes(), n.tobytes(), levels.tobytes(), weight)
     return low, 1 - rest
+
+
+@functools.lru_cache(maxsize=1024)
+def _kept_mid_p_low(shape: tuple[int, ...], x: bytes, n: bytes, level: bytes, weight: float) -> Array:
+    """Return `_mid_p_low` of successes and of failures, kept: a gap and a ratio of the same groups have one pair."""
+    successes, trials, levels = (np.frombuffer(part).reshape(shape) for part in (x, n, level))
+    low = _mid_p_low(np.stack([successes, trials - successes]), trials, levels, weight)
+    low.flags.writeable = False
+    return low
 
 
 def _mid_p_low(x: Array, n: Array, level: Array, weight: float) -> Array:
@@ -141,7 +156,9 @@ def _mid_p_low(x: Array, n: Array, level: Array, weight: float) -> Array:
         slope += (1 - weight) * np.where(x < n, more, 0.0)
         with np.errstate(all="ignore"):
             step = rate * np.exp((tail - np.log(chance)) * chance / slope)
-        rate = np.where(np.isfinite(step), np.clip(step, least, most), rate)
+        last, rate = rate, np.where(np.isfinite(step), np.clip(step, least, most), rate)
+        if (rate == last).all():  # and would be after every further step
+            break
     return np.where(x == 0, 0.0, rate)
 
 
@@ -261,9 +278,10 @@ def studentized_range_level(level: float, group_count: int) -> float:
     normal_quantile(level)
     grid = np.linspace(-8.5, 8.5, 2001)
     weights = np.exp(-grid * grid / 2) / np.sqrt(2 * np.pi) * (grid[1] - grid[0])
+    below = special.ndtr(grid)
 
     def coverage(z: float) -> float:
-        spread = special.ndtr(grid) - special.ndtr(grid - z * np.sqrt(2))
+        spread = below - special.ndtr(grid - z * np.sqrt(2))
         return float(group_count * (weights * spread ** (group_count - 1)).sum())
 
     low, high = 0.0, 12.0

@@ -83,16 +83,17 @@ def calibration_error(labels: Codes, probabilities: Probabilities, levels: Seque
     """Return the expected calibration error over 15 bins of equal width (Guo et al. 2017): 0 is ideal.
 
     Of the positive class's probability with two classes, of the likeliest class's with more. The value is above
-    the truth in small samples; the interval allows for it (`calibration.calibration_error_interval`).
+    the truth in small samples; the interval allows for it (`calibration.calibration_error_intervals`).
     """
     bins = calibration.bin_probabilities(*calibration.confidence(labels, probabilities))
     value = calibration.expected_calibration_error(bins)
     method = Message("tangent above, binomial consistency resampling below")
-    bounds = []
-    for level in levels:
-        low, high = calibration.calibration_error_interval(bins, level)
-        bounds.append((low, max(high, _unseen_calibration_error(bins, level)), method))
-    return Estimate(value, tuple(bounds), one_record=2 / len(labels))
+    ends = calibration.calibration_error_intervals(bins, levels) if levels else []
+    bounds = tuple(
+        (low, max(high, _unseen_calibration_error(bins, level)), method)
+        for level, (low, high) in zip(levels, ends, strict=True)
+    )
+    return Estimate(value, bounds, one_record=2 / len(labels))
 
 
 def _unseen_calibration_error(bins: calibration.Bins, level: float) -> float:

@@ -8,7 +8,7 @@ import sklearn.calibration
 
 from auditkit.stats.calibration import (
     bin_probabilities,
-    calibration_error_interval,
+    calibration_error_intervals,
     confidence,
     expected_calibration_error,
 )
@@ -81,7 +81,7 @@ def test_coverage(rows: int, shape: tuple[float, float], shift: float) -> None:
     for _ in range(300):
         positive = draws.beta(*shape, rows)
         bins = bin_probabilities(draws.random(rows) < positive + shift, positive)
-        low, high = calibration_error_interval(bins, 0.95)
+        ((low, high),) = calibration_error_intervals(bins, [0.95])
         value = expected_calibration_error(bins)
         assert low <= value <= high
         held.append(low <= truth <= high)
@@ -95,6 +95,6 @@ def test_a_large_sample_finds_what_is_there() -> None:
     draws = np.random.default_rng(3)
     positive = draws.beta(0.5, 2, 20_000)
     bins = bin_probabilities(draws.random(20_000) < positive + 0.05, positive)
-    low, high = calibration_error_interval(bins, 0.95)
+    ((low, high),) = calibration_error_intervals(bins, [0.95])
     assert low > 0.035
     assert high < 0.062
