@@ -71,7 +71,12 @@ def budgets_of(ledgers: dict[str, list[Ledger]], all_runs: list[Ledger]) -> list
         better="lower",
         count=first.row_count,
         value=composed_epsilon(all_runs, first.delta),
-        definition=f"the budget over {runs_in_words(all_runs)} together, by the {accountant} accountant ({NIST})",
+        definition=Message(
+            "the budget over {runs_in_words} together, by the {accountant} accountant ({standard})",
+            runs_in_words=runs_in_words(all_runs),
+            accountant=accountant,
+            standard=NIST,
+        ),
         computed_by="Opacus",
     )
     return [epsilon, together]
@@ -81,7 +86,9 @@ def runs_in_words(ledgers: Sequence[Ledger]) -> str:
     """Return how many trainings on the same rows a report made, and how many were declared to have come before."""
     declared = max(ledger.tuning_runs for ledger in ledgers)
     before = Message(" and {declared:,} earlier ones", declared=declared) if declared else ""
-    return Message("{ledgers_count:,} trainings of this report{before}", ledgers_count=len(ledgers), before=before)
+    return Message.plural(
+        "{n:,} training of this report{before}", "{n:,} trainings of this report{before}", len(ledgers), before=before
+    )
 
 
 def measurements_of(subject: Subject, runs: Runs) -> list[Measurement]:

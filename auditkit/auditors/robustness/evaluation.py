@@ -256,7 +256,10 @@ class Sample:
             Column(name=Message("{value:g} % CI", value=level * 100)),
         ]
         if groups:
-            columns += [Column(name=Message("Worst group")), Column(name=f"{self._added} there", unit=self._unit)]
+            columns += [
+                Column(name=Message("Worst group")),
+                Column(name=Message("{added}, worst group", added=self._added), unit=self._unit),
+            ]
         as_they_are = float(np.nanmean(before))
         usual = (
             Message("No row has a label: answers are compared with those to the rows as they are.")

@@ -54,6 +54,7 @@ def page_environment() -> Environment:
         "unbroken": _unbroken,
         "columns": _columns,
         "definition": _definition,
+        "fixed": _fixed,
         "breakdown": _breakdown,
         "breakdown_title": _breakdown_title,
         "rationale": _rationale,
@@ -119,6 +120,13 @@ def _definition(context: Context, measurement: Measurement) -> Markup:
     if measurement.computed_by in ("", "auditkit"):
         return shown
     return shown + visible(say(Message(" (computed by {library})", library=measurement.computed_by)))
+
+
+@pass_context
+def _fixed(context: Context, text: str) -> str:
+    """A text that auditkit wrote into a file, where it is no message: by its entry, where there is one."""
+    say = context["translator"]
+    return visible(say(text) if isinstance(text, Message) else say.phrase(text))
 
 
 @pass_context
