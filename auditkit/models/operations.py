@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +50,8 @@ def operations_per_row(module: nn.Module, rows: torch.Tensor) -> int:
     It is the mean of those given, (rows, ...): recordings differ in length. Recurrent layers, which the counter leaves
     out where oneDNN computes them, are counted by their weights: two operations a weight and position. A module that
     runs nothing that is counted, or not on these rows, is taken to cost two operations a parameter, and `UNCOUNTED`
-    without parameters. The module is left in the mode it came in.
+    without parameters. What a module says of itself as `uncounted_operations`, of rows, is added. The module is left in
+    the mode it came in.
     """
     modes = {part: part.training for part in module.modules()}
     parameters = sum(part.numel() for part in module.parameters())
@@ -59,7 +61,8 @@ def operations_per_row(module: nn.Module, rows: torch.Tensor) -> int:
     finally:
         for part, training in modes.items():
             part.training = training
-    return counted or 2 * parameters or UNCOUNTED
+    own: Callable[[torch.Tensor], int] | None = getattr(module, "uncounted_operations", None)
+    return (counted or 2 * parameters or UNCOUNTED) + (own(rows) if callable(own) else 0)
 
 
 def _counted(module: nn.Module, rows: torch.Tensor) -> int:

@@ -25,9 +25,13 @@ from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Evidence, SliceChart
 from auditkit.evidence.messages import Message
+from auditkit.progress import part_of
 
 if TYPE_CHECKING:
     from auditkit.auditors.explainability.auditor import Explainability
+
+EXPLAINED = 0.3
+"""So far the work is, about, when the rows are explained and the checks begin."""
 
 
 def explain_segments(
@@ -43,7 +47,8 @@ def explain_segments(
     trials, chosen, _ = choose_trials(subject.work, cost, None, change, seed=subject.seed)
     rows, parts = rows[chosen], parts.take(chosen)
     notes = [*notes, *subject.work.limited(len(rows), wanted)]
-    attributions = occlusion(parts)
+    attributions = occlusion(parts, part_of(subject.progress, 0, EXPLAINED))
+    subject.progress(EXPLAINED, "checking the attributions")
     checked = CheckedMethod(method, parts, lambda _, part: occlusion(part))
     found, layers = trust_checks(subject, checked, attributions, trials=trials)
     names = segments.names or tuple(f"{place + 1}" for place in range(segments.width))

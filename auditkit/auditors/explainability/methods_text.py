@@ -31,7 +31,7 @@ def attribute_words(method: str, parts: SegmentedRows, *, steps: int = 1, progre
     what each token receives, the mean over tokens, heads and layers: shares of 1.
     """
     if method == "occlusion":
-        return occlusion(parts)
+        return occlusion(parts, progress)
     if method == "attention":
         return _attention(parts)
     from captum.attr import LayerIntegratedGradients

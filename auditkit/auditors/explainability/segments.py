@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.auditors.explainability.target_function import Floats, TargetFunction
+from auditkit.progress import Progress, silent
 from auditkit.stats.ranking import average_ranks
 
 CELLS_AT_ONCE = 2**20
@@ -71,17 +72,19 @@ class SegmentedRows:
         return self.values() - self.values(self.exists)
 
 
-def occlusion(parts: SegmentedRows) -> Floats:
+def occlusion(parts: SegmentedRows, progress: Progress = silent) -> Floats:
     """Return how much the decision loses when each part alone is deleted: (rows, parts), 0 where there is no part.
 
     Zeiler & Fergus 2014 (arXiv:1311.2901), with windows that do not overlap.
     """
     full = parts.values()
     lost = np.zeros((len(full), parts.width))
-    for part in range(int(parts.counts.max(initial=0))):
+    count = int(parts.counts.max(initial=0))
+    for part in range(count):
         rows = np.flatnonzero(parts.counts > part)
         alone = np.broadcast_to(np.arange(parts.width) == part, (len(rows), parts.width))
         lost[rows, part] = full[rows] - parts.take(rows).values(alone)
+        progress((part + 1) / count, f"{part + 1} of {count} parts deleted")
     return lost
 
 

@@ -21,6 +21,7 @@ from auditkit.models.formats.huggingface_audio import joined, samples_read, wind
 from auditkit.models.formats.opening import open_model
 from auditkit.models.from_columns import Columns
 from auditkit.models.model import Model
+from auditkit.models.operations import operations_per_row
 
 pytestmark = pytest.mark.filterwarnings("ignore:At least one mel filter")
 
@@ -129,3 +130,13 @@ def test_one_very_long_recording_among_many_is_one_line(tmp_path: Path, monkeypa
     monkeypatch.setattr(audio_arrays, "PADDED_BYTES", Budget("bytes of samples", 10_000, 10_000))
     with pytest.raises(DatasetError, match=r"'audio': [\d,]+ bytes of samples, and auditkit reads at most 10,000"):
         opened(made_folder(tmp_path / "net", "ast"), frame_of())
+
+
+def test_what_a_recording_costs_grows_with_its_length(tmp_path: Path) -> None:
+    """Beyond what torch counts, which leaves the feature extractor out."""
+    model, waves = opened(made_folder(tmp_path / "net", "wav2vec2"), frame_of((0.5, 0.1)))
+    rows = torch.from_numpy(waves)
+    long, short, both = (operations_per_row(model.module, part) for part in (rows[:1], rows[1:], rows))
+    assert short > 0.1 * RATE * huggingface_audio.UNCOUNTED
+    assert long > 4 * short
+    assert both == pytest.approx((long + short) / 2, rel=1e-6)
