@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
+from auditkit.auditors.explainability.cross_check import check_segments
 from auditkit.auditors.explainability.methods import METHODS, choose_method
 from auditkit.auditors.explainability.segments import layer_count, occlusion
 from auditkit.auditors.explainability.segments_report import (
@@ -67,6 +68,7 @@ def explain_segments(
         measurement=share.id,
         by=share.by,
     )
+    second = check_segments(method, "segments", parts, attributions, work=subject.work, seed=subject.seed)
     facts = [
         (Message("Method"), METHODS[method].title),
         (Message("Baseline"), Message("the same row without a segment")),
@@ -77,6 +79,6 @@ def explain_segments(
             *(check.measurement for check in found),
             failed_checks(found, len(rows), subject.conf_level),
         ],
-        exhibits=[chart, checks_table(found), layers, settings_facts(subject, "rows", len(rows), facts)],
+        exhibits=[chart, checks_table(found), layers, settings_facts(subject, "rows", len(rows), facts), second],
         notes=[*notes, *trust_notes(found), *sample_notes(subject, "rows", len(rows), show_rows=False)],
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
+from auditkit.auditors.explainability.cross_check import check_segments
 from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
 from auditkit.auditors.explainability.methods_image import attribute_pixels, sum_over
 from auditkit.auditors.explainability.segments import SegmentedRows, layer_count
@@ -100,7 +101,12 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
     ]
     if show_rows:
         exhibits.insert(1, _examples(subject, rows, images, pixels, stamp(found)))
-    exhibits.append(_settings(subject, way, square_count=parts.width, row_count=len(rows)))
+    exhibits += [
+        _settings(subject, way, square_count=parts.width, row_count=len(rows)),
+        check_segments(
+            method, "image", explained, sum_over(pixels, square), work=subject.work, seed=subject.seed, steps=steps
+        ),
+    ]
     return Evidence(
         measurements=[
             *credited([regions, *(check.measurement for check in found)], method, "image"),

@@ -212,6 +212,30 @@ def integrated_gradients(parts: SegmentedRows, *, steps: int, progress: Progress
     return by_word(parts.inputs, np.concatenate(found), parts.width)
 
 
+def integrated_gradients_of_captum(parts: SegmentedRows, *, steps: int) -> Floats:
+    """Return the same integrated gradients of each word, (rows, words), computed by Captum."""
+    from captum.attr import LayerIntegratedGradients
+
+    network = parts.decision.network
+    assert isinstance(network, NextWordNetwork)
+
+    def of_ids(ids: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        return network(torch.stack([ids, others[:, 0], others[:, 1]], dim=1))[:, 0]  # type: ignore[no-any-return]
+
+    rows, bare = (
+        torch.from_numpy(some).to(parts.device) for some in (parts.inputs, parts.delete(parts.inputs, parts.exists))
+    )
+    found = LayerIntegratedGradients(of_ids, network.embedding).attribute(
+        rows[:, IDS],
+        bare[:, IDS],
+        additional_forward_args=(rows[:, WORDS:],),
+        n_steps=steps,
+        method="gausslegendre",
+        internal_batch_size=max(len(rows), rows_at_once(rows.shape[2], network.size) // 4),
+    )
+    return by_word(parts.inputs, found.detach().sum(dim=-1).double().cpu().numpy(), parts.width)
+
+
 def _slope(network: NextWordNetwork, rows: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
     """Return the gradient of the explained log-probabilities by what the embedding returns, at a point of it."""
     point = point.detach().requires_grad_()

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
+from auditkit.auditors.explainability.cross_check import check_segments
 from auditkit.auditors.explainability.methods import METHODS, choose_method
 from auditkit.auditors.explainability.methods_text import moved
 from auditkit.auditors.explainability.next_words import (
@@ -18,6 +19,7 @@ from auditkit.auditors.explainability.next_words import (
     NextWords,
     by_word,
     integrated_gradients,
+    integrated_gradients_of_captum,
     left_out,
     next_words,
     rows_at_once,
@@ -90,7 +92,10 @@ def explain_next_words(subject: Subject, rows: NDArray[np.int64], settings: Expl
     exhibits: list[Exhibit] = [words_chart(share, stamp(found)), checks_table(found), layers]
     if settings.show_rows:
         exhibits.append(_examples(subject, asked, parts, attributions, stamp(found)))
-    exhibits.append(_settings(subject, method, steps, asked, settings.continuation))
+    exhibits += [
+        _settings(subject, method, steps, asked, settings.continuation),
+        _checked_by_captum(subject, parts, attributions, method, steps),
+    ]
     return Evidence(
         measurements=[
             share,
@@ -103,6 +108,20 @@ def explain_next_words(subject: Subject, rows: NDArray[np.int64], settings: Expl
             *trust_notes(found),
             *sample_notes(subject, "texts", len(asked.rows), show_rows=settings.show_rows),
         ],
+    )
+
+
+def _checked_by_captum(subject: Subject, parts: SegmentedRows, attributions: Floats, method: str, steps: int) -> Facts:
+    """Return what the card says of the attributions of a few texts that Captum computed once more."""
+    return check_segments(
+        method,
+        "text",
+        parts,
+        attributions,
+        work=subject.work,
+        seed=subject.seed,
+        second=lambda part: integrated_gradients_of_captum(part, steps=steps),
+        steps=steps,
     )
 
 

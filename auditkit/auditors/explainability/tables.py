@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamped, trust_notes
+from auditkit.auditors.explainability.cross_check import check_columns
 from auditkit.auditors.explainability.effects_report import direction_curves, interactions
 from auditkit.auditors.explainability.methods import METHODS, credited
 from auditkit.auditors.explainability.methods_table import Explanation, attribute_columns
@@ -97,7 +98,7 @@ def explain_columns(
         more, pictures = adverse_decisions(subject, given, how.immutable)
         measurements += more
         exhibits += [*stamped(pictures[:1], found), *pictures[1:]]
-    exhibits.append(_settings(subject, given))
+    exhibits += [_settings(subject, given), check_columns(given, subject.work)]
     shown = how.show_rows and bool(subject.task.classes)
     sampled = sample_notes(subject, "rows", len(given.size), show_rows=shown)
     said = [*how.notes, *trust_notes(found), *sensitive.notes, *sampled]

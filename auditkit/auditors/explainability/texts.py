@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
+from auditkit.auditors.explainability.cross_check import check_segments
 from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
 from auditkit.auditors.explainability.methods_text import attribute_words, moved
 from auditkit.auditors.explainability.segments import SegmentedRows, layer_count
@@ -97,7 +98,10 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     exhibits += [checks_table(found), layers]
     if show_rows:
         exhibits.append(_examples(subject, rows, ids, attributions, stamp(found)))
-    exhibits.append(_settings(subject, method, steps, word_count=len(by_word.names), row_count=len(rows)))
+    exhibits += [
+        _settings(subject, method, steps, word_count=len(by_word.names), row_count=len(rows)),
+        check_segments(method, "text", parts, attributions, work=subject.work, seed=subject.seed, steps=steps),
+    ]
     return Evidence(
         measurements=measurements,
         exhibits=exhibits,
