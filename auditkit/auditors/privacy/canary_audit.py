@@ -16,7 +16,7 @@ from auditkit.evidence.messages import Message
 from auditkit.models.predict import predict
 from auditkit.progress import Progress, part_of
 from auditkit.schema.schema import Labels
-from auditkit.training.dp.accounting import Ledger, composed_epsilon
+from auditkit.training.dp.accounting import Ledger, TwoAccountants, composed_epsilon, two_accountants
 
 if TYPE_CHECKING:
     from torch import nn
@@ -304,11 +304,26 @@ def _guarantee(ledger: Ledger) -> tuple[Statement, ...]:
                 epsilon_rdp=ledger.epsilon_rdp,
             ),
         ),
+        ("accountants", Message("Computed again by two accountants"), _both(two_accountants(ledger))),
         ("mechanism", Message("Mechanism"), ledger.mechanism),
         ("trust_model", Message("Trust model"), ledger.trust_model),
         ("unit_of_privacy", Message("Unit of privacy"), ledger.unit_of_privacy),
         ("contribution_bound", Message("Contribution bound"), ledger.contribution_bound),
         ("neighbouring_relation", Message("Neighbouring relation"), ledger.neighbouring_relation),
+    )
+
+
+def _both(found: TwoAccountants) -> str:
+    """Return what both accountants compute, and that the smaller upper bound is stated."""
+    if found.prv is None:
+        return Message(
+            "RDP accountant {rdp:.4g}, which is stated; the PRV accountant has no result for so large a loss",
+            rdp=found.rdp,
+        )
+    return Message(
+        "PRV accountant {prv:.4g}, RDP accountant {rdp:.4g}: both are upper bounds, and the smaller one is stated",
+        prv=found.prv,
+        rdp=found.rdp,
     )
 
 

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
@@ -238,6 +238,45 @@ def claimed_epsilon(
     by_rdp = rdp_epsilon(noise_multiplier, sample_rate, steps, delta)
     by_prv = prv_epsilon(noise_multiplier, sample_rate, steps, delta, prv_error(target_epsilon))
     return ("rdp", by_rdp) if by_prv is None or by_rdp < by_prv else ("prv", by_prv)
+
+
+class TwoAccountants(NamedTuple):
+    """Two upper bounds on the epsilon of one training, computed from its noise, sampling rate, steps and delta.
+
+    `prv` is None where the PRV accountant's composition fails. It lies above epsilon by at most `prv_slack`.
+    """
+
+    prv: float | None
+    rdp: float
+    prv_slack: float
+
+
+def two_accountants(ledger: Ledger) -> TwoAccountants:
+    """Return what both accountants compute from a ledger's numbers, once the stated epsilon is the smaller of them.
+
+    The RDP accountant's bound is the looser one nearly always: the PRV accountant's may exceed it by no more than its
+    own numerical error.
+
+    Raises:
+        ArithmeticError: the accountants contradict each other, or the ledger states less than both.
+    """
+    numbers = (ledger.noise_multiplier, ledger.sample_rate, ledger.steps, ledger.delta)
+    by_rdp = rdp_epsilon(*numbers)
+    error = prv_error(ledger.target_epsilon)
+    by_prv = prv_epsilon(*numbers, error)
+    slack = 3 * max(error, _least_error(*numbers))  # twice by theorem 5.5, and what an inexact delta adds
+    if by_prv is not None and by_prv > by_rdp + slack:
+        raise ArithmeticError(
+            f"the PRV accountant computes epsilon {by_prv:.4g} and the RDP accountant {by_rdp:.4g}, which is smaller "
+            f"by more than the error {slack:.2g}: one of them is wrong, and the claim cannot be relied on"
+        )
+    smaller = by_rdp if by_prv is None else min(by_prv, by_rdp)
+    if ledger.epsilon < smaller * (1 - PRECISION):
+        raise ArithmeticError(
+            f"the ledger states epsilon {ledger.epsilon:.4g}, and both accountants compute more: the smaller of their "
+            f"upper bounds is {smaller:.4g}; the claim cannot be relied on"
+        )
+    return TwoAccountants(by_prv, by_rdp, slack)
 
 
 def prv_error(target_epsilon: float) -> float:

@@ -13,6 +13,7 @@ from torch import nn
 
 import auditkit
 from auditkit.auditors.privacy.auditor import Privacy
+from auditkit.auditors.privacy.canary_audit import ledger_facts
 from auditkit.auditors.privacy.leakage import Leakage
 from auditkit.auditors.privacy.stated import PrivateTraining
 from auditkit.data.dataset import read_data
@@ -72,6 +73,10 @@ def test_the_ledger_states_what_it_must_and_what_it_does_not_cover(report: audit
     assert isinstance(ledger, auditkit.Facts)
     stated = dict(ledger.rows)
     assert stated["Clipping by"] == "book-keeping, out of one backward pass"
+    assert re.fullmatch(
+        r"PRV accountant [\d.]+, RDP accountant [\d.]+: both are upper bounds, and the smaller one is stated",
+        stated["Computed again by two accountants"],
+    )
     for name in (
         "Guarantee",
         "Unit of privacy",
@@ -235,6 +240,8 @@ def test_the_ledger_of_a_privately_trained_model_is_shown_once_and_judged(loans:
     assert "2 earlier runs declared" in stated["Tuning"]
     assert stated["Trained"] == "all parameters"
     assert "not recorded" in stated["Noise seed"]
+    with pytest.raises(ArithmeticError, match="both accountants compute more"):
+        ledger_facts("planted", ledger.model_copy(update={"epsilon": ledger.epsilon / 2}))
 
 
 def test_a_release_whose_claim_was_not_tested_is_incomplete(loans: Loans) -> None:

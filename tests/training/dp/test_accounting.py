@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from auditkit.errors import InputError
+from auditkit.training.dp import accounting
 from auditkit.training.dp.accounting import (
     Ledger,
     claimed_epsilon,
@@ -20,6 +22,7 @@ from auditkit.training.dp.accounting import (
     rdp_epsilon,
     read_ledger,
     require_epsilon,
+    two_accountants,
 )
 from auditkit.training.dp.dp_sgd import fit_private
 from auditkit.training.dp.plan import PrivateSettings
@@ -170,14 +173,16 @@ def gaussian_epsilon(sigma: float, delta: float) -> float:
     return float(brentq(surplus, 0, 50))
 
 
-def stated(**changes: object) -> dict[str, object]:
+@functools.cache
+def trained() -> Ledger:
     module, rng = torch.nn.Linear(4, 2), np.random.default_rng(0)
     inputs = rng.normal(size=(400, 4)).astype(np.float32)
     labels = (inputs[:, 0] > 0).astype(np.int64)
-    ledger = fit_private(
-        module, inputs, labels, PrivateSettings(epsilon=3, epochs=2, seed=0), device=torch.device("cpu")
-    )
-    return {**ledger.model_dump(mode="json"), **changes}
+    return fit_private(module, inputs, labels, PrivateSettings(epsilon=3, epochs=2, seed=0), device=torch.device("cpu"))
+
+
+def stated(**changes: object) -> dict[str, object]:
+    return {**trained().model_dump(mode="json"), **changes}
 
 
 @pytest.mark.parametrize(
@@ -226,3 +231,44 @@ def test_a_budget_beyond_its_bounds_is_refused_at_once(epsilon: float) -> None:
     """FACTS 13.12: `--epsilon 1e300` never ended."""
     with pytest.raises(InputError, match=r"from 0\.01 to 10,000"):
         require_epsilon(epsilon)
+
+
+def test_two_accountants_say_what_the_smaller_bound_is() -> None:
+    ledger = Ledger.model_validate(stated())
+    found = two_accountants(ledger)
+    numbers = (ledger.noise_multiplier, ledger.sample_rate, ledger.steps, ledger.delta)
+    assert found.rdp == rdp_epsilon(*numbers) == ledger.epsilon_rdp
+    assert found.prv == ledger.epsilon < found.rdp
+    assert found.prv_slack == pytest.approx(0.03)
+
+
+def test_an_epsilon_below_both_accountants_is_an_error() -> None:
+    right = Ledger.model_validate(stated())
+    smaller = two_accountants(right).prv
+    assert smaller is not None
+    for share in (0.98, 0.05):
+        wrong = right.model_copy(update={"epsilon": share * smaller})
+        with pytest.raises(ArithmeticError, match=r"states epsilon .* both accountants compute more"):
+            two_accountants(wrong)
+    assert two_accountants(right.model_copy(update={"epsilon": 0.995 * smaller})).prv == smaller  # another version
+
+
+def test_accountants_that_contradict_each_other_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Ledger.model_validate(stated())
+    bound = two_accountants(right).rdp
+    for wrong, said in ((bound + 0.02, False), (bound + 0.04, True)):
+        monkeypatch.setattr(accounting, "prv_epsilon", lambda *_, wrong=wrong: wrong)
+        if said:
+            with pytest.raises(ArithmeticError, match="one of them is wrong"):
+                two_accountants(right)
+        else:
+            assert two_accountants(right.model_copy(update={"epsilon": bound})).prv == wrong
+
+
+def test_where_the_tight_accountant_fails_the_rdp_bound_must_be_stated() -> None:
+    bound = rdp_epsilon(0.3, 0.5, 10_000, 1e-5)
+    sizes = {"sample_rate": 0.5, "steps": 10_000, "delta": 1e-5, "noise_multiplier": 0.3}
+    ledger = Ledger.model_validate(stated(**sizes, epsilon=bound, epsilon_rdp=bound))
+    assert two_accountants(ledger)[:2] == (None, bound)
+    with pytest.raises(ArithmeticError, match="both accountants compute more"):
+        two_accountants(ledger.model_copy(update={"epsilon": 0.9 * bound}))
