@@ -143,7 +143,7 @@ class Unlabelled:
         """Return a rate, over all rows or by group, with intervals that hold whatever the missing labels are."""
         if measurement.value is not None:
             low, high = self.by(()).limits(name, [()], level)
-            return measurement.model_copy(update={"interval": _widened(measurement.interval, low[0], high[0])})
+            return measurement.model_copy(update={"interval": widened(measurement.interval, low[0], high[0])})
         shown = [part for part in measurement.slices if part.value is not None]
         if not shown:
             return measurement
@@ -155,7 +155,7 @@ class Unlabelled:
         for part in measurement.slices:
             if part.value is not None:
                 own, all_ = next(bounds)
-                wider = _widened(part.interval, *own), _widened(part.simultaneous_interval, *all_)
+                wider = widened(part.interval, *own), widened(part.simultaneous_interval, *all_)
                 part = part.model_copy(update={"interval": wider[0], "simultaneous_interval": wider[1]})
             slices.append(part)
         return measurement.model_copy(update={"slices": tuple(slices)})
@@ -174,10 +174,11 @@ class Unlabelled:
         of_gap, worst = (ratio_bounds, min) if measurement.unit == "ratio" else (gap_bounds, max)
         bounds = [of_gap(*self.limits(name, keys, each)) for name in rates]
         low, high = (worst(pair[end] for pair in bounds) for end in (0, 1))
-        return measurement.model_copy(update={"interval": _widened(measurement.interval, low, high)})
+        return measurement.model_copy(update={"interval": widened(measurement.interval, low, high)})
 
 
-def _widened(interval: Interval | None, low: float, high: float) -> Interval | None:
+def widened(interval: Interval | None, low: float, high: float) -> Interval | None:
+    """Return an interval that reaches at least from `low` to `high`, the bounds whatever the missing labels are."""
     if interval is None:
         return None
     return interval.model_copy(

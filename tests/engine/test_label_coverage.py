@@ -245,3 +245,63 @@ def test_the_table_of_known_labels_stands_beside_what_needs_labels() -> None:
         assert ("Rows with a known label, by group and decision" in titles) == (outcome.reason is None), outcome.auditor
     complete = auditkit.audit(None, lending("all"), target="repaid", only=["performance"], **OPTIONS)
     assert not any("known label" in str(getattr(one, "title", "")) for one in complete.outcomes[0].exhibits)
+
+
+BOUNDED = ("balanced_accuracy", "f1_score", "matthews_correlation", "roc_auc", "log_loss", "brier_score")
+
+
+def scored(known: np.ndarray, rows: int = 800) -> pd.DataFrame:
+    draws = np.random.default_rng(4)
+    score = draws.random(rows).round(3)
+    frame = pd.DataFrame({"sex": np.where(draws.random(rows) < 0.5, "F", "M"), "score": score})
+    frame["approved"] = (score >= 0.5).astype(int)
+    frame["repaid"] = pd.Series((draws.random(rows) < score).astype(int)).astype(object).where(pd.Series(known), None)
+    return frame
+
+
+@pytest.mark.parametrize("by", [(), ("sex",)])
+def test_metrics_have_intervals_that_hold_whatever_the_missing_labels_are(by: tuple[str, ...]) -> None:
+    whole = scored(np.ones(800, dtype=bool))
+    selected = scored((whole["approved"] == 1).to_numpy() | (np.arange(800) % 4 == 0))
+    reports = [
+        auditkit.audit(None, frame, target="repaid", score="score", only=["performance"], **OPTIONS)
+        for frame in (whole, selected)
+    ]
+    for name in (*BOUNDED, "calibration_error"):
+        truth, found = (number(report, f"performance.{name}", by) for report in reports)
+        pairs = [(truth.value, found.interval)] if not by else []
+        pairs += [(one.value, other.interval) for one, other in zip(truth.slices, found.slices, strict=True)]
+        assert len(pairs) == (2 if by else 1)
+        for true, bound in pairs:
+            assert true is not None
+            assert bound is not None
+            assert bound.method == "bounds that hold whatever the missing labels are (Manski 2003)"
+            assert bound.low < true < bound.high, name
+        for part in found.slices:
+            own, together = part.interval, part.simultaneous_interval
+            assert own is not None
+            assert together is not None
+            assert together.low <= own.low < own.high <= together.high
+    unbounded = number(reports[1], "performance.average_precision").interval
+    assert unbounded is not None
+    assert "missing labels" not in unbounded.method
+
+
+def test_labels_that_are_missing_by_chance_widen_nothing() -> None:
+    frame = scored(np.random.default_rng(5).random(800) < 0.5)
+    report = auditkit.audit(None, frame, target="repaid", score="score", only=["performance"], **OPTIONS)
+    interval = number(report, "performance.roc_auc").interval
+    assert interval is not None
+    assert "missing labels" not in interval.method
+
+
+def test_the_table_of_known_labels_stands_beside_robustness(model_file: Path, data: Data) -> None:
+    frame = data.frame.copy()
+    frame.loc[frame.index % 3 == 0, "income"] = None
+    title = "Rows with a known label, by group and decision"
+    for given, expected in ((frame, True), (data.frame, False)):
+        settings = {"robustness": {"rows": 50}}
+        report = auditkit.audit(model_file, given, only=["robustness"], settings=settings, device="cpu")
+        (outcome,) = (one for one in report.outcomes if one.auditor == "robustness")
+        assert outcome.error is None
+        assert any(one.title == title for one in outcome.exhibits) == expected

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from auditkit.engine.breakdowns import breakdowns_of
+from auditkit.engine.missing_metrics import MissingMetrics
 from auditkit.engine.right_rows import bounded_accuracy
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
@@ -44,6 +45,7 @@ class Performance:
             notes += subject.scored_note
         whole, sampled = subject.rows, subject.rows.take(subject.scored_rows)
         measurements: list[Measurement] = []
+        missing = MissingMetrics.of(subject)
 
         def measure(breakdown: Breakdown) -> None:
             among = breakdown.take(subject.scored_rows)
@@ -52,6 +54,8 @@ class Performance:
                 found = task.measure(name, *given, level=level)
                 if name == "accuracy" and not task.axis:
                     found = [bounded_accuracy(subject, one, breakdown.columns) for one in found]
+                elif missing is not None:
+                    found = [missing.bounded(name, one, breakdown.columns) for one in found]
                 measurements.extend(found)
 
         measure(Breakdown(min_group=subject.min_group, sampling=subject.sampling))

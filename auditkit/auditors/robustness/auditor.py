@@ -13,6 +13,7 @@ from auditkit.auditors.robustness import statistics
 from auditkit.auditors.robustness.contexts import CONTEXT_CHANGES, check_synonyms, read_synonyms
 from auditkit.auditors.robustness.evaluation import CorruptionResult, Sample, answer
 from auditkit.auditors.robustness.language import language_evidence
+from auditkit.engine.label_coverage import beside_coverage
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
 from auditkit.engine.work import CORRUPTIONS
@@ -117,11 +118,12 @@ class Robustness:
         attacked = _attacked(part, inputs, source)
         odd = _odd(part, inputs, source)
         notes = [*part.notes(tried), *subject.work.limited(len(rows), wanted), *attacked.notes, *odd.notes]
-        return Evidence(
+        evidence = Evidence(
             measurements=[*part.measured(tried), *attacked.measurements, *odd.measurements],
             exhibits=[part.table(tried), *part.curves(tried), *attacked.exhibits, *odd.exhibits, *part.by_group(tried)],
             notes=notes,
         )
+        return beside_coverage(subject, evidence)
 
 
 def _attacked(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
