@@ -12,7 +12,7 @@ import pandas as pd
 
 from auditkit.config import AuditConfig, ModelConfig, configured
 from auditkit.data.dataset import Data, data_from_frame, read_data
-from auditkit.data.filter import columns_named
+from auditkit.data.filter import columns_named, select
 from auditkit.data.members import divided
 from auditkit.engine.guesses import check_guesses
 from auditkit.engine.inputs import Inputs
@@ -23,6 +23,7 @@ from auditkit.errors import InputError
 from auditkit.models.cache import Cache
 from auditkit.models.capabilities import OwnRows
 from auditkit.models.recorded import Decisions, Recorded, decision_schema, guesses_of, recorded_outcomes
+from auditkit.models.stray_values import stray_question
 from auditkit.progress import AuditProgress
 from auditkit.schema.schema import Schema, as_target
 
@@ -254,8 +255,9 @@ def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Rec
     named += given.targets if given else []
     named += [*columns_named(inputs.config.data.where), *columns_of_sampling(inputs.config.data)]
     decisions.require_columns(rows().frame)
+    chosen = _chosen(rows(), inputs.config.data.where)
     schema = decision_schema(
-        rows,
+        lambda: chosen,
         decisions,
         target=target,
         sensitive=sensitive,
@@ -264,8 +266,21 @@ def _recorded(inputs: Inputs, rows: Callable[[], Data], named: list[str]) -> Rec
         given=given,
         positive=config.positive,
     )
-    guesses = guesses_of(rows().frame, decisions, schema, stated=_is_stated(inputs, schema))
+    stated = _is_stated(inputs, schema)
+    if not stated and config.task is None:
+        question = stray_question(chosen.frame, schema.target, decisions.prediction, schema.task)
+        if question is not None:
+            raise InputError(question)
+    guesses = guesses_of(chosen.frame, decisions, schema, stated=stated)
     return Recorded(schema, decisions, guesses)
+
+
+def _chosen(data: Data, where: str | None) -> Data:
+    """Return the rows that are audited: what is left out has no say in which classes there are."""
+    if where is None:
+        return data
+    rows = select(data.frame, where)
+    return dataclasses.replace(data, frame=data.frame[rows]) if rows.any() else data
 
 
 def _is_stated(inputs: Inputs, schema: Schema) -> bool:

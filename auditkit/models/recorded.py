@@ -219,8 +219,8 @@ class Decisions:
         row = int(np.isin(codes, strange or unknown).argmax())
         listed = ", ".join(shown(name) for name in schema.classes[:5]) + (", ..." if len(schema.classes) > 5 else "")
         raise DatasetError(
-            f"column {prediction!r}, {origin(frame, row)}: {shown(words[codes[row]])} is none of the classes of "
-            f"{schema.target!r} ({listed}), nor a probability{_remedy(schema)}."
+            f"column {prediction!r}, {origin(frame, row)}: {shown(words[codes[row]])} is none of the classes"
+            f"{f' of {schema.target!r}' if schema.target else ''} ({listed}), nor a probability{_remedy(schema)}."
         )
 
 
@@ -260,7 +260,7 @@ def guesses_of(frame: pd.DataFrame, decisions: Decisions, schema: Schema, *, sta
                     "Guessed: the values of {column} are read {listed} ({target}). --positive CLASS states it.",
                     column=column,
                     listed=listed,
-                    target=schema.target,
+                    target=schema.target or column,
                 )
             )
     usual = yes_or_no(schema.classes) is not None and all(len(name) <= 5 for name in schema.classes)
