@@ -109,6 +109,7 @@ def _subject(audited: Audited, data: Data, training: Data | None, config: AuditC
         merges=parse_merges(config.groups.merge, sensitive),
         expect=config.model.expect,
         samples=config.model.samples,
+        undecided=chosen.undecided,
         top_k=top_k,
         notes=(*audited.notes, *data.notes, *notes, *_unseen_notes(audited.schema, rows)),
         row_count_read=len(data.frame),
@@ -155,10 +156,14 @@ def _sensitive_columns(schema: Schema, data: Data, config: AuditConfig) -> tuple
 
 
 class _Chosen(NamedTuple):
-    """The rows that are audited and their labels; what a row costs; the size of the sample, if one is drawn; notes."""
+    """The rows that are audited and their labels; what a row costs; the size of the sample, if one is drawn; notes.
+
+    `undecided` are the rows without a decision, of a sample as large a share as of the others.
+    """
 
     rows: Data
     labels: Labels
+    undecided: Data | None
     work: Work
     limit: int | None
     notes: list[str]
@@ -168,12 +173,14 @@ def _choose_rows(audited: Audited, data: Data, config: AuditConfig) -> _Chosen:
     """Return the rows that the request chooses, that have a decision, and that the effort allows."""
     rows, notes = _where(data, config.data.where)
     labels = _labels(audited.schema, rows, stated=config.data.target is not None)
-    rows, labels, decision_notes = _decided(rows, labels, audited)
+    rows, labels, undecided, decision_notes = _decided(rows, labels, audited)
     work = _work(audited, rows, config)
     limit, effort_notes = _affordable(work, len(labels), config)
     notes += [*decision_notes, *effort_notes]
     if limit is not None and limit < len(labels):
         seed = config.run.seed
+        if undecided is not None:
+            undecided = _share(undecided, limit / len(labels), seed)
         sample = np.sort(np.random.default_rng(seed).choice(len(labels), size=limit, replace=False))
         notes.append(
             Message(
@@ -184,7 +191,13 @@ def _choose_rows(audited: Audited, data: Data, config: AuditConfig) -> _Chosen:
             )
         )
         rows, labels = dataclasses.replace(rows, frame=rows.frame.iloc[sample]), labels[sample]
-    return _Chosen(rows, labels, work, limit, notes)
+    return _Chosen(rows, labels, undecided, work, limit, notes)
+
+
+def _share(data: Data, share: float, seed: int) -> Data:
+    """Return about a share of the rows, drawn by the seed."""
+    drawn = np.random.default_rng([seed, 17]).random(len(data.frame)) < share
+    return dataclasses.replace(data, frame=data.frame[drawn])
 
 
 def _affordable(work: Work, row_count: int, config: AuditConfig) -> tuple[int | None, list[str]]:
@@ -369,21 +382,22 @@ def _labelled(schema: Schema, training: Data) -> tuple[Data, list[str]]:
     return dataclasses.replace(training, frame=training.frame[known]), notes
 
 
-def _decided(data: Data, labels: Labels, audited: Audited) -> tuple[Data, Labels, list[str]]:
-    """Return the rows that have a decision, their labels, and a note on the others."""
+def _decided(data: Data, labels: Labels, audited: Audited) -> tuple[Data, Labels, Data | None, list[str]]:
+    """Return the rows that have a decision, their labels, the other rows, and a note on these."""
     present = audited.answered(data.frame)
     columns = audited.decision_columns or audited.schema.targets
     if not present.any():
         raise DatasetError(f"{data.name}: no row has a value in {' and '.join(columns)}.")
     if present.all():
-        return data, labels, []
+        return data, labels, None, []
     note = Message(
         "{count:,} of {present_count:,} rows have no value in {names} and were left out.",
         count=int((~present).sum()),
         present_count=len(present),
         names=" or ".join(columns),
     )
-    return dataclasses.replace(data, frame=data.frame[present]), labels[present], [note]
+    rows, others = (dataclasses.replace(data, frame=data.frame[chosen]) for chosen in (present, ~present))
+    return rows, labels[present], others, [note]
 
 
 def _unseen_notes(schema: Schema, data: Data) -> list[str]:

@@ -16,6 +16,7 @@ from auditkit.engine.at_chance import chance_statement
 from auditkit.engine.degenerate import one_decision_statement
 from auditkit.engine.label_coverage import selective_statement
 from auditkit.engine.subject import Subject
+from auditkit.engine.undecided import undecided_statement
 from auditkit.engine.weighting import sampling_hints
 from auditkit.evidence.messages import Message
 from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, SamplingRecord, SubjectRecord
@@ -68,6 +69,7 @@ def subject_record(subject: Subject) -> SubjectRecord:
         statements=(
             *subject.guesses,
             *selective_statement(subject),
+            *undecided_statement(subject),
             *one_decision_statement(subject),
             *chance_statement(subject),
         ),

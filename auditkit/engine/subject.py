@@ -72,7 +72,8 @@ class Subject:
     use, None if there are none. `notes` says what was dropped, sampled or unseen; `row_count_read` and
     `training_row_count_read` count the rows before that. `selection` says in JSON how the rows were chosen. With
     `top_k` so many rows of the highest scores are selected. `expect` names the column of the scores that the model is
-    known to give, and `samples` a file of rows of a generator. `public_data` are the data sets,
+    known to give, and `samples` a file of rows of a generator. `undecided` holds the rows that were left out because
+    they record no decision, None where all do. `public_data` are the data sets,
     "sha256:..." each, whose single rows the policy lets a report show. `work` says what may be computed. `executor`
     runs parts of it that do not depend on each other.
     `progress(share, text)` tells whoever started the audit how far an auditor is.
@@ -98,6 +99,7 @@ class Subject:
     notes: tuple[str, ...] = ()
     expect: str | None = None
     samples: Path | None = None
+    undecided: Data | None = None
     public_data: tuple[str, ...] = ()
     row_count_read: int
     training_row_count_read: int | None = None

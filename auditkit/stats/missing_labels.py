@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,9 +118,13 @@ class Unlabelled:
     known: Counts
     unlabelled: Counts
 
-    def by(self, columns: tuple[str, ...]) -> Unlabelled:
+    def by(self, columns: tuple[str, ...]) -> Self:
         """Return both tables over fewer columns."""
-        return Unlabelled(self.known.by(columns), self.unlabelled.by(columns))
+        return type(self)(self.known.by(columns), self.unlabelled.by(columns))
+
+    def completed(self, name: str, *, best: bool) -> Counts:
+        """Return the table of all rows such that a rate is the highest, or the lowest, possible."""
+        return completed(self.known, self.unlabelled, name, best=best)
 
     def limits(self, name: str, groups: Sequence[tuple[str, ...]], level: float) -> tuple[Floats, Floats]:
         """Return the limits of a rate in each of some groups, whatever the missing labels are: (groups,) twice.
@@ -129,7 +134,7 @@ class Unlabelled:
         """
         ends = []
         for best in (False, True):
-            whole = completed(self.known, self.unlabelled, name, best=best)
+            whole = self.completed(name, best=best)
             rates = group_rates(whole, name, np.array([whole.groups.index(group) for group in groups], dtype=np.intp))
             defined = rates.counts > 0
             rates = rates.take(defined)
@@ -143,7 +148,7 @@ class Unlabelled:
         """Return a rate, over all rows or by group, with intervals that hold whatever the missing labels are."""
         if measurement.value is not None:
             low, high = self.by(()).limits(name, [()], level)
-            return measurement.model_copy(update={"interval": widened(measurement.interval, low[0], high[0])})
+            return measurement.model_copy(update={"interval": self._widened(measurement.interval, low[0], high[0])})
         shown = [part for part in measurement.slices if part.value is not None]
         if not shown:
             return measurement
@@ -155,7 +160,7 @@ class Unlabelled:
         for part in measurement.slices:
             if part.value is not None:
                 own, all_ = next(bounds)
-                wider = widened(part.interval, *own), widened(part.simultaneous_interval, *all_)
+                wider = self._widened(part.interval, *own), self._widened(part.simultaneous_interval, *all_)
                 part = part.model_copy(update={"interval": wider[0], "simultaneous_interval": wider[1]})
             slices.append(part)
         return measurement.model_copy(update={"slices": tuple(slices)})
@@ -174,7 +179,38 @@ class Unlabelled:
         of_gap, worst = (ratio_bounds, min) if measurement.unit == "ratio" else (gap_bounds, max)
         bounds = [of_gap(*self.limits(name, keys, each)) for name in rates]
         low, high = (worst(pair[end] for pair in bounds) for end in (0, 1))
-        return measurement.model_copy(update={"interval": widened(measurement.interval, low, high)})
+        return measurement.model_copy(update={"interval": self._widened(measurement.interval, low, high)})
+
+    def _widened(self, interval: Interval | None, low: float, high: float) -> Interval | None:
+        return widened(interval, low, high)
+
+
+class Undecided(Unlabelled):
+    """The tables of rows with a decision and of those without one, of two classes: `unlabelled` are the latter.
+
+    Bounded are rates that need no label: with every missing decision the positive one, and with none of them. Of gaps
+    the worse end is bounded, and the other stays that of the recorded decisions: what is missing may hide a breach, and
+    does not excuse one.
+    """
+
+    def completed(self, name: str, *, best: bool) -> Counts:
+        """Return the table of all rows with all, or none, of the missing decisions the positive one."""
+        table = np.zeros_like(self.unlabelled.table)
+        table[:, 0, int(best)] = self.unlabelled.table.sum(axis=(1, 2))
+        return self.known + dataclasses.replace(self.unlabelled, table=table)
+
+    def gap(self, measurement: Measurement, rates: Sequence[str], level: float, min_group: int) -> Measurement:
+        """Return the largest gap with an interval up to the worst that the missing decisions allow."""
+        own, bounded = measurement.interval, super().gap(measurement, rates, level, min_group)
+        if own is None or bounded.interval is None:
+            return measurement
+        kept = {"high": own.high} if measurement.unit == "ratio" else {"low": own.low}
+        return bounded.model_copy(update={"interval": bounded.interval.model_copy(update=kept)})
+
+    def _widened(self, interval: Interval | None, low: float, high: float) -> Interval | None:
+        wider = widened(interval, low, high)
+        method = Message("bounds that hold whatever the missing decisions are (Manski 2003)")
+        return None if wider is None else wider.model_copy(update={"method": method})
 
 
 def widened(interval: Interval | None, low: float, high: float) -> Interval | None:

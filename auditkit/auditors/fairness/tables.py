@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from auditkit.auditors.fairness.cross_check import CrossCheck, cross_check
 from auditkit.engine.label_coverage import is_selective
 from auditkit.engine.subject import Subject
+from auditkit.engine.undecided import selected_by, undecided_counts
 from auditkit.evidence.measurement import Better, Measurement, Unit, shown
 from auditkit.evidence.messages import Message, title
 from auditkit.stats import inequality
 from auditkit.stats.counts import Counts, tally
 from auditkit.stats.gaps import GAPS, OF_DECISIONS, OF_LABELS, gap_measurements, left_out_notes
 from auditkit.stats.jackknife import with_gap_replicates, with_rate_replicates
-from auditkit.stats.missing_labels import Unlabelled
+from auditkit.stats.missing_labels import Undecided, Unlabelled
 from auditkit.stats.rates import RATES, overall_rate, rate, rate_measurement
 
 KINDS: tuple[tuple[str, Unit, Better], ...] = (("difference", "rate_difference", "lower"), ("ratio", "ratio", "higher"))
@@ -59,13 +60,14 @@ class Tables:
 
     `decisions` counts all rows and tells no labels apart; `confusion` counts the rows with a label, None where there
     are none. `missing` has the rows with and without a label where those with one are a selection by decision, score or
-    group.
+    group, and `undecided` those with and without a decision where those with one are a selection by group.
     """
 
     subject: Subject
     decisions: Counts
     confusion: Counts | None
     missing: Unlabelled | None = None
+    undecided: Undecided | None = None
 
     @classmethod
     def of(cls, subject: Subject) -> Tables:
@@ -75,13 +77,20 @@ class Tables:
         missing, without = None, subject.unlabelled
         if confusion is not None and without is not None and is_selective(subject):
             missing = Unlabelled(confusion, decision_counts(without, subject.sensitive))
-        return cls(subject, decision_counts(subject, subject.sensitive), confusion, missing)
+        decisions = decision_counts(subject, subject.sensitive)
+        return cls(subject, decisions, confusion, missing, _undecided(subject, decisions))
 
     def by(self, columns: tuple[str, ...]) -> Tables:
         """Return the tables over fewer columns; () counts all rows as one group."""
         confusion = None if self.confusion is None else self.confusion.by(columns)
         missing = None if self.missing is None else self.missing.by(columns)
-        return dataclasses.replace(self, decisions=self.decisions.by(columns), confusion=confusion, missing=missing)
+        return dataclasses.replace(
+            self,
+            decisions=self.decisions.by(columns),
+            confusion=confusion,
+            missing=missing,
+            undecided=None if self.undecided is None else self.undecided.by(columns),
+        )
 
     def table_of(self, name: str) -> Counts | None:
         """Return the table that a rate is read from; None for a rate that needs labels where there are none."""
@@ -130,26 +139,25 @@ class Tables:
 
     def gaps(self) -> list[Measurement]:
         """Return every gap between the groups, with its replicates."""
-        found = self._gaps(self.decisions, OF_DECISIONS)
+        found = [self._bounded_gap(gap) for gap in self._gaps(self.decisions, OF_DECISIONS)]
         if self.confusion is not None:
             found += [self._bounded_gap(gap) for gap in self._gaps(self.confusion, OF_LABELS)]
         return self._replicated(found, self.decisions.columns, with_gap_replicates)
 
     def _bounded_gap(self, gap: Measurement) -> Measurement:
-        """Return a gap with an interval that holds whatever the missing labels are, where those known are a selection.
+        """Return a gap with an interval that holds whatever the missing labels, or decisions, are, where that matters.
 
         A limit is judged by it: labels that are known for the approved alone cannot show that errors are equal.
         """
-        if self.missing is None:
-            return gap
         rates = GAPS[_name(gap).rpartition("_")[0]]
-        return self.missing.gap(gap, rates, self.subject.conf_level, self.subject.min_group)
+        missing = self.missing if needs_labels(rates[0]) else self.undecided
+        return gap if missing is None else missing.gap(gap, rates, self.subject.conf_level, self.subject.min_group)
 
     def _bounded_rate(self, measurement: Measurement) -> Measurement:
-        """Return a rate with intervals that hold whatever the missing labels are, where those known are a selection."""
-        if self.missing is None or not needs_labels(_name(measurement)):
-            return measurement
-        return self.missing.rate(measurement, _name(measurement), self.subject.conf_level)
+        """Return a rate with intervals that hold whatever the missing labels, or decisions, are, where that matters."""
+        name = _name(measurement)
+        missing = self.missing if needs_labels(name) else self.undecided
+        return measurement if missing is None else missing.rate(measurement, name, self.subject.conf_level)
 
     def inequality(self) -> list[Measurement]:
         """Return the inequality of errors within and between the groups, with its replicates."""
@@ -217,6 +225,17 @@ class Tables:
 
     def _gaps(self, table: Counts, gaps: Sequence[str]) -> list[Measurement]:
         return gap_measurements(table, gaps=gaps, level=self.subject.conf_level, min_group=self.subject.min_group)
+
+
+def _undecided(subject: Subject, decisions: Counts) -> Undecided | None:
+    """Return the rows with and without a decision where those with one are a selection by group.
+
+    None for rows with weights or clusters: of rows that were left out neither is known.
+    """
+    if subject.undecided is None or not subject.sampling.is_simple or not selected_by(subject):
+        return None
+    others = undecided_counts(subject, subject.sensitive)
+    return None if others is None else Undecided(decisions, others)
 
 
 def _name(measurement: Measurement) -> str:

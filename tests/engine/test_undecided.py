@@ -1,0 +1,110 @@
+"""Rows without a recorded decision: a selection by group is said, and gaps are bounded whatever was decided."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import auditkit
+from auditkit.evidence.measurement import Interval, Measurement
+from auditkit.evidence.report import Report
+from auditkit.stats.counts import Counts
+from auditkit.stats.missing_labels import Undecided
+from auditkit.stats.rates import group_rates
+
+
+def decisions(rows: int = 1200, seed: int = 0) -> pd.DataFrame:
+    """Return decisions 35 points apart between two groups."""
+    draws = np.random.default_rng(seed)
+    sex = np.where(draws.random(rows) < 0.5, "F", "M")
+    approved = (draws.random(rows) < np.where(sex == "M", 0.65, 0.3)).astype(float)
+    return pd.DataFrame({"sex": sex, "approved": approved, "w": draws.uniform(0.5, 2, rows)})
+
+
+def without(frame: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return the same with the cells of so many refused women empty."""
+    blank = frame.index[(frame["sex"] == "F") & (frame["approved"] == 0)][:count]
+    return frame.assign(approved=frame["approved"].where(~frame.index.isin(blank)))
+
+
+def audited(frame: pd.DataFrame, **options: Any) -> Report:
+    given = {"prediction": "approved", "sensitive": ["sex"], "only": ["fairness"], **options}
+    return auditkit.audit(None, frame, **given)
+
+
+def gap(report: Report, name: str = "demographic_parity_difference") -> tuple[Measurement, Interval]:
+    found = report.measurement(f"fairness.{name}", ("sex",))
+    assert found is not None
+    assert found.interval is not None
+    return found, found.interval
+
+
+def said(report: Report) -> list[str]:
+    return [text for text in report.subject.statements if "a value is recorded for" in text]
+
+
+@pytest.mark.parametrize("count", [100, 200, 260, 300, 350])
+def test_empty_cells_of_one_group_never_turn_a_fail_into_a_pass(count: int) -> None:
+    """Emptied cells of 260 to 300 refused women make the rates of the others equal: that passed."""
+    whole, report = audited(decisions()), audited(without(decisions(), count))
+    assert whole.verdict == "fail"
+    assert report.verdict in ("fail", "inconclusive")
+    (sentence,) = said(report)
+    assert "100.0 % of M (sex)" in sentence
+    for name in ("demographic_parity_difference", "demographic_parity_ratio"):
+        truth, (_, interval) = gap(whole, name)[0].value, gap(report, name)
+        assert truth is not None
+        assert interval.low <= truth <= interval.high
+        assert "whatever the missing decisions are" in interval.method
+
+
+def test_a_breach_among_the_recorded_decisions_stays_one() -> None:
+    naive, bounded = gap(audited(without(decisions(), 0))), gap(audited(without(decisions(), 60)))
+    found, interval = bounded
+    assert found.value is not None
+    assert interval.low > 0.1, "as of the recorded decisions alone"
+    assert interval.high > naive[1].high
+
+
+def test_cells_that_are_empty_by_chance_or_alike_change_nothing() -> None:
+    frame = decisions()
+    frame["approved"] = frame["approved"].where(np.arange(1200) % 10 != 0)
+    report = audited(frame)
+    assert said(report) == []
+    assert "missing" not in gap(report)[1].method
+    assert any("120 of 1,200 rows have no value in approved" in note for note in report.subject.notes)
+
+
+def test_of_weighted_rows_it_is_said_and_of_a_sample_bounded() -> None:
+    frame = without(decisions(), 280)
+    weighted, sampled = audited(frame, weight="w"), audited(frame, limit=500)
+    assert len(said(weighted)) == len(said(sampled)) == 1
+    assert "missing" not in gap(weighted)[1].method
+    assert gap(sampled)[1].high > 0.25
+
+
+def test_recorded_outcomes_without_a_value_are_a_statement_too() -> None:
+    frame = decisions().assign(wait=lambda rows: np.where(rows["sex"] == "F", 40, 30) + np.arange(1200) % 7)
+    frame["wait"] = frame["wait"].where((frame["sex"] == "M") | (frame["wait"] < 43))
+    report = auditkit.audit(None, frame, outcome="wait", sensitive=["sex"], only=["fairness"])
+    assert len(said(report)) == 1
+    assert said(report)[0].startswith("wait: a value is recorded for")
+
+
+def test_no_decisions_give_a_higher_or_a_lower_rate() -> None:
+    columns, groups, classes = ("g",), (("a",), ("b",)), ("no", "yes")
+    known = Counts(columns, groups, classes, np.array([[[3, 2], [0, 0]], [[1, 4], [0, 0]]]))
+    missing = Counts(columns, groups, classes, np.array([[[3, 0], [0, 0]], [[0, 0], [0, 0]]]))
+    values = []
+    for chosen in product((0, 1), repeat=3):
+        table = known.table.copy()
+        for decision in chosen:
+            table[0, 0, decision] += 1
+        values.append(group_rates(Counts(columns, groups, classes, table), "selection_rate").values)
+    for best, extreme in ((False, np.min), (True, np.max)):
+        found = group_rates(Undecided(known, missing).completed("selection_rate", best=best), "selection_rate").values
+        np.testing.assert_allclose(found, extreme(values, axis=0))
