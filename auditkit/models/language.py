@@ -32,6 +32,12 @@ Item = TypeVar("Item")
 CELLS_AT_ONCE = 2**19
 """The logits of a batch take at most so many numbers: 2 MiB, which a processor's cache holds."""
 
+IMPOSSIBLE = -1e4
+"""The log-probability that one of minus infinity counts as in a mean: the probability, 0, times it is 0."""
+
+FEWEST_AT_ONCE = 64
+"""The statistics of a large vocabulary are computed for so many tokens at once all the same."""
+
 TOKENS_AT_ONCE = 512
 """A batch of a large vocabulary has so many tokens all the same."""
 
@@ -139,13 +145,21 @@ class FromCausal(CausalLanguageModel, OfTokens):
         parts: list[dict[int, Floats]] = [{} for _ in texts]
 
         def read(batch: Sequence[int]) -> None:
-            ids, mask = _padded([windows[place].ids for place in batch], network.padding)
-            logits = network(ids.to(device), mask.to(device))
-            for row, place in enumerate(batch):
-                window = windows[place]
-                end = len(window.ids)
-                targets = torch.tensor(window.ids[window.scored : end], device=device)
-                parts[window.text][place] = statistics(logits[row, window.scored - 1 : end - 1], targets)
+            own = [windows[place] for place in batch]
+            ids, mask = _padded([window.ids for window in own], network.padding)
+            # No token looks at the filling behind it: without a mask of it, attention takes its faster way.
+            logits = network(ids.to(device), torch.ones_like(mask).to(device)).flatten(0, 1)
+            begins = range(0, ids.numel(), ids.shape[1])
+            rows = [
+                begin + at - 1
+                for begin, window in zip(begins, own, strict=True)
+                for at in range(window.scored, len(window.ids))
+            ]
+            targets = [token for window in own for token in window.ids[window.scored :]]
+            found = statistics_at(logits, torch.tensor(rows, device=device), torch.tensor(targets, device=device))
+            ends = np.cumsum([len(window.ids) - window.scored for window in own])
+            for place, window, part in zip(batch, own, np.split(found, ends[:-1]), strict=True):
+                parts[window.text][place] = part
 
         _in_batches([len(window.ids) for window in windows], network.vocabulary_size, read, progress)
         ordered = [[of_text[place] for place in sorted(of_text)] for of_text in parts]
@@ -248,6 +262,13 @@ class FromMasked(OfTokens):
         return self._joined(texts, encoded, parts, skipped=0)
 
 
+def statistics_at(logits: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor) -> Floats:
+    """Return the statistics of some rows of logits, (positions, vocabulary), as many at once as a cache holds."""
+    size = max(FEWEST_AT_ONCE, CELLS_AT_ONCE // logits.shape[1])
+    pairs = zip(rows.split(size), targets.split(size), strict=True)
+    return np.concatenate([statistics(logits[part], own) for part, own in pairs])
+
+
 def statistics(logits: torch.Tensor, targets: torch.Tensor) -> Floats:
     """Return what logits, (tokens, vocabulary), say of the true tokens, (tokens,), as float64, (tokens, 5).
 
@@ -256,12 +277,14 @@ def statistics(logits: torch.Tensor, targets: torch.Tensor) -> Floats:
     """
     chances = torch.log_softmax(logits.float(), dim=-1)
     weights = chances.exp()
-    finite = torch.where(weights > 0, chances, 0.0)
-    mean = (weights * finite).sum(dim=-1)
-    spread = ((weights * finite**2).sum(dim=-1) - mean**2).clamp(min=0).sqrt()
-    highest, places = chances.max(dim=-1)
-    own = chances.gather(-1, targets[:, None])[:, 0]
-    columns = (own, -mean, spread, highest.exp(), (places == targets).float())
+    highest, own = chances.amax(dim=-1), chances.gather(-1, targets[:, None])[:, 0]
+    hits = own == highest
+    hits[hits.clone()] = chances[hits].argmax(dim=-1) == targets[hits]  # of equals the first is the likeliest
+    finite = chances.clamp_(min=IMPOSSIBLE)
+    products = weights.mul_(finite)
+    mean = products.sum(dim=-1)
+    spread = (torch.linalg.vecdot(products, finite) - mean**2).clamp(min=0).sqrt()
+    columns = (own, -mean, spread, highest.exp(), hits.float())
     found: Floats = torch.stack(columns, dim=1).double().cpu().numpy()
     return found
 

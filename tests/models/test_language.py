@@ -20,7 +20,7 @@ from auditkit.errors import InputError, ModelFileError, NotRun
 from auditkit.models.capabilities import CausalLanguageModel, Differentiable, LanguageModel
 from auditkit.models.formats.huggingface_language import _context
 from auditkit.models.formats.huggingface_settings import offline
-from auditkit.models.language import windows_of
+from auditkit.models.language import statistics_at, windows_of
 from auditkit.models.token_networks import LanguageNetwork
 
 CPU = torch.device("cpu")
@@ -80,6 +80,22 @@ def test_the_statistics_of_a_token_are_those_of_its_whole_distribution(folder: P
     np.testing.assert_allclose(scores.deviations, spread, rtol=1e-3)
     np.testing.assert_allclose(scores.top_probabilities, weights.max(axis=1), rtol=1e-4)
     assert (scores.top_hits == (chances.argmax(axis=1) == scores.ids)).all()
+
+
+def test_impossible_tokens_and_ties_have_the_statistics_of_their_formulas() -> None:
+    none = -float("inf")
+    logits = torch.tensor([[0.0, 0.0, none, none], [1.0, 3.0, 3.0, 0.0], [1.0, 3.0, 3.0, 0.0], [none, 0.0, 1.0, none]])
+    targets = torch.tensor([0, 1, 2, 0])
+    found = statistics_at(torch.cat([torch.zeros(1, 4), logits]), torch.arange(1, 5), targets)
+    for row, target, one in zip(logits.double().numpy(), targets.tolist(), found, strict=True):
+        chances = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
+        possible = chances[chances > 0]
+        mean = (possible * np.log(possible)).sum()
+        spread = np.sqrt(max((possible * np.log(possible) ** 2).sum() - mean**2, 0.0))
+        with np.errstate(divide="ignore"):
+            assert one[0] == pytest.approx(np.log(chances[target]), abs=1e-6)
+        assert one[1:4] == pytest.approx([-mean, spread, chances.max()], abs=1e-3)
+    assert found[:, 4].tolist() == [1.0, 1.0, 0.0, 0.0], "of two likeliest tokens the first counts"
 
 
 def test_batching_does_not_change_the_scores(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
