@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from auditkit.auditors.privacy.stated_frontier import BITS, checked_frontier, frontier_evidence
 from auditkit.errors import NotRun
-from auditkit.evidence.measurement import Evidence, Measurement
+from auditkit.evidence.measurement import Evidence, Measurement, joined_evidence
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import OTHER_WEIGHTS, PrivatelyTrained, StatedTraining
 
@@ -23,11 +24,14 @@ class PrivateTraining:
     """State the differential privacy that the audited model's own file claims, as its privacy ledger gives it.
 
     Epsilon is computed again from noise, sampling rate, steps and delta, and a ledger that states less stops the audit.
-    Of weights that the ledger was not written for nothing is claimed.
+    Of weights that the ledger was not written for nothing is claimed. `frontier` is the frontier.json that the
+    retraining of a language model wrote beside it: what each budget costs held-out texts, by group.
     """
 
+    frontier: str | None = None
+
     requires: ClassVar = ("private training",)
-    measures: ClassVar = (EPSILON, WITH_TUNING)
+    measures: ClassVar = (EPSILON, WITH_TUNING, BITS)
     multilabel: ClassVar = True
 
     def check(self, subject: Subject) -> None:
@@ -35,6 +39,8 @@ class PrivateTraining:
         found = subject.audited.capability(PrivatelyTrained)
         if found is not None:
             _ledger(subject, found.stated)
+            if self.frontier is not None:
+                checked_frontier(subject, self.frontier)
 
     def audit(self, subject: Subject) -> Evidence:
         """Return epsilon with the ledger as statements, or why the ledger claims nothing of these weights."""
@@ -46,11 +52,14 @@ class PrivateTraining:
         ledger = _ledger(subject, found.stated)
         if not found.stated.of_these_weights:
             return Evidence(measurements=epsilons(ledger, of_these_weights=False), notes=[_other_weights(ledger)])
-        return Evidence(
+        evidence = Evidence(
             measurements=epsilons(ledger, of_these_weights=True),
             exhibits=[ledger_facts(Message("the audited model"), ledger)],
             notes=_notes(subject, found.stated),
         )
+        if self.frontier is None:
+            return evidence
+        return joined_evidence([evidence, frontier_evidence(subject, self.frontier)])
 
 
 def epsilons(ledger: Ledger, *, of_these_weights: bool) -> list[Measurement]:

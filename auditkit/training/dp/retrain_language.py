@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from torch import nn
 from auditkit.config_commands import RetrainConfig
 from auditkit.data.dataset import Data
 from auditkit.evidence.messages import Message
+from auditkit.models.formats.opening import open_model
 from auditkit.models.from_columns import Columns
 from auditkit.models.model import Model
 from auditkit.progress import Progress, silent
 from auditkit.training.dp.accounting import NOT_COVERED
 from auditkit.training.dp.fine_tune import FineTuning, Learning, base_of
-from auditkit.training.dp.frontier import HeldOut, fit_equally
+from auditkit.training.dp.frontier import LEVEL, HeldOut, fit_equally
+from auditkit.training.dp.frontier_file import StatedModel, write_frontier
 from auditkit.training.dp.plan import Disclosure, plan_training
 from auditkit.training.dp.retrained import FRESH, GroupCost, Retrained, public_weights, require_budgets
 from auditkit.training.dp.token_losses import MeanTokenLoss, TokenLosses
@@ -62,7 +65,19 @@ def retrain_language(
 
     without = _costs_without(tuning, measured)
     done = tuning.run(_notes(units, config.data.unit), progress, costs)
-    return Retrained(done.files, done.epsilon_together, done.notes, (*without, *done.frontier))
+    whole = Retrained(done.files, done.epsilon_together, done.notes, (*without, *done.frontier))
+    return whole if held_out is None else _stated(whole, tuning, held_out.sha256)
+
+
+def _stated(done: Retrained, tuning: FineTuning, held_out_sha256: str | None) -> Retrained:
+    """Write beside the models what each budget costs, and return the retraining with a note on that file."""
+    written = [
+        StatedModel(epsilon=epsilon, sha256=open_model(path, columns=tuning.learning.columns).sha256 or "")
+        for epsilon, (path, _) in zip(tuning.config.privacy.epsilon, done.files, strict=True)
+    ]
+    path = write_frontier(done.files[0][0].parent, written, held_out_sha256, LEVEL, done.frontier)
+    note = Message("What each budget costs is in {path}: --set private_training.frontier reads it.", path=str(path))
+    return replace(done, notes=(*done.notes, note))
 
 
 def _learning(
