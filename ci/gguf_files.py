@@ -90,6 +90,9 @@ def written(path: Path, network: Any, kind: str, quantised: str = "F32", **state
         if ".k_proj" in key:
             weights = permuted(weights, config.num_key_value_heads)
         weights = np.ascontiguousarray(weights)
+        if key in stated.get("raw", {}):
+            writer.add_tensor(llama_cpp_name(key), stated["raw"][key], raw_dtype=gguf.GGMLQuantizationType.Q4_K)
+            continue
         as_kind = gguf.GGMLQuantizationType[quantised if weights.ndim == 2 else "F32"]
         if as_kind == gguf.GGMLQuantizationType.F32:
             writer.add_tensor(llama_cpp_name(key), weights)
@@ -129,6 +132,46 @@ def test_quantised_weights_are_those_of_the_gguf_package(tmp_path: Path, quantis
     for key, value in there.items():
         spread = float(value.abs().max())
         assert float((here[key] - value).abs().max()) <= near * spread, key
+
+
+def q4_k_by_hand(blocks: np.ndarray) -> np.ndarray:
+    """Return the 256 numbers of each block of 144 bytes, (blocks, 256), by llama.cpp's description of Q4_K.
+
+    Two float16: the scale of scales and of minima; 12 bytes that hold 8 scales and 8 minima of 6 bits; 128 bytes, each
+    with a number of 4 bits of one run of 32 and one of the next. A number is scale * q - minimum.
+    """
+    found = np.empty((len(blocks), 256))
+    for row, block in enumerate(blocks):
+        scale, minimum = block[:4].view(np.float16).astype(np.float64)
+        packed, low = block[4:16].astype(int), block[16:].astype(int)
+        for run in range(8):
+            if run < 4:
+                of_scale, of_minimum = packed[run] & 63, packed[run + 4] & 63
+            else:
+                of_scale = (packed[run + 4] & 15) | (packed[run - 4] >> 6 << 4)
+                of_minimum = (packed[run + 4] >> 4) | (packed[run] >> 6 << 4)
+            bits = low[run // 2 * 32 : run // 2 * 32 + 32] >> (4 * (run % 2)) & 15
+            found[row, run * 32 : run * 32 + 32] = scale * of_scale * bits - minimum * of_minimum
+    return found
+
+
+def test_weights_in_q4_k_are_those_of_its_description(tmp_path: Path) -> None:
+    """The gguf package writes no Q4_K of numbers: the bytes of one weight are drawn."""
+    network = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(
+            vocab_size=32, n_positions=16, n_embd=256, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=1
+        )
+    ).eval()
+    described(tmp_path / "folder", "gpt2")
+    network.config.save_pretrained(tmp_path / "folder")
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 256, (32, 144), dtype=np.uint8)
+    blocks[:, :4] = rng.uniform(0.001, 0.01, (32, 2)).astype(np.float16).view(np.uint8)
+    name = "transformer.wte.weight"
+    path = written(tmp_path / "a.gguf", network, "gpt2", raw={name: blocks})
+    here = opened(path, tmp_path / "folder").module.network.state_dict()
+    assert here[name].numpy() == pytest.approx(q4_k_by_hand(blocks).reshape(32, 256), rel=1e-5, abs=1e-7)
+    assert torch.equal(here["transformer.wpe.weight"], network.state_dict()["transformer.wpe.weight"])
 
 
 def test_a_file_is_audited(tmp_path: Path) -> None:

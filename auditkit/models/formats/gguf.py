@@ -77,13 +77,18 @@ AGREE = {
 
 MOST_LAYERS = 1_000
 
+NO_WEIGHTS = "a GGUF file of a vocabulary alone, without weights; pass the model's own file."
+
 
 class GgufFormat:
     """GGUF files of the architectures llama and gpt2."""
 
     def recognise(self, source: Source) -> Match | None:
-        """Return a match where a file begins as GGUF does."""
-        return Match("GGUF, dequantised") if source.head.startswith(MAGIC) else None
+        """Return a match where a file begins as GGUF does; one that cannot be opened is refused with the reason."""
+        if not source.head.startswith(MAGIC):
+            return None
+        holds_none = len(source.head) >= 16 and int.from_bytes(source.head[8:16], "little") == 0
+        return Match("GGUF, dequantised", refusal=NO_WEIGHTS if holds_none else None)
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the language model; its weights are float32, as the quantised ones say.

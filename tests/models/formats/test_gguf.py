@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from auditkit.cli import call
 from auditkit.errors import ModelFileError
 from auditkit.models.formats.gguf_file import read_gguf
 from auditkit.models.formats.opening import open_model
@@ -68,9 +69,23 @@ def test_what_a_file_claims_is_bounded(content: bytes, said: str) -> None:
 
 def test_other_architectures_and_a_missing_folder_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.gguf"
-    path.write_bytes(file(key("general.architecture", 8, text("mamba"))))
+    path.write_bytes(file(key("general.architecture", 8, text("mamba")), tensors=(tensor("w", (2,)),)))
     with pytest.raises(ModelFileError, match="architecture 'mamba', and auditkit opens llama and gpt2"):
         open_model(path)
-    path.write_bytes(file(key("general.architecture", 8, text("llama"))))
+    path.write_bytes(file(key("general.architecture", 8, text("llama")), tensors=(tensor("w", (2,)),)))
     with pytest.raises(ModelFileError, match=r"config\.json and tokenizer\.json as --architecture FOLDER"):
         open_model(path)
+
+
+def test_a_vocabulary_without_weights_is_named_by_run_and_inspect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As llama.cpp's `ggml-vocab-*.gguf` are."""
+    path = tmp_path / "vocab.gguf"
+    path.write_bytes(file(key("general.architecture", 8, text("llama"))))
+    with pytest.raises(ModelFileError, match="of a vocabulary alone, without weights"):
+        open_model(path)
+    call(["inspect", str(path)])
+    shown = capsys.readouterr().out
+    assert "of a vocabulary alone, without weights" in shown
+    assert "✔" not in shown
