@@ -179,7 +179,9 @@ def _own_rows(model: Model, data: pd.DataFrame | Path | None) -> Data | None:
     if own is None:
         return None
     if data is not None:
-        raise InputError("a file of word vectors is audited on its own words; leave the data set out.")
+        raise InputError(
+            "vectors of words, and encoders of texts, are audited on words of their own; leave the data set out."
+        )
     return own.rows()
 
 

@@ -113,7 +113,7 @@ class SelfFitting(Capability):
 
 
 class Words(Capability):
-    """The model knows words: it has vectors of them, or gives probabilities to texts."""
+    """The model knows words: it has vectors of them or of texts, or gives probabilities to texts."""
 
 
 class WordVectors(Words):
@@ -130,8 +130,27 @@ class WordVectors(Words):
         raise NotImplementedError
 
 
+class TextVectors(Words):
+    """The model has a vector for each text."""
+
+    @property
+    def words(self) -> Sequence[str]:
+        """The words of its vocabulary that are one token, each once."""
+        raise NotImplementedError
+
+    def knows(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which texts have no token that is unknown to the model: (texts,)."""
+        raise NotImplementedError
+
+    def vectors(
+        self, texts: Sequence[str], *, device: torch.device, progress: Progress = silent
+    ) -> NDArray[np.float32]:
+        """Return the vector of each text: (texts, width)."""
+        raise NotImplementedError
+
+
 class OwnRows(Capability):
-    """The model brings the rows that it is audited on, and no data set is named: the words that it has vectors of."""
+    """The model brings the rows that it is audited on, and no data set is named: the words of its vocabulary."""
 
     def rows(self) -> Data:
         """Return these rows."""

@@ -1,4 +1,4 @@
-"""The task of word vectors: a vector for each word, and nothing predicted."""
+"""The task of vectors: one for each word, or for each text, and nothing predicted."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from auditkit.stats.quality import MetricSpec
 from auditkit.tasks.base import BinaryView, Floats, Rows
 from auditkit.tasks.classes import ClassTask
 
-NOTHING_PREDICTED = Message("word vectors predict nothing")
+NOTHING_PREDICTED = Message("vectors of words and texts predict nothing")
 
 
 @dataclass(frozen=True)
 class Embeddings(ClassTask):
-    """Vectors of words: the rows are the words, and have no labels."""
+    """Vectors of words or of texts: the rows are the words of a vocabulary, and have no labels."""
 
     metrics: ClassVar[Mapping[str, MetricSpec]] = {}
     unpredicted: ClassVar[Message | None] = NOTHING_PREDICTED

@@ -2,6 +2,8 @@
 
 Caliskan, Bryson & Narayanan 2017 (doi:10.1126/science.aal4230). `similarities` are cosines of target words with
 attribute words, (words, attributes): the first target words are of the first group, as are the first attribute words.
+Of sentences (SEAT: May et al. 2019, doi:10.18653/v1/N19-1063) each target word has several rows, which lie together,
+and an attribute word's cosine is the mean over its sentences.
 Coverage of the interval is simulated in tests/auditors/bias/test_association.py.
 """
 
@@ -27,12 +29,26 @@ RESAMPLES = 2_000
 
 
 class Sizes(NamedTuple):
-    """The numbers of words: of the two target groups, and of the two attribute groups."""
+    """The numbers of words: of the two target groups, and of the two attribute groups.
+
+    `sentences` is how many rows each target word has: those of the sentences that it stands in, or 1.
+    """
 
     first: int
     second: int
     attribute: int
     other: int
+    sentences: int = 1
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """The numbers of rows of the two target groups."""
+        return self.first * self.sentences, self.second * self.sentences
+
+    @property
+    def largest(self) -> float:
+        """The largest effect size that groups of so many rows can have."""
+        return largest_effect(*self.rows)
 
     @property
     def freedom(self) -> int:
@@ -125,14 +141,15 @@ def detectable(error: float, freedom: int, level: float, power: float = 0.8) -> 
 def resampled_effects(similarities: Floats, sizes: Sizes, *, seed: int = 0) -> Floats:
     """Return the effect sizes of lists whose words are resampled, each of the four by itself: (resamples,).
 
-    NaN where the drawn target words have all the same association.
+    All sentences of a word are drawn with it. NaN where the drawn target words have all the same association.
     """
-    first, second, attribute, other = _drawn(sizes, seed)
+    first, second, attribute, other = _drawn(sizes[:4], seed)
+    first, second = (np.repeat(part, sizes.sentences, axis=1) for part in (first, second))
     drawn = attribute @ similarities[:, : sizes.attribute].T / sizes.attribute
-    drawn = drawn - other @ similarities[:, sizes.attribute :].T / sizes.other  # (resamples, words)
+    drawn = drawn - other @ similarities[:, sizes.attribute :].T / sizes.other  # (resamples, rows)
     weights = np.hstack([first, second])
-    count = sizes.first + sizes.second
-    apart = (drawn * np.hstack([first / sizes.first, -second / sizes.second])).sum(axis=1)
+    count = sum(sizes.rows)
+    apart = (drawn * np.hstack([first / sizes.rows[0], -second / sizes.rows[1]])).sum(axis=1)
     means = (drawn * weights).sum(axis=1) / count
     spread = np.sqrt((weights * (drawn - means[:, None]) ** 2).sum(axis=1) / (count - 1))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -160,7 +177,7 @@ def random_attribute_effects(similarities: Floats, sizes: Sizes, *, draws: int, 
     found = np.empty(draws)
     for draw in range(draws):
         chosen = generator.choice(similarities.shape[1], size=taken, replace=False)
-        found[draw] = effect_size(associations(similarities[:, chosen], sizes), sizes.first)
+        found[draw] = effect_size(associations(similarities[:, chosen], sizes), sizes.rows[0])
     return found
 
 

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from auditkit.auditors.bias.word_lists import check_word_lists, read_word_lists
+from auditkit.auditors.bias.word_lists import (
+    check_templates,
+    check_word_lists,
+    read_templates,
+    read_word_lists,
+)
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import joined_evidence
 
@@ -21,12 +26,14 @@ class Bias:
 
     Of word vectors, `word_lists` adds tests to those that auditkit ships, or replaces one of the same name; each is a
     table of a `source`, two `targets` and two `attributes` (auditkit/auditors/bias/word_lists.toml). `random_sets` is
-    how many sets of random words each effect is compared with. Of a language model, `pairs`, `counterfactuals` and
-    `questions` name files (docs/bias.md), of each of which at most `rows` rows are scored; with `input_embedding` the
-    word lists are held against the embedding of its tokens too.
+    how many sets of random words each effect is compared with. An encoder reads the words of the lists in sentences:
+    those of the set of `templates` that a list names (auditkit/auditors/bias/templates.toml). Of a language model,
+    `pairs`, `counterfactuals` and `questions` name files (docs/bias.md), of each of which at most `rows` rows are
+    scored; with `input_embedding` the word lists are held against the embedding of its tokens too.
     """
 
     word_lists: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    templates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     random_sets: int = 1000
     pairs: str | None = None
     counterfactuals: str | None = None
@@ -35,7 +42,7 @@ class Bias:
     input_embedding: bool = False
 
     requires: ClassVar = ("words",)
-    read_from_file: ClassVar = {"word_lists": read_word_lists}
+    read_from_file: ClassVar = {"word_lists": read_word_lists, "templates": read_templates}
     measures: ClassVar = (
         "bias.weat_effect_size",
         "bias.relative_norm_distance",
@@ -51,7 +58,7 @@ class Bias:
 
     def __post_init__(self) -> None:
         """Refuse word lists that are none, and too few sets."""
-        check_word_lists(self.word_lists)
+        check_templates(self.templates, check_word_lists(self.word_lists))
         if self.random_sets < 100:
             raise InputError(f"random_sets must be at least 100, got {self.random_sets}; pass 1000.")
         if self.rows < 10:
@@ -77,12 +84,17 @@ class Bias:
         """
         from auditkit.auditors.bias.tested import lookup_of
         from auditkit.auditors.bias.vectors import vector_evidence
-        from auditkit.models.capabilities import LanguageModel, WordVectors
+        from auditkit.models.capabilities import LanguageModel, TextVectors, WordVectors
 
         vectors = subject.audited.capability(WordVectors)
         if vectors is not None:
             lookup = lookup_of(vectors.words, vectors.vectors)
             return vector_evidence(subject, lookup, self.word_lists, self.random_sets)
+        encoder = subject.audited.capability(TextVectors)
+        if encoder is not None:
+            from auditkit.auditors.bias.sentences import sentence_evidence
+
+            return sentence_evidence(subject, encoder, self.word_lists, self.templates, self.random_sets)
         language = subject.audited.capability(LanguageModel)
         assert language is not None  # the only other capability of words
         parts = []

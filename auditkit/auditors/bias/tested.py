@@ -19,7 +19,10 @@ FEWEST_WORDS = 5
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """A vocabulary that is looked up: the vectors, (words, width), and the row of each word."""
+    """A vocabulary that is looked up: the vectors and the row of each word.
+
+    `vectors` are (words, width), or (words, sentences, width) of words that are read in sentences.
+    """
 
     words: Sequence[str]
     vectors: NDArray[np.float32]
@@ -31,12 +34,12 @@ class Lookup:
         return list(dict.fromkeys(row for row in rows if row is not None))
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Floats:
-        """Return the vectors of some rows in double precision."""
+        """Return the vectors of some rows in double precision: (rows, ..., width)."""
         return self.vectors[np.asarray(rows, dtype=np.int64)].astype(np.float64)
 
 
 def lookup_of(words: Sequence[str], vectors: NDArray[np.float32]) -> Lookup:
-    """Return the lookup of words and their vectors, (words, width); of a word that occurs twice the first counts."""
+    """Return the lookup of words and their vectors, (words, ..., width); of a word listed twice the first counts."""
     return Lookup(words, vectors, {word: row for row, word in reversed(list(enumerate(words)))})
 
 

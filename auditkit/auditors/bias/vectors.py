@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,13 @@ from auditkit.auditors.bias.association import (
     cosines,
     effect_interval,
     effect_size,
-    largest_effect,
     norm_distance_error,
     permutation_p,
     random_attribute_effects,
     relative_norm_distance,
     resampled_effects,
     student_interval,
+    unit,
 )
 from auditkit.auditors.bias.tested import FEWEST_WORDS, Association, Lookup, Tested
 from auditkit.auditors.bias.vectors_report import neighbours_table, tests_table
@@ -68,30 +68,11 @@ def vector_evidence(
         NotRun: no word of any list is in the vocabulary.
     """
     every = check_word_lists({**shipped_word_lists(), **word_lists})
-    pool = _pool(lookup, every, subject.seed)
-    tests, absent = [], []
-    for place, (name, lists) in enumerate(every.items()):
-        subject.progress(0.8 * place / len(every), name)
-        known = tuple(tuple(lookup.found(words)) for words in lists.lists.values())
-        if not any(known) and name not in word_lists:
-            absent.append(name)
-            continue
-        tests.append(_tested(name, lists, known, lookup, pool, random_sets, subject.seed))
-    if not tests:
-        raise NotRun(
-            Message("no word of any word list is in the vocabulary"),
-            remedy=Message("--set bias.word_lists=FILE with words of its own"),
-        )
-    level, wide = subject.conf_level, simultaneous_level(subject.conf_level, len(tests))
+    tests, absent = held_against(subject, every, dict.fromkeys(every, lookup), word_lists, random_sets)
     subject.progress(0.9, "nearest words")
-    measurements = [
-        _effects(tests, level, wide),
-        _shares(tests, level, wide, random_sets),
-        _distances(tests, level),
-    ]
     exhibits: list[Exhibit] = [
         SliceChart(title=Message("Associations in the word vectors"), measurement="bias.weat_effect_size", by=(TEST,)),
-        tests_table(tests, level, random_sets),
+        tests_table(Message("Word association tests"), tests, subject.conf_level, random_sets),
         SliceChart(
             title=Message("Distance of attribute words from the two groups"),
             measurement="bias.relative_norm_distance",
@@ -99,11 +80,60 @@ def vector_evidence(
         ),
         neighbours_table(tests, lookup),
     ]
-    return Evidence(measurements=measurements, exhibits=exhibits, notes=_notes(tests, absent, lookup, len(pool)))
+    pool = len(_pool(lookup, every, subject.seed))
+    return Evidence(
+        measurements=association_measurements(tests, subject.conf_level, random_sets, EFFECT),
+        exhibits=exhibits,
+        notes=_notes(tests, absent, lookup, pool),
+    )
+
+
+def held_against(
+    subject: Subject,
+    every: Mapping[str, WordLists],
+    lookups: Mapping[str, Lookup],
+    asked: Collection[str],
+    random_sets: int,
+) -> tuple[list[Tested], list[str]]:
+    """Return every test held against the lookup of its name, and the tests of which no word is known.
+
+    Of those that the user `asked` for also the latter are tests.
+
+    Raises:
+        NotRun: no word of any list is known.
+    """
+    pools = {id(lookup): _pool(lookup, every, subject.seed) for lookup in lookups.values()}
+    tests, absent = [], []
+    for place, (name, lists) in enumerate(every.items()):
+        subject.progress(0.8 * place / len(every), name)
+        lookup = lookups[name]
+        known = tuple(tuple(lookup.found(words)) for words in lists.lists.values())
+        if not any(known) and name not in asked:
+            absent.append(name)
+            continue
+        tests.append(_tested(name, lists, known, lookup, pools[id(lookup)], random_sets, subject.seed))
+    if not tests:
+        raise NotRun(
+            Message("no word of any word list is in the vocabulary"),
+            remedy=Message("--set bias.word_lists=FILE with words of its own"),
+        )
+    return tests, absent
+
+
+def association_measurements(
+    tests: Sequence[Tested], level: float, random_sets: int, definition: Message
+) -> list[Measurement]:
+    """Return the effect sizes, the shares of random words and the norm distances of tests, with their intervals."""
+    wide = simultaneous_level(level, len(tests))
+    return [
+        _effects(tests, level, wide, definition),
+        _shares(tests, level, wide, random_sets),
+        _distances(tests, level),
+    ]
 
 
 def _pool(lookup: Lookup, every: Mapping[str, WordLists], seed: int) -> Floats:
-    """Return the vectors of words drawn from the whole vocabulary, none of a word list: (pool, width)."""
+    """Return the vectors of words drawn from the whole vocabulary, none of a word list: (pool, ..., width)."""
     listed = {row for lists in every.values() for words in lists.lists.values() for row in lookup.found(words)}
     others = np.array([row for row in range(len(lookup.words)) if row not in listed], dtype=np.int64)
     drawn = np.random.default_rng(seed).permutation(others)[:POOL]
@@ -129,17 +159,19 @@ def _tested(
                 needed=FEWEST_WORDS,
             )
             return Tested(name, lists, known, None, reason)
-    sizes = Sizes(*map(len, known))
+    first, second, attribute, other = (_in_sentences(lookup.take(rows)) for rows in known)
+    sizes = Sizes(*map(len, known), sentences=first.shape[1])
     if len(pool) < sizes.attribute + sizes.other:
         return Tested(name, lists, known, None, Message("the vocabulary has too few other words to compare with"))
-    first, second, attribute, other = (lookup.take(rows) for rows in known)
     targets = np.vstack([first, second])
-    similarities = cosines(targets, np.vstack([attribute, other]))
+    targets = targets.reshape(-1, targets.shape[-1])
+    similarities = _word_cosines(targets, np.vstack([attribute, other]))
     values = associations(similarities, sizes)
-    effect = float(effect_size(values, sizes.first))
+    effect = float(effect_size(values, sizes.rows[0]))
     if not np.isfinite(effect):
         return Tested(name, lists, known, None, Message("all target words have the same association"))
-    random = random_attribute_effects(cosines(targets, pool), sizes, draws=random_sets, seed=seed)
+    random = random_attribute_effects(_word_cosines(targets, _in_sentences(pool)), sizes, draws=random_sets, seed=seed)
+    first, second, attribute, other = (unit(part).mean(axis=1) for part in (first, second, attribute, other))
     distances = tuple(
         (
             words_name,
@@ -153,7 +185,7 @@ def _tested(
     found = Association(
         effect=effect,
         resampled=resampled_effects(similarities, sizes, seed=seed),
-        p_value=permutation_p(values, sizes.first, seed=seed),
+        p_value=permutation_p(values.reshape(-1, sizes.sentences).mean(axis=1), sizes.first, seed=seed),
         sizes=sizes,
         larger=int((np.abs(random) >= abs(effect)).sum()),
         distances=distances,
@@ -161,14 +193,26 @@ def _tested(
     return Tested(name, lists, known, found, None)
 
 
-def _effects(tests: Sequence[Tested], level: float, wide: float) -> Measurement:
+def _in_sentences(vectors: Floats) -> Floats:
+    """Return vectors of words, (words, width), as of words in one sentence each; those in several as they are."""
+    return vectors.reshape(len(vectors), -1, vectors.shape[-1])
+
+
+def _word_cosines(targets: Floats, words: Floats) -> Floats:
+    """Return the mean cosine of rows, (rows, width), with words in sentences, (words, sentences, width)."""
+    found: Floats = cosines(targets, words.reshape(-1, words.shape[-1])).reshape(len(targets), len(words), -1)
+    mean: Floats = found.mean(axis=2)
+    return mean
+
+
+def _effects(tests: Sequence[Tested], level: float, wide: float, definition: Message) -> Measurement:
     slices = []
     for test in tests:
         group, count = Group(by=(TEST,), key=(test.name,)), sum(map(len, test.known))
         if test.found is None:
             slices.append(Slice(group=group, value=None, count=count, reason=test.reason))
             continue
-        found, most = test.found, largest_effect(test.found.sizes.first, test.found.sizes.second)
+        found, most = test.found, test.found.sizes.largest
         alone, together = (
             _interval(
                 effect_interval(found.effect, found.resampled, found.sizes.freedom, at, most), level, EFFECT_METHOD
@@ -184,7 +228,7 @@ def _effects(tests: Sequence[Tested], level: float, wide: float) -> Measurement:
                 simultaneous_interval=_joint(together, tests),
             )
         )
-    return _measurement("weat_effect_size", (TEST,), slices, "number", "neither", EFFECT)
+    return _measurement("weat_effect_size", (TEST,), slices, "number", "neither", definition)
 
 
 def _shares(tests: Sequence[Tested], level: float, wide: float, random_sets: int) -> Measurement:

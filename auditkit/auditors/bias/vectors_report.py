@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from auditkit.auditors.bias.association import Floats, detectable, largest_effect
+from auditkit.auditors.bias.association import Floats, detectable
 from auditkit.auditors.bias.tested import Lookup, Tested
 from auditkit.evidence.measurement import Column, Table
 from auditkit.evidence.messages import Message
@@ -16,7 +16,7 @@ NEIGHBOURS, TERMS = 8, 3
 ROWS_AT_ONCE = 65_536
 
 
-def tests_table(tests: Sequence[Tested], level: float, random_sets: int) -> Table:
+def tests_table(title: Message, tests: Sequence[Tested], level: float, random_sets: int) -> Table:
     """Return the numbers of every test: words known, effect, detectable effect, p-values, random words."""
     known = [test for test in tests if test.found is not None]
     adjusted = holm(np.array([test.found.p_value for test in known if test.found is not None]))
@@ -30,13 +30,13 @@ def tests_table(tests: Sequence[Tested], level: float, random_sets: int) -> Tabl
             continue
         found = test.found
         smallest = detectable(found.error, found.sizes.freedom, level)
-        most = largest_effect(found.sizes.first, found.sizes.second)
+        most = found.sizes.largest
         share = found.larger / random_sets
         rows.append(
             (*start, found.effect, smallest if smallest < most else None, found.p_value, p_values[test.name], share)
         )
     return Table(
-        title=Message("Word association tests"),
+        title=title,
         note=Message(
             "Positive effects: the first group is nearer to the first attribute. Detectable: the true effect from "
             "which on these word lists would show an association in 80 % of cases; none where no effect is large "

@@ -23,9 +23,9 @@ from auditkit.extras import install_extra
 from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.formats.folder_copy import copied
 from auditkit.models.formats.gguf_file import MAGIC, GgufFile, TensorInfo, read_gguf
-from auditkit.models.formats.huggingface import read_json, tokenizer_of
+from auditkit.models.formats.huggingface import tokenizer_of
 from auditkit.models.formats.huggingface_language import causal
-from auditkit.models.formats.huggingface_settings import check_settings, offline
+from auditkit.models.formats.huggingface_settings import check_settings, offline, read_json
 from auditkit.models.formats.huggingface_text import language_schema
 from auditkit.models.model import Model, first_line
 from auditkit.schema.pieces import PieceTokenizer

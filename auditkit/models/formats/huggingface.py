@@ -16,7 +16,6 @@ from auditkit import files
 from auditkit.budgets import Budget
 from auditkit.data.dataset import Data
 from auditkit.data.image import holds_images
-from auditkit.documents import parse_json
 from auditkit.errors import InputError, ModelFileError
 from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust, opened
@@ -30,11 +29,20 @@ from auditkit.models.formats.huggingface_audio import (
     wave_feature,
     wave_network,
 )
+from auditkit.models.formats.huggingface_images import image_feature
 from auditkit.models.formats.huggingface_ledger import stated_training
-from auditkit.models.formats.huggingface_settings import check_settings, check_size, offline
+from auditkit.models.formats.huggingface_sentences import POOLER, as_encoder, reads_sentences, sentence_modules
+from auditkit.models.formats.huggingface_settings import (
+    OFFSET_POSITIONS,
+    check_settings,
+    check_size,
+    offline,
+    read_json,
+)
 from auditkit.models.formats.huggingface_text import language_schema, text_feature
 from auditkit.models.model import OF_MODULE, Model, first_line
 from auditkit.models.pieces import PieceNetwork, PixelNetwork
+from auditkit.models.sentence_vectors import LACKS as ENCODER_LACKS
 from auditkit.schema.infer import infer_classes
 from auditkit.schema.pieces import PieceTokenizer
 from auditkit.schema.schema import Schema, task_of
@@ -46,15 +54,8 @@ if TYPE_CHECKING:
 
 PROCESSOR = "preprocessor_config.json"
 CONFIG, TOKENIZER, WEIGHTS, INDEX = "config.json", "tokenizer.json", "model.safetensors", "model.safetensors.index.json"
-JSON_BYTES = Budget("bytes", 32 * 2**20, 2**40)
 TOKENIZER_BYTES = Budget("bytes", 128 * 2**20, 2**40)
 MOST_PIECES = 4094
-RESAMPLE: dict[Any, Any] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
-"""Pillow's numbers of the ways to resize."""
-
-OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
-"""The kinds of model whose positions begin behind those of the padding."""
-
 MODULE_ABILITIES: dict[str, Any] = {"capabilities": OF_MODULE}
 
 TEXT_HEAD, IMAGE_HEAD = "ForSequenceClassification", "ForImageClassification"
@@ -68,7 +69,10 @@ class HuggingFaceFormat:
         """Return a match where a folder has the config.json of a model, or the adapter_config.json of an adapter."""
         if source.file is not None or not any((source.path / file).is_file() for file in (CONFIG, ADAPTER_CONFIG)):
             return None
-        return Match("Hugging Face", stated=functools.partial(stated_training, source.name, source.path))
+        stated = functools.partial(stated_training, source.name, source.path)
+        if _encodes(source):
+            return Match("Hugging Face", stated=stated, lacks=ENCODER_LACKS, own_rows=True)
+        return Match("Hugging Face", stated=stated)
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model with its tokenizer; no code of the folder is run, and nothing is fetched.
@@ -83,6 +87,14 @@ class HuggingFaceFormat:
             checked_settings(name, source.path)  # before it is copied
         with contextlib.ExitStack() as copies:
             return _open_copy(name, source.path, config, copies)
+
+
+def _encodes(source: Source) -> bool:
+    """Return whether a folder says that it makes vectors of texts; what cannot be read says nothing."""
+    try:
+        return reads_sentences(read_json(source.name, source.path / CONFIG), source.path)
+    except InputError:  # no config.json, or a damaged one: whoever opens it says so
+        return False
 
 
 def _open_copy(name: str, source: Path, config: OpenOptions, copies: contextlib.ExitStack) -> Model:
@@ -101,7 +113,7 @@ def _open_copy(name: str, source: Path, config: OpenOptions, copies: contextlib.
     settings = checked_settings(base_name, base)
     if config.columns is None:
         raise ModelFileError(f"{name}: is opened for a data set: auditkit run --dataset.")
-    opener = _opener(settings, _processor(base_name, base))
+    opener = _opener(settings, base_name, base)
     module, schema, abilities = opener(name, base, settings, config.columns, whole_weights(adapter))
     if adapter:
         merge(name, module.network, adapter, described)
@@ -131,15 +143,18 @@ def checked_settings(name: str, folder: Path) -> dict[str, Any]:
     _refuse_code(name, folder)
     held = {path.name for path in folder.iterdir()}
     _check_weights(name, folder, held)
-    if not _has_head(settings, (TEXT_HEAD, IMAGE_HEAD, AUDIO_HEAD, *LANGUAGE_HEADS)):
+    encodes = reads_sentences(settings, folder)
+    if not encodes and not _has_head(settings, (TEXT_HEAD, IMAGE_HEAD, AUDIO_HEAD, *LANGUAGE_HEADS)):
         kinds = settings.get("architectures") or []
         raise ModelFileError(
             f"{name}: is a {', '.join(map(str, kinds)) or 'model without a head'}, and auditkit opens classifiers of "
-            f"texts ({TEXT_HEAD}), images ({IMAGE_HEAD}) and recordings ({AUDIO_HEAD}), and language models "
-            f"({', '.join(LANGUAGE_HEADS)})."
+            f"texts ({TEXT_HEAD}), images ({IMAGE_HEAD}) and recordings ({AUDIO_HEAD}), language models "
+            f"({', '.join(LANGUAGE_HEADS)}), and encoders of texts (Model)."
         )
     needed, remedy = TOKENIZER, "fast tokenizer"
-    if reads_recordings(settings, _processor(name, folder)):
+    if encodes:
+        sentence_modules(name, folder, settings)
+    elif reads_recordings(settings, _processor(name, folder)):
         needed, remedy = PROCESSOR, "feature extractor"
     elif _has_head(settings, (IMAGE_HEAD,)):
         needed, remedy = PROCESSOR, "image processor"
@@ -176,9 +191,11 @@ def _processor(name: str, folder: Path) -> dict[str, Any]:
     return read_json(name, folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}
 
 
-def _opener(settings: dict[str, Any], processor: dict[str, Any]) -> Callable[..., tuple[Any, Schema, dict[str, Any]]]:
+def _opener(settings: dict[str, Any], name: str, folder: Path) -> Callable[..., tuple[Any, Schema, dict[str, Any]]]:
     """Return what opens a folder of these settings: a function to the module, its schema and its capabilities."""
-    if reads_recordings(settings, processor):
+    if reads_sentences(settings, folder):
+        return _sentences
+    if reads_recordings(settings, _processor(name, folder)):
         return _recordings
     if _has_head(settings, (IMAGE_HEAD,)):
         return _images
@@ -208,18 +225,6 @@ def _check_weights(name: str, folder: Path, held: set[str]) -> None:
         with opened(folder / shard) as source:
             if source.contents is None or source.contents.form != "safetensors file":
                 raise ModelFileError(f"{name}: {shard} is no safetensors file: {source.damage or 'another format'}.")
-
-
-def read_json(name: str, path: Path) -> dict[str, Any]:
-    """Return the object of a JSON file of a folder."""
-    text = files.read_text(path, f"{name}: {path.name}", budget=JSON_BYTES, error=ModelFileError)
-    try:
-        found = parse_json(text)
-    except ValueError as error:
-        raise ModelFileError(f"{name}: {path.name} cannot be read: {first_line(error)}.") from error
-    if not isinstance(found, dict):
-        raise ModelFileError(f"{name}: {path.name} is no JSON object.")
-    return found
 
 
 @contextlib.contextmanager
@@ -296,6 +301,15 @@ def _language(
     return module, language_schema(tokenizer, columns, module.context), abilities
 
 
+def _sentences(
+    name: str, folder: Path, settings: dict[str, Any], columns: Columns, replaced: frozenset[str]
+) -> tuple[torch.nn.Module, Schema, dict[str, Any]]:
+    """Return an encoder of texts as a module of token ids, its schema, and its capabilities."""
+    modules = sentence_modules(name, folder, settings)
+    network = _network(name, folder, "AutoModel", replaced | POOLER)
+    return as_encoder(name, network, tokenizer_of(name, folder), modules)
+
+
 def tokenizer_of(name: str, folder: Path) -> PieceTokenizer:
     """Return the fast tokenizer of a folder, which neither cuts nor pads."""
     try:
@@ -328,44 +342,6 @@ def _recordings(
     feature = wave_feature(columns, sample_rate, name)
     module, notes = wave_network(network, extractor, feature, columns)
     return module, _of_classes((feature,), settings, columns), MODULE_ABILITIES | {"notes": notes}
-
-
-def image_feature(processor: dict[str, Any], column: str, channels: int, name: str) -> Feature:
-    """Return how an image processor of transformers makes pixels of a column of images.
-
-    Raises:
-        ModelFileError: it does what a schema cannot say.
-    """
-    size = processor.get("size") or {}
-    if isinstance(size, int):
-        size = {"shortest_edge": size}
-    resizes = processor.get("do_resize", True)
-    sides = tuple(size[key] for key in ("height", "width") if key in size) or (size.get("shortest_edge"),)
-    crop = processor.get("crop_size") if processor.get("do_center_crop") else None
-    crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop
-    shape = (crop["height"], crop["width"]) if crop else sides if len(sides) == 2 else sides * 2
-    method = RESAMPLE.get(processor.get("resample", 2))
-    numbers = [*shape, *(sides if resizes else ())]
-    if method is None or not all(isinstance(number, int) and 0 < number <= 4096 for number in numbers):
-        raise ModelFileError(f"{name}: its sizes {size} are not understood; pass --preprocess with its transform.")
-    whole = 1 / float(processor.get("rescale_factor") or 1 / 255) if processor.get("do_rescale", True) else 1.0
-    normalised = processor.get("do_normalize", True)
-    means = processor.get("image_mean") if normalised else [0.0]
-    deviations = processor.get("image_std") if normalised else [1.0]
-    return Feature(
-        name=column,
-        kind="image",
-        shape=(channels, *shape),
-        resize=sides if resizes else (),
-        resample=method,
-        means=tuple(float(part) * whole for part in _each(means or [0.5], channels)),
-        scales=tuple(float(part) * whole for part in _each(deviations or [0.5], channels)),
-    )
-
-
-def _each(given: Any, channels: int) -> list[float]:
-    numbers = list(given) if isinstance(given, list | tuple) else [given]
-    return numbers * channels if len(numbers) == 1 else numbers
 
 
 def _of_classes(features: tuple[Feature, ...], settings: dict[str, Any], columns: Columns) -> Schema:

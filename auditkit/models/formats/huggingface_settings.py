@@ -1,4 +1,4 @@
-"""What the config.json of a Hugging Face folder may not ask for: code of others, a download, a network without end."""
+"""The descriptions of a Hugging Face folder, and what they may not ask for: code, a download, an endless network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,16 @@ from typing import Any
 
 import torch
 
+from auditkit import files
 from auditkit.budgets import Budget
+from auditkit.documents import parse_json
 from auditkit.errors import ModelFileError
+from auditkit.models.model import first_line
+
+JSON_BYTES = Budget("bytes", 32 * 2**20, 2**40)
+
+OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
+"""The kinds of model whose positions begin behind those of the padding."""
 
 PLAIN = (None, "eager", "sdpa")
 """The implementations of attention and of experts that are torch's own; others are fetched as code."""
@@ -27,6 +35,18 @@ CLAIMED = Budget("times the bytes of its weights as the size of the network", 8,
 """A weight of four bits becomes one of 32."""
 
 CLAIMED_FREE = 64 * 2**20
+
+
+def read_json(name: str, path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file of a folder."""
+    text = files.read_text(path, f"{name}: {path.name}", budget=JSON_BYTES, error=ModelFileError)
+    try:
+        found = parse_json(text)
+    except ValueError as error:
+        raise ModelFileError(f"{name}: {path.name} cannot be read: {first_line(error)}.") from error
+    if not isinstance(found, dict):
+        raise ModelFileError(f"{name}: {path.name} is no JSON object.")
+    return found
 
 
 def check_settings(name: str, settings: dict[str, Any]) -> None:

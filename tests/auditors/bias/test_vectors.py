@@ -144,7 +144,7 @@ def test_one_command_audits_a_file_without_a_data_set(tmp_path: Path, capsys: py
     assert call(["run", str(path), *lists, "--out", str(tmp_path / "audit"), "--quiet"]) == 1
     assert (tmp_path / "audit" / "report.html").exists()
     assert call(["run", str(path), "--dataset", str(path), *lists, "--quiet"]) == 2
-    assert "audited on its own words; leave the data set out" in capsys.readouterr().err
+    assert "are audited on words of their own; leave the data set out" in capsys.readouterr().err
 
 
 def test_without_any_known_word_the_auditor_does_not_run(tmp_path: Path) -> None:

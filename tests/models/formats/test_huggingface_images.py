@@ -14,7 +14,7 @@ from PIL import Image
 import auditkit
 from auditkit.data.dataset import read_data
 from auditkit.errors import ModelFileError
-from auditkit.models.formats.huggingface import image_feature
+from auditkit.models.formats.huggingface_images import image_feature
 from auditkit.models.formats.opening import open_model
 from auditkit.models.from_columns import Columns
 from auditkit.schema.table import Feature
