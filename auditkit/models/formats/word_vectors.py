@@ -30,8 +30,8 @@ SMALLEST, LARGEST = 1e-15, 1e15
 LINE_BYTES = 2**20
 VECTORS = Budget("numbers (words x width)", 1_500_000_000, 100_000_000_000)
 VOCABULARY_BYTES = Budget("bytes", 256 * 2**20, 8 * 2**30)
-BESIDE = (".vocab", ".txt")
-"""The endings of the file that has the words of a .npy file, one a line."""
+BESIDE = ("{stem}.vocab", "{stem}.txt", "{stem}.words", "vocab.txt", "words.txt")
+"""The names that the file with the words of a .npy file may have, one word a line; the first that is there counts."""
 
 
 class Read(NamedTuple):
@@ -221,11 +221,12 @@ def _read_npy(source: Source) -> Read:
 
 def _words_beside(source: Source, count: int) -> list[str]:
     """Return the words of a .npy file, which lie beside it, one a line in the order of its rows."""
-    paths = [source.path.with_suffix(ending) for ending in BESIDE]
+    paths = [source.path.with_name(name.format(stem=source.path.stem)) for name in BESIDE]
     path = next((path for path in paths if Path(path).is_file()), None)
     if path is None:
         raise ModelFileError(
-            f"{source.name}: has no words; put them beside it, one a line in the order of the rows, as {paths[0].name}."
+            f"{source.name}: has no words; put them beside it, one a line in the order of the rows, as {paths[0].name} "
+            "or words.txt."
         )
     text = read_text(path, f"words {path}", budget=VOCABULARY_BYTES, error=ModelFileError)
     words = [line.strip() for line in text.removesuffix("\n").split("\n")]

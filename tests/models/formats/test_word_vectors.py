@@ -60,16 +60,16 @@ def test_every_form_gives_the_same_words_and_vectors(name: str, content: bytes, 
     assert brings_rows(path)
 
 
-@pytest.mark.parametrize("ending", [".vocab", ".txt"])
-def test_an_array_has_its_words_beside_it(ending: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["vectors.vocab", "vectors.txt", "vectors.words", "vocab.txt", "words.txt"])
+def test_an_array_has_its_words_beside_it(name: str, tmp_path: Path) -> None:
     np.save(tmp_path / "vectors.npy", VECTORS.astype(np.float16))
-    with pytest.raises(ModelFileError, match=r"has no words; put them beside it.* as vectors.vocab"):
+    with pytest.raises(ModelFileError, match=r"has no words; put them beside it.* as vectors.vocab or words.txt"):
         open_model(tmp_path / "vectors.npy")
-    (tmp_path / f"vectors{ending}").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    (tmp_path / name).write_text("\n".join(WORDS) + "\n", encoding="utf-8")
     words, vectors = opened(tmp_path / "vectors.npy")
     assert words == WORDS
     np.testing.assert_array_equal(vectors, VECTORS.astype(np.float16).astype(np.float32))
-    (tmp_path / f"vectors{ending}").write_text("one\ntwo\n", encoding="utf-8")
+    (tmp_path / name).write_text("one\ntwo\n", encoding="utf-8")
     with pytest.raises(ModelFileError, match=r"has 2 lines, and vectors\.npy 4 rows"):
         open_model(tmp_path / "vectors.npy")
 
