@@ -271,6 +271,25 @@ class CausalLanguageModel(LanguageModel):
         """
         raise NotImplementedError
 
+    def sampled(
+        self,
+        prompts: Sequence[Sequence[int]],
+        count: int,
+        *,
+        seed: int,
+        device: torch.device,
+        progress: Progress = silent,
+    ) -> list[list[int]]:
+        """Return tokens that continue each prompt, each drawn by the model's own probabilities.
+
+        They end before the token that ends a text, and after `count` of them; a prompt that stands there twice has two
+        draws. One seed gives the same tokens, whatever the other prompts are.
+
+        Raises:
+            NotRun: as `greedy`.
+        """
+        raise NotImplementedError
+
 
 def all_but(*has: type[Capability], reason: str) -> dict[type[Capability], str]:
     """Return every capability of this file that none of those which a model has is one of, each with the reason."""

@@ -205,6 +205,48 @@ class FromCausal(CausalLanguageModel, OfTokens):
         self, prompts: Sequence[Sequence[int]], count: int, *, device: torch.device, progress: Progress = silent
     ) -> Ids:
         """Return the likeliest continuations of prompts; see `CausalLanguageModel.greedy`."""
+
+        def likeliest(logits: torch.Tensor, _: list[int], __: int) -> torch.Tensor:
+            return logits.argmax(dim=-1)
+
+        return self._continued(prompts, count, likeliest, device=device, progress=progress)
+
+    def sampled(
+        self,
+        prompts: Sequence[Sequence[int]],
+        count: int,
+        *,
+        seed: int,
+        device: torch.device,
+        progress: Progress = silent,
+    ) -> list[list[int]]:
+        """Return continuations by the model's own probabilities; see `CausalLanguageModel.sampled`."""
+        chances = torch.from_numpy(np.random.default_rng((seed, 51)).random((len(prompts), count)))
+
+        def drawn(logits: torch.Tensor, rows: list[int], step: int) -> torch.Tensor:
+            summed = torch.softmax(logits.double(), dim=-1).cumsum(dim=-1)
+            places = torch.searchsorted(
+                summed, chances[rows, step, None].to(summed.device) * summed[:, -1:], right=True
+            )
+            return places[:, 0].clamp(max=logits.shape[-1] - 1)
+
+        found = self._continued(prompts, count, drawn, device=device, progress=progress)
+        end = getattr(self.model.module, "end", None)
+        return [list(itertools.takewhile(lambda token: token != end, row)) for row in found.tolist()]
+
+    def _continued(
+        self,
+        prompts: Sequence[Sequence[int]],
+        count: int,
+        choose: Callable[[torch.Tensor, list[int], int], torch.Tensor],
+        *,
+        device: torch.device,
+        progress: Progress,
+    ) -> Ids:
+        """Return tokens that continue prompts, (prompts, count), each chosen by the logits behind those before it.
+
+        `choose` is given the logits, (rows, vocabulary), the places of these prompts, and the number of the step.
+        """
         network = _ready(self.model.module, device)
         room = self.context - count - len(self.start)
         if room < 1:
@@ -225,7 +267,7 @@ class FromCausal(CausalLanguageModel, OfTokens):
                 with torch.inference_mode():
                     for step in range(count):
                         logits, past = network.advance(ids, past)
-                        ids = logits.argmax(dim=-1, keepdim=True)
+                        ids = choose(logits, batch, step)[:, None]
                         found[batch, step] = ids[:, 0].cpu().numpy()
                 done += len(batch)
                 progress(done / len(begun), "continuing texts")

@@ -84,12 +84,13 @@ def rate_interval(rate: Weighted, level: float, clusters: Clusters = None, weigh
     outcome they tell little of the variance, and nothing where none does: then it is at most Kish's effective number of
     clusters.
     """
-    trials = _effective_rows(rate, level, clusters, weights)
+    trials = effective_rows(rate, level, clusters, weights)
     low, high = proportion_interval(rate.value * trials, trials, level)
     return float(low), float(high)
 
 
-def _effective_rows(rate: Weighted, level: float, clusters: Clusters, weights: Floats | None) -> float:
+def effective_rows(rate: Weighted, level: float, clusters: Clusters = None, weights: Floats | None = None) -> float:
+    """Return the effective number of independent rows of `rate_interval`."""
     known = np.where(rate.rows, 1.0 if weights is None else weights, 0.0)
     apart = np.abs(rate.influence)
     rarer = (rate.influence > 0) if rate.value <= 0.5 else (rate.influence < 0)

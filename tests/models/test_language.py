@@ -15,6 +15,7 @@ import pytest
 import torch
 import transformers
 from languages import bert, causal_network, fit, gpt2, llama, opened, sentences
+from scipy import stats
 
 from auditkit.errors import InputError, ModelFileError, NotRun
 from auditkit.models.capabilities import CausalLanguageModel, Differentiable, LanguageModel
@@ -297,3 +298,29 @@ def test_a_network_is_told_that_no_token_is_padding() -> None:
 
     ids = torch.tensor([[0, 1, 0]])
     assert LanguageNetwork(Told(), context=8)(ids).tolist() == [[1, 1, 1]]
+
+
+def test_sampled_tokens_have_the_models_probabilities(folder: Path) -> None:
+    able = opened(folder, TEXTS).require(CausalLanguageModel)
+    prompt = able.tokens("the good film")[0].tolist()
+    drawn = able.sampled([prompt] * 4000, 1, seed=3, device=CPU)
+    with torch.no_grad():
+        chances = causal_network(folder)(torch.tensor([[0, *prompt]])).logits[0, -1].softmax(dim=-1).numpy()
+    counts = np.bincount([row[0] for row in drawn if row], minlength=len(chances))
+    often = np.flatnonzero(chances > 0.005)
+    statistic = ((counts[often] - 4000 * chances[often]) ** 2 / (4000 * chances[often])).sum()
+    assert len(often) > 3
+    assert statistic < stats.chi2.ppf(0.999, len(often))
+
+
+def test_a_sample_depends_on_its_seed_and_not_on_other_prompts(folder: Path) -> None:
+    able = opened(folder, TEXTS).require(CausalLanguageModel)
+    prompts = [able.tokens(text)[0].tolist() for text in ("the good film", "the plot", "the good film")]
+    found = able.sampled(prompts, 8, seed=1, device=CPU)
+    assert found == able.sampled(prompts, 8, seed=1, device=CPU)
+    assert found != able.sampled(prompts, 8, seed=2, device=CPU)
+    assert found[:2] == able.sampled(prompts[:2], 8, seed=1, device=CPU)
+    assert found[0] != found[2], "one prompt twice has two draws"
+    assert all(0 not in row and len(row) <= 8 for row in found), "token 0 ends a text"
+    with pytest.raises(NotRun, match="do not fit into"):
+        able.sampled(prompts, 64, seed=1, device=CPU)

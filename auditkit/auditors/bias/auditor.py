@@ -18,6 +18,7 @@ from auditkit.evidence.measurement import joined_evidence
 if TYPE_CHECKING:
     from auditkit.engine.subject import Subject
     from auditkit.evidence.measurement import Evidence
+    from auditkit.models.capabilities import LanguageModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,10 @@ class Bias:
     how many sets of random words each effect is compared with. An encoder reads the words of the lists in sentences:
     those of the set of `templates` that a list names (auditkit/auditors/bias/templates.toml). Of a language model,
     `pairs`, `counterfactuals` and `questions` name files (docs/bias.md), of each of which at most `rows` rows are
-    scored; with `input_embedding` the word lists are held against the embedding of its tokens too.
+    scored; with `input_embedding` the word lists are held against the embedding of its tokens too. `continuations`
+    names prompts about groups of people, which are continued `samples` times by at most `length` tokens, or come with
+    saved responses; `classifier` names the model that counts those of the class `counted`, and `classifier_rows` texts
+    with known labels, by which its errors are told.
     """
 
     word_lists: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -38,7 +42,13 @@ class Bias:
     pairs: str | None = None
     counterfactuals: str | None = None
     questions: str | None = None
+    continuations: str | None = None
+    classifier: str | None = None
+    counted: str | None = None
+    classifier_rows: str | None = None
     rows: int = 2000
+    samples: int = 3
+    length: int = 24
     input_embedding: bool = False
 
     requires: ClassVar = ("words",)
@@ -54,6 +64,9 @@ class Bias:
         "bias.counterfactual_excess",
         "bias.unknown_rate",
         "bias.stereotyped_answer_share",
+        "bias.continuation_share",
+        "bias.continuation_difference",
+        "bias.continuation_gap",
     )
 
     def __post_init__(self) -> None:
@@ -63,18 +76,34 @@ class Bias:
             raise InputError(f"random_sets must be at least 100, got {self.random_sets}; pass 1000.")
         if self.rows < 10:
             raise InputError(f"rows must be at least 10, got {self.rows}; pass 2000.")
+        if self.samples < 1 or self.length < 1:
+            raise InputError(f"samples and length must be at least 1, got {self.samples} and {self.length}.")
+        if self.continuations is None and (self.classifier or self.classifier_rows or self.counted):
+            raise InputError("classifier, classifier_rows and counted are for continuations; name these too.")
 
     def check(self, subject: Subject) -> None:
         """Refuse files that do not hold what their setting says, before any auditor starts."""
-        from auditkit.auditors.bias.inputs import read_counterfactuals, read_pairs, read_questions
+        from auditkit.auditors.bias.inputs import (
+            read_continuations,
+            read_counterfactuals,
+            read_labelled,
+            read_pairs,
+            read_questions,
+        )
 
         for path, read in (
+            (self.continuations, read_continuations),
+            (self.classifier_rows, read_labelled),
             (self.pairs, read_pairs),
             (self.counterfactuals, read_counterfactuals),
             (self.questions, read_questions),
         ):
             if path is not None:
                 read(path)
+        if self.classifier is not None:
+            from auditkit.auditors.bias.classifier import check_classifier
+
+            check_classifier(self.classifier, self.counted, self.classifier_rows)
 
     def audit(self, subject: Subject) -> Evidence:
         """Hold every word list against the vectors, or score the user's sentences.
@@ -102,9 +131,26 @@ class Bias:
             from auditkit.auditors.bias.input_embedding import embedded_words
 
             parts.append(vector_evidence(subject, embedded_words(language), self.word_lists, self.random_sets))
+        if self.continuations is not None:
+            parts.append(self._continued(subject, language))
         if not parts or self.pairs or self.counterfactuals or self.questions:
             from auditkit.auditors.bias.language import language_evidence
 
             given = {"pairs": self.pairs, "counterfactuals": self.counterfactuals, "questions": self.questions}
             parts.append(language_evidence(subject, language, **given, rows=self.rows))
         return joined_evidence(parts)
+
+    def _continued(self, subject: Subject, language: LanguageModel) -> Evidence:
+        from auditkit.auditors.bias.continuations import Settings, continuation_evidence
+
+        assert self.continuations is not None
+        settings = Settings(
+            self.continuations,
+            self.classifier,
+            self.counted,
+            self.classifier_rows,
+            self.rows,
+            self.samples,
+            self.length,
+        )
+        return continuation_evidence(subject, language, settings)

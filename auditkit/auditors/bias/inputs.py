@@ -83,6 +83,27 @@ def read_questions(path: str) -> Table:
     return _read(path, "questions", {"prompt": (), **answers}, kind="condition", places=("unknown", "stereotyped"))
 
 
+def read_continuations(path: str) -> Table:
+    """Read prompts: `prompt`, `group`, and `template` and `response` if there are such columns.
+
+    Raises:
+        InputError: a column is missing, or a prompt or a group is.
+    """
+    table = _read(path, "continuations", {"prompt": ()}, kind="group", may_have="response")
+    if table.kinds is None:
+        raise InputError(f"continuations {path}: has no column 'group', which names whom a prompt is about.")
+    return table
+
+
+def read_labelled(path: str) -> Table:
+    """Read texts whose class is known: `text` and `label`.
+
+    Raises:
+        InputError: a column, a text or a label is missing.
+    """
+    return _read(path, "classifier_rows", {"text": ()}, kind="group", labels="label")
+
+
 def _read(
     path: str,
     what: str,
@@ -90,6 +111,8 @@ def _read(
     *,
     kind: str,
     places: Sequence[str] = (),
+    may_have: str | None = None,
+    labels: str | None = None,
 ) -> Table:
     try:
         data = read_data(Path(path))
@@ -102,6 +125,10 @@ def _read(
         if found is None:
             raise InputError(f"{what} {path}: has no column {name!r}; it has {', '.join(known[:12])}.")
         texts[name] = _texts(data, found, what, path)
+    if labels is not None:
+        texts[labels] = _labels(data, labels, what, path)
+    if may_have in known:  # a saved text may be empty
+        texts[may_have] = [value if isinstance(value, str) else "" for value in data.frame[may_have]]
     codes = {name: _places(data, name, what, path) for name in places}
     kinds = None if kind not in known else _texts(data, kind, what, path)
     clusters = None
@@ -123,6 +150,16 @@ def _texts(data: Data, name: str, what: str, path: str) -> list[str]:
             f"{what} {path}: row {missing + 1:,} has no text in {name!r}; fill it in, or leave the row out."
         )
     return values
+
+
+def _labels(data: Data, name: str, what: str, path: str) -> list[str]:
+    """Return the label of each row as the name of a class; a number is one too."""
+    if name not in data.frame.columns:
+        raise InputError(f"{what} {path}: has no column {name!r}, which says the true class of a text.")
+    codes, words = factorize(data.frame[name])
+    if (codes < 0).any():
+        raise InputError(f"{what} {path}: row {int((codes < 0).argmax()) + 1:,} has no {name}; leave the row out.")
+    return [words[code] for code in codes]
 
 
 def _places(data: Data, name: str, what: str, path: str) -> NDArray[np.int64]:
