@@ -106,7 +106,7 @@ def continuation_evidence(subject: Subject, able: LanguageModel, settings: Setti
     if settings.classifier is None:
         raise NotRun(
             Message("continuations are counted by a classifier, and none was named"),
-            remedy="--set bias.classifier=MODEL, a classifier of texts",
+            remedy=Message("--set bias.classifier=MODEL, a classifier of texts"),
         )
     table = read_continuations(settings.continuations)
     chosen = np.sort(np.random.default_rng(subject.seed).permutation(table.row_count)[: settings.rows])
@@ -167,7 +167,7 @@ def _texts(
     if causal is None:
         raise NotRun(
             Message("the model fills gaps of a text, and continues none"),
-            remedy="a column 'response' with saved responses",
+            remedy=Message("a column 'response' with saved responses"),
         )
     prompts = [able.tokens(prompt)[0].tolist() for prompt in table.texts["prompt"] for _ in range(settings.samples)]
     said = causal.sampled(prompts, settings.length, seed=subject.seed, device=subject.device, progress=subject.progress)
