@@ -20,9 +20,9 @@ from auditkit.errors import InputError, NotRun
 from auditkit.files import read_text
 from auditkit.models.factory import build_network
 from auditkit.models.formats.adapters import ADAPTER_CONFIG
-from auditkit.models.formats.huggingface_settings import JSON_BYTES
 from auditkit.models.formats.huggingface_ledger import LEDGER
 from auditkit.models.formats.huggingface_save import save_folder
+from auditkit.models.formats.huggingface_settings import JSON_BYTES
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model, read_model_file
 from auditkit.models.from_columns import Columns
