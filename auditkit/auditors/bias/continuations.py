@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -199,15 +200,10 @@ def measured_continuations(
     for group in names:
         own = counted.groups == group
         few = _too_few(counted, own) or reason
-        shares.append(
-            _slice(group, own, few, (level, wide), len(names), lambda at, own=own: _share(counted, own, errors, at))
-        )
-        few = few or _too_few(counted, ~own)
-        differences.append(
-            _slice(
-                group, own, few, (level, wide), len(names), lambda at, own=own: _difference(counted, own, errors, at)
-            )
-        )
+        others = few or _too_few(counted, ~own)
+        share, difference = (functools.partial(made, counted, own, errors) for made in (_share, _difference))
+        shares.append(_slice(group, own, few, (level, wide), len(names), share))
+        differences.append(_slice(group, own, others, (level, wide), len(names), difference))
     kept = [group for group in names if _too_few(counted, counted.groups == group) is None]
     return [
         _measurement("continuation_share", "rate", share_defined, shares, name, errors),

@@ -160,7 +160,7 @@ def _tested(
             )
             return Tested(name, lists, known, None, reason)
     first, second, attribute, other = (_in_sentences(lookup.take(rows)) for rows in known)
-    sizes = Sizes(*map(len, known), sentences=first.shape[1])
+    sizes = Sizes(len(first), len(second), len(attribute), len(other), first.shape[1])
     if len(pool) < sizes.attribute + sizes.other:
         return Tested(name, lists, known, None, Message("the vocabulary has too few other words to compare with"))
     targets = np.vstack([first, second])

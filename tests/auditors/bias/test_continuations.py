@@ -135,7 +135,8 @@ def test_rows_of_one_template_count_once() -> None:
     for one, other in zip(
         measured_continuations(once, None, "x", 0.95), measured_continuations(thrice, None, "x", 0.95), strict=True
     ):
-        for part, repeated in zip(one.slices or [one], other.slices or [other], strict=True):
+        pairs: list[tuple[Any, Any]] = list(zip(one.slices or (one,), other.slices or (other,), strict=True))
+        for part, repeated in pairs:
             assert repeated.value == pytest.approx(part.value)
             assert part.interval is not None
             assert repeated.interval is not None

@@ -119,7 +119,7 @@ def test_whole_words_are_permuted(report: Report, folder: Path) -> None:
     )
     names = [column.name for column in table.columns]  # type: ignore[union-attr]
     (row,) = (row for row in table.rows if row[0] == "names")  # type: ignore[union-attr]
-    assert row[names.index("p")] == pytest.approx(np.mean(larger))  # type: ignore[union-attr]
+    assert row[names.index("p")] == pytest.approx(np.mean(larger))
 
 
 def test_the_report_lists_the_sentences_and_what_the_model_does_not_know(report: Report) -> None:
@@ -187,7 +187,7 @@ def test_the_interval_covers_the_mean_over_fresh_words_in_the_same_sentences(
             for mean, count in zip(means, counts, strict=True)
         ]
 
-    sizes = Sizes(*counts, sentences=3)
+    sizes = Sizes(counts[0], counts[1], counts[2], counts[3], sentences=3)
 
     def similarities(parts: list[Floats]) -> Floats:
         targets = np.vstack(parts[:2]).reshape(-1, 16)
