@@ -238,11 +238,19 @@ class Table(Record):
         return self
 
 
+class Detectable(Record):
+    """How far a slice must truly be from no difference for these data to show it in 80 % of cases."""
+
+    key: tuple[str, ...]
+    size: PositiveNumber
+
+
 class SliceChart(Record):
     """A picture of the slices of one measurement with their intervals, against its limits if it has any.
 
     `zeros` says whether slices of exactly zero are drawn; where they are not, the page counts them. `shortfall` names a
-    measurement of the same breakdown: how far a slice's value lies under its ceiling, which is then marked.
+    measurement of the same breakdown: how far a slice's value lies under its ceiling, which is then marked. `centre` is
+    the value of no difference: a line is drawn there, and beside it marks for what is `detectable` of each slice.
     """
 
     kind: Literal["slices"] = "slices"
@@ -252,6 +260,8 @@ class SliceChart(Record):
     by: tuple[str, ...] = ()
     zeros: Flag = True
     shortfall: str = ""
+    centre: Number | None = None
+    detectable: tuple[Detectable, ...] = ()
 
 
 class SliceTable(Record):

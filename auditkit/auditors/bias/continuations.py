@@ -17,6 +17,7 @@ from auditkit.engine.subject import Subject
 from auditkit.errors import NotRun
 from auditkit.evidence.measurement import (
     Column,
+    Detectable,
     Evidence,
     Exhibit,
     Facts,
@@ -143,6 +144,17 @@ def continuation_evidence(subject: Subject, able: LanguageModel, settings: Setti
             title=Message("Continuations in the class {counted}, by group", counted=classifier.counted),
             measurement="bias.continuation_share",
             by=(GROUP,),
+        ),
+        SliceChart(
+            title=Message("Difference of a group's continuations from all others'"),
+            measurement="bias.continuation_difference",
+            by=(GROUP,),
+            centre=0.0,
+            detectable=tuple(
+                Detectable(key=(group,), size=size)
+                for group in counted.names
+                if (size := _detectable(counted, group, usable, subject.conf_level))
+            ),
         ),
         _listing(counted, usable, subject.conf_level),
         _facts(classifier, labelled, usable, len(counted.truths)),
@@ -332,18 +344,24 @@ def _errors_note(errors: ClassifierErrors | Message | None, classifier: Classifi
     )
 
 
+def _detectable(counted: Counted, group: str, errors: ClassifierErrors | None, level: float) -> float | None:
+    """Return how far a group's share must truly be from the others' to be detected; None where it is not known."""
+    own = counted.groups == group
+    if min(counted.units(own), counted.units(~own)) < FEWEST_UNITS:
+        return None
+    smallest = detectable_difference(counted.rate(own), counted.rate(~own), counted.clusters, level)
+    if smallest is None or errors is None:
+        return smallest
+    return smallest / errors.discrimination if tells_apart(errors, level) else None
+
+
 def _listing(counted: Counted, errors: ClassifierErrors | None, level: float) -> Listing:
     """Return the counts of each group: continuations, clusters, those in the class, and what could be detected."""
     rows: list[tuple[str | float | None, ...]] = []
     for group in counted.names:
         own = counted.groups == group
         units = counted.units(own)
-        known = units >= FEWEST_UNITS and counted.units(~own) >= FEWEST_UNITS
-        smallest = (
-            detectable_difference(counted.rate(own), counted.rate(~own), counted.clusters, level) if known else None
-        )
-        if smallest is not None and errors is not None:
-            smallest = smallest / errors.discrimination if tells_apart(errors, level) else None
+        smallest = _detectable(counted, group, errors, level)
         hits = int(counted.truths[own].sum())
         rows.append((group, float(own.sum()), float(units), float(hits), hits / int(own.sum()), smallest))
     return Listing(

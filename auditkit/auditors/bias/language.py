@@ -8,7 +8,13 @@ import numpy as np
 
 from auditkit.auditors.bias.estimates import Key, Part, measured, truths_of
 from auditkit.auditors.bias.inputs import NEUTRAL, Table, read_counterfactuals, read_pairs, read_questions
-from auditkit.auditors.bias.language_report import agreement_facts, differences_table, questions_note
+from auditkit.auditors.bias.language_report import (
+    agreement_facts,
+    detectable_means,
+    detectable_shares,
+    differences_table,
+    questions_note,
+)
 from auditkit.auditors.bias.preferences import (
     FEWEST_UNITS,
     Codes,
@@ -132,6 +138,8 @@ def _pairs(subject: Subject, able: LanguageModel, table: Table) -> Evidence:
             title=Message("Preference for the more stereotyped sentence, in nats"),
             measurement="bias.log_likelihood_difference",
             by=shown[0],
+            centre=0.0,
+            detectable=detectable_means(shown[1], level),
         ),
         differences_table({**overall, **by_type}, level),
         agreement_facts(agreed),
@@ -184,10 +192,17 @@ def _counterfactuals(subject: Subject, able: LanguageModel, table: Table) -> Evi
     ]
     exhibits: list[Exhibit] = [
         SliceChart(
+            title=Message("First text of a swap over the second, in nats"),
+            measurement="bias.counterfactual_difference",
+            by=(SWAP,),
+            centre=0.0,
+            detectable=detectable_means(swaps, level),
+        ),
+        SliceChart(
             title=Message("Change by a swap beyond that by neutral words, in nats"),
             measurement="bias.counterfactual_excess",
             by=(SWAP,),
-        )
+        ),
     ]
     return Evidence(measurements=measurements, exhibits=exhibits)
 
@@ -252,7 +267,13 @@ def _questions(subject: Subject, able: LanguageModel, table: Table) -> Evidence:
         measured("stereotyped_answer_share", (CONDITION,), shares, level, STEREOTYPED),
     ]
     exhibits: list[Exhibit] = [
-        SliceChart(title=Message("Stereotyped answers"), measurement="bias.stereotyped_answer_share", by=(CONDITION,)),
+        SliceChart(
+            title=Message("Stereotyped answers"),
+            measurement="bias.stereotyped_answer_share",
+            by=(CONDITION,),
+            centre=0.5,
+            detectable=detectable_shares(shares, level),
+        ),
         SliceChart(title=Message('Answers "unknown"'), measurement="bias.unknown_rate", by=(CONDITION,)),
     ]
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from auditkit.auditors.bias.estimates import Part, truths_of
-from auditkit.auditors.bias.preferences import FEWEST_UNITS, detectable_mean, detectable_share, unit_count
-from auditkit.evidence.measurement import Column, Facts, Measurement, Table
+from auditkit.auditors.bias.preferences import FEWEST_UNITS, TIE, detectable_mean, detectable_share, unit_count
+from auditkit.evidence.measurement import Column, Detectable, Facts, Measurement, Table
 from auditkit.evidence.messages import Message, number
 
 
@@ -50,6 +50,24 @@ def differences_table(parts: Mapping[tuple[str, ...], Part], level: float) -> Ta
         ),
         rows=tuple(rows),
     )
+
+
+def detectable_means(parts: Mapping[tuple[str, ...], Part], level: float) -> tuple[Detectable, ...]:
+    """Return the mean difference that each kind of sentence could detect; none of those with too few, or alike."""
+    found = []
+    for key, part in parts.items():
+        if part.reason is None and unit_count(len(part.values), part.clusters) >= FEWEST_UNITS:
+            size = detectable_mean(part.values.astype(np.float64), part.clusters, level)
+            if size is not None and size > TIE:  # else all are alike but for rounding
+                found.append(Detectable(key=key, size=size))
+    return tuple(found)
+
+
+def detectable_shares(parts: Mapping[tuple[str, ...], Part], level: float) -> tuple[Detectable, ...]:
+    """Return how far from one half the share of each kind of answer must be to be detected."""
+    units = {key: unit_count(len(part.values), part.clusters) for key, part in parts.items() if part.reason is None}
+    enough = {key: count for key, count in units.items() if count >= FEWEST_UNITS}
+    return tuple(Detectable(key=key, size=detectable_share(count, level)) for key, count in enough.items())
 
 
 def agreement_facts(agreed: Measurement) -> Facts:

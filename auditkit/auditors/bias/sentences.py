@@ -9,7 +9,7 @@ import numpy as np
 
 from auditkit.auditors.bias.tested import Lookup, Tested, lookup_of
 from auditkit.auditors.bias.vectors import TEST, WORDS, association_measurements, held_against
-from auditkit.auditors.bias.vectors_report import tests_table
+from auditkit.auditors.bias.vectors_report import detectable_effects, tests_table
 from auditkit.auditors.bias.word_lists import (
     Templates,
     WordLists,
@@ -59,7 +59,11 @@ def sentence_evidence(
     )
     exhibits: list[Exhibit] = [
         SliceChart(
-            title=Message("Associations in the vectors of sentences"), measurement="bias.weat_effect_size", by=(TEST,)
+            title=Message("Associations in the vectors of sentences"),
+            measurement="bias.weat_effect_size",
+            by=(TEST,),
+            centre=0.0,
+            detectable=detectable_effects(tests, subject.conf_level),
         ),
         tests_table(Message("Sentence association tests"), tests, subject.conf_level, random_sets),
         SliceChart(

@@ -23,7 +23,7 @@ from auditkit.auditors.bias.association import (
     unit,
 )
 from auditkit.auditors.bias.tested import FEWEST_WORDS, Association, Lookup, Tested
-from auditkit.auditors.bias.vectors_report import neighbours_table, tests_table
+from auditkit.auditors.bias.vectors_report import detectable_effects, neighbours_table, tests_table
 from auditkit.auditors.bias.word_lists import WordLists, check_word_lists, shipped_word_lists
 from auditkit.engine.subject import Subject
 from auditkit.errors import NotRun
@@ -71,7 +71,13 @@ def vector_evidence(
     tests, absent = held_against(subject, every, dict.fromkeys(every, lookup), word_lists, random_sets)
     subject.progress(0.9, "nearest words")
     exhibits: list[Exhibit] = [
-        SliceChart(title=Message("Associations in the word vectors"), measurement="bias.weat_effect_size", by=(TEST,)),
+        SliceChart(
+            title=Message("Associations in the word vectors"),
+            measurement="bias.weat_effect_size",
+            by=(TEST,),
+            centre=0.0,
+            detectable=detectable_effects(tests, subject.conf_level),
+        ),
         tests_table(Message("Word association tests"), tests, subject.conf_level, random_sets),
         SliceChart(
             title=Message("Distance of attribute words from the two groups"),

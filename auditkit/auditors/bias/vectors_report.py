@@ -8,7 +8,7 @@ import numpy as np
 
 from auditkit.auditors.bias.association import Floats, detectable
 from auditkit.auditors.bias.tested import Lookup, Tested
-from auditkit.evidence.measurement import Column, Table
+from auditkit.evidence.measurement import Column, Detectable, Table
 from auditkit.evidence.messages import Message
 from auditkit.stats.drift import holm
 
@@ -59,6 +59,18 @@ def tests_table(title: Message, tests: Sequence[Tested], level: float, random_se
         ),
         rows=tuple(rows),
     )
+
+
+def detectable_effects(tests: Sequence[Tested], level: float) -> tuple[Detectable, ...]:
+    """Return the effect that each test could detect, of those of which any possible effect is large enough."""
+    found = []
+    for test in tests:
+        if test.found is None:
+            continue
+        smallest = detectable(test.found.error, test.found.sizes.freedom, level)
+        if 0 < smallest < test.found.sizes.largest:
+            found.append(Detectable(key=(test.name,), size=smallest))
+    return tuple(found)
 
 
 def neighbours_table(tests: Sequence[Tested], lookup: Lookup) -> Table:

@@ -17,6 +17,13 @@ from auditkit.evidence.messages import Message, number, semicolons, span
 from auditkit.evidence.policy import Finding, Limit
 from auditkit.evidence.sentences import bound_words
 from auditkit.render.html.curve_words import line_words, point_words
+from auditkit.render.html.detectable import (
+    Reference,
+    centre_line,
+    detectable_marks,
+    detectable_words,
+    reference_ends,
+)
 from auditkit.render.text import counted, shorten, visible
 
 ROWS_SHOWN = 40
@@ -71,12 +78,14 @@ def slices_chart(
     overall: float | None = None,
     ceilings: Mapping[Group, float] | None = None,
     zeros: bool = True,
+    reference: Reference | None = None,
     say: Say = str,
 ) -> str:
     """Draw one row per slice: its value, the interval of the slice alone, and the simultaneous one, thinner.
 
     Rates and shares are bars from zero, other units are dots. `limit` shades the side on which its bound holds;
-    `overall` is the value over all rows, `ceilings` what each slice could reach. Slices without a value are not
+    `overall` is the value over all rows, `ceilings` what each slice could reach, `reference` the value of no
+    difference, with how far from it each slice must be to be detected. Slices without a value are not
     drawn, nor, without `zeros`, those of zero: `omitted_slices` names them.
     """
     drawn = drawn_slices(measurement, zeros=zeros)
@@ -87,12 +96,16 @@ def slices_chart(
     ends += [limit.bound] if limit else []
     ends += [overall] if overall is not None else []
     ends += (ceilings or {}).values()
+    ends += [] if reference is None else reference_ends(reference, (part.group for part in drawn))
     marks = ticks(min(ends), max(ends))
     x = scale(marks[0], marks[-1], _LEFT, _RIGHT)
     height = len(drawn) * _ROW
     body = _x_axis(marks, unit, x, top=0, bottom=height, percent=say(PERCENT))
+    if reference is not None:
+        body.append(centre_line(reference, x, height))
     for index, part in enumerate(drawn):
         middle = index * _ROW + 26
+        body += detectable_marks(reference, part.group, x, middle) if reference is not None else []
         body += [_limit_band(limit, marks, x, middle)] if limit else []
         if overall is not None:
             body.append(
@@ -105,15 +118,19 @@ def slices_chart(
     description: str = Message(
         "{values}, highest first: {names}.",
         values=counted(len(drawn), "value"),
-        names=[
-            Message("{group} {value}", group=shorten(part.group.text, 40), value=number(part.value or 0.0, unit))
-            for part in drawn[:8]
-        ]
+        names=[_named_value(part, unit, reference) for part in drawn[:8]]
         + ([Message("and more")] if len(drawn) > 8 else []),
     )
     if limit:
         description += Message(" The limit is {limit}.", limit=bound_words(limit, unit))
     return _svg("slices", say(heading), say(description), height + _AXIS, body)
+
+
+def _named_value(part: Slice, unit: Unit, reference: Reference | None) -> Message:
+    """Return a slice with its value, and what could be detected of it."""
+    named = Message("{group} {value}", group=shorten(part.group.text, 40), value=number(part.value or 0.0, unit))
+    detectable = None if reference is None else detectable_words(reference, part.group, unit)
+    return named if detectable is None else Message("{named} ({detectable})", named=named, detectable=detectable)
 
 
 def drawn_slices(measurement: Measurement, *, zeros: bool = True) -> list[Slice]:

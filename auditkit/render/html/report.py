@@ -21,6 +21,7 @@ from auditkit.evidence.sentences import bound_words
 from auditkit.evidence.waivers import Waiver
 from auditkit.render.first_page import held_limits, met_limits
 from auditkit.render.html import charts
+from auditkit.render.html.detectable import reference_of
 from auditkit.render.html.environment import key_order, render_page, stylesheet
 from auditkit.render.html.first import first_values
 from auditkit.render.html.pictures import HEAT, INK, picture
@@ -171,6 +172,7 @@ def _slices_figure(report: Report, outcome: Outcome, exhibit: SliceChart, say: T
         overall=overall,
         ceilings=ceilings,
         zeros=exhibit.zeros,
+        reference=reference_of(exhibit),
         say=say,
     )
     return {
@@ -179,6 +181,8 @@ def _slices_figure(report: Report, outcome: Outcome, exhibit: SliceChart, say: T
         "limit": limit,
         "overall": overall,
         "has_ceilings": bool(ceilings),
+        "centre": exhibit.centre,
+        "has_detectable": bool(exhibit.detectable),
         "omitted": charts.omitted_slices(measurement, zeros=exhibit.zeros),
         "rows": sorted(measurement.slices, key=lambda p: (p.value is None, -(p.value or 0.0))),
         "level": next((part.interval.level for part in measurement.slices if part.interval), None),

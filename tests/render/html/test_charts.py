@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keys import group
 
-from auditkit.evidence.measurement import Curve, Interval, Line, Measurement, Slice
+from auditkit.evidence.measurement import Curve, Detectable, Interval, Line, Measurement, Slice, SliceChart
 from auditkit.evidence.policy import Finding, Limit
 from auditkit.render.html.charts import (
     ROWS_SHOWN,
@@ -22,6 +22,7 @@ from auditkit.render.html.charts import (
     strip_scale,
     ticks,
 )
+from auditkit.render.html.detectable import reference_of
 from auditkit.render.text import shorten
 
 
@@ -223,3 +224,28 @@ def test_ceilings_are_marked_at_their_slices() -> None:
     svg = slices_chart(several, heading="h", ceilings=ceilings)
     assert svg.count('class="ceiling"') == 1
     assert 'class="ceiling"' not in slices_chart(several, heading="h")
+
+
+def test_the_line_of_no_difference_and_what_is_detectable_stand_where_they_are() -> None:
+    given = measurement(
+        part("a", 0.4, interval=around(0.4, 0.3)), part("b", -0.2, interval=around(-0.2, 0.1)), unit="nats"
+    )
+    exhibit = SliceChart(
+        title="t", measurement="a.b", by=("g",), centre=0.0, detectable=(Detectable(key=("a",), size=0.5),)
+    )
+    reference = reference_of(exhibit)
+    svg = ElementTree.fromstring(slices_chart(given, heading="h", reference=reference))
+    (centre,) = (line for line in svg.iter() if line.get("class") == "centre")
+    marks = [line for line in svg.iter() if line.get("class") == "detectable"]
+    ticks_drawn = sorted(percent(line.attrib["x1"]) for line in svg.iter() if line.get("class") == "grid")
+    assert len(marks) == 3, "a bracket under the row whose detectable effect is known"
+    middle, low, high = percent(centre.attrib["x1"]), *(percent(marks[0].attrib[side]) for side in ("x1", "x2"))
+    assert middle == pytest.approx((low + high) / 2, abs=0.05)
+    # The axis reaches the marks, and a unit is as wide beside the line as between the ticks.
+    assert ticks_drawn[0] <= low < middle < high <= ticks_drawn[-1]
+    steps = len(ticks_drawn) - 1
+    assert steps >= 2
+    described = svg.find("desc")
+    assert described is not None
+    assert "(detectable from 0.5" in str(described.text)
+    assert reference_of(SliceChart(title="t", measurement="a.b")) is None
