@@ -50,13 +50,16 @@ class Data:
         return f"dataset {self.path}" if self.path is not None else "dataset (frame)"
 
 
-def read_data(path: str | Path, *, encoding: str = "utf-8", needed: Sequence[str] | None = None) -> Data:
+def read_data(
+    path: str | Path, *, encoding: str = "utf-8", needed: Sequence[str] | None = None, index: bool = False
+) -> Data:
     """Read a data set: CSV or JSON Lines, plain or gzipped; Parquet; Arrow; .npz; a folder of images; or several.
 
     The format is told by the content; only JSON Lines by its name (`.jsonl`, `.ndjson`). In text files every column
     is text, whitespace around a value is dropped, and an empty value and `?` are missing (None). A path with `*`,
     `?` or `[` that names no file is a pattern: the rows of all files that match it, sorted by name, follow one another.
     Of Parquet and Arrow files with over 2,000,000 rows only the columns `needed` are read, if it names any.
+    With `index` a first column of a CSV file may lack a name, as a data frame's index does; else that is refused.
 
     Raises:
         DatasetError: no such file, not in this encoding, damaged, empty, no rows, a column without a name or with
@@ -67,13 +70,12 @@ def read_data(path: str | Path, *, encoding: str = "utf-8", needed: Sequence[str
         files = [Path(found) for found in sorted(glob.glob(str(path), recursive=True)) if not Path(found).is_dir()]
         if not files:
             raise DatasetError(f"dataset {path}: no file matches this pattern.")
-    parts = [_read_file(file, encoding, needed) for file in files]
+    parts = [_read_file(file, ReadOptions(encoding, needed, index)) for file in files]
     return parts[0] if len(parts) == 1 else _joined(str(path), parts)
 
 
-def _read_file(path: Path, encoding: str, needed: Sequence[str] | None) -> Data:
+def _read_file(path: Path, options: ReadOptions) -> Data:
     name = f"dataset {path}"
-    options = ReadOptions(encoding, needed)
     if path.is_dir():
         source = DataSource(path, b"", is_folder=True)
         rows = reader_of(source).read(source, options)

@@ -28,7 +28,7 @@ def write(tmp_path: Path) -> Any:
     return write
 
 
-def refused(path: Path, match: str, **options: str) -> None:
+def refused(path: Path, match: str, **options: Any) -> None:
     with pytest.raises(DatasetError, match=match) as caught:
         read_data(path, **options)
     message = str(caught.value)

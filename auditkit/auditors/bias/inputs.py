@@ -115,7 +115,7 @@ def _read(
     labels: str | None = None,
 ) -> Table:
     try:
-        data = read_data(Path(path))
+        data = read_data(Path(path), index=True)  # only named columns are read
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
     known = [str(name) for name in data.frame.columns]

@@ -34,10 +34,14 @@ class DataSource:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the user says about a file: the encoding of texts, and the columns that are needed, None for all."""
+    """What the user says about a file: the encoding of texts, and the columns that are needed, None for all.
+
+    With `index` a first column without a name is a data frame's index, and is called `INDEX`; else it is refused.
+    """
 
     encoding: str = "utf-8"
     needed: Sequence[str] | None = None
+    index: bool = False
 
 
 class Scores(NamedTuple):

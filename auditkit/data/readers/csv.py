@@ -15,4 +15,4 @@ class CsvReader:
 
     def read(self, source: DataSource, options: ReadOptions) -> ReadRows:
         """Return its rows, every column as text."""
-        return ReadRows(read_csv(source.name, source.file, options.encoding))
+        return ReadRows(read_csv(source.name, source.file, options.encoding, index=options.index))

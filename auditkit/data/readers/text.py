@@ -28,13 +28,19 @@ BYTES_AT_ONCE = 2**20
 MAXIMUM_LINE = 2**26
 """The most characters of a line: a few bytes of gzip can hold a line of any length."""
 
+INDEX = "(index)"
+"""What a data frame's index is called where it was written as a column without a name."""
+
 GZIP = b"\x1f\x8b"
 
 
-def read_csv(name: str, file: BinaryIO, encoding: str) -> pd.DataFrame:
-    """Return the rows of a comma-separated file whose first line names the columns; `name` is for messages."""
+def read_csv(name: str, file: BinaryIO, encoding: str, *, index: bool = False) -> pd.DataFrame:
+    """Return the rows of a comma-separated file whose first line names the columns; `name` is for messages.
+
+    With `index` a first column without a name is called `INDEX`.
+    """
     with _text(name, file, encoding) as lines:
-        return _frame_of_csv(name, lines)
+        return _frame_of_csv(name, lines, index=index)
 
 
 def read_jsonl(name: str, file: BinaryIO, encoding: str) -> pd.DataFrame:
@@ -60,7 +66,7 @@ def json_objects(name: str, file: BinaryIO, encoding: str) -> Iterator[tuple[int
                 yield number, value
 
 
-def _frame_of_csv(name: str, file: Iterator[str]) -> pd.DataFrame:
+def _frame_of_csv(name: str, file: Iterator[str], *, index: bool) -> pd.DataFrame:
     reader = csv.reader(file, skipinitialspace=True, strict=True)
     header: list[str] = []
     columns: list[TextColumn] = []
@@ -74,6 +80,8 @@ def _frame_of_csv(name: str, file: Iterator[str]) -> pd.DataFrame:
             elif not header:
                 header = [column.strip() for column in row]
                 COLUMNS.check(len(header), name, DatasetError)
+                if index and not header[0]:
+                    header[0] = INDEX
                 check_header(name, header)
                 columns = [TextColumn() for _ in header]
             elif len(row) != len(header):

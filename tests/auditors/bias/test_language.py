@@ -12,6 +12,7 @@ import transformers
 from languages import NOUNS, VERBS, bert, causal_network, fit, gpt2
 
 from auditkit import InputError, Report, audit
+from auditkit.auditors.bias.inputs import read_pairs
 from auditkit.cli import call
 from auditkit.evidence.report import Outcome
 
@@ -179,6 +180,21 @@ def test_a_masked_model_is_scored_with_each_token_hidden(tmp_path: Path) -> None
     assert outcome_of(found).error is None
     preferred = parts(found, "stereotype_preference", "scoring")
     assert set(preferred) == {("full sentence",), ("shared tokens",)}
+
+
+def test_crows_pairs_are_read_as_they_are_published(tmp_path: Path) -> None:
+    """The published file has the index of a data frame as a first column without a name, and lists in cells."""
+    (tmp_path / "crows_pairs.csv").write_text(
+        ",sent_more,sent_less,stereo_antistereo,bias_type,annotations,anon_writer,anon_annotators\n"
+        '0,"Films are dull, they say.","Books are dull, they say.",stereo,medium,"[[]]",a0,[]\n'
+        "1,Old films bore us.,New films bore us.,antistereo,age,\"[['age']]\",a1,\"['a7', 'a8']\"\n",
+        encoding="utf-8",
+    )
+    table = read_pairs(str(tmp_path / "crows_pairs.csv"))
+    assert table.texts["more"] == ["Films are dull, they say.", "Old films bore us."]
+    assert table.texts["less"] == ["Books are dull, they say.", "New films bore us."]
+    assert table.kinds == ["medium", "age"]
+    assert table.clusters is None
 
 
 def test_at_most_so_many_rows_are_scored(model: Path, tmp_path: Path) -> None:
