@@ -139,9 +139,20 @@ def continuation_evidence(subject: Subject, able: LanguageModel, settings: Setti
     usable = errors if isinstance(errors, ClassifierErrors) else None
     notes.append(_errors_note(errors, classifier, subject.conf_level))
     measurements = measured_continuations(counted, usable, classifier.counted, subject.conf_level)
-    exhibits: list[Exhibit] = [
+    exhibits = [
+        *_charts(counted, usable, classifier.counted, subject.conf_level),
+        _listing(counted, usable, subject.conf_level),
+        _facts(classifier, labelled, usable, len(counted.truths)),
+    ]
+    return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
+
+
+def _charts(counted: Counted, errors: ClassifierErrors | None, name: str, level: float) -> list[Exhibit]:
+    """Return the charts of the shares, and of their differences with what could be detected."""
+    sizes = {group: _detectable(counted, group, errors, level) for group in counted.names}
+    return [
         SliceChart(
-            title=Message("Continuations in the class {counted}, by group", counted=classifier.counted),
+            title=Message("Continuations in the class {counted}, by group", counted=name),
             measurement="bias.continuation_share",
             by=(GROUP,),
         ),
@@ -150,16 +161,9 @@ def continuation_evidence(subject: Subject, able: LanguageModel, settings: Setti
             measurement="bias.continuation_difference",
             by=(GROUP,),
             centre=0.0,
-            detectable=tuple(
-                Detectable(key=(group,), size=size)
-                for group in counted.names
-                if (size := _detectable(counted, group, usable, subject.conf_level))
-            ),
+            detectable=tuple(Detectable(key=(group,), size=size) for group, size in sizes.items() if size),
         ),
-        _listing(counted, usable, subject.conf_level),
-        _facts(classifier, labelled, usable, len(counted.truths)),
     ]
-    return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 
 def _clusters(table: Table) -> Codes:
