@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 UNCOUNTED = 1_000_000
 """What a row is taken to cost in a model whose arithmetic torch does not do, such as a forest of trees, or ONNX."""
 
+OF_CELL = 10_000
+"""What each pixel of an image costs in such a model, as in a network like MobileNet or ResNet."""
+
 COUNTED_ROWS = 8
 """The operations of so many rows, spread over the data, are counted."""
 
@@ -49,9 +52,9 @@ def operations_per_row(module: nn.Module, rows: torch.Tensor) -> int:
 
     It is the mean of those given, (rows, ...): recordings differ in length. Recurrent layers, which the counter leaves
     out where oneDNN computes them, are counted by their weights: two operations a weight and position. A module that
-    runs nothing that is counted, or not on these rows, is taken to cost two operations a parameter, and `UNCOUNTED`
-    without parameters. What a module says of itself as `uncounted_operations`, of rows, is added. The module is left in
-    the mode it came in.
+    runs nothing that is counted, or not on these rows, is taken to cost two operations a parameter; without parameters
+    `UNCOUNTED`, or `OF_CELL` for each pixel. What a module says of itself as `uncounted_operations`, of rows, is added.
+    The module is left in the mode it came in.
     """
     modes = {part: part.training for part in module.modules()}
     parameters = sum(part.numel() for part in module.parameters())
@@ -62,7 +65,12 @@ def operations_per_row(module: nn.Module, rows: torch.Tensor) -> int:
         for part, training in modes.items():
             part.training = training
     own: Callable[[torch.Tensor], int] | None = getattr(module, "uncounted_operations", None)
-    return (counted or 2 * parameters or UNCOUNTED) + (own(rows) if callable(own) else 0)
+    return (counted or 2 * parameters or _guessed(rows)) + (own(rows) if callable(own) else 0)
+
+
+def _guessed(rows: torch.Tensor) -> int:
+    """Return what a row is taken to cost in a model whose arithmetic torch does not do."""
+    return max(UNCOUNTED, OF_CELL * rows[:1].numel()) if rows.ndim > 2 else UNCOUNTED
 
 
 def _counted(module: nn.Module, rows: torch.Tensor) -> int:

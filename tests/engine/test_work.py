@@ -66,6 +66,7 @@ def test_the_operations_of_layers_are_counted() -> None:
     assert operations_per_row(Recurrent(), torch.ones(1, 5, dtype=torch.int64)) == lstm
     assert operations_per_row(Recurrent(), torch.ones(3, 5, dtype=torch.int64)) == lstm, "of one row, not of three"
     assert operations_per_row(nn.ReLU(), torch.zeros(1, 3)) == UNCOUNTED
+    assert operations_per_row(nn.ReLU(), torch.zeros(2, 3, 50, 40)) == 6000 * 10_000, "an ONNX model of images"
     module = nn.Linear(3, 2).train()
     assert operations_per_row(module, torch.zeros(1, 7)) == 2 * 8, "a module that does not run is judged by its size"
     assert module.training
