@@ -75,3 +75,13 @@ def test_one_data_set_gives_what_two_give(loans: Any) -> None:
     assert len(values[0]) > 5
     with pytest.raises(InputError, match="pass --member or --train-dataset"):
         auditkit.audit(loans.model, both, member="role", train_dataset=training, **settings)
+
+
+def test_the_page_says_that_the_training_rows_have_no_hash_of_their_own(loans: Any, tmp_path: Path) -> None:
+    frame = pd.read_csv(loans.test).head(90).assign(role=[1, 0, 0] * 30)
+    frame.to_csv(tmp_path / "both.csv", index=False)
+    report = auditkit.audit(loans.model, tmp_path / "both.csv", member="role", only=["performance"])
+    report.save(tmp_path / "out", ("html",))
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "part of a file: no hash of its own" in page
+    assert "not a file: no hash" not in page
