@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -14,7 +14,9 @@ from auditkit.errors import InputError
 from auditkit.evidence.measurement import Group, Record, first_problem
 from auditkit.evidence.scalars import Number, WholeNumber
 from auditkit.files import read_text
-from auditkit.training.dp.retrained import GroupCost
+
+if TYPE_CHECKING:
+    from auditkit.training.dp.retrained import GroupCost
 
 FRONTIER = "frontier.json"
 """The name of the file, in the folder that the models are written to."""
