@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from sklearn.datasets import load_digits
 
+from auditkit.models.networks import Generator
 from auditkit.schema.infer import generator_schema
 from auditkit.schema.schema import Schema
 
@@ -26,7 +27,7 @@ def schema_of(frame: pd.DataFrame) -> Schema:
     return generator_schema(frame, target="digit")
 
 
-class Stored(torch.nn.Module):
+class Stored(Generator, torch.nn.Module):
     """Draws rows from a store by chance, with noise of a chosen size: a generator whose truth is known."""
 
     latent_shape = (3,)

@@ -23,6 +23,16 @@ from auditkit.models.capabilities import (
     SampleTable,
 )
 from auditkit.models.language import FromCausal, FromMasked, language_abilities
+from auditkit.models.networks import (
+    CausalTokens,
+    Generator,
+    MaskedTokens,
+    TableGenerator,
+    WithDiscriminator,
+    WithEncoder,
+    WithRowLosses,
+    check_declared,
+)
 from auditkit.models.refit import FromLanguageCard
 from auditkit.tasks.generation import NOTHING_PREDICTED
 
@@ -38,7 +48,7 @@ NO_PRIVATE_TABLES = Message(
 
 
 class FromLatent(Generative):
-    """A network with a `latent_shape`, whose forward pass maps standard normal values of it to rows."""
+    """A `Generator`, whose forward pass maps standard normal values of it to rows."""
 
     def sample(self, count: int, *, seed: int, device: torch.device) -> NDArray[np.float32]:
         """Return `count` rows; see `Generative.sample`.
@@ -57,7 +67,7 @@ class FromLatent(Generative):
 
 
 class FromDiscriminator(Discriminating):
-    """A network that has a method `discriminate`, from rows to the logit that each is real."""
+    """A `WithDiscriminator`, whose `discriminate` leads from rows to the logit that each is real."""
 
     def realness(self, rows: NDArray[Any], *, device: torch.device) -> NDArray[np.float64]:
         """Return logits, (rows,); see `Discriminating.realness`."""
@@ -78,7 +88,7 @@ class FromDiscriminator(Discriminating):
 
 
 class FromEncoder(LatentCode):
-    """A network with a method `encode`, from rows to the means and log variances of latent values."""
+    """A `WithEncoder`, whose `encode` leads from rows to the means and log variances of latent values."""
 
     def encode(self, rows: NDArray[Any], *, device: torch.device) -> NDArray[np.float32]:
         """Return latent means, (rows, latent values); see `LatentCode.encode`."""
@@ -98,7 +108,7 @@ class FromEncoder(LatentCode):
 
 
 class FromTable(Generative, SampleTable):
-    """A network with `columns`, whose forward pass maps latent values to values of a table."""
+    """A `TableGenerator`, whose forward pass maps latent values to values of a table."""
 
     def table(self, count: int, *, seed: int, device: torch.device) -> pd.DataFrame:
         """Return `count` rows with the columns that the generator was trained on; see `SampleTable.table`.
@@ -139,23 +149,28 @@ def _column(column: dict[str, Any], values: NDArray[np.float64]) -> NDArray[Any]
 def generating(module: nn.Module, *, fresh: type[Refittable] | None = None) -> dict[str, Any]:
     """Return the capabilities of a generator or a language model as arguments of a Model; nothing for others.
 
+    It is one by what its class declares (`auditkit.models.networks`), whatever its attributes are called.
     `fresh` is how a generator with losses of rows, or with a discriminator, is built anew; where a file says it, a
     language model can be built anew too.
+
+    Raises:
+        ModelFileError: it lacks what it declares.
     """
     own = () if fresh is None else (FromLanguageCard,)
-    if hasattr(module, "advance"):
+    check_declared(module)
+    if isinstance(module, CausalTokens):
         return language_abilities(FromCausal, *own)
-    if isinstance(getattr(module, "mask_token", None), int):
+    if isinstance(module, MaskedTokens):
         return language_abilities(FromMasked, *own)
-    if not hasattr(module, "latent_shape"):
+    if not isinstance(module, Generator):
         return {}
     lacks = dict.fromkeys((Differentiable, Layered, Refittable), NOTHING_PREDICTED)
-    if hasattr(module, "columns"):
+    if isinstance(module, TableGenerator):
         return {"capabilities": (FromTable,), "lacks": lacks | {Refittable: NO_PRIVATE_TABLES}}
-    more: tuple[type[Capability], ...] = (FromDiscriminator,) if hasattr(module, "discriminate") else ()
-    if hasattr(module, "encode"):
+    more: tuple[type[Capability], ...] = (FromDiscriminator,) if isinstance(module, WithDiscriminator) else ()
+    if isinstance(module, WithEncoder):
         more = (*more, FromEncoder)
-    if fresh is not None and (more or hasattr(module, "row_losses")):
+    if fresh is not None and (more or isinstance(module, WithRowLosses)):
         more = (*more, fresh)
     return {"capabilities": (FromLatent, *more), "lacks": lacks}
 

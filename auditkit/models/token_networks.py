@@ -9,30 +9,25 @@ from typing import Any
 import torch
 from torch import nn
 
+from auditkit.models.networks import CausalTokens, MaskedTokens, TokenNetwork
+
 LONGEST_WINDOW = 1024
 """A text is read in windows of at most so many tokens, whatever the network could read at once."""
 
 
-class LanguageNetwork(nn.Module):
+class LanguageNetwork(TokenNetwork, nn.Module):
     """A language model of transformers: ids, (rows, length), to logits, (rows, length, vocabulary).
 
-    `context` is the most tokens that are read at once, `start` the token put before each text, `mask_token` the one
-    that stands for a hidden token; None where there is none.
+    Its attributes are those of `auditkit.models.networks.TokenNetwork`.
     """
-
-    mask_token: int | None = None
 
     def __init__(self, network: Any, *, context: int, start: int | None = None) -> None:
         super().__init__()
         self.network = network
+        self.vocabulary_size = int(network.config.vocab_size)
         self.context = context
         self.start = start
         self.padding = int(getattr(network.config, "pad_token_id", None) or 0)
-
-    @property
-    def vocabulary_size(self) -> int:
-        """The number of tokens that have a probability."""
-        return int(self.network.config.vocab_size)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the logits of the token at each position (masked), or of the one behind it (causal)."""
@@ -41,7 +36,7 @@ class LanguageNetwork(nn.Module):
         return outputs
 
 
-class CausalNetwork(LanguageNetwork):
+class CausalNetwork(LanguageNetwork, CausalTokens):
     """A causal language model, which gives each token a probability from the tokens before it.
 
     `end` is the token that ends a text, None where there is none.
@@ -71,7 +66,7 @@ class CausalNetwork(LanguageNetwork):
         return chosen
 
 
-class MaskedNetwork(LanguageNetwork):
+class MaskedNetwork(LanguageNetwork, MaskedTokens):
     """A masked language model, which fills the place of a hidden token from the tokens on both sides.
 
     `prefix` and `suffix` are the special tokens around a text, `mask_token` the one that stands for a hidden token.

@@ -18,6 +18,7 @@ from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model
 from auditkit.models.generate import draw
 from auditkit.models.model import Card, Model
+from auditkit.models.networks import WithDiscriminator
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
 from auditkit.training.generators import GeneratorFit, fit_adversarial, fit_row_losses
@@ -60,7 +61,7 @@ def train_generator(
     def done(epoch: int) -> None:
         write_sheet(sheet, draw(module, SHEET_SIDE**2, seed=settings.seed, device=settings.device).numpy())
 
-    fit = fit_adversarial if hasattr(module, "discriminator") else fit_row_losses
+    fit = fit_adversarial if isinstance(module, WithDiscriminator) else fit_row_losses
     losses = fit(module, images, settings=settings, done=done, progress=progress)
     training = {
         "epochs": settings.epochs,

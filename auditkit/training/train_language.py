@@ -17,6 +17,7 @@ from auditkit.models.architectures import LANGUAGE_MODELS, build
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Card, Model
+from auditkit.models.networks import MaskedTokens
 from auditkit.models.predict import choose_device
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Schema
@@ -144,7 +145,7 @@ def fit_texts(
     twentieth of the steps and falls to 0 as a cosine.
     """
     context = int(module.context)  # type: ignore[arg-type]  # see Gpt
-    longest = context + (module.mask_token is None)  # what predicts the next token does not read the last
+    longest = context + (not isinstance(module, MaskedTokens))  # what predicts the next token does not read the last
     whole = [[0, *row, 0][:longest] for row in rows]
     generator = np.random.default_rng((seed, 51))
     batches = _batches(whole, generator)
@@ -190,7 +191,7 @@ def _batches(rows: Sequence[Sequence[int]], generator: np.random.Generator) -> l
 def _loss(module: nn.Module, rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, int]:
     longest = max(map(len, rows))
     ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
-    if module.mask_token is not None:
+    if isinstance(module, MaskedTokens):
         return _hidden_loss(module, ids, torch.tensor([len(row) for row in rows], device=device))
     known = (
         torch.arange(longest - 1, device=device)[None]
@@ -200,12 +201,12 @@ def _loss(module: nn.Module, rows: Sequence[Sequence[int]], device: torch.device
     return functional.cross_entropy(logits[known], ids[:, 1:][known]), int(known.sum())
 
 
-def _hidden_loss(module: nn.Module, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, int]:
+def _hidden_loss(module: Any, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, int]:
     """Return the loss of tokens that are hidden for this pass, a share drawn at random, and how many there are."""
     places = torch.arange(ids.shape[1], device=ids.device)[None]
     inner = (places > 0) & (places < lengths[:, None] - 1)
     chosen = inner & (torch.rand(ids.shape, device=ids.device) < HIDDEN_SHARE)
     chosen[0, 1] = True  # a batch hides one token at least
     mask = (places < lengths[:, None]).long()
-    logits = module(ids.masked_fill(chosen, int(module.mask_token)), mask)  # type: ignore[arg-type]  # see Bert
+    logits = module(ids.masked_fill(chosen, module.mask_token), mask)
     return functional.cross_entropy(logits[chosen], ids[chosen]), int(chosen.sum())

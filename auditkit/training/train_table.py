@@ -14,6 +14,7 @@ from auditkit.models.architectures import build
 from auditkit.models.formats.native import save_model
 from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Card, Model
+from auditkit.models.networks import WithDiscriminator
 from auditkit.progress import Progress, silent
 from auditkit.schema.infer import record_schema
 from auditkit.schema.schema import Target
@@ -61,7 +62,7 @@ def train_table_generator(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.seed)
         module = build(architecture, given)
-    fit = fit_adversarial if hasattr(module, "discriminator") else fit_row_losses
+    fit = fit_adversarial if isinstance(module, WithDiscriminator) else fit_row_losses
     losses = fit(module, cells, settings=settings, progress=progress)
     training = {
         "epochs": settings.epochs,

@@ -118,7 +118,8 @@ class Named(nn.Module):
     "attributes",
     [
         {"hidden": nn.Linear(2, 2)}, {"hidden": 64, "vocabulary_size": 1000}, {"columns": ["a", "b"]},
-        {"encode": nn.Linear(2, 2)}, {"discriminate": nn.Linear(2, 1)},
+        {"encode": nn.Linear(2, 2)}, {"discriminate": nn.Linear(2, 1)}, {"row_losses": nn.Linear(2, 1)},
+        {"advance": nn.Linear(2, 2), "context": 8}, {"mask_token": 3, "context": 8}, {"latent_shape": (2,)},
     ],
     ids=lambda given: "_".join(given),
 )  # fmt: skip

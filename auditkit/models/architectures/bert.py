@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from auditkit.models.architectures.gpt import Block, TokenLogits, require_sizes
+from auditkit.models.networks import MaskedTokens
 
 
-class Bert(nn.Module):
+class Bert(MaskedTokens, nn.Module):
     """Ids, (rows, length), to logits of the token at each place, (rows, length, vocabulary).
 
     Token 0 stands before and behind a text, and token 1 for a hidden one.
     """
 
     padding, mask_token = 0, 1
-    start = end = None
     prefix = suffix = (0,)
 
     def __init__(self, vocabulary_size: int, length: int, width: int, layers: int, heads: int, dropout: float) -> None:

@@ -16,11 +16,12 @@ from torch.nn import functional
 
 from auditkit.errors import ModelFileError
 from auditkit.models.architectures.arguments import require_list, require_width
+from auditkit.models.networks import WithDiscriminator, WithEncoder, WithRowLosses
 
 MAXIMUM_SIDE = 256
 
 
-class Vae(nn.Module):
+class Vae(WithEncoder, WithRowLosses, nn.Module):
     """A variational autoencoder (Kingma & Welling 2014) with two convolutions on each side, without BatchNorm."""
 
     def __init__(self, input_shape: tuple[int, int, int], latent_width: int, channels: int) -> None:
@@ -65,7 +66,7 @@ class Vae(nn.Module):
         return reconstruction + divergence
 
 
-class Dcgan(nn.Module):
+class Dcgan(WithDiscriminator, nn.Module):
     """A generative adversarial network of convolutions (Radford et al. 2016).
 
     The discriminator has no BatchNorm, which mixes rows: it can be trained by DP-SGD.
@@ -116,7 +117,7 @@ class Dcgan(nn.Module):
         return logits.squeeze(1)
 
 
-class Ddpm(nn.Module):
+class Ddpm(WithRowLosses, nn.Module):
     """A denoising diffusion model (Ho et al. 2020), sampled in a few deterministic steps (Song et al. 2021).
 
     The denoiser works on patches of 4 x 4 pixels by residual blocks of convolutions; it predicts the velocity

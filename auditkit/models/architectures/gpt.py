@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from auditkit.errors import ModelFileError
 from auditkit.models.architectures.arguments import require_dropout, require_width
+from auditkit.models.networks import CausalTokens
 from auditkit.schema.text import MAXIMUM_LENGTH
 
 Past = list[tuple[Tensor, Tensor]]
@@ -66,14 +67,13 @@ class TokenLogits(nn.Module):
         return functional.linear(values, self.weight)
 
 
-class Gpt(nn.Module):
+class Gpt(CausalTokens, nn.Module):
     """Ids, (rows, length), to logits of the token behind each, (rows, length, vocabulary).
 
     Token 0 begins and ends a text.
     """
 
     padding = start = end = 0
-    mask_token = None
 
     def __init__(self, vocabulary_size: int, length: int, width: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from auditkit.errors import ModelFileError
 from auditkit.models.architectures.arguments import require_list, require_width
+from auditkit.models.networks import TableGenerator, WithDiscriminator, WithRowLosses
 
 DEVIATIONS = 4.0
 """A number lies within so many deviations of the middle of its mode."""
@@ -59,7 +60,7 @@ class TableColumns(nn.Module):
         return torch.stack(found, dim=1)
 
 
-class TableVae(TableColumns):
+class TableVae(TableColumns, TableGenerator, WithRowLosses):
     """A variational autoencoder of the cells of a table."""
 
     def __init__(self, columns: Sequence[Mapping[str, Any]], latent_width: int, hidden: int) -> None:
@@ -100,7 +101,7 @@ class TableVae(TableColumns):
         return [self.number_count, self.width - self.number_count]
 
 
-class TableGan(TableColumns):
+class TableGan(TableColumns, TableGenerator, WithDiscriminator):
     """A generative adversarial network of the cells of a table, without the conditional vector of CTGAN."""
 
     def __init__(self, columns: Sequence[Mapping[str, Any]], latent_width: int, hidden: int) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from auditkit.evidence.messages import Message
+from auditkit.models.networks import WithDiscriminator, WithRowLosses
 
 DISCRIMINATOR_STEPS = 4
 """The discriminator takes so many steps to one of the generator: its own are noisy (Bie et al. 2023)."""
@@ -126,7 +127,7 @@ class RealLosses(nn.Module):
 
 def part_that_reads_rows(module: nn.Module) -> nn.Module:
     """Return the part that a private training gives rows: of an adversarial pair the discriminator, else all of it."""
-    return module.get_submodule("discriminator") if hasattr(module, "discriminate") else module
+    return module.get_submodule("discriminator") if isinstance(module, WithDiscriminator) else module
 
 
 def private_part(module: nn.Module, *, sample_count: int, max_norm: float) -> nn.Module:
@@ -137,4 +138,4 @@ def private_part(module: nn.Module, *, sample_count: int, max_norm: float) -> nn
     """
     if part_that_reads_rows(module) is not module:
         return RealLosses(module, Adversary(module, sample_count, max_norm))
-    return RowLosses(module) if hasattr(module, "row_losses") else module
+    return RowLosses(module) if isinstance(module, WithRowLosses) else module

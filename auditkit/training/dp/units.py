@@ -12,6 +12,7 @@ from torch import nn
 
 from auditkit.data.dataset import Data
 from auditkit.errors import DatasetError, InputError, closest
+from auditkit.models.networks import MaskedTokens
 from auditkit.schema.pieces import piece_tokenizer
 from auditkit.training.dp.token_losses import NOTHING
 
@@ -105,7 +106,7 @@ class _Cut:
 
     def __init__(self, network: nn.Module) -> None:
         self.length = min(int(network.context), LONGEST)  # type: ignore[arg-type]  # of a language model
-        self.masked = network.mask_token is not None
+        self.masked = isinstance(network, MaskedTokens)
         if self.masked:
             self.before, self.behind = (list(getattr(network, name)) for name in ("prefix", "suffix"))
         else:
