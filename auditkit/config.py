@@ -352,7 +352,6 @@ class LeakageConfig(AuditorSection):
 class MemorisationConfig(AuditorSection):
     """Settings of the auditor `memorisation`."""
 
-    shadows: int = 8
     reference: Annotated[
         Path | None,
         Option(help="Of a language model: the model that it was trained from.", metavar="MODEL"),

@@ -77,7 +77,11 @@ def settings_of(request: type[Section]) -> Mapping[str, Setting]:
     >>> settings_of(AuditConfig)["epsilon"].place
     ('auditors', 'privacy', 'epsilon')
     """
-    return {setting.name: setting for setting in _walk(request, ())}
+    found: dict[str, Setting] = {}
+    for setting in _walk(request, ()):
+        assert setting.name not in found, f"two settings have the option {setting.name}: give one a name of its own"
+        found[setting.name] = setting
+    return found
 
 
 def _walk(section: type[Section], path: Place) -> Iterator[Setting]:

@@ -22,7 +22,7 @@ from auditkit.evidence.messages import Message
 from auditkit.extras import install_extra
 from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.formats.folder_copy import copied
-from auditkit.models.formats.gguf_file import MAGIC, GgufFile, TensorInfo, read_gguf
+from auditkit.models.formats.gguf_file import MAGIC, VERSIONS, GgufFile, TensorInfo, read_gguf
 from auditkit.models.formats.huggingface import tokenizer_of
 from auditkit.models.formats.huggingface_language import causal
 from auditkit.models.formats.huggingface_settings import check_settings, offline, read_json
@@ -87,7 +87,8 @@ class GgufFormat:
         """Return a match where a file begins as GGUF does; one that cannot be opened is refused with the reason."""
         if not source.head.startswith(MAGIC):
             return None
-        holds_none = len(source.head) >= 16 and int.from_bytes(source.head[8:16], "little") == 0
+        version, tensor_count = (int.from_bytes(source.head[part], "little") for part in (slice(4, 8), slice(8, 16)))
+        holds_none = len(source.head) >= 16 and version in VERSIONS and tensor_count == 0
         return Match("GGUF, dequantised", refusal=NO_WEIGHTS if holds_none else None)
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:

@@ -10,6 +10,8 @@ from typing import Any
 from auditkit.errors import ModelFileError
 
 MAGIC = b"GGUF"
+
+VERSIONS = (2, 3)
 MOST_KEYS, MOST_TENSORS, MOST_ITEMS, MOST_TEXT, MOST_AXES = 10_000, 100_000, 5_000_000, 2**20, 4
 MOST_NUMBERS = 20_000_000_000
 """So many numbers all tensors of a file hold at most: as float32 they take four times as many bytes."""
@@ -95,7 +97,7 @@ def read_gguf(name: str, content: bytes) -> GgufFile:
     """
     cursor = _Cursor(name, content)
     version = int(cursor.number("<I"))
-    if version not in (2, 3):
+    if version not in VERSIONS:
         raise ModelFileError(f"{name}: is a GGUF file of version {version}; auditkit reads versions 2 and 3.")
     tensor_count, key_count = cursor.count("tensors", MOST_TENSORS), cursor.count("keys", MOST_KEYS)
     metadata: dict[str, Any] = {}
