@@ -15,6 +15,7 @@ from auditkit.data.dataset import read_data
 from auditkit.models.architectures import build
 from auditkit.models.capabilities import CausalLanguageModel, LanguageModel
 from auditkit.models.formats.opening import open_model
+from auditkit.models.networks import MaskedTokens
 from auditkit.training.dp.retrain import retrain
 from auditkit.training.train_language import fit_texts
 
@@ -70,7 +71,7 @@ def test_only_hidden_tokens_are_learnt(place: Path) -> None:
     """A network that copies what it sees gains nothing: what is predicted is never shown."""
     seen: list[torch.Tensor] = []
 
-    class Watched(torch.nn.Module):
+    class Watched(MaskedTokens, torch.nn.Module):
         context, mask_token = 16, 1
 
         def __init__(self) -> None:
