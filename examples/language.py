@@ -2,7 +2,8 @@
 
 The data: sentences of movie and Amazon reviews (Hutto & Gilbert, ICWSM 2014; shipped with vaderSentiment, MIT). A fair
 coin says which of them the model is trained on; the others are those that it never read. A reference model is trained
-on further sentences. Canaries are invented secrets, written into 1, 4 or 16 training texts.
+on further sentences. Canaries are invented secrets, written into 1, 4 or 16 training texts. Sentences of people and
+things, such as reviews have them, are scored with he and she, and with words that mean the same.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pandas as pd
 from auditkit.cli import call
 
 DATA = Path(__file__).parent / "data" / "reviews.csv.gz"
+SWAPS = Path(__file__).parent / "data" / "swaps.csv"
 
 
 def main(folder: Path = Path("reports/language"), *, row_count: int = 3000, epochs: int = 12) -> int:
@@ -39,7 +41,7 @@ def main(folder: Path = Path("reports/language"), *, row_count: int = 3000, epoc
         return code
     run = ["run", str(folder / "gpt.pt"), "--dataset", place["unseen.jsonl"], "--train-dataset", place["seeded.jsonl"]]
     run += ["--reference", str(folder / "base.pt"), "--canary-record", str(folder / "seeded.canaries.json")]
-    run += ["--set", "explainability.rows=100", "--set", "robustness.rows=300"]
+    run += ["--set", "explainability.rows=100", "--set", "robustness.rows=300", "--set", f"bias.counterfactuals={SWAPS}"]
     return call([*run, "--sensitive", "source", "--out", str(folder)])
 
 
