@@ -14,7 +14,7 @@ from auditkit.evidence.messages import Message
 from auditkit.stats.estimates import Breakdown, Estimate, Quantity, Statistic, applied, shown_rows
 from auditkit.stats.intervals import limits_gap_interval, normal_quantile, studentized_range_level
 from auditkit.stats.jackknife import MAXIMUM_ROWS, assign_blocks, assign_unit_blocks, block_count, rounded
-from auditkit.stats.rates import too_small
+from auditkit.stats.rates import lowest_and_highest, too_small
 from auditkit.stats.sampled import related_of
 
 Array = NDArray[np.float64]
@@ -260,7 +260,7 @@ def mean_gap_measurement(
         count=sum(map(len, groups.values())),
         effective_count=sum(part.effective or 0.0 for part in estimates) or None,
         interval=interval,
-        compared=(found[int(np.argmin(values))], found[int(np.argmax(values))]) if defined else None,
+        compared=tuple(found[place] for place in lowest_and_highest(values)) if defined else None,
         replicates=_gap_replicates(statistic, labels, predictions, groups, breakdown) if paired else (),
         definition=quantity.definition,
         reason=reason or unbounded,

@@ -19,7 +19,7 @@ from auditkit.stats.intervals import (
     ratio_gap_interval,
     simultaneous_level,
 )
-from auditkit.stats.rates import GroupRates, group_rates, rate, successes_and_trials, too_small
+from auditkit.stats.rates import GroupRates, group_rates, lowest_and_highest, rate, successes_and_trials, too_small
 
 GAPS: dict[str, tuple[str, ...]] = {
     "demographic_parity": ("selection_rate",),
@@ -48,7 +48,7 @@ class _Spread:
     @property
     def ends(self) -> tuple[int, int]:
         """The positions of the groups with the lowest and with the highest rate."""
-        return int(np.argmin(self.rates.values)), int(np.argmax(self.rates.values))
+        return lowest_and_highest(self.rates.values)
 
     @property
     def compared(self) -> tuple[Group, Group]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.stats.intervals import mean_interval
+from auditkit.stats.rates import lowest_and_highest
 
 Floats = NDArray[np.float64]
 
@@ -62,4 +63,4 @@ def paired_gap(scores: Floats, level: float) -> PairedGap:
         wide, own = (mean_interval(apart.mean(), apart.var(ddof=1), len(apart), at) for at in (each, level))
         low = max(low, float(wide[0]), -float(wide[1]))
         high = max(high, float(own[1]), -float(own[0]))
-    return PairedGap(float(np.ptp(means)), low, high, int(means.argmin()), int(means.argmax()))
+    return PairedGap(float(np.ptp(means)), low, high, *lowest_and_highest(means))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Better, Interval, Measurement, Slice
@@ -321,3 +321,13 @@ def _reason_in_group(chosen: Rate, trials: int, min_group: int) -> str:
     if trials:
         return Message("fewer than {min_group} rows in this group", min_group=min_group)
     return Message("no rows with {needed} in this group", needed=needed) if needed else Message("no rows in this group")
+
+
+def lowest_and_highest(values: ArrayLike) -> tuple[int, int]:
+    """Return the places of the lowest and of the highest of two values or more: two places, where all are equal too.
+
+    >>> lowest_and_highest([0.5, 0.2, 0.9]), lowest_and_highest([0.5, 0.5])
+    ((1, 2), (0, 1))
+    """
+    low, high = int(np.argmin(values)), int(np.argmax(values))
+    return low, high if high != low else high + 1

@@ -106,6 +106,13 @@ def test_hand_computed() -> None:
     )
 
 
+def test_groups_with_equal_rates_are_compared_with_each_other_and_not_with_themselves() -> None:
+    found = gaps(counts_of([[40, 10, 10, 40], [40, 10, 10, 40], [40, 10, 10, 40]]))
+    for measurement in found.values():
+        low, high = compared(measurement)
+        assert low != high, measurement.id
+
+
 def test_two_groups_have_the_interval_of_their_difference() -> None:
     found = gaps(counts_of([[0, 60, 0, 0], [60, 40, 0, 0]]))["demographic_parity_difference"]
     low, high = newcombe(60, 60, 40, 100, 0.95)
