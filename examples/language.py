@@ -41,7 +41,8 @@ def main(folder: Path = Path("reports/language"), *, row_count: int = 3000, epoc
         return code
     run = ["run", str(folder / "gpt.pt"), "--dataset", place["unseen.jsonl"], "--train-dataset", place["seeded.jsonl"]]
     run += ["--reference", str(folder / "base.pt"), "--canary-record", str(folder / "seeded.canaries.json")]
-    run += ["--set", "explainability.rows=100", "--set", "robustness.rows=300", "--set", f"bias.counterfactuals={SWAPS}"]
+    run += ["--set", "explainability.rows=100", "--set", "robustness.rows=300"]
+    run += ["--set", f"bias.counterfactuals={SWAPS}"]
     return call([*run, "--sensitive", "source", "--out", str(folder)])
 
 
