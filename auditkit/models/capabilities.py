@@ -283,7 +283,7 @@ class CausalLanguageModel(LanguageModel):
         """Return tokens that continue each prompt, each drawn by the model's own probabilities.
 
         They end before the token that ends a text, and after `count` of them; a prompt that stands there twice has two
-        draws. One seed gives the same tokens, whatever the other prompts are.
+        draws. One seed gives a prompt in the same place the same tokens, whatever the other prompts are.
 
         Raises:
             NotRun: as `greedy`.
