@@ -3,7 +3,8 @@
 # make slow      the exhaustive tests                     make reports  regenerate the gallery in reports/
 # make fuzz      damaged files for FUZZ_SECONDS     FUZZ_SEED chooses which, a fresh one each time; FUZZ_KIND of which files
 # make mutants   changes one thing at a time in MUTANTS (intervals, judging, archive, pickles), and sees that a test notices
-# make lock      pin again what pyproject.toml asks for   make clean    remove what these made
+# make lock      pin again what pyproject.toml asks for: pins stay where they fit, UPGRADE=--upgrade raises them
+# make clean     remove what these made
 # make cover     the tests, and how much of the code they run: it fails below the floor in pyproject.toml
 # make messages  update the catalogues of translations from the code
 # make screenshots  the pictures of docs/, from the gallery
@@ -123,24 +124,10 @@ versions:
 	.venv-versions/bin/auditkit demo --out .venv-versions/demo
 	OMP_NUM_THREADS=1 .venv-versions/bin/pytest tests -m "not slow" -n 2 --dist worksteal --quiet
 
-COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
-  --generate-hashes --constraint .venv-lock/pins
+UPGRADE ?=
 
 lock:
-	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet "$(TORCH)"
-	.venv-lock/bin/python -m pip install --quiet ".[dev]" uv
-	sed -n '/^#/p' requirements.lock > requirements.lock.new
-	.venv-lock/bin/python -m pip freeze --all --exclude pip --exclude auditkit --exclude uv --exclude torch > .venv-lock/pins
-	$(COMPILE) --no-deps .venv-lock/pins >> requirements.lock.new
-	mv requirements.lock.new requirements.lock
-	sed -n '/^#/p' ci/torch-pypi.lock > ci/torch-pypi.lock.new
-	echo "$(TORCH)" | $(COMPILE) - >> ci/torch-pypi.lock.new && mv ci/torch-pypi.lock.new ci/torch-pypi.lock
-	sed -n '/^#/p' ci/run.lock > ci/run.lock.new
-	echo "$(TORCH)" >> .venv-lock/pins
-	$(COMPILE) pyproject.toml --extra sign --extra pdf \
-	  $$(grep -oE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)' ci/torch-pypi.lock | sed 's/^/--no-emit-package /') >> ci/run.lock.new
-	mv ci/run.lock.new ci/run.lock && rm -rf .venv-lock
+	ci/lock.sh $(TORCH) $(UPGRADE)
 
 dist: install
 	rm -rf dist && $(BIN)/python -m hatchling build --directory dist
