@@ -61,7 +61,8 @@ def test_the_metric_frame_is_fairlearns(report: Report, loans: Loans) -> None:
     assert (ours["selection_rate_high"] >= ours["selection_rate"]).all()
     crossed = report.metric_frame("group", "region")
     assert crossed.index.names == ["group", "region"]
-    assert crossed.loc[("north", "a"), "selection_rate"] > crossed.loc[("south", "a"), "selection_rate"]
+    rates = crossed["selection_rate"].astype(float).to_dict()
+    assert rates["north", "a"] > rates["south", "a"]
     with pytest.raises(InputError, match=r"nothing is measured by 'grop' \(did you mean 'group'\?\)"):
         report.metric_frame("grop")
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import re
+from random import Random
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +34,7 @@ CENSUS = Schema(
 )
 
 
-def frame(**columns) -> pd.DataFrame:
+def frame(**columns: list[str] | list[str | None]) -> pd.DataFrame:
     length = len(next(iter(columns.values())))
     return pd.DataFrame(columns, index=pd.RangeIndex(2, length + 2, name="line"), dtype=object)
 
@@ -43,8 +45,8 @@ def encode_slowly(schema: Schema, rows: list[dict[str, str | None]]) -> list[lis
     for row in rows:
         cells: list[float] = []
         for feature in schema.features:
-            value = row[feature.name]
-            absent = value is None or value.strip() in ("", "?")
+            value = row[feature.name] or ""
+            absent = value.strip() in ("", "?")
             if feature.kind == "categorical":
                 cells += [0.0 if absent else float(value.strip() == category) for category in feature.categories]
             else:
@@ -74,7 +76,7 @@ row = st.fixed_dictionaries(
 
 
 @given(st.lists(row, min_size=1, max_size=30), st.randoms())
-def test_encoding_agrees_with_the_naive_loop_in_any_order(rows, random):
+def test_encoding_agrees_with_the_naive_loop_in_any_order(rows: list[dict[str, str | None]], random: Random) -> None:
     data = pd.DataFrame(rows, dtype=object)
     encoded = CENSUS.encode(data)
     assert encoded.dtype == np.float32
@@ -88,7 +90,7 @@ def test_encoding_agrees_with_the_naive_loop_in_any_order(rows, random):
     np.testing.assert_array_equal(whole, encoded)
 
 
-def test_slices_cover_the_encoded_row():
+def test_slices_cover_the_encoded_row() -> None:
     slices = CENSUS.column_slices()
     assert list(slices) == ["age", "job", "member", "hours", "sex"]
     assert [cell for part in slices.values() for cell in range(part.start, part.stop)] == list(
@@ -97,7 +99,7 @@ def test_slices_cover_the_encoded_row():
     assert CENSUS.input_width == 2 + 4 + 2 + 1 + 2
 
 
-def test_a_hand_encoded_row():
+def test_a_hand_encoded_row() -> None:
     rows = frame(age=["60", None], job=["cook", "pilot"], member=["yes", "?"], hours=["3", ""], sex=["m", None])
     assert CENSUS.encode(rows).tolist() == [
         [2, 0, 0, 1, 0, 0, 1, 0, 1.5, 0, 1],
@@ -122,7 +124,7 @@ def test_a_hand_encoded_row():
         ({"member": ["yes", "perhaps"]}, "column 'member' is boolean, but line 3 holds 'perhaps'"),
     ],
 )
-def test_a_value_that_does_not_fit_is_named(change, match):
+def test_a_value_that_does_not_fit_is_named(change: dict[str, list[str]], match: str) -> None:
     columns = {"age": ["1", "2"], "job": ["cook"] * 2, "member": ["y"] * 2, "hours": ["1"] * 2, "sex": ["m"] * 2}
     with pytest.raises(DatasetError, match=re.escape(match)) as caught:
         CENSUS.encode(frame(**{**columns, **change}))
@@ -130,12 +132,12 @@ def test_a_value_that_does_not_fit_is_named(change, match):
     assert len(str(caught.value)) < 250
 
 
-def test_a_missing_column_is_named_with_the_closest():
+def test_a_missing_column_is_named_with_the_closest() -> None:
     with pytest.raises(DatasetError, match=r"has no column 'age' \(and 3 more\).*did you mean 'aeg'"):
         CENSUS.encode(frame(aeg=["1"], job=["cook"]))
 
 
-def test_typed_columns_encode_like_their_text():
+def test_typed_columns_encode_like_their_text() -> None:
     typed = pd.DataFrame(
         {
             "age": [39.0, np.nan, 50.0],
@@ -161,7 +163,7 @@ def test_typed_columns_encode_like_their_text():
         CENSUS.encode(typed.assign(member=[0, 1, 7]))
 
 
-def test_labels():
+def test_labels() -> None:
     assert task_for(CENSUS).encode_labels(frame(income=["yes", None, " no "])).tolist() == [1, -1, 0]
     with pytest.raises(DatasetError, match=r"target 'income', line 3: 'maybe' is none of the classes.*'no', 'yes'"):
         task_for(CENSUS).encode_labels(frame(income=["yes", "maybe"]))
@@ -174,12 +176,12 @@ def test_labels():
     assert task_for(counted).encode_labels(pd.DataFrame({"y": [1.0, 0.0, np.nan]})).tolist() == [1, 0, -1]
 
 
-def inferred(values: list[object], dtype: object = object) -> Feature:
+def inferred(values: list[Any], dtype: Any = object) -> Feature:
     data = pd.DataFrame({"x": pd.Series(values, dtype=dtype), "y": (["a", "b"] * len(values))[: len(values)]})
     return infer_schema(data, target="y").features[0]
 
 
-def test_kinds_are_inferred():
+def test_kinds_are_inferred() -> None:
     assert inferred(["1", "2", "3", None]) == Feature(
         name="x", kind="numeric", mean=2.0, scale=math.sqrt(2 / 3), missing=True
     )
@@ -209,7 +211,7 @@ def test_kinds_are_inferred():
     assert inferred(["u", "v"], dtype="category").categories == ("u", "v")
 
 
-def test_inference_standardises_what_it_encodes():
+def test_inference_standardises_what_it_encodes() -> None:
     rng = np.random.default_rng(0)
     data = pd.DataFrame({"x": rng.normal(50, 9, 500).astype(str), "y": rng.choice(["a", "b"], 500)}, dtype=object)
     encoded = infer_schema(data, target="y").encode(data)
@@ -217,7 +219,7 @@ def test_inference_standardises_what_it_encodes():
     assert encoded.std() == pytest.approx(1, abs=1e-6)
 
 
-def test_inference_of_a_whole_schema():
+def test_inference_of_a_whole_schema() -> None:
     data = frame(id=["a", "b"], sex=["f", "m"], x=["1", "2"], y=["10", "9"])
     schema = infer_schema(data, target="y", sensitive=["sex"])
     assert [feature.name for feature in schema.features] == ["id", "sex", "x"]
@@ -246,7 +248,7 @@ def test_inference_of_a_whole_schema():
         ),
     ],
 )
-def test_what_cannot_be_inferred(options, match):
+def test_what_cannot_be_inferred(options: dict[str, Any], match: str) -> None:
     count = 2001
     data = frame(
         sex=["f"] * count,
@@ -270,20 +272,20 @@ def test_what_cannot_be_inferred(options, match):
         ({"classes": ["0", "0"]}, "a class is named twice"),
     ],
 )
-def test_a_schema_that_contradicts_itself(options, match):
+def test_a_schema_that_contradicts_itself(options: dict[str, Any], match: str) -> None:
     arguments = {"columns": ["a"], "target": "y", "classes": ["0", "1"], **options}
     with pytest.raises(SchemaError, match=match) as caught:
         numeric_schema(arguments.pop("columns"), **arguments)
     assert "\n" not in str(caught.value)
 
 
-def test_only_a_feature_can_be_immutable():
+def test_only_a_feature_can_be_immutable() -> None:
     Schema.model_validate({**CENSUS.model_dump(), "immutable": [CENSUS.features[0].name]})
     with pytest.raises(ValidationError, match="the immutable column 'nobody' is no feature"):
         Schema.model_validate({**CENSUS.model_dump(), "immutable": ["nobody"]})
 
 
-def test_features_that_contradict_themselves():
+def test_features_that_contradict_themselves() -> None:
     for wrong in (
         {"kind": "categorical"},
         {"kind": "numeric", "categories": ("a",)},
@@ -295,5 +297,5 @@ def test_features_that_contradict_themselves():
             Feature(name="x", **wrong)
 
 
-def test_a_schema_survives_json():
+def test_a_schema_survives_json() -> None:
     assert Schema.model_validate_json(CENSUS.model_dump_json()) == CENSUS

@@ -140,55 +140,56 @@ class _PickleReader:
         raise Refused("is damaged: its table of contents has no end")
 
     def step(self, word: str, argument: Any) -> None:
-        stack = self.stack
-        if word in ("PROTO", "FRAME"):
-            return
-        if word in ("SHORT_BINSTRING", "BINSTRING"):  # a text of Python 2
-            if not argument.isascii():
-                raise Refused("holds bytes of Python 2 that are no plain text")
-            stack.append(argument)
-        elif word in ("BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"):
-            stack.append(argument)
-        elif word in ("NONE", "NEWTRUE", "NEWFALSE"):
-            stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[word])
-        elif word in ("EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE"):
-            stack.append({"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}[word]())
-        elif word == "MARK":
-            self.marks.append(len(stack))
-        elif word in ("BINPUT", "LONG_BINPUT"):
-            self.memo[argument] = stack[-1]
-        elif word == "MEMOIZE":
-            self.memo[len(self.memo)] = stack[-1]
-        elif word in ("BINGET", "LONG_BINGET"):
-            stack.append(self.memo[argument])
-        elif word in ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"):
-            stack.append(tuple(self.since_mark() if word == "TUPLE" else self.last(int(word[-1]))))
-        elif word in ("APPEND", "APPENDS"):
-            items = self.since_mark() if word == "APPENDS" else self.last(1)
-            self.top(list).extend(items)
-        elif word in ("SETITEM", "SETITEMS"):
-            items = self.since_mark() if word == "SETITEMS" else self.last(2)
-            for key, value in zip(items[::2], items[1::2], strict=True):
-                # A key of nested tuples could take for ever to hash.
-                if not isinstance(key, str | int):
-                    raise Refused("holds a dictionary whose keys are neither texts nor numbers")
-                self.top(dict)[key] = value
-        elif word == "GLOBAL":
-            stack.append(self.known(argument.replace(" ", ".")))
-        elif word == "STACK_GLOBAL":
-            module, name = self.last(2)
-            stack.append(self.known(f"{module}.{name}"))
-        elif word == "BINPERSID":
-            stack.append(self.storage(stack.pop()))
-        elif word == "REDUCE":
-            function, arguments = self.last(2)
-            stack.append(self.reduced(function, arguments))
-        elif word == "BUILD":
-            # The attributes of an OrderedDict: the versions of the modules that a state_dict came from.
-            stack.pop()
-            self.top(dict)
-        else:
+        if word in PUSHED:
+            self.stack.append(argument)
+        elif word in MADE:
+            self.stack.append(MADE[word]())
+        elif word in WORDS:
+            WORDS[word](self, argument)
+        elif word not in ("PROTO", "FRAME"):
             raise Refused(f"is not plain weights: its table of contents uses the pickle word {word}")
+
+    def push_text_of_python_2(self, argument: Any) -> None:
+        if not argument.isascii():
+            raise Refused("holds bytes of Python 2 that are no plain text")
+        self.stack.append(argument)
+
+    def mark(self, _: Any) -> None:
+        self.marks.append(len(self.stack))
+
+    def remember(self, place: int | None) -> None:
+        self.memo[len(self.memo) if place is None else place] = self.stack[-1]
+
+    def recall(self, place: int) -> None:
+        self.stack.append(self.memo[place])
+
+    def push_tuple(self, items: list[Any]) -> None:
+        self.stack.append(tuple(items))
+
+    def extend(self, items: list[Any]) -> None:
+        self.top(list).extend(items)
+
+    def set_items(self, items: list[Any]) -> None:
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            # A key of nested tuples could take for ever to hash.
+            if not isinstance(key, str | int):
+                raise Refused("holds a dictionary whose keys are neither texts nor numbers")
+            self.top(dict)[key] = value
+
+    def push_global(self, module: str, name: str) -> None:
+        self.stack.append(self.known(f"{module}.{name}"))
+
+    def push_storage(self, _: Any) -> None:
+        self.stack.append(self.storage(self.stack.pop()))
+
+    def push_reduced(self, _: Any) -> None:
+        function, arguments = self.last(2)
+        self.stack.append(self.reduced(function, arguments))
+
+    def build(self, _: Any) -> None:
+        # The attributes of an OrderedDict: the versions of the modules that a state_dict came from.
+        self.stack.pop()
+        self.top(dict)
 
     def since_mark(self) -> list[Any]:
         start = self.marks.pop()
@@ -271,3 +272,42 @@ class _PickleReader:
         if self.claimable < 0:
             raise Refused("holds tensors that together claim more than four times the bytes of the file")
         return StoredTensor(shape=shape, dtype=storage.dtype)
+
+
+PUSHED = ("BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT")
+"""Words whose argument is the value itself."""
+
+MADE: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+}
+"""Words that stand for one value, by what makes it."""
+
+WORDS: dict[str, Callable[[_PickleReader, Any], None]] = {
+    "SHORT_BINSTRING": _PickleReader.push_text_of_python_2,
+    "BINSTRING": _PickleReader.push_text_of_python_2,
+    "MARK": _PickleReader.mark,
+    "BINPUT": _PickleReader.remember,
+    "LONG_BINPUT": _PickleReader.remember,
+    "MEMOIZE": _PickleReader.remember,
+    "BINGET": _PickleReader.recall,
+    "LONG_BINGET": _PickleReader.recall,
+    "TUPLE": lambda reader, _: reader.push_tuple(reader.since_mark()),
+    "TUPLE1": lambda reader, _: reader.push_tuple(reader.last(1)),
+    "TUPLE2": lambda reader, _: reader.push_tuple(reader.last(2)),
+    "TUPLE3": lambda reader, _: reader.push_tuple(reader.last(3)),
+    "APPEND": lambda reader, _: reader.extend(reader.last(1)),
+    "APPENDS": lambda reader, _: reader.extend(reader.since_mark()),
+    "SETITEM": lambda reader, _: reader.set_items(reader.last(2)),
+    "SETITEMS": lambda reader, _: reader.set_items(reader.since_mark()),
+    "GLOBAL": lambda reader, argument: reader.push_global(*argument.rsplit(" ", 1)),
+    "STACK_GLOBAL": lambda reader, _: reader.push_global(*reader.last(2)),
+    "BINPERSID": _PickleReader.push_storage,
+    "REDUCE": _PickleReader.push_reduced,
+    "BUILD": _PickleReader.build,
+}
+"""What the reader does at every other word that it knows; the argument is the word's own."""

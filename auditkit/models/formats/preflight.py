@@ -10,7 +10,7 @@ import ast
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from auditkit.documents import parse_json
@@ -172,20 +172,29 @@ def _check_graph(model: Any) -> None:
     for guard in model.get("guards_code") or []:
         _check_guard(guard)
     for key, value in _walk(model):
-        if key == "expr_str":
-            _check_expression(value)
-        elif key in ("target", "as_operator") and not (isinstance(value, str) and _is_operator(value)):
-            raise Refused(f"calls {str(value)[:80]!r}, which is no plain operator of torch")
-        elif key in NAMES and not (value is None or isinstance(value, dict | list) or NAME.fullmatch(str(value))):
-            raise Refused(f"holds the name {str(value)[:80]!r}, which is no plain name")
-        elif key == "forward_arg_names":
-            for name in value or []:
-                if not (isinstance(name, str) and name.isidentifier()):
-                    raise Refused(f"holds the name {str(name)[:80]!r}, which is no plain name")
-        elif key in ("in_spec", "out_spec"):
-            _check_tree(value)
-        elif key in ("custom_obj_values", "as_custom_obj", "treespec_namedtuple_fields") and value:
-            raise Refused("holds objects of its author's classes")
+        if key in CHECKS:
+            CHECKS[key](value)
+
+
+def _check_operator(name: Any) -> None:
+    if not (isinstance(name, str) and _is_operator(name)):
+        raise Refused(f"calls {str(name)[:80]!r}, which is no plain operator of torch")
+
+
+def _check_name(name: Any) -> None:
+    if not (name is None or isinstance(name, dict | list) or NAME.fullmatch(str(name))):
+        raise Refused(f"holds the name {str(name)[:80]!r}, which is no plain name")
+
+
+def _check_argument_names(names: Any) -> None:
+    for name in names or []:
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise Refused(f"holds the name {str(name)[:80]!r}, which is no plain name")
+
+
+def _check_no_objects(value: Any) -> None:
+    if value:
+        raise Refused("holds objects of its author's classes")
 
 
 def _is_operator(name: str) -> bool:
@@ -270,3 +279,14 @@ def _is_plain_constant(value: object) -> bool:
     if isinstance(value, str):
         return re.fullmatch(r"\w{1,80}", value) is not None
     return isinstance(value, int) and abs(value) < 2**63
+
+
+CHECKS: dict[str, Callable[[Any], None]] = {
+    **dict.fromkeys(NAMES, _check_name),
+    **dict.fromkeys(("target", "as_operator"), _check_operator),
+    **dict.fromkeys(("in_spec", "out_spec"), _check_tree),
+    **dict.fromkeys(("custom_obj_values", "as_custom_obj", "treespec_namedtuple_fields"), _check_no_objects),
+    "expr_str": _check_expression,
+    "forward_arg_names": _check_argument_names,
+}
+"""What refuses the value of a key, wherever in the graph it stands."""
