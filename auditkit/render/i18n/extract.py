@@ -125,7 +125,8 @@ def read(lang: str) -> Catalog:
 def updated(lang: str) -> Catalog:
     """Return the catalogue of a language with an entry for every text, and for no other."""
     before = read(lang)
-    after = Catalog(locale=lang, header_comment=before.header_comment, fuzzy=False)
+    # The date of the first extraction: with that of today, writing the same texts again would change the file.
+    after = Catalog(locale=lang, header_comment=before.header_comment, fuzzy=False, creation_date=before.creation_date)
     after.mime_headers = [
         (name, value) for name, value in before.mime_headers if name not in ("POT-Creation-Date", "PO-Revision-Date")
     ]
