@@ -27,8 +27,9 @@ def parse_json(
         parse_number: makes the value of a number from its text.
 
     Raises:
-        ValueError: not JSON, nested too deeply, or a key stands twice.
+        ValueError: not JSON, not UTF-8, nested too deeply, a key stands twice, or a text holds half of a character.
     """
+    text = text.decode("utf-8-sig") if isinstance(text, bytes) else text  # json.loads takes surrogates, and UTF-16
     pairs = _unique if unique_keys else None
     options: dict[str, Any] = {}
     if parse_number is not None:
@@ -38,6 +39,8 @@ def parse_json(
     except RecursionError:
         raise ValueError(_too_deep()) from None
     _check_nesting(document)
+    if "\\ud" in text.lower():
+        _check_characters(document)
     return document
 
 
@@ -74,6 +77,14 @@ def _check_nesting(document: Any) -> None:
         ]
     if level:
         raise ValueError(_too_deep())
+
+
+def _check_characters(document: Any) -> None:
+    """Raise ValueError for a surrogate without its other half, which no file and no report can hold."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("it holds half of a character, a surrogate without its other half") from None
 
 
 def _too_deep() -> str:

@@ -130,3 +130,13 @@ def test_every_command_that_reads_raises_its_limits(
         assert "20,001 columns, and auditkit reads at most 20,000; --allow-large allows" in capsys.readouterr().err
         call([*command, "--allow-large"])
         assert "columns, and" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", ['["\\ud800"]', '{"a\\uDFFF": 1}', b'["\\ud800"]', b'["\xed\xa0\x80"]', '["a"]'.encode("utf-16")]
+)
+def test_half_of_a_character_is_no_text(text: str | bytes) -> None:
+    """Found by `make fuzz`: no report can be written with it, whatever file it came from."""
+    with pytest.raises(ValueError, match=r"half of a character|codec can't decode"):
+        parse_json(text)
+    assert parse_json('["\\ud83c\\udf89"]') == ["\U0001f389"] == parse_json('["\U0001f389"]'.encode("utf-8-sig"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from auditkit.evidence.picture import Picture
 from auditkit.evidence.policy import Finding, Policy, Verdict
 from auditkit.evidence.rederive import ContradictionError, rederived
 from auditkit.evidence.scalars import Flag, Number, WholeNumber
-from auditkit.evidence.version1 import from_version_1, with_ledger_keys
+from auditkit.evidence.version1 import dicts, from_version_1, with_ledger_keys
 from auditkit.evidence.waivers import Waiver
 from auditkit.files import read_bytes
 from auditkit.run_folder import unfinished_run
@@ -463,10 +462,9 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
         document["config"]["data"].pop("labelled_only")
     _check_config(document.get("config"), name)
     stated = document.pop("verdict", None), document.pop("exit_code", None)
-    for outcome in document.get("outcomes", []):
-        if isinstance(outcome, dict):
-            outcome.pop("verdict", None)
-            outcome.setdefault("left_out", outcome.get("reason") in (LEFT_OUT, LEFT_OUT.to_json()))  # of earlier ones
+    for outcome in dicts(document.get("outcomes")):
+        outcome.pop("verdict", None)
+        outcome.setdefault("left_out", outcome.get("reason") in (LEFT_OUT, LEFT_OUT.to_json()))  # of earlier ones
     try:
         report = Report.model_validate(document)
     except ValidationError as error:
@@ -503,8 +501,6 @@ def _document(content: bytes, name: str) -> tuple[dict[str, Any], int]:
     try:
         text = content.decode("utf-8")
         document = parse_json(text, unique_keys=True)
-        if "\\ud" in text.lower():  # half of a character, which no report could be written with
-            json.dumps(document, ensure_ascii=False).encode()
     except ValueError as error:
         raise InputError(f"{name}: not JSON text: {error}.") from error
     version_found = document.get("schema_version") if isinstance(document, dict) else None

@@ -24,12 +24,15 @@ def from_version_1(document: dict[str, Any], path: str) -> dict[str, Any]:
     Raises:
         InputError: a group's name can be read as two different groups.
     """
-    schema = document.get("subject", {}).get("schema", {}) if isinstance(document.get("subject"), dict) else {}
+    subject = document.get("subject")
+    schema = subject.get("schema") if isinstance(subject, dict) else None
+    schema = schema if isinstance(schema, dict) else {}
     reader = _Reader(path, _known_values(document, schema))
-    outcomes = [reader.outcome(outcome) for outcome in _dicts(document.get("outcomes"))]
-    waivers = [reader.waiver(waiver) for waiver in _dicts(document.get("waivers"))]
+    outcomes = [reader.outcome(outcome) for outcome in dicts(document.get("outcomes"))]
+    waivers = [reader.waiver(waiver) for waiver in dicts(document.get("waivers"))]
     found = {**document, "schema_version": 2, "outcomes": outcomes, "waivers": waivers}
-    classes = [str(name) for name in schema.get("classes") or ()]
+    stated = schema.get("classes")
+    classes = [str(name) for name in stated] if isinstance(stated, list) else []
     if schema.get("task") == "multilabel" and schema.get("target") == ",".join(classes):
         found["subject"] = {**document["subject"], "schema": {**schema, "target": classes}}
     return found
@@ -45,9 +48,9 @@ class _Reader:
     def outcome(self, outcome: dict[str, Any]) -> dict[str, Any]:
         changed = dict(outcome)
         if "measurements" in outcome:
-            changed["measurements"] = [self.measurement(one) for one in _dicts(outcome["measurements"])]
+            changed["measurements"] = [self.measurement(one) for one in dicts(outcome["measurements"])]
         if "findings" in outcome:
-            changed["findings"] = [self.finding(one) for one in _dicts(outcome["findings"])]
+            changed["findings"] = [self.finding(one) for one in dicts(outcome["findings"])]
         return changed
 
     def measurement(self, measurement: dict[str, Any]) -> dict[str, Any]:
@@ -58,9 +61,9 @@ class _Reader:
         if "slices" in measurement:
             changed["slices"] = [
                 {"group": self.group(id, by, part.get("name")), **{key: part[key] for key in part if key != "name"}}
-                for part in _dicts(measurement["slices"])
+                for part in dicts(measurement["slices"])
             ]
-        if measurement.get("compared"):
+        if isinstance(measurement.get("compared"), list):
             changed["compared"] = [self.group(id, by, name) for name in measurement["compared"]]
         return changed
 
@@ -132,14 +135,14 @@ def _ways(parts: list[str], count: int, joint: str) -> Iterator[list[str]]:
 
 def _known_values(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, set[str]]:
     """Return the values that each column has where the report breaks down by it alone."""
-    features = [str(feature.get("name")) for feature in _dicts(schema.get("features"))]
+    features = [str(feature.get("name")) for feature in dicts(schema.get("features"))]
     known = {"column": {*features, str(schema.get("target"))}} if features else {}
-    for outcome in _dicts(document.get("outcomes")):
-        for measurement in _dicts(outcome.get("measurements")):
+    for outcome in dicts(document.get("outcomes")):
+        for measurement in dicts(outcome.get("measurements")):
             by = _columns(measurement)
             if len(by) == 1 and measurement.get("id") != "proxies.column_roc_auc":
                 known.setdefault(by[0], set()).update(
-                    str(part.get("name")) for part in _dicts(measurement.get("slices"))
+                    str(part.get("name")) for part in dicts(measurement.get("slices"))
                 )
     return known
 
@@ -149,7 +152,8 @@ def _columns(record: dict[str, Any]) -> Columns:
     return tuple(str(column) for column in by) if isinstance(by, list | tuple) else ()
 
 
-def _dicts(value: object) -> list[dict[str, Any]]:
+def dicts(value: object) -> list[dict[str, Any]]:
+    """Return the objects of a list that others wrote; what is no list has none, and the record refuses it."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list | tuple) else []
 
 
@@ -183,14 +187,14 @@ LEDGER_KEYS = {
 
 def with_ledger_keys(document: dict[str, Any]) -> None:
     """Name the privacy ledgers of a report that was written before exhibits had ids."""
-    for outcome in document.get("outcomes", ()):
-        for exhibit in outcome.get("exhibits", ()) if isinstance(outcome, dict) else ():
-            if not isinstance(exhibit, dict) or exhibit.get("kind") != "facts" or exhibit.get("id"):
-                continue
+    exhibits = (one for outcome in dicts(document.get("outcomes")) for one in dicts(outcome.get("exhibits")))
+    for exhibit in exhibits:
+        if exhibit.get("kind") == "facts" and not exhibit.get("id"):
             title, rows = _english(exhibit.get("title")), exhibit.get("rows")
             if title.startswith("Privacy ledger, ") and isinstance(rows, list):
                 exhibit["id"] = "privacy_ledger"
-                exhibit["keys"] = [LEDGER_KEYS.get(_english(row[0]), "") if row else "" for row in rows]
+                names = [_english(row[0]) if isinstance(row, list) and row else "" for row in rows]
+                exhibit["keys"] = [LEDGER_KEYS.get(name, "") for name in names]
 
 
 def _english(text: Any) -> str:

@@ -6,7 +6,6 @@ import codecs
 import csv
 import gzip
 import io
-import json
 import os
 import zlib
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from auditkit.budgets import CELLS, COLUMNS, ROWS, check_inflation, check_sparseness
-from auditkit.data.interned import TextColumn, check_header, is_broken, shown
+from auditkit.data.interned import TextColumn, check_header, shown
 from auditkit.documents import parse_json
 from auditkit.errors import DatasetError
 
@@ -176,8 +175,6 @@ def _json_object(name: str, number: int, line: str) -> dict[str, object]:
         raise DatasetError(f"{name}: line {number}: not a JSON object: {error}.") from error
     if not isinstance(value, dict):
         raise DatasetError(f"{name}: line {number}: must be a JSON object, such as {{'age': 39}}.")
-    if "\\u" in line and is_broken(json.dumps(value, ensure_ascii=False)):
-        raise DatasetError(f"{name}: line {number}: holds half of a character, a surrogate without its other half.")
     return value
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import ValidationError
 
+from auditkit.budgets import ROWS
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Record, first_problem
 from auditkit.evidence.messages import Message
@@ -96,6 +97,9 @@ LARGEST_EPSILON, SMALLEST_EPSILON = 10_000.0, 0.01
 
 MOST_STEPS = 10_000_000
 
+SMALLEST_NOISE, LARGEST_NOISE = 1e-4, 1e6
+"""Noise multipliers beyond these give no guarantee, or leave nothing to learn; the accountants overflow for some."""
+
 PRV_ERROR = 0.01
 """The PRV accountant's error bound for budgets from 1 to 10; of others it is a share of the budget (`prv_error`)."""
 
@@ -124,21 +128,24 @@ def read_ledger(document: object, name: str) -> Ledger:
         where, problem = first_problem(error)
         raise InputError(f"{name}: its privacy ledger is not valid: {where}: {problem}.") from error
     possible = {
-        "sample_rate": 0 < ledger.sample_rate <= 1
-        and math.isclose(ledger.sample_rate, ledger.expected_batch_size / ledger.row_count, rel_tol=1e-6),
+        "row_count": ledger.row_count <= ROWS.large,
+        "expected_batch_size": ledger.expected_batch_size <= ledger.row_count,
+        "epochs": ledger.epochs <= 2**53,
+        "sample_rate": 1 / (2 * ROWS.large) <= ledger.sample_rate <= 1,
+        "noise_multiplier": SMALLEST_NOISE <= ledger.noise_multiplier <= LARGEST_NOISE,
+    }
+    _check_possible(ledger, possible, name)
+    possible = {
+        "sample_rate": math.isclose(ledger.sample_rate, ledger.expected_batch_size / ledger.row_count, rel_tol=1e-6),
         "steps": ledger.steps == math.ceil(ledger.epochs / ledger.sample_rate) <= MOST_STEPS,
         "delta": 0 < ledger.delta < 1 / ledger.row_count,
-        "noise_multiplier": ledger.noise_multiplier > 0,
         "max_grad_norm": ledger.max_grad_norm > 0,
         "target_epsilon": SMALLEST_EPSILON <= ledger.target_epsilon <= LARGEST_EPSILON,
         "tuning_runs": ledger.steps * (1 + ledger.tuning_runs) <= 1000 * MOST_STEPS,
         "lost_steps": ledger.lost_steps <= ledger.steps,
         "epsilon": 0 < ledger.epsilon <= ledger.epsilon_rdp * (1 + PRECISION),
     }
-    for field, holds in possible.items():
-        if not holds:
-            value = getattr(ledger, field)
-            raise InputError(f"{name}: its privacy ledger states {field} {value!r}, which cannot be: it was edited.")
+    _check_possible(ledger, possible, name)
     numbers = (ledger.noise_multiplier, ledger.sample_rate, ledger.steps, ledger.delta)
     together, all_steps = ledger.epsilon, ledger.steps * (1 + ledger.tuning_runs)
     if ledger.tuning_runs:
@@ -155,6 +162,14 @@ def read_ledger(document: object, name: str) -> Ledger:
                 f"{derived:.4g}: it was edited."
             )
     return ledger
+
+
+def _check_possible(ledger: Ledger, possible: Mapping[str, bool], name: str) -> None:
+    """Raise InputError for the first field whose value cannot be."""
+    for field, holds in possible.items():
+        if not holds:
+            value = getattr(ledger, field)
+            raise InputError(f"{name}: its privacy ledger states {field} {value!r}, which cannot be: it was edited.")
 
 
 def default_delta(row_count: int) -> float:
@@ -290,10 +305,10 @@ def prv_error(target_epsilon: float) -> float:
 
 def require_noise(noise_multiplier: float) -> None:
     """Raise InputError for a noise multiplier that gives no guarantee."""
-    if not (math.isfinite(noise_multiplier) and noise_multiplier > 0):
+    if not SMALLEST_NOISE <= noise_multiplier <= LARGEST_NOISE:
         raise InputError(
-            f"noise_multiplier must be finite and above 0, got {noise_multiplier}: without noise epsilon is infinite; "
-            f"pass a smaller epsilon."
+            f"noise_multiplier must lie between {SMALLEST_NOISE:g} and {LARGEST_NOISE:g}, got {noise_multiplier}: "
+            "without noise epsilon is infinite; pass a smaller epsilon."
         )
 
 

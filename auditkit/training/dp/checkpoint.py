@@ -90,7 +90,7 @@ class Checkpoint:
             state.require(self.steps, self.name)
             self.run, self.count = str(found["run"]), int(found["count"])
             module.load_state_dict(found["weights"])
-            optimizer.load_state_dict(found["optimizer"])
+            _restore(optimizer, found["optimizer"])
         except InputError:
             raise
         except Exception as error:  # a damaged archive raises anything
@@ -163,6 +163,26 @@ class Checkpoint:
         if not is_sealed(self.key, f"count {self.run}", number, seal) or not number.isdigit():
             return None
         return int(number)
+
+
+MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+"""What Adam remembers of a parameter."""
+
+
+def _restore(adam: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimizer what it remembers of its parameters; its settings are the plan's, and no checkpoint has others.
+
+    Raises:
+        ValueError: the state has other settings, or is not that of Adam for these parameters.
+    """
+    settings = adam.state_dict()["param_groups"]
+    adam.load_state_dict(state)
+    if adam.state_dict()["param_groups"] != settings:
+        raise ValueError("other settings of the optimizer")
+    for parameter, kept in adam.state.items():
+        moments = [kept[name] for name in MOMENTS - {"step"}] if set(kept) == MOMENTS else []
+        if not moments or any(moment.shape != parameter.shape for moment in moments) or kept["step"].shape:
+            raise ValueError("no state of Adam for these parameters")
 
 
 def _write(path: Path, content: bytes) -> None:

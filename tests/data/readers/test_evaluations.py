@@ -234,7 +234,9 @@ def scored(**scores: Any) -> dict[str, Any]:
         ([sample(1), sample(2), sample(1)], "sample '1' stands 2 times in epoch '1'"),
         ([scored(task=1.0)], "a score is called 'task'"),
         ([scored(**{"": 1.0})], "a score is called ''"),
-        ([scored(**{"half \ud800": 1.0})], "a score is called 'half"),
+        ([scored(**{"half \ud800": 1.0})], "holds half of a character"),
+        ([{**scored(a=1.0), "id": "half \ud800"}], "holds half of a character"),
+        ([{**scored(a=1.0), "metadata": {"half \udfff": 1}}], "holds half of a character"),
     ],
 )
 def test_a_log_of_inspect_by_a_hostile_author_is_refused_in_one_line(

@@ -143,6 +143,28 @@ def test_steps_that_cannot_be_are_refused(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda state: state["param_groups"][0].pop("lr"),
+        lambda state: state["param_groups"][0].update(lr=1e9),
+        lambda state: state["state"][0].pop("exp_avg"),
+        lambda state: state["state"][0].update(exp_avg_sq=torch.zeros(1)),
+        lambda state: state["state"][0].update(more=torch.zeros(1)),
+    ],
+)
+def test_a_checkpoint_restores_what_adam_remembers_and_no_settings(
+    model: Model, loans: Loans, tmp_path: Path, edit: Callable[[dict[str, Any]], object]
+) -> None:
+    """Found by `make fuzz`, behind a valid code of the user's key."""
+    path = killed(model, loans, tmp_path)
+    state = opened(path)["optimizer"]
+    edit(state)
+    forged(path, optimizer=state)
+    with pytest.raises(InputError, match="cannot be read"):
+        quick(model, loans, tmp_path)
+
+
 def test_an_edited_checkpoint_and_one_of_another_user_are_refused(
     model: Model, loans: Loans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
