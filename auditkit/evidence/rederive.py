@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
+from auditkit import plugins
 from auditkit.evidence.judging import held_back, judge, unmeasured, verdict_of
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
 from auditkit.evidence.messages import Message
@@ -63,16 +64,15 @@ def check_outcome(outcome: Outcome) -> None:
         if count > 1:
             raise ContradictionError(f"{id}{_by(by)} is stated {count} times")
     for measurement in outcome.measurements:
-        where = f"{measurement.id}{_by(measurement.by)}"
+        where = place_of(measurement)
         if measurement.id.partition(".")[0] != name:
             raise ContradictionError(f"{where} is no measurement of {name}")
+        _check_groups(measurement, where)
         _check_number(measurement, measurement, where)
         whole = name in COUNTS_OF_ROWS
-        if whole and measurement.compared_counts and max(measurement.compared_counts) > measurement.count:
-            raise ContradictionError(f"{where} compares groups of more rows than its {measurement.count:,}")
         _check_pair(measurement, outcome.measurements, where)
         for part in measurement.slices:
-            inner = f"{where}, {part.group.text!r}"
+            inner = place_of(measurement, part)
             _check_number(part, measurement, inner)
             if whole and part.count > measurement.count:
                 raise ContradictionError(f"{inner} rests on {part.count:,} rows of {measurement.count:,}")
@@ -103,6 +103,8 @@ def rederived(report: Report, *, same_version: bool) -> Report:
     for outcome in report.outcomes:
         check_outcome(outcome)
         _check_counts(outcome, report)
+        if same_version:
+            _recount(outcome, report)
     for outcome, derived in zip(report.outcomes, _every_finding(report), strict=True):
         if same_version and [_judged(one) for one in derived] != [_judged(one) for one in outcome.findings]:
             raise ContradictionError(_difference(outcome, derived))
@@ -187,6 +189,14 @@ def _check_counts(outcome: Outcome, report: Report) -> None:
             raise ContradictionError(f"{measurement.id} rests on {measurement.count:,} rows, and {rows:,} were audited")
 
 
+def _recount(outcome: Outcome, report: Report) -> None:
+    """Derive the numbers of an auditor of auditkit's own again from their counts, where it has a function for that."""
+    recounts = plugins.installed("recounts")
+    own = recounts.get(outcome.auditor)
+    if own is not None and own.value.startswith("auditkit."):  # no code of another package judges evidence
+        own.load()(outcome, report)
+
+
 def _number_of(outcome: Outcome, finding: Finding) -> Measurement | Slice | None:
     for measurement in outcome.measurements:
         if (measurement.id, measurement.by) == (finding.measurement, finding.by):
@@ -194,6 +204,15 @@ def _number_of(outcome: Outcome, finding: Finding) -> Measurement | Slice | None
                 return measurement
             return next((part for part in measurement.slices if part.group == finding.group), None)
     return None
+
+
+def _check_groups(measurement: Measurement, where: str) -> None:
+    """Check that groups are told by columns, and that those compared are no larger than all rows."""
+    if (measurement.slices or measurement.compared) and not measurement.by:
+        raise ContradictionError(f"{where} has groups, and no column that they are told by")
+    whole = measurement.id.partition(".")[0] in COUNTS_OF_ROWS
+    if whole and measurement.compared_counts and max(measurement.compared_counts) > measurement.count:
+        raise ContradictionError(f"{where} compares groups of more rows than its {measurement.count:,}")
 
 
 def _check_number(number: Measurement | Slice, of: Measurement, where: str) -> None:
@@ -271,6 +290,12 @@ def _difference(outcome: Outcome, derived: tuple[Finding, ...]) -> str:
 
 def _close(one: float, other: float) -> bool:
     return abs(one - other) <= TOLERANCE * max(1.0, abs(one), abs(other))
+
+
+def place_of(measurement: Measurement, number: Measurement | Slice | None = None) -> str:
+    """Return how a message names a measurement, or the number of one of its groups."""
+    where = f"{measurement.id}{_by(measurement.by)}"
+    return f"{where}, {number.group.text!r}" if isinstance(number, Slice) else where
 
 
 def _by(by: tuple[str, ...]) -> str:

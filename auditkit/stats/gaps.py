@@ -38,7 +38,7 @@ OF_LABELS = tuple(gap for gap in GAPS if gap not in OF_DECISIONS)
 
 
 @dataclass(frozen=True)
-class _Spread:
+class Spread:
     """One rate over the groups in which it is defined."""
 
     rate: str
@@ -119,10 +119,12 @@ class _Spread:
 
     @property
     def difference(self) -> float:
+        """The highest minus the lowest rate."""
         return max(self.values) - min(self.values)
 
     @property
     def ratio(self) -> float:
+        """The lowest over the highest rate."""
         return min(self.values) / max(self.values)
 
 
@@ -175,67 +177,58 @@ def left_out_notes(counts: Counts, min_group: int, gaps: Iterable[str] = GAPS) -
     return notes
 
 
-def _spread(counts: Counts, kept: NDArray[np.intp], rate: str, min_group: int) -> _Spread:
+def _spread(counts: Counts, kept: NDArray[np.intp], rate: str, min_group: int) -> Spread:
     rates = group_rates(counts, rate, kept)
     defined = np.flatnonzero(rates.counts >= max(min_group, 1))
-    return _Spread(rate, tuple(counts.group(kept[position]) for position in defined), rates.take(defined))
+    return Spread(rate, tuple(counts.group(kept[position]) for position in defined), rates.take(defined))
 
 
-def _difference(id: str, counts: Counts, spreads: list[_Spread], level: float, min_group: int) -> Measurement:
+def _difference(id: str, counts: Counts, spreads: list[Spread], level: float, min_group: int) -> Measurement:
     undefined = _too_few(counts, spreads, min_group)
     if undefined:
         return _measurement(id, counts, spreads, "rate_difference", reason=undefined)
-    worst = max(spreads, key=lambda spread: spread.difference)
-    each = simultaneous_level(level, len(spreads))
-    apart, alone = (_intervals(difference_gap_interval, spreads, at) for at in (each, level))
-    return _measurement(
-        id,
-        counts,
-        spreads,
-        "rate_difference",
-        value=worst.difference,
-        worst=worst,
-        # The larger of several gaps is at least each one's lower bound. It is one of them, whose upper bound needs no
-        # correction for the others.
-        interval=_interval(
-            min(worst.difference, max(low for low, _ in apart)),
-            max(worst.difference, max(high for _, high in alone)),
-            level,
-            "Newcombe",
-            spreads,
-        ),
-    )
+    value, interval, worst = difference_of(spreads, level)
+    return _measurement(id, counts, spreads, "rate_difference", value=value, worst=worst, interval=interval)
 
 
-def _ratio(id: str, counts: Counts, spreads: list[_Spread], level: float, min_group: int) -> Measurement:
+def _ratio(id: str, counts: Counts, spreads: list[Spread], level: float, min_group: int) -> Measurement:
     undefined = _too_few(counts, spreads, min_group)
     nothing = [spread.rate for spread in spreads if not undefined and max(spread.values) == 0]
     if nothing:
         undefined = Message("{rate} is zero in every group, and 0 / 0 is no ratio", rate=title(f".{nothing[0]}"))
     if undefined:
         return _measurement(id, counts, spreads, "ratio", reason=undefined)
+    value, interval, worst = ratio_of(spreads, level)
+    return _measurement(id, counts, spreads, "ratio", value=value, worst=worst, interval=interval)
+
+
+def difference_of(spreads: list[Spread], level: float) -> tuple[float, Interval, Spread]:
+    """Return the largest difference between two groups of one of some rates, its interval, and the rate's spread."""
+    worst = max(spreads, key=lambda spread: spread.difference)
+    each = simultaneous_level(level, len(spreads))
+    apart, alone = (_intervals(difference_gap_interval, spreads, at) for at in (each, level))
+    # The larger of several gaps is at least each one's lower bound. It is one of them, whose upper bound needs no
+    # correction for the others.
+    low = min(worst.difference, max(low for low, _ in apart))
+    high = max(worst.difference, max(high for _, high in alone))
+    return worst.difference, _interval(low, high, level, "Newcombe", spreads), worst
+
+
+def ratio_of(spreads: list[Spread], level: float) -> tuple[float, Interval, Spread]:
+    """Return the smallest ratio between two groups of one of some rates, its interval, and the rate's spread.
+
+    Of each rate at least one group has one above 0.
+    """
     worst = min(spreads, key=lambda spread: spread.ratio)
     each = simultaneous_level(level, len(spreads))
     apart, alone = (_intervals(ratio_gap_interval, spreads, at) for at in (each, level))
-    return _measurement(
-        id,
-        counts,
-        spreads,
-        "ratio",
-        value=worst.ratio,
-        worst=worst,
-        interval=_interval(
-            min(worst.ratio, min(low for low, _ in alone)),
-            max(worst.ratio, min(high for _, high in apart)),
-            level,
-            Message("Donner-Zou"),
-            spreads,
-        ),
-    )
+    low = min(worst.ratio, min(low for low, _ in alone))
+    high = max(worst.ratio, min(high for _, high in apart))
+    return worst.ratio, _interval(low, high, level, Message("Donner-Zou"), spreads), worst
 
 
 def _intervals(
-    interval: Callable[..., tuple[float, float]], spreads: list[_Spread], level: float
+    interval: Callable[..., tuple[float, float]], spreads: list[Spread], level: float
 ) -> list[tuple[float, float]]:
     return [
         interval(rates.successes, rates.trials, level, freedom=rates.freedom, related=rates.related)
@@ -243,7 +236,7 @@ def _intervals(
     ]
 
 
-def _too_few(counts: Counts, spreads: list[_Spread], min_group: int) -> str | None:
+def _too_few(counts: Counts, spreads: list[Spread], min_group: int) -> str | None:
     if len(counts.groups) < 2:
         return Message("only one group occurs, and a gap needs two")
     if (~not_compared(counts.sizes, min_group, counts.groups)).sum() < 2:
@@ -259,7 +252,7 @@ def _too_few(counts: Counts, spreads: list[_Spread], min_group: int) -> str | No
     return None
 
 
-def _interval(low: float, high: float, level: float, pairs: str, spreads: list[_Spread]) -> Interval:
+def _interval(low: float, high: float, level: float, pairs: str, spreads: list[Spread]) -> Interval:
     sizes = sorted({len(spread.groups) for spread in spreads})
     over = sizes[0] if len(sizes) == 1 else Message("{one} and {other}", one=sizes[0], other=sizes[-1])
     end = "lower" if pairs == "Newcombe" else "upper"
@@ -276,12 +269,12 @@ def _interval(low: float, high: float, level: float, pairs: str, spreads: list[_
 def _measurement(
     id: str,
     counts: Counts,
-    spreads: list[_Spread],
+    spreads: list[Spread],
     unit: Literal["rate_difference", "ratio"],
     *,
     value: float | None = None,
     interval: Interval | None = None,
-    worst: _Spread | None = None,
+    worst: Spread | None = None,
     reason: str | None = None,
 ) -> Measurement:
     return Measurement(
@@ -302,7 +295,7 @@ def _measurement(
     )
 
 
-def _definition(gap: str, spreads: list[_Spread]) -> str:
+def _definition(gap: str, spreads: list[Spread]) -> str:
     if gap.startswith(("predictive_parity", "accuracy")):
         return f"Fairlearn MetricFrame.{gap.rpartition('_')[2]}() of {rate(spreads[0].rate).definition}"
     return f"Fairlearn {gap}" + (" (agg worst_case)" if len(spreads) > 1 else "")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from counted import counted_report
 from sample import build_report
 
 from auditkit.cli import call
@@ -29,9 +29,7 @@ def results(tmp_path: Path) -> Path:
     """A results.json that reads back, without a manifest."""
     path = tmp_path / "run/results.json"
     path.parent.mkdir()
-    report = build_report()
-    own = report.environment.model_copy(update={"auditkit": version("auditkit")})
-    path.write_text(report.model_copy(update={"environment": own}).to_json(), encoding="utf-8")
+    path.write_text(counted_report().to_json(), encoding="utf-8")
     read_report(path)
     return path
 
@@ -182,6 +180,28 @@ def test_the_index_lists_an_edited_run_as_unreadable(results: Path, tmp_path: Pa
     assert "it was edited since the run" in (tmp_path / "index.html").read_text()
 
 
+@pytest.mark.parametrize("value", [None, True, 7, 0.5, "x", {}])
+def test_what_is_no_list_is_refused_in_one_line(value: object, results: Path) -> None:
+    """Found by `make fuzz`: fields that are looked at before the record is checked."""
+    honest = results.read_text()
+    for version_read in (1, 2):
+        for edit in (
+            lambda d: d.update(outcomes=value),
+            lambda d: d["outcomes"][0].update(exhibits=value),
+            lambda d: d["outcomes"][0]["exhibits"].append(
+                {"kind": "facts", "title": "Privacy ledger, 1", "rows": [value]}
+            ),
+            lambda d: measurement(d, "fairness.demographic_parity_difference").update(compared=value or [1]),
+            lambda d: d["subject"].update(schema=value or 1),
+            lambda d: d["subject"]["schema"].update(classes=value or 1),
+        ):
+            results.write_text(honest)
+            edited(results, edit)
+            edited(results, lambda d, stated=version_read: d.update(schema_version=stated))  # type: ignore[misc]
+            with pytest.raises(InputError):
+                read_report(results)
+
+
 def test_a_crashed_auditor_stays_crashed_through_a_gate() -> None:
     report = build_report()
     crashed = next(outcome for outcome in report.outcomes if outcome.error)
@@ -201,6 +221,7 @@ def test_a_report_of_another_version_is_judged_as_this_one_judges(results: Path)
             limit for limit in document["policy"]["limits"] if not limit["measurement"].startswith("toxicity")
         ]
 
+    results.write_text(build_report().to_json())
     report = read_report(edited(results, of_another))
     assert report.verdict == "fail", "no verdict is taken from the file"
 
