@@ -307,7 +307,7 @@ def require_noise(noise_multiplier: float) -> None:
     """Raise InputError for a noise multiplier that gives no guarantee."""
     if not SMALLEST_NOISE <= noise_multiplier <= LARGEST_NOISE:
         raise InputError(
-            f"noise_multiplier must lie between {SMALLEST_NOISE:g} and {LARGEST_NOISE:g}, got {noise_multiplier}: "
+            f"noise_multiplier must be from {SMALLEST_NOISE:g} to {LARGEST_NOISE:g}, got {noise_multiplier}: "
             "without noise epsilon is infinite; pass a smaller epsilon."
         )
 
