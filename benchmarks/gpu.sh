@@ -15,16 +15,19 @@ device=cuda wheels=.whl out=benchmarks/results python=${PYTHON:-python3}
 # Of what auditkit needs, what a machine with PyTorch, pandas and scikit-learn lacks; hatchling builds auditkit itself.
 packages=(captum==0.9.0 fairlearn==0.15.0 opacus==1.6.0 narwhals annotated-types typing-inspection hatchling
   trove-classifiers pathspec pluggy)
-compiled=(pydantic pydantic-core)
+# tokenizers is for the language models of auditkit's own.
+compiled=(pydantic pydantic-core tokenizers)
 
 fetch() {
   mkdir -p "$1"
-  local pydantic
-  pydantic=$("$python" -c 'from importlib.metadata import version as v; print(v("pydantic"), v("pydantic_core"))')
+  local name pins=()
+  for name in "${compiled[@]}"; do
+    pins+=("$name==$("$python" -c "from importlib.metadata import version; print(version('$name'))")") || exit 1
+  done
   "$python" -m pip download -q --no-deps -d "$1" "${packages[@]}" || exit 1
   "$python" -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
     --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 -d "$1" \
-    "${compiled[0]}==${pydantic% *}" "${compiled[1]}==${pydantic#* }" || exit 1
+    "${pins[@]}" || exit 1
   du -sh "$1"
 }
 
@@ -39,7 +42,7 @@ while [ $# -gt 0 ]; do
 done
 mkdir -p "$out"
 
-if ! "$python" -c 'import captum, opacus, fairlearn, pydantic; from importlib.metadata import version; version("auditkit")' 2>/dev/null; then
+if ! "$python" -c 'import captum, opacus, fairlearn, pydantic, tokenizers; from importlib.metadata import version; version("auditkit")' 2>/dev/null; then
   [ -d "$wheels" ] || { echo "gpu.sh: no wheels in $wheels; fetch them first: benchmarks/gpu.sh --fetch-wheels $wheels" >&2; exit 2; }
   site=$(mktemp -d)
   export PYTHONPATH=$site PYTHONNOUSERSITE=1
