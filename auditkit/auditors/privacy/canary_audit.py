@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.privacy.comparison import retrained, runs_in_words
-from auditkit.auditors.privacy.epsilon_bounds import OneRun, one_run_lower_bound
+from auditkit.auditors.privacy.epsilon_bounds import OneRun, Power, one_run_lower_bound, one_run_power
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Facts, Measurement, Slice, Table
 from auditkit.evidence.messages import Message
@@ -31,17 +31,21 @@ STEINKE = "Steinke, Nasr & Jagielski 2023 (arXiv:2305.08846), canaries in one ru
 MISLABELLED_SHARE = 0.05
 """At most this share of the training rows become black-box canaries, so that the model still learns."""
 FEWEST_CANARIES = 10
+LEAST_POWER = 0.9
+"""A test that finds a fifth of the noise in fewer of the simulated trainings is called weak."""
 
 
 class Tested(NamedTuple):
     """The ledger of a training with canaries in it, and what two attacks on it show: the second may lack rows.
 
-    `without_noise` is the bound that the first attack would give if the same steps had no noise.
+    `without_noise` is the bound that the first attack would give if the same steps had no noise, and `power` in how
+    many simulated trainings with a fifth of the planned noise it would contradict the claim.
     """
 
     ledger: Ledger
     white_box: OneRun
     without_noise: float
+    power: Power
     black_box: OneRun | None
 
 
@@ -97,7 +101,10 @@ def attack_claim(
     if len(chosen):
         black_box = bound(_nearness(subject, module, inputs[chosen], chosen, given[chosen]), included)
     white_box, without_noise = (bound(scores, planted.included) for scores in (planted.observed, planted.without_noise))
-    return Tested(ledger, white_box, without_noise.bound, black_box)
+    power = one_run_power(
+        planted.simulated, planted.simulated_included, ledger.epsilon, delta=claimed.delta, level=level
+    )
+    return Tested(ledger, white_box, without_noise.bound, power, black_box)
 
 
 def _nearness(
@@ -175,20 +182,18 @@ def claims_table(tested: dict[str, Tested], level: float) -> Table:
     """Return each claim beside what the two attacks prove, and the most that they could have proved."""
     rows = []
     for name, part in tested.items():
-        for attacker, run, without_noise in (
-            (Message("every step"), part.white_box, part.without_noise),
-            (Message("the last weights alone"), part.black_box, None),
+        for attacker, run, without_noise, power in (
+            (Message("every step"), part.white_box, part.without_noise, part.power.rate),
+            (Message("the last weights alone"), part.black_box, None, None),
         ):
             if run is None:
                 continue
             claim = part.ledger.epsilon
-            most = run.ceiling if without_noise is None else without_noise
+            result = _result(run, run.ceiling if without_noise is None else without_noise, power, claim)
             guesses = Message(
                 "{correct_count:,} of {guess_count:,}", correct_count=run.correct_count, guess_count=run.guess_count
             )
-            rows.append(
-                (name, attacker, claim, run.bound, without_noise, run.ceiling, guesses, _result(run, most, claim))
-            )
+            rows.append((name, attacker, claim, run.bound, without_noise, power, run.ceiling, guesses, result))
     return Table(
         title=Message("Is the claim true? An attack on the retraining"),
         note=(
@@ -197,9 +202,11 @@ def claims_table(tested: dict[str, Tested], level: float) -> Table:
                 "which. One attacker sees every step, and watches single weights that the canaries pull. The other "
                 "sees the last weights alone, and looks for training rows with a wrong label; it usually proves "
                 "nothing. All lower bounds hold together at {value:g} %. Without noise: the bound that the same steps "
-                "would give with no noise at all. The ceiling is the bound if every guess had been right. A bound "
-                "above the claim proves a fault; one below it proves no privacy.",
+                "would give with no noise at all. A fifth of the noise: how often the bound exceeded the claim in "
+                "{run_count} simulated trainings that add a fifth of the planned noise. The ceiling is the bound if "
+                "every guess had been right. A bound above the claim proves a fault; one below it proves no privacy.",
                 value=level * 100,
+                run_count=next(iter(tested.values())).power.run_count,
             )
         ),
         columns=(
@@ -208,6 +215,7 @@ def claims_table(tested: dict[str, Tested], level: float) -> Table:
             Column(name=Message("claimed epsilon"), unit="epsilon"),
             Column(name=Message("lower bound"), unit="epsilon"),
             Column(name=Message("without noise"), unit="epsilon"),
+            Column(name=Message("a fifth of the noise found"), unit="rate"),
             Column(name=Message("ceiling"), unit="epsilon"),
             Column(name=Message("guessed right")),
             Column(name=Message("result")),
@@ -216,30 +224,47 @@ def claims_table(tested: dict[str, Tested], level: float) -> Table:
     )
 
 
-def _result(run: OneRun, most: float, claim: float) -> Message:
+def _result(run: OneRun, most: float, power: float | None, claim: float) -> Message:
     """Say what a bound shows of a claim; `most` is the largest that the attack could have given."""
     if run.bound > claim:
         return Message("the claim is false")
     if most <= claim:
         return Message("cannot tell: the test is too weak for this claim")
+    if power is not None and power < LEAST_POWER:
+        return Message("no contradiction, but the test may miss a fifth of the noise")
     return Message("no contradiction")
 
 
 def weak_test_notes(tested: dict[str, Tested]) -> list[str]:
-    """Return a note for each claim that the planted canaries could not contradict, whatever the training did."""
-    return [
-        Message(
+    """Return a note for each claim that the planted canaries could not contradict, or not reliably."""
+    return [note for name, part in tested.items() if (note := _weak_test_note(name, part)) is not None]
+
+
+def _weak_test_note(name: str, part: Tested) -> Message | None:
+    count, claim = part.white_box.canary_count, part.ledger.epsilon
+    if part.without_noise <= claim:
+        return Message(
             "The canaries cannot test {name}: {count:,} of them would give a bound of {most:.2f} if the training added "
             "no noise at all, which is not above the claim of {claim:.2f}. More canaries (--canaries), or a smaller "
             "epsilon, would make a test; a network holds at most one canary for each of its weights.",
             name=name,
-            count=part.white_box.canary_count,
+            count=count,
             most=part.without_noise,
-            claim=part.ledger.epsilon,
+            claim=claim,
         )
-        for name, part in tested.items()
-        if part.without_noise <= part.ledger.epsilon
-    ]
+    if part.power.rate < LEAST_POWER:
+        return Message(
+            "The canaries of {name} show a training without noise, but may miss one that adds a fifth of the planned "
+            "noise: {count:,} canaries found it in {found_count} of {run_count} simulated trainings (claim "
+            "{claim:.2f}). More canaries (--canaries), or a smaller epsilon or delta, would make a stronger test; a "
+            "network holds at most one canary for each of its weights.",
+            name=name,
+            count=count,
+            found_count=part.power.found_count,
+            run_count=part.power.run_count,
+            claim=claim,
+        )
+    return None
 
 
 CLIPPING = {

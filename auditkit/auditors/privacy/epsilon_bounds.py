@@ -98,20 +98,67 @@ def one_run_lower_bound(scores: Array, included: NDArray[np.bool_], *, delta: fl
     count = len(scores)
     if count < 10 or len(included) != count:
         raise InputError(f"canaries must be at least 10, each with a coin, got {count} and {len(included)}; pass 1000.")
-    order = np.argsort(scores, kind="stable")
-    halves = [min(max(1, round(count * share / 2)), count // 2) for share in GUESSED_SHARES]
-    guesses = [*((half, half) for half in halves), (min(max(1, round(count * GUESSED_INSIDE)), count), 0)]
+    guesses = _guesses(count)
     error = (1 - level) / len(guesses)
     best: OneRun | None = None
-    for inside, outside in guesses:
+    for (inside, outside), correct in zip(guesses, _correct_counts(scores, included), strict=True):
         made = inside + outside
-        correct = int(included[order[-inside:]].sum() + (~included[order[:outside]]).sum())
         bound = guesses_lower_bound(count, made, correct, delta=delta, error=error)
         ceiling = guesses_lower_bound(count, made, made, delta=delta, error=error)
         found = OneRun(bound, ceiling, count, made, correct)
         best = found if best is None or (bound, ceiling) > (best.bound, best.ceiling) else best
     assert best is not None
     return best
+
+
+class Power(NamedTuple):
+    """In how many of so many simulated trainings a fault was found."""
+
+    found_count: int
+    run_count: int
+
+    @property
+    def rate(self) -> float:
+        """The share of the trainings in which it was found."""
+        return self.found_count / self.run_count
+
+
+def one_run_power(scores: Array, included: NDArray[np.bool_], epsilon: float, *, delta: float, level: float) -> Power:
+    """Return in how many trainings, (trainings, canaries), `one_run_lower_bound` would lie above `epsilon`."""
+    guesses = _guesses(scores.shape[1])
+    correct = np.array([_correct_counts(*run) for run in zip(scores, included, strict=True)])
+    error, found = (1 - level) / len(guesses), np.zeros(len(scores), dtype=bool)
+    for (inside, outside), counts in zip(guesses, correct.T, strict=True):
+        least = _least_count(scores.shape[1], inside + outside, epsilon, delta=delta, error=error)
+        found |= counts >= least
+    return Power(int(found.sum()), len(found))
+
+
+def _guesses(count: int) -> list[tuple[int, int]]:
+    """Return how many of the highest scores are guessed to be in, and of the lowest to be out, in each attempt."""
+    halves = [min(max(1, round(count * share / 2)), count // 2) for share in GUESSED_SHARES]
+    return [*((half, half) for half in halves), (min(max(1, round(count * GUESSED_INSIDE)), count), 0)]
+
+
+def _correct_counts(scores: Array, included: NDArray[np.bool_]) -> list[int]:
+    """Return how many guesses of each attempt are right."""
+    order = np.argsort(scores, kind="stable")
+    return [
+        int(included[order[-inside:]].sum() + (~included[order[:outside]]).sum())
+        for inside, outside in _guesses(len(scores))
+    ]
+
+
+def _least_count(canary_count: int, guess_count: int, epsilon: float, *, delta: float, error: float) -> int:
+    """Return the fewest correct guesses whose p-value at `epsilon` lies under `error`; one more than all if none."""
+    low, high = 0, guess_count + 1
+    while low < high:
+        middle = (low + high) // 2
+        if guesses_p_value(canary_count, guess_count, middle, epsilon, delta) < error:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 def guesses_lower_bound(

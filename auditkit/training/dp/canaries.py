@@ -21,15 +21,24 @@ FEWEST = 10
 """Networks of fewer weights hold so many canaries all the same: some of them share a weight."""
 
 
+TOO_LITTLE_NOISE = 1 / 5
+"""The share of the planned noise at which the power of the test is simulated."""
+
+SIMULATED_RUNS = 100
+
+
 class CanaryScores(NamedTuple):
     """What an attacker sees of each canary, float64, (canaries,), and whether it was in the training, bool.
 
     `observed` are the scores in the noisy steps, `without_noise` those that the same steps would show without noise.
+    `simulated` and `simulated_included`, (SIMULATED_RUNS, canaries), are those of trainings with `TOO_LITTLE_NOISE`.
     """
 
     observed: NDArray[np.float64]
     without_noise: NDArray[np.float64]
     included: NDArray[np.bool_]
+    simulated: NDArray[np.float64]
+    simulated_included: NDArray[np.bool_]
 
 
 class Canaries:
@@ -41,9 +50,10 @@ class Canaries:
         parameters: list[nn.Parameter],
         *,
         max_grad_norm: float,
+        noise_multiplier: float,
         seed: int,
     ) -> None:
-        """Draw coins and weights by `seed`, on the device of the parameters."""
+        """Draw coins and weights by `seed`, on the device of the parameters; the noise is what the plan adds."""
         require_positive_int("canaries", count)
         device = parameters[0].device
         generator = torch.Generator(device).manual_seed(seed)
@@ -57,6 +67,10 @@ class Canaries:
         self._observed = torch.zeros(self.count, dtype=torch.float64, device=device)
         self._without_noise = torch.zeros_like(self._observed)
         self._of_rows = torch.zeros_like(self._observed)
+        self._generator = generator
+        self._weak_variance = (TOO_LITTLE_NOISE * noise_multiplier * max_grad_norm) ** 2
+        self._weak_pulls = torch.zeros_like(self._observed)
+        self._weak_sum_variance = 0.0
 
     def add(self, total: torch.Tensor) -> None:
         """Add the canaries that this step samples to `total`, (weights,), the sum of the rows' clipped gradients."""
@@ -66,6 +80,10 @@ class Canaries:
         pulls.index_add_(0, sampled, torch.full_like(sampled, self.max_grad_norm, dtype=total.dtype))
         self._without_noise += _weighed(pulls[self.coordinates].double(), self.max_grad_norm)
         total += pulls
+        expected = self.max_grad_norm**2 * len(self.drawn) / (2 * self.count) + self._weak_variance
+        weight = 1 / max(expected, _least_variance(self.max_grad_norm))
+        self._weak_pulls[self.drawn] += weight * self.max_grad_norm
+        self._weak_sum_variance += weight**2 * self._weak_variance
 
     def observe(self, gradient: torch.Tensor, expected_batch_size: int) -> None:
         """Add up what one step shows of each canary: `gradient`, (weights,), as the optimizer takes it."""
@@ -74,12 +92,29 @@ class Canaries:
 
     def scores(self) -> CanaryScores:
         """Return what the steps so far show."""
-        return CanaryScores(*(part.cpu().numpy() for part in (self._observed, self._without_noise, self.included)))
+        seen = self._observed, self._without_noise, self.included, *self._with_too_little_noise()
+        return CanaryScores(*(part.cpu().numpy() for part in seen))
+
+    def _with_too_little_noise(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return scores and coins of trainings that draw the same canaries, with other coins and a fifth of the noise.
+
+        Steps count by the inverse of their expected variance here, so that the noise of all steps is one normal number
+        for each weight, and no step is repeated.
+        """
+        shape, device = (SIMULATED_RUNS, self.count), self.included.device
+        included = torch.rand(shape, generator=self._generator, device=device) < 0.5
+        weights, places = self.coordinates.unique(return_inverse=True)
+        sums = torch.randn((SIMULATED_RUNS, len(weights)), generator=self._generator, device=device).double()
+        sums *= self._weak_sum_variance**0.5
+        sums.index_add_(1, places, included * self._weak_pulls)
+        return sums[:, places], included
 
 
 def _weighed(seen: torch.Tensor, norm: float) -> torch.Tensor:
-    """Return what a step shows by the inverse of its variance, so that one without noise is not lost among others.
+    """Return what a step shows by the inverse of its variance, so that one without noise is not lost among others."""
+    return seen / torch.clamp(seen.square().mean(), min=_least_variance(norm))
 
-    The variance counts as a ten-thousandth of that of a canary at least: what is less is rounding.
-    """
-    return seen / torch.clamp(seen.square().mean(), min=1e-4 * norm**2)
+
+def _least_variance(norm: float) -> float:
+    """Return a ten-thousandth of the variance of a canary: what is less is rounding."""
+    return 1e-4 * norm**2

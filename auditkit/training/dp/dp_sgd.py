@@ -91,7 +91,7 @@ def fit_private(
     with trained_on(module, device, keys.dropout_seed):
         require_outputs(module, inputs, labels, objective, device)
         rows = _Rows(tensor_of(inputs, device), targets_of(labels, objective, device))
-        planted = _planted(module, settings, keys)
+        planted = _planted(module, plan, keys)
         if adversary is not None:
             adversary.to(device)
         clipper, resuming = _descend(module, rows, plan, keys, objective, planted, adversary, progress)
@@ -183,12 +183,17 @@ class _Resuming:
         return cls(save, taken, lost, found is not None)
 
 
-def _planted(module: nn.Module, settings: PrivateSettings, keys: _Keys) -> Canaries | None:
+def _planted(module: nn.Module, plan: PrivatePlan, keys: _Keys) -> Canaries | None:
     """Return the canaries that the settings ask for, if any."""
-    if not settings.canaries:
+    if not plan.settings.canaries:
         return None
-    norm = settings.max_grad_norm
-    return Canaries(settings.canaries, trainable(module), max_grad_norm=norm, seed=keys.canary_seed)
+    return Canaries(
+        plan.settings.canaries,
+        trainable(module),
+        max_grad_norm=plan.settings.max_grad_norm,
+        noise_multiplier=plan.noise_multiplier,
+        seed=keys.canary_seed,
+    )
 
 
 def _descend(

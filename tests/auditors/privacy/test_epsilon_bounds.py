@@ -14,6 +14,7 @@ from auditkit.auditors.privacy.epsilon_bounds import (
     guesses_lower_bound,
     guesses_p_value,
     one_run_lower_bound,
+    one_run_power,
 )
 from auditkit.errors import InputError
 
@@ -64,6 +65,17 @@ def test_correct_single_runs_are_not_flagged(repetitions: int, most: int) -> Non
         for _ in range(repetitions)
     ]
     assert np.count_nonzero(np.array(nothing) > 0) <= most
+
+
+def test_the_power_counts_the_trainings_whose_bound_lies_above_the_claim() -> None:
+    rng = np.random.default_rng(3)
+    included = rng.random((12, 60)) < 0.5
+    scores = rng.normal(size=(12, 60)) + 2.5 * included
+    bounds = [one_run_lower_bound(*run, delta=1e-5, level=0.95).bound for run in zip(scores, included, strict=True)]
+    for claim in (0.2, float(np.median(bounds)) + 1e-6, 5.0):
+        power = one_run_power(scores, included, claim, delta=1e-5, level=0.95)
+        assert power == (sum(bound > claim for bound in bounds), 12)
+    assert one_run_power(scores, included, 0.2, delta=1e-5, level=0.95).rate > 0.5
 
 
 def test_randomised_response_with_delta_0_is_a_binomial_test() -> None:
