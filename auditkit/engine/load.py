@@ -18,8 +18,8 @@ from auditkit.data.bins import check_rule, edges_of
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.data.filter import select
 from auditkit.data.group_names import canonical, parse_merges
-from auditkit.engine.subject import Subject
-from auditkit.engine.weighting import read_sampling
+from auditkit.engine.subject import LeftOut, Subject
+from auditkit.engine.weighting import has_weight, read_sampling
 from auditkit.engine.work import Work
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.evidence.messages import Message
@@ -79,6 +79,7 @@ def _subject(audited: Audited, data: Data, training: Data | None, config: AuditC
     chosen = _choose_rows(audited, data, config)
     rows, labels, limit, top_k = chosen.rows, chosen.labels, chosen.limit, config.model.top_k
     sampling, sampling_notes = read_sampling(rows, config.data)
+    undecided = _left_out(rows, chosen.undecided, config)
     training_rows, training_notes = (None, []) if training is None else _labelled(audited.schema, training)
     edges, bin_notes = _bin_edges(audited.schema, rows, sensitive, config)
     _check_top_k(audited.schema, len(labels), top_k)
@@ -109,7 +110,7 @@ def _subject(audited: Audited, data: Data, training: Data | None, config: AuditC
         merges=parse_merges(config.groups.merge, sensitive),
         expect=config.model.expect,
         samples=config.model.samples,
-        undecided=chosen.undecided,
+        undecided=undecided,
         top_k=top_k,
         notes=(*audited.notes, *data.notes, *notes, *_unseen_notes(audited.schema, rows)),
         row_count_read=len(data.frame),
@@ -123,6 +124,16 @@ def _subject(audited: Audited, data: Data, training: Data | None, config: AuditC
         },
         work=chosen.work,
     )
+
+
+def _left_out(rows: Data, undecided: Data | None, config: AuditConfig) -> LeftOut | None:
+    """Return the rows without a decision with the sampling of all rows; those without a weight stand for nobody."""
+    if undecided is None:
+        return None
+    if config.data.weight is not None:
+        undecided = dataclasses.replace(undecided, frame=undecided.frame[has_weight(undecided, config.data.weight)])
+    together = dataclasses.replace(rows, frame=pd.concat([rows.frame, undecided.frame]))
+    return LeftOut(undecided, read_sampling(together, config.data)[0])
 
 
 def _check_request(schema: Schema, data: Data, config: AuditConfig) -> None:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -59,6 +59,13 @@ A_MODEL = Message("a model file")
 """What supplies a model where there is none."""
 
 
+class LeftOut(NamedTuple):
+    """Rows that were left out, and how the audited rows and these, one after the other, were sampled."""
+
+    data: Data
+    sampling: Sampling
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Subject:
     """A model, or a record of its decisions, and the rows it is audited on.
@@ -99,7 +106,7 @@ class Subject:
     notes: tuple[str, ...] = ()
     expect: str | None = None
     samples: Path | None = None
-    undecided: Data | None = None
+    undecided: LeftOut | None = None
     public_data: tuple[str, ...] = ()
     row_count_read: int
     training_row_count_read: int | None = None

@@ -18,14 +18,24 @@ from auditkit.stats.drift import holm
 from auditkit.stats.missing_labels import dependence
 
 
-def undecided_counts(subject: Subject, columns: tuple[str, ...]) -> Counts | None:
-    """Count the rows without a decision by group, all as decided the first class; None where all rows have one."""
+def undecided_counts(subject: Subject, columns: tuple[str, ...], classes: tuple[str, ...]) -> Counts | None:
+    """Count the rows without a decision by group, all as decided the first of two classes.
+
+    None where all rows have a decision, or where those that have one are no selection by group.
+    """
     others = _others(subject)
-    if others is None:
+    if others is None or not selected_by(subject):
         return None
-    names, codes = others.group_codes(columns) if columns else (((),), np.zeros(len(others.labels), dtype=np.int64))
+    names, codes = others.group_codes(columns)
     nothing = np.zeros(len(codes), dtype=np.int64)
-    return tally(columns, names, codes, nothing, nothing, subject.schema.classes)
+    return tally(columns, names, codes, nothing, nothing, classes, others.sampling)
+
+
+def beside_undecided(subject: Subject) -> Subject:
+    """Return the subject with weights and clusters on the scale of those of the rows without a decision."""
+    if subject.undecided is None:
+        return subject
+    return subject.reweighted(subject.undecided.sampling.take(slice(len(subject.labels))))
 
 
 def selected_by(subject: Subject) -> list[tuple[str, tuple[str, float], tuple[str, float]]]:
@@ -58,9 +68,16 @@ def selected_by(subject: Subject) -> list[tuple[str, tuple[str, float], tuple[st
     ]
 
 
+BOUNDED = Message(
+    " Selection rates, their gaps and their ratios have intervals that hold whatever was decided of them."
+)
+UNBOUNDED = Message(" The values that are missing could be any numbers, so that no interval of a mean allows for them.")
+
+
 def undecided_statement(subject: Subject) -> tuple[str, ...]:
     """Return the sentence that says that the rows with a decision are a selection by group, where they are."""
     columns = subject.decision_columns or subject.schema.targets
+    decided = subject.task.positive is not None or bool(subject.task.part)
     return tuple(
         Message(
             "{columns}: a value is recorded for {low} of {least} and {high} of {most} ({column}). Rows without one are "
@@ -72,6 +89,7 @@ def undecided_statement(subject: Subject) -> tuple[str, ...]:
             most=most[0],
             column=column,
         )
+        + (BOUNDED if decided else UNBOUNDED)
         for column, least, most in selected_by(subject)
     )
 
@@ -80,5 +98,6 @@ def _others(subject: Subject) -> Subject | None:
     """Return the subject of the rows without a decision, of which groups alone are read."""
     if subject.undecided is None:
         return None
-    labels = subject.task.unlabelled(len(subject.undecided.frame))
-    return dataclasses.replace(subject, data=subject.undecided, labels=labels, undecided=None, part_of=None)
+    data, sampling = subject.undecided
+    labels, own = subject.task.unlabelled(len(data.frame)), sampling.take(slice(len(subject.labels), None))
+    return dataclasses.replace(subject, data=data, labels=labels, sampling=own, undecided=None, part_of=None)

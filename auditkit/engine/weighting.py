@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from auditkit.config import DataConfig
 from auditkit.data.dataset import Data, factorize, naming, origin
@@ -62,6 +63,12 @@ def _weights(frame: pd.DataFrame, name: str) -> Floats:
             f'rows out with --where "{name} > 0".'
         )
     return weights
+
+
+def has_weight(data: Data, name: str) -> NDArray[np.bool_]:
+    """Return which rows have a positive weight: bool, (rows,)."""
+    with naming(data):
+        return np.asarray(numbers(data.frame, name) > 0)
 
 
 def _clusters(frame: pd.DataFrame, name: str, notes: list[str]) -> Codes:

@@ -89,12 +89,17 @@ def completed(known: Counts, unlabelled: Counts, name: str, *, best: bool) -> Co
     table = np.zeros_like(unlabelled.table)
     decisions = np.arange(len(known.classes))
     table[:, given, decisions] = unlabelled.table.sum(axis=1)
-    filled = Counts(unlabelled.columns, unlabelled.groups, unlabelled.classes, table)
-    whole = dataclasses.replace(known, sampled=None) + filled
-    if known.sampled is None or unlabelled.sampled is None:
+    cells = None if unlabelled.sampled is None else _filled(unlabelled.sampled.cells, given)
+    return _with_filled(known, unlabelled, table, cells)
+
+
+def _with_filled(known: Counts, unlabelled: Counts, table: Ints, filled: Ints | None) -> Counts:
+    """Return the table of all rows, where those of `unlabelled` fill `table`, and lie in the cells `filled`."""
+    whole = dataclasses.replace(known, sampled=None) + dataclasses.replace(unlabelled, table=table, sampled=None)
+    if known.sampled is None or unlabelled.sampled is None or filled is None:
         return whole
     place = {key: position for position, key in enumerate(whole.groups)}
-    parts = [(known, known.sampled.cells), (unlabelled, _filled(unlabelled.sampled.cells, given))]
+    parts = [(known, known.sampled.cells), (unlabelled, filled)]
     groups = [
         np.array([place[key] for key in part.groups], dtype=np.int64)[part.sampled.groups]
         for part, _ in parts
@@ -181,6 +186,29 @@ class Unlabelled:
         low, high = (worst(pair[end] for pair in bounds) for end in (0, 1))
         return measurement.model_copy(update={"interval": self._widened(measurement.interval, low, high)})
 
+    def differences(self, measurement: Measurement, name: str, reference: tuple[str, ...], level: float) -> Measurement:
+        """Return each group's rate minus that of the `reference`, with intervals as of `rate`."""
+        shown = [part for part in measurement.slices if part.value is not None]
+        keys = [part.group.key for part in shown]
+        if not keys:
+            return measurement
+        alone, together = (
+            zip(*_differences(*self.limits(name, [*keys, reference], each)), strict=True)
+            for each in (simultaneous_level(level, 2), simultaneous_level(level, len(keys) + 1))
+        )
+        bounds = iter(zip(alone, together, strict=True))
+        slices = []
+        for part in measurement.slices:
+            if part.value is not None:
+                own, all_ = next(bounds)
+                wider = self._apart(part.interval, *own), self._apart(part.simultaneous_interval, *all_)
+                part = part.model_copy(update={"interval": wider[0], "simultaneous_interval": wider[1]})
+            slices.append(part)
+        return measurement.model_copy(update={"slices": tuple(slices)})
+
+    def _apart(self, interval: Interval | None, low: float, high: float) -> Interval | None:
+        return self._widened(interval, low, high)
+
     def _widened(self, interval: Interval | None, low: float, high: float) -> Interval | None:
         return widened(interval, low, high)
 
@@ -189,15 +217,17 @@ class Undecided(Unlabelled):
     """The tables of rows with a decision and of those without one, of two classes: `unlabelled` are the latter.
 
     Bounded are rates that need no label: with every missing decision the positive one, and with none of them. Of gaps
-    the worse end is bounded, and the other stays that of the recorded decisions: what is missing may hide a breach, and
-    does not excuse one.
+    and ratios the worse end is bounded, and the other stays that of the recorded decisions: what is missing may hide a
+    breach, and does not excuse one.
     """
 
     def completed(self, name: str, *, best: bool) -> Counts:
         """Return the table of all rows with all, or none, of the missing decisions the positive one."""
         table = np.zeros_like(self.unlabelled.table)
         table[:, 0, int(best)] = self.unlabelled.table.sum(axis=(1, 2))
-        return self.known + dataclasses.replace(self.unlabelled, table=table)
+        sampled = self.unlabelled.sampled
+        cells = None if sampled is None else np.full_like(sampled.cells, int(best))
+        return _with_filled(self.known, self.unlabelled, table, cells)
 
     def gap(self, measurement: Measurement, rates: Sequence[str], level: float, min_group: int) -> Measurement:
         """Return the largest gap with an interval up to the worst that the missing decisions allow."""
@@ -206,6 +236,30 @@ class Undecided(Unlabelled):
             return measurement
         kept = {"high": own.high} if measurement.unit == "ratio" else {"low": own.low}
         return bounded.model_copy(update={"interval": bounded.interval.model_copy(update=kept)})
+
+    def ratios_to_highest(self, measurement: Measurement, name: str, level: float) -> Measurement:
+        """Return each group's rate over the highest, with intervals down to the least that the missing decisions allow.
+
+        All intervals hold at once.
+        """
+        keys = [part.group.key for part in measurement.slices]
+        if not keys:
+            return measurement
+        low, high = self.limits(name, keys, simultaneous_level(level, len(keys)))
+        slices = []
+        for place, part in enumerate(measurement.slices):
+            highest = float(np.delete(high, place).max(initial=0.0))
+            least = 1.0 if highest <= low[place] else float(low[place]) / highest
+            wider = self._widened(part.interval, least, 0.0)
+            slices.append(part.model_copy(update={"interval": wider, "simultaneous_interval": wider}))
+        return measurement.model_copy(update={"slices": tuple(slices)})
+
+    def _apart(self, interval: Interval | None, low: float, high: float) -> Interval | None:
+        """Return an interval of a difference, either of whose ends stays where it shows that there is one."""
+        if interval is None:
+            return None
+        kept = interval.low if interval.low > 0 else low, interval.high if interval.high < 0 else high
+        return self._widened(interval, *kept)
 
     def _widened(self, interval: Interval | None, low: float, high: float) -> Interval | None:
         wider = widened(interval, low, high)
@@ -224,6 +278,11 @@ def widened(interval: Interval | None, low: float, high: float) -> Interval | No
             "method": Message("bounds that hold whatever the missing labels are (Manski 2003)"),
         }
     )
+
+
+def _differences(low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """Return the bounds of each rate minus the last, from the bounds of the rates: (rates,) to (rates - 1,) twice."""
+    return low[:-1] - high[-1], high[:-1] - low[-1]
 
 
 def gap_bounds(low: Floats, high: Floats) -> tuple[float, float]:

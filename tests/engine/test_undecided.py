@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 import auditkit
-from auditkit.evidence.measurement import Interval, Measurement
+from auditkit.evidence.measurement import Interval, Measurement, Table
 from auditkit.evidence.report import Report
-from auditkit.stats.counts import Counts
+from auditkit.stats.counts import Counts, tally
 from auditkit.stats.missing_labels import Undecided
 from auditkit.stats.rates import group_rates
+from auditkit.stats.sampling import Sampling
 
 
 def decisions(rows: int = 1200, seed: int = 0) -> pd.DataFrame:
@@ -79,12 +80,80 @@ def test_cells_that_are_empty_by_chance_or_alike_change_nothing() -> None:
     assert any("120 of 1,200 rows have no value in approved" in note for note in report.subject.notes)
 
 
-def test_of_weighted_rows_it_is_said_and_of_a_sample_bounded() -> None:
+@pytest.mark.parametrize("options", [{"weight": "w"}, {"cluster": "office"}, {"weight": "w", "cluster": "office"}])
+def test_weighted_and_clustered_rows_are_bounded_too(options: dict[str, str]) -> None:
+    frame = decisions().assign(office=np.arange(1200) // 6)
+    frame.loc[frame.index[:2], "w"] = 3.0
+    whole, report = audited(frame, **options), audited(without(frame, 280), **options)
+    assert whole.verdict == "fail"
+    assert report.verdict in ("fail", "inconclusive")
+    assert len(said(report)) == 1
+    for name in ("demographic_parity_difference", "demographic_parity_ratio"):
+        truth, (_, interval) = gap(whole, name)[0].value, gap(report, name)
+        assert truth is not None
+        assert interval.low <= truth <= interval.high
+
+
+def test_a_sample_is_bounded_too_and_a_row_without_decision_and_weight_stands_for_nobody() -> None:
     frame = without(decisions(), 280)
-    weighted, sampled = audited(frame, weight="w"), audited(frame, limit=500)
-    assert len(said(weighted)) == len(said(sampled)) == 1
-    assert "missing" not in gap(weighted)[1].method
-    assert gap(sampled)[1].high > 0.25
+    assert gap(audited(frame, limit=500))[1].high > 0.25
+    same = audited(frame, weight="w")
+    frame.loc[1200] = {"sex": "F", "approved": np.nan, "w": np.nan}
+    assert gap(audited(frame, weight="w")) == gap(same)
+
+
+def test_the_bound_of_weighted_rows_is_that_of_the_weighted_shares() -> None:
+    """Missing: a weight of 6 of 12 of the women. Their rate lies from 3 of 12 to 9 of 12, not 1 of 2 each way."""
+    columns, groups, classes = ("g",), (("F",), ("M",)), ("no", "yes")
+    weights = np.array([3.0, 3, 5, 5])
+    known = tally(columns, groups, np.array([0, 0, 1, 1]), np.zeros(4, int), np.array([0, 1, 0, 1]), classes,
+                  Sampling(weights))  # fmt: skip
+    missing = tally(
+        columns, groups, np.array([0]), np.zeros(1, int), np.zeros(1, int), classes, Sampling(np.array([6.0]))
+    )
+    for best, rate in ((False, 3 / 12), (True, 9 / 12)):
+        found = group_rates(Undecided(known, missing).completed("selection_rate", best=best), "selection_rate").values
+        np.testing.assert_allclose(found, [rate, 0.5])
+
+
+def test_impact_ratios_and_differences_from_a_reference_reach_to_what_was_left_out() -> None:
+    frame = decisions()
+    options = {"settings": {"fairness": {"reference_group": ("sex=M",)}}}
+    whole, report = audited(frame, **options), audited(without(frame, 280), **options)
+    for name in ("impact_ratio", "selection_rate_difference_from_reference"):
+        truth, bounded = (one.measurement(f"fairness.{name}", ("sex",)) for one in (whole, report))
+        assert truth is not None
+        assert bounded is not None
+        of_women, now = truth.slices[0], bounded.slices[0]
+        assert now.group.key == of_women.group.key == ("F",)
+        for interval in (now.interval, now.simultaneous_interval):
+            assert interval is not None
+            assert of_women.value is not None
+            assert interval.low <= of_women.value <= interval.high
+            assert "whatever the missing decisions are" in interval.method
+        assert now.interval is not None
+    tables = [one for outcome in report.outcomes for one in outcome.exhibits if isinstance(one, Table)]
+    (women,) = [row for table in tables if "impact ratios" in table.title for row in table.rows if row[0] == "F"]
+    assert str(women[6]).startswith("0.3"), women
+
+
+def test_each_of_several_classes_is_bounded() -> None:
+    frame = decisions().assign(grade=lambda rows: np.where(rows["approved"] == 1, "high", "low"))
+    frame["grade"] = frame["grade"].where(np.arange(1200) % 5 > 0, "medium")
+    blank = frame.index[(frame["sex"] == "F") & (frame["grade"] == "low")][:200]
+    report = audited(frame.assign(grade=frame["grade"].where(~frame.index.isin(blank))), prediction="grade")
+    whole = audited(frame, prediction="grade")
+    assert len(said(report)) == 1
+    found, truth = (
+        one.measurement("fairness.demographic_parity_difference", ("sex", "class")) for one in (report, whole)
+    )
+    assert found is not None
+    assert truth is not None
+    for mine, true in zip(found.slices, truth.slices, strict=True):
+        assert mine.interval is not None
+        assert true.value is not None
+        assert true.value <= mine.interval.high
+        assert "whatever the missing decisions are" in mine.interval.method
 
 
 def test_recorded_outcomes_without_a_value_are_a_statement_too() -> None:
@@ -93,6 +162,7 @@ def test_recorded_outcomes_without_a_value_are_a_statement_too() -> None:
     report = auditkit.audit(None, frame, outcome="wait", sensitive=["sex"], only=["fairness"])
     assert len(said(report)) == 1
     assert said(report)[0].startswith("wait: a value is recorded for")
+    assert said(report)[0].endswith("no interval of a mean allows for them.")
 
 
 def test_no_decisions_give_a_higher_or_a_lower_rate() -> None:

@@ -13,7 +13,7 @@ from auditkit.auditors.fairness import conditional, cross_check, impact_ratio
 from auditkit.auditors.fairness.by_number import compare_numbers
 from auditkit.auditors.fairness.by_outcome import compare_outcomes
 from auditkit.auditors.fairness.by_part import compare_parts
-from auditkit.auditors.fairness.tables import Tables, decision_counts
+from auditkit.auditors.fairness.tables import REFERRED, Tables, decision_counts
 from auditkit.engine.label_coverage import beside_coverage
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, closest
@@ -32,8 +32,6 @@ CHARTED = {
     "true_positive_rate": Message("True positive rate"),
     "false_positive_rate": Message("False positive rate"),
 }
-REFERRED = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
-"""The rates whose difference from a reference group is measured, where one is named."""
 PER_GROUP = (*RATES, "impact_ratio", "fisher_exact_p", "scoring_rate", "scoring_impact_ratio")
 CONDITIONAL = ("demographic_disparity", "conditional_demographic_disparity")
 BETWEEN = tuple(f"{name}_{part}" for name in inequality.INDICES for part in ("within", "between"))
@@ -145,18 +143,14 @@ class Fairness:
         subject, counts = evidence.subject, tables.decisions
         columns, level, min_group = counts.columns, subject.conf_level, subject.min_group
         own = tables.rates()
-        own.append(impact_ratio.impact_ratio_measurement(counts, level=level, min_group=min_group))
+        own.append(tables.impact_ratios())
         own.append(impact_ratio.fisher_measurement(counts, reference=reference, min_group=min_group))
         scoring = _scoring_counts(subject, columns)
         if scoring is not None:
             own.append(impact_ratio.scoring_rate_measurement(scoring, level=level, min_group=min_group))
             own.append(impact_ratio.impact_ratio_measurement(scoring, of="scoring", level=level, min_group=min_group))
         if reference is not None:
-            own += [
-                impact_ratio.reference_measurement(table, rate, reference, level=level, min_group=min_group)
-                for rate in REFERRED
-                if (table := tables.table_of(rate)) is not None
-            ]
+            own += tables.differences(reference)
         if self.legitimate:
             conditioned = decision_counts(subject, (*columns, *self.legitimate))
             own.append(conditional.disparity_measurement(counts, (), level=level, min_group=min_group))

@@ -13,13 +13,14 @@ from auditkit.engine.breakdowns import breakdowns_of
 from auditkit.engine.label_coverage import is_selective
 from auditkit.engine.right_rows import missing_rows, right_rows
 from auditkit.engine.subject import Subject
+from auditkit.engine.undecided import beside_undecided, undecided_counts
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
 from auditkit.evidence.messages import Message
 from auditkit.stats import one_vs_rest
 from auditkit.stats.counts import Counts, stacked
 from auditkit.stats.gaps import GAPS, OF_DECISIONS, gap_measurements
 from auditkit.stats.jackknife import with_gap_replicates
-from auditkit.stats.missing_labels import Unlabelled
+from auditkit.stats.missing_labels import Undecided, Unlabelled
 from auditkit.stats.rates import rate_measurement
 from auditkit.tasks.base import Rows
 
@@ -32,8 +33,6 @@ class _Measured:
     rows: Rows
     rates: tuple[str, ...]
     gaps: tuple[str, ...]
-    without: _Measured | None = None
-    """The rows without a label, where those with one are a selection."""
 
     def tables(self, places: Sequence[int]) -> Sequence[Counts]:
         """Return the tables of the parts at `places`, over all sensitive columns."""
@@ -53,35 +52,35 @@ class _Measured:
 
 @dataclass(frozen=True, eq=False)
 class _Parts:
-    """The tables of the parts over some columns, and those of the rows without a label where these matter."""
+    """The tables of the parts over some columns, and those of the rows without a label, or decision, that matter."""
 
     known: Sequence[Counts]
-    unlabelled: Sequence[Counts]
+    missing: Sequence[Unlabelled]
     axis: str
     level: float
     min_group: int
 
     def by(self, columns: tuple[str, ...]) -> _Parts:
-        known, unlabelled = ([part.by(columns) for part in parts] for parts in (self.known, self.unlabelled))
-        return replace(self, known=known, unlabelled=unlabelled)
+        known, missing = [part.by(columns) for part in self.known], [part.by(columns) for part in self.missing]
+        return replace(self, known=known, missing=missing)
 
     def rates(self, names: Sequence[str]) -> list[Measurement]:
-        """Return the rates of each part, which hold whatever the missing labels are."""
+        """Return the rates of each part, which hold whatever the missing labels, or decisions, are."""
         found = one_vs_rest.rate_measurements(
             self.known, self.axis, rates=names, level=self.level, min_group=self.min_group
         )
-        if not self.unlabelled:
+        if not self.missing:
             return found
-        missing = Unlabelled(stacked(self.known, self.axis), stacked(self.unlabelled, self.axis))
+        known, unlabelled = zip(*((part.known, part.unlabelled) for part in self.missing), strict=True)
+        missing = type(self.missing[0])(stacked(known, self.axis), stacked(unlabelled, self.axis))
         return [missing.rate(one, name, self.level) for one, name in zip(found, names, strict=True)]
 
     def bounded(self, gaps: list[Measurement], place: int, level: float) -> list[Measurement]:
-        """Return the gaps of the part at a place, which hold whatever the missing labels are."""
-        if not self.unlabelled:
+        """Return the gaps of the part at a place, which hold whatever the missing labels, or decisions, are."""
+        if not self.missing:
             return gaps
-        missing = Unlabelled(self.known[place], self.unlabelled[place])
         rates = [GAPS[one.id.partition(".")[2].rpartition("_")[0]] for one in gaps]
-        return [missing.gap(one, of, level, self.min_group) for one, of in zip(gaps, rates, strict=True)]
+        return [self.missing[place].gap(one, of, level, self.min_group) for one, of in zip(gaps, rates, strict=True)]
 
 
 def compare_parts(subject: Subject, intersections: int) -> Evidence:
@@ -106,10 +105,10 @@ def compare_parts(subject: Subject, intersections: int) -> Evidence:
         more = () if by_whole_rows else ("accuracy",)
         of_rates = tuple(name for name in (*one_vs_rest.RATES, *more) if name != "selection_rate")
         of_gaps = (*(gap for gap in one_vs_rest.GAPS if gap not in OF_DECISIONS), *more)
-        measured.append(_Measured(known, known.rows, of_rates, of_gaps, _without_labels(subject)))
+        measured.append(_Measured(known, known.rows, of_rates, of_gaps))
     finest = [
-        _Parts(one.tables(chosen), one.without.tables(chosen) if one.without else (), task.part, level, min_group)
-        for one in measured
+        _Parts(one.tables(chosen), missing(one, chosen), task.part, level, min_group)
+        for one, missing in zip(measured, (_undecided, _unlabelled), strict=False)
     ]
     notes += _left_out(finest[-1].known, total) if labelled else []
     for breakdown, by in breakdowns_of(subject, intersections, notes):
@@ -146,10 +145,25 @@ def _of_decisions(subject: Subject) -> Rows:
     return Rows(np.zeros_like(subject.labels), subject.predictions, subject.sampling)
 
 
-def _without_labels(subject: Subject) -> _Measured | None:
-    """Return the rows without a label, where those with one are a selection."""
-    without = subject.unlabelled
-    return _Measured(without, _of_decisions(without), (), ()) if without and is_selective(subject) else None
+def _undecided(decided: _Measured, places: Sequence[int]) -> list[Unlabelled]:
+    """Return the rows with and without a decision by part, where those with one are a selection by group."""
+    subject, found = beside_undecided(decided.subject), list[Unlabelled]()
+    for part in replace(decided, subject=subject, rows=_of_decisions(subject)).tables(places):
+        others = undecided_counts(subject, subject.sensitive, part.classes)
+        if others is None:
+            return []
+        found.append(Undecided(part, others))
+    return found
+
+
+def _unlabelled(labelled: _Measured, places: Sequence[int]) -> list[Unlabelled]:
+    """Return the rows with and without a label by part, where those with one are a selection."""
+    whole = labelled.subject if labelled.subject.part_of is None else labelled.subject.part_of[0]
+    without = whole.unlabelled
+    if without is None or not is_selective(whole):
+        return []
+    others = replace(labelled, subject=without, rows=_of_decisions(without)).tables(places)
+    return [Unlabelled(*pair) for pair in zip(labelled.tables(places), others, strict=True)]
 
 
 def _right(known: Subject, columns: tuple[str, ...]) -> list[Measurement]:

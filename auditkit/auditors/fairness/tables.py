@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.auditors.fairness.cross_check import CrossCheck, cross_check
+from auditkit.auditors.fairness.impact_ratio import impact_ratio_measurement, reference_measurement
 from auditkit.engine.label_coverage import is_selective
 from auditkit.engine.subject import Subject
-from auditkit.engine.undecided import selected_by, undecided_counts
+from auditkit.engine.undecided import beside_undecided, undecided_counts
 from auditkit.evidence.measurement import Better, Measurement, Unit, shown
 from auditkit.evidence.messages import Message, title
 from auditkit.stats import inequality
@@ -23,6 +24,9 @@ from auditkit.stats.missing_labels import Undecided, Unlabelled
 from auditkit.stats.rates import RATES, overall_rate, rate, rate_measurement
 
 KINDS: tuple[tuple[str, Unit, Better], ...] = (("difference", "rate_difference", "lower"), ("ratio", "ratio", "higher"))
+
+REFERRED = ("selection_rate", "true_positive_rate", "false_positive_rate", "accuracy")
+"""The rates whose differences from those of a reference group are measured."""
 
 COMPARED = tuple(dict.fromkeys(name for rates in GAPS.values() for name in rates))
 """The rates that gaps are of."""
@@ -78,7 +82,7 @@ class Tables:
         if confusion is not None and without is not None and is_selective(subject):
             missing = Unlabelled(confusion, decision_counts(without, subject.sensitive))
         decisions = decision_counts(subject, subject.sensitive)
-        return cls(subject, decisions, confusion, missing, _undecided(subject, decisions))
+        return cls(subject, decisions, confusion, missing, _undecided(subject))
 
     def by(self, columns: tuple[str, ...]) -> Tables:
         """Return the tables over fewer columns; () counts all rows as one group."""
@@ -159,6 +163,22 @@ class Tables:
         missing = self.missing if needs_labels(name) else self.undecided
         return measurement if missing is None else missing.rate(measurement, name, self.subject.conf_level)
 
+    def impact_ratios(self) -> Measurement:
+        """Return each group's selection rate over the highest, whatever missing decisions are, where that matters."""
+        level, min_group = self.subject.conf_level, self.subject.min_group
+        found = impact_ratio_measurement(self.decisions, level=level, min_group=min_group)
+        return found if self.undecided is None else self.undecided.ratios_to_highest(found, "selection_rate", level)
+
+    def differences(self, reference: tuple[str, ...]) -> list[Measurement]:
+        """Return each group's rates minus those of a reference group, whatever missing labels or decisions are."""
+        level, min_group, found = self.subject.conf_level, self.subject.min_group, []
+        for name in REFERRED:
+            table, missing = self.table_of(name), self.missing if needs_labels(name) else self.undecided
+            if table is not None:
+                one = reference_measurement(table, name, reference, level=level, min_group=min_group)
+                found.append(one if missing is None else missing.differences(one, name, reference, level))
+        return found
+
     def inequality(self) -> list[Measurement]:
         """Return the inequality of errors within and between the groups, with its replicates."""
         if self.confusion is None:
@@ -227,15 +247,10 @@ class Tables:
         return gap_measurements(table, gaps=gaps, level=self.subject.conf_level, min_group=self.subject.min_group)
 
 
-def _undecided(subject: Subject, decisions: Counts) -> Undecided | None:
-    """Return the rows with and without a decision where those with one are a selection by group.
-
-    None for rows with weights or clusters: of rows that were left out neither is known.
-    """
-    if subject.undecided is None or not subject.sampling.is_simple or not selected_by(subject):
-        return None
-    others = undecided_counts(subject, subject.sensitive)
-    return None if others is None else Undecided(decisions, others)
+def _undecided(subject: Subject) -> Undecided | None:
+    """Return the rows with and without a decision where those with one are a selection by group."""
+    others = undecided_counts(subject, subject.sensitive, subject.schema.classes)
+    return None if others is None else Undecided(decision_counts(beside_undecided(subject), subject.sensitive), others)
 
 
 def _name(measurement: Measurement) -> str:
