@@ -23,12 +23,16 @@ CANARIES = 500
 
 
 class Audited(NamedTuple):
-    """What the canaries show, the bound without noise, the power at a fifth of the noise, and the claim."""
+    """What the canaries show, the bound without noise, the power at a fifth of the noise, and the ledger."""
 
     run: OneRun
     without_noise: OneRun
     power: Power
-    claim: float
+    ledger: Ledger
+
+    @property
+    def claim(self) -> float:
+        return self.ledger.epsilon
 
 
 def audited(hidden: int = 64, **more: object) -> Audited:
@@ -54,14 +58,14 @@ def audited(hidden: int = 64, **more: object) -> Audited:
         for scores in (seen.observed, seen.without_noise)
     )
     power = one_run_power(seen.simulated, seen.simulated_included, ledger.epsilon, delta=1e-4, level=0.95)
-    return Audited(observed, without_noise, power, ledger.epsilon)
+    return Audited(observed, without_noise, power, ledger)
 
 
 def test_a_correct_training_is_not_flagged() -> None:
-    run, without_noise, power, claim = audited()
+    run, without_noise, power, ledger = audited()
     assert run.canary_count == CANARIES
     assert power.rate == 1
-    assert run.bound <= claim < without_noise.bound <= run.ceiling
+    assert run.bound <= ledger.epsilon < without_noise.bound <= run.ceiling
 
 
 FAULTS = {"no noise": 1e-6, "a fifth of the noise": 1 / 5}
@@ -70,8 +74,8 @@ FAULTS = {"no noise": 1e-6, "a fifth of the noise": 1 / 5}
 @pytest.mark.parametrize("fault", FAULTS)
 def test_planted_faults_are_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(fault, monkeypatch)
-    run, without_noise, _, claim = audited()
-    assert run.bound > claim
+    run, without_noise, _, ledger = audited()
+    assert run.bound > ledger.epsilon
     if fault == "no noise":
         assert run.bound == pytest.approx(without_noise.bound, abs=0.3), (
             "ties of rounding errors are guessed either way"
@@ -157,11 +161,7 @@ def test_simulated_trainings_have_a_fifth_of_the_noise_on_each_weight() -> None:
 
 def test_a_test_that_may_miss_a_fifth_of_the_noise_says_so() -> None:
     found = audited(epsilon=3.0)
-    tested = {
-        "epsilon 3": canary_audit.Tested(
-            Ledger.model_construct(epsilon=found.claim), found.run, found.without_noise.bound, found.power, None
-        )
-    }
+    tested = {"epsilon 3": canary_audit.Tested(found.ledger, found.run, found.without_noise.bound, found.power, None)}
     (note,) = canary_audit.weak_test_notes(tested)
     assert f"500 canaries found it in {found.power.found_count} of 100 simulated trainings" in note
     (row,) = canary_audit.claims_table(tested, 0.95).rows
