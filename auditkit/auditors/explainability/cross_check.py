@@ -28,6 +28,12 @@ FEW_ROWS = 5
 MOST_EVALUATIONS = 2048
 """Captum builds each changed row by itself, which takes it up to a millisecond: so many stay within two seconds."""
 
+MOST_COALITIONS = 4096
+"""A changed row of a coalition takes it a tenth of a millisecond: so many stay within half a second."""
+
+MOST_OF_ONE_ROW = 2**14
+"""One row is compared up to so many coalitions, those of 14 columns, the most that are explained exactly."""
+
 MOST_OPERATIONS = 1e11
 """What the second computation may cost of arithmetic: about two seconds of two cores."""
 
@@ -72,8 +78,8 @@ class Cost(NamedTuple):
         """Return how many rows are compared: five, or as many as stay within the bounds, or none."""
         if self.together > MOST_EVALUATIONS:
             return 0
-        affordable = min(MOST_EVALUATIONS / max(1, self.each), MOST_OPERATIONS / (self.passes * work.operations))
-        return int(min(FEW_ROWS, most, affordable))
+        built = max(MOST_COALITIONS / max(1, self.each), float(self.each <= MOST_OF_ONE_ROW))
+        return int(min(FEW_ROWS, most, built, MOST_OPERATIONS / (self.passes * work.operations)))
 
 
 def check_columns(given: Explanation, work: Work) -> Facts:
@@ -84,7 +90,7 @@ def check_columns(given: Explanation, work: Work) -> Facts:
     """
     second = COLUMNS.get(given.method)
     if second is None:
-        return _no_second(given.method, "table")
+        return not_computed_again(given.method, "table")
     cost = _cost(given)
     count = cost.rows(len(given.by_column), work)
     if count == 0:
@@ -123,7 +129,7 @@ def check_segments(
     if method == "occlusion":
         cost, second = Cost(0, parts.width, parts.width + 1), segments_left_out
     if second is None:
-        return _no_second(method, kind)
+        return not_computed_again(method, kind)
     count = cost.rows(len(attributions), work)
     if count == 0:
         return _too_dear(cost, work)
@@ -308,11 +314,12 @@ def _facts(check: CaptumCheck, seed: int, moved: Callable[[], Floats], names: Se
             f"Captum {__version__} computes {check.compared - check.agreeing} of {check.compared} attributions "
             f"otherwise, that of {part} by {check.largest:.3g}; the report cannot be relied on"
         )
-    counts = Message(
-        "{agreeing:,} of {compared:,}, in {rows} rows drawn with seed {seed}",
+    counts = Message.plural(
+        "{agreeing:,} of {compared:,}, in {n} row drawn with seed {seed}",
+        "{agreeing:,} of {compared:,}, in {n} rows drawn with seed {seed}",
+        check.rows,
         agreeing=check.agreeing,
         compared=check.compared,
-        rows=check.rows,
         seed=seed,
     )
     largest = Message(
@@ -330,7 +337,7 @@ def _facts(check: CaptumCheck, seed: int, moved: Callable[[], Floats], names: Se
     )
 
 
-def _no_second(method: str, kind: InputKind) -> Facts:
+def not_computed_again(method: str, kind: InputKind) -> Facts:
     """Return that a method is computed by Captum itself, or not at all."""
     if kind not in METHODS[method].by_captum:
         return _not_compared(NO_EQUAL[method])
@@ -343,15 +350,15 @@ def _no_second(method: str, kind: InputKind) -> Facts:
 
 
 def _too_dear(cost: Cost, work: Work) -> Facts:
-    evaluations = cost.each + cost.together
-    if evaluations > MOST_EVALUATIONS:
-        return _not_compared(
-            Message(
-                "Captum would change each row {evaluations:,} times, and this check at most {most:,} times",
-                evaluations=evaluations,
-                most=MOST_EVALUATIONS,
+    for evaluations, most in ((cost.together, MOST_EVALUATIONS), (cost.each, MOST_OF_ONE_ROW)):
+        if evaluations > most:
+            return _not_compared(
+                Message(
+                    "Captum would change each row {evaluations:,} times, and this check at most {most:,} times",
+                    evaluations=evaluations,
+                    most=most,
+                )
             )
-        )
     return _not_compared(
         Message(
             "one row would take {operations:.2g} operations, and this check may take {most:.2g}",

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
-from auditkit.auditors.explainability.cross_check import check_segments
+from auditkit.auditors.explainability.cross_check import check_segments, not_computed_again
 from auditkit.auditors.explainability.methods import METHODS, choose_method
 from auditkit.auditors.explainability.methods_text import moved
 from auditkit.auditors.explainability.next_words import (
@@ -182,7 +182,11 @@ def _attention(subject: Subject, parts: SegmentedRows, asked: NextWords, method:
     what = Message("the mean attention that a word receives where the next word is predicted, over heads and layers")
     return Evidence(
         measurements=[share],
-        exhibits=[chart, settings_facts(subject, "texts", len(asked.rows), [(Message("Method"), what)])],
+        exhibits=[
+            chart,
+            settings_facts(subject, "texts", len(asked.rows), [(Message("Method"), what)]),
+            not_computed_again(method, "text"),
+        ],
         notes=[ATTENTION, *sample_notes(subject, "texts", len(asked.rows), show_rows=False)],
     )
 

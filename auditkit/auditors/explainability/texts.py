@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
-from auditkit.auditors.explainability.cross_check import check_segments
+from auditkit.auditors.explainability.cross_check import check_segments, not_computed_again
 from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
 from auditkit.auditors.explainability.methods_text import attribute_words, moved
 from auditkit.auditors.explainability.segments import SegmentedRows, layer_count
@@ -152,7 +152,11 @@ def _shown_attention(
     facts = [(Message("Method"), Message("the mean attention that a word receives, over words, heads and layers"))]
     return Evidence(
         measurements=[share, unknown],
-        exhibits=[chart, settings_facts(subject, "texts", len(received), facts)],
+        exhibits=[
+            chart,
+            settings_facts(subject, "texts", len(received), facts),
+            not_computed_again(method, "text"),
+        ],
         notes=[ATTENTION, *sample_notes(subject, "texts", len(received), show_rows=False)],
     )
 

@@ -93,9 +93,21 @@ def test_every_method_over_columns_is_captums(method: str, columns: dict[str, sl
 def test_a_drawn_design_of_coalitions_and_a_single_column_are_captums() -> None:
     wide, single = given("kernel_shap", cells(14)), given("kernel_shap", cells(1))
     assert wide.passes == 1024  # fewer than all 16,384
-    # 2,048 changed rows at most: two rows.
-    assert rows_of(check_columns(wide, WORK))["Attributions that agree"] == "28 of 28, in 2 rows drawn with seed 3"
+    # 4,096 coalitions at most: four rows.
+    assert rows_of(check_columns(wide, WORK))["Attributions that agree"] == "56 of 56, in 4 rows drawn with seed 3"
     assert rows_of(check_columns(single, WORK))["Attributions that agree"].startswith("5 of 5")
+
+
+@pytest.mark.parametrize(
+    "width", [12, pytest.param(13, marks=pytest.mark.slow), pytest.param(14, marks=pytest.mark.slow)]
+)
+def test_exact_shapley_values_of_many_columns_are_captums_in_one_row(width: int) -> None:
+    right = given("shapley", cells(width))
+    assert right.passes == 2**width
+    found = rows_of(check_columns(right, WORK))
+    assert found["Attributions that agree"] == f"{width} of {width}, in 1 row drawn with seed 3"
+    with pytest.raises(ArithmeticError, match=f"of {width} attributions otherwise"):
+        check_columns(replace(right, by_column=right.by_column * 1.01), WORK)
 
 
 @pytest.mark.parametrize("method", COLUMNS)
@@ -146,9 +158,9 @@ def test_it_is_said_why_a_method_is_not_compared() -> None:
     }
     dear = rows_of(check_columns(given("integrated_gradients", cells(4)), Work(operations=10**10)))["Not compared"]
     assert dear == "one row would take 4.8e+11 operations, and this check may take 1e+11"
-    many = replace(given("shapley", cells(4)), passes=2**14)
+    many = replace(given("shapley", cells(4)), passes=2**15)
     assert rows_of(check_columns(many, WORK))["Not compared"] == (
-        "Captum would change each row 16,384 times, and this check at most 2,048 times"
+        "Captum would change each row 32,768 times, and this check at most 16,384 times"
     )
 
 

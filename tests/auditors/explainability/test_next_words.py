@@ -25,6 +25,7 @@ from auditkit.auditors.explainability.next_words import (
 )
 from auditkit.auditors.explainability.segments import SegmentedRows, occlusion
 from auditkit.auditors.explainability.target_function import TargetFunction
+from auditkit.evidence.measurement import Facts
 from auditkit.models.capabilities import CausalLanguageModel
 from auditkit.tasks.base import task_for
 
@@ -130,6 +131,8 @@ def test_attention_is_shown_as_shares_and_never_checked(folder: Path) -> None:
     assert share is not None
     assert all(0 < (part.value or 0) < 1 for part in share.slices)
     assert report.measurement("explainability.failed_trust_checks") is None
+    (card,) = [one for one in report.outcomes[0].exhibits if isinstance(one, Facts) and "Captum" in one.title]
+    assert dict(card.rows) == {"Not compared": "Captum does not compute attention weights"}
 
 
 def test_what_cannot_be_explained_is_refused_with_the_reason(folder: Path, tmp_path: Path) -> None:
