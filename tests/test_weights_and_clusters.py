@@ -178,3 +178,27 @@ def test_the_options_are_recorded_gated_and_replayed(people: pd.DataFrame, tmp_p
     assert call(["gate", str(out), "--baseline", str(out), "--quiet"]) == report.exit_code
     page = (out / "report.html").read_text()
     assert "Weighted by w" in page
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_group_of_one_cluster_is_too_few_to_judge_and_two_give_no_number_out_of_reach(count: int) -> None:
+    place = np.arange(400)
+    frame = pd.DataFrame({"g": np.where(place % 2 == 0, "a", "b"), "p": (place % 10 < 3).astype(int)})
+    frame["site"] = np.where(place % 2 == 0, place // 2 % count, 10 + place // 2 % 30)
+    report = auditkit.audit(None, frame, prediction="p", sensitive=["g"], cluster="site", only=["fairness"])
+    rate, gap, ratio = (
+        report.measurement(f"fairness.{name}", ("g",))
+        for name in ("selection_rate", "demographic_parity_difference", "demographic_parity_ratio")
+    )
+    assert rate is not None
+    assert gap is not None
+    assert ratio is not None
+    if count == 1:
+        assert str(rate.slices[0].reason) == "too few to judge: all rows of this group are of one cluster"
+        assert rate.slices[1].interval is not None
+        assert str(gap.reason) == str(ratio.reason) == "fewer than two groups have rows of at least 2 clusters"
+        assert report.verdict == "error"
+    else:
+        assert ratio.interval is not None
+        assert ratio.interval.low == 0 or ratio.interval.low > 1e-12
+        assert "e-" not in report.findings[0].message.partition("p =")[0]

@@ -34,6 +34,16 @@ def canonical(name: str) -> str:
     return text
 
 
+def known_as(name: str, known: Iterable[str]) -> str:
+    """Return the known name of which `name` is another form, or `name` itself where there is none.
+
+    >>> known_as("1.0", ("0", "1")), known_as("1", ("1.0", "1")), known_as("yes", ("Yes",))
+    ('1', '1', 'yes')
+    """
+    names = list(known)
+    return name if name in names else next((one for one in names if canonical(one) == canonical(name)), name)
+
+
 def recoded(
     codes: NDArray[np.int64], words: Sequence[str], merges: Mapping[str, str], missing: Iterable[str] = ()
 ) -> tuple[NDArray[np.int64], list[str]]:

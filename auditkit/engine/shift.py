@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from auditkit.data.group_names import known_as
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, closest
 from auditkit.evidence.gate import judge_report
@@ -68,12 +70,9 @@ def shares_of(subject: Subject, shift: Shift) -> tuple[float, float]:
         raise InputError(
             f"shift: {shift.column!r} is not a sensitive column{closest(shift.column, subject.sensitive)}."
         )
-    names, codes = subject.group_codes((shift.column,))
-    known = [key[0] for key in names]
-    if shift.group not in known:
-        raise InputError(f"shift: column {shift.column} has no group {shift.group!r}{closest(shift.group, known)}.")
-    weights = subject.sampling.weights_of(len(codes))
-    now = float(weights[codes == known.index(shift.group)].sum() / weights.sum())
+    own = _rows_of(subject, shift)
+    weights = subject.sampling.weights_of(len(own))
+    now = float(weights[own].sum() / weights.sum())
     after = now + shift.change
     if not 0 < after < 1:
         raise InputError(
@@ -83,12 +82,21 @@ def shares_of(subject: Subject, shift: Shift) -> tuple[float, float]:
     return now, after
 
 
+def _rows_of(subject: Subject, shift: Shift) -> NDArray[np.bool_]:
+    """Return which rows are of the group, (rows,), whose name may be written in another form."""
+    names, codes = subject.group_codes((shift.column,))
+    known = [key[0] for key in names]
+    group = known_as(shift.group, known)
+    if group not in known:
+        raise InputError(f"shift: column {shift.column} has no group {shift.group!r}{closest(shift.group, known)}.")
+    return np.asarray(codes == known.index(group))
+
+
 def shifted(subject: Subject, shift: Shift) -> Subject:
     """Return the subject with the weights of its rows changed so that the group has its share after the shift."""
     now, after = shares_of(subject, shift)
-    names, codes = subject.group_codes((shift.column,))
-    own = codes == [key[0] for key in names].index(shift.group)
-    weights = subject.sampling.weights_of(len(codes)) * np.where(own, after / now, (1 - after) / (1 - now))
+    own = _rows_of(subject, shift)
+    weights = subject.sampling.weights_of(len(own)) * np.where(own, after / now, (1 - after) / (1 - now))
     return subject.reweighted(Sampling(weights, subject.sampling.clusters))
 
 

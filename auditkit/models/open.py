@@ -13,6 +13,7 @@ from torch import nn
 from auditkit.config import ModelConfig
 from auditkit.config_commands import PackConfig
 from auditkit.data.dataset import Data, naming
+from auditkit.data.group_names import known_as
 from auditkit.data.image import holds_images
 from auditkit.errors import InputError, closest
 from auditkit.evidence.messages import Message
@@ -100,7 +101,8 @@ def _declared(schema: Schema, columns: Columns, config: ModelConfig, *, guessed:
             task=config.task,
             classes=config.classes,
         )
-    if config.positive is not None and config.positive != (schema.classes or ("",))[-1]:
+    classes = schema.classes or ("",)
+    if config.positive is not None and known_as(config.positive, classes) != classes[-1]:
         if not guessed:
             raise InputError(
                 f"positive must be the last class of the model, {(schema.classes or ('none',))[-1]}, got "

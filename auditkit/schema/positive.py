@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+from auditkit.data.group_names import known_as
 from auditkit.errors import InputError
 
 NEGATIONS = ("not ", "not-", "not_", "non ", "non-", "non_", "no ", "no-", "no_", "un", "in", "dis", "non")
@@ -85,7 +86,7 @@ def yes_or_no(words: Sequence[str]) -> Mapping[str, int] | None:
 
 
 def with_positive(classes: Sequence[str], positive: str | None) -> Sequence[str]:
-    """Return two classes with the stated one last.
+    """Return two classes with the stated one last, which may be written in another form: `1.0` names the class `1`.
 
     Raises:
         InputError: there are not two, or it is none of them.
@@ -94,6 +95,7 @@ def with_positive(classes: Sequence[str], positive: str | None) -> Sequence[str]
         return classes
     if len(classes) != 2:
         raise InputError(f"positive needs two classes, and there are {len(classes)}; leave --positive out.")
+    positive = known_as(positive, classes)
     if positive not in classes:
         raise InputError(f"positive must be one of the classes {', '.join(classes)}, got {positive!r}.")
     return (*(name for name in classes if name != positive), positive)

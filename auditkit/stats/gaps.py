@@ -19,7 +19,15 @@ from auditkit.stats.intervals import (
     ratio_gap_interval,
     simultaneous_level,
 )
-from auditkit.stats.rates import GroupRates, group_rates, lowest_and_highest, rate, successes_and_trials, too_small
+from auditkit.stats.rates import (
+    FEW_CLUSTERS,
+    GroupRates,
+    group_rates,
+    lowest_and_highest,
+    rate,
+    successes_and_trials,
+    too_small,
+)
 
 GAPS: dict[str, tuple[str, ...]] = {
     "demographic_parity": ("selection_rate",),
@@ -37,6 +45,10 @@ OF_LABELS = tuple(gap for gap in GAPS if gap not in OF_DECISIONS)
 """The gaps that need labels."""
 
 
+HIGHEST_RATIO = 1e6
+"""An upper limit of a ratio of two rates above this says no more than that the higher rate may be 0."""
+
+
 @dataclass(frozen=True)
 class Spread:
     """One rate over the groups in which it is defined."""
@@ -44,6 +56,8 @@ class Spread:
     rate: str
     groups: tuple[Group, ...]
     rates: GroupRates
+    few_clusters: bool = False
+    """Whether a group has rows enough, and is left out because they are of one cluster."""
 
     @property
     def ends(self) -> tuple[int, int]:
@@ -67,8 +81,11 @@ class Spread:
         """The effective number of rows of all groups; None in a simple sample."""
         return None if self.rates.is_simple else float(self.rates.trials.sum())
 
-    def pair(self, unit: Unit, level: float) -> Pair:
-        """Return the numbers of the lowest and the highest group, and the interval of these two alone."""
+    def pair(self, unit: Unit, level: float) -> Pair | None:
+        """Return the numbers of the lowest and the highest group, and the interval of these two alone.
+
+        None where the ratio of the two has no upper limit worth the name.
+        """
         low, high = self.ends
         rates = self.rates
         first, second = ((rates.successes[group], rates.trials[group]) for group in (low, high))
@@ -84,6 +101,8 @@ class Spread:
                 newcombe(*second, *first, level, freedom=freedom[::-1], related=related),
                 Message("Newcombe"),
             )
+        if not ends[1] < HIGHEST_RATIO:
+            return None
         value = self.ratio if unit == "ratio" else self.difference
         interval = Interval(
             low=min(float(ends[0]), value),
@@ -177,10 +196,28 @@ def left_out_notes(counts: Counts, min_group: int, gaps: Iterable[str] = GAPS) -
     return notes
 
 
+def one_cluster_notes(counts: Counts, min_group: int) -> list[str]:
+    """Return the sentence that says which groups are not compared because all of their rows are of one cluster."""
+    if counts.sampled is None:
+        return []
+    kept = np.flatnonzero(~not_compared(counts.sizes, min_group, counts.groups))
+    alone = kept[group_rates(counts, "selection_rate", kept).units == 1]
+    groups = [counts.group(group).text for group in alone if counts.sizes[group] > 1]
+    text = Message.plural(
+        "By {columns}, all rows of {groups} are of one cluster, too few to judge: not compared.",
+        "By {columns}, all rows of each of {n} groups are of one cluster, too few to judge: {groups} are not compared.",
+        len(groups),
+        columns=shown(counts.columns),
+        groups=groups if len(groups) <= 6 else Message("{groups} and {n} more", groups=groups[:6], n=len(groups) - 6),
+    )
+    return [text] if groups else []
+
+
 def _spread(counts: Counts, kept: NDArray[np.intp], rate: str, min_group: int) -> Spread:
     rates = group_rates(counts, rate, kept)
-    defined = np.flatnonzero(rates.counts >= max(min_group, 1))
-    return Spread(rate, tuple(counts.group(kept[position]) for position in defined), rates.take(defined))
+    defined = np.flatnonzero(rates.enough(min_group))
+    groups = tuple(counts.group(kept[position]) for position in defined)
+    return Spread(rate, groups, rates.take(defined), bool((rates.counts >= max(min_group, 1)).sum() > len(defined)))
 
 
 def _difference(id: str, counts: Counts, spreads: list[Spread], level: float, min_group: int) -> Measurement:
@@ -243,6 +280,8 @@ def _too_few(counts: Counts, spreads: list[Spread], min_group: int) -> str | Non
         return too_small(min_group)
     for spread in spreads:
         if len(spread.groups) < 2:
+            if spread.few_clusters:
+                return FEW_CLUSTERS
             needed = rate(spread.rate).needed
             if min_group <= 1:
                 return Message("fewer than two groups have rows with {needed}", needed=needed)

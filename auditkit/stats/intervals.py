@@ -244,7 +244,7 @@ def _ratio(rate: Array, limits: Bounds, other_rate: Array, other_limits: Bounds,
     low = _ratio_high(other_rate, other_limits[1], rate, limits[0], related)
     high = _ratio_high(rate, limits[1], other_rate, other_limits[0], related)
     with np.errstate(divide="ignore"):
-        return 1 / low, high
+        return np.where(low < 1 / np.finfo(np.float64).eps, 1 / low, 0.0), high  # one degree of freedom gives 1e-200
 
 
 def _ratio_high(rate: Array, high: Array, other_rate: Array, other_low: Array, related: ArrayLike) -> Array:

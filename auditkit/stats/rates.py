@@ -117,6 +117,11 @@ def masks(name: str, classes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
     raise InputError(f"rate {name!r} needs 2 classes, got {classes}; only accuracy is defined for more.")
 
 
+FEWEST_CLUSTERS = 2
+FEW_CLUSTERS = Message("fewer than two groups have rows of at least 2 clusters")
+ONE_CLUSTER = Message("too few to judge: all rows of this group are of one cluster")
+
+
 @dataclass(frozen=True, eq=False)
 class GroupRates:
     """A rate in each of some groups, (groups,), with what its intervals rest on.
@@ -124,7 +129,7 @@ class GroupRates:
     `counts` is the number of rows that the rate is a part of and `hits` of how many of them it is true; `values` is the
     rate itself, weighted where rows have weights, NaN of no rows. `trials` is the number of independent rows that know
     as much, which is `counts` in a simple sample, and `successes` the value times that; `freedom` and `related` are as
-    in `auditkit.stats.intervals.difference_gap_interval`.
+    in `auditkit.stats.intervals.difference_gap_interval`. `units` is the number of clusters, or of rows that are none.
     """
 
     values: NDArray[np.float64]
@@ -133,8 +138,17 @@ class GroupRates:
     successes: NDArray[np.float64] | NDArray[np.int64]
     trials: NDArray[np.float64] | NDArray[np.int64]
     freedom: NDArray[np.float64]
+    units: NDArray[np.int64]
     related: NDArray[np.float64]
     is_simple: bool
+
+    def enough(self, min_group: int) -> NDArray[np.bool_]:
+        """Return which groups can be judged: of `min_group` rows of the rate, and of two clusters, or of no clusters.
+
+        One cluster shows nothing of how far clusters lie apart.
+        """
+        few: NDArray[np.bool_] = (self.units < FEWEST_CLUSTERS) & (self.counts > self.units)
+        return np.asarray((self.counts >= max(min_group, 1)) & ~few)
 
     def take(self, chosen: NDArray[Any]) -> GroupRates:
         """Return the rates of some of the groups, by a mask or by position."""
@@ -145,6 +159,7 @@ class GroupRates:
             self.successes[chosen],
             self.trials[chosen],
             self.freedom[chosen],
+            self.units[chosen],
             self.related if self.is_simple else self.related[chosen][:, chosen],
             is_simple=self.is_simple,
         )
@@ -177,7 +192,9 @@ def group_rates(counts: Counts, name: str, groups: NDArray[Any] | None = None) -
     if counts.sampled is None:
         with np.errstate(invalid="ignore"):
             values = hits / rows
-        return GroupRates(values, hits, rows, hits, rows, np.full(len(rows), np.inf), np.zeros(()), is_simple=True)
+        return GroupRates(
+            values, hits, rows, hits, rows, np.full(len(rows), np.inf), rows, np.zeros(()), is_simple=True
+        )
     successes, trials = masks(name, len(counts.classes))
     order = np.full(len(counts.groups), len(places))
     order[places] = np.arange(len(places))
@@ -192,6 +209,7 @@ def group_rates(counts: Counts, name: str, groups: NDArray[Any] | None = None) -
         found.values * found.trials,
         found.trials,
         found.freedom,
+        found.units,
         found.related,
         is_simple=False,
     )
@@ -228,7 +246,7 @@ def rate_measurement(
     chosen = rate(name)
     shown = np.flatnonzero(~not_compared(counts.sizes, min_group, counts.groups))
     rates = group_rates(counts, name, shown)
-    defined = rates.counts >= max(min_group, 1)
+    defined = rates.enough(min_group)
     family = int(defined.sum())
     alone = iter(intervals_of_rates(rates.take(defined), level))
     together = iter(intervals_of_rates(rates.take(defined), level, family_size=family))
@@ -248,7 +266,7 @@ def rate_measurement(
                 )
             )
         else:
-            reason = _reason_in_group(chosen, count, min_group)
+            reason = ONE_CLUSTER if count >= max(min_group, 1) else _reason_in_group(chosen, count, min_group)
             slices.append(Slice(group=key, value=None, count=count, reason=reason))
     others = _not_compared(counts, min_group) if name == "selection_rate" else []
     return Measurement(

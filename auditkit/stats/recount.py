@@ -147,7 +147,7 @@ def _rates(groups: Sequence[Slice]) -> GroupRates:
     values = np.array([group.value for group in groups], dtype=np.float64)
     hits = np.rint(values * counts).astype(np.int64)
     freedom = np.full(len(groups), np.inf)
-    return GroupRates(hits / counts, hits, counts, hits, counts, freedom, np.zeros(()), is_simple=True)
+    return GroupRates(hits / counts, hits, counts, hits, counts, freedom, counts, np.zeros(()), is_simple=True)
 
 
 def _check_effective(outcome: Outcome) -> None:
@@ -210,12 +210,13 @@ def _check_impact(one: Measurement, rates: Measurement | None, found: Recount) -
             for part, value, least, most in zip(groups, values, low, high, strict=True)
         }
     _check_groups(one, [part.group for part in one.slices], list(expected))
+    wider = one.id.endswith(".impact_ratio") and found.may_be_wider(["selection_rate"])
     for part in one.slices:
         value, least, most = expected[part.group]
         _check_value(part.value, value, place_of(one, part))
         interval = Interval(low=least, high=most, level=found.level, method="")
         for stated in (part.interval, part.simultaneous_interval):
-            _check_interval(stated, interval, place_of(one, part), wider=False)
+            _check_interval(stated, interval, place_of(one, part), wider=wider)
 
 
 def _check_fisher(one: Measurement, rates: Measurement | None) -> None:
@@ -283,12 +284,14 @@ def _check_one_gap(
     else:
         own = _rates_of_pair(number.pair.successes, number.compared_counts)
         pair = Spread(worst.rate, number.compared, own).pair(number.unit, levels[0])
+        if pair is None:
+            raise ContradictionError(f"{where} has an interval of two groups, whose ratio has no upper limit")
         _check_interval(number.pair.interval, pair.interval, f"{where}, of two groups,", wider=wider)
 
 
 def _rates_of_pair(successes: tuple[int, int], counts: tuple[int, int]) -> GroupRates:
     hits, rows = np.array(successes, dtype=np.int64), np.array(counts, dtype=np.int64)
-    return GroupRates(hits / rows, hits, rows, hits, rows, np.full(2, np.inf), np.zeros(()), is_simple=True)
+    return GroupRates(hits / rows, hits, rows, hits, rows, np.full(2, np.inf), rows, np.zeros(()), is_simple=True)
 
 
 def _check_mean(one: Measurement, parts: Measurement) -> None:

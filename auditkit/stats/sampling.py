@@ -122,13 +122,14 @@ class EffectiveRates:
     """A rate of each group as one of independent rows: float64, (groups,); NaN where a group has none of its rows.
 
     `trials` is the number of independent rows with the same variance, `freedom` the degrees of freedom with which the
-    design effect is known, and `related` the correlation of the groups' estimates, (groups, groups), which is 0 unless
-    a cluster holds rows of both.
+    design effect is known, and `units` the number of clusters. `related` is the correlation of the groups' estimates,
+    (groups, groups), which is 0 unless a cluster holds rows of both.
     """
 
     values: Floats
     trials: Floats
     freedom: Floats
+    units: Codes
     related: Floats
 
 
@@ -167,7 +168,8 @@ def effective_rates(
     related = np.eye(group_count)
     if cells.sampling.clusters is not None:
         related = _related(influence, of_unit, owner, unit_count)
-    return EffectiveRates(values, effective, design_freedom(values, influence, owner, unit_count), related)
+    freedom = design_freedom(values, influence, owner, unit_count)
+    return EffectiveRates(values, effective, freedom, unit_count, related)
 
 
 def _related(influence: Floats, units: Codes, groups: Codes, unit_count: Codes) -> Floats:

@@ -9,7 +9,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 from auditkit.evidence.measurement import Measurement, Slice
 from auditkit.stats import clustered
 from auditkit.stats.counts import Counts, stacked, tally
-from auditkit.stats.gaps import gap_measurements
+from auditkit.stats.gaps import gap_measurements, one_cluster_notes
 from auditkit.stats.intervals import difference_gap_interval
 from auditkit.stats.jackknife import with_gap_replicates, with_rate_replicates
 from auditkit.stats.one_vs_rest import gap_measurements as gaps_of_classes
@@ -141,14 +141,19 @@ def test_groups_with_no_events_in_shared_clusters_have_a_ratio() -> None:
         assert gap.interval.low <= gap.value <= gap.interval.high
 
 
-def test_a_group_of_one_cluster_says_nothing() -> None:
-    clusters = np.where(GROUPS == 2, 1_000, CLUSTERS)
-    alone = rate_measurement(counted(Sampling(None, clusters)), "selection_rate").slices[2].interval
-    assert alone is not None
-    assert alone.high - alone.low > 0.9
-    gap = gap_measurements(counted(Sampling(None, clusters)), gaps=("demographic_parity",))[0].interval
-    assert gap is not None
-    assert gap.low == 0
+def test_a_group_of_one_cluster_is_too_few_to_judge() -> None:
+    counts = counted(Sampling(None, np.where(GROUPS == 2, 1_000, CLUSTERS)))
+    alone = rate_measurement(counts, "selection_rate").slices[2]
+    assert alone.value is None
+    assert alone.reason == "too few to judge: all rows of this group are of one cluster"
+    assert one_cluster_notes(counts, 10) == [
+        f"By g, all rows of {NAMES[2][0]} are of one cluster, too few to judge: not compared."
+    ]
+    gap = gap_measurements(counts, gaps=("demographic_parity",))[0]
+    others = counted(Sampling(None, CLUSTERS))
+    kept = [part.value for part in rate_measurement(others, "selection_rate").slices[:2] if part.value is not None]
+    assert gap.value == pytest.approx(max(kept) - min(kept))
+    assert gap.interval is not None
 
 
 def test_a_pair_states_its_weighted_rates() -> None:

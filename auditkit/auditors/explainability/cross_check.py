@@ -314,13 +314,11 @@ def _facts(check: CaptumCheck, seed: int, moved: Callable[[], Floats], names: Se
             f"Captum {__version__} computes {check.compared - check.agreeing} of {check.compared} attributions "
             f"otherwise, that of {part} by {check.largest:.3g}; the report cannot be relied on"
         )
-    counts = Message.plural(
-        "{agreeing:,} of {compared:,}, in {n} row drawn with seed {seed}",
-        "{agreeing:,} of {compared:,}, in {n} rows drawn with seed {seed}",
-        check.rows,
-        agreeing=check.agreeing,
-        compared=check.compared,
-        seed=seed,
+    drawn = {"agreeing": check.agreeing, "compared": check.compared, "rows": check.rows, "seed": seed}
+    counts = (
+        Message("{agreeing:,} of {compared:,}, in the {rows} row drawn with seed {seed}", **drawn)
+        if check.rows == 1
+        else Message("{agreeing:,} of {compared:,}, in {rows} rows drawn with seed {seed}", **drawn)
     )
     largest = Message(
         "{largest:.2g}, where up to {tolerance:.2g} is the rounding of 32-bit numbers",

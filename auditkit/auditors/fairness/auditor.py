@@ -14,6 +14,7 @@ from auditkit.auditors.fairness.by_number import compare_numbers
 from auditkit.auditors.fairness.by_outcome import compare_outcomes
 from auditkit.auditors.fairness.by_part import compare_parts
 from auditkit.auditors.fairness.tables import REFERRED, Tables, decision_counts
+from auditkit.data.group_names import known_as
 from auditkit.engine.label_coverage import beside_coverage
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, closest
@@ -184,13 +185,14 @@ class Fairness:
 
     def _reference(self, subject: Subject) -> dict[str, str]:
         reference = dict(named.split("=", 1) for named in self.reference_group)
-        for column, group in reference.items():
+        for column, group in list(reference.items()):
             if column not in subject.sensitive:
                 raise InputError(
                     f"reference_group: {column!r} is not a sensitive column{closest(column, subject.sensitive)}."
                 )
             known = [key[0] for key in subject.group_codes((column,))[0]]
-            if group not in known:
+            reference[column] = known_as(group, known)
+            if reference[column] not in known:
                 raise InputError(f"reference_group: column {column} has no group {group!r}{closest(group, known)}.")
         return reference
 

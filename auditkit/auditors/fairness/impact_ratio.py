@@ -13,7 +13,16 @@ from auditkit.evidence.messages import Message, bounds
 from auditkit.stats.counts import MISSING, Counts, not_compared
 from auditkit.stats.hypergeometric import fisher_exact
 from auditkit.stats.intervals import newcombe, ratio_to_highest_interval
-from auditkit.stats.rates import GroupRates, group_rates, rate, rate_measurement, successes_and_trials, too_small
+from auditkit.stats.rates import (
+    FEW_CLUSTERS,
+    ONE_CLUSTER,
+    GroupRates,
+    group_rates,
+    rate,
+    rate_measurement,
+    successes_and_trials,
+    too_small,
+)
 
 FOUR_FIFTHS = 0.8
 PAIRS_METHOD = Message("Donner-Zou with mid-P limits of weight 0.6")
@@ -42,12 +51,16 @@ def impact_ratio_measurement(
     """
     known = known_groups(counts, min_group)
     rates = group_rates(counts, "selection_rate", known)
+    enough = np.flatnonzero(rates.enough(min_group))
     slices, reason = [], None
     if len(known) < 2:
         reason = too_small(min_group)
+    elif len(enough) < 2:
+        reason = FEW_CLUSTERS
     elif not rates.hits.any():
         reason = Message("no group has anyone selected, and 0 / 0 is no ratio")
     else:
+        known, rates = known[enough], rates.take(enough)
         low, high = ratio_to_highest_interval(
             rates.successes, rates.trials, level, freedom=rates.freedom, related=rates.related
         )
@@ -150,7 +163,7 @@ def reference_measurement(
     kept = np.flatnonzero(~not_compared(counts.sizes, min_group, counts.groups))
     rates = group_rates(counts, name, kept)
     keys = [counts.groups[group] for group in kept]
-    enough = rates.counts >= max(min_group, 1)
+    enough = rates.enough(min_group)
     slices: list[Slice] = []
     reason: str | None = None
     if reference not in keys or not enough[keys.index(reference)]:
@@ -171,7 +184,8 @@ def reference_measurement(
             if position != against and enough[position]:
                 slices.append(_difference(rates, group, position, against, level=level, family=family))
             elif position != against:
-                slices.append(Slice(group=group, value=None, count=int(rates.counts[position]), reason=few))
+                why = ONE_CLUSTER if rates.counts[position] >= max(min_group, 1) else few
+                slices.append(Slice(group=group, value=None, count=int(rates.counts[position]), reason=why))
         reason = None if slices else too_small(min_group)
     return Measurement(
         id=f"{prefix}.{name}_difference_from_reference",

@@ -18,7 +18,7 @@ from auditkit.evidence.measurement import Better, Measurement, Unit, shown
 from auditkit.evidence.messages import Message, title
 from auditkit.stats import inequality
 from auditkit.stats.counts import Counts, tally
-from auditkit.stats.gaps import GAPS, OF_DECISIONS, OF_LABELS, gap_measurements, left_out_notes
+from auditkit.stats.gaps import GAPS, OF_DECISIONS, OF_LABELS, gap_measurements, left_out_notes, one_cluster_notes
 from auditkit.stats.jackknife import with_gap_replicates, with_rate_replicates
 from auditkit.stats.missing_labels import Undecided, Unlabelled
 from auditkit.stats.rates import RATES, overall_rate, rate, rate_measurement
@@ -188,8 +188,9 @@ class Tables:
         return self._replicated(found, self.decisions.columns, with_gap_replicates, unequal=True)
 
     def left_out(self) -> list[str]:
-        """Return the sentences that say which groups the gaps that need labels leave out."""
-        return [] if self.confusion is None else left_out_notes(self.confusion, self.subject.min_group)
+        """Return the sentences that say which groups gaps leave out, and which those that need labels."""
+        found = one_cluster_notes(self.decisions, self.subject.min_group)
+        return found + ([] if self.confusion is None else left_out_notes(self.confusion, self.subject.min_group))
 
     def degenerate(self, rates: Sequence[Measurement]) -> list[str]:
         """Return the sentences that say which rates are 0 % or 100 % in every group of a column, and so show nothing.

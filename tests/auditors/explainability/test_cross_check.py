@@ -105,7 +105,7 @@ def test_exact_shapley_values_of_many_columns_are_captums_in_one_row(width: int)
     right = given("shapley", cells(width))
     assert right.passes == 2**width
     found = rows_of(check_columns(right, WORK))
-    assert found["Attributions that agree"] == f"{width} of {width}, in 1 row drawn with seed 3"
+    assert found["Attributions that agree"] == f"{width} of {width}, in the 1 row drawn with seed 3"
     with pytest.raises(ArithmeticError, match=f"of {width} attributions otherwise"):
         check_columns(replace(right, by_column=right.by_column * 1.01), WORK)
 
