@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,8 @@ def impact_ratio_measurement(
     known = known_groups(counts, min_group)
     rates = group_rates(counts, "selection_rate", known)
     enough = np.flatnonzero(rates.enough(min_group))
-    slices, reason = [], None
+    slices: list[Slice] = []
+    reason = None
     if len(known) < 2:
         reason = too_small(min_group)
     elif len(enough) < 2:
@@ -60,33 +61,7 @@ def impact_ratio_measurement(
     elif not rates.hits.any():
         reason = Message("no group has anyone selected, and 0 / 0 is no ratio")
     else:
-        known, rates = known[enough], rates.take(enough)
-        low, high = ratio_to_highest_interval(
-            rates.successes, rates.trials, level, freedom=rates.freedom, related=rates.related
-        )
-        family = (
-            Message(", upper end for all pairs of {known_count} groups at once", known_count=len(known))
-            if len(known) > 2
-            else ""
-        )
-        for position, group in enumerate(known):
-            value = float(rates.values[position] / rates.values.max())
-            interval = Interval(
-                low=min(float(low[position]), value),
-                high=max(float(high[position]), value),
-                level=level,
-                method=rates.stated(PAIRS_METHOD) + family,
-            )
-            slices.append(
-                Slice(
-                    group=counts.group(group),
-                    value=value,
-                    count=int(rates.counts[position]),
-                    effective_count=rates.effective(position),
-                    interval=interval,
-                    simultaneous_interval=interval,
-                )
-            )
+        slices = _ratios_to_highest([counts.group(group) for group in known[enough]], rates.take(enough), level)
     return Measurement(
         id=f"{prefix}.impact_ratio" if of == "selection" else f"{prefix}.{of}_impact_ratio",
         by=counts.columns,
@@ -97,6 +72,38 @@ def impact_ratio_measurement(
         definition=f"6 RCNY 5-301 ({of} rate over the highest)",
         reason=reason,
     )
+
+
+def _ratios_to_highest(groups: Sequence[Group], rates: GroupRates, level: float) -> list[Slice]:
+    """Return each group's rate over the highest, as the slices of two groups or more."""
+    low, high = ratio_to_highest_interval(
+        rates.successes, rates.trials, level, freedom=rates.freedom, related=rates.related
+    )
+    family = (
+        Message(", upper end for all pairs of {known_count} groups at once", known_count=len(groups))
+        if len(groups) > 2
+        else ""
+    )
+    slices = []
+    for position, group in enumerate(groups):
+        value = float(rates.values[position] / rates.values.max())
+        interval = Interval(
+            low=min(float(low[position]), value),
+            high=max(float(high[position]), value),
+            level=level,
+            method=rates.stated(PAIRS_METHOD) + family,
+        )
+        slices.append(
+            Slice(
+                group=group,
+                value=value,
+                count=int(rates.counts[position]),
+                effective_count=rates.effective(position),
+                interval=interval,
+                simultaneous_interval=interval,
+            )
+        )
+    return slices
 
 
 def scoring_rate_measurement(
