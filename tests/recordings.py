@@ -14,7 +14,7 @@ RATE = 8000
 LABELS = {"id2label": {0: "high", 1: "low"}, "label2id": {"high": 0, "low": 1}}
 
 
-def made_folder(place: Path, kind: str) -> Path:
+def made_folder(place: Path, kind: str, rate: int = RATE) -> Path:
     """Return a folder of `save_pretrained`: a tiny network with drawn weights, and its feature extractor."""
     torch.manual_seed(0)
     if kind == "wav2vec2":
@@ -25,7 +25,7 @@ def made_folder(place: Path, kind: str) -> Path:
                 num_conv_pos_embedding_groups=2, classifier_proj_size=8, **LABELS,
             )
         )  # fmt: skip
-        extractor = LIBRARY.Wav2Vec2FeatureExtractor(sampling_rate=RATE)
+        extractor = LIBRARY.Wav2Vec2FeatureExtractor(sampling_rate=rate)
     elif kind == "ast":
         network = LIBRARY.ASTForAudioClassification(
             LIBRARY.ASTConfig(
@@ -33,7 +33,7 @@ def made_folder(place: Path, kind: str) -> Path:
                 max_length=32, patch_size=8, frequency_stride=8, time_stride=8, **LABELS,
             )
         )  # fmt: skip
-        extractor = LIBRARY.ASTFeatureExtractor(sampling_rate=RATE, num_mel_bins=16, max_length=32)
+        extractor = LIBRARY.ASTFeatureExtractor(sampling_rate=rate, num_mel_bins=16, max_length=32)
     else:
         network = LIBRARY.WhisperForAudioClassification(
             LIBRARY.WhisperConfig(
@@ -41,7 +41,9 @@ def made_folder(place: Path, kind: str) -> Path:
                 max_source_positions=50, decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=16, **LABELS,
             )
         )  # fmt: skip
-        extractor = LIBRARY.WhisperFeatureExtractor(feature_size=16, sampling_rate=RATE, chunk_length=1, hop_length=80)
+        extractor = LIBRARY.WhisperFeatureExtractor(
+            feature_size=16, sampling_rate=rate, chunk_length=1, hop_length=rate // 100
+        )
     network.eval().save_pretrained(place)
     extractor.save_pretrained(place)
     return place
