@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from loans import Loans
 
 from auditkit import terminal
 from auditkit.cli import call
+from auditkit.engine import plan
 
 
 def test_a_run_says_what_it_will_do_before_it_starts(
@@ -31,6 +33,24 @@ def test_a_run_says_what_it_will_do_before_it_starts(
     assert "explainability" not in said
     call([*command, *only, "--quiet", "--out", str(tmp_path / "out")])
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("device", "seconds"), [("cpu", 0.02), ("cuda", 0.06)])
+def test_other_programs_on_the_machine_do_not_lengthen_the_plan(
+    device: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first pass takes long, and the clock runs three times as fast as the processor is ours."""
+    clock, rows = {"used": 0.0}, []
+    monkeypatch.setattr(plan.time, "perf_counter", lambda: 3 * clock["used"])
+    monkeypatch.setattr(plan.time, "process_time", lambda: clock["used"])
+    taken = iter([9.0, 0.05, 0.02, 0.04, 1.0, 1.0])
+
+    def compute(count: int) -> None:
+        rows.append(count)
+        clock["used"] += next(taken)
+
+    assert plan.least_seconds(compute, 256, torch.device(device)) == pytest.approx(seconds)
+    assert rows == [plan.UNTIMED_ROWS, 256, 256, 256, 256], "no trial begins once they have taken half a second"
 
 
 def test_a_run_that_nobody_watches_says_how_far_it_is(
