@@ -156,7 +156,7 @@ class Audio:
     def segments(self, inputs: Waves, source: Waves) -> Segments:
         """Return frames, in order of time; a deleted one is silent."""
         names = tuple(f"{100 * place // FRAMES}-{100 * (place + 1) // FRAMES} %" for place in range(FRAMES))
-        return Segments(np.full(len(inputs), FRAMES), FRAMES, silenced, names)
+        return Segments(np.full(len(inputs), FRAMES), FRAMES, silenced, names, Message("the recording's length"))
 
     def corruptions(self, frame: pd.DataFrame, inputs: Waves, source: Waves, *, seed: int) -> list[Corruption]:
         """Return noise, a lower volume, clipping, and lost high frequencies."""

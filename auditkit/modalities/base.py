@@ -63,13 +63,15 @@ class Segments:
 
     Row i has the first `counts[i]` of `width` units. `delete(batch, mask)` returns the batch without the units of a
     mask, (rows, width): what is left is always something that the model reads. `names` are those of the units where
-    they are the same in every row, else empty.
+    they are the same in every row, else empty. `divided` says what the units divide where they follow one another in
+    it, such as the length of a recording: they are shown in that order.
     """
 
     counts: NDArray[np.int64]
     width: int
     delete: Callable[[Batch, NDArray[np.bool_]], Batch]
     names: tuple[str, ...] = ()
+    divided: Message | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Evidence, SliceChart
 from auditkit.evidence.messages import Message
+from auditkit.modalities.base import Segments
 from auditkit.progress import part_of
 
 if TYPE_CHECKING:
@@ -57,11 +58,10 @@ def explain_segments(
     slices = ratio_slices(
         keyed("segment", names), size, size.sum(axis=1), level=subject.conf_level, what=Message("segments")
     )
-    share = sliced(
-        "attribution_share", ("segment",), largest_first(slices), len(rows), "share", METHODS[method].reference
-    )
+    ordered = slices if segments.divided is not None else largest_first(slices)
+    share = sliced("attribution_share", ("segment",), ordered, len(rows), "share", METHODS[method].reference)
     chart = SliceChart(
-        title=Message("Share of attribution by segment"),
+        title=_title(segments),
         note=Message(
             "{stamp}How much the decision changes without a segment, as a share of all segments.", stamp=stamp(found)
         ),
@@ -82,3 +82,10 @@ def explain_segments(
         exhibits=[chart, checks_table(found), layers, settings_facts(subject, "rows", len(rows), facts), second],
         notes=[*notes, *trust_notes(found), *sample_notes(subject, "rows", len(rows), show_rows=False)],
     )
+
+
+def _title(segments: Segments) -> Message:
+    """Return the title of the chart of what each segment contributes."""
+    if segments.divided is None:
+        return Message("Share of attribution by segment")
+    return Message("Share of attribution by part of {divided}", divided=segments.divided)
