@@ -9,12 +9,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from loans import Loans
 
+import auditkit
 from auditkit.cli import call
 from auditkit.engine.inspect import inspect_model
+from auditkit.errors import InputError
 from auditkit.models.formats.opening import open_model
 
 
@@ -77,6 +80,38 @@ def test_what_would_stop_an_audit_is_told_before_it(loans: Loans, tmp_path: Path
     )
     assert not found.opens
     assert "a=1, b=1, c=1" in found.problems[0]
+    assert not any(ability.able for ability in found.abilities)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"expect": "scores"}, "the model does not give the scores of 'scores'"),
+        ({}, "clearly less often than chance"),
+        ({"only": ("nonsense",)}, "unknown auditor 'nonsense'"),
+        ({"policy": "none.toml"}, "policy none.toml: No such file"),
+        ({"shift": ("g=w:+0.1",)}, "column g has no group 'w'"),
+        ({"trust_pickle": "sha256:" + "0" * 64}, "--trust-pickle"),
+    ],
+)
+def test_nothing_is_able_where_run_would_exit_with_2(
+    options: dict[str, Any], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that knows the sign of one column, and requests that a run refuses."""
+    monkeypatch.chdir(tmp_path)
+    torch.save({"weight": torch.tensor([[-1.0], [1.0]]), "bias": torch.zeros(2)}, "weights.pt")
+    positive = "yes" if options else "no"  # without options the labels contradict the outputs
+    negative = "no" if options else "yes"
+    rows = [(n % 7 - 3, positive if n % 7 >= 3 else negative, "uv"[n % 2]) for n in range(84)]
+    frame = pd.DataFrame(rows, columns=["a", "y", "g"])
+    frame.assign(**{"scores": 0.25} if "expect" in options else {}).to_csv("rows.csv", index=False)
+    asked: dict[str, Any] = {"dataset": Path("rows.csv"), "target": "y", "sensitive": ("g",), **options}
+    asked |= {"architecture": "torch.nn:Linear", "architecture_args": {"in_features": 1, "out_features": 2}}
+    with pytest.raises(InputError, match=said):
+        auditkit.audit("weights.pt", **asked)
+    found = inspect_model("weights.pt", **asked)
+    assert not found.opens
+    assert said in found.problems[0]
     assert not any(ability.able for ability in found.abilities)
 
 

@@ -30,7 +30,7 @@ def run(resolved: Resolved) -> None:
     from auditkit.run_folder import output_folder, replace_run, write_files
 
     config, report_config = resolved.config, resolved.config.report
-    _check_training(config)
+    check_training(config)
     key = None if report_config.sign is None else read_private_key(report_config.sign)
     stated = None if report_config.facts is None else read_facts(report_config.facts)
     formats = formats_of(report_config)
@@ -73,7 +73,7 @@ def formats_of(config: ReportConfig) -> list[str]:
     return list(dict.fromkeys([*config.to, *(["pdf"] if config.pdf else [])]))
 
 
-def _check_training(config: AuditConfig) -> None:
+def check_training(config: AuditConfig) -> None:
     """Refuse settings that only training rows make sense of."""
     for option, section, field in (
         ("--epsilon", config.auditors.privacy, "epsilon"),

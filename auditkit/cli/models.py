@@ -167,13 +167,16 @@ def pack(config: PackConfig) -> None:
 
 
 def inspect(resolved: Resolved) -> None:
-    """Tell what a model file is and what an audit could do with it. Nothing of the file is run."""
+    """Tell what a model file is and what an audit could do with it. Nothing of the file is run that is not trusted."""
     from auditkit import terminal
+    from auditkit.cli.audits import check_training
     from auditkit.engine.inspect import inspect_model
     from auditkit.engine.settings import check_settings
+    from auditkit.models.cache import user_cache
 
+    check_training(resolved.config)
     check_settings(resolved)
-    found = inspect_model(config=resolved.config)
+    found = inspect_model(config=resolved.config, cache=user_cache())
     if resolved.config.report.print_json:
         typer.echo(found.model_dump_json(indent=2))
     elif not resolved.config.report.quiet:

@@ -28,17 +28,17 @@ from auditkit.engine.plugin_process import Elsewhere, is_foreign, run_elsewhere
 from auditkit.engine.provenance import environment, subject_record
 from auditkit.engine.requirements import request_of
 from auditkit.engine.settings import auditor_settings, unknown_auditor
-from auditkit.engine.shift import REPEATED, parse_shift, shares_of, shift_outcome
+from auditkit.engine.shift import REPEATED, Shift, parse_shift, shares_of, shift_outcome
 from auditkit.engine.subject import Subject
 from auditkit.engine.weighting import marked
 from auditkit.errors import InputError, NotRun, out_of_memory
-from auditkit.evidence.gate import judge_report, read_baseline
+from auditkit.evidence.gate import Baseline, judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.messages import Message, reason_of
 from auditkit.evidence.policy import SHIPPED, Policy, check_measurements_exist, profile
 from auditkit.evidence.rederive import check_outcome
 from auditkit.evidence.report import LEFT_OUT, Outcome, Report
-from auditkit.evidence.waivers import read_waivers
+from auditkit.evidence.waivers import Waiver, read_waivers
 from auditkit.models.cache import Cache
 from auditkit.progress import AuditProgress
 
@@ -109,19 +109,9 @@ def _audit(
     announce: Callable[[Plan], None] | None,
 ) -> Report:
     config, policy = inputs.config, inputs.policy
-    chosen = _choose(auditors, config)
-    _check_policy(policy, chosen)
-    earlier = None if config.policy.baseline is None else read_baseline(config.policy.baseline)
-    waived = () if config.policy.waivers is None else read_waivers(config.policy.waivers)
     stage = ProgressReporter(progress)
-    also = [column for auditor in chosen.values() for column in getattr(auditor, "legitimate", ())]
-    subject = load(inputs, also=also, cache=cache, progress=stage)
-    for auditor in chosen.values():
-        if (check := getattr(auditor, "check", None)) is not None:
-            check(subject)
-    shifts = [parse_shift(text) for text in config.groups.shift]
-    for shift in shifts:
-        shares_of(subject, shift)
+    begun = begin(inputs, auditors=auditors, cache=cache, progress=stage)
+    subject, chosen, shifts = begun.subject, begun.chosen, begun.shifts
     if announce is not None:
         announce(plan_of(subject, chosen))
     outcomes = []
@@ -143,8 +133,8 @@ def _audit(
     judged = judge_report(
         report,
         policy,
-        baseline=earlier,
-        waivers=waived,
+        baseline=begun.earlier,
+        waivers=begun.waived,
         strict=config.policy.strict,
         other_baseline=config.policy.other_baseline,
     )
@@ -156,6 +146,41 @@ def _audit(
 
     found = shift_outcome(judged, policy, shifts, repeat, subject)
     return judged.model_copy(update={"outcomes": (*judged.outcomes, found)})
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """An audit before its auditors run: whatever can refuse the request has been asked."""
+
+    subject: Subject
+    chosen: Chosen
+    earlier: Baseline | None
+    waived: tuple[Waiver, ...]
+    shifts: Sequence[Shift]
+
+
+def begin(
+    inputs: Inputs, *, auditors: Sequence[Auditor] | None, cache: Cache | None, progress: ProgressReporter
+) -> Begun:
+    """Open the model, read and check the rows, predict them, and hold settings, policy and groups against them.
+
+    Raises:
+        InputError: the model, data, policy, an option or a setting cannot be used.
+    """
+    config, policy = inputs.config, inputs.policy
+    chosen = _choose(auditors, config)
+    _check_policy(policy, chosen)
+    earlier = None if config.policy.baseline is None else read_baseline(config.policy.baseline)
+    waived = () if config.policy.waivers is None else read_waivers(config.policy.waivers)
+    also = [column for auditor in chosen.values() for column in getattr(auditor, "legitimate", ())]
+    subject = load(inputs, also=also, cache=cache, progress=progress)
+    for auditor in chosen.values():
+        if (check := getattr(auditor, "check", None)) is not None:
+            check(subject)
+    shifts = [parse_shift(text) for text in config.groups.shift]
+    for shift in shifts:
+        shares_of(subject, shift)
+    return Begun(subject, chosen, earlier, waived, shifts)
 
 
 def _signature() -> inspect.Signature:

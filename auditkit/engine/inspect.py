@@ -12,16 +12,19 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from auditkit.config import AuditConfig, configured
+from auditkit.budgets import allow_large
+from auditkit.config import AuditConfig, ModelConfig, configured
 from auditkit.data.dataset import Data, naming, read_data
+from auditkit.engine.audit import begin
 from auditkit.engine.auditor import installed
 from auditkit.engine.inputs import read_inputs
-from auditkit.engine.open_subject import ProgressReporter, load
+from auditkit.engine.open_subject import ProgressReporter
 from auditkit.engine.requirements import CAPABILITIES, Lack, Request, request
 from auditkit.errors import AuditkitError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
 from auditkit.modalities.base import modality_for
-from auditkit.models.base import Match, Source, opened
+from auditkit.models.base import Match, OpenOptions, Source, Trust, opened
+from auditkit.models.cache import Cache
 from auditkit.models.capabilities import OTHER_WEIGHTS, Capability, Layered, PrivatelyTrained, Runnable, StatedTraining
 from auditkit.models.factory import build_network, is_code
 from auditkit.models.formats.archive import Contents
@@ -49,9 +52,6 @@ EXPLAINED = 500
 
 DAMAGED = 200
 """Forward passes that a row takes to be damaged and attacked at every strength."""
-
-PROBED_ROWS = 64
-"""So many real rows go through the model, where nothing that it holds must be trusted first."""
 
 EPOCHS = 10
 """Passes over its rows that a shadow model takes until it stops early."""
@@ -106,14 +106,20 @@ class Inspection(Record):
 
 
 def inspect_model(
-    path: str | Path | None = None, *, config: AuditConfig | None = None, schema: Schema | None = None, **options: Any
+    path: str | Path | None = None,
+    *,
+    config: AuditConfig | None = None,
+    schema: Schema | None = None,
+    cache: Cache | None = None,
+    **options: Any,
 ) -> Inspection:
     """Tell what a model file is, and without a data set load no weight. Only the user's own factory is called.
 
-    With a data set an audit is begun, as far as trust is given, and a few rows go through the model: what would stop
-    the audit is a problem here.
+    With a data set an audit is begun, as far as trust is given, up to the predictions of its rows: what would stop the
+    audit is a problem here. So it is for a model that brings rows of its own, such as word vectors.
 
-    `config` is the request for an audit, `options` replace what it states: those of `auditkit.audit`, by name.
+    `config` is the request for an audit, `options` replace what it states: those of `auditkit.audit`, by name. `cache`
+    keeps the predictions for an audit.
 
     Raises:
         InputError: no such file, or one that no option would open.
@@ -125,26 +131,21 @@ def inspect_model(
     with opened(config.model.model) as source:
         match = recognise(source).match
         found = model_file(source) if source.contents is not None else _other_file(source)
+        asked = _trust_asked(match, config.model, source.sha256)
+        problems = list(_refusals(source, found, match, config))
     data = None if config.data.dataset is None else read_data(config.data.dataset, encoding=config.data.encoding)
-    schema = schema or (None if config.model.schema_file is None else read_schema(config.model.schema_file))
-    schema = _stated(schema or (found.card.schema_ if found.card is not None else None), config)
-    known = found.card if found.contents.program is None else None  # a program carries its own graph
-    named = architecture or (known.architecture if known is not None else None)
-    given = dict(config.model.architecture_args or (found.card.arguments if found.card is not None else {}))
+    schema = _stated(schema, found, config)
+    named, given = _named_architecture(found, config.model)
     stated = _stated_training(found, match)
-    problems = list(_problems(found, match, architecture, schema, data))
-    network = None
-    if found.weights is not None and named is not None and (not is_code(named) or architecture is not None):
-        try:
-            network = _network(found, named, given)
-        except ModelFileError as error:
-            problems.append(str(error))
-    if data is not None and not problems:
-        problems += _stops(config, schema)
+    problems += _unfit(found, architecture, schema, data) if not problems else []
+    network, misfits = _network_of(found, named if architecture is not None else _own(named), given)
+    problems += misfits
+    if not problems and (data is not None or match.own_rows):
+        problems += _stops(config, schema, cache)
     operations = None if network is None or schema is None else _operations(network, schema)
     row_count = None if data is None else len(data.frame)
     offered = _request(_lacks(match, network, stated), schema, data, config)
-    abilities = tuple(_abilities(match, network, offered, problems))
+    abilities = tuple(_abilities(match, asked, network, offered, problems))
     able = frozenset(ability.auditor for ability in abilities if ability.able)
     return Inspection(
         path=found.path,
@@ -185,8 +186,10 @@ def _other_file(source: Source) -> ModelFile:
     return ModelFile(str(source.path), source.sha256, source.byte_count, Contents("other"), None, None)
 
 
-def _stated(schema: Schema | None, config: AuditConfig) -> Schema | None:
-    """Return a schema with the target and the sensitive columns that the request names."""
+def _stated(schema: Schema | None, found: ModelFile, config: AuditConfig) -> Schema | None:
+    """Return a schema, or that of the request's file or the model's, with the columns that the request names."""
+    schema = schema or (None if config.model.schema_file is None else read_schema(config.model.schema_file))
+    schema = schema or (found.card.schema_ if found.card is not None else None)
     if schema is None:
         return None
     target = None if config.data.target is None else as_target(config.data.target)
@@ -194,18 +197,41 @@ def _stated(schema: Schema | None, config: AuditConfig) -> Schema | None:
     return schema.model_copy(update={name: value for name, value in named.items() if value is not None})
 
 
-def _problems(
-    found: ModelFile, match: Match, architecture: str | None, schema: Schema | None, data: Data | None
-) -> Iterator[str]:
+def _named_architecture(found: ModelFile, config: ModelConfig) -> tuple[str | None, dict[str, Any]]:
+    """Return the architecture that the request names, or the file's card, and its arguments."""
+    known = found.card if found.contents.program is None else None  # a program carries its own graph
+    named = config.architecture or (known.architecture if known is not None else None)
+    return named, dict(config.architecture_args or (found.card.arguments if found.card is not None else {}))
+
+
+def _trust_asked(match: Match, config: ModelConfig, sha256: str) -> str | None:
+    """Return the option that must still name the file's sha256; None where it does, or none is needed."""
+    given = Trust(config.trust_model, config.trust_pickle).given()
+    return None if match.trust is None or given.get(match.trust) == f"sha256:{sha256}" else match.trust
+
+
+def _refusals(source: Source, found: ModelFile, match: Match, config: AuditConfig) -> Iterator[str]:
+    """Yield why a file would not open as the request names it: it is never opened, not trusted, or does not fit."""
     if match.refusal is not None:
         yield match.refusal
         return
-    if match.trust is not None:
+    if _trust_asked(match, config.model, source.sha256) is not None:
         if match.remedy is None:
             yield refusal(match.trust, found.contents.what, found.sha256)
         else:
             yield refusal(match.trust, f"a {match.kind}", found.sha256, match.remedy)
         return
+    for option in Trust(config.model.trust_model, config.model.trust_pickle).given():
+        if option != match.trust:
+            yield f"{source.name}: needs no {option}; leave it out."
+    try:
+        match.check(OpenOptions(architecture=config.model.architecture, arguments=config.model.architecture_args))
+    except ModelFileError as error:
+        yield str(error)
+
+
+def _unfit(found: ModelFile, architecture: str | None, schema: Schema | None, data: Data | None) -> Iterator[str]:
+    """Yield what weights need besides, and columns of the data that the schema does not fit."""
     if found.weights is not None and found.card is None and architecture is None:
         yield "holds weights without auditkit's card: pass --architecture package.module:factory, or one of auditkit's."
     if found.card is not None and is_code(found.card.architecture) and architecture is None:
@@ -218,20 +244,32 @@ def _problems(
             yield str(error)
 
 
-def _stops(config: AuditConfig, schema: Schema | None) -> Iterator[str]:
-    """Yield why an audit as it is asked for would stop: it is begun, and a few real rows go through the model."""
-    from auditkit.models.predict import predict
-
+def _stops(config: AuditConfig, schema: Schema | None, cache: Cache | None) -> Iterator[str]:
+    """Yield why an audit as it is asked for would stop: it is begun, up to the predictions of its rows."""
+    progress = ProgressReporter(lambda name, fraction, what: None)
     try:
         inputs = read_inputs(config.model.model, config.data.dataset, config, {"schema": schema})
-        subject = load(
-            inputs, also=(), cache=None, progress=ProgressReporter(lambda name, fraction, what: None), predict=False
-        )
-        if subject.task.unpredicted is None:
-            rows = subject.encode(slice(0, PROBED_ROWS))
-            predict(subject.model.module, rows, subject.schema, device=subject.device)
+        with allow_large(config.run.allow_large):
+            begin(inputs, auditors=None, cache=cache, progress=progress)
     except InputError as error:
         yield str(error)
+
+
+def _own(architecture: str | None) -> str | None:
+    """Return an architecture that a card names, unless it is code."""
+    return None if architecture is None or is_code(architecture) else architecture
+
+
+def _network_of(
+    found: ModelFile, architecture: str | None, arguments: Mapping[str, Any]
+) -> tuple[nn.Module | None, list[str]]:
+    """Return the network that weights are of, None where there are no weights, or where they do not fit, and why."""
+    if found.weights is None or architecture is None:
+        return None, []
+    try:
+        return _network(found, architecture, arguments), []
+    except ModelFileError as error:
+        return None, [str(error)]
 
 
 def _network(found: ModelFile, architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -290,7 +328,10 @@ def _operations(network: nn.Module, schema: Schema) -> int | None:
     return int(counter.get_total_flops()) or None
 
 
-def _abilities(match: Match, network: nn.Module | None, offered: Request, problems: list[str]) -> Iterator[Ability]:
+def _abilities(
+    match: Match, trust: str | None, network: nn.Module | None, offered: Request, problems: list[str]
+) -> Iterator[Ability]:
+    """Yield what each installed auditor could do. `trust` is the option that the file still asks for, if any."""
     for name, point in installed().items():
         try:
             kind = point.load()
@@ -301,10 +342,10 @@ def _abilities(match: Match, network: nn.Module | None, offered: Request, proble
         lacks = offered.missing(kind)
         missing = [lack.reason for lack in lacks if lack.remedy is None]
         asked = [lack.sentence for lack in lacks if lack.remedy is not None]
-        if problems and match.trust is None:
-            missing.insert(0, "the model cannot be opened as it is")
-        if match.trust is not None:
-            asked.insert(0, f"the file must be trusted: {match.trust}")
+        if problems and trust is None:
+            missing.insert(0, "the audit cannot begin as it is asked for")
+        if trust is not None:
+            asked.insert(0, f"the file must be trusted: {trust}")
         if "refitting" in requires and network is not None:
             missing += list(_unsupported(network))
         if "model" in requires and "refitting" not in requires and Layered in match.lacks:

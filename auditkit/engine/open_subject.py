@@ -49,9 +49,8 @@ def load(
     also: Sequence[str],
     cache: Cache | None,
     progress: ProgressReporter,
-    predict: bool = True,
 ) -> Subject:
-    """Open the model, read the rows it is to be audited on, check that they fit, and, if asked, predict.
+    """Open the model, read the rows it is to be audited on, check that they fit, and predict.
 
     `also` names columns of the data that auditors need besides.
 
@@ -78,7 +77,7 @@ def load(
         public_data=inputs.policy.public_data,
     )
     progress(0.7, "predicting")
-    if predict and subject.task.unpredicted is None:
+    if subject.task.unpredicted is None:
         _ = subject.predictions, subject.encoding
         if subject.audited.asks and not _is_stated(inputs, subject.schema):
             check_guesses(subject, outputs_stated=config.model.output is not None)

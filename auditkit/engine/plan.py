@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from auditkit.engine.requirements import request_of
 from auditkit.engine.subject import Subject
 from auditkit.engine.texts import texts_of
 from auditkit.models.capabilities import CausalLanguageModel, Runnable
 from auditkit.models.predict import predict
+
+if TYPE_CHECKING:
+    import torch
 
 MEASURED_ROWS = 256
 """The rows of the batch that is timed."""
@@ -89,12 +90,13 @@ def _seconds_of_a_pass(subject: Subject) -> float | None:
         return least_seconds(score, len(texts), subject.device) / len(texts)
     if subject.audited.capability(Runnable) is None or subject.task.unpredicted is not None:
         return None
-    rows = subject.encode(slice(0, MEASURED_ROWS))
+    row_count = min(MEASURED_ROWS, len(subject.data.frame))
+    encoded = {count: subject.encode(slice(0, count)) for count in (min(row_count, UNTIMED_ROWS), row_count)}
 
     def pass_through(count: int) -> None:
-        predict(subject.model.module, rows[:count], subject.schema, device=subject.device)
+        predict(subject.model.module, encoded[count], subject.schema, device=subject.device)
 
-    return least_seconds(pass_through, len(rows), subject.device) / len(rows)
+    return least_seconds(pass_through, row_count, subject.device) / row_count
 
 
 def least_seconds(compute: Callable[[int], None], row_count: int, device: torch.device) -> float:

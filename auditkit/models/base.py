@@ -82,7 +82,8 @@ class Match:
     do instead. `trust` is the option that must name the file's sha256 before it is opened, if any. `lacks` are the
     capabilities that no model of this kind has, with the reasons. With `own_rows` the model brings the rows that it is
     audited on. `remedy` says what to save instead of a file that must be trusted, where that is not the weights.
-    `stated` reads what a file beside the weights states about a training with privacy.
+    `stated` reads what a file beside the weights states about a training with privacy. `check` raises a ModelFileError
+    where the source would not open with what the user says about it, as far as that shows before a weight is read.
     """
 
     kind: str
@@ -92,6 +93,7 @@ class Match:
     lacks: Mapping[type[Capability], str] = field(default_factory=dict)
     own_rows: bool = False
     stated: Callable[[], StatedTraining | None] = lambda: None
+    check: Callable[[OpenOptions], None] = lambda options: None
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,13 +27,7 @@ def read_adapter(name: str, folder: Path, settings: Mapping[str, Any]) -> dict[s
     """
     from safetensors.torch import load
 
-    kind = settings.get("peft_type")
-    extra = [key for key in UNSUPPORTED if settings.get(key)]
-    if kind != "LORA" or extra:
-        what = f"is a PEFT adapter of kind {kind}" if kind != "LORA" else f"is a LoRA adapter with {extra[0]}"
-        raise ModelFileError(f"{name}: {what}; merge it with peft (merge_and_unload), and save the whole model.")
-    if not (folder / ADAPTER_WEIGHTS).is_file():
-        raise ModelFileError(f"{name}: has no {ADAPTER_WEIGHTS}; save the adapter with save_pretrained.")
+    check_adapter(name, folder, settings)
     content = read_bytes(
         folder / ADAPTER_WEIGHTS, f"{name}: {ADAPTER_WEIGHTS}", budget=MODEL_BYTES, within=folder, error=ModelFileError
     )
@@ -42,6 +36,17 @@ def read_adapter(name: str, folder: Path, settings: Mapping[str, Any]) -> dict[s
     if odd:
         raise ModelFileError(f"{name}: holds {odd[0]!r}, which is no weight of a PEFT adapter.")
     return {key.removeprefix(PREFIX): value.float() for key, value in tensors.items()}
+
+
+def check_adapter(name: str, folder: Path, settings: Mapping[str, Any]) -> None:
+    """Raise ModelFileError unless a folder holds a plain LoRA adapter in safetensors, as its description says."""
+    kind = settings.get("peft_type")
+    extra = [key for key in UNSUPPORTED if settings.get(key)]
+    if kind != "LORA" or extra:
+        what = f"is a PEFT adapter of kind {kind}" if kind != "LORA" else f"is a LoRA adapter with {extra[0]}"
+        raise ModelFileError(f"{name}: {what}; merge it with peft (merge_and_unload), and save the whole model.")
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise ModelFileError(f"{name}: has no {ADAPTER_WEIGHTS}; save the adapter with save_pretrained.")
 
 
 def merge(name: str, network: nn.Module, tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
+from auditkit.extras import install_extra
 from auditkit.models.base import Match, OpenOptions, Source, Trust, opened
 from auditkit.models.capabilities import Capability, Differentiable, Refittable
 from auditkit.models.formats.archive import open_zip
@@ -24,6 +25,7 @@ SAVE_SKOPS = (
     "holds trees"
 )
 OWN_CODE = "Load it in code of your own, and pass that: --predictor my_model:estimator"
+OF_UNKNOWN_TYPES = "skops file of types that skops does not know"
 PLAIN = frozenset(
     {
         "numpy.dtype",
@@ -59,7 +61,12 @@ class SkopsFormat:
                 names = set(archive.namelist())
         except Refused:
             return None
-        return Match("skops", lacks=LACKS) if "schema.json" in names and "data.pkl" not in names else None
+        if "schema.json" not in names or "data.pkl" in names:
+            return None
+        unknown = unknown_types(source)
+        if not unknown:
+            return Match("skops", lacks=LACKS)
+        return Match(f"{OF_UNKNOWN_TYPES}: {_listed(unknown)}", trust=TRUST, lacks=LACKS, remedy=OWN_CODE)
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the estimator by skops's loader, which builds types that it knows; others where the file is trusted.
@@ -73,7 +80,7 @@ class SkopsFormat:
                 raise ModelFileError(f"{source.name}: is a skops file, which needs no trust; leave {option} out.")
             said = Message("types that skops knows; nothing else was run")
         else:
-            check_trust(source, trust, f"a skops file of types that skops does not know: {_listed(unknown)}", OWN_CODE)
+            check_trust(source, trust, f"a {OF_UNKNOWN_TYPES}: {_listed(unknown)}", OWN_CODE)
             said = Message("trusted by its hash: types that skops does not know were built: {types}", types=unknown)
         return _model(source, skops_object(source, unknown), config, kind="skops", trust=said)
 
@@ -84,8 +91,12 @@ def unknown_types(source: Source) -> list[str]:
     Raises:
         ModelFileError: it is damaged.
     """
-    import skops.io
-
+    try:
+        import skops.io
+    except ImportError as error:
+        raise ModelFileError(
+            f"{source.name}: is a skops file of a scikit-learn model; {install_extra('sklearn')}."
+        ) from error
     try:
         return [str(one) for one in skops.io.get_untrusted_types(data=source.content()) if str(one) not in PLAIN]
     except Exception as error:  # a damaged file may raise anything

@@ -89,7 +89,11 @@ class GgufFormat:
             return None
         version, tensor_count = (int.from_bytes(source.head[part], "little") for part in (slice(4, 8), slice(8, 16)))
         holds_none = len(source.head) >= 16 and version in VERSIONS and tensor_count == 0
-        return Match("GGUF, dequantised", refusal=NO_WEIGHTS if holds_none else None)
+        return Match(
+            "GGUF, dequantised",
+            refusal=NO_WEIGHTS if holds_none else None,
+            check=lambda options: _check_described(source, options),
+        )
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the language model; its weights are float32, as the quantised ones say.
@@ -100,26 +104,10 @@ class GgufFormat:
         name = source.name
         for option in trust.given():
             raise ModelFileError(f"{name}: no code of the file is run; leave {option} out.")
-        content = source.content()
-        file = read_gguf(name, content)
-        kind = file.metadata.get("general.architecture")
-        if kind not in NAMES:
-            raise ModelFileError(
-                f"{name}: is a GGUF file of the architecture {str(kind)[:60]!r}, and auditkit opens "
-                f"{' and '.join(NAMES)}; open it with transformers, save it with save_pretrained, and pass the folder."
-            )
-        if config.architecture is None or not (Path(config.architecture) / "tokenizer.json").is_file():
-            raise ModelFileError(
-                f"{name}: is a GGUF file; pass the folder of its config.json and tokenizer.json as "
-                "--architecture FOLDER."
-            )
+        file, kind, folder_name = _read(source, config)
+        described, tokenizer, of_folder = _described(name, file, kind, folder_name)
         if config.columns is None:
             raise ModelFileError(f"{name}: is opened for a data set: auditkit run --dataset.")
-        folder_name = config.architecture
-        with copied(folder_name, Path(folder_name)) as (folder, of_folder):
-            described = _description(folder_name, folder, kind)
-            tokenizer = tokenizer_of(folder_name, folder)
-        _check_agreement(name, file, kind, described, tokenizer)
         network = _built(name, described)
         _load(name, network, _weights(name, file, kind, described))
         module, abilities = causal(name, network, tokenizer, 0)
@@ -129,11 +117,52 @@ class GgufFormat:
             schema=language_schema(tokenizer, config.columns, module.context),
             card=None,
             path=str(source.path),
-            sha256=hashlib.sha256(f"{hashlib.sha256(content).hexdigest()} {of_folder}".encode()).hexdigest(),
+            sha256=hashlib.sha256(f"{source.sha256} {of_folder}".encode()).hexdigest(),
             kind="GGUF, dequantised",
             trust=Message("weights only, dequantised: nothing of the file was run"),
             **abilities,
         )
+
+
+def _check_described(source: Source, options: OpenOptions) -> None:
+    """Raise ModelFileError unless a file and the folder that the user names belong together, without its weights."""
+    _described(source.name, *_read(source, options))
+
+
+def _read(source: Source, options: OpenOptions) -> tuple[GgufFile, str, str]:
+    """Return what a file says of itself, its architecture, and the folder that the user names for it."""
+    name = source.name
+    file = read_gguf(name, source.content())
+    kind = file.metadata.get("general.architecture")
+    if kind not in NAMES:
+        raise ModelFileError(
+            f"{name}: is a GGUF file of the architecture {str(kind)[:60]!r}, and auditkit opens "
+            f"{' and '.join(NAMES)}; open it with transformers, save it with save_pretrained, and pass the folder."
+        )
+    if options.architecture is None or not (Path(options.architecture) / "tokenizer.json").is_file():
+        raise ModelFileError(
+            f"{name}: is a GGUF file; pass the folder of its config.json and tokenizer.json as --architecture FOLDER."
+        )
+    return file, str(kind), options.architecture
+
+
+def _described(name: str, file: GgufFile, kind: str, folder_name: str) -> tuple[Any, PieceTokenizer, str]:
+    """Return the folder's config.json, its tokenizer, and its hash, once they agree with the file."""
+    _library(name)
+    with copied(folder_name, Path(folder_name)) as (folder, of_folder):
+        described = _description(folder_name, folder, kind)
+        tokenizer = tokenizer_of(folder_name, folder)
+    _check_agreement(name, file, kind, described, tokenizer)
+    return described, tokenizer, of_folder
+
+
+def _library(name: str) -> Any:
+    """Return the package that knows how numbers are quantised."""
+    try:
+        import gguf
+    except ImportError as error:
+        raise ModelFileError(f"{name}: is a GGUF file; {install_extra('gguf')}.") from error
+    return gguf
 
 
 def _description(name: str, folder: Path, kind: str) -> Any:
@@ -234,13 +263,10 @@ def dequantised(name: str, title: str, info: TensorInfo, content: bytes) -> Weig
     Raises:
         ModelFileError: its kind is not known, it goes beyond the end of the file, or holds NaN or infinity.
     """
+    gguf = _library(name)
     try:
-        from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
-    except ImportError as error:
-        raise ModelFileError(f"{name}: is a GGUF file; {install_extra('gguf')}.") from error
-    try:
-        kind = GGMLQuantizationType(info.kind)
-        block, size = GGML_QUANT_SIZES[kind]
+        kind = gguf.GGMLQuantizationType(info.kind)
+        block, size = gguf.GGML_QUANT_SIZES[kind]
     except (ValueError, KeyError) as error:
         raise ModelFileError(f"{name}: tensor {title[:100]!r} is of the unknown kind {info.kind}.") from error
     count = math.prod(info.shape)
@@ -248,7 +274,7 @@ def dequantised(name: str, title: str, info: TensorInfo, content: bytes) -> Weig
     if info.shape[-1] % block or end > len(content):
         raise ModelFileError(f"{name}: tensor {title[:100]!r} goes beyond the end of the file, or fits no blocks.")
     raw = np.frombuffer(content, dtype=np.uint8, count=end - info.start, offset=info.start)
-    read: Callable[..., NDArray[Any]] = dequantize
+    read: Callable[..., NDArray[Any]] = gguf.dequantize
     try:
         plain = {0: np.float32, 1: np.float16, 28: np.float64}.get(info.kind)
         numbers = raw.view(plain) if plain else read(raw.reshape(-1, info.shape[-1] // block * size), kind)

@@ -19,7 +19,7 @@ from auditkit.data.image import holds_images
 from auditkit.errors import InputError, ModelFileError
 from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust, opened
-from auditkit.models.formats.adapters import ADAPTER_CONFIG, merge, read_adapter, whole_weights
+from auditkit.models.formats.adapters import ADAPTER_CONFIG, check_adapter, merge, read_adapter, whole_weights
 from auditkit.models.formats.folder_copy import copied
 from auditkit.models.formats.huggingface_audio import (
     AUDIO_HEAD,
@@ -70,9 +70,10 @@ class HuggingFaceFormat:
         if source.file is not None or not any((source.path / file).is_file() for file in (CONFIG, ADAPTER_CONFIG)):
             return None
         stated = functools.partial(stated_training, source.name, source.path)
+        check = functools.partial(_check, source)
         if _encodes(source):
-            return Match("Hugging Face", stated=stated, lacks=ENCODER_LACKS, own_rows=True)
-        return Match("Hugging Face", stated=stated)
+            return Match("Hugging Face", stated=stated, lacks=ENCODER_LACKS, own_rows=True, check=check)
+        return Match("Hugging Face", stated=stated, check=check)
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model with its tokenizer; no code of the folder is run, and nothing is fetched.
@@ -87,6 +88,17 @@ class HuggingFaceFormat:
             checked_settings(name, source.path)  # before it is copied
         with contextlib.ExitStack() as copies:
             return _open_copy(name, source.path, config, copies)
+
+
+def _check(source: Source, options: OpenOptions) -> None:
+    """Raise ModelFileError unless a folder, and that of its base model, hold what is opened, without their weights."""
+    name, folder = source.name, source.path
+    if (folder / ADAPTER_CONFIG).is_file():
+        described = read_json(name, folder / ADAPTER_CONFIG)
+        base = _base_of(name, described, options.architecture)
+        check_adapter(name, folder, described)
+        name, folder = str(base), base
+    checked_settings(name, folder)
 
 
 def _encodes(source: Source) -> bool:

@@ -25,23 +25,15 @@ class OnnxFormat:
 
     def recognise(self, source: Source) -> Match | None:
         """Return a match where the file begins as an ONNX protobuf does."""
-        return Match("ONNX", lacks=LACKS) if looks_like_onnx(source) else None
+        if not looks_like_onnx(source):
+            return None
+        return Match("ONNX", lacks=LACKS, check=lambda options: _check(source))
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model: of one matrix, or, where its inputs are called as columns are, of the columns."""
         for option in trust.given():
             raise ModelFileError(f"{source.name}: is an ONNX model, which needs no trust; leave {option} out.")
-        if source.byte_count > MOST_BYTES:
-            raise ModelFileError(f"{source.name}: has {source.byte_count:,} bytes, and may have {MOST_BYTES:,}.")
-        content = source.content()
-        if EXTERNAL.search(content):
-            raise ModelFileError(f"{source.name}: keeps weights in other files; save it whole in one file.")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        try:
-            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises types of its own for a damaged file
-            raise ModelFileError(f"{source.name}: onnxruntime cannot open it: {first_line(error)}.") from error
+        session = _session(source)
         found = {"name": source.path.stem, "path": str(source.path), "sha256": source.sha256}
         names = input_names(session)
         if config.columns is not None and not config.own_inputs and config.columns.has(names):
@@ -51,3 +43,26 @@ class OnnxFormat:
             raise ModelFileError(f"{source.name}: has no schema of its inputs and outputs; pass --schema schema.json.")
         schema = config.schema if isinstance(config.schema, Schema) else config.schema()
         return session_model(session, schema, **found)
+
+
+def _check(source: Source) -> None:
+    _session(source)
+
+
+def _session(source: Source) -> onnxruntime.InferenceSession:
+    """Return the session of a file.
+
+    Raises:
+        ModelFileError: it is too large, not whole, or onnxruntime cannot open it.
+    """
+    if source.byte_count > MOST_BYTES:
+        raise ModelFileError(f"{source.name}: has {source.byte_count:,} bytes, and may have {MOST_BYTES:,}.")
+    content = source.content()
+    if EXTERNAL.search(content):
+        raise ModelFileError(f"{source.name}: keeps weights in other files; save it whole in one file.")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises types of its own for a damaged file
+        raise ModelFileError(f"{source.name}: onnxruntime cannot open it: {first_line(error)}.") from error

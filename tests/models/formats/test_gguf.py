@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from auditkit.cli import call
+from auditkit.engine.inspect import inspect_model
 from auditkit.errors import ModelFileError
 from auditkit.models.formats.gguf_file import read_gguf
 from auditkit.models.formats.opening import open_model
@@ -72,9 +73,13 @@ def test_other_architectures_and_a_missing_folder_are_named(tmp_path: Path) -> N
     path.write_bytes(file(key("general.architecture", 8, text("mamba")), tensors=(tensor("w", (2,)),)))
     with pytest.raises(ModelFileError, match="architecture 'mamba', and auditkit opens llama and gpt2"):
         open_model(path)
+    assert not inspect_model(path).opens
     path.write_bytes(file(key("general.architecture", 8, text("llama")), tensors=(tensor("w", (2,)),)))
     with pytest.raises(ModelFileError, match=r"config\.json and tokenizer\.json as --architecture FOLDER"):
         open_model(path)
+    found = inspect_model(path)
+    assert "--architecture FOLDER" in found.problems[0]
+    assert not any(ability.able for ability in found.abilities)
 
 
 def test_a_vocabulary_without_weights_is_named_by_run_and_inspect(
