@@ -165,7 +165,9 @@ class RetrainDataConfig(Section):
     dataset: Annotated[
         Path | None,
         Option(
-            help="Held-out texts: measure what each budget costs, by group.", metavar="FILE", default="not measured"
+            help="Held-out rows of a language model or Hugging Face folder: measure what each budget costs, by group.",
+            metavar="FILE",
+            default="not measured",
         ),
     ] = None
     target: Target = None

@@ -280,19 +280,19 @@ def retrained(done: Retrained) -> None:
             console.print(f"  a program: auditkit run {path} --trust-model sha256:{digest}", markup=False)
     if len(done.files) > 1:
         console.print(f"Whoever is given all {len(done.files)} models: epsilon {done.epsilon_together:.2f} together.")
-    _print_frontier(console, done.frontier)
+    _print_frontier(console, done.frontier, done.measure)
     unit = done.files[0][1].unit_of_privacy
     console.print(f"Protected: {unit}. Not covered by the budget:", markup=False)
     for statement in done.files[0][1].not_covered:
         console.print(f"  - {statement}", markup=False)
 
 
-def _print_frontier(console: Console, costs: Sequence[GroupCost]) -> None:
-    """Print the bits per byte of held-out texts: a line for each model, a column for each group."""
+def _print_frontier(console: Console, costs: Sequence[GroupCost], measure: str) -> None:
+    """Print what held-out rows or texts say: a line for each model, a column for each group."""
     if not costs:
         return
     groups = list(dict.fromkeys(one.group for one in costs))
-    table = Table("bits per byte", *("all texts" if group is None else group.text for group in groups))
+    table = Table(measure, *("all" if group is None else group.text for group in groups))
     for epsilon in dict.fromkeys(one.epsilon for one in costs):
         by_group = {one.group: one for one in costs if one.epsilon == epsilon}
         name = "without privacy" if epsilon is None else f"epsilon {epsilon:g}" if epsilon else "before"
@@ -302,9 +302,9 @@ def _print_frontier(console: Console, costs: Sequence[GroupCost]) -> None:
 
 def _cost(one: GroupCost | None) -> str:
     if one is None:
-        return "too few texts"
+        return "too few"
     interval = "" if one.low is None or one.high is None else f" ({one.low:.3f} to {one.high:.3f})"
-    return f"{one.bits_per_byte:.3f}{interval}, {one.texts:,} texts"
+    return f"{one.value:.3f}{interval}, n = {one.count:,}"
 
 
 def inspected(found: Inspection) -> None:

@@ -345,13 +345,29 @@ def has_label(labels: Labels) -> NDArray[np.bool_]:
     >>> has_label(np.array([0, -1, 2])).tolist(), has_label(np.array([-1.5, np.nan])).tolist()
     ([True, False, True], [True, False])
     """
-    if labels.ndim > 1:
-        every: NDArray[np.bool_] = np.all(labels >= 0, axis=1)
-        return every
+    known = each_label(labels)
+    if known.ndim == 1:
+        return known
+    every: NDArray[np.bool_] = np.all(known, axis=1)
+    return every
+
+
+def each_label(labels: Labels) -> NDArray[np.bool_]:
+    """Return which labels are there, in the shape of the labels."""
     if np.issubdtype(labels.dtype, np.floating):
         return ~np.isnan(labels)
     known: NDArray[np.bool_] = labels >= 0
     return known
+
+
+def without_labels(labels: Labels, kept: NDArray[np.bool_]) -> Labels:
+    """Return labels of which those that are not kept are none.
+
+    >>> without_labels(np.array([0, 1]), np.array([True, False])).tolist()
+    [0, -1]
+    """
+    none = np.nan if np.issubdtype(labels.dtype, np.floating) else -1
+    return np.where(kept, labels, labels.dtype.type(none))
 
 
 def read_schema(path: str | Path) -> Schema:

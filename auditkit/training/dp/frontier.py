@@ -1,39 +1,49 @@
-"""What a budget costs a language model: bits per byte of held-out texts, by group, beside training without privacy."""
+"""What a budget costs a model on held-out rows, by group, beside the model as it was and training without privacy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from auditkit.data.dataset import Data
+from auditkit.data.dataset import Data, naming
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Group
+from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import LanguageModel
 from auditkit.models.model import Model
+from auditkit.models.predict import predict
+from auditkit.schema.schema import Labels, Schema, has_label
 from auditkit.stats import sampled
+from auditkit.stats.estimates import Estimate
+from auditkit.stats.intervals import proportion_interval
 from auditkit.stats.sampling import Sampling
+from auditkit.tasks.base import task_for
 from auditkit.tasks.objectives import Objective
 from auditkit.training.dp.dp_sgd import poisson_sample
+from auditkit.training.dp.fine_tune import FineTuning
 from auditkit.training.dp.noise import new_key, noise_of
 from auditkit.training.dp.per_example import loss_of_rows, trainable
-from auditkit.training.dp.plan import PrivatePlan
+from auditkit.training.dp.plan import PrivatePlan, plan_training
 from auditkit.training.dp.retrained import GroupCost
-from auditkit.training.fit import trained_on
+from auditkit.training.fit import targets_of, tensor_of, trained_on
 
 LEVEL = 0.95
-FEWEST_TEXTS = 10
-"""A group of fewer texts has no cost of its own."""
+FEWEST_ROWS = 10
+"""A group of fewer rows or texts has no cost of its own."""
 
 
 def fit_equally(
     module: nn.Module,
-    inputs: NDArray[np.int64],
-    labels: NDArray[np.int64],
+    inputs: NDArray[Any],
+    labels: Labels,
     plan: PrivatePlan,
     *,
     device: torch.device,
@@ -43,7 +53,7 @@ def fit_equally(
     seed = int.from_bytes(new_key()[:7])
     with trained_on(module, device, seed):
         noise = noise_of(new_key(), device)
-        rows, targets = torch.as_tensor(inputs, device=device), torch.as_tensor(labels, device=device).float()
+        rows, targets = tensor_of(inputs, device), targets_of(labels, objective, device)
         optimizer = torch.optim.Adam(trainable(module), lr=plan.settings.learning_rate)
         module.train()
         for _ in range(plan.steps):
@@ -55,30 +65,109 @@ def fit_equally(
             optimizer.step()
 
 
-class HeldOut:
+class HeldOut(Protocol):
+    """Held-out rows on which networks are compared; `measure` says in what."""
+
+    measure: Message
+
+    def costs(self, module: nn.Module, epsilon: float | None, device: torch.device) -> list[GroupCost]:
+        """Return what a network of a budget costs each group."""
+        ...
+
+
+def costs_without_privacy(tuning: FineTuning, measured: HeldOut | None) -> list[GroupCost]:
+    """Return the costs of the model as it was, and after as many steps without privacy; none without held-out rows."""
+    if measured is None:
+        return []
+    module: Any = tuning.begun()
+    base, learning = tuning.base, tuning.learning
+    settings = tuning.settings(tuning.config.privacy.epsilon[0], Path("none"))
+    settings.require(len(learning.labels))
+    found = [] if base is None else measured.costs(base.module, 0.0, tuning.device)
+    fit_equally(
+        module,
+        learning.rows,
+        learning.labels,
+        plan_training(settings, len(learning.labels)),
+        device=tuning.device,
+        objective=learning.objective,
+    )
+    return [*found, *measured.costs(module.network, None, tuning.device)]
+
+
+def _require_columns(data: Data, wanted: Sequence[str]) -> None:
+    """Raise InputError unless the data have the columns."""
+    names = [str(name) for name in data.frame.columns]
+    for name in wanted:
+        if name not in names:
+            raise InputError(f"dataset {data.name}: has no column {name!r}{closest(name, names)}.")
+
+
+def _groups(frame: pd.DataFrame, sensitive: Sequence[str]) -> list[tuple[Group | None, NDArray[np.int64]]]:
+    """Return the rows of each group, and all rows under None."""
+    found: list[tuple[Group | None, NDArray[np.int64]]] = [(None, np.arange(len(frame)))]
+    for name in sensitive:
+        found += [
+            (Group(by=(name,), key=(str(value),)), np.asarray(rows, dtype=np.int64))
+            for value, rows in frame.groupby(name).indices.items()
+        ]
+    return found
+
+
+class HeldOutRows:
+    """Held-out rows with labels, on which classifiers, or regressions, of one schema are compared.
+
+    Raises:
+        InputError: the data lack a column, or no row has a label.
+    """
+
+    def __init__(self, schema: Schema, data: Data, sensitive: Sequence[str]) -> None:
+        _require_columns(data, sensitive)
+        with naming(data):
+            schema.check_columns(data.frame)
+            labels = task_for(schema).encode_labels(data.frame)
+            known = has_label(labels)
+            if not known.any():
+                raise InputError(f"dataset {data.name}: no row has a label in {schema.target!r}.")
+            frame = data.frame.loc[known].reset_index(drop=True)
+            self.inputs = schema.encode(frame)
+        self.schema, self.labels, self.groups = schema, labels[known], _groups(frame, sensitive)
+        self.measure = Message("accuracy") if schema.classes else Message("mean absolute error")
+
+    def costs(self, module: nn.Module, epsilon: float | None, device: torch.device) -> list[GroupCost]:
+        """Return the accuracy, or the mean absolute error, of each group under a network."""
+        said = predict(module, self.inputs, self.schema, device=device).labels
+        found = []
+        for group, rows in self.groups:
+            if len(rows) < FEWEST_ROWS:
+                continue
+            if self.schema.classes:
+                right = int((said[rows] == self.labels[rows]).sum())
+                low, high = (float(one) for one in proportion_interval(right, len(rows), LEVEL))
+                found.append(GroupCost(epsilon, group, len(rows), right / len(rows), low, high))
+                continue
+            errors = np.abs(said[rows] - self.labels[rows]).astype(np.float64)
+            mean = sampled.mean_estimate(errors, [LEVEL], Sampling(None, None), lowest=0.0, sizes=True)
+            found.append(_cost(epsilon, group, len(rows), mean))
+        return found
+
+
+class HeldOutTexts:
     """Held-out texts and their groups, on which models of one tokenizer are compared.
 
     Raises:
         InputError: the data lack a column.
     """
 
-    def __init__(self, data: Data, text: str, sensitive: Sequence[str]) -> None:
-        names = [str(name) for name in data.frame.columns]
-        for name in (text, *sensitive):
-            if name not in names:
-                raise InputError(f"dataset {data.name}: has no column {name!r}{closest(name, names)}.")
+    def __init__(self, model: Model, data: Data, text: str, sensitive: Sequence[str]) -> None:
+        _require_columns(data, (text, *sensitive))
         frame = data.frame[data.frame[text].notna()].reset_index(drop=True)
-        self.texts = frame[text].astype(str).tolist()
-        self.groups: list[tuple[Group | None, NDArray[np.int64]]] = [(None, np.arange(len(frame)))]
-        for name in sensitive:
-            self.groups += [
-                (Group(by=(name,), key=(str(value),)), np.asarray(rows, dtype=np.int64))
-                for value, rows in frame.groupby(name).indices.items()
-            ]
+        self.model, self.texts, self.groups = model, frame[text].astype(str).tolist(), _groups(frame, sensitive)
+        self.measure = Message("bits per byte")
 
-    def costs(self, model: Model, module: nn.Module, epsilon: float | None, device: torch.device) -> list[GroupCost]:
+    def costs(self, module: nn.Module, epsilon: float | None, device: torch.device) -> list[GroupCost]:
         """Return the bits per byte of each group under a network in the place of the model's own."""
-        scores = replace(model, module=module).require(LanguageModel).score(self.texts, device=device)
+        scores = replace(self.model, module=module).require(LanguageModel).score(self.texts, device=device)
         module.to("cpu")
         bits = np.array([-one.log_probabilities.sum() / np.log(2) for one in scores])
         sizes = np.array([one.byte_count if len(one.ids) else 0 for one in scores], dtype=np.float64)
@@ -93,10 +182,14 @@ def _costs(
 ) -> Iterator[GroupCost]:
     for group, members in groups:
         rows = members[sizes[members] > 0]
-        if len(rows) < FEWEST_TEXTS:
+        if len(rows) < FEWEST_ROWS:
             continue
         found = sampled.mean_estimate(bits[rows] / sizes[rows], [LEVEL], Sampling(sizes[rows], None), lowest=0.0)
-        bound = found.bounds[0] if found.bounds else None
-        assert found.value is not None
-        low, high = (None, None) if bound is None else (float(bound[0]), float(bound[1]))
-        yield GroupCost(epsilon, group, len(rows), float(found.value), low, high)
+        yield _cost(epsilon, group, len(rows), found)
+
+
+def _cost(epsilon: float | None, group: Group | None, count: int, mean: Estimate) -> GroupCost:
+    bound = mean.bounds[0] if mean.bounds else None
+    assert mean.value is not None
+    low, high = (None, None) if bound is None else (float(bound[0]), float(bound[1]))
+    return GroupCost(epsilon, group, count, float(mean.value), low, high)

@@ -71,7 +71,17 @@ def write_frontier(
     folder: Path, models: Sequence[StatedModel], held_out_sha256: str | None, level: float, costs: Sequence[GroupCost]
 ) -> Path:
     """Write what each budget costs into a folder, and return the file; one that is there is replaced."""
-    stated = tuple(StatedCost(**vars(one)) for one in costs)
+    stated = tuple(
+        StatedCost(
+            epsilon=one.epsilon,
+            group=one.group,
+            texts=one.count,
+            bits_per_byte=one.value,
+            low=one.low,
+            high=one.high,
+        )
+        for one in costs
+    )
     found = Frontier(held_out_sha256=held_out_sha256, level=level, models=tuple(models), costs=stated)
     path = folder / FRONTIER
     path.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -73,7 +73,8 @@ def retrain(
         data: the training rows; rows without a label are left out.
         config: the whole request; `options` replace what it states.
         public: a model of the same architecture whose weights saw only public data, to start from.
-        held_out: of a language model, texts to measure each budget's cost on; see `retrain_language`.
+        held_out: of a language model or a Hugging Face folder, texts or rows to measure each budget's cost on; see
+            `retrain_language` and `retrain_classifier`.
         progress: called with the finished share and a few words.
         options: every option of `auditkit retrain` by its name: `epsilon`, the budgets, which must be given; `out`, the
             folder to write to, made where there is none, and taken away again if nothing could be trained; `delta`,
@@ -89,9 +90,9 @@ def retrain(
     config = updated(config or RetrainConfig(), options)
     if model.capability(LanguageModel) is not None:
         return retrain_language(model, data, config=config, public=public, held_out=held_out, progress=progress)
-    _refuse_texts(config, held_out)
     if model.card is None and model.path is not None and Path(model.path).is_dir():
-        return retrain_classifier(model, data, config=config, public=public, progress=progress)
+        return retrain_classifier(model, data, config=config, public=public, held_out=held_out, progress=progress)
+    _refuse_units(config, held_out)
     return _retrain_rows(model, data, config, public, progress)
 
 
@@ -125,11 +126,14 @@ def _retrain_rows(
     return Retrained(tuple(files), together, tuple(notes))
 
 
-def _refuse_texts(config: RetrainConfig, held_out: Data | None) -> None:
-    """Raise InputError for what only a language model can be asked for."""
+def _refuse_units(config: RetrainConfig, held_out: Data | None) -> None:
+    """Raise InputError for what only a model of a folder, or a language model, can be asked for."""
     given = {"unit": config.data.unit != RECORD, "dataset": held_out is not None}
     for option in (name for name, is_given in given.items() if is_given):
-        raise InputError(f"{option} is for language models, and this model predicts a label; leave --{option} out.")
+        raise InputError(
+            f"{option} is for language models and Hugging Face folders, whose weights are fine-tuned; leave --{option} "
+            "out, and audit what is written by auditkit run."
+        )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,9 @@ from auditkit.models.model import Model
 from auditkit.progress import Progress, silent
 from auditkit.training.dp.accounting import NOT_COVERED
 from auditkit.training.dp.fine_tune import FineTuning, Learning, base_of
-from auditkit.training.dp.frontier import LEVEL, HeldOut, fit_equally
+from auditkit.training.dp.frontier import LEVEL, HeldOutTexts, costs_without_privacy
 from auditkit.training.dp.frontier_file import StatedModel, write_frontier
-from auditkit.training.dp.plan import Disclosure, plan_training
+from auditkit.training.dp.plan import Disclosure
 from auditkit.training.dp.retrained import FRESH, GroupCost, Retrained, public_weights, require_budgets
 from auditkit.training.dp.token_losses import MeanTokenLoss, TokenLosses
 from auditkit.training.dp.units import RECORD, Units, units_of
@@ -58,15 +57,17 @@ def retrain_language(
     units = units_of(data, column, model.schema.features[0].pieces or "", model.module, unit=config.data.unit)
     tuning = FineTuning(model, base, data, _learning(model, base, data, column, units, config), config)
     sensitive = tuple(config.data.sensitive or model.schema.sensitive)
-    measured = None if held_out is None else HeldOut(held_out, column, sensitive)
+    measured = None if held_out is None else HeldOutTexts(model, held_out, column, sensitive)
 
     def costs(network: nn.Module, epsilon: float) -> Sequence[GroupCost]:
-        return () if measured is None else measured.costs(model, network, epsilon, tuning.device)
+        return () if measured is None else measured.costs(network, epsilon, tuning.device)
 
-    without = _costs_without(tuning, measured)
+    without = costs_without_privacy(tuning, measured)
     done = tuning.run(_notes(units, config.data.unit), progress, costs)
-    whole = Retrained(done.files, done.epsilon_together, done.notes, (*without, *done.frontier))
-    return whole if held_out is None else _stated(whole, tuning, held_out.sha256)
+    if measured is None or held_out is None:
+        return done
+    whole = replace(done, frontier=(*without, *done.frontier), measure=measured.measure)
+    return _stated(whole, tuning, held_out.sha256)
 
 
 def _stated(done: Retrained, tuning: FineTuning, held_out_sha256: str | None) -> Retrained:
@@ -131,26 +132,6 @@ def _disclosure(base: Model | None, units: Units, config: RetrainConfig) -> Disc
             unit=protected, windows=units.windows, length=units.length,
         ),
     )  # fmt: skip
-
-
-def _costs_without(tuning: FineTuning, measured: HeldOut | None) -> list[GroupCost]:
-    """Return the costs of the model as it was, and after as many steps without privacy; none without held-out texts."""
-    if measured is None:
-        return []
-    module: Any = tuning.begun()
-    model, base, learning = tuning.model, tuning.base, tuning.learning
-    settings = tuning.settings(tuning.config.privacy.epsilon[0], Path("none"))
-    settings.require(len(learning.labels))
-    found = [] if base is None else measured.costs(model, base.module, 0.0, tuning.device)
-    fit_equally(
-        module,
-        learning.rows,
-        learning.labels,
-        plan_training(settings, len(learning.labels)),
-        device=tuning.device,
-        objective=learning.objective,
-    )
-    return [*found, *measured.costs(model, module.network, None, tuning.device)]
 
 
 def _notes(units: Units, unit: str) -> list[str]:

@@ -18,15 +18,15 @@ FRESH = Message("fresh, drawn from a seed of the operating system; never those t
 
 @dataclass(frozen=True)
 class GroupCost:
-    """What a model of a budget costs a group of held-out texts, in bits per byte, with an interval of 95 %.
+    """What a model of a budget costs a group of `count` held-out rows or texts, with an interval of 95 %.
 
-    `epsilon` is None for the fine-tuning without privacy, and 0 for the model as it was; `group` is None for all texts.
+    `epsilon` is None for the fine-tuning without privacy, and 0 for the model as it was; `group` is None for all rows.
     """
 
     epsilon: float | None
     group: Group | None
-    texts: int
-    bits_per_byte: float
+    count: int
+    value: float
     low: float | None
     high: float | None
 
@@ -35,13 +35,14 @@ class GroupCost:
 class Retrained:
     """The packed files with their ledgers, the budget of them all together, and what their reader must know.
 
-    `frontier` says what each budget costs on held-out texts, where some were given.
+    `frontier` says what each budget costs on held-out rows, where some were given, and `measure` in what.
     """
 
     files: tuple[tuple[Path, Ledger], ...]
     epsilon_together: float
     notes: tuple[str, ...]
     frontier: tuple[GroupCost, ...] = ()
+    measure: str = ""
 
 
 def private_settings(

@@ -72,10 +72,9 @@ def units_of(data: Data, column: str, pieces: str, network: nn.Module, *, unit: 
         InputError: no such column.
         DatasetError: fewer than ten units have text.
     """
-    names = [str(name) for name in data.frame.columns]
-    for option, name in (("text", column), ("unit", unit)):
-        if name not in names and (option, name) != ("unit", RECORD):
-            raise InputError(f"{option} column {name!r} is not in {data.name}{closest(name, names)}.")
+    _require_column(data, "text", column)
+    if unit != RECORD:
+        _require_column(data, "unit", unit)
     texts = data.frame[column]
     has_text = texts.notna() & texts.astype(str).str.strip().ne("")
     texts = texts[has_text].astype(str)
@@ -91,6 +90,28 @@ def units_of(data: Data, column: str, pieces: str, network: nn.Module, *, unit: 
     rows, counts, lost = _packed(windows)
     missing = 0 if unit == RECORD else int(data.frame.loc[has_text, unit].isna().sum())
     return Units(rows, counts, len(texts), int((~has_text).sum()), lost, missing)
+
+
+def owners_of(data: Data, unit: str, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
+    """Return the number of the unit of each chosen row, by the values of a column, and how many rows have none.
+
+    Raises:
+        InputError: no such column.
+        DatasetError: fewer than ten units.
+    """
+    _require_column(data, "unit", unit)
+    frame = data.frame.loc[chosen]
+    owners = _owners(frame, unit)
+    count = len(np.unique(owners))
+    if count < FEWEST:
+        raise DatasetError(f"{data.name}: {unit} has {count} values, and at least {FEWEST} units are needed.")
+    return owners, int(frame[unit].isna().sum())
+
+
+def _require_column(data: Data, option: str, name: str) -> None:
+    names = [str(one) for one in data.frame.columns]
+    if name not in names:
+        raise InputError(f"{option} column {name!r} is not in {data.name}{closest(name, names)}.")
 
 
 def _owners(frame: pd.DataFrame, unit: str) -> NDArray[np.int64]:

@@ -54,7 +54,7 @@ def test_an_audit_reports_what_the_retraining_measured(place: Path, done: Retrai
         assert found is not None
         values = {part.group.key: part.value for part in found.slices}
         expected = {
-            (names[one.epsilon], *(() if one.group is None else one.group.key)): one.bits_per_byte
+            (names[one.epsilon], *(() if one.group is None else one.group.key)): one.value
             for one in done.frontier
             if (() if one.group is None else one.group.by) == by
         }

@@ -24,12 +24,14 @@ from auditkit.models.formats.opening import open_model
 from auditkit.models.from_columns import Columns
 from auditkit.models.model import Model
 from auditkit.tasks.base import task_for
+from auditkit.tasks.objectives import CrossEntropy
 from auditkit.training.adapters import LowRank, train_only
 from auditkit.training.dp import fine_tune
 from auditkit.training.dp.clipping import clipper_for
 from auditkit.training.dp.per_example import clip_and_sum, looped_gradients
 from auditkit.training.dp.retrain import retrain
-from auditkit.training.dp.retrain_classifier import Steady
+from auditkit.training.dp.retrain_classifier import OfUnits, Steady
+from auditkit.training.dp.row_units import MOST_ROWS, MeanRowLoss, row_units
 
 pytestmark = pytest.mark.filterwarnings("ignore:At least one mel filter")
 
@@ -202,8 +204,9 @@ def test_classifiers_of_images_and_recordings_are_fine_tuned(kind: str, tmp_path
     ("options", "message"),
     [
         ([], "pass --lora-rank 8"),
-        (["--lora-rank", "4", "--unit", "g"], "unit is for language models"),
-        (["--lora-rank", "4", "--dataset", "TRAIN"], "dataset is for language models"),
+        (["--lora-rank", "4", "--unit", "g"], "g has 2 values, and at least 10 units are needed"),
+        (["--lora-rank", "4", "--unit", "author"], "unit column 'author' is not in"),
+        (["--lora-rank", "4", "--dataset", "TRAIN", "--sensitive", "h"], "has no column 'h'"),
         (["--lora-rank", "4", "--target", "g"], "target must name one column"),
         (["--lora-rank", "4", "--text", "body"], "text column 'body' is not in"),
         (["--lora-rank", "400"], "no frozen Linear layer has more inputs and outputs"),
@@ -228,6 +231,77 @@ def test_requests_that_cannot_be_met_are_refused(
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "o").exists()
+
+
+def test_all_rows_of_an_author_are_protected_and_each_budget_has_its_cost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = bert(tmp_path / "base")
+    frame = reviews(120)
+    frame["author"] = pd.Series([f"a{n % 43}" if n % 40 else None for n in range(len(frame))], dtype=object)
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    reviews(90, seed=5).to_csv(tmp_path / "test.csv", index=False)
+    command = ["retrain", str(base), "--train-dataset", str(tmp_path / "train.csv"), "--target", "label"]
+    command += ["--lora-rank", "4", "--epochs", "2", "--epsilon", "8", "--out", str(tmp_path), "--unit", "author"]
+    capsys.readouterr()
+    assert call([*command, "--dataset", str(tmp_path / "test.csv"), "--sensitive", "g"]) == 0
+    shown = capsys.readouterr().out
+    assert "3 rows have no author: all of them together are one unit." in shown
+    assert "Protected: all rows with one value of author." in shown
+    assert "accuracy" in shown
+    rows = [[cell.strip() for cell in line.split("│")] for line in shown.splitlines() if "│" in line]
+    names = [row[1] for row in rows]
+    assert {"before", "without privacy", "epsilon 8"} <= set(names)
+    stated = json.loads((tmp_path / "base-eps8" / "privacy_ledger.json").read_text(encoding="utf-8"))
+    assert stated["ledger"]["row_count"] == 44
+    assert stated["training"] == stated["training"] | {"row_count": 120, "unit": "author"}
+    assert stated["ledger"]["unit_of_privacy"] == "all rows with one value of author"
+    # The cost is the accuracy that transformers gives.
+    after = opened(tmp_path / "base-eps8", data_from_frame(reviews(90, seed=5)))
+    with torch.inference_mode():
+        said = after.module(torch.as_tensor(after.schema.encode(reviews(90, seed=5)))).argmax(dim=1).numpy()
+    right = (np.array(["neg", "pos"])[said] == reviews(90, seed=5)["label"]).mean()
+    assert rows[names.index("epsilon 8")][2].startswith(f"{right:.3f} (")
+
+
+def test_a_unit_weighs_as_much_as_the_mean_of_its_rows_and_is_clipped_as_one(tmp_path: Path) -> None:
+    """By book-keeping as by one backward pass for each unit; the places that are left have no say."""
+    frame = reviews(30)
+    model = opened(bert(tmp_path / "base"), data_from_frame(frame))
+    network: Any = copy.deepcopy(model.module)
+    train_only(network, (), rank=2)
+    inputs, labels = model.schema.encode(frame), (frame["label"] == "pos").to_numpy().astype(int)
+    owners = np.array([0] * 20 + [1] * 3 + [2] * 7)
+    units = row_units(inputs, labels, owners)
+    assert units.cut_count == 20 - MOST_ROWS
+    assert units.labels.shape == (3, MOST_ROWS)
+    assert (units.labels >= 0).sum(axis=1).tolist() == [MOST_ROWS, 3, 7]
+    objective, learner = MeanRowLoss(CrossEntropy()), OfUnits(network)
+    rows, targets = torch.as_tensor(units.inputs), torch.as_tensor(units.labels)
+    by_hand = []
+    for owner in range(3):
+        own = np.flatnonzero(owners == owner)[:MOST_ROWS]
+        outputs = Steady(network)(torch.as_tensor(inputs[own]))
+        loss = nn.functional.cross_entropy(outputs, torch.as_tensor(labels[own]))
+        wanted = [p for p in network.parameters() if p.requires_grad]
+        by_hand.append(
+            [
+                g if g is not None else torch.zeros_like(p)
+                for g, p in zip(torch.autograd.grad(loss, wanted, allow_unused=True), wanted, strict=True)
+            ]
+        )
+    norms = [float(torch.cat([part.flatten() for part in one]).norm()) for one in by_hand]
+    bound = float(np.median(norms))
+    factors = [min(1.0, bound / norm) for norm in norms]
+    expected = [
+        torch.stack([factor * one[place] for factor, one in zip(factors, by_hand, strict=True)]).sum(dim=0)
+        for place in range(len(by_hand[0]))
+    ]
+    with clipper_for(learner, rows, targets, objective=objective) as clipper:
+        assert clipper.way == "bookkeeping", clipper.passed_over
+        sums = clipper.clipped_sum(rows, targets, bound)
+    for one, other in zip(sums, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * bound)
 
 
 def test_a_public_model_is_where_the_training_begins(tmp_path: Path) -> None:
