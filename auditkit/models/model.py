@@ -25,6 +25,7 @@ from auditkit.models.capabilities import (
     Capability,
     Differentiable,
     Discriminating,
+    Generative,
     LanguageModel,
     LatentCode,
     Layered,
@@ -35,6 +36,7 @@ from auditkit.models.capabilities import (
     Reproducing,
     Runnable,
     Samples,
+    SampleTable,
     StatedTraining,
     Words,
 )
@@ -284,6 +286,11 @@ LACKS: dict[type[Capability], str] = {
     LatentCode: Message("the model has no encoder"),
 }
 """Why a model has not got a capability, where its format does not say more."""
+
+ONLY_PREDICTS: dict[type[Capability], str] = {
+    kind: lack_of(kind, {}) for kind in (Generative, Samples, SampleTable, LanguageModel, Reproducing, Words)
+}
+"""What a file lacks that holds nothing but a predictor."""
 
 
 def model_from_module(module: nn.Module, schema: Schema, *, name: str | None = None) -> Model:

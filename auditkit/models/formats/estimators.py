@@ -15,7 +15,7 @@ from auditkit.models.formats.archive import open_zip
 from auditkit.models.formats.exported import refusal, running_code
 from auditkit.models.formats.pickles import Refused
 from auditkit.models.from_columns import model_of
-from auditkit.models.model import Model, first_line
+from auditkit.models.model import ONLY_PREDICTS, Model, first_line
 from auditkit.models.predictors import load_object
 
 TRUST = "--trust-pickle"
@@ -65,8 +65,10 @@ class SkopsFormat:
             return None
         unknown = unknown_types(source)
         if not unknown:
-            return Match("skops", lacks=LACKS)
-        return Match(f"{OF_UNKNOWN_TYPES}: {_listed(unknown)}", trust=TRUST, lacks=LACKS, remedy=OWN_CODE)
+            return Match("skops", lacks=ONLY_PREDICTS | LACKS)
+        return Match(
+            f"{OF_UNKNOWN_TYPES}: {_listed(unknown)}", trust=TRUST, lacks=ONLY_PREDICTS | LACKS, remedy=OWN_CODE
+        )
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the estimator by skops's loader, which builds types that it knows; others where the file is trusted.
@@ -162,9 +164,9 @@ class JoblibFormat:
         if not source.head.startswith(PICKLES) or (source.contents is not None and source.contents.content is not None):
             return None
         if b"sklearn" in source.head or b"xgboost" in source.head or b"lightgbm" in source.head:
-            return Match(_what(source), trust=TRUST, lacks=LACKS, remedy=SAVE_SKOPS)
+            return Match(_what(source), trust=TRUST, lacks=ONLY_PREDICTS | LACKS, remedy=SAVE_SKOPS)
         return (
-            Match("joblib file", trust=TRUST, lacks=LACKS, remedy=SAVE_SKOPS)
+            Match("joblib file", trust=TRUST, lacks=ONLY_PREDICTS | LACKS, remedy=SAVE_SKOPS)
             if source.path.suffix == ".joblib"
             else None
         )

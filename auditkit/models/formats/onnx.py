@@ -11,7 +11,7 @@ from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust
 from auditkit.models.formats.kinds import looks_like_onnx
 from auditkit.models.from_columns import model_of
-from auditkit.models.model import Model, first_line
+from auditkit.models.model import ONLY_PREDICTS, Model, first_line
 from auditkit.models.onnx import LACKS, input_names, session_model
 from auditkit.schema.schema import Schema
 
@@ -27,7 +27,7 @@ class OnnxFormat:
         """Return a match where the file begins as an ONNX protobuf does."""
         if not looks_like_onnx(source):
             return None
-        return Match("ONNX", lacks=LACKS, check=lambda options: _check(source))
+        return Match("ONNX", lacks=ONLY_PREDICTS | LACKS, check=lambda options: _check(source))
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model: of one matrix, or, where its inputs are called as columns are, of the columns."""

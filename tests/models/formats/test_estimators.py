@@ -31,6 +31,7 @@ from torch import nn
 
 import auditkit
 from auditkit.data.dataset import data_from_frame
+from auditkit.engine.inspect import inspect_model
 from auditkit.errors import ModelFileError
 from auditkit.models.formats.onnx import EXTERNAL
 from auditkit.models.formats.opening import open_model
@@ -67,6 +68,9 @@ def test_skops_opens_what_it_knows(tmp_path: Path) -> None:
     found, trust = accuracy(tmp_path / "model.skops", frame)
     assert found == pytest.approx(pipeline.score(frame, frame["ok"]))
     assert "nothing else was run" in trust
+    able = {one.auditor for one in inspect_model(tmp_path / "model.skops").abilities if one.able}
+    assert "data" in able
+    assert not able & {"language", "generation", "memorisation", "bias", "synthetic"}, "it only predicts"
     odd = make_pipeline(FunctionTransformer(np.fft.fft), pipeline)
     skops.io.dump(odd, tmp_path / "odd.skops")
     with pytest.raises(auditkit.InputError, match=r"types that skops does not know: numpy\.fft"):
