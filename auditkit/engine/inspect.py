@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,7 @@ def inspect_model(
     With a data set an audit is begun, as far as trust is given, up to the predictions of its rows: what would stop the
     audit is a problem here. So it is for a model that brings rows of its own, such as word vectors.
 
-    `config` is the request for an audit, `options` replace what it states: those of `auditkit.audit`, by name. `cache`
-    keeps the predictions for an audit.
+    `config` is the request for an audit, `options` replace what it states, by name. `cache` keeps the predictions.
 
     Raises:
         InputError: no such file, or one that no option would open.
@@ -127,7 +126,6 @@ def inspect_model(
     config = configured(config, options | {"model": path, "schema": options.get("schema")})
     if config.model.model is None:
         raise InputError("no model to inspect; pass a model file.")
-    architecture = config.model.architecture
     with opened(config.model.model) as source:
         match = recognise(source).match
         found = model_file(source) if source.contents is not None else _other_file(source)
@@ -137,8 +135,8 @@ def inspect_model(
     schema = _stated(schema, found, config)
     named, given = _named_architecture(found, config.model)
     stated = _stated_training(found, match)
-    problems += _unfit(found, architecture, schema, data) if not problems else []
-    network, misfits = _network_of(found, named if architecture is not None else _own(named), given)
+    problems += _unfit(found, config.model.architecture, schema, data) if not problems else []
+    network, misfits = _network_of(found, config.model.architecture or _own(named), given)
     problems += misfits
     if not problems and (data is not None or match.own_rows):
         problems += _stops(config, schema, cache)
@@ -146,7 +144,6 @@ def inspect_model(
     row_count = None if data is None else len(data.frame)
     offered = _request(_lacks(match, network, stated), schema, data, config)
     abilities = tuple(_abilities(match, asked, network, offered, problems))
-    able = frozenset(ability.auditor for ability in abilities if ability.able)
     return Inspection(
         path=found.path,
         kind=match.kind,
@@ -164,7 +161,7 @@ def inspect_model(
         **_training(found, stated),
         row_count=row_count,
         abilities=abilities,
-        costs=() if row_count is None else tuple(_costs(found, row_count, operations, able)),
+        costs=() if row_count is None else tuple(_costs(found, row_count, operations, abilities)),
     )
 
 
@@ -396,7 +393,9 @@ def _unsupported(network: nn.Module) -> Iterator[str]:
         return
 
 
-def _costs(found: ModelFile, row_count: int, operations: int | None, able: frozenset[str]) -> Iterator[Cost]:
+def _costs(found: ModelFile, row_count: int, operations: int | None, abilities: Sequence[Ability]) -> Iterator[Cost]:
+    """Yield what the audit would compute."""
+    able = {ability.auditor for ability in abilities if ability.able}
     if not able:
         return
     per_row = operations or (2 * found.weights.count if found.weights is not None else None)
