@@ -86,7 +86,8 @@ def rmia_scores(target: Array, shadows: Array, inside: Mask, population: Mask, *
 
     Zarifzadeh, Liu & Shokri 2024 (arXiv:2312.03262), online: a row's probability under the target over its mean
     under shadows, half of which saw it, against the same ratio of each row of the `population` (rows,), which the
-    target did not see. At a `gamma` of 1 no resolution is lost, and rows are ordered by that ratio.
+    target did not see. At a `gamma` of 1 no resolution is lost, and rows are ordered by that ratio. Ties count half:
+    else a row of the population, which is as likely as itself, would have half a row more than another.
     """
     likely = special.expit(shadows)
     seen, unseen = (
@@ -94,7 +95,8 @@ def rmia_scores(target: Array, shadows: Array, inside: Mask, population: Mask, *
     )
     ratio = special.expit(target) / np.maximum((seen + unseen) / 2, np.finfo(np.float64).tiny)
     others = np.sort(ratio[population])
-    share: Array = np.searchsorted(others, ratio / gamma, side="right") / len(others)
+    below, up_to = (np.searchsorted(others, ratio / gamma, side=side) for side in ("left", "right"))
+    share: Array = (below + up_to) / (2 * len(others))
     return share
 
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from auditkit.errors import InputError
+from auditkit.stats.membership import roc_auc
 from auditkit.stats.shadows import halves, lira_scores, rmia_scores, split_scores
 
 
@@ -49,10 +50,29 @@ def test_rmia_agrees_with_a_loop_over_pairs(gamma: float) -> None:
     for row in range(30):
         seen, unseen = probability[inside[:, row], row].mean(), probability[~inside[:, row], row].mean()
         ratio.append(1 / (1 + np.exp(-target[row])) / ((seen + unseen) / 2))
-    expected = [
-        np.mean([ratio[row] / ratio[other] >= gamma for other in np.flatnonzero(population)]) for row in range(30)
-    ]
+    others = np.array(ratio)[population]
+    expected = [np.mean((ratio[row] / gamma > others) + (ratio[row] / gamma == others) / 2.0) for row in range(30)]
     assert rmia_scores(target, shadows, inside, population, gamma=gamma) == pytest.approx(np.array(expected))
+
+
+def test_rmia_orders_rows_as_their_ratios_do_and_does_not_favour_the_population() -> None:
+    rng = np.random.default_rng(2)
+    target, shadows = rng.normal(size=80), rng.normal(size=(4, 80))
+    inside = halves(80, 4, 0)
+    areas = []
+    for _ in range(400):
+        member = rng.permutation(80) < 40
+        found = rmia_scores(target, shadows, inside, ~member)
+        assert len(np.unique(found[~member])) == 40
+        areas.append(roc_auc(member, found, 0.95).value)
+    error = np.std(areas) / 20
+    assert abs(np.mean(areas) - 0.5) < 3 * error, "rows of which none was read are at chance"
+    order = np.argsort(found, kind="stable")
+    likely = 1 / (1 + np.exp(-shadows))
+    mean = (np.where(inside, likely, 0).sum(axis=0) / 2 + np.where(~inside, likely, 0).sum(axis=0) / 2) / 2
+    ratio = 1 / (1 + np.exp(-target)) / mean
+    assert roc_auc(member, ratio, 0.95).value == pytest.approx(roc_auc(member, found, 0.95).value)
+    assert (np.diff(ratio[order][~member[order]]) > 0).all()
 
 
 def test_the_control_leaves_out_the_pair_of_each_shadow() -> None:

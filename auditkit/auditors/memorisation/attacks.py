@@ -27,7 +27,6 @@ from auditkit.evidence.messages import Message, reason_of
 from auditkit.models.language import TokenScores
 from auditkit.stats.estimates import Breakdown, Estimate, Estimator, Quantity, measure, measure_parts
 from auditkit.stats.membership import CHANCE, SURE, Bounded, below_chance, roc_auc, true_positive_rate_at
-from auditkit.stats.shadows import split_scores
 
 Floats = NDArray[np.float64]
 Marks = NDArray[np.bool_]
@@ -48,9 +47,12 @@ AREA = Message(
 )
 AREA_METHOD = Message("DeLong or linearised over clusters, joined with score intervals")
 CONTROL_FAILS = Message(
-    "The control fails: on models that read a random half of both, the attack still tells training texts from others. "
-    "The two sets differ by themselves, and these numbers mix that with memory."
+    "A control fails: a model that read neither of the two sets more than the other finds one of them more probable. "
+    "They differ by themselves, and the numbers of membership mix that with memory."
 )
+SURE_OF_CONTROL = 0.99
+"""The level of the interval of a control that does not hold 0.5: one of a hundred fair splits."""
+
 SHARE_METHOD = Message("order statistics and Clopper-Pearson")
 NAMED = Message("share of training texts that the attack names while it names this share of the others")
 
@@ -74,7 +76,7 @@ def membership_evidence(
             p=blind.p_value,
         )
         measurements += [_undefined(name, len(material.texts), reason) for name in ("roc_auc", *RATES)]
-        return Evidence(measurements=measurements, exhibits=[_table(blind, alone, {}, level)])
+        return Evidence(measurements=measurements, exhibits=[_table(blind, alone, {}, level, {})])
     shadows, notes = _shadows(subject, material, shadows_wanted)
     scores = attack_scores(material.texts, material.scores, reference, material.member, shadows)
     first = next(iter(scores))
@@ -91,10 +93,12 @@ def membership_evidence(
             attack=first,
         )
     )
-    control = None if shadows is None or len(shadows.odds) < 4 else _control(material, shadows, level)
-    if control is not None and not control.low <= CHANCE <= control.high:
+    unread = _controls(reference, shadows)
+    sure = [roc_auc(material.member, given, SURE_OF_CONTROL, material.clusters) for given in unread.values()]
+    if not all(one.low <= CHANCE <= one.high for one in sure):
         notes.append(CONTROL_FAILS)
-    exhibits: list[Exhibit] = [_table(blind, alone, areas, level, control), _curve(material, scores)]
+    controls = {name: roc_auc(material.member, given, level, material.clusters) for name, given in unread.items()}
+    exhibits: list[Exhibit] = [_table(blind, alone, areas, level, controls), _curve(material, scores)]
     exhibits += [] if shadows is None else [shadows.facts()]
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
@@ -125,14 +129,21 @@ def _shadows(subject: Subject, material: Material, wanted: int) -> tuple[Shadows
     ]
 
 
-def _control(material: Material, shadows: Shadows, level: float) -> Bounded:
-    """Return how well RMIA tells training texts from others on the shadow models, which read a random half of both.
+def _controls(reference: Sequence[TokenScores] | None, shadows: Shadows | None) -> dict[Message, Floats]:
+    """Return how probable models find each text that did not read one side more than the other, (texts,).
 
-    The ends are the means of those of each shadow: conservative, as the shadows share the texts.
+    What they prefer of one side is not memory: the sides are of unlike texts, which the blind baseline may overlook.
+    Each text was read by half of the shadow models.
     """
-    each = split_scores(shadows.odds, shadows.inside, ~material.member)
-    found = [roc_auc(material.member, scores, level, material.clusters) for scores in each]
-    return Bounded(*(float(np.mean(part)) for part in zip(*found, strict=True)))
+    found: dict[Message, Floats] = {}
+    if reference is not None:
+        sums = np.array([one.log_probabilities.sum() / max(one.byte_count, 1) for one in reference])
+        found[Message("control: log-probability per byte under the reference model alone")] = sums
+    if shadows is not None:
+        found[Message("control: mean under shadow models, which read a random half of both")] = shadows.odds.mean(
+            axis=0
+        )
+    return found
 
 
 def _attacks() -> dict[str, Attack]:
@@ -236,7 +247,7 @@ def _blind_measurement(blind: Blind, count: int, level: float) -> Measurement:
 
 
 def _table(
-    blind: Blind, alone: Measurement, areas: dict[str, Bounded], level: float, control: Bounded | None = None
+    blind: Blind, alone: Measurement, areas: dict[str, Bounded], level: float, controls: dict[Message, Bounded]
 ) -> Table:
     assert alone.interval is not None
     low, high = np.quantile(blind.shuffled, [(1 - level) / 2, (1 + level) / 2])
@@ -244,8 +255,7 @@ def _table(
         (Message("texts alone, without the model"), blind.roc_auc, alone.interval.low, alone.interval.high),
         (Message("texts alone, labels shuffled"), float(blind.shuffled.mean()), float(low), float(high)),
     ]
-    if control is not None:
-        rows.append((Message("RMIA on shadow models, which read a random half of both"), *control))
+    rows += [(name, *area) for name, area in controls.items()]
     rows += [
         (
             Message("{attack} (invalid: below chance)", attack=_words(name)) if area.high < CHANCE else _words(name),

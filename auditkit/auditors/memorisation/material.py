@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from auditkit.data.dataset import factorize
+from auditkit.auditors.memorisation.units import units_of
 from auditkit.engine.subject import Subject
 from auditkit.engine.texts import texts_of
 from auditkit.engine.work import SHADOWS
@@ -36,7 +36,8 @@ class Side:
 class Material:
     """Training texts and unseen texts that were sampled, members first.
 
-    `clusters` has the cluster of each text, None where every text stands alone; `groups` the group of each text by
+    `clusters` has the cluster of each text, in which texts that say the same are together, None where every text stands
+    alone; `groups` the group of each text by
     sensitive column that both sides have. `notes` says what was sampled and left out.
     """
 
@@ -115,21 +116,23 @@ def material_of(subject: Subject, most: int, planted: frozenset[str]) -> Materia
 
 
 def _clusters(subject: Subject, sides: Sequence[Side], notes: list[str]) -> Codes | None:
-    """Return the cluster of each text, named alike on both sides; a text without one is a cluster of its own."""
+    """Return the cluster of each text; those that say the same are in one. None where each text stands alone."""
     column = subject.cluster
-    if column is None:
-        return None
-    names: list[str] = []
-    for number, side in enumerate(sides):
-        if column not in side.frame.columns:
-            notes.append(
-                Message("The training data have no column {column}: each of their texts is a cluster.", column=column)
+    notes += [
+        Message("The training data have no column {column}: each of their texts is a cluster.", column=column)
+        for side in sides
+        if column is not None and column not in side.frame.columns
+    ]
+    texts = [text for side in sides for text in side.texts]
+    found = units_of([side.frame.iloc[side.rows] for side in sides], texts, column)
+    repeated = len(texts) - len(set(texts))
+    if repeated:
+        notes.append(
+            Message(
+                "{n:,} of the compared texts say what another one says: texts that say the same are one cluster.",
+                n=repeated,
             )
-            names += [f"\0{number} {row}" for row in side.rows]
-            continue
-        codes, words = factorize(side.frame[column])
-        names += [words[codes[row]] if codes[row] >= 0 else f"\0{number} {row}" for row in side.rows]
-    found: Codes = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        )
     return None if len(np.unique(found)) == len(found) else found
 
 

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from auditkit.auditors.memorisation.material import Material, Side
+from auditkit.auditors.memorisation.units import units_of
 from auditkit.engine.subject import Subject
 from auditkit.engine.texts import texts_of
 from auditkit.engine.work import GRADIENT, SHADOWS
@@ -100,6 +99,7 @@ def shadows_of(subject: Subject, material: Material, wanted: int) -> Shadows:
     usable = [np.flatnonzero([bool(text.strip()) for text in texts]) for texts in known]
     pool = [texts[row] for texts, rows in zip(known, usable, strict=True) for row in rows]
     units = units_of([side.frame.iloc[rows] for side, rows in zip(sides, usable, strict=True)], pool, subject.cluster)
+    _check_units(units)
     inside = halves(int(units.max()) + 1, count, subject.seed)[:, units]
     able = subject.model.require(LanguageModel)
     work = functools.partial(
@@ -175,19 +175,9 @@ def _text_count(subject: Subject) -> int:
     return len(subject.data.frame) + (0 if subject.training is None else len(subject.training.frame))
 
 
-def units_of(frames: Sequence[pd.DataFrame], texts: Sequence[str], cluster: str | None) -> Codes:
-    """Return the unit of each text, (texts,), from 0: what has one cluster, or says the same, is in one unit.
-
-    Raises:
-        NotRun: a tenth of the texts or more hang together.
-    """
-    same = np.unique(np.asarray(texts, dtype=object).astype(str), return_inverse=True)[1].astype(np.int64)
-    owners = _owners(frames, cluster)
-    shape = (int(owners.max()) + 1, int(same.max()) + 1)
-    links = sparse.coo_array((np.ones(len(same)), (owners, same)), shape=shape)
-    both = sparse.block_array([[None, links], [links.T, None]]).tocsr()
-    found = np.unique(sparse.csgraph.connected_components(both, directed=False)[1][owners], return_inverse=True)[1]
-    share = np.bincount(found).max() / len(found)
+def _check_units(units: Codes) -> None:
+    """Raise NotRun where a tenth of the texts or more hang together."""
+    share = np.bincount(units).max() / len(units)
     if share >= LARGEST_UNIT:
         raise NotRun(
             Message(
@@ -196,20 +186,6 @@ def units_of(frames: Sequence[pd.DataFrame], texts: Sequence[str], cluster: str 
                 share=share,
             )
         )
-    return found.astype(np.int64)
-
-
-def _owners(frames: Sequence[pd.DataFrame], cluster: str | None) -> Codes:
-    """Return the number of the cluster of each row, named alike in all frames; a row without one is its own."""
-    count = sum(map(len, frames))
-    codes: list[int] = []
-    names: dict[str, int] = {}
-    for frame in frames:
-        values = frame[cluster] if cluster in frame.columns else [None] * len(frame)
-        for value in values:
-            begun = len(codes)
-            codes.append(begun + count if pd.isna(value) else names.setdefault(str(value), len(names)))
-    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
 
 
 def _places(sides: Sequence[Side], usable: Sequence[Codes]) -> Codes:

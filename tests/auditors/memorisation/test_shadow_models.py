@@ -16,7 +16,8 @@ from languages import sentences
 import auditkit
 from auditkit import Report
 from auditkit.auditors.memorisation.auditor import Memorisation
-from auditkit.auditors.memorisation.shadow_models import Shard, log_odds, train_shadow, units_of
+from auditkit.auditors.memorisation.shadow_models import Shard, _check_units, log_odds, train_shadow
+from auditkit.auditors.memorisation.units import units_of
 from auditkit.cli import call
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Slice, Table
@@ -168,4 +169,4 @@ def test_texts_of_an_author_and_texts_that_say_the_same_stay_together() -> None:
     alone = units_of([frame.drop(columns="author") for frame in frames], texts, "author")
     assert len(np.unique(alone)) == 40
     with pytest.raises(NotRun, match="belong together"):
-        units_of(frames, ["same"] * 42, None)
+        _check_units(units_of(frames, ["same"] * 42, None))
