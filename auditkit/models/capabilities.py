@@ -209,6 +209,11 @@ class LanguageModel(Words, Reproducing):
     """The model gives a probability to each token of a text: from the tokens before it, or from those around it."""
 
     @property
+    def context(self) -> int:
+        """The most tokens that are read at once."""
+        raise NotImplementedError
+
+    @property
     def start(self) -> tuple[int, ...]:
         """The token before the first one of a text, if there is one."""
         raise NotImplementedError

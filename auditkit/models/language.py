@@ -21,6 +21,7 @@ from auditkit.models.capabilities import (
     Layered,
     Refittable,
 )
+from auditkit.models.networks import TokenNetwork
 from auditkit.progress import Progress, silent
 from auditkit.schema.pieces import piece_tokenizer
 from auditkit.tasks.language import NOTHING_PREDICTED
@@ -93,15 +94,22 @@ class OfTokens(LanguageModel):
     """What causal and masked language models share: the tokenizer."""
 
     @property
+    def network(self) -> TokenNetwork:
+        """The network, which declares its special tokens."""
+        module = self.model.module
+        assert isinstance(module, TokenNetwork)  # else the model has no such capability
+        return module
+
+    @property
     def context(self) -> int:
         """The most tokens that are read at once."""
-        return int(self.model.module.context)  # type: ignore[arg-type]
+        return self.network.context
 
     @property
     def start(self) -> tuple[int, ...]:
         """The token before the first one of a text, if there is one."""
-        start: Any = self.model.module.start
-        return () if start is None else (int(start),)
+        start = self.network.start
+        return () if start is None else (start,)
 
     def tokens(self, text: str) -> tuple[Ids, Ids]:
         """Return the ids of a text's tokens, (tokens,), and their characters, (tokens, 2)."""
@@ -231,8 +239,7 @@ class FromCausal(CausalLanguageModel, OfTokens):
             return places[:, 0].clamp(max=logits.shape[-1] - 1)
 
         found = self._continued(prompts, count, drawn, device=device, progress=progress)
-        end = getattr(self.model.module, "end", None)
-        return [list(itertools.takewhile(lambda token: token != end, row)) for row in found.tolist()]
+        return [list(itertools.takewhile(lambda token: token != self.network.end, row)) for row in found.tolist()]
 
     def _continued(
         self,

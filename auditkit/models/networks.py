@@ -1,4 +1,4 @@
-"""What a network says that it is, where it is no predictor: a language model, or a generator.
+"""What a network says that it is beside a predictor: a language model, a generator, or one that is partly counted.
 
 A network declares it by inheriting one of these classes beside `nn.Module`. Nothing is read from the names of its
 attributes: a classifier may have a layer called `advance` or a setting called `mask_token`.
@@ -57,6 +57,14 @@ class MaskedTokens(TokenNetwork):
     suffix: tuple[int, ...]
 
     NEEDED = (*TokenNetwork.NEEDED, "prefix", "suffix", "mask_token")
+
+
+class PartlyCounted(ABC):
+    """A network of which torch's counter of operations leaves some out."""
+
+    @abstractmethod
+    def uncounted_operations(self, rows: Tensor) -> int:
+        """Return the mean operations of some rows, (rows, ...), that are left out."""
 
 
 class Generator(ABC):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from auditkit.models.capabilities import Generative, LanguageModel
+from auditkit.models.networks import PartlyCounted
 
 if TYPE_CHECKING:
     from auditkit.models.model import Model
@@ -53,7 +53,7 @@ def operations_per_row(module: nn.Module, rows: torch.Tensor) -> int:
     It is the mean of those given, (rows, ...): recordings differ in length. Recurrent layers, which the counter leaves
     out where oneDNN computes them, are counted by their weights: two operations a weight and position. A module that
     runs nothing that is counted, or not on these rows, is taken to cost two operations a parameter; without parameters
-    `UNCOUNTED`, or `OF_CELL` for each pixel. What a module says of itself as `uncounted_operations`, of rows, is added.
+    `UNCOUNTED`, or `OF_CELL` for each pixel. What a `PartlyCounted` module says that the counter leaves out is added.
     The module is left in the mode it came in.
     """
     modes = {part: part.training for part in module.modules()}
@@ -64,8 +64,8 @@ def operations_per_row(module: nn.Module, rows: torch.Tensor) -> int:
     finally:
         for part, training in modes.items():
             part.training = training
-    own: Callable[[torch.Tensor], int] | None = getattr(module, "uncounted_operations", None)
-    return (counted or 2 * parameters or _guessed(rows)) + (own(rows) if callable(own) else 0)
+    own = module.uncounted_operations(rows) if isinstance(module, PartlyCounted) else 0
+    return (counted or 2 * parameters or _guessed(rows)) + own
 
 
 def _guessed(rows: torch.Tensor) -> int:

@@ -13,6 +13,7 @@ from auditkit.engine.subject import Subject
 from auditkit.errors import NotRun
 from auditkit.evidence.measurement import Evidence, Exhibit, Facts, Measurement, SliceChart, SliceTable, Unit
 from auditkit.evidence.messages import Message, title
+from auditkit.models.capabilities import LanguageModel
 from auditkit.models.language import TokenScores
 from auditkit.stats import calibration
 from auditkit.stats.distances import mean_gap_measurement
@@ -114,14 +115,14 @@ def _of_tokens(breakdown: Breakdown, rows: NDArray[np.int64]) -> tuple[NDArray[n
 
 def _read(subject: Subject, scores: list[TokenScores]) -> Facts:
     """Return how texts were read: tokens, bytes, windows and unknown tokens."""
-    feature, module = subject.schema.features[0], subject.model.module
-    start, context = getattr(module, "start", None), int(module.context)  # type: ignore[arg-type]
-    names = feature.vocabulary
+    able = subject.model.require(LanguageModel)
+    start, context = able.start, able.context
+    names = subject.schema.features[0].vocabulary
     counted = sum(len(one.ids) for one in scores)
     unknown = [code for code, name in enumerate(names) if name in UNKNOWN]
     strange = sum(int(np.isin(one.ids, unknown).sum()) for one in scores)
     long = sum(len(one.ids) + 1 > context for one in scores)
-    before = Message("none: the first token of a text has no score") if start is None else names[int(start)]
+    before = Message("none: the first token of a text has no score") if not start else names[start[0]]
     return Facts(
         title=Message("How the texts were read"),
         note=Message("Unknown tokens are easy to predict, so that they make a model look better than it is."),

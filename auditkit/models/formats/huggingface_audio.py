@@ -15,6 +15,7 @@ from auditkit.data.audio import MAXIMUM_RATE, MAXIMUM_SAMPLES, RATE, sample_coun
 from auditkit.errors import InputError, ModelFileError
 from auditkit.evidence.messages import Message
 from auditkit.models.model import first_line
+from auditkit.models.networks import PartlyCounted
 from auditkit.schema.table import Feature
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ MOST = 10_000_000
 """No number of a feature extractor is larger: it could ask for any memory."""
 
 
-class WaveNetwork(nn.Module):
+class WaveNetwork(PartlyCounted, nn.Module):
     """A classifier of recordings by transformers as a module of samples, (rows, samples), 0 behind the end of each.
 
     Recordings of one length go through it together: padding would change what some networks answer. One that is longer
