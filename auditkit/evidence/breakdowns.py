@@ -9,8 +9,11 @@ from auditkit.evidence.messages import Message
 
 OWN_BREAKDOWNS = {
     "attack": Message("attack"),
+    "bias_type": Message("bias type"),
     "class": Message("class"),
     "column": Message("column"),
+    "condition": Message("condition"),
+    "group": Message("group"),
     "input": Message("input"),
     "label": Message("label"),
     "pair": Message("pair"),
@@ -18,13 +21,18 @@ OWN_BREAKDOWNS = {
     "region": Message("region"),
     "repetitions": Message("repetitions"),
     "retraining": Message("retraining"),
+    "scoring": Message("scoring"),
     "sensitive_column": Message("sensitive column"),
     "slice": Message("slice"),
+    "swap": Message("swap"),
+    "test": Message("test"),
     "word": Message("word"),
+    "words": Message("words"),
 }
 """Breakdowns that auditors name; where the data have a column of the name, it is the column."""
 
 OF_AUDITORS: dict[str, frozenset[str]] = {
+    "bias": frozenset({"bias_type", "condition", "group", "scoring", "swap", "test", "words"}),
     "data": frozenset({"column"}),
     "explainability": frozenset({"column", "pair", "phrase", "region", "sensitive_column", "word"}),
     "leakage": frozenset({"attack", "column"}),
@@ -56,7 +64,20 @@ def breakdown_of(measurement_id: str, by: Sequence[str]) -> Message:
     >>> breakdown_of("privacy.epsilon", ("retraining",)), breakdown_of("fairness.selection_rate", ("sex", "race"))
     ('retraining', 'sex & race')
     """
-    return breakdown_words(by, OF_AUDITORS.get(measurement_id.partition(".")[0], frozenset()))
+    return breakdown_words(by, _own(measurement_id))
+
+
+def is_of_auditor(measurement_id: str, by: Sequence[str]) -> bool:
+    """Return whether the auditor named all columns of a breakdown, so that its parts are no groups of people.
+
+    >>> is_of_auditor("privacy.epsilon", ("retraining",)), is_of_auditor("fairness.selection_rate", ("sex",))
+    (True, False)
+    """
+    return _own(measurement_id).issuperset(by)
+
+
+def _own(measurement_id: str) -> frozenset[str]:
+    return OF_AUDITORS.get(measurement_id.partition(".")[0], frozenset())
 
 
 def _named(by: Sequence[str]) -> list[tuple[str, str]]:

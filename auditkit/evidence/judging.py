@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from auditkit.evidence.baseline import DIFFERENCE_UNIT, BaselineMeasurements, Regression, judged_interval, regression
+from auditkit.evidence.breakdowns import is_of_auditor
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
 from auditkit.evidence.messages import Message, title
 from auditkit.evidence.policy import Finding, Limit, Verdict
@@ -155,7 +156,7 @@ def _judge_number(
         reason = Message(
             "it rests on {n:,} rows, and this limit judges from {least:,} on", n=number.count, least=limit.min_count
         )
-    verdict, remark = _verdict(limit, value, interval, _groups_judged(measurement, part))
+    verdict, remark = _verdict(limit, value, interval, _groups_judged(measurement, part), measurement.counted)
     if value is None:
         message = Message(
             "{subject} was not judged: {reason}.",
@@ -183,10 +184,12 @@ def _judge_number(
 def _groups_judged(measurement: Measurement, part: Slice | None) -> Judged:
     """Return the names and the numbers of records of what a number rests on: one group, two, or all rows.
 
-    A slice among others that rests on all records, such as a column, is no group of which more could be had.
+    A part that the auditor made, such as a test, is no group of people, nor is a slice among others that rests on all
+    records, such as a column: of neither could more be had by itself.
     """
     if part is not None:
-        no_group = part.count >= measurement.count < sum(one.count for one in measurement.slices)
+        no_group = is_of_auditor(measurement.id, measurement.by)
+        no_group |= part.count >= measurement.count < sum(one.count for one in measurement.slices)
         return (("" if no_group else part.group.text, part.count),)
     if measurement.compared is not None and measurement.compared_counts is not None:
         names = (group.text for group in measurement.compared)
@@ -199,7 +202,9 @@ def verdict_of(limit: Limit, value: float | None, interval: Interval | None, cou
     return _verdict(limit, value, interval, (("", count),))[0]
 
 
-def _verdict(limit: Limit, value: float | None, interval: Interval | None, groups: Judged) -> tuple[Verdict, str]:
+def _verdict(
+    limit: Limit, value: float | None, interval: Interval | None, groups: Judged, counted: str = ""
+) -> tuple[Verdict, str]:
     if value is None:
         return "not_run", ""
     point = limit.compare == "point" or interval is None
@@ -210,7 +215,7 @@ def _verdict(limit: Limit, value: float | None, interval: Interval | None, group
         if exceeded:
             return beyond, Message("beyond the limit's warning bound") if bound != limit.bound else ""
         if not held:
-            remark = records_to_settle(value, low, high, bound, groups)
+            remark = records_to_settle(value, low, high, bound, groups, counted)
             if bound != limit.bound:
                 remark = Message("as to whether it warns, {remark}", remark=remark)
             if limit.inconclusive == "fail":
@@ -225,8 +230,12 @@ def _bounds(limit: Limit, broken: Verdict) -> Iterator[tuple[float, Verdict]]:
         yield limit.warn_at, "warn"
 
 
-def records_to_settle(value: float, low: float, high: float, bound: float, groups: Judged) -> Message:
+def records_to_settle(
+    value: float, low: float, high: float, bound: float, groups: Judged, counted: str = ""
+) -> Message:
     """Say how many more records of which group would take the interval off the bound, if the value stayed.
+
+    `counted` is what the groups' numbers count, where they count no records.
 
     The half-width of an interval shrinks with the square root of the number of records, so the side that crosses the
     bound reaches it at `((side - value) / (bound - value))**2` times the records; twice as many settle it in four of
@@ -251,10 +260,11 @@ def records_to_settle(value: float, low: float, high: float, bound: float, group
             needed = [(name, small, 1 / rest)]
     if any(not count or total > MOST_TIMES * count for _, count, total in needed):
         return cannot
+    what = counted or Message("records")
     more = [
-        Message("{n:,} more records of {group}", n=_two_digits(total - count), group=name)
+        Message("{n:,} more {counted} of {group}", n=_two_digits(total - count), counted=what, group=name)
         if name
-        else Message("{n:,} more records", n=_two_digits(total - count))
+        else Message("{n:,} more {counted}", n=_two_digits(total - count), counted=what)
         for name, count, total in needed
     ]
     records = more[0] if len(more) == 1 else Message("{one} and {other}", one=more[0], other=more[1])

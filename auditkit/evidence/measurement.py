@@ -158,7 +158,8 @@ class Measurement(Record):
     `id` is `auditor.metric_in_full`, and never changes its meaning. `by` names the columns that the value
     is broken down by; each slice is then one group. For a gap between groups `compared` names the group with
     the lowest and the one with the highest value, `compared_counts` their numbers of rows, and `pair` their rates.
-    `count` is the number of rows that the value rests on, of all groups. `effective_count` is the number of independent
+    `count` is the number of rows that the value rests on, of all groups; of what else it counts, such as words,
+    `counted` has the name in the plural. `effective_count` is the number of independent
     rows that would know as much, where the value allows for weights or clusters of rows; the design effect is `count`
     over it.
     `replicates` are the values with one block of rows left out each, where they were computed: two models' on the
@@ -184,6 +185,7 @@ class Measurement(Record):
     replicates: tuple[Number, ...] = ()
     one_record: PositiveNumber | None = None
     definition: Text
+    counted: Text = ""
     computed_by: str = ""
     only_with: tuple[str, ...] = ()
     reason: Text | None = None

@@ -7,7 +7,7 @@ limit, the interval over all pairs of groups, which judged the limit, where it i
 from __future__ import annotations
 
 from auditkit.evidence.baseline import DIFFERENCE_UNIT
-from auditkit.evidence.breakdowns import breakdown_of
+from auditkit.evidence.breakdowns import breakdown_of, is_of_auditor
 from auditkit.evidence.measurement import Interval, Measurement, Slice, Unit
 from auditkit.evidence.messages import Message, bounds, number, span, title
 from auditkit.evidence.policy import Limit, Verdict
@@ -69,6 +69,8 @@ def subject(measurement_id: str, by: tuple[str, ...], part: Slice | None = None)
     if not by:
         return name
     columns = breakdown_of(measurement_id, by)
+    if part is not None and is_of_auditor(measurement_id, by):
+        return Message("{title} ({columns}: {group})", title=name, columns=columns, group=part.group.text)
     if part is not None:
         return Message("{title} of {group} ({columns})", title=name, group=part.group.text, columns=columns)
     return Message("{title} by {columns}", title=name, columns=columns)

@@ -59,12 +59,12 @@ def _act(report: Report) -> list[Step]:
     acted: dict[str, Step] = {}
     for verdict in ("fail", "warn"):
         for outcome in report.outcomes:
-            if outcome.auditor in acted or not any(finding.verdict == verdict for finding in outcome.findings):
+            exceeded = _once([title(one.measurement) for one in outcome.findings if one.verdict == verdict])
+            if outcome.auditor in acted or not exceeded:
                 continue
-            name = title(f".{outcome.auditor}")
-            task = Message("Act on the exceeded limits: {name}.", name=name)
+            task = Message("Act on the exceeded limits: {measurements}.", measurements=exceeded)
             if verdict == "warn":
-                task = Message("Act on the warnings: {name}.", name=name)
+                task = Message("Act on the warnings: {measurements}.", measurements=exceeded)
             remedy = words_of(outcome.auditor, report.subject.schema_.get("task")).remedy
             acted[outcome.auditor] = Step(task, remedy, _command(report, outcome))
     return list(acted.values())
@@ -78,10 +78,10 @@ def _settle(report: Report) -> list[Step]:
     if not unsettled:
         return []
     how = Message(
-        "Each finding says how many records of which group would probably be enough, or that this data set cannot "
-        "settle it. Until then these limits remain unproven."
+        "Each finding says how many more records, or what else it counts, of which group would probably be enough, or "
+        "that this data set cannot settle it. Until then these limits remain unproven."
     )
-    return [Step(Message("Audit more records for: {measurements}.", measurements=unsettled), how)]
+    return [Step(Message("Audit more data for: {measurements}.", measurements=unsettled), how)]
 
 
 def _examine(report: Report) -> list[Step]:

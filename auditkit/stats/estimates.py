@@ -78,12 +78,16 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Quantity:
-    """What is measured: the id of its measurement, its unit, which direction is better, and its definition."""
+    """What is measured: the id of its measurement, its unit, which direction is better, and its definition.
+
+    `counted` is what it counts, in the plural, where these are no records.
+    """
 
     id: str
     unit: Unit
     better: Better
     definition: str
+    counted: str = ""
 
 
 def measure(
@@ -113,6 +117,7 @@ def measure(
             replicates=_replicates(statistic, labels, predictions, breakdown.sampling) if replicated else (),
             one_record=whole.one_record,
             definition=quantity.definition,
+            counted=quantity.counted,
             reason=whole.reason,
         )
     slices = _slices(statistic, labels, predictions, breakdown, level, replicated)
@@ -124,6 +129,7 @@ def measure(
         count=sum(part.count for part in slices),
         slices=tuple(slices),
         definition=quantity.definition,
+        counted=quantity.counted,
         reason=None if slices else too_small(breakdown.min_group),
     )
 
@@ -165,6 +171,7 @@ def measure_parts(quantity: Quantity, by: tuple[str, ...], parts: Parts, level: 
         count=sum(part.count for part in slices),
         slices=tuple(slices),
         definition=quantity.definition,
+        counted=quantity.counted,
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from auditkit.evidence.baseline import BaselineMeasurements
 from auditkit.evidence.judging import held_back, judge, overall, records_to_settle, unmeasured, verdict_of
-from auditkit.evidence.measurement import Interval, Measurement, Slice
+from auditkit.evidence.measurement import Group, Interval, Measurement, Slice
 from auditkit.evidence.policy import Finding, Limit, default_policy
 from auditkit.stats.intervals import newcombe, wilson
 
@@ -336,6 +336,20 @@ def test_an_undecided_number_says_more_records_of_which_group() -> None:
     assert "about 2,800 more records of a and 4,200 more records of b would probably be enough" in of_two.message
     (of_all,) = judge(limit(at_most=0.1), [measured(0.04, 0.12)])
     assert "about 7,000 more records would probably be enough" in of_all.message
+
+
+def test_a_part_that_an_auditor_made_is_named_by_its_kind_and_more_is_asked_of_what_it_counts() -> None:
+    own = Slice(
+        group=Group(by=("test",), key=("age_pleasant",)), value=0.05, count=100,
+        interval=Interval(low=-0.01, high=0.11, level=0.95, method="m"),
+    )  # fmt: skip
+    measurement = Measurement(
+        id="bias.weat_effect_size", by=("test",), unit="number", better="neither", count=100, slices=(own,),
+        definition="d", counted="words",
+    )  # fmt: skip
+    (finding,) = judge(Limit(measurement="bias.weat_effect_size", by="*", at_most=0.1, rationale="r"), [measurement])
+    assert finding.message.startswith("WEAT effect size (test: age_pleasant): 0.050")
+    assert finding.message.endswith("about 190 more words would probably be enough.")  # 2 (0.06 / 0.05)^2 = 2.88 times
 
 
 def test_more_records_of_the_smaller_group_by_hand() -> None:

@@ -68,9 +68,9 @@ def test_what_failed_comes_before_what_is_open_and_before_what_warns_each_audito
         ],
     )
     assert tasks(report) == [
-        "Act on the exceeded limits: Leakage.",
-        "Act on the warnings: Robustness.",
-        "Audit more records for: Error.",
+        "Act on the exceeded limits: Other.",
+        "Act on the warnings: Loss.",
+        "Audit more data for: Error.",
         LAST,
     ]
     assert [step.how for step in next_steps(report)][:2] == [AUDITORS["leakage"].remedy, AUDITORS["robustness"].remedy]

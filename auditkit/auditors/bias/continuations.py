@@ -43,6 +43,7 @@ from auditkit.stats.misclassification import (
 from auditkit.stats.weighted import Weighted, weighted_mean
 
 GROUP = "group"
+CONTINUATIONS = Message("continuations")
 Definition = Callable[[str], Message]
 
 
@@ -296,6 +297,7 @@ def _gap(
     shared = {
         "id": "bias.continuation_gap", "unit": "rate_difference", "better": "lower",
         "count": int(np.isin(counted.groups, list(kept)).sum()), "definition": _defined(gap_defined, name, errors),
+        "counted": CONTINUATIONS,
     }  # fmt: skip
     if reason is None and len(kept) < 2:
         reason = Message("fewer than two groups have {fewest} templates or prompts", fewest=FEWEST_UNITS)
@@ -330,6 +332,7 @@ def _measurement(
         {
             "id": f"bias.{name}", "by": (GROUP,), "unit": unit, "better": "neither", "slices": tuple(slices),
             "count": sum(part.count for part in slices), "definition": _defined(definition, counted, errors),
+            "counted": CONTINUATIONS,
         }
     )  # fmt: skip
 

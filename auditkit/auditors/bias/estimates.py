@@ -22,6 +22,8 @@ from auditkit.evidence.measurement import Group, Interval, Measurement, Slice
 from auditkit.evidence.messages import Message
 from auditkit.stats.intervals import simultaneous_level
 
+PAIRS = Message("pairs of sentences")
+
 Key = tuple[str, ...]
 """What a kind of sentence is called, by each column that it is told by."""
 
@@ -41,14 +43,18 @@ def truths_of(part: Part) -> Part:
     return Part(part.values[rows] > 0, clusters, part.reason)
 
 
-def measured(name: str, by: Key, parts: Mapping[Key, Part], level: float, definition: Message) -> Measurement:
+def measured(
+    name: str, by: Key, parts: Mapping[Key, Part], level: float, definition: Message, counted: Message = PAIRS
+) -> Measurement:
     """Return the rates of truths, or the means of numbers in nats, of several parts, with both kinds of intervals.
+
+    `counted` is what the parts are made of.
 
     A part of fewer than 10 independent units (clusters, or rows without any) has no value. Without columns (`by`) the
     measurement has the value of the only part.
     """
     wide = simultaneous_level(level, max(len(parts), 1))
-    found = [(key, _measured(part, (level, wide), len(parts))) for key, part in parts.items()]
+    found = [(key, _measured(part, (level, wide), len(parts), counted)) for key, part in parts.items()]
     rates = any(part.values.dtype == bool for part in parts.values())
     shared = {
         "id": f"bias.{name}",
@@ -56,6 +62,7 @@ def measured(name: str, by: Key, parts: Mapping[Key, Part], level: float, defini
         "unit": "rate" if rates else "nats",
         "better": "neither",
         "definition": definition,
+        "counted": counted,
     }
     if not by:
         own = found[0][1]
@@ -68,13 +75,13 @@ def measured(name: str, by: Key, parts: Mapping[Key, Part], level: float, defini
     return Measurement.model_validate({**shared, "count": count, "slices": slices, "reason": reason})
 
 
-def _measured(part: Part, levels: tuple[float, float], family: int) -> dict[str, Any]:
+def _measured(part: Part, levels: tuple[float, float], family: int, counted: Message) -> dict[str, Any]:
     """Return the fields of a slice that say what was measured of a part, or why nothing was."""
     count, units = len(part.values), unit_count(len(part.values), part.clusters)
     if part.reason is not None:
         return {"value": None, "count": count, "reason": part.reason}
     if units < FEWEST_UNITS:
-        what = Message("pairs of sentences") if part.clusters is None else Message("templates")
+        what = counted if part.clusters is None else Message("templates")
         reason = Message("{units} {what} are too few; {fewest} are needed", units=units, what=what, fewest=FEWEST_UNITS)
         return {"value": None, "count": count, "reason": reason}
     if part.values.dtype == bool:

@@ -49,6 +49,7 @@ EXCESS = Message(
     "mean absolute change of a template's log-probability by a swap, minus that by neutral swaps, which name no group: "
     "0 where the swap does no more than another word"
 )
+QUESTIONS = Message("questions")
 UNKNOWN = Message('share of questions in which the answer "unknown" is the most probable one, per byte')
 STEREOTYPED = Message('share of stereotyped answers among those other than "unknown": 0.5 for no preference')
 
@@ -99,7 +100,9 @@ def language_evidence(
     if not notes:
         raise NotRun(
             Message("a language model is examined on sentences, and none were named"),
-            remedy=Message("--set bias.pairs=FILE, bias.counterfactuals=FILE or bias.questions=FILE"),
+            remedy=Message(
+                "--set bias.pairs=FILE, bias.counterfactuals=FILE, bias.questions=FILE or bias.continuations=FILE"
+            ),
         )
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
@@ -234,6 +237,7 @@ def _excesses(swaps: dict[Key, Part], neutral: Part | None, level: float) -> Mea
         count=sum(part.count for part in slices),
         slices=tuple(slices),
         definition=EXCESS,
+        counted=Message("templates"),
     )
 
 
@@ -263,8 +267,8 @@ def _questions(subject: Subject, able: LanguageModel, table: Table) -> Evidence:
         shares[(kind,)] = part
     level = subject.conf_level
     measurements = [
-        measured("unknown_rate", (CONDITION,), unknowns, level, UNKNOWN),
-        measured("stereotyped_answer_share", (CONDITION,), shares, level, STEREOTYPED),
+        measured("unknown_rate", (CONDITION,), unknowns, level, UNKNOWN, QUESTIONS),
+        measured("stereotyped_answer_share", (CONDITION,), shares, level, STEREOTYPED, QUESTIONS),
     ]
     exhibits: list[Exhibit] = [
         SliceChart(

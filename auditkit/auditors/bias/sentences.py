@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from auditkit.auditors.bias.tested import Lookup, Tested, lookup_of
-from auditkit.auditors.bias.vectors import TEST, WORDS, association_measurements, held_against
-from auditkit.auditors.bias.vectors_report import detectable_effects, tests_table
+from auditkit.auditors.bias.vectors import association_measurements, held_against
+from auditkit.auditors.bias.vectors_report import association_exhibits
 from auditkit.auditors.bias.word_lists import (
     Templates,
     WordLists,
@@ -18,7 +18,7 @@ from auditkit.auditors.bias.word_lists import (
     shipped_word_lists,
 )
 from auditkit.engine.subject import Subject
-from auditkit.evidence.measurement import Column, Evidence, Exhibit, SliceChart, Table
+from auditkit.evidence.measurement import Column, Evidence, Table
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import TextVectors
 
@@ -57,22 +57,9 @@ def sentence_evidence(
     tests, absent = held_against(
         subject, every, {name: lookups[lists.templates] for name, lists in every.items()}, word_lists, random_sets
     )
-    exhibits: list[Exhibit] = [
-        SliceChart(
-            title=Message("Associations in the vectors of sentences"),
-            measurement="bias.weat_effect_size",
-            by=(TEST,),
-            centre=0.0,
-            detectable=detectable_effects(tests, subject.conf_level),
-        ),
-        tests_table(Message("Sentence association tests"), tests, subject.conf_level, random_sets),
-        SliceChart(
-            title=Message("Distance of attribute words from the two groups"),
-            measurement="bias.relative_norm_distance",
-            by=(TEST, WORDS),
-        ),
-        _templates_table(tests, sets),
-    ]
+    effects, numbers = Message("Associations in the vectors of sentences"), Message("Sentence association tests")
+    exhibits = association_exhibits(effects, numbers, tests, subject.conf_level, random_sets)
+    exhibits.append(_templates_table(tests, sets))
     return Evidence(
         measurements=association_measurements(tests, subject.conf_level, random_sets, EFFECT),
         exhibits=exhibits,

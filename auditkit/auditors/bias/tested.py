@@ -13,6 +13,9 @@ from auditkit.auditors.bias.association import Floats, Sizes
 from auditkit.auditors.bias.word_lists import WordLists
 from auditkit.evidence.messages import Message
 
+TEST, WORDS = "test", "words"
+"""What associations are told by: the test, and the attribute words."""
+
 FEWEST_WORDS = 5
 """A list of which fewer words are known is not tested."""
 

@@ -22,19 +22,17 @@ from auditkit.auditors.bias.association import (
     student_interval,
     unit,
 )
-from auditkit.auditors.bias.tested import FEWEST_WORDS, Association, Lookup, Tested
-from auditkit.auditors.bias.vectors_report import detectable_effects, neighbours_table, tests_table
+from auditkit.auditors.bias.tested import FEWEST_WORDS, TEST, WORDS, Association, Lookup, Tested
+from auditkit.auditors.bias.vectors_report import association_exhibits, neighbours_table
 from auditkit.auditors.bias.word_lists import WordLists, check_word_lists, shipped_word_lists
 from auditkit.engine.subject import Subject
 from auditkit.errors import NotRun
 from auditkit.evidence.measurement import (
     Evidence,
-    Exhibit,
     Group,
     Interval,
     Measurement,
     Slice,
-    SliceChart,
 )
 from auditkit.evidence.messages import Message
 from auditkit.stats.intervals import proportion_interval, simultaneous_level
@@ -42,7 +40,6 @@ from auditkit.stats.intervals import proportion_interval, simultaneous_level
 POOL = 2_000
 """So many words, drawn from the whole vocabulary, are what random words are taken from."""
 
-TEST, WORDS = "test", "words"
 EFFECT_METHOD = Message("Student's t joined with percentiles, from resampling the words of every list")
 METHOD = Message("Student's t, standard error from resampling the words of every list")
 EFFECT = Message(
@@ -70,22 +67,9 @@ def vector_evidence(
     every = check_word_lists({**shipped_word_lists(), **word_lists})
     tests, absent = held_against(subject, every, dict.fromkeys(every, lookup), word_lists, random_sets)
     subject.progress(0.9, "nearest words")
-    exhibits: list[Exhibit] = [
-        SliceChart(
-            title=Message("Associations in the word vectors"),
-            measurement="bias.weat_effect_size",
-            by=(TEST,),
-            centre=0.0,
-            detectable=detectable_effects(tests, subject.conf_level),
-        ),
-        tests_table(Message("Word association tests"), tests, subject.conf_level, random_sets),
-        SliceChart(
-            title=Message("Distance of attribute words from the two groups"),
-            measurement="bias.relative_norm_distance",
-            by=(TEST, WORDS),
-        ),
-        neighbours_table(tests, lookup),
-    ]
+    effects, numbers = Message("Associations in the word vectors"), Message("Word association tests")
+    exhibits = association_exhibits(effects, numbers, tests, subject.conf_level, random_sets)
+    exhibits.append(neighbours_table(tests, lookup))
     pool = len(_pool(lookup, every, subject.seed))
     return Evidence(
         measurements=association_measurements(tests, subject.conf_level, random_sets, EFFECT),
@@ -234,7 +218,7 @@ def _effects(tests: Sequence[Tested], level: float, wide: float, definition: Mes
                 simultaneous_interval=_joint(together, tests),
             )
         )
-    return _measurement("weat_effect_size", (TEST,), slices, "number", "neither", definition)
+    return _measurement("weat_effect_size", (TEST,), slices, "number", definition, Message("words"))
 
 
 def _shares(tests: Sequence[Tested], level: float, wide: float, random_sets: int) -> Measurement:
@@ -258,7 +242,7 @@ def _shares(tests: Sequence[Tested], level: float, wide: float, random_sets: int
                 simultaneous_interval=_joint(together, tests),
             )
         )
-    return _measurement("random_words_larger_share", (TEST,), slices, "rate", "neither", SHARE)
+    return _measurement("random_words_larger_share", (TEST,), slices, "rate", SHARE, Message("random sets"))
 
 
 def _distances(tests: Sequence[Tested], level: float) -> Measurement:
@@ -282,20 +266,26 @@ def _distances(tests: Sequence[Tested], level: float) -> Measurement:
         if test.found is None
         for name in test.lists.attributes
     ]
-    return _measurement("relative_norm_distance", (TEST, WORDS), slices, "number", "neither", DISTANCE)
+    return _measurement("relative_norm_distance", (TEST, WORDS), slices, "number", DISTANCE, Message("words"))
 
 
 def _measurement(
-    name: str, by: tuple[str, ...], slices: Sequence[Slice], unit: Any, better: Any, definition: Message
+    name: str,
+    by: tuple[str, ...],
+    slices: Sequence[Slice],
+    unit: Any,
+    definition: Message,
+    counted: Message,
 ) -> Measurement:
     return Measurement(
         id=f"bias.{name}",
         by=by,
         unit=unit,
-        better=better,
+        better="neither",
         count=sum(part.count for part in slices),
         slices=tuple(slices),
         definition=definition,
+        counted=counted,
     )
 
 

@@ -1,4 +1,4 @@
-"""The tables of word vectors: the numbers of every test, and the words nearest to those of each group."""
+"""The charts and tables of word vectors: the numbers of every test, and the words nearest to those of each group."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from auditkit.auditors.bias.association import Floats, detectable
-from auditkit.auditors.bias.tested import Lookup, Tested
-from auditkit.evidence.measurement import Column, Detectable, Table
+from auditkit.auditors.bias.tested import TEST, WORDS, Lookup, Tested
+from auditkit.evidence.measurement import Column, Detectable, Exhibit, SliceChart, Table
 from auditkit.evidence.messages import Message
 from auditkit.stats.drift import holm
 
@@ -61,7 +61,28 @@ def tests_table(title: Message, tests: Sequence[Tested], level: float, random_se
     )
 
 
-def detectable_effects(tests: Sequence[Tested], level: float) -> tuple[Detectable, ...]:
+def association_exhibits(
+    effects: Message, numbers: Message, tests: Sequence[Tested], level: float, random_sets: int
+) -> list[Exhibit]:
+    """Return the charts of effects and norm distances, and the table of all tests; two titles are given."""
+    return [
+        SliceChart(
+            title=effects,
+            measurement="bias.weat_effect_size",
+            by=(TEST,),
+            centre=0.0,
+            detectable=_detectable_effects(tests, level),
+        ),
+        tests_table(numbers, tests, level, random_sets),
+        SliceChart(
+            title=Message("Distance of attribute words from the two groups"),
+            measurement="bias.relative_norm_distance",
+            by=(TEST, WORDS),
+        ),
+    ]
+
+
+def _detectable_effects(tests: Sequence[Tested], level: float) -> tuple[Detectable, ...]:
     """Return the effect that each test could detect, of those of which any possible effect is large enough."""
     found = []
     for test in tests:

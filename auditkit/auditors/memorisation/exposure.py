@@ -28,6 +28,7 @@ EXPOSURE = Message(
     codes=CODES,
     highest=HIGHEST,
 )
+CANARIES = Message("canaries")
 EXTRACTED = Message("share of canaries whose code the model writes when it continues their text greedily")
 
 
@@ -103,7 +104,8 @@ def _gives_away(able: CausalLanguageModel, canaries: Canaries, canary: Canary, s
 
 def _exposures(asked: list[Asked], level: float) -> Measurement:
     parts: Parts = {(str(one.repetitions),): (len(one.p_values), _mean_exposure(one.p_values)) for one in asked}
-    return measure_parts(Quantity("memorisation.canary_exposure", "number", "lower", EXPOSURE), BY, parts, level)
+    quantity = Quantity("memorisation.canary_exposure", "number", "lower", EXPOSURE, CANARIES)
+    return measure_parts(quantity, BY, parts, level)
 
 
 def _mean_exposure(p_values: Floats) -> Estimator:
@@ -123,7 +125,8 @@ def canary_rates(asked: list[Asked], level: float) -> Measurement:
         (str(one.repetitions),): (len(one.extracted), exact_rate(int(one.extracted.sum()), len(one.extracted)))
         for one in asked
     }
-    return measure_parts(Quantity("memorisation.canary_extraction_rate", "rate", "lower", EXTRACTED), BY, parts, level)
+    quantity = Quantity("memorisation.canary_extraction_rate", "rate", "lower", EXTRACTED, CANARIES)
+    return measure_parts(quantity, BY, parts, level)
 
 
 def _table(asked: list[Asked], level: float) -> Table:
