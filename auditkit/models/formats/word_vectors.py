@@ -206,7 +206,7 @@ def _read_npy(source: Source) -> Read:
         shape, by_column, dtype = array_header(file)
     except ValueError as error:
         raise ModelFileError(f"{source.name}: is damaged, or no .npy file.") from error
-    if len(shape) != 2 or dtype.kind != "f" or by_column or not all(shape):
+    if len(shape) != 2 or dtype.kind != "f" or not all(shape):
         raise ModelFileError(
             f"{source.name}: holds an array {shape} of {dtype}; word vectors are floating numbers, one row a word."
         )
@@ -215,7 +215,8 @@ def _read_npy(source: Source) -> Read:
     if len(content) < shape[0] * shape[1] * dtype.itemsize:
         raise ModelFileError(f"{source.name}: is shorter than its header states; it was cut off.")
     with np.errstate(over="ignore"):
-        vectors = np.frombuffer(content, dtype=dtype).reshape(shape).astype(np.float32)
+        rows = np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if by_column else "C")
+        vectors = rows.astype(np.float32, order="C")
     return Read(_words_beside(source, shape[0]), vectors)
 
 

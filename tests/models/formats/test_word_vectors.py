@@ -69,6 +69,8 @@ def test_an_array_has_its_words_beside_it(name: str, tmp_path: Path) -> None:
     words, vectors = opened(tmp_path / "vectors.npy")
     assert words == WORDS
     np.testing.assert_array_equal(vectors, VECTORS.astype(np.float16).astype(np.float32))
+    np.save(tmp_path / "vectors.npy", np.asfortranarray(VECTORS))  # as pandas gives them
+    np.testing.assert_array_equal(opened(tmp_path / "vectors.npy")[1], VECTORS)
     (tmp_path / name).write_text("one\ntwo\n", encoding="utf-8")
     with pytest.raises(ModelFileError, match=r"has 2 lines, and vectors\.npy 4 rows"):
         open_model(tmp_path / "vectors.npy")
