@@ -19,6 +19,7 @@ from auditkit.data.dataset import Data, factorize, naming
 from auditkit.data.filter import select
 from auditkit.data.group_names import canonical, parse_merges
 from auditkit.engine.subject import LeftOut, Subject
+from auditkit.engine.texts import texts_of
 from auditkit.engine.weighting import has_weight, read_sampling
 from auditkit.engine.work import Work
 from auditkit.errors import DatasetError, InputError, closest
@@ -26,7 +27,7 @@ from auditkit.evidence.messages import Message
 from auditkit.execution.base import executor_of
 from auditkit.models.audited import Audited
 from auditkit.models.cache import NO_CACHE, Cache
-from auditkit.models.capabilities import Runnable
+from auditkit.models.capabilities import LanguageModel, Runnable
 from auditkit.models.predict import ROWS_AT_ONCE
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels, Schema, has_label
@@ -276,10 +277,15 @@ def _work(audited: Audited, data: Data, config: AuditConfig) -> Work:
     runnable = audited.capability(Runnable)
     if runnable is None or not len(data.frame):
         return Work()
-    from auditkit.models.operations import operations_of, rows_to_count
+    from auditkit.models.operations import operations_of, operations_of_text, rows_to_count
 
+    some = data.frame.iloc[rows_to_count(len(data.frame))]
+    language = audited.capability(LanguageModel)
+    if language is not None:
+        texts = texts_of(some, runnable.model.schema)
+        return Work(config.run.effort, operations_of_text(runnable.model, language, texts))
     with naming(data):
-        rows = audited.modality.encode(data.frame.iloc[rows_to_count(len(data.frame))])
+        rows = audited.modality.encode(some)
     return Work(config.run.effort, operations_of(runnable.model, rows))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from auditkit.models.capabilities import Generative, LanguageModel
+from auditkit.models.capabilities import CausalLanguageModel, Generative, LanguageModel
 from auditkit.models.networks import PartlyCounted
 
 if TYPE_CHECKING:
@@ -38,13 +39,24 @@ def rows_to_count(row_count: int) -> list[int]:
 def operations_of(model: Model, rows: NDArray[Any]) -> int:
     """Return the operations of one row of a model, the mean of some encoded ones, (rows, ...).
 
-    Those of a model that draws rows, or of a language model for each token, are two a parameter.
+    Those of a model that draws rows are two a parameter.
     """
     if model.capability(Generative) is not None:
         return max(1, 2 * model.parameter_count)
-    if model.capability(LanguageModel) is not None:
-        return max(1, 2 * model.parameter_count * int(rows.shape[-1]))
     return operations_per_row(model.module, torch.from_numpy(np.ascontiguousarray(rows)))
+
+
+def operations_of_text(model: Model, able: LanguageModel, texts: Sequence[str]) -> int:
+    """Return the operations of scoring one text by a language model, the mean of some: two a parameter and token read.
+
+    A masked model reads a text once for each of its tokens, a causal one twice where it does not fit at once.
+    """
+    counts = np.array([len(able.start) + len(able.tokens(text)[0]) for text in texts], dtype=np.float64)
+    if model.capability(CausalLanguageModel) is None:
+        times = np.minimum(counts, able.context)
+    else:
+        times = np.where(counts > able.context, 2.0, 1.0)
+    return max(1, int(2 * model.parameter_count * (counts * times).mean()))
 
 
 def operations_per_row(module: nn.Module, rows: torch.Tensor) -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from loans import Loans
@@ -15,7 +19,7 @@ from auditkit.engine import work
 from auditkit.engine.auditor import Auditor
 from auditkit.engine.work import Work
 from auditkit.errors import NotRun
-from auditkit.models.operations import UNCOUNTED, operations_per_row
+from auditkit.models.operations import UNCOUNTED, operations_of_text, operations_per_row
 
 
 class Recurrent(nn.Module):
@@ -57,6 +61,15 @@ def test_rows_of_several_lengths_cost_their_mean() -> None:
     rows[1:, 20:] = 0
     assert operations_per_row(ByLength(), rows) == 2 * 4 * (100 + 3 * 20) // 4
     assert operations_per_row(OneAtATime(8, 2), torch.zeros(4, 8)) == 2 * 8 * 2
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_text_costs_what_its_own_tokens_do_whatever_the_longest_is(masked: bool) -> None:
+    tokens = {"short": 3, "long": 9, "": 0}
+    model: Any = SimpleNamespace(parameter_count=100, capability=lambda kind: None if masked else kind)
+    able: Any = SimpleNamespace(start=(), context=6, tokens=lambda text: (np.zeros(tokens[text], int), None))
+    read = [3 * 3, 9 * 6, 0] if masked else [3, 9 * 2, 0]  # the long one is read in windows of 6
+    assert operations_of_text(model, able, list(tokens)) == 2 * 100 * sum(read) // 3
 
 
 def test_the_operations_of_layers_are_counted() -> None:

@@ -162,13 +162,13 @@ def planned(subject: Subject, wanted: int) -> tuple[int, int]:
 
 
 def passes_of_one(subject: Subject, epochs: int) -> float:
-    """Return how many forward passes of a text one shadow model takes, training and scores.
+    """Return how many times as much as the scores of a text one shadow model takes, training and scores.
 
-    A masked model scores a text by as many passes as it has tokens.
+    A masked model scores a text by as many passes as it has tokens, and is trained on it by one.
     """
-    count = _text_count(subject)
     causal = subject.model.capability(CausalLanguageModel) is not None
-    return count * (GRADIENT * epochs / 2 + (1 if causal else subject.schema.features[0].length or 1))
+    one_pass = 1 if causal else 1 / (subject.schema.features[0].length or 1)
+    return _text_count(subject) * (GRADIENT * epochs / 2 * one_pass + 1)
 
 
 def _text_count(subject: Subject) -> int:
