@@ -157,6 +157,9 @@ def drift_measurement(drifts: Mapping[str, Drift], subject: Subject) -> Measurem
                 ),
             )
         )
+    reason = Message("no column that both the training data and the audited data have was examined")
+    if subject.training is None:
+        reason = Message("no training data to compare with; pass --train-dataset FILE")
     return Measurement(
         id="data.drift_distance",
         by=("column",),
@@ -165,7 +168,7 @@ def drift_measurement(drifts: Mapping[str, Drift], subject: Subject) -> Measurem
         count=len(subject.labels),
         slices=tuple(slices),
         definition="Kolmogorov-Smirnov distance of numbers and dates, total variation of categories",
-        reason=None if slices else Message("no training data to compare with; pass --train-dataset FILE"),
+        reason=None if slices else reason,
     )
 
 
