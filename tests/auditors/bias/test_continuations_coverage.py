@@ -74,10 +74,10 @@ def held(world: World, classifier: Classifier | None, templates: int, rng: np.ra
     shares = world.shares
     others = (shares.sum() - shares) / (len(shares) - 1)
     assert gap.interval is not None
-    found = [gap.interval.low <= np.ptp(shares) <= gap.interval.high]
+    found = [gap.interval.low <= float(np.ptp(shares)) <= gap.interval.high]
     for measurement, true in ((share, shares), (difference, shares - others)):
         alone, joint = [], []
-        for part, value in zip(measurement.slices, true, strict=True):
+        for part, value in zip(measurement.slices, true.tolist(), strict=True):
             assert part.interval is not None
             assert part.simultaneous_interval is not None
             alone.append(part.interval.low <= value <= part.interval.high)

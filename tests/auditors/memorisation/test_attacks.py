@@ -65,7 +65,8 @@ def test_attacks_on_texts_that_were_not_read_are_at_chance_unless_the_sides_are_
     draws = np.random.default_rng(1)
     target, shadows = _unread(kind, 1)
     scores = lira_scores(target, shadows.odds, shadows.inside, online=True)
-    fair, unlike = [], []
+    fair: list[tuple[bool, bool]] = []
+    unlike: list[tuple[bool, bool]] = []
     for _ in range(200):
         for shares, found in (((0.5, 0.5), fair), ((0.6, 0.4), unlike)):
             member = draws.random(600) < np.where(kind, *shares)
@@ -99,7 +100,7 @@ def test_a_control_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     subject: Any = SimpleNamespace(conf_level=0.95, seed=0, progress=silent)
     evidence = attacks.membership_evidence(subject, material, None, 8)
     assert attacks.CONTROL_FAILS in evidence.notes
-    table = evidence.exhibits[0]
+    table = next(iter(evidence.exhibits))
     assert isinstance(table, Table)
     control = next(row for row in table.rows if "control: mean under shadow models" in str(row[0]))
     assert float(str(control[3])) < 0.5
