@@ -85,6 +85,7 @@ def material_of(subject: Subject, most: int, planted: frozenset[str]) -> Materia
             )
         )
     generator = np.random.default_rng((subject.seed, 45))
+    most = min(most, max(len(known), len(others)))
     wanted = subject.work.rows(most, 1, SHADOWS)
     notes += subject.work.limited(wanted, most)
     chosen = []
