@@ -188,6 +188,8 @@ def conclude(report: Report, page: Path) -> None:
 def conclude_gate(report: Report) -> None:
     """Print the verdict, every finding that decides it, a few others, what no limit met, and what is waived."""
     console = _console()
+    for sentence in report.unauthenticated:
+        _sentence(console, "warn", sentence)
     _headline(console, report)
     optional = [f for f in report.findings if f.verdict == "not_run" and f.limit.optional and f.group is None]
     others = [f for f in report.findings if f.verdict not in ("pass", "waived") and f not in optional]

@@ -77,7 +77,10 @@ def read_facts(path: str | Path) -> Facts:
     lists: dict[str, list[str | list[str]]] = {}
     for key, value in document.items():
         if key not in known_facts():
-            raise InputError(f"facts {path}: unknown key '{key}'{closest(key, known_facts())}.")
+            raise InputError(
+                f"facts {path}: unknown key '{key}'{closest(key, known_facts())}; "
+                "'auditkit comply --init-facts' writes a file with every key."
+            )
         if key in (UNKNOWN, LEFT_OUT):
             if not isinstance(value, list) or not all(_names_category(item, key) for item in value):
                 more = ', or ["Other", ["Female", "Other"]] with an intersection' if key == LEFT_OUT else ""

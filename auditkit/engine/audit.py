@@ -170,7 +170,9 @@ def begin(
     config, policy = inputs.config, inputs.policy
     chosen = _choose(auditors, config)
     _check_policy(policy, chosen)
-    earlier = None if config.policy.baseline is None else read_baseline(config.policy.baseline)
+    earlier = None
+    if config.policy.baseline is not None:
+        earlier = read_baseline(config.policy.baseline, strict=config.policy.strict)
     waived = () if config.policy.waivers is None else read_waivers(config.policy.waivers)
     also = [column for auditor in chosen.values() for column in getattr(auditor, "legitimate", ())]
     subject = load(inputs, also=also, cache=cache, progress=progress)

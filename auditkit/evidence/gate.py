@@ -13,27 +13,31 @@ from auditkit.evidence.judging import held_back, judge, unmeasured
 from auditkit.evidence.messages import Message
 from auditkit.evidence.policy import Finding, Policy, check_measurements_exist, default_policy, read_policy
 from auditkit.evidence.rederive import ABSENT, was_absent, why_unmeasured
-from auditkit.evidence.report import BaselineRecord, Outcome, Report, read_report, read_report_file
+from auditkit.evidence.report import BaselineRecord, Outcome, Report, read_report_file
 from auditkit.evidence.waivers import Waiver, read_waivers, waive
 
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """A report to judge regressions against, and the file that it is from."""
+    """A report to judge regressions against, the file that it is from, and whether a manifest lists that."""
 
     report: Report
     path: str | None
     sha256: str
+    is_sealed: bool = True
 
 
-def read_baseline(path: str | Path) -> Baseline:
+def read_baseline(path: str | Path, *, strict: bool = False) -> Baseline:
     """Read the results.json, or that of the folder of a run, that regressions are judged against.
 
     Raises:
-        InputError: as `read_report`.
+        InputError: as `read_report`; or, if `strict`, no manifest lists the file.
     """
-    report, sha256 = read_report_file(path)
-    return Baseline(report, str(path), sha256)
+    report, sha256, is_sealed = read_report_file(path)
+    is_sealed = is_sealed and not report.unsealed
+    if strict and not is_sealed:
+        raise InputError(f"baseline {path}: {_UNSEALED}.")
+    return Baseline(report, str(path), sha256, is_sealed)
 
 
 def gate(
@@ -51,12 +55,15 @@ def gate(
     report, or the results.json or folder of a run, that regressions are judged against; `waivers` a file.
 
     Raises:
-        InputError: a file cannot be read, or the policy or the baseline does not fit the report.
+        InputError: a file cannot be read, or the policy or the baseline does not fit the report; or, under `strict`, no
+            manifest lists a file.
     """
-    audited = report if isinstance(report, Report) else read_report(report)
+    audited = report if isinstance(report, Report) else _read(report)
+    if strict and audited.unsealed:
+        raise InputError(f"results {report}: {_UNSEALED}.")
     limits = policy if isinstance(policy, Policy) else default_policy() if policy is None else read_policy(policy)
     check_policy_fits(limits, audited)
-    earlier = baseline if baseline is None or isinstance(baseline, Report) else read_baseline(baseline)
+    earlier = baseline if baseline is None or isinstance(baseline, Report) else read_baseline(baseline, strict=strict)
     if isinstance(earlier, Report):
         text = earlier.to_json().encode()
         earlier = Baseline(earlier, None, hashlib.sha256(text).hexdigest())
@@ -114,6 +121,18 @@ def judge_report(
             ),
         }
     )
+
+
+_UNSEALED = (
+    "no manifest.json beside it lists it, so that an edit could go unnoticed, and --strict judges no such file; pass "
+    "the whole folder that 'auditkit run' wrote"
+)
+
+
+def _read(path: str | Path) -> Report:
+    """Return the report of a file, marked where no manifest lists it."""
+    report, _, is_sealed = read_report_file(path)
+    return report if is_sealed else report.model_copy(update={"unsealed": True})
 
 
 def check_policy_fits(policy: Policy, report: Report) -> None:
@@ -220,4 +239,5 @@ def _record(report: Report, baseline: Baseline) -> BaselineRecord:
         dataset=subject.dataset,
         same_rows=same_rows(report, baseline.report),
         weight=_weight(baseline.report),
+        unsealed=not baseline.is_sealed,
     )

@@ -144,26 +144,29 @@ def verify(folder: str | Path, *, public_key: str | Path | None = None) -> Verif
     )
 
 
-def check_beside(results: Path, sha256: str) -> None:
+def check_beside(results: Path, sha256: str) -> bool:
     """Check a results.json that was read, of this sha256, against the manifest in its folder, if there is one.
+
+    Return whether the manifest lists it: without one nobody notices an edit that contradicts nothing.
 
     Raises:
         InputError: the manifest lists it with another sha256, or is itself edited.
     """
     manifest = results.parent / MANIFEST
     if not (manifest.is_symlink() or manifest.exists()):
-        return
+        return False
     document = _read_manifest(read_bytes(manifest, f"manifest {manifest}", budget=RESULTS_BYTES))
     if document is None:
         raise InputError(f"manifest {manifest}: is not as auditkit wrote it; 'auditkit verify {results.parent}' tells.")
     listed = document["files"].get(results.name)
     if listed is None and results.name != RESULTS:
-        return
+        return False
     if listed is None or listed.get("sha256") != sha256:
         raise InputError(
             f"results {results}: is not the file that {MANIFEST} beside it lists: it was edited since the run; "
             f"'auditkit verify {results.parent}' tells what was."
         )
+    return True
 
 
 def read_private_key(path: str | Path) -> Ed25519PrivateKey:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import AwareDatetime, Field, ValidationError, computed_field, model_validator
 
@@ -228,7 +228,7 @@ class BaselineRecord(FileRecord):
     """The report that regressions were judged against: its file, its run, and what it audited.
 
     `same_rows` says whether both audits saw the very same rows, `weight` is the column by which the rows of the
-    baseline were weighted, if any.
+    baseline were weighted, if any. `unsealed` says that it was read from a file that no manifest listed.
     """
 
     run_id: str
@@ -237,19 +237,21 @@ class BaselineRecord(FileRecord):
     dataset: DatasetRecord
     same_rows: Flag
     weight: str | None = None
+    unsealed: Flag = False
 
 
 class Report(Record):
     """The record of one run. `verdict` and `exit_code` follow from the outcomes; they are written, never read.
 
     `created` is when the audit was made, `judged` the day for which its waivers were read, `config` the request,
-    so that the audit can be repeated.
+    so that the audit can be repeated. `unsealed` says that `gate` judged a file that no manifest listed.
     """
 
     schema_version: Literal[2] = 2
     run_id: str
     created: Instant
     strict: Flag = False
+    unsealed: Flag = False
     config: AuditConfig = AuditConfig()
     subject: SubjectRecord
     environment: Environment
@@ -280,6 +282,27 @@ class Report(Record):
         """All findings, worst first; within a verdict by how far they lie beyond their limit."""
         every = [finding for outcome in self.outcomes for finding in outcome.findings]
         return sorted(every, key=lambda finding: (-RANK[finding.verdict], -finding.excess))
+
+    @property
+    def unauthenticated(self) -> tuple[Message, ...]:
+        """What a reader must know of files that were judged and that no manifest listed."""
+        said = []
+        if self.unsealed:
+            said.append(
+                Message(
+                    "Unauthenticated: no manifest.json lists the results.json that was judged, so that an edit of it "
+                    "could go unnoticed. Judge the whole folder that the run wrote."
+                )
+            )
+        if self.baseline is not None and self.baseline.unsealed:
+            said.append(
+                Message(
+                    "Unauthenticated: no manifest.json lists the baseline {path}, so that an edit of it could go "
+                    "unnoticed. Pass the whole folder that the run wrote.",
+                    path=self.baseline.path or "",
+                )
+            )
+        return tuple(said)
 
     @property
     def unused_waivers(self) -> list[Waiver]:
@@ -445,18 +468,26 @@ def read_report(path: str | Path) -> Report:
         InputError: the file is missing, is not a report of a known schema version, is not what the manifest.json
             beside it says, or contradicts itself: it was edited.
     """
-    return read_report_file(path)[0]
+    return read_report_file(path).report
 
 
-def read_report_file(path: str | Path) -> tuple[Report, str]:
-    """Return the report of a results.json, and the sha256 of the very bytes that were read; errors as `read_report`."""
+class ReadReport(NamedTuple):
+    """The report of a file, the sha256 of the very bytes that were read, and whether a manifest lists them."""
+
+    report: Report
+    sha256: str
+    is_sealed: bool
+
+
+def read_report_file(path: str | Path) -> ReadReport:
+    """Read a results.json, or that of a run's folder; errors as `read_report`."""
     path = Path(path) / "results.json" if Path(path).is_dir() else Path(path)
     name = f"results {path}"
     content = read_bytes(path, name, budget=RESULTS_BYTES)
     sha256 = hashlib.sha256(content).hexdigest()
     if (run_id := unfinished_run(content)) is not None:
         raise InputError(f"{name}: the run {run_id} that writes it has not finished, or failed; run the audit again.")
-    check_beside(Path(path), sha256)
+    is_sealed = check_beside(Path(path), sha256)
     document, version_found = _document(content, name)
     with contextlib.suppress(KeyError, TypeError, AttributeError):  # of an option that is gone
         document["config"]["data"].pop("labelled_only")
@@ -483,7 +514,7 @@ def read_report_file(path: str | Path) -> tuple[Report, str]:
             f"{name}: states verdict {stated[0]!r} (exit code {stated[1]!r}), but its findings give "
             f"{derived[0]!r} ({derived[1]}): the file was edited."
         )
-    return report, sha256
+    return ReadReport(report, sha256, is_sealed)
 
 
 def _check_config(config: Any, name: str) -> None:

@@ -172,6 +172,49 @@ def test_every_reader_holds_a_report_against_its_manifest(
     assert "is not as auditkit wrote it" in capsys.readouterr().err
 
 
+def said_by(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
+    code = call(arguments)
+    captured = capsys.readouterr()
+    return code, [line for line in (captured.out + captured.err).splitlines() if line.strip()]
+
+
+def test_a_gate_says_first_that_no_manifest_lists_what_it_judges(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the counts do not give again (a score's interval) can be edited there; sealed anew it stays marked."""
+    sealed_folder, judged = tmp_path / "sealed", tmp_path / "judged"
+    sealed_folder.mkdir()
+    for name, content in sealed({"results.json": results.read_text()}, run_id="r").items():
+        (sealed_folder / name).write_text(str(content))
+    _, lines = said_by(["gate", str(sealed_folder)], capsys)
+    assert not any("nauthenticated" in line for line in lines)
+    _, lines = said_by(["gate", str(results), "--out", str(judged)], capsys)
+    assert "Unauthenticated: no manifest.json lists the results.json that was judged" in lines[0]
+    assert "Unauthenticated" in (judged / "summary.md").read_text()
+    assert "Unauthenticated" in (judged / "report.html").read_text()
+    assert "Unauthenticated" in said_by(["gate", str(judged)], capsys)[1][0], "a manifest of the judged folder heals it"
+    assert "::warning title=Unauthenticated::" in said_by(["gate", str(judged), "--format", "github"], capsys)[1][0]
+    for unsealed in (results, judged):
+        code, lines = said_by(["gate", str(unsealed), "--strict"], capsys)
+        assert (code, len(lines)) == (2, 1)
+        assert "--strict judges no such file" in lines[0]
+
+
+def test_a_baseline_that_no_manifest_lists_is_said_first_and_refused_under_strict(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = tmp_path / "now"
+    now.mkdir()
+    for name, content in sealed({"results.json": results.read_text()}, run_id="r").items():
+        (now / name).write_text(str(content))
+    _, lines = said_by(["gate", str(now), "--baseline", str(results)], capsys)
+    assert f"Unauthenticated: no manifest.json lists the baseline {results}" in lines[0]
+    code, lines = said_by(["gate", str(now), "--baseline", str(results), "--strict"], capsys)
+    assert (code, len(lines)) == (2, 1)
+    assert lines[0].startswith(f"auditkit: baseline {results}: no manifest.json")
+    assert said_by(["gate", str(now), "--baseline", str(now), "--strict"], capsys)[0] != 2
+
+
 def test_the_index_lists_an_edited_run_as_unreadable(results: Path, tmp_path: Path) -> None:
     for name, content in sealed({"results.json": results.read_text()}, run_id="r").items():
         (results.parent / name).write_text(str(content))

@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 import yaml
 
+from auditkit.evidence.integrity import sealed
 from auditkit.evidence.report import Report
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +48,8 @@ expires = 9999-12-31
 @pytest.fixture
 def folder(tmp_path: Path, report: Report) -> Path:
     """A checkout with a report and a policy that it breaks, in files whose names a shell would take apart."""
-    (tmp_path / "my results.json").write_text(report.to_json(), encoding="utf-8")
+    for name, content in sealed({"my results.json": report.to_json()}, run_id=report.run_id).items():
+        (tmp_path / name).write_text(str(content), encoding="utf-8")
     (tmp_path / "policy $(touch x).toml").write_text(POLICY, encoding="utf-8")
     (tmp_path / "waivers.toml").write_text(WAIVERS, encoding="utf-8")
     return tmp_path

@@ -20,6 +20,7 @@ def render_annotations(report: Report) -> str:
     Waived findings are notices. Beyond ten of a level, the last one says how many were left out.
     """
     word, explanation = headline(report)
+    first = [_command("warning", "Unauthenticated", sentence) for sentence in report.unauthenticated]
     lines: list[tuple[str, str]] = []
     for outcome in report.outcomes:
         if outcome.error is not None:
@@ -34,12 +35,13 @@ def render_annotations(report: Report) -> str:
     chosen: list[str] = []
     for level in ("error", "warning", "notice"):
         of_level = [line for kind, line in lines if kind == level]
-        if len(of_level) > PER_STEP:
-            left_out = len(of_level) - (PER_STEP - 1)
+        most = PER_STEP - len(first) if level == "warning" else PER_STEP
+        if len(of_level) > most:
+            left_out = len(of_level) - (most - 1)
             more = _command(level, f"{left_out} more", "GitHub shows ten a step; all are in the step's summary.")
-            of_level = [*of_level[: PER_STEP - 1], more]
+            of_level = [*of_level[: most - 1], more]
         chosen += of_level
-    return "".join(f"{line}\n" for line in [*chosen, _data(f"auditkit: {word}. {explanation}")])
+    return "".join(f"{line}\n" for line in [*first, *chosen, _data(f"auditkit: {word}. {explanation}")])
 
 
 def _annotation(level: str, finding: Finding, report: Report) -> str:

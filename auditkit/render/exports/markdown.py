@@ -36,6 +36,8 @@ def render_markdown(report: Report, lang: str = "en") -> str:
     name = shorten(model.name, 80) if model else Message("recorded decisions")
     heading = Message("{word}: audit of {model}", word=word, model=name)
     lines = [f"## {MARKS[report.verdict]} {escape(say(heading))}", "", escape(say(explanation)), ""]
+    for sentence in report.unauthenticated:
+        lines += [f"{MARKS['warn']} **{escape(say(sentence))}**", ""]
     counts = (f"{MARKS[part.verdict]} {say(in_state(part.limit_count, part.words))}" for part in tally(report))
     lines += [" · ".join(counts), ""]
     findings = attention(report)
