@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from torch import nn
 from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import Capability, Differentiable, Refittable
-from auditkit.models.model import Model
+from auditkit.models.model import Model, first_line
 from auditkit.schema.schema import Schema
+
+SECONDS = 600
+"""So long may one batch take: a loop of the graph may state 2**62 rounds."""
 
 TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
@@ -115,11 +119,29 @@ def run(session: Any, given: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
     parts = []
     for start in range(0, row_count, step):
         part = {name: _filled(array[start : start + step], step) for name, array in cast.items()}
-        (found,) = session.run([chosen], part)
+        found = _run_once(session, chosen, part)
         if isinstance(found, list):  # a ZipMap: one dictionary a row, by class
             found = np.array([list(row.values()) for row in found])
         parts.append(np.asarray(found, dtype=np.float64)[: row_count - start])
     return np.concatenate(parts)
+
+
+def _run_once(session: Any, output: str, given: dict[str, NDArray[Any]]) -> Any:
+    """Return one output of a graph for one batch; whatever ends the run, and time, is an error of the model."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    timer = threading.Timer(SECONDS, setattr, (options, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        (found,) = session.run([output], given, options)
+    except Exception as error:  # onnxruntime raises types of its own
+        late = f" within {SECONDS} seconds" if options.terminate else ""
+        raise ModelFileError(f"model: onnxruntime cannot run it{late}: {first_line(error)}.") from error
+    finally:
+        timer.cancel()
+    return found
 
 
 def _filled(rows: NDArray[Any], count: int) -> NDArray[Any]:

@@ -15,6 +15,9 @@ from auditkit.files import read_bytes
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
+LARGEST = 1e9
+"""A rank, or a scale, beyond this is none."""
+
 UNSUPPORTED = ("use_dora", "lora_bias", "alpha_pattern", "rank_pattern", "layer_replication", "megatron_config")
 """Settings under which an adapter is more than a product of two matrices of one scale."""
 
@@ -25,13 +28,17 @@ def read_adapter(name: str, folder: Path, settings: Mapping[str, Any]) -> dict[s
     Raises:
         ModelFileError: it is no plain LoRA adapter in safetensors.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     check_adapter(name, folder, settings)
     content = read_bytes(
         folder / ADAPTER_WEIGHTS, f"{name}: {ADAPTER_WEIGHTS}", budget=MODEL_BYTES, within=folder, error=ModelFileError
     )
-    tensors = load(content)
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise ModelFileError(f"{name}: {ADAPTER_WEIGHTS} is damaged: {error}.") from error
     odd = [key for key in tensors if not key.startswith(PREFIX)]
     if odd:
         raise ModelFileError(f"{name}: holds {odd[0]!r}, which is no weight of a PEFT adapter.")
@@ -57,7 +64,7 @@ def merge(name: str, network: nn.Module, tensors: Mapping[str, torch.Tensor], se
     Raises:
         ModelFileError: a tensor of the adapter has no place in the base model, or another shape.
     """
-    rank, alpha = float(settings["r"]), float(settings["lora_alpha"])
+    rank, alpha = (_positive(name, settings, key) for key in ("r", "lora_alpha"))
     scale = alpha / (rank**0.5 if settings.get("use_rslora") else rank)
     held = network.state_dict()
     with torch.no_grad():
@@ -69,13 +76,39 @@ def merge(name: str, network: nn.Module, tensors: Mapping[str, torch.Tensor], se
                 raise ModelFileError(f"{name}: holds {key!r}, for which the base model has no weight.")
             changed = value
             if place != key:
-                product = tensors[key.replace(".lora_A.", ".lora_B.")] @ value
-                changed = held[place] + scale * (product.T if settings.get("fan_in_fan_out") else product)
+                turned = bool(settings.get("fan_in_fan_out"))
+                changed = held[place] + scale * _product(name, key, tensors, held[place], turned=turned)
             if changed.shape != held[place].shape:
                 raise ModelFileError(
                     f"{name}: {key!r} has shape {tuple(changed.shape)}, and the base model {tuple(held[place].shape)}."
                 )
             held[place].copy_(changed)
+
+
+def _positive(name: str, settings: Mapping[str, Any], key: str) -> float:
+    value = settings.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LARGEST:
+        raise ModelFileError(f"{name}: {ADAPTER_CONFIG}: {key} must be a number above 0, got {str(value)[:40]!r}.")
+    return float(value)
+
+
+def _product(
+    name: str, key: str, tensors: Mapping[str, torch.Tensor], weight: torch.Tensor, *, turned: bool
+) -> torch.Tensor:
+    """Return B A, or its transpose, once both are known to fit: the product of two long vectors takes all memory."""
+    first, second = tensors[key], tensors.get(key.replace(".lora_A.", ".lora_B."))
+    if second is None or first.ndim != 2 or second.ndim != 2 or second.shape[1] != first.shape[0]:
+        shapes = [None if one is None else tuple(one.shape) for one in (first, second)]
+        raise ModelFileError(
+            f"{name}: {key!r} and its other factor have shapes {shapes[0]} and {shapes[1]}: no product."
+        )
+    shape = (first.shape[1], second.shape[0]) if turned else (second.shape[0], first.shape[1])
+    if shape != tuple(weight.shape):
+        raise ModelFileError(
+            f"{name}: {key!r} has shape {shape} with its other factor, and the base model {tuple(weight.shape)}."
+        )
+    product = second @ first
+    return product.T if turned else product
 
 
 def whole_weights(tensors: Mapping[str, torch.Tensor]) -> frozenset[str]:
