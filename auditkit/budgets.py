@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from auditkit.errors import DatasetError, InputError
 
 ALLOW_LARGE = "--allow-large"
+LONGEST = 10**15
+"""A larger number is not written out: files state some of hundreds of digits."""
+
 _large: ContextVar[bool] = ContextVar("large", default=False)
 
 
@@ -32,9 +35,10 @@ class Budget:
 
     def check(self, found: float, name: str, error: type[InputError] = InputError) -> None:
         """Raise `error` where more was found than may be read; `name` says of what, as messages begin."""
-        if found > self.most:
+        if not found <= self.most:  # NaN is no number that may be read
+            said = f"{found:,.0f}" if not found >= LONGEST else f"more than {LONGEST:,}"  # of any number of digits
             remedy = "" if large_allowed() else f"; {ALLOW_LARGE} allows {self.large:,}"
-            raise error(f"{name}: {found:,.0f} {self.counts}, and auditkit reads at most {self.most:,}{remedy}.")
+            raise error(f"{name}: {said} {self.counts}, and auditkit reads at most {self.most:,}{remedy}.")
 
 
 DATA_BYTES = Budget("bytes", 64 * 2**30, 2**42)

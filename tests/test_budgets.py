@@ -16,7 +16,7 @@ import pytest
 from loans import Loans
 
 import auditkit
-from auditkit.budgets import CLASSES, allow_large
+from auditkit.budgets import CLASSES, ROWS, allow_large
 from auditkit.cli import call
 from auditkit.data.dataset import read_data
 from auditkit.errors import DatasetError, InputError, out_of_memory
@@ -223,3 +223,12 @@ def test_a_full_memory_is_one_line_and_the_other_auditors_keep_their_results(
     assert capsys.readouterr().err == (
         "auditkit: out of memory; audit fewer rows (--limit N), or leave auditors out (--skip AUDITOR).\n"
     )
+
+
+@pytest.mark.parametrize("found", [10**400, float("inf"), float("nan")])
+def test_a_number_of_any_length_is_compared_with_a_limit(found: float) -> None:
+    """Found by `make fuzz`: a config.json of a layer count of 400 digits was a traceback."""
+    with pytest.raises(InputError, match="and auditkit reads at most 50,000,000") as refused:
+        ROWS.check(found, "model m")
+    assert len(str(refused.value)) < 200
+    ROWS.check(50_000_000, "model m")

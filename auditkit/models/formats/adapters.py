@@ -70,6 +70,8 @@ def merge(name: str, network: nn.Module, tensors: Mapping[str, torch.Tensor], se
     with torch.no_grad():
         for key, value in tensors.items():
             if key.endswith(".lora_B.weight"):
+                if key.replace(".lora_B.", ".lora_A.") not in tensors:
+                    raise ModelFileError(f"{name}: holds {key!r} without its other factor, and would change nothing.")
                 continue
             place = key.replace(".lora_A.weight", ".weight")
             if place not in held:

@@ -34,6 +34,7 @@ from auditkit.models.formats.huggingface_ledger import stated_training
 from auditkit.models.formats.huggingface_sentences import POOLER, as_encoder, reads_sentences, sentence_modules
 from auditkit.models.formats.huggingface_settings import (
     OFFSET_POSITIONS,
+    architectures_of,
     check_settings,
     check_size,
     offline,
@@ -157,9 +158,9 @@ def checked_settings(name: str, folder: Path) -> dict[str, Any]:
     _check_weights(name, folder, held)
     encodes = reads_sentences(settings, folder)
     if not encodes and not _has_head(settings, (TEXT_HEAD, IMAGE_HEAD, AUDIO_HEAD, *LANGUAGE_HEADS)):
-        kinds = settings.get("architectures") or []
+        kinds = architectures_of(settings)
         raise ModelFileError(
-            f"{name}: is a {', '.join(map(str, kinds)) or 'model without a head'}, and auditkit opens classifiers of "
+            f"{name}: is a {', '.join(kinds) or 'model without a head'}, and auditkit opens classifiers of "
             f"texts ({TEXT_HEAD}), images ({IMAGE_HEAD}) and recordings ({AUDIO_HEAD}), language models "
             f"({', '.join(LANGUAGE_HEADS)}), and encoders of texts (Model)."
         )
@@ -195,7 +196,7 @@ def _base_of(name: str, described: dict[str, Any], stated: str | None) -> Path:
 
 
 def _has_head(settings: dict[str, Any], heads: tuple[str, ...]) -> bool:
-    return any(isinstance(kind, str) and kind.endswith(heads) for kind in settings.get("architectures") or [])
+    return any(kind.endswith(heads) for kind in architectures_of(settings))
 
 
 def _processor(name: str, folder: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import nn
 from auditkit.data.audio import MAXIMUM_RATE, MAXIMUM_SAMPLES, RATE, sample_counts
 from auditkit.errors import InputError, ModelFileError
 from auditkit.evidence.messages import Message
+from auditkit.models.formats.huggingface_settings import architectures_of
 from auditkit.models.model import first_line
 from auditkit.models.networks import PartlyCounted
 from auditkit.schema.table import Feature
@@ -128,7 +129,7 @@ def joined(logits: torch.Tensor, rows: torch.Tensor, row_count: int) -> torch.Te
 
 def reads_recordings(settings: dict[str, Any], processor: dict[str, Any]) -> bool:
     """Return whether a folder's model classifies recordings, by its head and its feature extractor."""
-    kinds = [kind for kind in settings.get("architectures") or [] if isinstance(kind, str)]
+    kinds = architectures_of(settings)
     if any(kind.endswith(AUDIO_HEAD) for kind in kinds):
         return True
     return any(kind.endswith(SEQUENCE_HEAD) for kind in kinds) and "sampling_rate" in processor

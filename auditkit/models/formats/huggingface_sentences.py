@@ -9,7 +9,7 @@ from auditkit import files
 from auditkit.documents import parse_json
 from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
-from auditkit.models.formats.huggingface_settings import JSON_BYTES, OFFSET_POSITIONS, read_json
+from auditkit.models.formats.huggingface_settings import JSON_BYTES, OFFSET_POSITIONS, architectures_of, read_json
 from auditkit.models.sentence_vectors import LACKS, POOLINGS, EncodedTexts, SentenceEncoder, VocabularyWords
 from auditkit.models.word_vectors import SCHEMA
 from auditkit.schema.pieces import PieceTokenizer
@@ -36,7 +36,7 @@ class SentenceModules(NamedTuple):
 
 def reads_sentences(settings: dict[str, Any], folder: Path) -> bool:
     """Return whether a folder holds an encoder: sentence-transformers saved it, or its network has no head."""
-    kinds = [kind for kind in settings.get("architectures") or [] if isinstance(kind, str)]
+    kinds = architectures_of(settings)
     if any(kind.endswith(PREDICTING) for kind in kinds):
         return False
     bare = [kind for kind in kinds if kind.endswith("Model") and not kind.endswith(HEADS)]

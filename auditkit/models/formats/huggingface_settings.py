@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,12 @@ def read_json(name: str, path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ModelFileError(f"{name}: {path.name} is no JSON object.")
     return found
+
+
+def architectures_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return the names of the networks that a config.json states; what is no list of texts states none."""
+    stated = settings.get("architectures")
+    return [kind for kind in stated if isinstance(kind, str)] if isinstance(stated, list) else []
 
 
 def check_settings(name: str, settings: dict[str, Any]) -> None:

@@ -37,6 +37,7 @@ def test_a_product_is_added_to_the_weight() -> None:
         ({}, {"lora_alpha": float("inf")}, "lora_alpha must be a number above 0"),
         ({}, {"lora_alpha": 10**400}, "lora_alpha must be a number above 0"),
         ({KEY: torch.ones(2, 3)}, {}, r"have shapes \(2, 3\) and None: no product"),
+        ({OTHER: torch.ones(5, 2)}, {}, "without its other factor"),
         ({KEY: torch.ones(3), OTHER: torch.ones(5)}, {}, "no product"),
         ({KEY: torch.ones(2, 3), OTHER: torch.ones(5, 4)}, {}, "no product"),
         ({KEY: torch.ones(1, 200_000), OTHER: torch.ones(200_000, 1)}, {}, r"\(200000, 200000\) with its other factor"),
