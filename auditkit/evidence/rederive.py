@@ -78,11 +78,12 @@ def check_outcome(outcome: Outcome) -> None:
                 raise ContradictionError(f"{inner} rests on {part.count:,} rows of {measurement.count:,}")
 
 
-def rederived(report: Report, *, same_version: bool) -> Report:
+def rederived(report: Report, *, same_version: bool, recounted: bool = True) -> Report:
     """Return the report with its findings derived from its measurements.
 
     Regressions are held against what the record says of the baseline, whose measurements it does not hold. A report of
-    another version of auditkit is judged as this one judges; one of this version must say the same.
+    another version of auditkit is judged as this one judges; one of this version must say the same, and if `recounted`
+    its rates and gaps are computed again from their counts.
 
     Raises:
         ContradictionError: the report contradicts itself.
@@ -103,7 +104,7 @@ def rederived(report: Report, *, same_version: bool) -> Report:
     for outcome in report.outcomes:
         check_outcome(outcome)
         _check_counts(outcome, report)
-        if same_version:
+        if same_version and recounted:
             _recount(outcome, report)
     for outcome, derived in zip(report.outcomes, _every_finding(report), strict=True):
         if same_version and [_judged(one) for one in derived] != [_judged(one) for one in outcome.findings]:
@@ -190,11 +191,21 @@ def _check_counts(outcome: Outcome, report: Report) -> None:
 
 
 def _recount(outcome: Outcome, report: Report) -> None:
-    """Derive the numbers of an auditor of auditkit's own again from their counts, where it has a function for that."""
+    """Derive the numbers of an auditor of auditkit's own again from their counts, where it has a function for that.
+
+    That needs SciPy, which an installation for `gate` alone has not; what is read then is said to be unauthenticated.
+    """
     recounts = plugins.installed("recounts")
     own = recounts.get(outcome.auditor)
-    if own is not None and own.value.startswith("auditkit."):  # no code of another package judges evidence
-        own.load()(outcome, report)
+    if own is None or not own.value.startswith("auditkit."):  # no code of another package judges evidence
+        return
+    try:
+        recount = own.load()
+    except ModuleNotFoundError as error:
+        if (error.name or "auditkit").partition(".")[0] not in ("numpy", "scipy"):
+            raise
+        return
+    recount(outcome, report)
 
 
 def _number_of(outcome: Outcome, finding: Finding) -> Measurement | Slice | None:

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from counted import counted_report
 
+from auditkit.evidence.gate import judge_report
 from auditkit.evidence.report import Report
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +53,18 @@ def test_the_pins_of_the_gate_are_those_of_the_lock_and_of_the_template() -> Non
     (install,) = yaml.safe_load((ROOT / "ci/gitlab.yml").read_text())[".auditkit-gate"]["before_script"]
     assert "\n" not in install
     assert re.findall(r"[\w.-]+==[\d.]+", install) == [f"{name}=={version}" for name, version in pins().items()]
+
+
+def test_the_gate_reads_a_report_of_its_own_version_without_numpy(tmp_path: Path) -> None:
+    """What it cannot compute again from counts there, it says first."""
+    whole = counted_report()
+    report = judge_report(whole, whole.policy)
+    (tmp_path / "results.json").write_text(report.to_json())
+    modules = {name.replace("-", "_").lower() for name in pins()} | {"auditkit", "markdown_it", "PIL"}
+    command = [sys.executable, "-c", ALONE, ",".join(modules), "gate", "results.json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == report.gate().exit_code, done.stderr
+    assert "Unauthenticated" in done.stdout.strip().splitlines()[0]
 
 
 @pytest.mark.parametrize("format", ["text", "github", "json"])

@@ -24,7 +24,11 @@ def session(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> o
 
 def endless() -> onnxruntime.InferenceSession:
     """Return a loop of 2**62 rounds that changes nothing."""
-    values = [("i", TensorProto.INT64, []), ("go", TensorProto.BOOL, []), ("v", TensorProto.FLOAT, None)]
+    values: list[tuple[str, int, list[int] | None]] = [
+        ("i", TensorProto.INT64, []),
+        ("go", TensorProto.BOOL, []),
+        ("v", TensorProto.FLOAT, None),
+    ]
     body = helper.make_graph(
         [helper.make_node("Identity", ["go"], ["goes"]), helper.make_node("Identity", ["v"], ["w"])],
         "body",
