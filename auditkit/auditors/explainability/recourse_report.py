@@ -15,9 +15,12 @@ from auditkit.engine.sampling import groups_of, rate_slices, sample_rows, sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Exhibit, Facts, Group, Interval, Measurement, Slice, SliceChart, Table
 from auditkit.evidence.messages import Message
-from auditkit.stats.intervals import mean_interval, simultaneous_level
+from auditkit.stats.bounded import bounded_student_interval
+from auditkit.stats.intervals import simultaneous_level
 
 RECOURSE_ROWS = 300
+HIGHEST_COST = 2.0
+"""The cost of changing two columns that are no numbers; a change of more columns is not tried."""
 REASONS = "12 CFR 1002.9(b)(2): up to four factors that cost most against the mean approved row, by"
 RECOURSE = "Ustun et al. 2019, arXiv:1809.06514: a change of one or two columns to values that occur"
 
@@ -129,9 +132,9 @@ def _cost_slices(costs: dict[Group, np.ndarray], least: int, level: float) -> li
     known = {group: held for group, held in known.items() if len(held) >= max(least, 2)}
     slices = []
     for group, held in known.items():
-        mean, variance = float(held.mean()), float(held.var(ddof=1))
         ends = [
-            mean_interval(mean, variance, len(held), each) for each in (level, simultaneous_level(level, len(known)))
+            bounded_student_interval(held, 0.0, HIGHEST_COST, each)
+            for each in (level, simultaneous_level(level, len(known)))
         ]
         alone, wide = (
             Interval(
@@ -144,7 +147,9 @@ def _cost_slices(costs: dict[Group, np.ndarray], least: int, level: float) -> li
                 ends, ("", Message(", Sidak over {known_count}", known_count=len(known))), strict=True
             )
         )
-        slices.append(Slice(group=group, value=mean, count=len(held), interval=alone, simultaneous_interval=wide))
+        slices.append(
+            Slice(group=group, value=float(held.mean()), count=len(held), interval=alone, simultaneous_interval=wide)
+        )
     return slices
 
 

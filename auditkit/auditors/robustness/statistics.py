@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Group, Interval, Line, Measurement, Slice
 from auditkit.evidence.messages import Message
+from auditkit.stats.bounded import bounded_student_interval
 from auditkit.stats.estimates import Breakdown, Estimate, Quantity, measure, too_few
 from auditkit.stats.intervals import (
-    mean_interval,
     needs_exact,
     paired_difference_interval,
     proportion_interval,
@@ -153,11 +153,8 @@ def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: 
         mean = float(values.mean())
         alone = together = Interval(low=mean, high=mean, level=level, method=Message("exact, a single input"))
         if len(values) > 1:
-            variance = float(values.var(ddof=1))
-            alone = _mean_interval(mean, variance, len(values), level, level, Message("Student's t"))
-            together = _mean_interval(
-                mean, variance, len(values), each, level, Message("Student's t{family}", family=family)
-            )
+            alone = _confidence_interval(values, level, level, Message("Student's t"))
+            together = _confidence_interval(values, each, level, Message("Student's t{family}", family=family))
         group = Group(by=("input",), key=(kind,))
         slices.append(Slice(group=group, value=mean, count=len(values), interval=alone, simultaneous_interval=together))
     return Measurement(
@@ -172,8 +169,8 @@ def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: 
     )
 
 
-def _mean_interval(mean: float, variance: float, count: int, each: float, level: float, method: str) -> Interval:
-    low, high = (float(end) for end in mean_interval(mean, variance, count, each))
+def _confidence_interval(values: NDArray[np.float64], each: float, level: float, method: str) -> Interval:
+    low, high = bounded_student_interval(values, 0.0, 1.0, each)
     return Interval(low=max(low, 0.0), high=min(high, 1.0), level=level, method=method)
 
 
