@@ -69,7 +69,8 @@ def selected_by(subject: Subject) -> list[tuple[str, tuple[str, float], tuple[st
 
 
 BOUNDED = Message(
-    " Selection rates, their gaps and their ratios have intervals that hold whatever was decided of them."
+    " Rates by group, their gaps and their ratios have intervals that hold whatever was decided of them, and whatever "
+    "their labels are; all other numbers, such as those of performance, are of the rows with a decision alone."
 )
 UNBOUNDED = Message(" The values that are missing could be any numbers, so that no interval of a mean allows for them.")
 

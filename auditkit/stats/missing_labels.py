@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from auditkit.evidence.measurement import Interval, Measurement
 from auditkit.evidence.messages import Message
-from auditkit.stats.counts import Counts, not_compared
+from auditkit.stats.counts import Counts, not_compared, stacked
 from auditkit.stats.hypergeometric import fisher_exact
 from auditkit.stats.intervals import proportion_interval, simultaneous_level, student_share
 from auditkit.stats.rates import group_rates, masks
@@ -127,6 +127,11 @@ class Unlabelled:
         """Return both tables over fewer columns."""
         return type(self)(self.known.by(columns), self.unlabelled.by(columns))
 
+    @classmethod
+    def stacked(cls, parts: Sequence[Self], axis: str) -> Self:
+        """Return the tables of two classes as one, whose last column, `axis`, names the part."""
+        return cls(stacked([part.known for part in parts], axis), stacked([part.unlabelled for part in parts], axis))
+
     def completed(self, name: str, *, best: bool) -> Counts:
         """Return the table of all rows such that a rate is the highest, or the lowest, possible."""
         return completed(self.known, self.unlabelled, name, best=best)
@@ -213,21 +218,40 @@ class Unlabelled:
         return widened(interval, low, high)
 
 
+@dataclass(frozen=True, eq=False)
 class Undecided(Unlabelled):
-    """The tables of rows with a decision and of those without one, of two classes: `unlabelled` are the latter.
+    """The tables of rows with a decision and of those without one: `unlabelled` are the latter.
 
-    Bounded are rates that need no label: with every missing decision the positive one, and with none of them. Of gaps
-    and ratios the worse end is bounded, and the other stays that of the recorded decisions: what is missing may hide a
-    breach, and does not excuse one.
+    Their labels count as unknown too, so that a rate lies between those with all of them a success and all a failure.
+    Of gaps and ratios the worse end is bounded, and the other stays that of the recorded decisions: what is missing may
+    hide a breach, and does not excuse one. With `labels`, rows that have a decision may lack a label besides.
     """
 
+    labels: Unlabelled | None = None
+
+    def by(self, columns: tuple[str, ...]) -> Self:
+        """Return the tables over fewer columns."""
+        labels = None if self.labels is None else self.labels.by(columns)
+        return type(self)(self.known.by(columns), self.unlabelled.by(columns), labels)
+
+    @classmethod
+    def stacked(cls, parts: Sequence[Self], axis: str) -> Self:
+        """Return the tables of two classes as one, whose last column, `axis`, names the part."""
+        whole = super().stacked(parts, axis)
+        labels = [part.labels for part in parts if part.labels is not None]
+        return dataclasses.replace(whole, labels=Unlabelled.stacked(labels, axis)) if labels else whole
+
     def completed(self, name: str, *, best: bool) -> Counts:
-        """Return the table of all rows with all, or none, of the missing decisions the positive one."""
+        """Return the table of all rows with all, or none, of those without a decision a success of the rate."""
+        hit, counted = masks(name, len(self.known.classes))
+        adds = np.where(counted > 0, 2 * hit - 1, 0).ravel()  # as of missing labels
+        given = int(adds.argmax() if best else adds.argmin())
         table = np.zeros_like(self.unlabelled.table)
-        table[:, 0, int(best)] = self.unlabelled.table.sum(axis=(1, 2))
+        table.reshape(len(table), -1)[:, given] = self.unlabelled.table.sum(axis=(1, 2))
         sampled = self.unlabelled.sampled
-        cells = None if sampled is None else np.full_like(sampled.cells, int(best))
-        return _with_filled(self.known, self.unlabelled, table, cells)
+        cells = None if sampled is None else np.full_like(sampled.cells, given)
+        known = self.known if self.labels is None else self.labels.completed(name, best=best)
+        return _with_filled(known, self.unlabelled, table, cells)
 
     def gap(self, measurement: Measurement, rates: Sequence[str], level: float, min_group: int) -> Measurement:
         """Return the largest gap with an interval up to the worst that the missing decisions allow."""

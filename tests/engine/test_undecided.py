@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 import auditkit
-from auditkit.evidence.measurement import Interval, Measurement, Table
+from auditkit.evidence.measurement import Interval, Measurement, Slice, Table
 from auditkit.evidence.report import Report
 from auditkit.stats.counts import Counts, tally
-from auditkit.stats.missing_labels import Undecided
+from auditkit.stats.missing_labels import Undecided, Unlabelled
 from auditkit.stats.rates import group_rates
 from auditkit.stats.sampling import Sampling
 
@@ -42,6 +42,10 @@ def gap(report: Report, name: str = "demographic_parity_difference") -> tuple[Me
     assert found is not None
     assert found.interval is not None
     return found, found.interval
+
+
+def numbers_of(measurement: Measurement) -> list[Measurement | Slice]:
+    return [*measurement.slices] or [measurement]
 
 
 def said(report: Report) -> list[str]:
@@ -156,6 +160,58 @@ def test_each_of_several_classes_is_bounded() -> None:
         assert "whatever the missing decisions are" in mine.interval.method
 
 
+def labelled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the decisions with a label: of the qualified, 80 % of the men and 45 % of the women are approved."""
+    draws = np.random.default_rng(7)
+    repaid = (draws.random(len(frame)) < 0.6).astype(int)
+    rate = np.where(repaid == 0, 0.2, np.where(frame["sex"] == "M", 0.8, 0.45))
+    return frame.assign(repaid=repaid, approved=(draws.random(len(frame)) < rate).astype(float))
+
+
+@pytest.mark.parametrize("options", [{}, {"weight": "w"}, {"cluster": "office"}])
+@pytest.mark.parametrize("label_share", [1.0, 0.5])
+def test_rates_that_need_labels_are_bounded_too(options: dict[str, str], label_share: float) -> None:
+    """Emptied cells of refused women who would have repaid make their true positive rate that of the men."""
+    frame = labelled(decisions()).assign(office=np.arange(1200) // 6)
+    whole = audited(frame, target="repaid", **options)
+    refused = frame.index[(frame["sex"] == "F") & (frame["approved"] == 0) & (frame["repaid"] == 1)]
+    frame["approved"] = frame["approved"].where(~frame.index.isin(refused[:150]))
+    given = frame["approved"].ne(0) | (np.random.default_rng(1).random(1200) < label_share)
+    report = audited(frame.assign(repaid=frame["repaid"].where(given)), target="repaid", **options)
+    for name in ("equal_opportunity_difference", "equalized_odds_difference", "accuracy_ratio"):
+        truth, (_, interval) = gap(whole, name)[0].value, gap(report, name)
+        assert truth is not None
+        assert interval.low <= truth <= interval.high
+        assert "whatever the missing decisions are" in interval.method
+    rates, true = (one.measurement("fairness.true_positive_rate", ("sex",)) for one in (report, whole))
+    assert rates is not None
+    assert true is not None
+    for mine, of_all in zip(rates.slices, true.slices, strict=True):
+        assert mine.interval is not None
+        assert of_all.value is not None
+        assert mine.interval.low <= of_all.value <= mine.interval.high
+    (sentence,) = said(report)
+    assert "whatever their labels are" in sentence
+
+
+def test_accuracy_and_the_rates_of_several_classes_are_bounded_too() -> None:
+    frame = labelled(decisions())
+    for name in ("approved", "repaid"):
+        frame[name] = np.where(np.arange(1200) % 5 == 0, "medium", np.where(frame[name] == 1, "high", "low"))
+    whole = audited(frame, prediction="approved", target="repaid")
+    blank = frame.index[(frame["sex"] == "F") & (frame["approved"] == "low") & (frame["repaid"] == "high")][:150]
+    report = audited(frame.assign(approved=frame["approved"].where(~frame.index.isin(blank))), target="repaid")
+    for name, by in (("accuracy_difference", ("sex",)), ("equal_opportunity_difference", ("sex", "class"))):
+        found, true = (one.measurement(f"fairness.{name}", by) for one in (report, whole))
+        assert found is not None
+        assert true is not None
+        for mine, of_all in zip(numbers_of(found), numbers_of(true), strict=True):
+            assert mine.interval is not None
+            assert of_all.value is not None
+            assert of_all.value <= mine.interval.high
+            assert "whatever the missing decisions are" in mine.interval.method
+
+
 def test_recorded_outcomes_without_a_value_are_a_statement_too() -> None:
     frame = decisions().assign(wait=lambda rows: np.where(rows["sex"] == "F", 40, 30) + np.arange(1200) % 7)
     frame["wait"] = frame["wait"].where((frame["sex"] == "M") | (frame["wait"] < 43))
@@ -163,6 +219,24 @@ def test_recorded_outcomes_without_a_value_are_a_statement_too() -> None:
     assert len(said(report)) == 1
     assert said(report)[0].startswith("wait: a value is recorded for")
     assert said(report)[0].endswith("no interval of a mean allows for them.")
+
+
+@pytest.mark.parametrize("name", ["true_positive_rate", "false_positive_rate", "accuracy"])
+def test_no_decisions_and_labels_give_a_higher_or_a_lower_rate(name: str) -> None:
+    """Two rows without a decision and one without a label, which is decided yes, in every way to fill them."""
+    columns, groups, classes = ("g",), (("a",),), ("no", "yes")
+    known = Counts(columns, groups, classes, np.array([[[3, 2], [1, 4]]]))
+    undecided = Counts(columns, groups, classes, np.array([[[2, 0], [0, 0]]]))
+    unlabelled = Counts(columns, groups, classes, np.array([[[0, 1], [0, 0]]]))
+    values = []
+    for label, *cells in product((0, 1), product((0, 1), repeat=2), product((0, 1), repeat=2)):
+        table = known.table.copy()
+        for one in ((label, 1), *cells):
+            table[(0, *one)] += 1
+        values.append(group_rates(Counts(columns, groups, classes, table), name).values[0])
+    given = Undecided(known, undecided, Unlabelled(known, unlabelled))
+    for best, extreme in ((False, min(values)), (True, max(values))):
+        assert group_rates(given.completed(name, best=best), name).values == pytest.approx(extreme)
 
 
 def test_no_decisions_give_a_higher_or_a_lower_rate() -> None:

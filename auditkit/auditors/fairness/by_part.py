@@ -17,7 +17,7 @@ from auditkit.engine.undecided import beside_undecided, undecided_counts
 from auditkit.evidence.measurement import Evidence, Exhibit, Measurement, SliceChart, SliceTable
 from auditkit.evidence.messages import Message
 from auditkit.stats import one_vs_rest
-from auditkit.stats.counts import Counts, stacked
+from auditkit.stats.counts import Counts
 from auditkit.stats.gaps import GAPS, OF_DECISIONS, gap_measurements
 from auditkit.stats.jackknife import with_gap_replicates
 from auditkit.stats.missing_labels import Undecided, Unlabelled
@@ -71,8 +71,7 @@ class _Parts:
         )
         if not self.missing:
             return found
-        known, unlabelled = zip(*((part.known, part.unlabelled) for part in self.missing), strict=True)
-        missing = type(self.missing[0])(stacked(known, self.axis), stacked(unlabelled, self.axis))
+        missing = type(self.missing[0]).stacked(self.missing, self.axis)
         return [missing.rate(one, name, self.level) for one, name in zip(found, names, strict=True)]
 
     def bounded(self, gaps: list[Measurement], place: int, level: float) -> list[Measurement]:
@@ -157,25 +156,45 @@ def _undecided(decided: _Measured, places: Sequence[int]) -> list[Unlabelled]:
 
 
 def _unlabelled(labelled: _Measured, places: Sequence[int]) -> list[Unlabelled]:
-    """Return the rows with and without a label by part, where those with one are a selection."""
+    """Return the rows with and without a label by part, where those with one are a selection.
+
+    Where the rows with a decision are one, these and the rows without a decision.
+    """
     whole = labelled.subject if labelled.subject.part_of is None else labelled.subject.part_of[0]
-    without = whole.unlabelled
-    if without is None or not is_selective(whole):
-        return []
-    others = replace(labelled, subject=without, rows=_of_decisions(without)).tables(places)
-    return [Unlabelled(*pair) for pair in zip(labelled.tables(places), others, strict=True)]
+    scaled = beside_undecided(whole)
+    known = replace(labelled, subject=scaled.labelled, rows=scaled.labelled.rows).tables(places)
+    without, found = scaled.unlabelled, list[Unlabelled]()
+    if without is not None and is_selective(whole):
+        others = replace(labelled, subject=without, rows=_of_decisions(without)).tables(places)
+        found = [Unlabelled(*pair) for pair in zip(known, others, strict=True)]
+    left_out = undecided_counts(whole, whole.sensitive, known[0].classes)
+    if left_out is None:
+        return found
+    of_part = [replace(left_out, classes=part.classes) for part in known]
+    if not found:
+        return [Undecided(*pair) for pair in zip(known, of_part, strict=True)]
+    return [Undecided(*three) for three in zip(known, of_part, found, strict=True)]
 
 
 def _right(known: Subject, columns: tuple[str, ...]) -> list[Measurement]:
     """Return the share of rows of each group that are predicted right, and its gaps."""
     level, min_group = known.conf_level, known.min_group
-    rows, missing = right_rows(known, columns), missing_rows(known, columns)
+    rows, missing = right_rows(known, columns), _missing_right(known, columns)
     found = rate_measurement(rows, "accuracy", level=level, min_group=min_group)
     gaps = gap_measurements(rows, gaps=("accuracy",), level=level, min_group=min_group)
     if missing is None:
         return [found, *gaps]
     bounded = [missing.gap(one, ("accuracy",), level, min_group) for one in gaps]
     return [missing.rate(found, "accuracy", level), *bounded]
+
+
+def _missing_right(known: Subject, columns: tuple[str, ...]) -> Unlabelled | None:
+    """Return the rows predicted right or wrong, and those without a label, or decision, where these matter."""
+    whole = known if known.part_of is None else known.part_of[0]
+    scaled = beside_undecided(whole)
+    rows, missing = right_rows(scaled.labelled, columns), missing_rows(scaled, columns)
+    others = undecided_counts(whole, columns, rows.classes)
+    return missing if others is None else Undecided(rows, others, missing)
 
 
 def _left_out(parts: Sequence[Counts], total: int) -> list[str]:

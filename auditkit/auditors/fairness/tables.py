@@ -64,7 +64,8 @@ class Tables:
 
     `decisions` counts all rows and tells no labels apart; `confusion` counts the rows with a label, None where there
     are none. `missing` has the rows with and without a label where those with one are a selection by decision, score or
-    group, and `undecided` those with and without a decision where those with one are a selection by group.
+    group, and `undecided` those with and without a decision where those with one are a selection by group; `unjudged`
+    has the rows of `confusion` instead of those with a decision.
     """
 
     subject: Subject
@@ -72,6 +73,7 @@ class Tables:
     confusion: Counts | None
     missing: Unlabelled | None = None
     undecided: Undecided | None = None
+    unjudged: Undecided | None = None
 
     @classmethod
     def of(cls, subject: Subject) -> Tables:
@@ -82,7 +84,7 @@ class Tables:
         if confusion is not None and without is not None and is_selective(subject):
             missing = Unlabelled(confusion, decision_counts(without, subject.sensitive))
         decisions = decision_counts(subject, subject.sensitive)
-        return cls(subject, decisions, confusion, missing, _undecided(subject))
+        return cls(subject, decisions, confusion, missing, _undecided(subject), _unjudged(subject))
 
     def by(self, columns: tuple[str, ...]) -> Tables:
         """Return the tables over fewer columns; () counts all rows as one group."""
@@ -94,6 +96,7 @@ class Tables:
             confusion=confusion,
             missing=missing,
             undecided=None if self.undecided is None else self.undecided.by(columns),
+            unjudged=None if self.unjudged is None else self.unjudged.by(columns),
         )
 
     def table_of(self, name: str) -> Counts | None:
@@ -154,14 +157,21 @@ class Tables:
         A limit is judged by it: labels that are known for the approved alone cannot show that errors are equal.
         """
         rates = GAPS[_name(gap).rpartition("_")[0]]
-        missing = self.missing if needs_labels(rates[0]) else self.undecided
-        return gap if missing is None else missing.gap(gap, rates, self.subject.conf_level, self.subject.min_group)
+        for missing in self._missing(rates[0]):
+            gap = missing.gap(gap, rates, self.subject.conf_level, self.subject.min_group)
+        return gap
+
+    def _missing(self, name: str) -> list[Unlabelled]:
+        """Return the tables that bound a rate, first those of missing labels, then those of missing decisions."""
+        found = [self.missing, self.unjudged] if needs_labels(name) else [self.undecided]
+        return [one for one in found if one is not None]
 
     def _bounded_rate(self, measurement: Measurement) -> Measurement:
         """Return a rate with intervals that hold whatever the missing labels, or decisions, are, where that matters."""
         name = _name(measurement)
-        missing = self.missing if needs_labels(name) else self.undecided
-        return measurement if missing is None else missing.rate(measurement, name, self.subject.conf_level)
+        for missing in self._missing(name):
+            measurement = missing.rate(measurement, name, self.subject.conf_level)
+        return measurement
 
     def impact_ratios(self) -> Measurement:
         """Return each group's selection rate over the highest, whatever missing decisions are, where that matters."""
@@ -173,10 +183,12 @@ class Tables:
         """Return each group's rates minus those of a reference group, whatever missing labels or decisions are."""
         level, min_group, found = self.subject.conf_level, self.subject.min_group, []
         for name in REFERRED:
-            table, missing = self.table_of(name), self.missing if needs_labels(name) else self.undecided
+            table = self.table_of(name)
             if table is not None:
                 one = reference_measurement(table, name, reference, level=level, min_group=min_group)
-                found.append(one if missing is None else missing.differences(one, name, reference, level))
+                for missing in self._missing(name):
+                    one = missing.differences(one, name, reference, level)
+                found.append(one)
         return found
 
     def inequality(self) -> list[Measurement]:
@@ -252,6 +264,17 @@ def _undecided(subject: Subject) -> Undecided | None:
     """Return the rows with and without a decision where those with one are a selection by group."""
     others = undecided_counts(subject, subject.sensitive, subject.schema.classes)
     return None if others is None else Undecided(decision_counts(beside_undecided(subject), subject.sensitive), others)
+
+
+def _unjudged(subject: Subject) -> Undecided | None:
+    """Return the rows with a decision and a label, and those without a decision, as `_undecided`."""
+    others, whole = undecided_counts(subject, subject.sensitive, subject.schema.classes), beside_undecided(subject)
+    if others is None or not len(whole.labelled.labels):
+        return None
+    confusion, without = confusion_counts(whole.labelled, subject.sensitive), whole.unlabelled
+    if without is None or not is_selective(subject):
+        return Undecided(confusion, others)
+    return Undecided(confusion, others, Unlabelled(confusion, decision_counts(without, subject.sensitive)))
 
 
 def _name(measurement: Measurement) -> str:
