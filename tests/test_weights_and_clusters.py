@@ -202,3 +202,41 @@ def test_a_group_of_one_cluster_is_too_few_to_judge_and_two_give_no_number_out_o
         assert ratio.interval is not None
         assert ratio.interval.low == 0 or ratio.interval.low > 1e-12
         assert "e-" not in report.findings[0].message.partition("p =")[0]
+
+
+def test_means_and_areas_of_a_group_of_one_cluster_are_too_few_to_judge_too() -> None:
+    """Of three groups one is of a single site: the numbers of the others are those without it."""
+    place, draws = np.arange(900), np.random.default_rng(3)
+    frame = pd.DataFrame({"g": np.array(["a", "b", "c"])[place % 3], "y": draws.integers(0, 2, 900)})
+    frame["p"], frame["wait"] = (frame["y"] + draws.random(900)) / 2, 30 + draws.normal(size=900)
+    frame["site"] = np.where(frame["g"] == "a", 0, 1 + place // 3 % 40)
+    others = frame[frame["g"] != "a"]
+    scored = {"prediction": "p", "target": "y", "only": ["performance", "fairness"], "threshold": 0.5}
+    for options, names, gap in (
+        (scored, ("performance.roc_auc", "performance.accuracy", "performance.brier_score"),
+         "fairness.calibration_error_difference"),
+        ({"outcome": "wait", "only": ["fairness"]}, ("fairness.mean_outcome",), "fairness.mean_outcome_difference"),
+    ):  # fmt: skip
+        given: dict[str, Any] = {"sensitive": ["g"], "cluster": "site", **options}
+        report, without = (auditkit.audit(None, rows, **given) for rows in (frame, others))
+        for name in names:
+            alone, *rest = report[name, "g"].slices
+            assert alone.value is None, name
+            assert str(alone.reason) == "too few to judge: all rows of this group are of one cluster"
+            assert tuple(rest) == without[name, "g"].slices
+        found, true = ((one.value, one.interval, one.compared) for one in (report[gap, "g"], without[gap, "g"]))
+        assert found == true
+        for outcome in (
+            one for one in report.outcomes if one.auditor in ("performance", "fairness") and one.measurements
+        ):
+            assert sum("are of one cluster, too few to judge" in note for note in outcome.notes) == 1
+
+
+def test_two_groups_of_which_one_is_of_one_cluster_have_no_gap_of_means() -> None:
+    place = np.arange(200)
+    frame = pd.DataFrame({"g": np.where(place % 2 == 0, "a", "b"), "wait": np.random.default_rng(0).normal(size=200)})
+    frame["site"] = np.where(place % 2 == 0, 0, 1 + place % 30)
+    report = auditkit.audit(None, frame, outcome="wait", sensitive=["g"], cluster="site", only=["fairness"])
+    gap = report["fairness.mean_outcome_difference", "g"]
+    assert gap.value is None
+    assert str(gap.reason) == "fewer than two groups have rows of at least 2 clusters"

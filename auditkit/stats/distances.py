@@ -14,7 +14,7 @@ from auditkit.evidence.messages import Message
 from auditkit.stats.estimates import Breakdown, Estimate, Quantity, Statistic, applied, shown_rows
 from auditkit.stats.intervals import limits_gap_interval, normal_quantile, studentized_range_level
 from auditkit.stats.jackknife import MAXIMUM_ROWS, assign_blocks, assign_unit_blocks, block_count, rounded
-from auditkit.stats.rates import lowest_and_highest, too_small
+from auditkit.stats.rates import FEW_CLUSTERS, lowest_and_highest, too_small
 from auditkit.stats.sampled import related_of
 
 Array = NDArray[np.float64]
@@ -221,13 +221,14 @@ def mean_gap_measurement(
 ) -> Measurement:
     """Return the highest minus the lowest value of a statistic over the groups: 0 is ideal.
 
-    Groups of fewer than `fewest_rows` rows, and those where it is undefined, are left out. The lower end bounds all
-    pairs at once (`limits_gap_interval`). Where a group that is compared has a value without an interval, so has the
-    gap, with the group's reason.
+    Groups of fewer than `fewest_rows` rows, those of one cluster, and those where it is undefined, are left out. The
+    lower end bounds all pairs at once (`limits_gap_interval`). Where a group that is compared has a value without an
+    interval, so has the gap, with the group's reason.
     """
     fewest_rows = max(fewest_rows, breakdown.min_group)
-    groups = {key: rows for key, rows in shown_rows(breakdown, len(labels)).items() if len(rows) >= fewest_rows}
-    reason = too_small(fewest_rows) if len(groups) < 2 else None
+    large = {key: rows for key, rows in shown_rows(breakdown, len(labels)).items() if len(rows) >= fewest_rows}
+    groups = {key: rows for key, rows in large.items() if not breakdown.sampling.take(rows).is_one_cluster(len(rows))}
+    reason = None if len(groups) > 1 else FEW_CLUSTERS if len(large) > 1 else too_small(fewest_rows)
     found: list[Group] = []
     estimates: list[Estimate] = []
     units: list[NDArray[np.int64]] = []

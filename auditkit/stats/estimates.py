@@ -15,7 +15,7 @@ from auditkit.evidence.messages import Message
 from auditkit.stats.counts import not_compared
 from auditkit.stats.intervals import clopper_pearson, simultaneous_level
 from auditkit.stats.jackknife import replicates
-from auditkit.stats.rates import too_small
+from auditkit.stats.rates import ONE_CLUSTER, too_small
 from auditkit.stats.sampling import SIMPLE, Sampling
 
 Codes = NDArray[np.int64]
@@ -225,17 +225,21 @@ def _slices(
     replicated: bool,
 ) -> list[Slice]:
     groups = shown_rows(breakdown, len(labels))
-    each = simultaneous_level(level, len(groups))
-    family = Message(", Sidak over {groups_count} groups", groups_count=len(groups)) if len(groups) > 1 else ""
+    compared = sum(not breakdown.sampling.take(rows).is_one_cluster(len(rows)) for rows in groups.values())
+    each = simultaneous_level(level, max(compared, 1))
+    family = Message(", Sidak over {groups_count} groups", groups_count=compared) if compared > 1 else ""
     slices = []
     for key, rows in groups.items():
-        sampling = breakdown.sampling.take(rows)
+        group, sampling = Group(by=breakdown.columns, key=key), breakdown.sampling.take(rows)
+        if sampling.is_one_cluster(len(rows)):
+            slices.append(Slice(group=group, value=None, count=len(rows), reason=ONE_CLUSTER))
+            continue
         part = applied(statistic, labels[rows], predictions[rows], (level, each), sampling)
         paired = replicated and len(key) == 1
         alone, together = part.bounds if part.bounds else (None, None)
         slices.append(
             Slice(
-                group=Group(by=breakdown.columns, key=key),
+                group=group,
                 value=part.value,
                 count=len(rows),
                 effective_count=part.effective,

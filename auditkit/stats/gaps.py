@@ -202,12 +202,16 @@ def one_cluster_notes(counts: Counts, min_group: int) -> list[str]:
         return []
     kept = np.flatnonzero(~not_compared(counts.sizes, min_group, counts.groups))
     alone = kept[group_rates(counts, "selection_rate", kept).units == 1]
-    groups = [counts.group(group).text for group in alone if counts.sizes[group] > 1]
+    return one_cluster_note(counts.columns, [counts.group(group).text for group in alone if counts.sizes[group] > 1])
+
+
+def one_cluster_note(columns: tuple[str, ...], groups: list[str]) -> list[str]:
+    """Return the sentence that names the `groups` of one cluster, told by `columns`; none where there are none."""
     text = Message.plural(
         "By {columns}, all rows of {groups} are of one cluster, too few to judge: not compared.",
         "By {columns}, all rows of each of {n} groups are of one cluster, too few to judge: {groups} are not compared.",
         len(groups),
-        columns=shown(counts.columns),
+        columns=shown(columns),
         groups=groups if len(groups) <= 6 else Message("{groups} and {n} more", groups=groups[:6], n=len(groups) - 6),
     )
     return [text] if groups else []

@@ -54,6 +54,11 @@ class Sampling:
         """Return the weight of each of so many rows; ones where they count alike."""
         return np.ones(row_count) if self.weights is None else self.weights
 
+    def is_one_cluster(self, row_count: int) -> bool:
+        """Return whether so many rows are all of one cluster, which shows nothing of how far clusters lie apart."""
+        clusters = self.clusters
+        return clusters is not None and row_count > 1 and bool((clusters == clusters[0]).all())
+
     def units_of(self, row_count: int) -> Codes:
         """Return the independent unit that each of so many rows belongs to: its cluster, or itself."""
         return np.arange(row_count) if self.clusters is None else self.clusters
