@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from auditkit.engine.requirements import request_of
 from auditkit.engine.subject import Subject
 from auditkit.engine.texts import texts_of
+from auditkit.errors import NotRun
 from auditkit.models.capabilities import CausalLanguageModel, Runnable
 from auditkit.models.predict import predict
 
@@ -56,7 +57,7 @@ def plan_of(subject: Subject, auditors: Mapping[str, Any]) -> Plan:
     """Return what these auditors will do on a subject. An auditor left out is None, and is not told of.
 
     An auditor's method `passes(subject)`, if it has one, says how often a row goes through the model, a gradient
-    counted four times; the time of a pass is measured on one batch.
+    counted four times, and raises NotRun where the budget pays for none; the time of a pass is measured on one batch.
     """
     each = _seconds_of_a_pass(subject)
     offered = request_of(subject)
@@ -69,7 +70,11 @@ def plan_of(subject: Subject, auditors: Mapping[str, Any]) -> Plan:
             idle.append((name, lacks[0].sentence))
             continue
         count = getattr(auditor, "passes", None)
-        passes = 0.0 if count is None else float(count(subject))
+        try:
+            passes = 0.0 if count is None else float(count(subject))
+        except NotRun as error:  # the budget does not pay for it
+            idle.append((name, str(error)))
+            continue
         parts.append(Part(name, passes, passes * each if each is not None and passes else None))
     guesses = (*subject.audited.notes, *subject.encoding)
     return Plan(subject.work.effort, subject.work.operations, guesses, tuple(parts), tuple(idle))

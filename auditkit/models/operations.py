@@ -88,7 +88,7 @@ def _guessed(rows: torch.Tensor) -> int:
 def _counted(module: nn.Module, rows: torch.Tensor) -> int:
     """Return the mean operations of rows, 0 where the module does not run on them."""
     try:
-        with FlopCounterMode(display=False, custom_mapping=RECURRENT) as counter, torch.no_grad():
+        with FlopCounterMode(display=False, custom_mapping=RECURRENT) as counter, torch.inference_mode():
             module(rows)
     except Exception:  # noqa: BLE001  # the user's module may raise anything: the predictions will tell of it
         return 0

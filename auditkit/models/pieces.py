@@ -10,12 +10,16 @@ from torch import nn
 from auditkit.schema.pieces import PieceTokenizer
 from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN
 
+LENGTH_STEP = 8
+"""Rows whose lengths agree when rounded up to a multiple of this are read together."""
+
 
 class PieceNetwork(nn.Module):
     """A network of transformers that reads the pieces of a text: (rows, length), 0 behind its end, 1 unknown.
 
     The special tokens of the tokenizer are put around the pieces of each row. `network` keeps the embedding of pieces
-    that explanations begin at.
+    that explanations begin at. In inference mode rows of similar length are read together, so that a short text does
+    not cost what the longest one does.
     """
 
     def __init__(self, network: Any, tokenizer: PieceTokenizer) -> None:
@@ -39,6 +43,16 @@ class PieceNetwork(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the logits, (rows, classes)."""
+        if not torch.is_inference_mode_enabled():  # gradients by hooks need each layer to run once
+            return self._read(ids)
+        counts = (ids != PADDING).sum(dim=1)
+        lengths = (counts.clamp(min=1) + LENGTH_STEP - 1) // LENGTH_STEP * LENGTH_STEP
+        groups = [torch.nonzero(lengths == length)[:, 0] for length in lengths.unique()]
+        logits = torch.cat([self._read(ids[group, : int(lengths[group[0]])]) for group in groups])
+        return logits[torch.cat(groups).argsort()]
+
+    def _read(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the logits of rows that are read at once, (rows, classes)."""
         rows, length = ids.shape
         counts = (ids != PADDING).sum(dim=1)
         width = length + len(self.prefix) + len(self.suffix)

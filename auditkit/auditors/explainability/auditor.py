@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit import plugins
-from auditkit.auditors.explainability.methods import check_kind, check_name, choose_method
+from auditkit.auditors.explainability.methods import METHODS, InputKind, check_kind, check_name, choose_method
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
 from auditkit.engine.work import EXPLANATION
 from auditkit.errors import InputError, NotRun, closest
 from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.messages import Message
-from auditkit.models.capabilities import CausalLanguageModel, LanguageModel
+from auditkit.models.capabilities import CausalLanguageModel, Differentiable, LanguageModel
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,12 @@ FEWEST_PASSES = 50
 
 ROW_PASSES = 1000
 """An explained row goes about so often through the model, trust checks included."""
+
+SEGMENTED: tuple[InputKind, ...] = ("image", "text", "segments")
+"""What is cut into segments that are deleted; the columns of a table have a budget of their own."""
+
+IN_STEPS = ("integrated_gradients", "layer_integrated_gradients")
+"""The methods whose cost is a number of steps for each row."""
 
 OTHERS = 100
 """So many rows are drawn for methods that average over baselines, and for the check that other baselines agree."""
@@ -106,9 +112,31 @@ class Explainability:
                 raise InputError(f"immutable: the model reads no column {name!r}{closest(name, columns)}.")
 
     def passes(self, subject: Subject) -> float:
-        """Return how many forward passes of a row it makes about."""
+        """Return how many forward passes of a row it makes about.
+
+        Raises:
+            NotRun: the budget does not pay for the least.
+        """
         most = min(self.rows, DEAR_ROWS if subject.modality.dear else self.rows, len(subject.labels))
+        affordable = subject.work.rows(most, FEWEST_PASSES, EXPLANATION)
+        kind = subject.modality.explained_as
+        if kind in SEGMENTED and subject.audited.capability(LanguageModel) is None:
+            self._check_least(subject, kind, affordable)
         return min(most * ROW_PASSES, subject.work.passes(EXPLANATION))
+
+    def _check_least(self, subject: Subject, kind: InputKind, row_count: int) -> None:
+        """Raise NotRun unless the budget pays for the least explanation of rows that are cut into segments."""
+        from auditkit.auditors.explainability.segments import layer_count
+        from auditkit.auditors.explainability.trials import STEPS, Cost
+
+        slopes = subject.audited.capability(Differentiable) is not None
+        module = subject.model.module
+        method, _ = choose_method(self.method, kind=kind, module=module, has_gradient=slopes)
+        if METHODS[method].explanation:
+            inputs = subject.encode(sample_rows(subject, row_count))
+            part_count = int(subject.modality.segments(inputs, inputs).counts.max(initial=1))
+            cost = Cost(method, row_count, part_count, layer_count(module))
+            cost.check(subject.work, STEPS[0] if method in IN_STEPS else 1)
 
     def audit(self, subject: Subject) -> Evidence:
         """Attribute the decision of a seeded sample of rows to its parts, and check whether to believe it."""

@@ -37,22 +37,27 @@ def attribute_words(method: str, parts: SegmentedRows, *, steps: int = 1, progre
     from captum.attr import LayerIntegratedGradients
 
     attribution = LayerIntegratedGradients(parts.decision, embedding_of(parts.decision))
-    ids, offset = parts.inputs, next((part.offset for part in _of_pieces(parts.decision)), 0)
+    ids, networks = parts.inputs, _of_pieces(parts.decision)
+    offset = next((network.offset for network in networks), 0)
     baselines = without_words(ids, np.ones(ids.shape, dtype=bool))
-    found = []
+    order = np.argsort(parts.counts, kind="stable") if networks else np.arange(len(ids))
+    found = np.zeros(ids.shape)
     # An embedding holds some ten numbers a token.
     for start, stop in batches(len(ids), cells=10 * ids.shape[1], steps=steps):
+        rows = order[start:stop]
+        # Other networks may read the padding too.
+        length = max(1, int(parts.counts[rows].max())) if networks else ids.shape[1]
         attributed: torch.Tensor = attribution.attribute(
-            torch.from_numpy(ids[start:stop]).to(parts.device),
-            baselines=torch.from_numpy(baselines[start:stop]).to(parts.device),
-            additional_forward_args=(torch.from_numpy(parts.predicted[start:stop]).to(parts.device),),
+            torch.from_numpy(ids[rows, :length]).to(parts.device),
+            baselines=torch.from_numpy(baselines[rows, :length]).to(parts.device),
+            additional_forward_args=(torch.from_numpy(parts.predicted[rows]).to(parts.device),),
             n_steps=steps,
             method="gausslegendre",
         )
         by_token = attributed.detach().sum(dim=-1).double().cpu().numpy()
-        found.append(by_token[:, offset : offset + ids.shape[1]])  # without special tokens
+        found[rows, :length] = by_token[:, offset : offset + length]  # without special tokens
         progress(stop / len(ids), f"{stop:,} of {len(ids):,} texts explained")
-    return np.where(ids == PADDING, 0.0, np.concatenate(found))
+    return np.where(ids == PADDING, 0.0, found)
 
 
 def embedding_of(module: nn.Module) -> nn.Embedding:

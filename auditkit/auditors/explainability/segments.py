@@ -60,7 +60,7 @@ class SegmentedRows:
         """Return the decision of each row, without the deleted parts: float64, (rows,)."""
         inputs = self.inputs if deleted is None else self.delete(self.inputs, deleted)
         found = [np.zeros(0)]
-        with torch.no_grad():
+        with torch.inference_mode():
             for start, stop in batches(len(inputs), cells=inputs[:1].size, steps=1):
                 rows = torch.from_numpy(np.ascontiguousarray(inputs[start:stop])).to(self.device)
                 chosen = torch.from_numpy(self.predicted[start:stop]).to(self.device)

@@ -80,6 +80,12 @@ class Cost:
         """Return the most trials that the budget pays for, None where it does not pay for the least."""
         return next((trials for trials in LADDER if self.passes(trials, steps) <= work.passes(EXPLANATION)), None)
 
+    def check(self, work: Work, steps: int) -> None:
+        """Raise NotRun unless the budget pays for the least of the trials."""
+        if self.affordable(work, steps) is None:
+            least = LADDER[-1]
+            raise work.too_dear(self.passes(least, steps) / min(least.explained, self.row_count))
+
 
 def choose_trials(
     work: Work, cost: Cost, missed: Callable[[Rows, int], Floats] | None, change: Floats, *, seed: int
@@ -93,8 +99,9 @@ def choose_trials(
     Raises:
         NotRun: the budget does not pay for the least.
     """
-    taken: tuple[Trials, Rows, int] | None = None
-    for steps in STEPS if missed is not None else (1,):
+    choices = STEPS if missed is not None else (1,)
+    cost.check(work, choices[0])
+    for steps in choices:
         trials = cost.affordable(work, steps)
         if trials is None:
             break
@@ -106,7 +113,4 @@ def choose_trials(
         few = rows[trials.checked_of(count, seed=seed)]
         if np.abs(missed(few, steps)).mean() <= TOLERANCE * np.abs(change[few]).mean():
             break
-    if taken is None:
-        least = LADDER[-1]
-        raise work.too_dear(cost.passes(least, STEPS[0]) / min(least.explained, cost.row_count))
     return taken

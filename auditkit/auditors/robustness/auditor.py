@@ -88,7 +88,7 @@ class Robustness:
     def passes(self, subject: Subject) -> float:
         """Return how many forward passes of a row it makes about."""
         most = min(self.rows, DEAR_ROWS if subject.modality.dear else self.rows, len(subject.labels))
-        return min(most * ROW_PASSES, subject.work.passes(CORRUPTIONS))
+        return ROW_PASSES * subject.work.rows(most, ROW_PASSES, CORRUPTIONS)
 
     def audit(self, subject: Subject) -> Evidence:
         """Corruption the sampled rows in every way that fits what they are, and compare the answers."""

@@ -10,6 +10,9 @@ from planted import backdoored, images, reviews
 
 from auditkit import Report, audit
 from auditkit.data.dataset import data_from_frame
+from auditkit.engine import work
+from auditkit.engine.plan import Plan
+from auditkit.engine.work import EXPLANATION
 from auditkit.errors import InputError
 from auditkit.render.html.report import render_html
 from auditkit.training.train import train
@@ -100,6 +103,27 @@ def test_a_method_for_another_kind_of_input_is_a_usage_error(text_model: Path) -
     settings = {"explainability": {"method": "deep_lift"}}
     with pytest.raises(InputError, match="method deep_lift is not for a text; choose one of layer_integrated"):
         audit(text_model, reviews(50), only=["explainability"], settings=settings, device="cpu")
+
+
+@pytest.mark.parametrize("passes", [10, 1000, 10_000])
+def test_the_plan_names_what_the_budget_does_not_pay_for(
+    text_model: Path, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Plan] = []
+    names = ["explainability", "robustness"]
+
+    def audited(unit: float) -> Report:
+        monkeypatch.setitem(work.UNIT, "standard", unit)
+        settings, rows = {name: {"rows": 12} for name in names}, reviews(40, seed=1)
+        return audit(text_model, rows, only=names, settings=settings, device="cpu", announce=plans.append)
+
+    audited(1)
+    report = audited(passes * plans[0].operations / EXPLANATION)
+    not_run = {one.auditor: str(one.reason) for one in report.outcomes if one.auditor in names and one.reason}
+    assert dict(plans[1].idle) == not_run
+    assert sorted(not_run) == (names if passes <= 1000 else [])
+    if passes == 1000:
+        assert "would go through the model about" in not_run["explainability"]
 
 
 def test_no_text_of_the_data_is_in_the_report_by_default(text_report: Report) -> None:

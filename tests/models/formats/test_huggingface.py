@@ -26,6 +26,7 @@ from auditkit.modalities.text import without_words
 from auditkit.models.formats import huggingface
 from auditkit.models.formats.opening import open_model
 from auditkit.models.from_columns import Columns
+from auditkit.models.operations import operations_per_row
 from auditkit.models.pieces import PieceNetwork
 from auditkit.schema.pieces import PieceTokenizer
 from auditkit.schema.schema import Schema
@@ -115,6 +116,24 @@ def test_the_pieces_of_a_word_are_told_by_the_tokenizer(folder: Path) -> None:
     found = words_of_pieces("The Great film.", pieces)
     assert found == [(0, "the"), (1, "great"), (1, "great"), (2, "film"), (3, ".")]
     assert words_of_pieces("", pieces) == []
+
+
+def test_a_text_costs_what_its_own_pieces_do_and_gets_the_same_logits_beside_longer_ones(folder: Path) -> None:
+    network = transformers.AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True).eval()
+    module = PieceNetwork(network, PieceTokenizer((folder / "tokenizer.json").read_text(encoding="utf-8")))
+    ids = torch.from_numpy(np.random.default_rng(0).integers(2, 12, (6, 24)))
+    for row, count in enumerate((9, 24, 1, 0, 8, 17)):
+        ids[row, count:] = 0
+    with torch.inference_mode():
+        together = module(ids)
+        alone = torch.cat([module(ids[row : row + 1]) for row in range(6)])
+    with torch.no_grad():
+        padded = module(ids)  # as hooks see it: all rows of one length, at once
+    torch.testing.assert_close(together, alone)
+    torch.testing.assert_close(together, padded)
+    cost = operations_per_row(module, ids)
+    assert cost == operations_per_row(module, torch.cat([ids, torch.zeros(6, 6, dtype=ids.dtype)], dim=1))
+    assert operations_per_row(module, ids[4:5]) < cost < operations_per_row(module, ids[1:2])
 
 
 def test_attributions_are_those_of_captum_on_the_plain_network(folder: Path) -> None:
