@@ -46,7 +46,7 @@ class CausalNetwork(LanguageNetwork, CausalTokens):
         super().__init__(network, context=context, start=start)
         known = inspect.signature(network.forward).parameters
         end = getattr(network.config, "eos_token_id", None)
-        self.end = end if isinstance(end, int) and end < self.vocabulary_size else None
+        self.end = end if isinstance(end, int) and 0 <= end < self.vocabulary_size else None
         self.last_only = "logits_to_keep" in known
         self.past_name = "cache" if "cache" in known else "past_key_values"
 

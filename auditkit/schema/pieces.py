@@ -100,7 +100,7 @@ def check_tokenizer(pieces: str) -> None:
         *(one.get("id") for one in (added if isinstance(added, list) else ()) if isinstance(one, dict)),
     ]
     PIECES.check(max((one for one in ids if isinstance(one, int)), default=0), "tokenizer", ModelFileError)
-    for part in ("normalizer", "pre_tokenizer", "decoder"):
+    for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
         growth = 1.0
         for step in _steps(document.get(part)):
             growth *= _growth(step)
@@ -116,7 +116,11 @@ def _steps(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _growth(step: dict[str, Any]) -> float:
-    """Return how many times its length a text may have after a step."""
+    """Return how many times its length a text may have after a step; one character may stand alone."""
+    if step.get("type") == "TemplateProcessing":
+        return _growth_by_template(step)
+    if step.get("type") == "Prepend":
+        return 1.0 + len(str(step.get("prepend")))
     if step.get("type") == "Replace":
         content, pattern = step.get("content"), step.get("pattern")
         written = len(content) if isinstance(content, str) else 0
@@ -132,6 +136,18 @@ def _growth(step: dict[str, Any]) -> float:
             return 1.0  # the library refuses it
         return float(max(1, *(len(one) for one in table[4 + size :].split(b"\0"))))
     return 1.0
+
+
+def _growth_by_template(step: dict[str, Any]) -> float:
+    """Return how many tokens a template for one text makes of one: its repetitions, and its special tokens."""
+    template, special = step.get("single"), step.get("special_tokens")
+    count = 0
+    for piece in template if isinstance(template, list) else ():
+        named = piece.get("SpecialToken") if isinstance(piece, dict) else None
+        token = special.get(str(named.get("id"))) if isinstance(named, dict) and isinstance(special, dict) else None
+        ids = token.get("ids") if isinstance(token, dict) else None
+        count += len(ids) if isinstance(ids, list) else 1
+    return float(max(1, count))
 
 
 def _takes_a_letter(pattern: Any) -> bool:

@@ -30,6 +30,16 @@ def sequence(*steps: dict[str, Any], kind: str = "normalizers") -> dict[str, Any
     return {"type": "Sequence", kind: list(steps)}
 
 
+TEXT = {"Sequence": {"id": "A", "type_id": 0}}
+SPECIAL = {"SpecialToken": {"id": "b", "type_id": 0}}
+
+
+def template(*pieces: dict[str, Any]) -> dict[str, Any]:
+    """Return a post-processor; its special token stands for 200 tokens."""
+    special = {"b": {"id": "b", "ids": [2] * 200, "tokens": ["b"] * 200}}
+    return {"type": "TemplateProcessing", "single": list(pieces), "pair": [], "special_tokens": special}
+
+
 DOUBLED = replace({"String": "a"}, "aa")
 LONG = base64.b64encode(struct.pack("<I", 4) + bytes(4) + b"x" * 5_000 + b"\0").decode()
 
@@ -42,6 +52,10 @@ LONG = base64.b64encode(struct.pack("<I", 4) + bytes(4) + b"x" * 5_000 + b"\0").
         ({"normalizer": sequence(*[replace({"Regex": "x*"}, "ab")] * 6)}, "normalizer: 243 times"),
         ({"normalizer": replace({"Regex": "."}, "a" * 300)}, "normalizer: 300 times"),
         ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": LONG}}, "normalizer: 5,000 times"),
+        ({"normalizer": {"type": "Prepend", "prepend": "a" * 300}}, "normalizer: 301 times"),
+        ({"post_processor": template(*[TEXT] * 300)}, "post_processor: 300 times"),
+        ({"post_processor": sequence(*[template(*[TEXT] * 16)] * 2, kind="processors")}, "post_processor: 256 times"),
+        ({"post_processor": template(SPECIAL, TEXT, SPECIAL)}, "post_processor: 401 times"),
         ({"added_tokens": [{"id": 4_000_000_000}]}, "4,000,000,000 as its highest token id"),
         ({"model": {"type": "BPE", "dropout": 0.5, "vocab": {}, "merges": []}}, "draws its pieces at random"),
         ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "YWJj"}}, "cannot be read: Precompiled"),

@@ -134,7 +134,7 @@ def _read(source: Source, options: OpenOptions) -> tuple[GgufFile, str, str]:
     name = source.name
     file = read_gguf(name, source.content())
     kind = file.metadata.get("general.architecture")
-    if kind not in NAMES:
+    if not isinstance(kind, str) or kind not in NAMES:
         raise ModelFileError(
             f"{name}: is a GGUF file of the architecture {str(kind)[:60]!r}, and auditkit opens "
             f"{' and '.join(NAMES)}; open it with transformers, save it with save_pretrained, and pass the folder."
@@ -143,7 +143,7 @@ def _read(source: Source, options: OpenOptions) -> tuple[GgufFile, str, str]:
         raise ModelFileError(
             f"{name}: is a GGUF file; pass the folder of its config.json and tokenizer.json as --architecture FOLDER."
         )
-    return file, str(kind), options.architecture
+    return file, kind, options.architecture
 
 
 def _described(name: str, file: GgufFile, kind: str, folder_name: str) -> tuple[Any, PieceTokenizer, str]:
@@ -152,7 +152,8 @@ def _described(name: str, file: GgufFile, kind: str, folder_name: str) -> tuple[
     with copied(folder_name, Path(folder_name)) as (folder, of_folder):
         described = _description(folder_name, folder, kind)
         tokenizer = tokenizer_of(folder_name, folder)
-    _check_agreement(name, file, kind, described, tokenizer)
+    check_agreement(name, file, kind, described)
+    _check_tokens(name, file, tokenizer)
     return described, tokenizer, of_folder
 
 
@@ -201,14 +202,24 @@ def _built(name: str, described: Any) -> Any:
         raise ModelFileError(f"{name}: config.json describes no network: {first_line(error)}.") from error
 
 
-def _check_agreement(name: str, file: GgufFile, kind: str, config: Any, tokenizer: PieceTokenizer) -> None:
-    """Raise unless config.json and tokenizer.json of the folder are those that the file was made of."""
+def check_agreement(name: str, file: GgufFile, kind: str, config: Any) -> None:
+    """Refuse a config.json that is not the one that the file was made of.
+
+    Raises:
+        ModelFileError: with the number that differs.
+    """
     for key, title in AGREE[kind].items():
         stated, given = file.metadata.get(f"{kind}.{key}"), getattr(config, title, None)
-        if stated is not None and given is not None and not math.isclose(stated, given, rel_tol=1e-5):
-            raise ModelFileError(f"{name}: states {kind}.{key} {stated:g}, and config.json {title} {given:g}.")
+        if stated is not None and given is not None and not _are_close(stated, given):
+            raise ModelFileError(
+                f"{name}: states {kind}.{key} {_shown(stated)}, and config.json {title} {_shown(given)}."
+            )
     if kind == "llama":
         _check_positions(name, file.metadata.get("llama.rope.freq_base", 10_000.0), config)
+
+
+def _check_tokens(name: str, file: GgufFile, tokenizer: PieceTokenizer) -> None:
+    """Raise unless tokenizer.json of the folder is the one that the file was made of."""
     tokens = file.metadata.get("tokenizer.ggml.tokens")
     pieces = {code: piece for piece, code in tokenizer.get_vocab().items()}
     if not isinstance(tokens, list) or len(tokens) < len(pieces):
@@ -218,12 +229,25 @@ def _check_agreement(name: str, file: GgufFile, kind: str, config: Any, tokenize
         raise ModelFileError(f"{name}: token {other} is not the one of tokenizer.json; name the folder of this model.")
 
 
-def _check_positions(name: str, stated: float, config: Any) -> None:
+def _are_close(stated: Any, given: Any) -> bool:
+    """Return whether two values are numbers, and the same but for rounding to float32."""
+    numbers = isinstance(stated, int | float) and isinstance(given, int | float)
+    return numbers and math.isclose(stated, given, rel_tol=1e-5)
+
+
+def _shown(value: Any) -> str:
+    """Return a number, or the beginning of what stands in its place, as a message shows it."""
+    return f"{value:g}" if isinstance(value, int | float) else repr(value)[:60]
+
+
+def _check_positions(name: str, stated: Any, config: Any) -> None:
     """Raise unless positions are rotated by the base that the file states, and not scaled."""
     rope = getattr(config, "rope_parameters", None) or {}
     given = rope.get("rope_theta", getattr(config, "rope_theta", None))
-    if given is None or not math.isclose(stated, given, rel_tol=1e-5):
-        raise ModelFileError(f"{name}: states llama.rope.freq_base {stated}, and config.json rope_theta {given}.")
+    if not _are_close(stated, given):
+        raise ModelFileError(
+            f"{name}: states llama.rope.freq_base {_shown(stated)}, and config.json rope_theta {_shown(given)}."
+        )
     if rope.get("rope_type", "default") != "default":
         raise ModelFileError(f"{name}: its positions are scaled ({rope['rope_type']}), which auditkit does not map.")
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from auditkit.errors import ModelFileError
+from auditkit.models.formats.huggingface_settings import first_outputs
 from auditkit.models.language import FromCausal, FromMasked, language_abilities
 from auditkit.models.pieces import special_tokens_around
 from auditkit.models.token_networks import LONGEST_WINDOW, CausalNetwork, MaskedNetwork, looks_ahead
@@ -21,13 +24,14 @@ def causal(name: str, network: Any, tokenizer: PieceTokenizer, offset: int) -> t
     harnesses.
 
     Raises:
-        ModelFileError: it has fewer tokens than its tokenizer, or it reads the tokens behind the one that it predicts.
+        ModelFileError: it has fewer tokens than its tokenizer, it reads the tokens behind the one that it predicts, or
+            it fails on a first text.
     """
     _check_vocabulary(name, network, tokenizer)
     named = (getattr(network.config, key, None) for key in ("bos_token_id", "eos_token_id"))
-    start = next((int(one) for one in named if isinstance(one, int) and one < network.config.vocab_size), None)
+    start = next((int(one) for one in named if isinstance(one, int) and 0 <= one < network.config.vocab_size), None)
     module = CausalNetwork(network, context=_context(name, network, offset), start=start).eval()
-    if looks_ahead(module):
+    if first_outputs(name, lambda: looks_ahead(module)):
         raise ModelFileError(
             f"{name}: its predictions of a token change with the tokens behind it, so that it is no causal language "
             "model; save it as one (is_decoder), or as a masked one (ForMaskedLM)."
@@ -39,7 +43,8 @@ def masked(name: str, network: Any, tokenizer: PieceTokenizer, offset: int) -> t
     """Return a masked language model, and its capabilities as arguments of a Model.
 
     Raises:
-        ModelFileError: it has fewer tokens than its tokenizer, or the tokenizer has no token for a hidden one.
+        ModelFileError: it has fewer tokens than its tokenizer, the tokenizer has no token for a hidden one, or the
+            network fails on a first text.
     """
     _check_vocabulary(name, network, tokenizer)
     hidden = next((code for code in map(tokenizer.token_to_id, ("[MASK]", "<mask>")) if code is not None), None)
@@ -47,8 +52,9 @@ def masked(name: str, network: Any, tokenizer: PieceTokenizer, offset: int) -> t
         raise ModelFileError(f"{name}: its tokenizer has no token [MASK] or <mask>, which stands for a hidden one.")
     around = special_tokens_around(tokenizer)
     context = _context(name, network, offset, sum(map(len, around)))
-    module = MaskedNetwork(network, context=context, around=around, mask_token=hidden)
-    return module.eval(), language_abilities(FromMasked)
+    module = MaskedNetwork(network, context=context, around=around, mask_token=hidden).eval()
+    first_outputs(name, lambda: module(torch.tensor([[*around[0], hidden, *around[1]]])))
+    return module, language_abilities(FromMasked)
 
 
 def _context(name: str, network: Any, offset: int, special: int = 0) -> int:

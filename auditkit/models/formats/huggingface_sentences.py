@@ -5,11 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from auditkit import files
 from auditkit.documents import parse_json
 from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
-from auditkit.models.formats.huggingface_settings import JSON_BYTES, OFFSET_POSITIONS, architectures_of, read_json
+from auditkit.models.formats.huggingface_settings import (
+    JSON_BYTES,
+    OFFSET_POSITIONS,
+    architectures_of,
+    first_outputs,
+    read_json,
+)
+from auditkit.models.pieces import unknown_id
 from auditkit.models.sentence_vectors import LACKS, POOLINGS, EncodedTexts, SentenceEncoder, VocabularyWords
 from auditkit.models.word_vectors import SCHEMA
 from auditkit.schema.pieces import PieceTokenizer
@@ -124,6 +133,8 @@ def as_encoder(
     module = SentenceEncoder(
         network, tokenizer, pooling=modules.pooling, most=modules.most - offset, lower=modules.lower
     ).eval()
+    ids = torch.tensor([[*module.prefix, unknown_id(tokenizer), *module.suffix]])
+    first_outputs(name, lambda: module(ids, torch.ones_like(ids)))
     said = (
         Message("as {file} says", file=MODULES) if modules.said else Message("since no {file} says how", file=MODULES)
     )

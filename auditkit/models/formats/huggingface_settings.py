@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -30,11 +30,20 @@ TIMM = "timm_wrapper"
 REPEATED = re.compile(r"(layers?|depths?|blocks|experts|groups|group_num|types)$")
 """How the keys end whose numbers say how often a part of the network is built."""
 
+SIZES = re.compile(
+    r"((hidden|embedding|vocab|intermediate|image|patch)_size|n_(embd|layers?|heads?|inner|positions|ctx)|d_(model|ff|kv)"
+    r"|(head|embed|emb|ffn|hidden)_dim|dim|num_(hidden_layers|heads|attention_heads|key_value_heads|channels)"
+    r"|max_position_embeddings)"
+)
+"""The keys of a config.json whose values are sizes of its network: whole numbers of 1 or more, or null."""
+
 PARTS = Budget("layers, blocks or experts", 1_000, 100_000)
 CLAIMED = Budget("times the bytes of its weights as the size of the network", 8, 80)
 """A weight of four bits becomes one of 32."""
 
 CLAIMED_FREE = 64 * 2**20
+
+Result = TypeVar("Result")
 
 
 def read_json(name: str, path: Path) -> dict[str, Any]:
@@ -56,11 +65,18 @@ def architectures_of(settings: Mapping[str, Any]) -> list[str]:
 
 
 def check_settings(name: str, settings: dict[str, Any]) -> None:
-    """Refuse a config.json that names code or addresses, or repeats a part of the network without end.
+    """Refuse a config.json that names code or addresses, repeats a part of the network without end, or has no sizes.
 
     Raises:
         ModelFileError: with the key.
     """
+    for key, value in settings.items():
+        for size in _leaves(value) if SIZES.fullmatch(key) else ():
+            if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
+                raise ModelFileError(
+                    f"{name}: config.json: {key} is {repr(size)[:60]} and must be a whole number of 1 or more; save "
+                    "the model again with save_pretrained."
+                )
     for key, value in _entries(settings):
         if key.endswith("_implementation") and any(one not in PLAIN for one in _leaves(value)):
             raise ModelFileError(
@@ -91,6 +107,25 @@ def check_size(name: str, folder: Path, settings: Any, builder: Any) -> None:
     held = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     if described > CLAIMED_FREE:
         CLAIMED.check(described / max(1, held), f"{name}: config.json", ModelFileError)
+
+
+def first_outputs(name: str, run: Callable[[], Result]) -> Result:
+    """Return what a network gives for its first input.
+
+    transformers builds networks of sizes that do not fit together, and these fail only when they are run.
+
+    Raises:
+        ModelFileError: with what it raises.
+    """
+    try:
+        with torch.inference_mode():
+            return run()
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever torch and transformers raise
+        raise ModelFileError(
+            f"{name}: its network fails on a first text ({first_line(error)}); check the sizes in config.json."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -6,11 +6,13 @@ import struct
 from pathlib import Path
 
 import pytest
+from transformers import GPT2Config
 
 from auditkit.cli import call
 from auditkit.engine.inspect import inspect_model
 from auditkit.errors import ModelFileError
-from auditkit.models.formats.gguf_file import read_gguf
+from auditkit.models.formats.gguf import check_agreement
+from auditkit.models.formats.gguf_file import GgufFile, read_gguf
 from auditkit.models.formats.opening import open_model
 
 
@@ -94,3 +96,19 @@ def test_a_vocabulary_without_weights_is_named_by_run_and_inspect(
     shown = capsys.readouterr().out
     assert "of a vocabulary alone, without weights" in shown
     assert "✔" not in shown
+
+
+@pytest.mark.parametrize("kind", [(9, struct.pack("<IQ", 8, 1) + text("llama")), (4, struct.pack("<I", 7)), (7, b"\1")])
+def test_an_architecture_that_is_no_text_is_refused(kind: tuple[int, bytes], tmp_path: Path) -> None:
+    """Found by hand: a list in its place was a traceback."""
+    path = tmp_path / "a.gguf"
+    path.write_bytes(file(key("general.architecture", *kind), tensors=(tensor("w", (2,)),)))
+    with pytest.raises(ModelFileError, match="auditkit opens llama and gpt2"):
+        open_model(path)
+
+
+@pytest.mark.parametrize("stated", [["8"], "8", [8]])
+def test_a_number_that_the_file_gives_as_something_else_agrees_with_none(stated: object) -> None:
+    described = GPT2Config(n_embd=8)
+    with pytest.raises(ModelFileError, match=r"states gpt2\.embedding_length .* and config\.json n_embd 8"):
+        check_agreement("m", GgufFile({"gpt2.embedding_length": stated}, {}, b""), "gpt2", described)
