@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from auditkit.data.dataset import factorize, origin
+from auditkit.data.interned import MISSING_WORDS
 from auditkit.data.values import numbers
 from auditkit.errors import DatasetError, InputError, closest
 from auditkit.models.order import column_orders, searched_order
@@ -146,11 +147,14 @@ def likely_cause(compared: Comparison, asked: Asked) -> str:
     if binary and compared.tolerance and (remedy := _other_output(compared, schema)):
         return remedy
     read = [name for feature in schema.features for name in feature.reads if name in frame.columns]
-    gaps = frame[read].isna().any(axis=1).to_numpy() if read else np.zeros(len(frame), dtype=bool)
+    missing = frame[read].isna() | frame[read].isin(MISSING_WORDS)
+    gaps = missing.any(axis=1).to_numpy()
     if gaps.any() and compared.apart[gaps].mean() > 0.5 and not compared.apart[~gaps].any():
-        names = [name for name in read if frame[name].isna().any()]
+        names = [name for name in read if missing[name].any()]
         return (
-            f"Only rows with missing values differ: their columns ({', '.join(names[:5])}) are filled in another way."
+            f"Only rows with missing values differ: their columns ({', '.join(names[:5])}) are filled in another way, "
+            "or hold '?', which auditkit reads as missing and the model may know as a category; pass --predictor "
+            "MODULE:FUNCTION, a function of the DataFrame that fills them as the model was trained."
         )
     rows = np.linspace(0, len(cells) - 1, min(len(cells), TRIED_ROWS)).astype(np.int64)
     some, goal = cells[rows], expected[rows]

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 import auditkit
@@ -94,3 +95,26 @@ def test_without_known_scores_the_order_is_questioned() -> None:
 def test_a_column_that_is_not_there() -> None:
     with pytest.raises(auditkit.InputError, match=r"expect: 'scores' is no column of the data \(did you mean 'score'"):
         audited(network(), people(), expect="scores")
+
+
+def test_a_category_that_is_read_as_missing_is_told_with_the_remedy() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"job": rng.choice(["a", "b", "?"], 60), "pay": rng.random(60), "ok": rng.choice(["0", "1"], 60)}
+    )
+    known = {"a": 0.9, "b": 0.2, "?": 0.7}
+    frame["score"] = frame["job"].map(known)
+
+    def model(rows: pd.DataFrame) -> NDArray[np.float64]:
+        positive = rows["job"].map(known).fillna(0.5).to_numpy(np.float64)
+        return np.stack([1 - positive, positive], axis=1)
+
+    def filled(rows: pd.DataFrame) -> NDArray[np.float64]:
+        return model(rows.fillna({"job": "?"}))
+
+    models: list[Any] = [model, filled]  # `audit` names only some of the kinds of model that it takes
+    settings: Any = {"target": "ok", "expect": "score", "only": ["performance"]}
+    with pytest.raises(auditkit.InputError, match=r"job.* or hold '\?', .*; pass --predictor MODULE:FUNCTION"):
+        auditkit.audit(models[0], frame, **settings)
+    report = auditkit.audit(models[1], frame, **settings)
+    assert report.subject.encoding[0].startswith("Encoding checked")
