@@ -12,11 +12,13 @@ from loans import Loans
 from torch import nn
 
 import auditkit
+from auditkit.auditors.explainability.auditor import Explainability
 from auditkit.auditors.explainability.trials import LADDER, Cost, choose_trials
 from auditkit.auditors.privacy.leakage import Leakage
 from auditkit.auditors.robustness.auditor import Robustness
 from auditkit.engine import work
 from auditkit.engine.auditor import Auditor
+from auditkit.engine.plan import Plan
 from auditkit.engine.work import Work
 from auditkit.errors import NotRun
 from auditkit.models.operations import UNCOUNTED, operations_of_text, operations_per_row
@@ -109,6 +111,24 @@ def test_dearer_explanations_are_of_fewer_rows_until_none_is_worth_it() -> None:
     assert explained[-1] < 100
     with pytest.raises(NotRun, match="--effort thorough"):
         choose_trials(Work("standard", 10**12), cost, None, change, seed=0)
+
+
+@pytest.mark.parametrize("passes", [10, 5000, 10**7])
+def test_the_plan_of_a_table_names_what_the_budget_does_not_pay_for(
+    loans: Loans, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Plan] = []
+
+    def audited(unit: float) -> auditkit.Report:
+        monkeypatch.setitem(work.UNIT, "standard", unit)
+        auditors: list[Auditor] = [Explainability(rows=12), Robustness(rows=12)]
+        return auditkit.audit(loans.model, loans.test, auditors=auditors, limit=40, announce=plans.append)
+
+    audited(1)
+    report = audited(passes * plans[0].operations)
+    idle, names = dict(plans[1].idle), ("explainability", "robustness")
+    assert idle == {one.auditor: str(one.reason) for one in report.outcomes if one.auditor in names and one.reason}
+    assert len(idle) == {10: 2, 5000: 1, 10**7: 0}[passes]
 
 
 def test_a_small_budget_samples_and_repeats_itself(loans: Loans, monkeypatch: pytest.MonkeyPatch) -> None:

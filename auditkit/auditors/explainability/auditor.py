@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,9 +32,6 @@ FEWEST_PASSES = 50
 
 ROW_PASSES = 1000
 """An explained row goes about so often through the model, trust checks included."""
-
-SEGMENTED: tuple[InputKind, ...] = ("image", "text", "segments")
-"""What is cut into segments that are deleted; the columns of a table have a budget of their own."""
 
 IN_STEPS = ("integrated_gradients", "layer_integrated_gradients")
 """The methods whose cost is a number of steps for each row."""
@@ -120,23 +118,14 @@ class Explainability:
         most = min(self.rows, DEAR_ROWS if subject.modality.dear else self.rows, len(subject.labels))
         affordable = subject.work.rows(most, FEWEST_PASSES, EXPLANATION)
         kind = subject.modality.explained_as
-        if kind in SEGMENTED and subject.audited.capability(LanguageModel) is None:
-            self._check_least(subject, kind, affordable)
+        if kind in CHECKED_BUDGETS and subject.audited.capability(LanguageModel) is None:
+            module, slopes = subject.model.module, subject.audited.capability(Differentiable) is not None
+            column_count = len(subject.schema.column_slices())
+            method, _ = choose_method(
+                self.method, kind=kind, module=module, has_gradient=slopes, column_count=column_count
+            )
+            CHECKED_BUDGETS[kind](subject, method, affordable)
         return min(most * ROW_PASSES, subject.work.passes(EXPLANATION))
-
-    def _check_least(self, subject: Subject, kind: InputKind, row_count: int) -> None:
-        """Raise NotRun unless the budget pays for the least explanation of rows that are cut into segments."""
-        from auditkit.auditors.explainability.segments import layer_count
-        from auditkit.auditors.explainability.trials import STEPS, Cost
-
-        slopes = subject.audited.capability(Differentiable) is not None
-        module = subject.model.module
-        method, _ = choose_method(self.method, kind=kind, module=module, has_gradient=slopes)
-        if METHODS[method].explanation:
-            inputs = subject.encode(sample_rows(subject, row_count))
-            part_count = int(subject.modality.segments(inputs, inputs).counts.max(initial=1))
-            cost = Cost(method, row_count, part_count, layer_count(module))
-            cost.check(subject.work, STEPS[0] if method in IN_STEPS else 1)
 
     def audit(self, subject: Subject) -> Evidence:
         """Attribute the decision of a seeded sample of rows to its parts, and check whether to believe it."""
@@ -156,6 +145,34 @@ class Explainability:
             return evidence
         finally:
             module.train(training)
+
+
+def _check_columns(subject: Subject, method: str, row_count: int) -> None:
+    """Raise NotRun unless the budget pays for the least explanation of rows of a table."""
+    from auditkit.auditors.explainability.table_costs import affordable_share
+
+    affordable_share(subject.work, method, column_count=len(subject.schema.column_slices()), row_count=row_count)
+
+
+def _check_segments(subject: Subject, method: str, row_count: int) -> None:
+    """Raise NotRun unless the budget pays for the least explanation of rows that are cut into segments."""
+    from auditkit.auditors.explainability.segments import layer_count
+    from auditkit.auditors.explainability.trials import STEPS, Cost
+
+    if METHODS[method].explanation:
+        inputs = subject.encode(sample_rows(subject, row_count))
+        part_count = int(subject.modality.segments(inputs, inputs).counts.max(initial=1))
+        cost = Cost(method, row_count, part_count, layer_count(subject.model.module))
+        cost.check(subject.work, STEPS[0] if method in IN_STEPS else 1)
+
+
+CHECKED_BUDGETS: dict[InputKind, Callable[[Subject, str, int], None]] = {
+    "table": _check_columns,
+    "image": _check_segments,
+    "text": _check_segments,
+    "segments": _check_segments,
+}
+"""What raises NotRun where the budget pays for no explanation by a method, of each kind of input."""
 
 
 def explain_table(
