@@ -251,7 +251,7 @@ def changed(folder: Path, copy: Path, **settings: Any) -> Path:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"max_position_embeddings": -5}, "reads -5 tokens at once"),
+        ({"max_position_embeddings": -5}, "max_position_embeddings is -5 and must be a whole number of 1 or more"),
         ({"max_position_embeddings": 1}, "auditkit needs room for 8 of a text"),
         ({"num_hidden_layers": 200_000}, "num_hidden_layers: 200,000 layers, blocks or experts, and auditkit reads at"),
         ({"text_config": {"n_layer": [1, 5_000]}}, "n_layer: 5,000 layers"),
