@@ -35,13 +35,15 @@ def committed() -> Report:
 
 
 def numbers(report: Report) -> dict[tuple[object, ...], tuple[str, int, float | None]]:
+    """Return the unit, the fewest rows that it rests on, and the value of each number; of a gap, its smaller group."""
     found: dict[tuple[object, ...], tuple[str, int, float | None]] = {}
     for outcome in report.outcomes:
         for measurement in outcome.measurements:
             if measurement.id in SEARCHED:
                 continue
             key = (measurement.id, measurement.by)
-            found[key] = (measurement.unit, measurement.count, measurement.value)
+            fewest = min((measurement.count, *(measurement.compared_counts or ())))
+            found[key] = (measurement.unit, fewest, measurement.value)
             for part in measurement.slices:
                 found[(*key, part.group.text)] = (measurement.unit, part.count, part.value)
     return found

@@ -31,8 +31,9 @@ def adverse_decisions(
     """Return the principal reasons of adverse decisions, and the recourse against them in columns not `immutable`."""
     explained = given.explained
     threshold = subject.schema.output_at(subject.decision_threshold)
-    values = explained.values(explained.inputs)
-    adverse, approved = np.flatnonzero(values < threshold), np.flatnonzero(values >= threshold)
+    # As they were decided: computed once more, a value at the threshold may be rounded to its other side.
+    approvals = subject.predictions.labels[sample_rows(subject, len(given.size))] == 1
+    adverse, approved = np.flatnonzero(~approvals), np.flatnonzero(approvals)
     if len(adverse) < 2 or len(approved) < 2:
         return [], []
     positive, level = subject.schema.classes[-1], subject.conf_level

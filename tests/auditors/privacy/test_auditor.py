@@ -168,8 +168,9 @@ def test_the_claim_is_tested_by_canaries_and_judged(loans: Loans) -> None:
     table = next(part for part in outcome.exhibits if part.title.startswith("Is the claim true?"))
     assert isinstance(table, auditkit.Table)
     assert [row[1] for row in table.rows] == ["every step", "the last weights alone"]
-    assert {row[-1] for row in table.rows} == {"no contradiction"}
-    assert all(isinstance(row[5], float) and row[5] > 1 for row in table.rows)  # the ceiling
+    missing = "no contradiction, but the test may miss a fifth of the noise"  # depends on the canaries' luck
+    assert {row[-1] for row in table.rows} <= {"no contradiction", missing}
+    assert all(isinstance(row[6], float) and row[6] > 1 for row in table.rows)  # the ceiling
     assert isinstance(table.rows[0][4], float)
     assert table.rows[0][4] > 1, "without noise"
     assert table.rows[1][4] is None
