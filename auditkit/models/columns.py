@@ -28,6 +28,12 @@ PROBED_ROWS = 64
 
 DAYS = pd.Timestamp("1970-01-01")
 
+INSTEAD_OF_TEXTS = (
+    "the model reads it, so audit its decisions, recorded in columns (--prediction, --score), or save it as a Hugging "
+    "Face folder, whose texts are told apart by their words"
+)
+"""What to do about a column of free texts: its cells would be one for each text."""
+
 
 class Predictor(Protocol):
     """Something that maps a data frame to outputs: a network behind its preprocessing, an estimator, a function."""
@@ -134,7 +140,7 @@ def decoder_of(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> ColumnDe
     whole = set()
     dtypes: dict[str, pd.CategoricalDtype] = {}
     for name in names:
-        feature = feature_of(joined, name)
+        feature = feature_of(joined, name, remedy=INSTEAD_OF_TEXTS)
         if feature.kind == "boolean" and not pd.api.types.is_bool_dtype(joined[name].dtype):
             feature = _spelled(joined, feature)
         feature = feature.model_copy(update={"mean": 0.0, "scale": 1.0})
