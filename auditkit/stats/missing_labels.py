@@ -7,7 +7,7 @@ hold whatever the missing labels are (Manski 2003).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -165,15 +165,7 @@ class Unlabelled:
         keys = [part.group.key for part in shown]
         alone = zip(*self.limits(name, keys, level), strict=True)
         together = zip(*self.limits(name, keys, simultaneous_level(level, len(keys))), strict=True)
-        bounds = iter(zip(alone, together, strict=True))
-        slices = []
-        for part in measurement.slices:
-            if part.value is not None:
-                own, all_ = next(bounds)
-                wider = self._widened(part.interval, *own), self._widened(part.simultaneous_interval, *all_)
-                part = part.model_copy(update={"interval": wider[0], "simultaneous_interval": wider[1]})
-            slices.append(part)
-        return measurement.model_copy(update={"slices": tuple(slices)})
+        return _with_bounds(measurement, zip(alone, together, strict=True), self._widened)
 
     def gap(self, measurement: Measurement, rates: Sequence[str], level: float, min_group: int) -> Measurement:
         """Return the largest gap in any of some rates with an interval that holds whatever the missing labels are.
@@ -201,15 +193,7 @@ class Unlabelled:
             zip(*_differences(*self.limits(name, [*keys, reference], each)), strict=True)
             for each in (simultaneous_level(level, 2), simultaneous_level(level, len(keys) + 1))
         )
-        bounds = iter(zip(alone, together, strict=True))
-        slices = []
-        for part in measurement.slices:
-            if part.value is not None:
-                own, all_ = next(bounds)
-                wider = self._apart(part.interval, *own), self._apart(part.simultaneous_interval, *all_)
-                part = part.model_copy(update={"interval": wider[0], "simultaneous_interval": wider[1]})
-            slices.append(part)
-        return measurement.model_copy(update={"slices": tuple(slices)})
+        return _with_bounds(measurement, zip(alone, together, strict=True), self._apart)
 
     def _apart(self, interval: Interval | None, low: float, high: float) -> Interval | None:
         return self._widened(interval, low, high)
@@ -289,6 +273,23 @@ class Undecided(Unlabelled):
         wider = widened(interval, low, high)
         method = Message("bounds that hold whatever the missing decisions are (Manski 2003)")
         return None if wider is None else wider.model_copy(update={"method": method})
+
+
+def _with_bounds(
+    measurement: Measurement,
+    bounds: Iterable[tuple[tuple[float, float], tuple[float, float]]],
+    wider: Callable[[Interval | None, float, float], Interval | None],
+) -> Measurement:
+    """Return a measurement whose parts with a value have `wider` intervals, by their bounds alone and together."""
+    left = iter(bounds)
+    slices = []
+    for part in measurement.slices:
+        if part.value is not None:
+            own, all_ = next(left)
+            ends = wider(part.interval, *own), wider(part.simultaneous_interval, *all_)
+            part = part.model_copy(update={"interval": ends[0], "simultaneous_interval": ends[1]})
+        slices.append(part)
+    return measurement.model_copy(update={"slices": tuple(slices)})
 
 
 def widened(interval: Interval | None, low: float, high: float) -> Interval | None:
