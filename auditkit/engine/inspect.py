@@ -314,15 +314,10 @@ def _parameter_count(found: ModelFile, network: nn.Module | None) -> int | None:
 
 def _operations(network: nn.Module, schema: Schema) -> int | None:
     """Count the additions and multiplications that one row takes, on a network without weights."""
-    row = torch.as_tensor(modality_for(schema).blank(1))
-    from torch.utils.flop_counter import FlopCounterMode
+    from auditkit.models.operations import counted_operations
 
-    try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(row.to("meta"))
-    except Exception:  # noqa: BLE001  # the user's code may do what the meta device cannot: then there is no count
-        return None
-    return int(counter.get_total_flops()) or None
+    row = torch.as_tensor(modality_for(schema).blank(1))
+    return counted_operations(network, row.to("meta")) or None
 
 
 def _abilities(

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from auditkit.models.capabilities import CausalLanguageModel, Generative, LanguageModel
+from auditkit.models.counted_functions import FunctionCounter
 from auditkit.models.networks import PartlyCounted
 
 if TYPE_CHECKING:
@@ -60,19 +60,19 @@ def operations_of_text(model: Model, able: LanguageModel, texts: Sequence[str]) 
 
 
 def operations_per_row(module: nn.Module, rows: torch.Tensor) -> int:
-    """Return the additions and multiplications of a forward pass of one row, by torch's FLOP counter.
+    """Return the additions and multiplications of a forward pass of one row: see `counted_operations`.
 
-    It is the mean of those given, (rows, ...): recordings differ in length. Recurrent layers, which the counter leaves
-    out where oneDNN computes them, are counted by their weights: two operations a weight and position. A module that
-    runs nothing that is counted, or not on these rows, is taken to cost two operations a parameter; without parameters
-    `UNCOUNTED`, or `OF_CELL` for each pixel. What a `PartlyCounted` module says that the counter leaves out is added.
-    The module is left in the mode it came in.
+    It is the mean of those given, (rows, ...): recordings differ in length. A module that runs nothing that is counted,
+    or not on these rows, is taken to cost two operations a parameter; without parameters `UNCOUNTED`, or `OF_CELL` for
+    each pixel. What a `PartlyCounted` module says that the counter leaves out is added. The module is left in the mode
+    it came in.
     """
     modes = {part: part.training for part in module.modules()}
     parameters = sum(part.numel() for part in module.parameters())
     try:
         module.eval()
-        counted = _counted(module, rows) or _counted(module, rows[:1])  # some programs take one row at a time
+        # Some programs take one row at a time.
+        counted = counted_operations(module, rows) or counted_operations(module, rows[:1])
     finally:
         for part, training in modes.items():
             part.training = training
@@ -85,14 +85,34 @@ def _guessed(rows: torch.Tensor) -> int:
     return max(UNCOUNTED, OF_CELL * rows[:1].numel()) if rows.ndim > 2 else UNCOUNTED
 
 
-def _counted(module: nn.Module, rows: torch.Tensor) -> int:
-    """Return the mean operations of rows, 0 where the module does not run on them."""
+def counted_operations(module: nn.Module, rows: torch.Tensor) -> int:
+    """Return the mean operations of rows, (rows, ...), 0 where the module does not run on them.
+
+    Counted are the products of matrices: linear, convolutional, recurrent and attention layers, and the functions that
+    multiply (`counted_functions`). A TorchScript program calls none of Python's functions: torch's FlopCounterMode
+    counts it, for which torch loads its compiler, most of a second of a run.
+    """
     try:
-        with FlopCounterMode(display=False, custom_mapping=RECURRENT) as counter, torch.inference_mode():
-            module(rows)
+        with torch.inference_mode():
+            if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+                counted = _below_python(module, rows)
+            else:
+                with FunctionCounter() as counter:
+                    module(rows)
+                counted = counter.operations
     except Exception:  # noqa: BLE001  # the user's module may raise anything: the predictions will tell of it
         return 0
-    return int(counter.get_total_flops()) // len(rows)
+    return counted // len(rows)
+
+
+def _below_python(module: nn.Module, rows: torch.Tensor) -> int:
+    """Return what torch's own counter counts, and recurrent layers, which it leaves out where oneDNN computes them."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    recurrent: Any = {torch.ops.aten.mkldnn_rnn_layer: _of_recurrent_layer}
+    with FlopCounterMode(display=False, custom_mapping=recurrent) as counter:
+        module(rows)
+    return int(counter.get_total_flops())
 
 
 def _of_recurrent_layer(
@@ -101,6 +121,3 @@ def _of_recurrent_layer(
     """Return the operations of one direction of one recurrent layer over inputs of (positions, rows, width)."""
     positions, rows = inputs[0], inputs[1]
     return 2 * positions * rows * (weight[0] * weight[1] + hidden[0] * hidden[1])
-
-
-RECURRENT: dict[Any, Any] = {torch.ops.aten.mkldnn_rnn_layer: _of_recurrent_layer}
