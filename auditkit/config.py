@@ -87,7 +87,7 @@ class ModelConfig(Section):
     ] = None
     text: Annotated[
         str | None,
-        Option(help="The column of texts that a Hugging Face model reads.", metavar="COLUMN"),
+        Option(help="The column of free text that a model reads.", metavar="COLUMN"),
     ] = None
     expect: Annotated[
         str | None,

@@ -94,14 +94,20 @@ class Reach:
 class Texts:
     """The texts that rows are: the `column` that holds them, and how the model reads them.
 
-    `vocabulary` are the words that it knows, in lower case; of a text it reads the first `length` tokens. `encode`
-    returns texts as the model reads them, (texts, length).
+    `vocabulary` are the words that it knows, in lower case, None where its tokenizer is its own; of a text it reads the
+    first `length` tokens. `encode` returns texts as the model reads them, (texts, length). `deletion` says what is done
+    where every word is deleted, and `baseline` what is then left.
     """
 
     column: str
-    vocabulary: frozenset[str]
+    vocabulary: frozenset[str] | None
     length: int
     encode: Callable[[Sequence[str]], NDArray[np.int64]]
+    deletion: str
+    baseline: str
+
+
+OWN_TOKENIZER = Message("the model has a tokenizer of its own, whose vocabulary is not known")
 
 
 class Modality(Protocol):
@@ -140,7 +146,11 @@ class Modality(Protocol):
 
     @property
     def texts(self) -> Texts | None:
-        """The texts that rows are, whose words can be exchanged; None where rows are something else."""
+        """The texts that rows are, whose words can be exchanged; None where rows are something else.
+
+        Raises:
+            NotRun: texts are a part of a row.
+        """
         ...
 
     def comparable(self, frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -183,7 +193,8 @@ def modality_for(schema: Schema) -> Modality:
 
 def every_corruption() -> tuple[str, ...]:
     """Return the names of the corruptions of every installed modality."""
-    return tuple(name for kind in plugins.installed("modalities") for name in _modality_class(kind).corruption_names)
+    kinds = plugins.installed("modalities")
+    return tuple(dict.fromkeys(name for kind in kinds for name in _modality_class(kind).corruption_names))
 
 
 @functools.cache

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 from auditkit.modalities.base import OUTSIDE_ROWS, Corruption, Reach, Segments
+from auditkit.modalities.text import TEXT_CORRUPTIONS, text_corruptions, texts_in, word_vectors
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
+from auditkit.schema.text import cased_words
+from auditkit.schema.verbatim import TEXT_CODES
 
 Rows = NDArray[np.float32]
 
@@ -91,6 +94,30 @@ def table_corruptions(schema: Schema, rows: Rows, source: Rows, *, seed: int) ->
     if len(numbers.cells):
         corruptions += [_unit_slip(rows, numbers, seed), _out_of_range(rows, numbers, seed)]
     return corruptions
+
+
+def cell_corruptions(schema: Schema, frame: pd.DataFrame, rows: Rows, *, seed: int) -> list[Corruption]:
+    """Return the corruptions of the texts among the columns of encoded `rows`, (rows, cells), of a frame."""
+    features = {feature.name: feature for feature in schema.features}
+    names = list(schema.text_cells)
+
+    def encode(texts: list[str | None]) -> Rows:
+        damaged = rows.copy()
+        for place, name in enumerate(names):
+            part = texts[place * len(rows) : (place + 1) * len(rows)]
+            cells = schema.column_slices()[name]
+            features[name].write(pd.DataFrame({name: part}, dtype=object), damaged[:, cells])
+        return damaged
+
+    return text_corruptions([text for name in names for text in texts_in(frame[name])], encode, seed=seed)
+
+
+def random_texts(source: Rows, cell: int, rng: np.random.Generator, count: int) -> list[str]:
+    """Return texts of words drawn from those of encoded rows, (rows, cells), each as long as one of these."""
+    drawn = source[rng.integers(0, len(source), count), cell].astype(np.int64)
+    found = [cased_words(text) for text in TEXT_CODES.join(drawn[:, None])]
+    known = sorted({word for words in found for word in words})
+    return [" ".join(rng.choice(known, len(words))) if words else "" for words in found]
 
 
 def _features(schema: Schema) -> list[tuple[Feature, slice]]:
@@ -264,14 +291,25 @@ class Table:
     schema: Schema
 
     name: ClassVar[str] = "table"
-    corruption_names: ClassVar[tuple[str, ...]] = TABLE_CORRUPTIONS
+    corruption_names: ClassVar[tuple[str, ...]] = (*TABLE_CORRUPTIONS, *TEXT_CORRUPTIONS)
     dear: ClassVar[bool] = False
     columnar: ClassVar[bool] = True
     explained_as: ClassVar[str] = "table"
     compared_by: ClassVar[Message] = Message("on the columns that the model reads and by its scales")
-    texts: ClassVar[None] = None
     architecture: ClassVar[str] = "mlp"
     fit_settings: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def texts(self) -> None:
+        """None, for rows are columns.
+
+        Raises:
+            NotRun: some of them hold texts.
+        """
+        if self.schema.text_cells:
+            raise NotRun(
+                Message("terms are exchanged where a text is all that the model reads, and it reads other columns too")
+            )
 
     def encode(self, frame: pd.DataFrame) -> Rows:
         """Return encoded rows, float32, (rows, cells)."""
@@ -282,12 +320,16 @@ class Table:
         return np.zeros((count, self.schema.input_width), dtype=np.float32)
 
     def comparable(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """Return encoded rows, whose cells are in the model's scales."""
-        return np.ascontiguousarray(self.encode(frame), dtype=np.float64)
+        """Return encoded rows, whose cells are in the model's scales; of texts the words stand in their place."""
+        rows, cells = self.encode(frame), self.schema.column_slices()
+        texts = list(self.schema.text_cells)
+        parts: list[NDArray[Any]] = [rows[:, part] for name, part in cells.items() if name not in texts]
+        parts += [word_vectors(frame[name]) for name in texts]
+        return np.ascontiguousarray(np.concatenate(parts, axis=1), dtype=np.float64)
 
     def segments(self, inputs: Rows, source: Rows) -> Segments:
-        """Return the columns; a deleted one has the mean cells of `source`."""
-        baseline = source.mean(axis=0, dtype=np.float64).astype(np.float32)
+        """Return the columns; a deleted one has the mean cells of `source`, a deleted text is the empty one."""
+        baseline = self.schema.mean_row(source)
         columns = self.schema.column_slices()
         widths = [cells.stop - cells.start for cells in columns.values()]
 
@@ -298,7 +340,8 @@ class Table:
 
     def corruptions(self, frame: pd.DataFrame, inputs: Rows, source: Rows, *, seed: int) -> list[Corruption]:
         """Return what careless entry, other units and later times do to columns."""
-        return table_corruptions(self.schema, inputs, source, seed=seed)
+        found = table_corruptions(self.schema, inputs, source, seed=seed)
+        return [*found, *(cell_corruptions(self.schema, frame, inputs, seed=seed) if self.schema.text_cells else ())]
 
     def out_of_distribution(self, inputs: Rows, source: Rows, *, seed: int) -> dict[str, Rows]:
         """Return rows of random values, of numbers far off, and of missing values."""
@@ -316,6 +359,9 @@ class Table:
                 noise[np.arange(count), cells.start + rng.integers(0, len(feature.categories), count)] = 1
             elif feature.kind == "boolean":
                 noise[:, cells.start] = rng.integers(0, 2, count)
+            elif feature.is_text_cell:
+                texts = random_texts(source, cells.start, rng, count)
+                feature.write(pd.DataFrame({feature.name: texts}, dtype=object), noise[:, cells])
             if feature.missing:
                 nothing[:, cells.stop - 1] = 1
         found: dict[str, Rows] = {"random values": noise}

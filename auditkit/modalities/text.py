@@ -15,27 +15,28 @@ from auditkit.errors import NotRun
 from auditkit.evidence.messages import Message
 from auditkit.modalities.base import OUTSIDE_ROWS, Corruption, Reach, Segments, Texts
 from auditkit.schema.schema import Schema
-from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN, words
+from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN, word_spans, words
 
 TEXT_CORRUPTIONS = ("typing_errors", "dropped_words", "capitals")
 """The names of what `text_corruptions` returns, in its order."""
 
-Encode = Callable[[list[str]], NDArray[np.int64]]
-"""Turns texts into token ids, (rows, length), as the model reads them."""
+Encode = Callable[[list[str | None]], NDArray[Any]]
+"""Turns texts into rows as the model reads them; None is a missing text."""
 
 
 def text_corruptions(texts: Sequence[str | None], encode: Encode, *, seed: int) -> list[Corruption]:
-    """Return the corruptions of texts; a text that is missing is an empty one."""
+    """Return the corruptions of texts; what stands between their words stays, and so does a text that is missing."""
     rng = np.random.default_rng((seed, 21))
-    rows = [words(text or "") for text in texts]
+    spans = [word_spans(text or "") for text in texts]
+    rows = [[(text or "")[start:stop] for start, stop in each] for text, each in zip(texts, spans, strict=True)]
     draws = [rng.random(len(row)) for row in rows]
     misspelt = [[typing_error(word, rng) for word in row] for row in rows]
 
-    def replaced(strength: float, others: list[list[str]]) -> NDArray[np.int64]:
+    def replaced(strength: float, others: list[list[str]]) -> NDArray[Any]:
         return encode(
             [
-                " ".join(other if draw < strength else word for word, other, draw in zip(row, new, chance, strict=True))
-                for row, new, chance in zip(rows, others, draws, strict=True)
+                None if text is None else _with_words(text, each, new, draw < strength)
+                for text, each, new, draw in zip(texts, spans, others, draws, strict=True)
             ]
         )
 
@@ -68,6 +69,15 @@ def text_corruptions(texts: Sequence[str | None], encode: Encode, *, seed: int) 
     ]
 
 
+def _with_words(text: str, spans: Sequence[tuple[int, int]], others: Sequence[str], chosen: NDArray[np.bool_]) -> str:
+    """Return a text with others in the place of the chosen words, which stand at `spans`."""
+    parts, end = [], 0
+    for (start, stop), other in itertools.compress(zip(spans, others, strict=True), chosen):
+        parts += [text[end:start], other]
+        end = stop
+    return "".join([*parts, text[end:]])
+
+
 def typing_error(word: str, rng: np.random.Generator) -> str:
     """Return a word with two neighbouring letters exchanged, one left out, or one doubled; one letter stays as it is.
 
@@ -81,6 +91,11 @@ def typing_error(word: str, rng: np.random.Generator) -> str:
     if kind == 0:
         return word[:place] + word[place + 1] + word[place] + word[place + 2 :]
     return word[:place] + word[place + 1 :] if kind == 1 else word[: place + 1] + word[place:]
+
+
+def texts_in(column: pd.Series[Any]) -> list[str | None]:
+    """Return the texts of a column, None where one is missing."""
+    return [None if missing else str(text) for text, missing in zip(column, column.isna(), strict=True)]
 
 
 def without_words(ids: NDArray[np.int64], deleted: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -143,9 +158,16 @@ class Text:
     def texts(self) -> Texts:
         """The texts of the one column that is read."""
         feature = self.schema.features[0]
-        return Texts(feature.name, frozenset(feature.vocabulary), feature.length, self._encoded)
+        return Texts(
+            feature.name,
+            frozenset(feature.vocabulary),
+            feature.length,
+            self._encoded,
+            deletion=Message("every word is replaced by the unknown word"),
+            baseline=Message("the same text with every word replaced by the unknown word"),
+        )
 
-    def _encoded(self, texts: Sequence[str]) -> NDArray[np.int64]:
+    def _encoded(self, texts: Sequence[str | None]) -> NDArray[np.int64]:
         return self.encode(pd.DataFrame({self.schema.features[0].name: list(texts)}, dtype=object))
 
     def comparable(self, frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -160,14 +182,7 @@ class Text:
         self, frame: pd.DataFrame, inputs: NDArray[np.int64], source: NDArray[np.int64], *, seed: int
     ) -> list[Corruption]:
         """Return typing errors, words left out, and words in capitals."""
-        name = self.schema.features[0].name
-        column = frame[name]
-        texts = [None if missing else str(text) for text, missing in zip(column, column.isna(), strict=True)]
-        return text_corruptions(
-            texts,
-            self._encoded,
-            seed=seed,
-        )
+        return text_corruptions(texts_in(frame[self.schema.features[0].name]), self._encoded, seed=seed)
 
     def out_of_distribution(
         self, inputs: NDArray[np.int64], source: NDArray[np.int64], *, seed: int

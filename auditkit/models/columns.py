@@ -1,8 +1,9 @@
 """Models of raw columns: what a model reads is a data frame, and what is explained and changed are its columns.
 
-An encoded row holds each column as it is: a number in one cell, a category in one cell each. `ColumnDecoder` turns
-such cells back into the columns, so that methods which only ask for predictions (Shapley values, permutation, ablation,
-corruptions, changes for recourse) work on the columns of the user's data, whatever the model makes of them.
+An encoded row holds each column as it is: a number in one cell, a category in one cell each, a free text by codes of
+its own (`schema.verbatim`). `ColumnDecoder` turns such cells back into the columns, so that methods which only ask for
+predictions (Shapley values, permutation, ablation, corruptions, changes for recourse) work on the columns of the user's
+data, whatever the model makes of them.
 """
 
 from __future__ import annotations
@@ -17,22 +18,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from auditkit.data.dataset import factorize
 from auditkit.data.values import FALSE_WORDS, TRUE_WORDS
-from auditkit.errors import DatasetError, InputError, ModelFileError
-from auditkit.schema.infer import feature_of
+from auditkit.errors import InputError, ModelFileError
+from auditkit.schema.infer import MAXIMUM_CATEGORIES, feature_of
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
+from auditkit.schema.text import PADDING
+from auditkit.schema.verbatim import TEXT_CODES, is_free_text, verbatim_length
 
 PROBED_ROWS = 64
 """So many rows tell which columns a function reads."""
 
 DAYS = pd.Timestamp("1970-01-01")
-
-INSTEAD_OF_TEXTS = (
-    "the model reads it, so audit its decisions, recorded in columns (--prediction, --score), or save it as a Hugging "
-    "Face folder, whose texts are told apart by their words"
-)
-"""What to do about a column of free texts: its cells would be one for each text."""
 
 
 class Predictor(Protocol):
@@ -48,19 +46,39 @@ class ColumnDecoder:
     """Encoded rows back to the columns that they were made from, typed as `pandas.read_csv` would type them.
 
     `features` describe the columns; `whole` names the numeric ones that hold whole numbers, `dtypes` those of a
-    pandas Categorical, with its categories.
+    pandas Categorical, with its categories. Sent to another process, it takes the codes of texts along.
     """
 
     features: tuple[Feature, ...]
     whole: frozenset[str]
     dtypes: dict[str, pd.CategoricalDtype]
 
+    @property
+    def modality(self) -> str | None:
+        """The modality of rows that are one text, whose words can be left out; None for columns of a table."""
+        return "verbatim" if len(self.features) == 1 and self.features[0].is_verbatim else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields, and the codes that texts have in this process."""
+        texts = TEXT_CODES.state() if any(feature.is_verbatim for feature in self.features) else []
+        return {**vars(self), "texts": texts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the fields, once texts have the same codes in this process.
+
+        Raises:
+            ModelFileError: they have other ones already.
+        """
+        TEXT_CODES.restore(state.pop("texts"))
+        vars(self).update(state)
+
     def frame(self, cells: NDArray[np.float64]) -> pd.DataFrame:
         """Return the columns of encoded rows, (rows, cells). A category that no cell names is missing."""
         columns: dict[str, Any] = {}
         start = 0
         for feature in self.features:
-            columns[feature.name] = self._column(feature, cells[:, start : start + feature.width])
+            part = cells[:, start : start + feature.width]
+            columns[feature.name] = _texts(feature, part) if feature.is_verbatim else self._column(feature, part)
             start += feature.width
         return pd.DataFrame(columns)
 
@@ -70,7 +88,10 @@ class ColumnDecoder:
         start = 0
         for place, feature in enumerate(self.features):
             part = cells[:, start : start + feature.width]
-            gone[:, place] = part[:, -1] > 0.5 if feature.missing else False
+            if feature.is_verbatim:
+                gone[:, place] = _no_text(feature, part)
+            else:
+                gone[:, place] = part[:, -1] > 0.5 if feature.missing else False
             if feature.categories:
                 gone[:, place] |= ~(part[:, : len(feature.categories)] > 0).any(axis=1)
             start += feature.width
@@ -113,6 +134,23 @@ class ColumnDecoder:
         return np.array([known.get(word, word) for word in feature.categories], dtype=object)
 
 
+def _text_codes(feature: Feature, cells: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.round(cells[:, : feature.length]).astype(np.int64)
+
+
+def _no_text(feature: Feature, cells: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows have no text, not even an empty one: (rows,)."""
+    none: NDArray[np.bool_] = (_text_codes(feature, cells) == PADDING).all(axis=1)
+    return none & feature.missing
+
+
+def _texts(feature: Feature, cells: NDArray[np.float64]) -> NDArray[Any]:
+    """Return the texts of a column, NaN where there is none, as in a file with missing texts."""
+    texts = TEXT_CODES.join(_text_codes(feature, cells))
+    texts[_no_text(feature, cells)] = np.nan
+    return texts
+
+
 def _booleans(values: NDArray[np.bool_], missing: NDArray[np.bool_]) -> Any:
     if not missing.any():
         return values
@@ -129,18 +167,20 @@ def _dates(values: NDArray[np.float64], missing: NDArray[np.bool_]) -> Any:
     return found
 
 
-def decoder_of(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> ColumnDecoder:
+def decoder_of(frames: Sequence[pd.DataFrame], names: Sequence[str], *, text: str | None = None) -> ColumnDecoder:
     """Return the decoder of the named columns as several frames, of audited and of training rows, hold them.
 
-    Raises:
-        DatasetError: a column of texts has too many different ones to be told apart.
+    `text` names a column of free text; others are told by their values (`is_free_text`).
     """
     joined = pd.concat([frame[list(names)] for frame in frames], ignore_index=True) if len(frames) > 1 else frames[0]
     features = []
     whole = set()
     dtypes: dict[str, pd.CategoricalDtype] = {}
     for name in names:
-        feature = feature_of(joined, name, remedy=INSTEAD_OF_TEXTS)
+        if name == text or is_free_text(joined[name], most_categories=MAXIMUM_CATEGORIES):
+            features.append(_text_of(joined, name, alone=len(names) == 1))
+            continue
+        feature = feature_of(joined, name)
         if feature.kind == "boolean" and not pd.api.types.is_bool_dtype(joined[name].dtype):
             feature = _spelled(joined, feature)
         feature = feature.model_copy(update={"mean": 0.0, "scale": 1.0})
@@ -156,6 +196,13 @@ def decoder_of(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> ColumnDe
     return ColumnDecoder(tuple(features), frozenset(whole), dtypes)
 
 
+def _text_of(frame: pd.DataFrame, name: str, *, alone: bool) -> Feature:
+    """Return a column of free text: whole texts beside other columns, `alone` texts whose words can be left out."""
+    codes, _ = factorize(frame[name])
+    length = verbatim_length(frame[name]) if alone else 1
+    return Feature(name=name, kind="text", tokenizer="verbatim", length=length, missing=bool((codes < 0).any()))
+
+
 def _spelled(frame: pd.DataFrame, feature: Feature) -> Feature:
     """Return a column of two words for yes and no as categories, so that the words are known again."""
     words = sorted({str(value).strip() for value in frame[feature.name].dropna()})
@@ -167,8 +214,8 @@ class RawColumns(nn.Module):
     """A predictor of data frames as a module of encoded rows: decoded, then given to the predictor.
 
     `example` are a few encoded rows of the data, (rows, cells). Where the predictor raises on rows with missing values,
-    as a lookup of categories does, these rows have NaN as their outputs: they have no answer. What it raises on whole
-    rows is raised.
+    as a lookup of categories does, these rows have NaN as their outputs: they have no answer, and `unanswered` says in
+    which columns the gaps are, and why. What it raises on whole rows is raised.
     """
 
     def __init__(self, decoder: ColumnDecoder, predictor: Predictor, example: NDArray[np.float32]) -> None:
@@ -176,6 +223,7 @@ class RawColumns(nn.Module):
         self.decoder = decoder
         self.predictor = predictor
         self.example = example
+        self.unanswered: str | None = None
 
     def forward(self, cells: torch.Tensor) -> torch.Tensor:
         """Return the outputs of encoded rows, (rows, outputs)."""
@@ -208,6 +256,7 @@ class RawColumns(nn.Module):
                 if pattern == 0:
                     raise
                 failure = error
+                self.unanswered = self._why(rows[patterns == pattern], error)
         if not found:
             assert failure is not None
             raise failure
@@ -216,6 +265,20 @@ class RawColumns(nn.Module):
         for pattern, part in found.items():
             outputs[torch.from_numpy(patterns == pattern).to(device)] = part
         return outputs
+
+    def _why(self, rows: NDArray[np.float64], error: Exception) -> str:
+        """Return in words in which columns the rows of one pattern have gaps, and what the predictor raises on them."""
+        frame = self.decoder.frame(rows[:1])
+        names = [name for name in frame.columns if frame[name].isna().all()]
+        said = str(error).removeprefix("model: ").rstrip(".")
+        return (
+            f"where {', '.join(names)} {'is' if len(names) == 1 else 'are'} missing, it fails: {said}. Fill such gaps "
+            f'in your own code, or leave the rows out: --where "{" and ".join(_not_missing(name) for name in names)}"'
+        )
+
+
+def _not_missing(name: str) -> str:
+    return f"{name if name.isidentifier() else f'`{name}`'} is not missing"
 
 
 def columns_read(
@@ -228,10 +291,8 @@ def columns_read(
     Raises:
         InputError: the function fails on all of the candidates, or reads none of them.
     """
-    rows = np.linspace(0, len(frame) - 1, min(len(frame), PROBED_ROWS)).astype(np.int64)
-    some = _typed(frame.iloc[rows], candidates)
     try:
-        whole = _flat(outputs(some))
+        some, whole = _probed(outputs, frame, candidates)
     except InputError:
         raise
     except Exception as error:
@@ -250,15 +311,26 @@ def columns_read(
     return tuple(read)
 
 
+def _probed(
+    outputs: Callable[[pd.DataFrame], Any], frame: pd.DataFrame, candidates: Sequence[str]
+) -> tuple[pd.DataFrame, NDArray[Any]]:
+    """Return a few rows and a function's outputs of them; only whole rows where it fails on those with a gap."""
+    rows = np.linspace(0, len(frame) - 1, min(len(frame), PROBED_ROWS)).astype(np.int64)
+    some = _typed(frame.iloc[rows], candidates)
+    try:
+        return some, _flat(outputs(some))
+    except Exception:
+        gaps = some.isna().any(axis=1)
+        if not gaps.any() or gaps.all():
+            raise
+    return some[~gaps], _flat(outputs(some[~gaps]))
+
+
 def _typed(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Return columns typed as `pandas.read_csv` would; those of too many texts are left as they are."""
+    """Return columns typed as `pandas.read_csv` would."""
     columns: dict[str, Any] = {}
     for name in names:
-        try:
-            decoder = decoder_of([frame], [name])
-        except DatasetError:
-            columns[name] = frame[name].to_numpy()
-            continue
+        decoder = decoder_of([frame], [name])
         schema = Schema(features=decoder.features, target=None, task="regression", output="value")
         columns[name] = decoder.frame(schema.encode(frame).astype(np.float64))[name].to_numpy()
     return pd.DataFrame(columns)

@@ -7,11 +7,12 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from pydantic import ValidationError
 from torch import nn
 
-from auditkit.data.dataset import Data, naming
+from auditkit.data.dataset import Data, factorize, naming
 from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import first_problem
 from auditkit.evidence.messages import Message
@@ -29,9 +30,11 @@ from auditkit.models.predictors import (
     as_preprocess,
     class_names,
     names_of,
+    reads_texts,
 )
-from auditkit.schema.infer import target_classes
+from auditkit.schema.infer import MAXIMUM_CATEGORIES, target_classes
 from auditkit.schema.schema import Schema, Target, target_names, task_of
+from auditkit.schema.verbatim import is_free_text
 
 CPU = torch.device("cpu")
 EXAMPLE_ROWS = 8
@@ -60,7 +63,7 @@ class Columns:
 
     `read_rows` gives the audited rows, `read_training` the training rows, if any: both say which values columns hold.
     `left_out` names columns that no model reads, such as the scores that it is expected to give;
-    `text` the column of texts that a language model reads.
+    `text` the column of texts that a model of texts reads, or that is free text among other columns.
     """
 
     read_rows: Callable[[], Data]
@@ -86,7 +89,7 @@ class Columns:
         read = self._read(preprocess, names_of(given), f"preprocess {name}")
         made = self._made(Preprocessed(network, preprocess), read, "logits", self._classes(None))
         lacks: dict[type[Capability], str] = {Differentiable: _no_gradient(Message("the user's preprocessing"))}
-        return OfColumns(*made, (FromPreprocessed,), lacks, (_note(f"The preprocessing {name}", read),))
+        return OfColumns(*made, (FromPreprocessed,), lacks, self._notes(f"The preprocessing {name}", read, made[1]))
 
     def schema(self, given: Any, name: str) -> Schema:
         """Return the schema of the columns that the preprocessing reads, before there is a network."""
@@ -109,14 +112,14 @@ class Columns:
             made = self._made(
                 OnnxColumns(thing), self._known(read, "the ONNX model"), "probabilities", self._classes(None)
             )
-            return OfColumns(*made, (), lacks, (_note("The ONNX model", read),))
+            return OfColumns(*made, (), lacks, self._notes("The ONNX model", read, made[1]))
         if hasattr(thing, "predict"):
             return self._estimator(thing, name, lacks)
         if callable(thing):
             function = Function(thing, name)
             read = self._read(lambda frame: function.outputs(frame, CPU), None, f"predictor {name}")
             made = self._made(function, read, "logits", self._classes(None))
-            return OfColumns(*made, (), lacks, (_note(f"The predictor {name}", read),))
+            return OfColumns(*made, (), lacks, self._notes(f"The predictor {name}", read, made[1]))
         raise InputError(
             f"model must be a torch.nn.Module, an estimator with predict, an ONNX session or a function, got "
             f"{type(thing).__name__}."
@@ -124,6 +127,8 @@ class Columns:
 
     def _estimator(self, thing: Any, name: str, lacks: dict[type[Capability], str]) -> OfColumns:
         known = names_of(thing)
+        if known is None and reads_texts(thing):
+            known = (self._only_text(name),)
         read = self._known(known, name) if known is not None else self._counted(thing, name)
         known_classes = class_names(thing) if hasattr(thing, "classes_") else None
         classes, names = self._named(known_classes)
@@ -136,7 +141,24 @@ class Columns:
         estimator = Estimator(thing, classes, names)
         clonable = hasattr(thing, "get_params") and hasattr(thing, "fit")
         made = self._made(estimator, read, estimator.output, classes)
-        return OfColumns(*made, (FittedAnew,) if clonable else (), lacks, (_note(f"The {type(thing).__name__}", read),))
+        notes = self._notes(f"The {type(thing).__name__}", read, made[1])
+        return OfColumns(*made, (FittedAnew,) if clonable else (), lacks, notes)
+
+    def _only_text(self, name: str) -> str:
+        """Return the column of texts that a model of one reads: the stated one, or the only one of free text."""
+        candidates = self._candidates()
+        if self.text is not None:
+            return self.text
+        frame = self.read_rows().frame
+        found = [one for one in candidates if is_free_text(frame[one], most_categories=MAXIMUM_CATEGORIES)]
+        if len(found) != 1:
+            listed = (
+                f"{len(found)} columns of free text ({', '.join(found[:8])})" if found else "no column of free text"
+            )
+            raise InputError(
+                f"model {name}: reads one column of texts, and the data have {listed}; pass --text COLUMN."
+            )
+        return found[0]
 
     def _counted(self, thing: Any, name: str) -> tuple[str, ...]:
         """Return the columns of an estimator that was fitted on a matrix: all but target and sensitive, by count."""
@@ -232,8 +254,11 @@ class Columns:
         self, predictor: Any, read: tuple[str, ...], output: str, classes: tuple[str, ...]
     ) -> tuple[RawColumns, Schema]:
         rows, training = self.read_rows(), self.read_training()
+        if self.text is not None and self.text not in read:
+            raise InputError(f"text: the model reads no column {self.text!r}{closest(self.text, read)}.")
         with naming(rows):
-            decoder = decoder_of([rows.frame, *([] if training is None else [training.frame])], read)
+            frames = [rows.frame, *([] if training is None else [training.frame])]
+            decoder = decoder_of(frames, read, text=self.text)
         several = self.target is not None and len(target_names(self.target)) > 1
         try:
             schema = Schema.model_validate(
@@ -245,6 +270,7 @@ class Columns:
                     "sensitive": self.sensitive,
                     "output": output if classes else "value",
                     "threshold": 0.0 if output == "score" else None,
+                    "modality": decoder.modality,
                 }
             )
         except ValidationError as error:
@@ -252,6 +278,12 @@ class Columns:
         with naming(rows):
             example = schema.encode(rows.frame.iloc[:EXAMPLE_ROWS])
         return RawColumns(decoder, predictor, example), schema
+
+    def _notes(self, what: str, read: Sequence[str], schema: Schema) -> tuple[str, ...]:
+        """Return what is said of the columns that are read: which they are, and which are taken for free text."""
+        frame = self.read_rows().frame
+        texts = [feature.name for feature in schema.features if feature.is_verbatim]
+        return (_note(what, read), *(_text_note(frame, name, stated=name == self.text) for name in texts))
 
 
 def applied(model: Model, made: OfColumns, *, trust: str) -> Model:
@@ -291,3 +323,21 @@ def model_of(
 def _note(what: str, read: Sequence[str]) -> str:
     listed = ", ".join(read[:12]) + (", ..." if len(read) > 12 else "")
     return f"{what} reads {len(read)} columns as they are in the data: {listed}."
+
+
+def _text_note(frame: pd.DataFrame, name: str, *, stated: bool) -> Message:
+    codes, words = factorize(frame[name])
+    missing = int((codes < 0).sum())
+    note = (
+        Message("Column {name} is free text, as --text says: {count:,} different texts.", name=name, count=len(words))
+        if stated
+        else Message(
+            "Guessed: column {name} is free text, and no category, since it holds {count:,} different texts. --text "
+            "{name} states it.",
+            name=name,
+            count=len(words),
+        )
+    )
+    if missing:
+        note += Message(" {missing:,} of {rows:,} rows have no text.", missing=missing, rows=len(codes))
+    return note

@@ -132,7 +132,7 @@ def predict_rows(
         transformed[start : start + len(part.transformed)] = part.transformed
         wrong.append(start + part.wrong)
         reduced += part.reduced
-    _refuse_not_finite(wrong, row_count)
+    _refuse_not_finite(wrong, row_count, module)
     return task.predictions(transformed, [_reduced_note(*min(reduced))] if reduced else [])
 
 
@@ -237,12 +237,14 @@ def _reduced_note(batch_size: int, device: str) -> str:
     )
 
 
-def _refuse_not_finite(wrong: list[NDArray[np.int64]], row_count: int) -> None:
+def _refuse_not_finite(wrong: list[NDArray[np.int64]], row_count: int, module: nn.Module) -> None:
     rows = np.concatenate(wrong) if wrong else np.zeros(0, dtype=np.int64)
     if rows.size:
+        causes = (getattr(part, "unanswered", None) for part in module.modules())
+        cause = next((f"; {cause}" for cause in causes if cause), "")
         raise NotFiniteError(
             f"model: {rows.size:,} of {row_count:,} rows have NaN or infinite outputs, the first is row "
-            f"{int(rows[0]):,} of the audited rows.",
+            f"{int(rows[0]):,} of the audited rows{cause}.",
             rows,
         )
 

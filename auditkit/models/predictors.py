@@ -125,7 +125,7 @@ class Estimator(nn.Module):
 
     `classes` are the class names in the order of the outputs that are wanted, none for a regressor; `names` are the
     names of the estimator's own classes, where it knows them as codes. One that was fitted without column names is
-    given a matrix.
+    given a matrix; one that takes texts apart is given one column of texts.
     """
 
     def __init__(self, estimator: Any, classes: Sequence[str], names: Mapping[str, str] | None = None) -> None:
@@ -150,7 +150,7 @@ class Estimator(nn.Module):
 
     def outputs(self, frame: pd.DataFrame, device: torch.device) -> torch.Tensor:
         """Return the outputs, (rows, classes) or (rows, 1)."""
-        rows: Any = frame if names_of(self.estimator) is not None else frame.to_numpy()
+        rows = _as_fitted(self.estimator, frame)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="X (has|does not have) (valid )?feature names")
             found = self._outputs(rows)
@@ -185,7 +185,7 @@ class FittedAnew(SelfFitting):
         assert isinstance(columns.predictor, Estimator)
         estimator = columns.predictor.estimator
         frame = columns.decoder.frame(inputs.astype(np.float64))
-        rows: Any = frame if names_of(estimator) is not None else frame.to_numpy()
+        rows = _as_fitted(estimator, frame)
         try:
             fitted = clone(estimator)
             seeds = {name: seed for name in fitted.get_params() if name.rpartition("__")[2] == "random_state"}
@@ -218,6 +218,22 @@ class Function(nn.Module):
         found = as_batch(self.function(frame), row_count=len(frame), maker=f"predictor {self.name}")
         tensor = first_tensor(found)
         return tensor.double().to(device)  # type: ignore[no-any-return]  # a batch holds tensors
+
+
+def _as_fitted(estimator: Any, frame: pd.DataFrame) -> Any:
+    """Return rows as an estimator was fitted to them: a frame, a matrix, or one column of texts."""
+    if names_of(estimator) is not None:
+        return frame
+    return frame.iloc[:, 0] if reads_texts(estimator) else frame.to_numpy()
+
+
+def reads_texts(estimator: Any) -> bool:
+    """Return whether an estimator, or the first step of a pipeline, is fitted to texts, as TfidfVectorizer is."""
+    if hasattr(estimator, "build_analyzer"):
+        return True
+    parts = getattr(estimator, "steps", None) or getattr(estimator, "transformer_list", None)
+    inner = parts[0][1] if parts else getattr(estimator, "best_estimator_", getattr(estimator, "estimator", None))
+    return inner is not None and reads_texts(inner)
 
 
 def names_of(estimator: Any) -> tuple[str, ...] | None:

@@ -307,11 +307,11 @@ def _infer_image(
     return Feature(name=name, kind="image", shape=shape, columns=columns, mean=mean, scale=deviation or 1.0)
 
 
-def feature_of(frame: pd.DataFrame, name: str, *, remedy: str = "drop the column, or group its values") -> Feature:
+def feature_of(frame: pd.DataFrame, name: str) -> Feature:
     """Return what a column of a table is and how it is encoded, as `infer_schema` tells it.
 
     Raises:
-        DatasetError: it holds more than 1,000 different texts; `remedy` says what to do about it.
+        DatasetError: it holds more than 1,000 different texts.
     """
     column = frame[name]
     if pd.api.types.is_bool_dtype(column.dtype):
@@ -329,7 +329,7 @@ def feature_of(frame: pd.DataFrame, name: str, *, remedy: str = "drop the column
             if len(words) > MAXIMUM_CATEGORIES:
                 raise DatasetError(
                     f"column {name!r} has {len(words):,} distinct texts, and a categorical column at most "
-                    f"{MAXIMUM_CATEGORIES:,}; {remedy}."
+                    f"{MAXIMUM_CATEGORIES:,}; drop the column, or group its values."
                 )
             return Feature(name=name, kind="categorical", categories=tuple(words), missing=bool((codes < 0).any()))
     values = numbers(frame, name, date=is_date)

@@ -18,7 +18,7 @@ from auditkit.evidence.measurement import Record, first_problem
 from auditkit.evidence.scalars import Number, PositiveNumber
 from auditkit.files import read_text
 from auditkit.schema.table import Feature
-from auditkit.schema.text import FIRST_WORD
+from auditkit.schema.text import FIRST_WORD, UNKNOWN
 
 Output = Literal["logits", "probabilities", "score", "value", "decisions", "rows", "records", "tokens", "vectors"]
 Task = Literal[
@@ -126,7 +126,8 @@ class Schema(Record):
         for target in self.targets:
             if target in names:
                 raise ValueError(f"the target {target!r} is among the features")
-        if len(self.features) > 1 and any(feature.kind in ("text", "image", "audio") for feature in self.features):
+        whole = [feature.kind in ("text", "image", "audio") and not feature.is_text_cell for feature in self.features]
+        if len(self.features) > 1 and any(whole):
             raise ValueError("a text, an image or a recording must be the only feature")
 
     def _check_task(self) -> None:
@@ -198,8 +199,10 @@ class Schema(Record):
     @property
     def kind(self) -> Literal["table", "text", "image", "audio"]:
         """What a row is: an encoded row of a table, a text, an image, or a recording."""
-        first = self.features[0].kind if self.features else "table"
-        return first if first in ("text", "image", "audio") else "table"
+        first = self.features[0] if self.features else None
+        if first is None or first.is_text_cell or first.kind not in ("text", "image", "audio"):
+            return "table"
+        return first.kind
 
     def network_arguments(self) -> dict[str, Any]:
         """Return the arguments of an architecture that follow from the data: what it reads, and its outputs."""
@@ -218,7 +221,7 @@ class Schema(Record):
         """Return the schema as the report records it: vocabularies, which may hold names, pixels by number."""
         record = self.model_dump(mode="json")
         for feature in record["features"]:
-            if feature["kind"] == "text":
+            if feature["vocabulary"]:
                 feature["vocabulary"] = f"{len(feature['vocabulary']):,} words"
                 feature["pieces"] = ""  # the tokenizer, which holds the vocabulary again
             elif feature["columns"]:
@@ -250,6 +253,24 @@ class Schema(Record):
             slices[feature.name] = slice(start, start + feature.width)
             start += feature.width
         return slices
+
+    @property
+    def text_cells(self) -> dict[str, int]:
+        """The columns of a table that hold whole texts, with the place of their cell in the encoded row."""
+        starts = {name: cells.start for name, cells in self.column_slices().items()}
+        return {feature.name: starts[feature.name] for feature in self.features if feature.is_text_cell}
+
+    def mean_row(self, encoded: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the encoded row that stands for "nothing known", (cells,): the mean row, with the empty text.
+
+        `encoded` are rows of a table, (rows, cells). A text has no mean.
+        """
+        row: NDArray[np.float32] = encoded.mean(axis=0, dtype=np.float64).astype(np.float32)
+        for feature, cells in zip(self.features, self.column_slices().values(), strict=True):
+            if feature.is_text_cell:
+                row[cells] = 0
+                row[cells.start] = UNKNOWN
+        return row
 
     def encode(self, frame: pd.DataFrame) -> NDArray[Any]:
         """Return the rows of a frame as the network reads them, all finite.
@@ -289,8 +310,7 @@ class Schema(Record):
         """
         if self.task == "language":
             return 0
-        texts = [feature for feature in self.features if feature.kind == "text"]
-        return sum(int((text.token_counts(frame) > text.length).sum()) for text in texts)
+        return sum(int(feature.cut(frame).sum()) for feature in self.features if feature.kind == "text")
 
     def check_columns(self, frame: pd.DataFrame) -> None:
         """Raise DatasetError where a feature's column is missing from the frame."""
@@ -378,7 +398,7 @@ def read_schema(path: str | Path) -> Schema:
     """
     text = read_text(path, f"schema {path}", error=SchemaError)
     try:
-        return Schema.model_validate_json(text)
+        schema = Schema.model_validate_json(text)
     except ValidationError as error:
         where, problem = first_problem(error)
         first = error.errors()[0]
@@ -386,3 +406,10 @@ def read_schema(path: str | Path) -> Schema:
             known = Feature.model_fields if len(first["loc"]) > 1 else Schema.model_fields
             problem = f"unknown key{closest(str(first['loc'][-1]), known)}"
         raise SchemaError(f"schema {path}: {where or 'its text'}: {problem}.") from error
+    verbatim = [feature.name for feature in schema.features if feature.is_verbatim]
+    if verbatim:
+        raise SchemaError(
+            f"schema {path}: column {verbatim[0]!r} is kept verbatim, for a model that reads the data's columns itself "
+            "(--preprocess, --predictor), and such a model takes no schema file."
+        )
+    return schema

@@ -17,7 +17,16 @@ from auditkit.data.values import numbers
 from auditkit.errors import DatasetError
 from auditkit.evidence.measurement import Record
 from auditkit.evidence.scalars import Count, Flag, Number, PositiveNumber, WholeNumber
-from auditkit.schema.text import FIRST_WORD, MAXIMUM_LENGTH, encode_pieces, encode_text, piece_counts, token_counts
+from auditkit.schema.text import (
+    FIRST_WORD,
+    MAXIMUM_LENGTH,
+    UNKNOWN,
+    encode_pieces,
+    encode_text,
+    piece_counts,
+    token_counts,
+)
+from auditkit.schema.verbatim import TEXT_CODES, encode_verbatim, word_of
 
 
 class Feature(Record):
@@ -28,7 +37,9 @@ class Feature(Record):
     is 1 where the value is missing.
 
     text: `length` token ids by the stated tokenizer, 0 behind the end, then the words, or pieces of words, in their
-    order, from 2; 1 is a word that `vocabulary` does not list. `pieces` is the tokenizer.json of Hugging Face.
+    order, from 2; 1 is a word that `vocabulary` does not list. `pieces` is the tokenizer.json of Hugging Face. By the
+    tokenizer `verbatim`, for models that read the texts themselves, the ids are codes of pieces that make the text
+    again (see `schema.verbatim`), and there is no vocabulary; of one piece, a text is one cell beside other columns.
     image: `shape` (channels, height, width) of (pixel - mean) / scale, from a column of arrays, or from one column a
     pixel where `columns` names them (row by row, channels innermost). With `resize` images of any size fit: their
     shorter side is brought to one number, or height and width to two, by Pillow's `resample`, and the middle of `shape`
@@ -43,7 +54,7 @@ class Feature(Record):
     scale: PositiveNumber = 1.0
     categories: tuple[str, ...] = ()
     missing: Flag = False
-    tokenizer: Literal["words", "pieces"] | None = None
+    tokenizer: Literal["words", "pieces", "verbatim"] | None = None
     pieces: str = ""
     vocabulary: tuple[str, ...] = ()
     length: Annotated[WholeNumber, Field(le=MAXIMUM_LENGTH)] = 0
@@ -62,7 +73,7 @@ class Feature(Record):
             raise ValueError(f"feature {self.name!r}: a categorical feature, and no other, lists its categories")
         if len(set(self.categories)) != len(self.categories):
             raise ValueError(f"feature {self.name!r}: a category is listed twice")
-        is_text = bool(self.tokenizer), bool(self.vocabulary), bool(self.length)
+        is_text = bool(self.tokenizer), bool(self.vocabulary) != self.is_verbatim, bool(self.length)
         if is_text != (self.kind == "text",) * 3:
             raise ValueError(f"feature {self.name!r}: a text, and no other, has a tokenizer, a vocabulary and a length")
         if len(set(self.vocabulary)) != len(self.vocabulary):
@@ -71,7 +82,7 @@ class Feature(Record):
             raise ValueError(f"feature {self.name!r}: an image, and no other, has a shape, and may have pixel columns")
         if (bool(self.sample_rate), bool(self.samples)) != (self.kind == "audio",) * 2:
             raise ValueError(f"feature {self.name!r}: a recording, and no other, has a sample_rate, and samples")
-        if self.kind in ("text", "image", "audio") and self.missing:
+        if self.kind in ("text", "image", "audio") and self.missing and not self.is_verbatim:
             raise ValueError(f"feature {self.name!r}: {self.kind} has no cell for a missing value")
         if self.shape is not None and math.prod(self.shape) > MAXIMUM_PIXELS:
             raise ValueError(f"feature {self.name!r}: an image may have at most {MAXIMUM_PIXELS:,} pixels")
@@ -96,17 +107,37 @@ class Feature(Record):
             raise ValueError(f"feature {self.name!r}: resize must be at least the shape {height}x{width}")
 
     @property
+    def is_verbatim(self) -> bool:
+        """Whether a text is kept word for word, for a model that reads it itself."""
+        return self.tokenizer == "verbatim"
+
+    @property
+    def is_text_cell(self) -> bool:
+        """Whether it is a whole text in one cell, beside other columns of a table."""
+        return self.is_verbatim and self.length == 1
+
+    def word(self, code: int) -> str:
+        """Return the word that a token id of a text stands for, "" of none that is known."""
+        if self.is_verbatim:
+            return word_of(TEXT_CODES.text(int(code)))
+        return self.vocabulary[code - FIRST_WORD] if code >= FIRST_WORD else ""
+
+    @property
     def width(self) -> int:
         """The number of cells in the encoded row."""
         if self.shape is not None:
             return math.prod(self.shape)
+        if self.is_text_cell:
+            return 1 + self.missing
         return self.length or self.samples or max(len(self.categories), 1) + self.missing
 
-    def token_counts(self, frame: pd.DataFrame) -> NDArray[np.int64]:
-        """Return how many tokens each text has, before it is cut: int64, (rows,)."""
+    def cut(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+        """Return which texts have more tokens than are read, (rows,); what is kept verbatim is not cut."""
+        if self.is_verbatim:
+            return np.zeros(len(frame), dtype=bool)
         if self.tokenizer == "pieces":
-            return piece_counts(frame[self.name], self.pieces)
-        return token_counts(frame[self.name])
+            return piece_counts(frame[self.name], self.pieces) > self.length
+        return token_counts(frame[self.name]) > self.length
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -122,6 +153,8 @@ class Feature(Record):
         if self.kind == "audio":
             return waves(frame, self.name, self.sample_rate, self.samples)
         if self.shape is None:
+            if self.is_verbatim:
+                return encode_verbatim(frame[self.name], self.length)
             if self.tokenizer == "pieces":
                 return encode_pieces(frame[self.name], self.pieces, self.length)
             return encode_text(frame[self.name], self.vocabulary, self.length)
@@ -143,6 +176,9 @@ class Feature(Record):
             codes, missing = self._codes(frame)
             known = codes >= 0
             cells[known, codes[known]] = 1
+        elif self.is_text_cell:
+            cells[:, 0] = self.encode(frame)[:, 0]
+            missing = cells[:, 0] <= UNKNOWN
         else:
             values = self._numbers(frame)
             missing = np.isnan(values)
@@ -164,7 +200,7 @@ class Feature(Record):
         A category that is not listed, a missing value where there is no cell for it, a text without any word of the
         vocabulary.
         """
-        if self.kind in ("image", "audio"):
+        if self.kind in ("image", "audio") or self.is_verbatim:
             return np.zeros(len(frame), dtype=bool)
         if self.kind == "text":
             wordless: NDArray[np.bool_] = np.all(self.encode(frame) < FIRST_WORD, axis=1)

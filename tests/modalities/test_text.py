@@ -12,7 +12,7 @@ TEXTS = ["a splendid film, it was!", "not good", None, "", "x", "没有 意思 f
 VOCABULARY = ("splendid", "film", "good", "not", "没")
 
 
-def encode(texts: list[str]) -> np.ndarray:
+def encode(texts: list[str | None]) -> np.ndarray:
     return encode_text(pd.Series(texts, dtype=object), VOCABULARY, 8)
 
 

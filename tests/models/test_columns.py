@@ -16,7 +16,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
 from auditkit.data.dataset import Data, data_from_frame, read_data
-from auditkit.errors import DatasetError, InputError
+from auditkit.errors import InputError
 from auditkit.models.columns import columns_read, decoder_of
 from auditkit.models.from_columns import Columns, applied, model_of
 from auditkit.models.model import Model, model_from_module
@@ -177,9 +177,3 @@ def test_estimators_of_every_kind(tmp_path: Path) -> None:
     assert made.schema.task == "regression"
     with pytest.raises(InputError, match="was fitted on a matrix of 2 columns, and the data have 1 that are"):
         columns_of(data_from_frame(frame[["age", "ok"]]), sensitive=()).predictor(forest, "forest")
-
-
-def test_free_texts_are_refused_with_what_to_do_about_a_column_that_the_model_reads() -> None:
-    frame = pd.DataFrame({"review": [f"text {number}" for number in range(1001)]})
-    with pytest.raises(DatasetError, match=r"1,001 distinct texts.*the model reads it, so audit its decisions"):
-        decoder_of([frame], ["review"])

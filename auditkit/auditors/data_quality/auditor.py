@@ -182,7 +182,20 @@ def _labels_given_away(subject: Subject, examined: Sequence[str]) -> Evidence:
         return Evidence()
     alone = single_columns(known, examined)
     title = Message("How well a single column predicts the label")
-    return Evidence(measurements=[alone], exhibits=[SliceChart(title=title, measurement=alone.id, by=alone.by)])
+    texts = tuple(subject.schema.text_cells)
+    return Evidence(
+        measurements=[alone],
+        exhibits=[SliceChart(title=title, measurement=alone.id, by=alone.by)],
+        notes=[
+            Message(
+                "The texts in {columns} are not examined as single columns, neither as predictors of the label nor for "
+                "drift: hardly two of them are the same.",
+                columns=texts,
+            )
+        ]
+        if texts
+        else [],
+    )
 
 
 def _drift(subject: Subject, examined: Sequence[str]) -> Evidence:

@@ -31,11 +31,11 @@ ROWS_SAMPLED = 1_000_000
 
 
 def examined_columns(subject: Subject, columns: Sequence[str]) -> list[str]:
-    """Return the columns that are looked at one by one: not the label, the decisions, images, or pixels."""
+    """Return the columns that are looked at one by one: not the label, the decisions, images, pixels, or texts."""
     if not subject.modality.columnar:
         return []
-    decided = subject.decision_columns
-    names = [name for name in columns if name not in subject.schema.targets and name not in decided]
+    left_out = (*subject.schema.targets, *subject.decision_columns, *subject.schema.text_cells)
+    names = [name for name in columns if name not in left_out]
     return [name for name in names if not holds_images(subject.data.frame[name])]
 
 

@@ -220,7 +220,8 @@ def explain_table(
         notes=notes,
         tolerance=settings.tolerance,
         with_gradient=slopes and not given.codes,
-        immutable={*settings.immutable, *subject.schema.immutable, *subject.sensitive},
+        # No other text is offered to anybody.
+        immutable={*settings.immutable, *subject.schema.immutable, *subject.sensitive, *subject.schema.text_cells},
         show_rows=settings.show_rows,
         share=share,
     )
@@ -243,10 +244,11 @@ def _explanation_input(
         decision=TargetFunction(module, subject.task),
         inputs=subject.inputs[rows],
         predicted=subject.task.explained(subject.predictions.take(rows)),
-        baseline=source.mean(axis=0, dtype=np.float64).astype(np.float32),
+        baseline=subject.schema.mean_row(source),
         columns=subject.schema.column_slices(),
         device=subject.device,
         others=source[np.sort(others)],
+        texts=tuple(subject.schema.text_cells),
         outputs=subject.task.width,
     )
     change = given.change()

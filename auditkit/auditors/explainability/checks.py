@@ -45,13 +45,13 @@ def maximum_sensitivity(
 ) -> Floats:
     """Return how far an attribution moves, relative to its length, under the worst of some small moves of its row.
 
-    Each move adds uniform noise within `radius` to every cell (Yeh et al. 2019, eq. 2); ideal 0. Integer codes stay as
-    they are: between two of them there is nothing.
+    Each move adds uniform noise within `radius` to every cell (Yeh et al. 2019, eq. 2); ideal 0. Integer codes and
+    texts stay as they are: between two of them there is nothing.
     """
     rng = np.random.default_rng(seed)
     worst = np.zeros(len(attributions))
     length = np.linalg.norm(attributions, axis=1)
-    held = [cells for name, cells in explained.columns.items() if name in explained.codes]
+    held = [cells for name, cells in explained.columns.items() if name in (*explained.codes, *explained.texts)]
     for _ in range(perturbation_count):
         noise = rng.uniform(-radius, radius, explained.inputs.shape).astype(np.float32)
         for cells in held:

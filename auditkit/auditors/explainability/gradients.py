@@ -24,7 +24,7 @@ def integer_codes(explained: ExplanationInput) -> tuple[str, ...]:
     found = []
     for name, cells in explained.columns.items():
         held = explained.inputs[:, cells.start]
-        if cells.stop - cells.start != 1 or (held != np.round(held)).any():
+        if name in explained.texts or cells.stop - cells.start != 1 or (held != np.round(held)).any():
             continue
         nudged, swapped = explained.inputs.copy(), explained.inputs.copy()
         nudged[:, cells] += np.float32(0.3)

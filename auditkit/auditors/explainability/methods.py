@@ -221,12 +221,8 @@ def choose_method(
         reason = refusal(name, module=module, has_gradient=has_gradient, column_count=column_count, codes=codes)
         if reason is None:
             return name, [
-                Message("{capital} explain the model: {why}.", capital=_capital(METHODS[name].title), why=why)
+                Message("The model is explained by {title}: {why}.", title=METHODS[name].title, why=why)
                 for why in dict.fromkeys(refused)
             ]
         refused.append(reason)
     raise NotRun("; ".join(refused))
-
-
-def _capital(words: str) -> str:
-    return words[:1].upper() + words[1:]

@@ -14,6 +14,7 @@ from auditkit.data.dataset import factorize
 from auditkit.data.values import numbers
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
+from auditkit.engine.texts import shortened
 from auditkit.evidence.measurement import Column, Exhibit, Table
 from auditkit.evidence.messages import Message
 from auditkit.schema.table import Feature
@@ -49,7 +50,11 @@ def _typical(subject: Subject, given: Explanation) -> list[Exhibit]:
         (
             name,
             int(part.sum()),
-            ", ".join(f"{column} {_word(value)}" for column, value in typical.iloc[place].items()),
+            ", ".join(
+                f"{column} {_word(value)}"
+                for column, value in typical.iloc[place].items()
+                if column not in schema.text_cells
+            ),
             float(values[place]),
             _movers(given, typical.iloc[place], attributions[place]),
         )
@@ -61,6 +66,11 @@ def _typical(subject: Subject, given: Explanation) -> list[Exhibit]:
             note=Message(
                 "Each profile is made up: the medians and the most frequent values of the rows with that "
                 "prediction. What moves the decision most, against the baseline, comes first."
+            )
+            + (
+                Message(" No text is typical: {columns} is empty in each.", columns=tuple(schema.text_cells))
+                if schema.text_cells
+                else ""
             ),
             columns=(
                 Column(name=Message("typical of")),
@@ -111,6 +121,8 @@ def _single(subject: Subject, given: Explanation) -> Table:
 
 
 def _typical_value(frame: pd.DataFrame, feature: Feature) -> object:
+    if feature.is_text_cell:
+        return ""  # no text is typical, and one would be somebody's
     if feature.kind == "numeric":
         held = numbers(frame, feature.name)
         return float(np.nanmedian(held)) if np.isfinite(held).any() else None
@@ -128,4 +140,6 @@ def _movers(given: Explanation, row: pd.Series[Any], attributions: np.ndarray) -
 
 
 def _word(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else "missing" if value is None else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "missing" if value is None else shortened(str(value)) or "empty"

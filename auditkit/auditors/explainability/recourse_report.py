@@ -38,7 +38,9 @@ def adverse_decisions(
         return [], []
     positive, level = subject.schema.classes[-1], subject.conf_level
     against = replace(
-        explained.take(adverse), baseline=explained.inputs[approved].mean(axis=0), others=explained.inputs[approved]
+        explained.take(adverse),
+        baseline=subject.schema.mean_row(explained.inputs[approved]),
+        others=explained.inputs[approved],
     )
     reasons = effects.principal_reasons(given.local(against))
     slices = rate_slices(dict(zip(keyed("column", given.columns), reasons.T, strict=True)), level)

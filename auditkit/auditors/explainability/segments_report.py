@@ -28,6 +28,7 @@ from auditkit.errors import NotRun
 from auditkit.evidence.measurement import Facts, Table
 from auditkit.evidence.messages import Message
 from auditkit.modalities.base import Segments
+from auditkit.models.capabilities import Differentiable
 
 UNSIGNED = ("saliency",)
 """Methods that say how much a part matters, and not which way."""
@@ -102,7 +103,8 @@ def trust_checks(
     if checked.move is not None:
         found.append(_sensitivity(checked, least, least_given, trials.repeats, level=level, seed=seed))
     found.append(_deletion(method, part, given, level=level, seed=seed))
-    second = _second_method(method, subject.modality.explained_as, checked.parts.decision.network)
+    slopes = subject.audited.capability(Differentiable) is not None
+    second = _second_method(method, subject.modality.explained_as, checked.parts.decision.network, slopes)
     if second is not None:
         found.append(_agreement(checked, second, part, given, level=level))
     if checked.with_other_baselines is not None:
@@ -155,12 +157,12 @@ def _agreement(checked: CheckedMethod, second: str, part: SegmentedRows, given: 
     return mean_check("method_agreement", alike, "higher", 0.6, definition, level)
 
 
-def _second_method(method: str, kind: str, module: nn.Module) -> str | None:
+def _second_method(method: str, kind: str, module: nn.Module, has_gradient: bool) -> str | None:
     """Return a method of another kind that is right for the model, to compare with."""
     gradients = {"image": "integrated_gradients", "text": "layer_integrated_gradients"}.get(kind)
     if method != "occlusion":
         return "occlusion"
-    return gradients if gradients and refusal(gradients, module=module) is None else None
+    return gradients if gradients and refusal(gradients, module=module, has_gradient=has_gradient) is None else None
 
 
 NOUNS = {"images": Message("images"), "rows": Message("rows"), "texts": Message("texts")}

@@ -164,7 +164,7 @@ def varying_columns(explained: ExplanationInput, attributions: Floats) -> Floats
 def second_method(given: Explanation, *, with_gradient: bool) -> str:
     """Return a method of another kind than the given one, which reads the model in another way.
 
-    Of integer codes it keeps the baseline: against another code every attribution is another one.
+    Of integer codes and texts it keeps the baseline: against another one every attribution is another.
     """
     name = given.method
     by_coalitions = "shapley" if len(given.columns) <= MOST_COLUMNS else "kernel_shap"
@@ -172,7 +172,7 @@ def second_method(given: Explanation, *, with_gradient: bool) -> str:
         return by_coalitions
     if with_gradient:
         return "integrated_gradients"
-    if given.explained.codes:
+    if given.explained.codes or given.explained.texts:
         return "feature_ablation" if name in ("shapley", "kernel_shap") else by_coalitions
     return "permutation" if name in ("shapley", "kernel_shap") else by_coalitions
 

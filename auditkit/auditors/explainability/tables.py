@@ -119,11 +119,16 @@ def _settings(subject: Subject, given: Explanation) -> Facts:
 
 def _baseline(explained: ExplanationInput, data: str) -> str:
     """Return in words which row stands for "nothing known"."""
-    if not explained.codes:
-        return Message("the mean encoded row of the {data} data", data=data)
-    return Message(
-        "the mean encoded row of the {data} data; the most frequent code of {codes}", data=data, codes=explained.codes
-    )
+    row: str = Message("the mean encoded row of the {data} data", data=data)
+    if explained.codes:
+        row = Message(
+            "the mean encoded row of the {data} data; the most frequent code of {codes}",
+            data=data,
+            codes=explained.codes,
+        )
+    if explained.texts:
+        row = Message("{row}; the empty text in {columns}", row=row, columns=explained.texts)
+    return row
 
 
 def shares(given: Explanation, *, level: float) -> Measurement:

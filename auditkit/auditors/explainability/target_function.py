@@ -31,8 +31,9 @@ class ExplanationInput:
     `inputs` are encoded rows (rows, cells), `predicted` which output of each is explained (rows,), `baseline` the
     encoded row (cells,) that stands for "nothing known", and `columns` the cells of each column of the user's data.
     `others` are rows (n, cells) that stand for it too: methods that average over baselines draw from them. `codes` are
-    the columns of integer codes that the decision looks up (`gradients.integer_codes`). `outputs` is how many numbers
-    the network returns a row: with many, fewer rows go through it at a time.
+    the columns of integer codes that the decision looks up (`gradients.integer_codes`), `texts` those of whole texts,
+    whose baseline is the empty text. `outputs` is how many numbers the network returns a row: with many, fewer rows go
+    through it at a time.
     """
 
     decision: Decision
@@ -43,6 +44,7 @@ class ExplanationInput:
     device: torch.device
     others: Inputs
     codes: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     outputs: int = 1
 
     def values(self, inputs: Inputs, predicted: NDArray[np.int64] | None = None) -> Floats:

@@ -60,9 +60,16 @@ class Tokens:
 def tokens_of(subject: Subject, rows: NDArray[np.int64], ids: NDArray[np.int64], attributions: Floats) -> Tokens:
     """Return the words of texts with their attributions: pieces of a word are joined, and what they carry is summed."""
     feature = subject.schema.features[0]
+    codes: dict[str, int] = {}
+    if feature.is_verbatim:
+        kinds, kind_of = np.unique(ids, return_inverse=True)
+        word_ids = [
+            FIRST_WORD + codes.setdefault(feature.word(kind), len(codes)) if kind >= FIRST_WORD else int(kind)
+            for kind in kinds
+        ]
+        return Tokens(np.array(word_ids)[kind_of.reshape(ids.shape)], attributions, tuple(codes))
     if not feature.pieces:
         return Tokens(ids, attributions, feature.vocabulary)
-    codes: dict[str, int] = {}
     joined, sums = np.full_like(ids, PADDING), np.zeros_like(attributions)
     column = subject.data.frame[feature.name]
     for row, text in enumerate(column.iloc[rows]):

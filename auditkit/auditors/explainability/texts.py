@@ -26,6 +26,7 @@ from auditkit.auditors.explainability.segments_report import (
 from auditkit.auditors.explainability.statistics import ratio_interval, ratio_of_means
 from auditkit.auditors.explainability.target_function import Floats
 from auditkit.auditors.explainability.term_attributions import (
+    Terms,
     phrases,
     term_directions,
     term_shares,
@@ -34,9 +35,12 @@ from auditkit.auditors.explainability.term_attributions import (
 )
 from auditkit.auditors.explainability.trials import Cost, choose_trials
 from auditkit.engine.subject import Subject
+from auditkit.engine.texts import shortened
 from auditkit.evidence.measurement import Column, Evidence, Exhibit, Facts, Measurement, SliceChart, Table
 from auditkit.evidence.messages import Message, number, span
-from auditkit.schema.text import FIRST_WORD, PADDING, UNKNOWN
+from auditkit.modalities.base import OWN_TOKENIZER, Texts
+from auditkit.models.capabilities import Differentiable
+from auditkit.schema.text import PADDING, UNKNOWN
 
 if TYPE_CHECKING:
     from auditkit.auditors.explainability.auditor import Explainability
@@ -56,9 +60,12 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     ids = subject.inputs[rows].astype(np.int64)
     segments = subject.modality.segments(ids, ids)
     parts = segmented_rows(subject, module, rows, ids, segments)
-    change = change_of(parts, Message("every word is replaced by the unknown word"))
-    method, notes = choose_method(settings.method, kind="text", module=module)
-    unknown = _unknown_rate(ids, level=subject.conf_level)
+    read = subject.modality.texts
+    assert read is not None
+    change = change_of(parts, read.deletion)
+    slopes = subject.audited.capability(Differentiable) is not None
+    method, notes = choose_method(settings.method, kind="text", module=module, has_gradient=slopes)
+    unknown = _unknown_rate(ids, read, level=subject.conf_level)
     if not METHODS[method].explanation:
         return _shown_attention(subject, parts, rows, method, unknown)
     cost = Cost(method, len(rows), int(segments.counts.max(initial=1)), layer_count(module))
@@ -66,9 +73,9 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     def missed(few: NDArray[np.int64], steps: int) -> Floats:
         return np.asarray(attribute_words(method, parts.take(few), steps=steps).sum(axis=1) - change[few])
 
-    slopes = missed if method == "layer_integrated_gradients" else None
+    by_steps = missed if method == "layer_integrated_gradients" else None
     wanted = len(rows)
-    trials, chosen, steps = choose_trials(subject.work, cost, slopes, change, seed=subject.seed)
+    trials, chosen, steps = choose_trials(subject.work, cost, by_steps, change, seed=subject.seed)
     rows, ids, parts = rows[chosen], ids[chosen], parts.take(chosen)
     notes = [*notes, *subject.work.limited(len(rows), wanted)]
     attributions = attribute_words(method, parts, steps=steps, progress=subject.progress)
@@ -76,30 +83,26 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     def attribute(name: str, part: SegmentedRows) -> Floats:
         return attribute_words(name, part, steps=max(steps, 20))
 
-    found, layers = trust_checks(subject, CheckedMethod(method, parts, attribute, moved), attributions, trials=trials)
+    found, layers = trust_checks(
+        subject, CheckedMethod(method, parts, attribute, moved if slopes else None), attributions, trials=trials
+    )
     definition = METHODS[method].reference
     tokens = tokens_of(subject, rows, ids, attributions)
     by_word = words(subject, tokens)
     share = term_shares(by_word, definition, level=subject.conf_level)
+    directed = _directions(subject, by_word, phrases(subject, tokens), definition)
     measurements = [
-        *credited([share], method, "text"),
+        *credited([*directed, share], method, "text"),
         unknown,
         *credited([check.measurement for check in found], method, "text"),
         failed_checks(found, len(rows), subject.conf_level),
     ]
-    exhibits: list[Exhibit] = [words_chart(share, stamp(found))]
-    if subject.task.positive is not None:
-        directed = [term_directions(by_word, definition, level=subject.conf_level)]
-        by_phrase = phrases(subject, tokens)
-        if len(by_phrase.names):
-            directed.append(term_directions(by_phrase, definition, level=subject.conf_level))
-        measurements = [*credited(directed, method, "text"), *measurements]
-        exhibits = [*_direction_charts(subject, directed, stamp(found)), *exhibits]
+    exhibits: list[Exhibit] = [*_direction_charts(subject, directed, stamp(found)), words_chart(share, stamp(found))]
     exhibits += [checks_table(found), layers]
     if show_rows:
         exhibits.append(_examples(subject, rows, ids, attributions, stamp(found)))
     exhibits += [
-        _settings(subject, method, steps, word_count=len(by_word.names), row_count=len(rows)),
+        _settings(subject, method, steps, read, word_count=len(by_word.names), row_count=len(rows)),
         check_segments(method, "text", parts, attributions, work=subject.work, seed=subject.seed, steps=steps),
     ]
     return Evidence(
@@ -107,6 +110,14 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
         exhibits=exhibits,
         notes=[*notes, *trust_notes(found), *sample_notes(subject, "texts", len(rows), show_rows=show_rows)],
     )
+
+
+def _directions(subject: Subject, by_word: Terms, by_phrase: Terms, definition: str) -> list[Measurement]:
+    """Return which way words, and phrases if there are any, move the score of the positive class, if there is one."""
+    if subject.task.positive is None:
+        return []
+    kinds = [by_word, *([by_phrase] if len(by_phrase.names) else [])]
+    return [term_directions(terms, definition, level=subject.conf_level) for terms in kinds]
 
 
 def words_chart(share: Measurement, stamped: str) -> SliceChart:
@@ -123,12 +134,12 @@ def words_chart(share: Measurement, stamped: str) -> SliceChart:
     )
 
 
-def _settings(subject: Subject, method: str, steps: int, *, word_count: int, row_count: int) -> Facts:
+def _settings(subject: Subject, method: str, steps: int, read: Texts, *, word_count: int, row_count: int) -> Facts:
     """Return how the words were explained, and against which baseline."""
     in_steps = Message(", {steps} Gauss-Legendre steps", steps=steps) if steps > 1 else ""
     facts = [
         (Message("Method"), f"{METHODS[method].title}{in_steps}"),
-        (Message("Baseline"), Message("the same text with every word replaced by the unknown word")),
+        (Message("Baseline"), read.baseline),
         (
             Message("Words"),
             Message(
@@ -199,8 +210,18 @@ def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped
     ]
 
 
-def _unknown_rate(ids: NDArray[np.int64], *, level: float) -> Measurement:
+def _unknown_rate(ids: NDArray[np.int64], read: Texts, *, level: float) -> Measurement:
     """Return `explainability.unknown_word_rate`: the share of tokens that the vocabulary does not hold."""
+    definition = "in-house: what the model cannot see, no explanation can show"
+    if read.vocabulary is None:
+        return Measurement(
+            id="explainability.unknown_word_rate",
+            unit="rate",
+            better="lower",
+            count=len(ids),
+            definition=definition,
+            reason=OWN_TOKENIZER,
+        )
     unknown, tokens = (ids == UNKNOWN).sum(axis=1).astype(float), (ids != PADDING).sum(axis=1).astype(float)
     value, low, high = ratio_of_means(unknown[:, None], tokens, level=level)
     return Measurement(
@@ -210,7 +231,7 @@ def _unknown_rate(ids: NDArray[np.int64], *, level: float) -> Measurement:
         better="lower",
         count=len(ids),
         interval=ratio_interval(low[0], high[0], level),
-        definition="in-house: what the model cannot see, no explanation can show",
+        definition=definition,
     )
 
 
@@ -232,8 +253,7 @@ def _examples(
     for what, row in chosen:
         order = np.argsort(-np.abs(attributions[row]), kind="stable")[:4]
         weights = [
-            f"{feature.vocabulary[ids[row, place] - FIRST_WORD] if ids[row, place] >= FIRST_WORD else '(unknown)'} "
-            f"{attributions[row, place]:+.2f}"
+            f"{feature.word(ids[row, place]) or '(unknown)'} {attributions[row, place]:+.2f}"
             for place in order
             if ids[row, place] != PADDING
         ]
@@ -241,7 +261,7 @@ def _examples(
         table.append(
             (
                 what,
-                text if len(text) <= 200 else f"{text[:199]}…",
+                shortened(text),
                 classes[subject.labels[rows[row]]],
                 classes[subject.predictions.labels[rows[row]]],
                 float(sureness[row]),

@@ -32,7 +32,7 @@ from auditkit.evidence.measurement import (
     Table,
 )
 from auditkit.evidence.messages import Message
-from auditkit.modalities.base import Texts
+from auditkit.modalities.base import OWN_TOKENIZER, Texts
 from auditkit.models.predict import predict
 from auditkit.schema.text import cased_words
 from auditkit.stats.intervals import proportion_interval, simultaneous_level
@@ -274,9 +274,10 @@ def _flips(attribute: str, sentences: Scored, subject: Subject) -> Measurement:
 def _known(attribute: str, groups: TermGroups, read: Texts, level: float) -> Measurement:
     """Return `identity_terms.known_term_rate`: the share of each group's terms that the model's vocabulary holds."""
     slices = []
-    for name, terms in groups.groups.items():
+    known = read.vocabulary or frozenset()
+    for name, terms in ({} if read.vocabulary is None else groups.groups).items():
         listed = {term.lower() for term in terms}
-        rate = len(listed & read.vocabulary) / len(listed)
+        rate = len(listed & known) / len(listed)
         exact = Interval(low=rate, high=rate, level=level, method=Message("exact: a count of terms"))
         group = Group(by=(attribute,), key=(name,))
         slices.append(Slice(group=group, value=rate, count=len(listed), interval=exact, simultaneous_interval=exact))
@@ -288,6 +289,7 @@ def _known(attribute: str, groups: TermGroups, read: Texts, level: float) -> Mea
         count=sum(part.count for part in slices),
         slices=tuple(slices),
         definition="in-house: the model reads all terms that its vocabulary does not hold alike",
+        reason=OWN_TOKENIZER if read.vocabulary is None else None,
     )
 
 

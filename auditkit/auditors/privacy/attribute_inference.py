@@ -71,7 +71,7 @@ def attribute_inference(
     notes: list[str] = []
     for place, (column, words, codes) in enumerate(columns):
         subject.progress(0.9 + 0.1 * place / len(columns), f"guessing {column}")
-        known, _ = grouped_columns(frame, leave_out=(column,), quantiles=20)
+        known, unread = grouped_columns(frame, leave_out=(column,), quantiles=20)
         attacked = attack_attribute(
             [*(part.codes for part in known), given],
             [*(part.ordered for part in known), of_numbers],
@@ -94,6 +94,8 @@ def attribute_inference(
     if not found:
         return Evidence(notes=notes)
     notes.append(_attacker_note(subject, max(part.fitted_count for part in found.values())))
+    if unread:
+        notes.append(Message("The attacker makes nothing of {columns}: too many different texts.", columns=unread))
     measurements = [
         *(_by_column(id, found, subject.conf_level) for id in (ADVANTAGE, CONTROL, MEMORY)),
         *(_by_group(column, attacked, names[column], subject.conf_level) for column, attacked in found.items()),

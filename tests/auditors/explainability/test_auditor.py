@@ -97,7 +97,7 @@ class Step(torch.nn.Module):
 
 def test_without_a_gradient_shapley_values_take_over_and_the_report_says_so() -> None:
     outcome = outcome_of(explain(Step()))
-    assert outcome.notes[0].startswith("Exact Shapley values explain the model: integrated gradients needs gradients")
+    assert outcome.notes[0].startswith("The model is explained by exact Shapley values: integrated gradients needs")
     shares = next(part for part in outcome.measurements if part.id == "explainability.attribution_share")
     assert {part.group.text: part.value for part in shares.slices}["c"] == pytest.approx(0, abs=1e-9)
     refused = outcome_of(explain(Step(), method="integrated_gradients"))
