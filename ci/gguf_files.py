@@ -189,7 +189,7 @@ def test_what_does_not_agree_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "a.gguf"
     for stated, said in (
         ({"eps": 0.1}, "states llama.attention.layer_norm_rms_epsilon 0.1, and config.json rms_norm_eps 1e-06"),
-        ({"theta": 5e5}, "states llama.rope.freq_base 500000.0, and config.json rope_theta 10000.0"),
+        ({"theta": 5e5}, "states llama.rope.freq_base 500000, and config.json rope_theta 10000"),
         ({"tokens": [*WORDS[:5], "other", *WORDS[6:]]}, r"token 5 is not the one of tokenizer\.json"),
         ({"tokens": WORDS[:9]}, "states fewer tokens"),
     ):
