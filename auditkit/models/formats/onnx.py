@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import onnxruntime
 
+from auditkit import files
+from auditkit.budgets import MODEL_BYTES
 from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
 from auditkit.models.base import Match, OpenOptions, Source, Trust
@@ -19,9 +24,14 @@ MOST_BYTES = 2**31
 EXTERNAL = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
 """How an entry begins that says in which other file a tensor lies; protobuf reads numbers with idle bytes, too."""
 
+DATA = ".data"
+"""What torch.onnx.export puts behind the name of a model to name the file of its weights, which it writes beside it."""
+
+WHOLE = "save it whole in one file: torch.onnx.export(..., external_data=False), or onnx.save(onnx.load(path), path)"
+
 
 class OnnxFormat:
-    """Files of an ONNX model, whole in one file."""
+    """Files of an ONNX model, whole in one file, or with the weights in one beside it that is called as torch does."""
 
     def recognise(self, source: Source) -> Match | None:
         """Return a match where the file begins as an ONNX protobuf does."""
@@ -33,8 +43,8 @@ class OnnxFormat:
         """Return the model: of one matrix, or, where its inputs are called as columns are, of the columns."""
         for option in trust.given():
             raise ModelFileError(f"{source.name}: is an ONNX model, which needs no trust; leave {option} out.")
-        session = _session(source)
-        found = {"name": source.path.stem, "path": str(source.path), "sha256": source.sha256}
+        session, digest = _session(source)
+        found = {"name": source.path.stem, "path": str(source.path), "sha256": digest}
         names = input_names(session)
         if config.columns is not None and not config.own_inputs and config.columns.has(names):
             made = config.columns.predictor(session, source.path.name)
@@ -49,20 +59,86 @@ def _check(source: Source) -> None:
     _session(source)
 
 
-def _session(source: Source) -> onnxruntime.InferenceSession:
-    """Return the session of a file.
+def _session(source: Source) -> tuple[onnxruntime.InferenceSession, str]:
+    """Return the session of a file, and the hash of all bytes that it was made of.
 
     Raises:
         ModelFileError: it is too large, not whole, or onnxruntime cannot open it.
     """
-    if source.byte_count > MOST_BYTES:
-        raise ModelFileError(f"{source.name}: has {source.byte_count:,} bytes, and may have {MOST_BYTES:,}.")
-    content = source.content()
+    _require_size(source.name, source.byte_count)
+    content, digest = source.content(), source.sha256
     if EXTERNAL.search(content):
-        raise ModelFileError(f"{source.name}: keeps weights in other files; save it whole in one file.")
+        content, digest = _with_weights_beside(source, content)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]), digest
     except Exception as error:  # onnxruntime raises types of its own for a damaged file
         raise ModelFileError(f"{source.name}: onnxruntime cannot open it: {first_line(error)}.") from error
+
+
+def _require_size(name: str, byte_count: int) -> None:
+    if byte_count > MOST_BYTES:
+        raise ModelFileError(f"{name}: has {byte_count:,} bytes, and may have {MOST_BYTES:,}.")
+
+
+def _with_weights_beside(source: Source, content: bytes) -> tuple[bytes, str]:
+    """Return a model with the weights of the file beside it in it, and the hash of both files.
+
+    Raises:
+        ModelFileError: a tensor lies in a file of another name or outside of the file, or there is no such file.
+    """
+    import onnx
+
+    try:
+        model = onnx.ModelProto.FromString(content)
+    except Exception as error:  # protobuf raises types of its own for a damaged file
+        raise ModelFileError(f"{source.name}: is damaged: {first_line(error)}.") from error
+    model.DiscardUnknownFields()  # so that onnxruntime sees no field that is not looked at here
+    elsewhere = [one for one in _tensors(model, onnx.TensorProto) if one.external_data or one.HasField("data_location")]
+    stated = [{one.key: one.value for one in tensor.external_data} for tensor in elsewhere]
+    beside = source.path.with_name(source.path.name + DATA)
+    if any(words.get("location") != beside.name for words in stated):
+        raise ModelFileError(f"{source.name}: keeps weights in a file that is not called {beside.name}; {WHOLE}.")
+    of_weights = f"{source.name}: its weights in {beside.name}"
+    with files.opened(
+        beside, of_weights, budget=MODEL_BYTES, within=beside.parent, remedy=WHOLE, error=ModelFileError
+    ) as file:
+        digest = files.digest(file)
+        file.seek(0)
+        data = file.read()
+    claimed = len(content)
+    for tensor, words in zip(elsewhere, stated, strict=True):
+        start, end = _place(of_weights, words, len(data))
+        claimed += end - start
+        _require_size(source.name, claimed)
+        tensor.raw_data = data[start:end]
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+    return model.SerializeToString(), hashlib.sha256(f"{source.sha256} {digest}".encode()).hexdigest()
+
+
+def _place(name: str, stated: dict[str, str], byte_count: int) -> tuple[int, int]:
+    """Return the first byte of a tensor in the file of the weights, and the one behind its last."""
+    try:
+        start = int(stated.get("offset", "0"))
+        end = start + int(stated.get("length", byte_count - start))
+    except ValueError as error:
+        raise ModelFileError(f"{name}: the model is damaged: {first_line(error)}.") from error
+    if not 0 <= start <= end <= byte_count:
+        raise ModelFileError(
+            f"{name}: a weight takes the bytes from {start:,} to {end:,}, and there are {byte_count:,}; export the "
+            "model again."
+        )
+    return start, end
+
+
+def _tensors(message: Any, kind: type) -> Iterator[Any]:
+    """Yield every tensor of a message of protobuf, however deep it lies."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for part in (value,) if hasattr(value, "ListFields") else value:
+            if isinstance(part, kind):
+                yield part
+            yield from _tensors(part, kind)
