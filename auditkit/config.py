@@ -85,6 +85,14 @@ class ModelConfig(Section):
             metavar="MODULE:OBJECT",
         ),
     ] = None
+    missing_as: Annotated[
+        str | None,
+        Option(
+            help="What a model of columns was trained to read where a category is missing, such as '?'.",
+            metavar="TEXT",
+            default="NaN",
+        ),
+    ] = None
     text: Annotated[
         str | None,
         Option(help="The column of free text that a model reads.", metavar="COLUMN"),

@@ -157,6 +157,7 @@ def _model(inputs: Inputs, rows: _Rows) -> Model:
         task=config.model.task,
         classes=config.model.classes,
         text=config.model.text,
+        missing_as=config.model.missing_as,
         left_out=(*expected, *columns_of_sampling(config.data)),
     )
     model = model_for(inputs.model, columns, config=config.model, schema=inputs.schema, preprocess=inputs.preprocess)

@@ -46,12 +46,14 @@ class ColumnDecoder:
     """Encoded rows back to the columns that they were made from, typed as `pandas.read_csv` would type them.
 
     `features` describe the columns; `whole` names the numeric ones that hold whole numbers, `dtypes` those of a
-    pandas Categorical, with its categories. Sent to another process, it takes the codes of texts along.
+    pandas Categorical, with its categories. `missing_as` stands where a category is missing; None
+    for NaN. Sent to another process, it takes the codes of texts along.
     """
 
     features: tuple[Feature, ...]
     whole: frozenset[str]
     dtypes: dict[str, pd.CategoricalDtype]
+    missing_as: str | None = None
 
     @property
     def modality(self) -> str | None:
@@ -118,14 +120,14 @@ class ColumnDecoder:
     def _words(self, feature: Feature, codes: NDArray[np.int64], missing: NDArray[np.bool_]) -> Any:
         if feature.name in self.dtypes:
             words = self._objects(feature)[codes]
-            words[missing] = None
+            words[missing] = self.missing_as if self.missing_as in self.dtypes[feature.name].categories else None
             return pd.Categorical(words.tolist(), dtype=self.dtypes[feature.name])
         folded = {word.casefold() for word in feature.categories}
         if folded <= {"true", "false"}:
             truth = np.array([word.casefold() == "true" for word in feature.categories])
             return _booleans(truth[codes], missing)
         words = np.array(feature.categories, dtype=object)[codes]
-        words[missing] = np.nan
+        words[missing] = np.nan if self.missing_as is None else self.missing_as
         return words
 
     def _objects(self, feature: Feature) -> NDArray[Any]:
@@ -167,10 +169,13 @@ def _dates(values: NDArray[np.float64], missing: NDArray[np.bool_]) -> Any:
     return found
 
 
-def decoder_of(frames: Sequence[pd.DataFrame], names: Sequence[str], *, text: str | None = None) -> ColumnDecoder:
+def decoder_of(
+    frames: Sequence[pd.DataFrame], names: Sequence[str], *, text: str | None = None, missing_as: str | None = None
+) -> ColumnDecoder:
     """Return the decoder of the named columns as several frames, of audited and of training rows, hold them.
 
-    `text` names a column of free text; others are told by their values (`is_free_text`).
+    `text` names a column of free text; others are told by their values (`is_free_text`). `missing_as` is what it gives
+    where a category is missing; None for NaN.
     """
     joined = pd.concat([frame[list(names)] for frame in frames], ignore_index=True) if len(frames) > 1 else frames[0]
     features = []
@@ -193,7 +198,7 @@ def decoder_of(frames: Sequence[pd.DataFrame], names: Sequence[str], *, text: st
             feature.write(joined, cells)
             if bool((cells[:, 0] == np.round(cells[:, 0])).all()):
                 whole.add(name)
-    return ColumnDecoder(tuple(features), frozenset(whole), dtypes)
+    return ColumnDecoder(tuple(features), frozenset(whole), dtypes, missing_as)
 
 
 def _text_of(frame: pd.DataFrame, name: str, *, alone: bool) -> Feature:
@@ -282,17 +287,23 @@ def _not_missing(name: str) -> str:
 
 
 def columns_read(
-    outputs: Callable[[pd.DataFrame], Any], frame: pd.DataFrame, candidates: Sequence[str], *, what: str
+    outputs: Callable[[pd.DataFrame], Any],
+    frame: pd.DataFrame,
+    candidates: Sequence[str],
+    *,
+    what: str,
+    missing_as: str | None = None,
 ) -> tuple[str, ...]:
     """Return which of the candidate columns a function of a data frame reads.
 
-    A column is read if the function fails without it, or returns something else.
+    A column is read if the function fails without it, or returns something else. `missing_as` is what it is given
+    where a category is missing; None for NaN.
 
     Raises:
         InputError: the function fails on all of the candidates, or reads none of them.
     """
     try:
-        some, whole = _probed(outputs, frame, candidates)
+        some, whole = _probed(outputs, frame, candidates, missing_as)
     except InputError:
         raise
     except Exception as error:
@@ -312,11 +323,11 @@ def columns_read(
 
 
 def _probed(
-    outputs: Callable[[pd.DataFrame], Any], frame: pd.DataFrame, candidates: Sequence[str]
+    outputs: Callable[[pd.DataFrame], Any], frame: pd.DataFrame, candidates: Sequence[str], missing_as: str | None
 ) -> tuple[pd.DataFrame, NDArray[Any]]:
     """Return a few rows and a function's outputs of them; only whole rows where it fails on those with a gap."""
     rows = np.linspace(0, len(frame) - 1, min(len(frame), PROBED_ROWS)).astype(np.int64)
-    some = _typed(frame.iloc[rows], candidates)
+    some = _typed(frame.iloc[rows], candidates, missing_as)
     try:
         return some, _flat(outputs(some))
     except Exception:
@@ -326,11 +337,11 @@ def _probed(
     return some[~gaps], _flat(outputs(some[~gaps]))
 
 
-def _typed(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def _typed(frame: pd.DataFrame, names: Sequence[str], missing_as: str | None) -> pd.DataFrame:
     """Return columns typed as `pandas.read_csv` would."""
     columns: dict[str, Any] = {}
     for name in names:
-        decoder = decoder_of([frame], [name])
+        decoder = decoder_of([frame], [name], missing_as=missing_as)
         schema = Schema(features=decoder.features, target=None, task="regression", output="value")
         columns[name] = decoder.frame(schema.encode(frame).astype(np.float64))[name].to_numpy()
     return pd.DataFrame(columns)

@@ -153,8 +153,9 @@ def likely_cause(compared: Comparison, asked: Asked) -> str:
         names = [name for name in read if missing[name].any()]
         return (
             f"Only rows with missing values differ: their columns ({', '.join(names[:5])}) are filled in another way, "
-            "or hold '?', which auditkit reads as missing and the model may know as a category; pass --predictor "
-            "MODULE:FUNCTION, a function of the DataFrame that fills them as the model was trained."
+            "or hold '?', which auditkit reads as missing: if the model knows it as a category, pass --missing-as '?'; "
+            "else pass --predictor MODULE:FUNCTION, a function of the DataFrame that fills them as the model was "
+            "trained."
         )
     rows = np.linspace(0, len(cells) - 1, min(len(cells), TRIED_ROWS)).astype(np.int64)
     some, goal = cells[rows], expected[rows]

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from pydantic import ValidationError
@@ -64,6 +65,7 @@ class Columns:
     `read_rows` gives the audited rows, `read_training` the training rows, if any: both say which values columns hold.
     `left_out` names columns that no model reads, such as the scores that it is expected to give;
     `text` the column of texts that a model of texts reads, or that is free text among other columns.
+    `missing_as` is what a model of columns is given where a category is missing; None for NaN.
     """
 
     read_rows: Callable[[], Data]
@@ -74,6 +76,7 @@ class Columns:
     classes: tuple[str, ...] | None = None
     left_out: tuple[str, ...] = ()
     text: str | None = None
+    missing_as: str | None = None
 
     def has(self, names: Sequence[str]) -> bool:
         """Return whether the data have all of these columns."""
@@ -211,11 +214,11 @@ class Columns:
         features = tuple(column for column in candidates if column not in self.sensitive)
         frame = self.read_rows().frame
         try:
-            return columns_read(function, frame, candidates, what=what)
+            return columns_read(function, frame, candidates, what=what, missing_as=self.missing_as)
         except InputError:
             if features == candidates or not features:
                 raise
-        return columns_read(function, frame, features, what=what)
+        return columns_read(function, frame, features, what=what, missing_as=self.missing_as)
 
     def _named(self, known: Sequence[str] | None) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return the classes in the order of the outputs, and their names where the model knows the codes 0, 1, ..."""
@@ -258,7 +261,7 @@ class Columns:
             raise InputError(f"text: the model reads no column {self.text!r}{closest(self.text, read)}.")
         with naming(rows):
             frames = [rows.frame, *([] if training is None else [training.frame])]
-            decoder = decoder_of(frames, read, text=self.text)
+            decoder = decoder_of(frames, read, text=self.text, missing_as=self.missing_as)
         several = self.target is not None and len(target_names(self.target)) > 1
         try:
             schema = Schema.model_validate(
@@ -280,10 +283,11 @@ class Columns:
         return RawColumns(decoder, predictor, example), schema
 
     def _notes(self, what: str, read: Sequence[str], schema: Schema) -> tuple[str, ...]:
-        """Return what is said of the columns that are read: which they are, and which are taken for free text."""
+        """Return what is said of the columns that are read: which they are, their gaps, which are free text."""
         frame = self.read_rows().frame
         texts = [feature.name for feature in schema.features if feature.is_verbatim]
-        return (_note(what, read), *(_text_note(frame, name, stated=name == self.text) for name in texts))
+        of_texts = (_text_note(frame, name, stated=name == self.text) for name in texts)
+        return (_note(what, read), *_gap_notes(frame, schema, self.missing_as), *of_texts)
 
 
 def applied(model: Model, made: OfColumns, *, trust: str) -> Model:
@@ -341,3 +345,27 @@ def _text_note(frame: pd.DataFrame, name: str, *, stated: bool) -> Message:
     if missing:
         note += Message(" {missing:,} of {rows:,} rows have no text.", missing=missing, rows=len(codes))
     return note
+
+
+def _gap_notes(frame: pd.DataFrame, schema: Schema, missing_as: str | None) -> list[str]:
+    """Return what a model is given where a category is missing; nothing where none is."""
+    words = [feature.name for feature in schema.features if feature.categories and feature.kind == "categorical"]
+    missing = {name: factorize(frame[name])[0] < 0 for name in words}
+    held = [name for name in words if missing[name].any()]
+    if not held:
+        return []
+    gaps = {"columns": held, "rows": int(np.any([missing[name] for name in held], axis=0).sum())}
+    if missing_as is not None:
+        return [
+            Message(
+                "{rows:,} rows have no value, or '?', in {columns}: the model is given {given} there.",
+                given=repr(missing_as), **gaps,
+            )
+        ]  # fmt: skip
+    return [
+        Message(
+            "{rows:,} rows have no value, or '?', in {columns}: the model is given NaN there. If it was trained on '?' "
+            "as a category, pass --missing-as '?'.",
+            **gaps,
+        )
+    ]

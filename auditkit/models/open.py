@@ -67,6 +67,11 @@ def model_for(
         trust = Message("the user's own code was run") if config.predictor else Message("object in memory")
         opened = model_of(made, name=name, kind=type(model).__name__, trust=trust)
         guessed = made.schema.output == "logits"
+    if config.missing_as is not None and not any(isinstance(part, RawColumns) for part in opened.module.modules()):
+        raise InputError(
+            "missing_as is for models that read the data's columns by themselves (an estimator, --predictor, "
+            "--preprocess); leave it out: a schema says what is read where a value is missing."
+        )
     schema = _declared(opened.schema, columns, config, guessed=guessed)
     opened = dataclasses.replace(opened, schema=schema)
     if opened.kind == NATIVE or task_for(schema).unpredicted is not None:

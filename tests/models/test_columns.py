@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
+import auditkit
 from auditkit.data.dataset import Data, data_from_frame, read_data
 from auditkit.errors import InputError
 from auditkit.models.columns import columns_read, decoder_of
@@ -177,3 +178,26 @@ def test_estimators_of_every_kind(tmp_path: Path) -> None:
     assert made.schema.task == "regression"
     with pytest.raises(InputError, match="was fitted on a matrix of 2 columns, and the data have 1 that are"):
         columns_of(data_from_frame(frame[["age", "ok"]]), sensitive=()).predictor(forest, "forest")
+
+
+def test_what_is_given_where_a_category_is_missing_is_said_and_can_be_named(tmp_path: Path) -> None:
+    """A pipeline fitted to a file as pandas reads it knows '?' as a category, and an empty cell as none."""
+    frame = pd.DataFrame({"job": ["a", "?", "b", "?"] * 20, "pay": range(80), "ok": [1, 0] * 40})
+    frame["kind"] = pd.Categorical(frame["job"])
+    words = OneHotEncoder(handle_unknown="ignore")
+    encode = ColumnTransformer([("words", words, ["job", "kind"]), ("numbers", StandardScaler(), ["pay"])])
+    pipeline = make_pipeline(encode, LogisticRegression()).fit(frame[["job", "kind", "pay"]], frame["ok"])
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    truth = pipeline.predict_proba(frame)[:, 1]
+    for data in (read_data(tmp_path / "rows.csv"), data_from_frame(frame)):
+        for given, error, said in (
+            ("?", (0, 1e-6), "40 rows have no value, or '?', in job, kind: the model is given '?' there."),
+            (None, (0.1, 1), "40 rows have no value, or '?', in job, kind: the model is given NaN there. If it was"),
+        ):
+            made = columns_of(data, sensitive=(), missing_as=given).predictor(pipeline, "p")
+            cells = torch.from_numpy(made.schema.encode(data.frame))
+            apart = np.abs(made.module(cells).numpy()[:, 1] - truth).max()
+            assert error[0] <= apart <= error[1]
+            assert str(made.notes[1]).startswith(said)
+    with pytest.raises(InputError, match="missing_as is for models that read the data's columns by themselves"):
+        auditkit.audit(nn.Linear(1, 2), frame[["pay", "ok"]], target="ok", missing_as="?")

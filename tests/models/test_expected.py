@@ -114,7 +114,11 @@ def test_a_category_that_is_read_as_missing_is_told_with_the_remedy() -> None:
 
     models: list[Any] = [model, filled]  # `audit` names only some of the kinds of model that it takes
     settings: Any = {"target": "ok", "expect": "score", "only": ["performance"]}
-    with pytest.raises(auditkit.InputError, match=r"job.* or hold '\?', .*; pass --predictor MODULE:FUNCTION"):
+    with pytest.raises(
+        auditkit.InputError, match=r"job.* or hold '\?', .*pass --missing-as '\?'; else pass --predictor"
+    ):
         auditkit.audit(models[0], frame, **settings)
+    as_category = auditkit.audit(models[0], frame, **settings, missing_as="?")
+    assert as_category.subject.encoding[0].startswith("Encoding checked")
     report = auditkit.audit(models[1], frame, **settings)
     assert report.subject.encoding[0].startswith("Encoding checked")
