@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import warnings
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 from loans import Loans
 
@@ -22,8 +24,15 @@ from auditkit.models.formats.opening import open_model
 
 
 def test_a_native_file_is_told_whole(loans: Loans, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("load", "jit.load", "export.load"):
-        monkeypatch.setattr(f"torch.{name}", lambda *_, **__: pytest.fail("a weight was loaded"))
+    load = torch.load
+
+    def weights_alone(*arguments: Any, **options: Any) -> Any:
+        assert options["weights_only"]
+        return load(*arguments, **options)
+
+    monkeypatch.setattr("torch.load", weights_alone)
+    for name in ("jit.load", "export.load"):
+        monkeypatch.setattr(f"torch.{name}", lambda *_, **__: pytest.fail("a program was loaded"))
     assert inspect_model(loans.model).opens
     monkeypatch.undo()
     found = inspect_model(loans.model, dataset=loans.test)
@@ -136,6 +145,26 @@ def test_foreign_weights_and_what_they_lack(tmp_path: Path) -> None:
     found = inspect_model(path, architecture=f"{__name__}:net", architecture_args={"width": 5})
     assert not found.opens
     assert "must have shape (4, 5), got (4, 3)" in found.problems[0]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_weights_that_are_not_finite_are_told_without_data(value: float, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights.{suffix}"
+    state = net().state_dict()
+    state["2.weight"][1, 2:] = value
+    if suffix == "pt":
+        torch.save({"epoch": 3, "state_dict": state}, path)
+    else:
+        safetensors.torch.save_file(state, path)
+    for architecture in (None, f"{__name__}:net"):
+        found = inspect_model(path, architecture=architecture)
+        assert not found.opens
+        assert found.problems == (
+            f"model {path}: weight '2.weight' has 2 values that are NaN or infinite; train it again.",
+        )
+        assert not any(ability.able for ability in found.abilities)
+        assert "no check can begin" in {one.auditor: one for one in found.abilities}["data"].reason
 
 
 class Evil:

@@ -113,7 +113,7 @@ def inspect_model(
     cache: Cache | None = None,
     **options: Any,
 ) -> Inspection:
-    """Tell what a model file is, and without a data set load no weight. Only the user's own factory is called.
+    """Tell what a model file is; without a data set weights are read, but not run. Only the user's factory is called.
 
     With a data set an audit is begun, as far as trust is given, up to the predictions of its rows: what would stop the
     audit is a problem here. So it is for a model that brings rows of its own, such as word vectors.
@@ -334,15 +334,16 @@ def _abilities(
         lacks = offered.missing(kind)
         missing = [lack.reason for lack in lacks if lack.remedy is None]
         asked = [lack.sentence for lack in lacks if lack.remedy is not None]
-        if problems and trust is None:
-            missing.insert(0, "the audit cannot begin as it is asked for")
+        if problems and trust is None and not missing + asked:
+            missing.append("no check can begin before the problem above is solved")
         if trust is not None:
             asked.insert(0, f"the file must be trusted: {trust}")
         if "refitting" in requires and network is not None:
             missing += list(_unsupported(network))
         if "model" in requires and "refitting" not in requires and Layered in match.lacks:
             asked.append(match.lacks[Layered])
-        yield Ability(auditor=name, able=not missing, reason="; ".join(missing + asked))
+        able = not missing and (not problems or trust is not None)
+        yield Ability(auditor=name, able=able, reason="; ".join(missing + asked))
 
 
 def _lacks(match: Match, network: nn.Module | None, stated: StatedTraining | None) -> dict[type[Capability], str]:

@@ -83,7 +83,7 @@ class Match:
     capabilities that no model of this kind has, with the reasons. With `own_rows` the model brings the rows that it is
     audited on. `remedy` says what to save instead of a file that must be trusted, where that is not the weights.
     `stated` reads what a file beside the weights states about a training with privacy. `check` raises a ModelFileError
-    where the source would not open with what the user says about it, as far as that shows before a weight is read.
+    where the source would not open with what the user says about it, as far as that shows without its network.
     """
 
     kind: str

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import safetensors
 import torch
 
 from auditkit import files
@@ -41,6 +42,7 @@ from auditkit.models.formats.huggingface_settings import (
     read_json,
 )
 from auditkit.models.formats.huggingface_text import language_schema, text_feature
+from auditkit.models.formats.weights import check_finite
 from auditkit.models.model import OF_MODULE, Model, first_line
 from auditkit.models.pieces import PieceNetwork, PixelNetwork
 from auditkit.models.sentence_vectors import LACKS as ENCODER_LACKS
@@ -92,7 +94,7 @@ class HuggingFaceFormat:
 
 
 def _check(source: Source, options: OpenOptions) -> None:
-    """Raise ModelFileError unless a folder, and that of its base model, hold what is opened, without their weights."""
+    """Raise ModelFileError unless a folder, and that of its base model, hold what is opened; no network is made."""
     name, folder = source.name, source.path
     if (folder / ADAPTER_CONFIG).is_file():
         described = read_json(name, folder / ADAPTER_CONFIG)
@@ -100,6 +102,16 @@ def _check(source: Source, options: OpenOptions) -> None:
         check_adapter(name, folder, described)
         name, folder = str(base), base
     checked_settings(name, folder)
+    for place in {source.path, folder}:
+        _check_finite(f"model {place}", place)
+
+
+def _check_finite(name: str, folder: Path) -> None:
+    """Raise ModelFileError where a weight in a folder is NaN or infinite. No network is made for it."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with safetensors.safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118  # it is no dictionary
+                check_finite(f"{name}: {path.name}", {key: file.get_tensor(key)})
 
 
 def _encodes(source: Source) -> bool:
@@ -283,6 +295,7 @@ def _network(name: str, folder: Path, kind: str, replaced: frozenset[str]) -> An
             f"{name}: weight {missing[0]!r} is not in the folder and would be drawn at random"
             f"{f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''}; fine-tune the model first."
         )
+    check_finite(name, dict(network.named_parameters()))
     return network
 
 

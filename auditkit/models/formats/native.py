@@ -99,7 +99,9 @@ class NativeFormat:
         """Return a match where the file holds weights and a card."""
         if source.contents is None or source.contents.program is not None:
             return None
-        return Match(NATIVE) if card_text(source) is not None else None
+        if card_text(source) is None:
+            return None
+        return Match(NATIVE, check=lambda options: check_stored(source))
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model; nothing of the file is run."""
@@ -118,6 +120,11 @@ def open_weights_file(source: Source, trust: Trust, config: OpenOptions) -> Mode
     card, notes = card_for(found, config)
     state = functools.partial(_load_state, source, found)
     return open_weights(found, card, state, notes, Message("weights only"), own_inputs=config.own_inputs)
+
+
+def check_stored(source: Source) -> None:
+    """Raise ModelFileError where a weight in a file of plain weights is NaN or infinite. No network is made for it."""
+    check_finite(source.name, _load_state(source, model_file(source)))
 
 
 def card_text(source: Source) -> str | None:

@@ -27,11 +27,11 @@ class WeightsFormat:
 
     def recognise(self, source: Source) -> Match | None:
         """Return a match where the file holds plain values and no card."""
-        from auditkit.models.formats.native import card_text
+        from auditkit.models.formats.native import card_text, check_stored
 
         if source.contents is None or source.contents.program is not None or card_text(source) is not None:
             return None
-        return Match("weights")
+        return Match("weights", check=lambda options: check_stored(source))
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model of the architecture that the user names; nothing of the file is run."""
@@ -133,8 +133,9 @@ def shapes_of(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 def check_finite(name: str, state: Mapping[str, torch.Tensor]) -> None:
     """Raise ModelFileError where a weight is NaN or infinite."""
     for key, value in state.items():
-        if not bool(torch.isfinite(value).all()):
-            count = int((~torch.isfinite(value)).sum())
+        finite = torch.isfinite(value.float() if value.dtype.itemsize == 1 else value)  # torch has none of 8-bit floats
+        if not bool(finite.all()):
+            count = int((~finite).sum())
             raise ModelFileError(
                 f"{name}: weight {key!r} has {count:,} values that are NaN or infinite; train it again."
             )

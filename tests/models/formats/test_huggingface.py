@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 import torch
 import transformers
 from captum.attr import LayerIntegratedGradients
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 import auditkit
@@ -21,6 +22,7 @@ from auditkit.auditors.explainability.methods_text import attribute_words
 from auditkit.auditors.explainability.segments import SegmentedRows
 from auditkit.auditors.explainability.target_function import TargetFunction
 from auditkit.data.dataset import Data
+from auditkit.engine.inspect import inspect_model
 from auditkit.errors import InputError
 from auditkit.modalities.text import without_words
 from auditkit.models.formats import huggingface
@@ -240,6 +242,10 @@ def spoilt(folder: Path, place: Path, what: str) -> Path:
         (place / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../../secret.safetensors"}}')
     if what == "damaged":
         (place / "model.safetensors").write_bytes(b"\x80\x02nothing")
+    if what == "NaN":
+        state = load_file(place / "model.safetensors")
+        state["classifier.bias"][0] = torch.nan
+        save_file(state, place / "model.safetensors", metadata={"format": "pt"})
     return place
 
 
@@ -253,12 +259,16 @@ def spoilt(folder: Path, place: Path, what: str) -> Path:
         ("link", r"vocab\.txt is a link; copy the files"),
         ("index", "names files that are not in the folder"),
         ("damaged", r"model\.safetensors is no safetensors file"),
+        ("NaN", r"weight 'classifier\.bias' has 1 values that are NaN or infinite"),
     ],
 )
 def test_hostile_folders_are_refused(folder: Path, tmp_path: Path, what: str, match: str) -> None:
     place = spoilt(folder, tmp_path / what, what)
     with pytest.raises(auditkit.InputError, match=match):
         auditkit.audit(place, reviews(20), target="label", text="text")
+    found = inspect_model(place)
+    assert not found.opens
+    assert re.search(match, found.problems[0])
 
 
 def test_what_is_missing_is_asked_for(folder: Path) -> None:
