@@ -289,12 +289,12 @@ def retrained(done: Retrained) -> None:
         console.print(f"  - {statement}", markup=False)
 
 
-def _print_frontier(console: Console, costs: Sequence[GroupCost], measure: str) -> None:
+def _print_frontier(console: Console, costs: Sequence[GroupCost], measure: str | None) -> None:
     """Print what held-out rows or texts say: a line for each model, a column for each group."""
     if not costs:
         return
     groups = list(dict.fromkeys(one.group for one in costs))
-    table = Table(measure, *("all" if group is None else group.text for group in groups))
+    table = Table(measure or "", *("all" if group is None else group.text for group in groups))
     for epsilon in dict.fromkeys(one.epsilon for one in costs):
         by_group = {one.group: one for one in costs if one.epsilon == epsilon}
         name = "without privacy" if epsilon is None else f"epsilon {epsilon:g}" if epsilon else "before"

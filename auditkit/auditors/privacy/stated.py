@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from auditkit.auditors.privacy.stated_frontier import BITS, checked_frontier, frontier_evidence
+from auditkit.auditors.privacy.stated_frontier import COSTS, checked_frontier, frontier_evidence
 from auditkit.errors import NotRun
 from auditkit.evidence.measurement import Evidence, Measurement, joined_evidence
 from auditkit.evidence.messages import Message
@@ -25,13 +25,13 @@ class PrivateTraining:
 
     Epsilon is computed again from noise, sampling rate, steps and delta, and a ledger that states less stops the audit.
     Of weights that the ledger was not written for nothing is claimed. `frontier` is the frontier.json that the
-    retraining of a language model wrote beside it: what each budget costs held-out texts, by group.
+    retraining of a Hugging Face folder wrote beside it: what each budget costs held-out rows or texts, by group.
     """
 
     frontier: str | None = None
 
     requires: ClassVar = ("private training",)
-    measures: ClassVar = (EPSILON, WITH_TUNING, BITS)
+    measures: ClassVar = (EPSILON, WITH_TUNING, *(cost.id for cost in COSTS.values()))
     multilabel: ClassVar = True
 
     def check(self, subject: Subject) -> None:

@@ -1,14 +1,16 @@
-"""What privacy costs a language model, as the file of its retraining states it: bits per byte by budget and group."""
+"""What privacy costs a fine-tuned model, as the file of its retraining states it: by budget and group."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from auditkit.engine.subject import Subject
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import (
+    Better,
     Curve,
     Evidence,
     Exhibit,
@@ -18,23 +20,101 @@ from auditkit.evidence.measurement import (
     Measurement,
     Slice,
     SliceChart,
+    Unit,
 )
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import LanguageModel
-from auditkit.training.dp.frontier_file import Frontier, StatedCost, read_frontier
-
-BITS = "private_training.bits_per_byte"
+from auditkit.training.dp.frontier_file import CostMeasure, Frontier, StatedCost, read_frontier
 
 AGREEMENT = 1e-3
-"""How far, in proportion, the stated bits per byte may lie from those that the audited model gives the same texts."""
+"""How far, in proportion, a stated cost may lie from the one that the audited model has on the same rows or texts."""
 
 MOST_LINES = 6
 """A picture over epsilon is drawn of so many groups at most."""
 
-DEFINITION = Message(
-    "bits for a byte of held-out text at each budget, before the fine-tuning, and after one of as many steps without "
-    "clipping and noise, as auditkit retrain measured them"
-)
+
+def _bits_per_byte(subject: Subject) -> float | None:
+    if subject.audited.capability(LanguageModel) is None:
+        return None
+    scores = [one for one in subject.token_scores if len(one.ids)]
+    bits = -sum(one.log_probabilities.sum() for one in scores) / np.log(2)
+    return float(bits / sum(one.byte_count for one in scores))
+
+
+def _accuracy(subject: Subject) -> float | None:
+    if subject.task.unpredicted is not None:
+        return None
+    known = subject.labelled
+    return float((known.predictions.labels == known.labels).mean())
+
+
+def _absolute_error(subject: Subject) -> float | None:
+    if subject.task.unpredicted is not None:
+        return None
+    known = subject.labelled
+    return float(np.abs(known.predictions.labels - known.labels).mean())
+
+
+@dataclass(frozen=True)
+class Cost:
+    """In what the cost of a budget is measured, and how the audited model's own is measured again.
+
+    `all_rows` is how the title of a picture calls all that was held out. `again` returns None where the audited model
+    has no such cost.
+    """
+
+    id: str
+    what: Message
+    unit: Unit
+    better: Better
+    definition: Message
+    method: Message
+    all_rows: Message
+    again: Callable[[Subject], float | None]
+
+
+COSTS: dict[CostMeasure, Cost] = {
+    "bits per byte": Cost(
+        "private_training.bits_per_byte",
+        Message("bits per byte"),
+        "number",
+        "lower",
+        Message(
+            "bits for a byte of held-out text at each budget, before the fine-tuning, and after one of as many steps "
+            "without clipping and noise, as auditkit retrain measured them"
+        ),
+        Message("ratio of sums over texts, as stated by the retraining"),
+        Message("all texts"),
+        _bits_per_byte,
+    ),
+    "accuracy": Cost(
+        "private_training.accuracy",
+        Message("accuracy"),
+        "rate",
+        "higher",
+        Message(
+            "share of held-out rows whose class is predicted at each budget, before the fine-tuning, and after one of "
+            "as many steps without clipping and noise, as auditkit retrain measured it"
+        ),
+        Message("Wilson, or Clopper-Pearson where few rows decide, as stated by the retraining"),
+        Message("all rows"),
+        _accuracy,
+    ),
+    "mean absolute error": Cost(
+        "private_training.mean_absolute_error",
+        Message("mean absolute error"),
+        "number",
+        "lower",
+        Message(
+            "mean absolute error on held-out rows at each budget, before the fine-tuning, and after one of as many "
+            "steps without clipping and noise, as auditkit retrain measured it"
+        ),
+        Message("mean over rows, as stated by the retraining"),
+        Message("all rows"),
+        _absolute_error,
+    ),
+}
+"""By the measure that the file states."""
 
 
 def checked_frontier(subject: Subject, path: str) -> tuple[Frontier, float]:
@@ -51,23 +131,23 @@ def checked_frontier(subject: Subject, path: str) -> tuple[Frontier, float]:
 
 
 def frontier_evidence(subject: Subject, path: str) -> Evidence:
-    """Return the bits per byte of each model and group, unless those of the audited model are not what it gives."""
+    """Return the cost of each model and group, unless that of the audited model is not what it has."""
     found, own = checked_frontier(subject, path)
+    cost = COSTS[found.measure]
     overall = [one for one in found.costs if one.group is None]
     reason, notes = _disagreement(subject, found, own)
     if reason is not None:
-        count = max((one.texts for one in overall), default=0)
-        return Evidence(
-            measurements=[
-                Measurement(id=BITS, unit="number", better="lower", count=count, definition=DEFINITION, reason=reason)
-            ]
+        count = max((one.count for one in overall), default=0)
+        unknown = Measurement(
+            id=cost.id, unit=cost.unit, better=cost.better, count=count, definition=cost.definition, reason=reason
         )
+        return Evidence(measurements=[unknown])
     columns = list(dict.fromkeys(one.group.by for one in found.costs if one.group is not None))
     measurements, exhibits = [], []
     for by in ((), *columns):
         costs = [one for one in found.costs if (() if one.group is None else one.group.by) == by]
-        measurements.append(_measurement(costs, by, found.level))
-        exhibits += _exhibits(costs, by)
+        measurements.append(_measurement(cost, costs, by, found.level))
+        exhibits += _exhibits(cost, costs, by)
     return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
 
@@ -78,24 +158,24 @@ def name_of(epsilon: float | None) -> str:
 
 def _disagreement(subject: Subject, found: Frontier, own: float) -> tuple[Message | None, list[str]]:
     """Return why the file is not believed, None where it is, and what was not checked."""
-    stated = next((one.bits_per_byte for one in found.costs if one.group is None and one.epsilon == own), None)
+    cost = COSTS[found.measure]
+    stated = next((one.value for one in found.costs if one.group is None and one.epsilon == own), None)
     whole = len(subject.data.frame) == subject.row_count_read
     same = found.held_out_sha256 is not None and found.held_out_sha256 == subject.data.sha256
-    if stated is None or not whole or not same or subject.audited.capability(LanguageModel) is None:
+    given = cost.again(subject) if stated is not None and whole and same else None
+    if stated is None or given is None:
         unchecked = Message(
             "The costs of the budgets are those that the retraining stated. They were not measured again: the audited "
-            "texts are not all of the held-out texts, or others."
+            "rows are not all of the held-out ones, or others."
         )
         return None, [unchecked]
-    scores = [one for one in subject.token_scores if len(one.ids)]
-    bits = -sum(one.log_probabilities.sum() for one in scores) / np.log(2)
-    given = float(bits / sum(one.byte_count for one in scores))
     if abs(given - stated) <= AGREEMENT * given:
         return None, []
     return (
         Message(
-            "the file of the retraining states {stated:.4f} bits per byte for the audited model, which gives the same "
-            "texts {given:.4f}",
+            "the file of the retraining states {what} {stated:.4f} for the audited model, which has {given:.4f} on the "
+            "same rows",
+            what=cost.what,
             stated=stated,
             given=given,
         ),
@@ -103,32 +183,33 @@ def _disagreement(subject: Subject, found: Frontier, own: float) -> tuple[Messag
     )
 
 
-def _measurement(costs: Sequence[StatedCost], by: tuple[str, ...], level: float) -> Measurement:
+def _measurement(cost: Cost, costs: Sequence[StatedCost], by: tuple[str, ...], level: float) -> Measurement:
     slices = []
     for one in costs:
         key = () if one.group is None else one.group.key
         interval = None
         if one.low is not None and one.high is not None:
-            method = Message("ratio of sums over texts, as stated by the retraining")
-            interval = Interval(low=one.low, high=one.high, level=level, method=method)
+            interval = Interval(low=one.low, high=one.high, level=level, method=cost.method)
         group = Group(by=("training", *by), key=(name_of(one.epsilon), *key))
-        slices.append(Slice(group=group, value=one.bits_per_byte, count=one.texts, interval=interval))
+        slices.append(Slice(group=group, value=one.value, count=one.count, interval=interval))
     return Measurement(
-        id=BITS,
+        id=cost.id,
         by=("training", *by),
-        unit="number",
-        better="lower",
-        count=max(one.texts for one in costs),
+        unit=cost.unit,
+        better=cost.better,
+        count=max(one.count for one in costs),
         slices=tuple(slices),
-        definition=DEFINITION,
+        definition=cost.definition,
     )
 
 
-def _exhibits(costs: Sequence[StatedCost], by: tuple[str, ...]) -> list[Exhibit]:
+def _exhibits(cost: Cost, costs: Sequence[StatedCost], by: tuple[str, ...]) -> list[Exhibit]:
     """Return the chart of all models and groups, and where there are several budgets the curve over epsilon."""
-    words = Message("all texts") if not by else Message("by {column}", column=by[0])
+    words = cost.all_rows if not by else Message("by {column}", column=by[0])
     chart = SliceChart(
-        title=Message("Bits per byte at each budget, {words}", words=words), measurement=BITS, by=("training", *by)
+        title=Message("What each budget costs: {what}, {words}", what=cost.what, words=words),
+        measurement=cost.id,
+        by=("training", *by),
     )
     budgets = sorted({one.epsilon for one in costs if one.epsilon})
     groups = list(dict.fromkeys(one.group for one in costs))
@@ -144,14 +225,15 @@ def _exhibits(costs: Sequence[StatedCost], by: tuple[str, ...]) -> list[Exhibit]
             level = f"{name}, {name_of(None)}" if group is not None else name_of(None)
             lines.append(_line(level, [budgets[0], budgets[-1]], [own[None]] * 2))
     curve = Curve(
-        title=Message("The price of privacy: bits per byte, {words}", words=words),
+        title=Message("The price of privacy: {what}, {words}", what=cost.what, words=words),
         note=Message(
             "Smaller epsilon is more private. Bands are the intervals; the level lines are those of as many steps "
             "without privacy."
         ),
         x_label=Message("epsilon"),
-        y_label=Message("bits per byte"),
+        y_label=cost.what,
         x_unit="epsilon",
+        y_unit=cost.unit,
         lines=tuple(lines),
     )
     return [curve, chart]
@@ -164,7 +246,7 @@ def _line(name: str, across: Sequence[float], costs: Sequence[StatedCost]) -> Li
     return Line(
         name=name,
         x=tuple(across),
-        y=tuple(one.bits_per_byte for one in costs),
+        y=tuple(one.value for one in costs),
         low=lows if banded else None,
         high=highs if banded else None,
     )

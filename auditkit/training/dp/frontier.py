@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from auditkit.errors import InputError, closest
 from auditkit.evidence.measurement import Group
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import LanguageModel
+from auditkit.models.formats.opening import open_model
 from auditkit.models.model import Model
 from auditkit.models.predict import predict
 from auditkit.schema.schema import Labels, Schema, has_label
@@ -29,10 +31,11 @@ from auditkit.tasks.base import task_for
 from auditkit.tasks.objectives import Objective
 from auditkit.training.dp.dp_sgd import poisson_sample
 from auditkit.training.dp.fine_tune import FineTuning
+from auditkit.training.dp.frontier_file import CostMeasure, Frontier, StatedCost, StatedModel, write_frontier
 from auditkit.training.dp.noise import new_key, noise_of
 from auditkit.training.dp.per_example import loss_of_rows, trainable
 from auditkit.training.dp.plan import PrivatePlan, plan_training
-from auditkit.training.dp.retrained import GroupCost
+from auditkit.training.dp.retrained import GroupCost, Retrained
 from auditkit.training.fit import targets_of, tensor_of, trained_on
 
 LEVEL = 0.95
@@ -68,7 +71,7 @@ def fit_equally(
 class HeldOut(Protocol):
     """Held-out rows on which networks are compared; `measure` says in what."""
 
-    measure: Message
+    measure: CostMeasure
 
     def costs(self, module: nn.Module, epsilon: float | None, device: torch.device) -> list[GroupCost]:
         """Return what a network of a budget costs each group."""
@@ -93,6 +96,33 @@ def costs_without_privacy(tuning: FineTuning, measured: HeldOut | None) -> list[
         objective=learning.objective,
     )
     return [*found, *measured.costs(module.network, None, tuning.device)]
+
+
+def with_costs(
+    done: Retrained, tuning: FineTuning, measured: HeldOut | None, without: Sequence[GroupCost], sha256: str | None
+) -> Retrained:
+    """Return a retraining with what each budget costs held-out rows, which it writes beside the models too.
+
+    `without` are the costs without privacy, `sha256` is the hash of the held-out data. Without held-out rows it is
+    returned as it is.
+    """
+    if measured is None:
+        return done
+    costs = (*without, *done.frontier)
+    columns = tuning.learning.columns
+    found = Frontier(
+        measure=measured.measure,
+        held_out_sha256=sha256,
+        level=LEVEL,
+        models=tuple(
+            StatedModel(epsilon=epsilon, sha256=open_model(path, columns=columns).sha256 or "")
+            for epsilon, (path, _) in zip(tuning.config.privacy.epsilon, done.files, strict=True)
+        ),
+        costs=tuple(StatedCost(**dataclasses.asdict(one) | {"group": one.group}) for one in costs),
+    )
+    path = write_frontier(done.files[0][0].parent, found)
+    note = Message("What each budget costs is in {path}: --set private_training.frontier reads it.", path=str(path))
+    return replace(done, frontier=costs, measure=measured.measure, notes=(*done.notes, note))
 
 
 def _require_columns(data: Data, wanted: Sequence[str]) -> None:
@@ -132,7 +162,7 @@ class HeldOutRows:
             frame = data.frame.loc[known].reset_index(drop=True)
             self.inputs = schema.encode(frame)
         self.schema, self.labels, self.groups = schema, labels[known], _groups(frame, sensitive)
-        self.measure = Message("accuracy") if schema.classes else Message("mean absolute error")
+        self.measure: CostMeasure = "accuracy" if schema.classes else "mean absolute error"
 
     def costs(self, module: nn.Module, epsilon: float | None, device: torch.device) -> list[GroupCost]:
         """Return the accuracy, or the mean absolute error, of each group under a network."""
@@ -163,7 +193,7 @@ class HeldOutTexts:
         _require_columns(data, (text, *sensitive))
         frame = data.frame[data.frame[text].notna()].reset_index(drop=True)
         self.model, self.texts, self.groups = model, frame[text].astype(str).tolist(), _groups(frame, sensitive)
-        self.measure = Message("bits per byte")
+        self.measure: CostMeasure = "bits per byte"
 
     def costs(self, module: nn.Module, epsilon: float | None, device: torch.device) -> list[GroupCost]:
         """Return the bits per byte of each group under a network in the place of the model's own."""

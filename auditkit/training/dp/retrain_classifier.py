@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from auditkit.schema.text import PADDING
 from auditkit.tasks.base import task_for
 from auditkit.training.dp.accounting import NOT_COVERED
 from auditkit.training.dp.fine_tune import FineTuning, Learning, base_of
-from auditkit.training.dp.frontier import HeldOutRows, costs_without_privacy
+from auditkit.training.dp.frontier import HeldOutRows, costs_without_privacy, with_costs
 from auditkit.training.dp.plan import Disclosure
 from auditkit.training.dp.retrained import FRESH, GroupCost, Retrained, public_weights, require_budgets
 from auditkit.training.dp.row_units import MeanRowLoss, row_units
@@ -111,7 +110,7 @@ def retrain_classifier(
 
     without = costs_without_privacy(tuning, measured)
     done = tuning.run(notes, progress, costs)
-    return done if measured is None else replace(done, frontier=(*without, *done.frontier), measure=measured.measure)
+    return with_costs(done, tuning, measured, without, None if held_out is None else held_out.sha256)
 
 
 def _learning(model: Model, base: Model | None, data: Data, config: RetrainConfig) -> tuple[Learning, list[str]]:

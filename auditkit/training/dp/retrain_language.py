@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,12 @@ from torch import nn
 from auditkit.config_commands import RetrainConfig
 from auditkit.data.dataset import Data
 from auditkit.evidence.messages import Message
-from auditkit.models.formats.opening import open_model
 from auditkit.models.from_columns import Columns
 from auditkit.models.model import Model
 from auditkit.progress import Progress, silent
 from auditkit.training.dp.accounting import NOT_COVERED
 from auditkit.training.dp.fine_tune import FineTuning, Learning, base_of
-from auditkit.training.dp.frontier import LEVEL, HeldOutTexts, costs_without_privacy
-from auditkit.training.dp.frontier_file import StatedModel, write_frontier
+from auditkit.training.dp.frontier import HeldOutTexts, costs_without_privacy, with_costs
 from auditkit.training.dp.plan import Disclosure
 from auditkit.training.dp.retrained import FRESH, GroupCost, Retrained, public_weights, require_budgets
 from auditkit.training.dp.token_losses import MeanTokenLoss, TokenLosses
@@ -64,21 +61,7 @@ def retrain_language(
 
     without = costs_without_privacy(tuning, measured)
     done = tuning.run(_notes(units, config.data.unit), progress, costs)
-    if measured is None or held_out is None:
-        return done
-    whole = replace(done, frontier=(*without, *done.frontier), measure=measured.measure)
-    return _stated(whole, tuning, held_out.sha256)
-
-
-def _stated(done: Retrained, tuning: FineTuning, held_out_sha256: str | None) -> Retrained:
-    """Write beside the models what each budget costs, and return the retraining with a note on that file."""
-    written = [
-        StatedModel(epsilon=epsilon, sha256=open_model(path, columns=tuning.learning.columns).sha256 or "")
-        for epsilon, (path, _) in zip(tuning.config.privacy.epsilon, done.files, strict=True)
-    ]
-    path = write_frontier(done.files[0][0].parent, written, held_out_sha256, LEVEL, done.frontier)
-    note = Message("What each budget costs is in {path}: --set private_training.frontier reads it.", path=str(path))
-    return replace(done, notes=(*done.notes, note))
+    return with_costs(done, tuning, measured, without, None if held_out is None else held_out.sha256)
 
 
 def _learning(

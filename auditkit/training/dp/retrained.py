@@ -11,6 +11,7 @@ from auditkit.errors import InputError
 from auditkit.evidence.measurement import Group
 from auditkit.evidence.messages import Message
 from auditkit.training.dp.accounting import Ledger, require_epsilon
+from auditkit.training.dp.frontier_file import CostMeasure
 from auditkit.training.dp.plan import Disclosure, PrivateSettings
 
 FRESH = Message("fresh, drawn from a seed of the operating system; never those that saw the data without privacy")
@@ -42,7 +43,7 @@ class Retrained:
     epsilon_together: float
     notes: tuple[str, ...]
     frontier: tuple[GroupCost, ...] = ()
-    measure: str = ""
+    measure: CostMeasure | None = None
 
 
 def private_settings(

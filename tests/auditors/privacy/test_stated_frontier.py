@@ -72,12 +72,23 @@ def test_a_number_that_the_model_does_not_give_is_not_reported(place: Path, done
     document = json.loads((place / "frontier.json").read_text())
     for one in document["costs"]:
         if one["epsilon"] == 8.0:
-            one.update(bits_per_byte=one["bits_per_byte"] * 0.9, low=None, high=None)
+            one.update(value=one["value"] * 0.9, low=None, high=None)
     (tmp_path / "edited.json").write_text(json.dumps(document))
     found = audited(place, done, tmp_path / "edited.json").measurement("private_training.bits_per_byte")
     assert found is not None
     assert found.value is None
     assert "the file of the retraining states" in str(found.reason)
+
+
+def test_a_file_of_version_1_is_read(place: Path, done: Retrained, tmp_path: Path) -> None:
+    document = json.loads((place / "frontier.json").read_text())
+    old = {"count": "texts", "value": "bits_per_byte"}
+    costs = [{old.get(key, key): value for key, value in one.items()} for one in document["costs"]]
+    del document["measure"]
+    (tmp_path / "f.json").write_text(json.dumps({**document, "version": 1, "costs": costs}))
+    ids = ("private_training.bits_per_byte", ("training",))
+    first, second = (audited(place, done, path) for path in (tmp_path / "f.json", place / "frontier.json"))
+    assert first.measurement(*ids) == second.measurement(*ids)
 
 
 def test_other_texts_are_reported_with_a_note(place: Path, done: Retrained) -> None:
@@ -106,5 +117,9 @@ def test_a_file_of_other_models_or_of_anything_else_is_refused(place: Path, done
         (tmp_path / "f.json").write_text(content)
         with pytest.raises(InputError, match=problem):
             audited(place, done, tmp_path / "f.json")
+    accuracies = {**document, "measure": "accuracy"}
+    (tmp_path / "f.json").write_text(json.dumps(accuracies))
+    with pytest.raises(InputError, match="an accuracy is above 1"):
+        audited(place, done, tmp_path / "f.json")
     with pytest.raises(InputError, match="No such file"):
         audited(place, done, tmp_path / "nowhere.json")

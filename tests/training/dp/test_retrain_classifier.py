@@ -262,6 +262,32 @@ def test_all_rows_of_an_author_are_protected_and_each_budget_has_its_cost(
         said = after.module(torch.as_tensor(after.schema.encode(reviews(90, seed=5)))).argmax(dim=1).numpy()
     right = (np.array(["neg", "pos"])[said] == reviews(90, seed=5)["label"]).mean()
     assert rows[names.index("epsilon 8")][2].startswith(f"{right:.3f} (")
+    # The audit of the written model reports each budget's cost, once it is what the model has on the same rows.
+    frontier = tmp_path / "frontier.json"
+    assert f"What each budget costs is in {frontier}" in shown.replace("\n", " ")
+    costs = audited(tmp_path, frontier).measurement("private_training.accuracy", ("training",))
+    assert costs is not None
+    assert costs.unit == "rate"
+    assert {part.group.key: part.value for part in costs.slices}["epsilon 8",] == pytest.approx(right)
+    edited = json.loads(frontier.read_text())
+    for one in edited["costs"]:
+        one.update(value=0.99, low=None, high=None)
+    (tmp_path / "edited.json").write_text(json.dumps(edited))
+    refused = audited(tmp_path, tmp_path / "edited.json").measurement("private_training.accuracy")
+    assert refused is not None
+    assert f"states accuracy 0.9900 for the audited model, which has {right:.4f}" in str(refused.reason)
+
+
+def audited(place: Path, frontier: Path) -> auditkit.Report:
+    """Return the audit of a retrained model on the held-out rows, with what its retraining stated of them."""
+    return auditkit.audit(
+        place / "base-eps8",
+        place / "test.csv",
+        target="label",
+        text="text",
+        only=["private_training"],
+        settings={"private_training": {"frontier": str(frontier)}},
+    )
 
 
 def test_a_unit_weighs_as_much_as_the_mean_of_its_rows_and_is_clipped_as_one(tmp_path: Path) -> None:
