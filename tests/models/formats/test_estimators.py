@@ -157,10 +157,17 @@ def test_kinds_that_are_not_opened_are_named(tmp_path: Path) -> None:
         (b"GGUF" + b"\0" * 100, "is a GGUF file of version 0; auditkit reads versions 2 and 3"),
         (b"\x89HDF\r\n\x1a\n" + b"\0" * 100, "an HDF5 file, such as Keras saves"),
         (b"tree\nversion=v4\n", "a LightGBM model file"),
+        (b"\x1c\0\0\0TFL3" + b"\0" * 100, r"a TensorFlow Lite model; convert it to ONNX with tf2onnx \(--tflite\)"),
+        (b"\x08\x06\x12\x18\x0a\x05\x0a\x03abc" + b"\0" * 100, "a Core ML model; export the network"),
+        (b"\x08\x06\x12\xda\x01\x0a\x18\x0a\x07input_2" + b"\0" * 100, "a Core ML model; export the network"),
     ):
         (tmp_path / "model.pt").write_bytes(content)
         with pytest.raises(auditkit.InputError, match=what):
             accuracy(tmp_path / "model.pt", people())
+    (tmp_path / "nmp.mlpackage" / "Data").mkdir(parents=True)
+    (tmp_path / "nmp.mlpackage" / "Manifest.json").write_text("{}")
+    with pytest.raises(auditkit.InputError, match="a Core ML model; export the network"):
+        accuracy(tmp_path / "nmp.mlpackage", people())
 
 
 def test_an_onnx_model_whose_weights_lie_in_another_file_is_refused_however_that_is_coded(tmp_path: Path) -> None:
