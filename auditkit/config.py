@@ -236,6 +236,14 @@ class RunConfig(Section):
         Literal["quick", "standard", "thorough"],
         Option(help="How much to compute: standard samples rows of large models; thorough takes every row."),
     ] = "standard"
+    operations_per_row: Annotated[
+        int | None,
+        Option(
+            help="What a row costs the model, for --effort; counted, or measured where torch does not compute it.",
+            metavar="N",
+        ),
+        Ge(1),
+    ] = None
     device: Device = "auto"
     executor: Annotated[
         str,

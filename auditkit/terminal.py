@@ -132,11 +132,12 @@ def announce(plan: Plan) -> None:
     console.push_render_hook(_OneLine())
     for statement in plan.guesses:
         console.print(Text(f"◆ {statement}"))
-    effort = f" (effort {plan.effort}, {plan.operations:,} operations a row)" if plan.operations > 1 else ""
+    row = "operations a row, as measured" if plan.measured else "operations a row"
+    effort = f" (effort {plan.effort}, {plan.operations:,} {row})" if plan.operations > 1 else ""
     console.print(Text(f"Plan{effort}:"))
     for part in plan.parts:
         if part.passes:
-            passes = f"about {part.passes:,.0f} rows through the model"
+            passes = f"about {part.passes:,.0f} passes of a row through the model"
             console.print(Text(f"  {part.auditor:<15} {passes}{_duration(part.seconds)}"))
     if others := [part.auditor for part in plan.parts if not part.passes]:
         console.print(Text(f"  from the predictions: {', '.join(others)}"))
@@ -360,10 +361,9 @@ def _print_abilities(console: Console, found: Inspection) -> None:
         mark, colour = ("✘", "red") if not able else ("◆", "yellow") if reason else ("✔", "green")
         console.print(Text.assemble((f"{mark} ", colour), (", ".join(names), "bold"), f"  {reason}".rstrip()))
     if found.costs:
-        console.print(f"On {found.row_count:,} rows an audit would take, roughly and on one CPU core:")
+        console.print(f"On {found.row_count:,} rows an audit would take, as measured on one batch:")
     for cost in found.costs:
-        seconds = "" if cost.seconds is None else f", about {max(cost.seconds, 1):,.0f} s"
-        console.print(f"  {cost.part:<26} {cost.row_passes:,} rows through the network{seconds}")
+        console.print(f"  {cost.part:<15} about {cost.row_passes:,} passes of a row{_duration(cost.seconds)}")
 
 
 def list_auditors(descriptions: Sequence[Description]) -> None:

@@ -17,8 +17,10 @@ import torch
 from loans import Loans
 
 import auditkit
+from auditkit.auditors.robustness.auditor import Robustness
 from auditkit.cli import call
 from auditkit.engine.inspect import inspect_model
+from auditkit.engine.plan import Plan
 from auditkit.errors import InputError
 from auditkit.models.formats.opening import open_model
 
@@ -56,10 +58,16 @@ def test_a_native_file_is_told_whole(loans: Loans, monkeypatch: pytest.MonkeyPat
     assert abilities["language"].reason.startswith("the model is no language model")
     assert abilities["fairness"].reason == ""
     assert "--train-dataset" in abilities["privacy"].reason
-    passes = {cost.part.partition(",")[0]: cost.row_passes for cost in found.costs}
+    plans: list[Plan] = []
+    auditors = [Robustness()]
+    auditkit.audit(loans.model, loans.test, auditors=auditors, announce=plans.append)
+    passes = {cost.part: cost.row_passes for cost in found.costs}
     assert passes["predictions"] == 1000
     assert passes["explainability"] > 100_000
-    assert passes["privacy"] > 1500 * 20
+    assert passes["robustness"] == plans[0].parts[-1].passes, "the plan of a run"
+    assert "privacy" not in passes, "there are no training data"
+    trained = inspect_model(loans.model, dataset=loans.test, train_dataset=loans.train)
+    assert {cost.part: cost.row_passes for cost in trained.costs}["privacy"] > 1500 * 20
 
 
 def test_missing_columns_are_told(loans: Loans, tmp_path: Path) -> None:
@@ -199,7 +207,7 @@ def test_the_commands(loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert call(["inspect", str(loans.model), "--dataset", str(loans.test)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    for words in ("weights only: nothing of it is run", "architecture  mlp(", "rows through the network"):
+    for words in ("weights only: nothing of it is run", "architecture  mlp(", "passes of a row"):
         assert words in out
     lines = [line for line in out.splitlines() if line[:2] in ("✔ ", "✘ ")]
     assert any(line[0] == "✔" and "fairness" in line.partition("  ")[0] for line in lines)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from loans import Loans
 
 from auditkit import terminal
 from auditkit.cli import call
-from auditkit.engine import plan
+from auditkit.engine import timing
 
 
 def test_a_run_says_what_it_will_do_before_it_starts(
@@ -27,7 +28,7 @@ def test_a_run_says_what_it_will_do_before_it_starts(
     said = capsys.readouterr().err
     assert "Plan (effort standard, " in said
     assert "operations a row):" in said
-    assert re.search(r"robustness      about 9,000 rows through the model, about \d+ s\n", said)
+    assert re.search(r"robustness      about [0-9,]+ passes of a row through the model, about \d+ s\n", said)
     assert "from the predictions: fairness" in said
     assert "not run: leakage (no training data; pass --train-dataset FILE)" in said
     assert "explainability" not in said
@@ -41,16 +42,21 @@ def test_other_programs_on_the_machine_do_not_lengthen_the_plan(
 ) -> None:
     """The first pass takes long, and the clock runs three times as fast as the processor is ours."""
     clock, rows = {"used": 0.0}, []
-    monkeypatch.setattr("auditkit.engine.plan.time.perf_counter", lambda: 3 * clock["used"])
-    monkeypatch.setattr("auditkit.engine.plan.time.process_time", lambda: clock["used"])
-    taken = iter([9.0, 0.05, 0.02, 0.04, 1.0, 1.0])
+    monkeypatch.setattr("auditkit.engine.timing.time.perf_counter", lambda: 3 * clock["used"])
+    monkeypatch.setattr("auditkit.engine.timing.time.process_time", lambda: clock["used"])
+    taken = iter([9.0, 0.001, 0.06, 0.05, 0.02, 0.04, 1.0, 1.0])
 
-    def compute(count: int) -> None:
-        rows.append(count)
-        clock["used"] += next(taken)
+    def batch(count: int) -> Callable[[], None]:
+        def compute() -> None:
+            rows.append(count)
+            clock["used"] += next(taken)
 
-    assert plan.least_seconds(compute, 256, torch.device(device)) == pytest.approx(seconds)
-    assert rows == [plan.UNTIMED_ROWS, 256, 256, 256, 256], "no trial begins once they have taken half a second"
+        return compute
+
+    found = timing.seconds_of_a_row(batch, 5000, torch.device(device))
+    assert found == pytest.approx(seconds / 256)
+    # It grows until a pass takes long enough; no trial begins once they have taken half a second.
+    assert rows == [timing.UNTIMED_ROWS, 64, 256, 256, 256, 256, 256]
 
 
 def test_a_run_that_nobody_watches_says_how_far_it_is(

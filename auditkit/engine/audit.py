@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from auditkit.budgets import allow_large
-from auditkit.config import AuditConfig
+from auditkit.config import AuditConfig, configured
 from auditkit.config_settings import settings_of
 from auditkit.engine.auditor import Auditor, installed
 from auditkit.engine.inputs import Inputs, read_inputs
@@ -112,6 +112,8 @@ def _audit(
     stage = ProgressReporter(progress)
     begun = begin(inputs, auditors=auditors, cache=cache, progress=stage)
     subject, chosen, shifts = begun.subject, begun.chosen, begun.shifts
+    if subject.work.measured:  # recorded, so that a replay spends as much
+        config = configured(config, {"operations_per_row": subject.work.operations})
     if announce is not None:
         announce(plan_of(subject, chosen))
     outcomes = []

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import EntryPoint
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from auditkit.engine.audit import begin
 from auditkit.engine.auditor import installed
 from auditkit.engine.inputs import read_inputs
 from auditkit.engine.open_subject import ProgressReporter
+from auditkit.engine.plan import Part, Plan, plan_of
 from auditkit.engine.requirements import CAPABILITIES, Lack, Request, request
 from auditkit.errors import AuditkitError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
@@ -36,25 +36,6 @@ from auditkit.models.generate import generating
 from auditkit.models.model import LACKS, OF_WEIGHTS, lack_of
 from auditkit.models.refit import FromCard
 from auditkit.schema.schema import Schema, as_target, read_schema
-from auditkit.training.train import PRIVATE_EPOCHS
-
-OPERATIONS_A_SECOND = 3e9
-"""What one CPU core does of a small network's arithmetic in a second, batches and libraries included, roughly."""
-
-BACKWARD = 3
-"""A forward and a backward pass cost about three forward passes."""
-
-PRIVATE = 5
-"""A step of DP-SGD costs about this many plain steps on a small network."""
-
-EXPLAINED = 500
-"""Forward passes that the explanation of a row takes, its trust checks included."""
-
-DAMAGED = 200
-"""Forward passes that a row takes to be damaged and attacked at every strength."""
-
-EPOCHS = 10
-"""Passes over its rows that a shadow model takes until it stops early."""
 
 
 class Ability(Record):
@@ -66,7 +47,7 @@ class Ability(Record):
 
 
 class Cost(Record):
-    """What an auditor would compute: rows through the network (forward passes of a row), and roughly how long."""
+    """What an auditor would compute: how many passes of a row through the model, and about how long they take."""
 
     part: str
     row_passes: int
@@ -78,8 +59,8 @@ class Inspection(Record):
 
     `opens` says whether an audit would open the file as it is called here; else `problems` says why not, with the
     remedy. `ledger` is the privacy ledger of the weights; `ledger_problem` says why the ledger that there is claims
-    nothing of them. Costs are of what is able to run on a data set; their seconds are for one CPU core and right to a
-    factor of a few.
+    nothing of them. Costs are those of the plan that a run on the data set begins with, where it could begin; their
+    seconds are measured on one batch.
     """
 
     path: str
@@ -138,12 +119,14 @@ def inspect_model(
     problems += _unfit(found, config.model.architecture, schema, data) if not problems else []
     network, misfits = _network_of(found, config.model.architecture or _own(named), given)
     problems += misfits
+    plan = None
     if not problems and (data is not None or match.own_rows):
-        problems += _stops(config, schema, cache)
+        plan, stops = _planned(config, schema, cache)
+        problems += stops
     operations = None if network is None or schema is None else _operations(network, schema)
     row_count = None if data is None else len(data.frame)
     offered = _request(_lacks(match, network, stated), schema, data, config)
-    abilities = tuple(_abilities(match, asked, network, offered, problems))
+    abilities = tuple(_abilities(match, asked, network, offered, problems, {} if plan is None else dict(plan.idle)))
     return Inspection(
         path=found.path,
         kind=match.kind,
@@ -161,7 +144,7 @@ def inspect_model(
         **_training(found, stated),
         row_count=row_count,
         abilities=abilities,
-        costs=() if row_count is None else tuple(_costs(found, row_count, operations, abilities)),
+        costs=() if plan is None else _costs(plan),
     )
 
 
@@ -241,15 +224,30 @@ def _unfit(found: ModelFile, architecture: str | None, schema: Schema | None, da
             yield str(error)
 
 
-def _stops(config: AuditConfig, schema: Schema | None, cache: Cache | None) -> Iterator[str]:
-    """Yield why an audit as it is asked for would stop: it is begun, up to the predictions of its rows."""
+def _planned(config: AuditConfig, schema: Schema | None, cache: Cache | None) -> tuple[Plan | None, list[str]]:
+    """Begin the audit as it is asked for, up to the predictions of its rows; return its plan, or why it would stop."""
     progress = ProgressReporter(lambda name, fraction, what: None)
     try:
         inputs = read_inputs(config.model.model, config.data.dataset, config, {"schema": schema})
         with allow_large(config.run.allow_large):
-            begin(inputs, auditors=None, cache=cache, progress=progress)
+            begun = begin(inputs, auditors=None, cache=cache, progress=progress)
+            return plan_of(begun.subject, begun.chosen), []
     except InputError as error:
-        yield str(error)
+        return None, [str(error)]
+
+
+def _costs(plan: Plan) -> tuple[Cost, ...]:
+    """Return what the parts of a plan cost, the predictions of the rows first."""
+    parts = [Part("predictions", plan.row_count, plan.seconds_of(plan.row_count)), *plan.parts]
+    return tuple(
+        Cost(
+            part=part.auditor,
+            row_passes=round(part.passes),
+            seconds=None if part.seconds is None else round(part.seconds, 1),
+        )
+        for part in parts
+        if part.passes
+    )
 
 
 def _own(architecture: str | None) -> str | None:
@@ -321,9 +319,17 @@ def _operations(network: nn.Module, schema: Schema) -> int | None:
 
 
 def _abilities(
-    match: Match, trust: str | None, network: nn.Module | None, offered: Request, problems: list[str]
+    match: Match,
+    trust: str | None,
+    network: nn.Module | None,
+    offered: Request,
+    problems: list[str],
+    idle: Mapping[str, str],
 ) -> Iterator[Ability]:
-    """Yield what each installed auditor could do. `trust` is the option that the file still asks for, if any."""
+    """Yield what each installed auditor could do.
+
+    `trust` is the option that the file still asks for, if any, and `idle` says which the plan of a run leaves out.
+    """
     for name, point in installed().items():
         try:
             kind = point.load()
@@ -340,6 +346,8 @@ def _abilities(
             asked.insert(0, f"the file must be trusted: {trust}")
         if "refitting" in requires and network is not None:
             missing += list(_unsupported(network))
+        if name in idle and not lacks:  # the budget does not pay for it
+            missing.append(idle[name])
         if "model" in requires and "refitting" not in requires and Layered in match.lacks:
             asked.append(match.lacks[Layered])
         able = not missing and (not problems or trust is not None)
@@ -387,39 +395,3 @@ def _unsupported(network: nn.Module) -> Iterator[str]:
     for error in ModuleValidator.validate(part_that_reads_rows(network).train(), strict=False):
         yield "Opacus cannot train it: " + str(error).strip().partition(". ")[0]
         return
-
-
-def _costs(found: ModelFile, row_count: int, operations: int | None, abilities: Sequence[Ability]) -> Iterator[Cost]:
-    """Yield what the audit would compute."""
-    able = {ability.auditor for ability in abilities if ability.able}
-    if not able:
-        return
-    per_row = operations or (2 * found.weights.count if found.weights is not None else None)
-
-    def cost(part: str, passes: int) -> Cost:
-        seconds = None if per_row is None else round(passes * per_row / OPERATIONS_A_SECOND, 1)
-        return Cost(part=part, row_passes=passes, seconds=seconds)
-
-    yield cost("predictions", row_count)
-    defaults = {
-        name: _defaults(point)
-        for name, point in installed().items()
-        if name in able and point.value.startswith("auditkit.")
-    }
-    if "explainability" in defaults:
-        explained = min(int(defaults["explainability"].get("rows", row_count)), row_count)
-        yield cost("explainability", explained * EXPLAINED)
-    if "robustness" in defaults:
-        yield cost("robustness", min(int(defaults["robustness"].get("rows", row_count)), row_count) * DAMAGED)
-    training_row_count = found.card.training.get("row_count") if found.card is not None else None
-    if isinstance(training_row_count, int):
-        trained = training_row_count * BACKWARD
-        if "leakage" in defaults:
-            shadows = int(defaults["leakage"].get("shadows", 16))
-            yield cost(f"leakage, {shadows} shadow models", shadows * trained // 2 * EPOCHS)
-        if "privacy" in defaults:
-            yield cost("privacy, each epsilon", trained * PRIVATE_EPOCHS * PRIVATE)
-
-
-def _defaults(point: EntryPoint) -> dict[str, Any]:
-    return {field.name: field.default for field in dataclasses.fields(point.load())}

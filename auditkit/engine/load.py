@@ -18,8 +18,8 @@ from auditkit.data.bins import check_rule, edges_of
 from auditkit.data.dataset import Data, factorize, naming
 from auditkit.data.filter import select
 from auditkit.data.group_names import canonical, parse_merges
+from auditkit.engine.row_cost import work_of
 from auditkit.engine.subject import LeftOut, Subject
-from auditkit.engine.texts import texts_of
 from auditkit.engine.weighting import has_weight, read_sampling
 from auditkit.engine.work import Work
 from auditkit.errors import DatasetError, InputError, closest
@@ -27,7 +27,7 @@ from auditkit.evidence.messages import Message
 from auditkit.execution.base import executor_of
 from auditkit.models.audited import Audited
 from auditkit.models.cache import NO_CACHE, Cache
-from auditkit.models.capabilities import LanguageModel, Runnable
+from auditkit.models.capabilities import Runnable
 from auditkit.models.predict import ROWS_AT_ONCE
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels, Schema, has_label
@@ -186,7 +186,7 @@ def _choose_rows(audited: Audited, data: Data, config: AuditConfig) -> _Chosen:
     rows, notes = _where(data, config.data.where)
     labels = _labels(audited.schema, rows, stated=config.data.target is not None)
     rows, labels, undecided, decision_notes = _decided(rows, labels, audited)
-    work = _work(audited, rows, config)
+    work = work_of(audited, rows, config)
     limit, effort_notes = _affordable(work, len(labels), config)
     notes += [*decision_notes, *effort_notes]
     if limit is not None and limit < len(labels):
@@ -270,23 +270,6 @@ def _check_inputs(subject: Subject) -> None:
     if subject.training is not None:
         with naming(subject.training):
             _ = subject.training_inputs
-
-
-def _work(audited: Audited, data: Data, config: AuditConfig) -> Work:
-    """Return what a row costs, the mean of some; nothing where decisions were recorded."""
-    runnable = audited.capability(Runnable)
-    if runnable is None or not len(data.frame):
-        return Work()
-    from auditkit.models.operations import operations_of, operations_of_text, rows_to_count
-
-    some = data.frame.iloc[rows_to_count(len(data.frame))]
-    language = audited.capability(LanguageModel)
-    if language is not None:
-        texts = texts_of(some, runnable.model.schema)
-        return Work(config.run.effort, operations_of_text(runnable.model, language, texts))
-    with naming(data):
-        rows = audited.modality.encode(some)
-    return Work(config.run.effort, operations_of(runnable.model, rows))
 
 
 MOST_NUMBERS, FEWEST_ROWS = 20, 100

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 from auditkit.engine.requirements import request_of
 from auditkit.engine.subject import Subject
 from auditkit.engine.texts import texts_of
+from auditkit.engine.timing import seconds_of_a_row
 from auditkit.errors import NotRun
 from auditkit.models.capabilities import CausalLanguageModel, Runnable
 from auditkit.models.predict import predict
 
-if TYPE_CHECKING:
-    import torch
-
-MEASURED_ROWS = 256
-"""The rows of the batch that is timed."""
-
-MEASURED_TEXTS = 32
-"""The texts that are timed."""
-
-UNTIMED_ROWS, TRIALS, TRIAL_SECONDS = 4, 5, 0.5
-"""So many rows go through the model before it is timed; then so many trials begin at most, in so many seconds."""
+TIMED_TEXTS = 32
+"""At most so many texts are timed."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +30,24 @@ class Part:
 
 @dataclass(frozen=True)
 class Plan:
-    """What was guessed about the model, what each auditor will do, and which do not run, with the reason."""
+    """What was guessed about the model, what each auditor will do, and which do not run, with the reason.
+
+    `measured` says whether the operations of a row were measured, and not counted. `row_count` rows are audited, and
+    `row_seconds` is how long one takes on its way through the model, None where that is not known.
+    """
 
     effort: str
     operations: int
+    measured: bool
     guesses: tuple[str, ...]
     parts: tuple[Part, ...]
     idle: tuple[tuple[str, str], ...]
+    row_count: int = 0
+    row_seconds: float | None = None
+
+    def seconds_of(self, passes: float) -> float | None:
+        """Return how long so many passes of a row take; None where there are none, or it is not known."""
+        return None if self.row_seconds is None or not passes else passes * self.row_seconds
 
     @property
     def seconds(self) -> float | None:
@@ -59,7 +62,11 @@ def plan_of(subject: Subject, auditors: Mapping[str, Any]) -> Plan:
     An auditor's method `passes(subject)`, if it has one, says how often a row goes through the model, a gradient
     counted four times, and raises NotRun where the budget pays for none; the time of a pass is measured on one batch.
     """
-    each = _seconds_of_a_pass(subject)
+    work = subject.work
+    guesses = (*subject.audited.notes, *subject.encoding)
+    plan = Plan(
+        work.effort, work.operations, work.measured, guesses, (), (), len(subject.labels), _seconds_of_a_pass(subject)
+    )
     offered = request_of(subject)
     parts, idle = [], []
     for name, auditor in auditors.items():
@@ -75,9 +82,8 @@ def plan_of(subject: Subject, auditors: Mapping[str, Any]) -> Plan:
         except NotRun as error:  # the budget does not pay for it
             idle.append((name, str(error)))
             continue
-        parts.append(Part(name, passes, passes * each if each is not None and passes else None))
-    guesses = (*subject.audited.notes, *subject.encoding)
-    return Plan(subject.work.effort, subject.work.operations, guesses, tuple(parts), tuple(idle))
+        parts.append(Part(name, passes, plan.seconds_of(passes)))
+    return replace(plan, parts=tuple(parts), idle=tuple(idle))
 
 
 def _seconds_of_a_pass(subject: Subject) -> float | None:
@@ -87,35 +93,17 @@ def _seconds_of_a_pass(subject: Subject) -> float | None:
     """
     speaker = subject.audited.capability(CausalLanguageModel)
     if speaker is not None:
-        texts = texts_of(subject.data.frame.iloc[:MEASURED_TEXTS], subject.schema)
-
-        def score(count: int) -> None:
-            speaker.score(texts[:count], device=subject.device)
-
-        return least_seconds(score, len(texts), subject.device) / len(texts)
+        texts = texts_of(subject.data.frame.iloc[:TIMED_TEXTS], subject.schema)
+        return seconds_of_a_row(
+            lambda count: functools.partial(speaker.score, texts[:count], device=subject.device),
+            len(texts),
+            subject.device,
+        )
     if subject.audited.capability(Runnable) is None or subject.task.unpredicted is not None:
         return None
-    row_count = min(MEASURED_ROWS, len(subject.data.frame))
-    encoded = {count: subject.encode(slice(0, count)) for count in (min(row_count, UNTIMED_ROWS), row_count)}
 
-    def pass_through(count: int) -> None:
-        predict(subject.model.module, encoded[count], subject.schema, device=subject.device)
+    def batch(count: int) -> Callable[[], object]:
+        rows = subject.encode(slice(0, count))
+        return lambda: predict(subject.model.module, rows, subject.schema, device=subject.device)
 
-    return least_seconds(pass_through, row_count, subject.device) / row_count
-
-
-def least_seconds(compute: Callable[[int], None], row_count: int, device: torch.device) -> float:
-    """Return the shortest of a few times that a computation on so many rows takes.
-
-    The first computation loads libraries and takes memory: one of a few rows is not timed. On a CPU the time of the
-    processor counts where it is the shorter one, since other programs on the machine make the time on the clock longer.
-    """
-    compute(min(row_count, UNTIMED_ROWS))
-    found: list[float] = []
-    begun = time.perf_counter()
-    while len(found) < TRIALS and (not found or time.perf_counter() - begun < TRIAL_SECONDS):
-        started, used = time.perf_counter(), time.process_time()
-        compute(row_count)
-        seconds = time.perf_counter() - started
-        found.append(min(seconds, time.process_time() - used) if device.type == "cpu" else seconds)
-    return min(found)
+    return seconds_of_a_row(batch, len(subject.data.frame), subject.device)

@@ -20,6 +20,9 @@ from auditkit.models.factory import is_code
 from auditkit.progress import AuditProgress
 from auditkit.schema.schema import Schema
 
+SPENT = ("effort", "operations_per_row")
+"""What the request says of how much is computed."""
+
 
 def replay(
     recorded: Report,
@@ -117,6 +120,7 @@ def _repeated(recorded: Report, ran: Mapping[str, Outcome], device: str) -> Audi
         kept["data"]["target"] = Schema.model_validate(recorded.subject.schema_).targets
     kept["policy"] = {"conf_level": recorded.config.policy.conf_level}
     kept["run"] = {"only": tuple(ran), "seed": recorded.environment.seed, "device": device}
+    kept["run"] |= {name: document["run"][name] for name in SPENT if name in document.get("run", {})}
     kept["auditors"] = {name: _tuples(outcome.settings) for name, outcome in ran.items()}
     return read_config(kept)
 

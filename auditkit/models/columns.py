@@ -21,6 +21,7 @@ from torch import nn
 from auditkit.data.dataset import factorize
 from auditkit.data.values import FALSE_WORDS, TRUE_WORDS
 from auditkit.errors import InputError, ModelFileError
+from auditkit.models.networks import OutsideTorch
 from auditkit.schema.infer import MAXIMUM_CATEGORIES, feature_of
 from auditkit.schema.schema import Schema
 from auditkit.schema.table import Feature
@@ -215,7 +216,7 @@ def _spelled(frame: pd.DataFrame, feature: Feature) -> Feature:
     return Feature(name=feature.name, kind="categorical", categories=tuple(words), missing=feature.missing)
 
 
-class RawColumns(nn.Module):
+class RawColumns(OutsideTorch, nn.Module):
     """A predictor of data frames as a module of encoded rows: decoded, then given to the predictor.
 
     `example` are a few encoded rows of the data, (rows, cells). Where the predictor raises on rows with missing values,

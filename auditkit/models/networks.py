@@ -67,6 +67,10 @@ class PartlyCounted(ABC):
         """Return the mean operations of some rows, (rows, ...), that are left out."""
 
 
+class OutsideTorch:
+    """A network whose arithmetic, or some of it, torch does not do: what a row costs is measured, not counted."""
+
+
 class Generator(ABC):
     """A generator: `forward(latent)` maps standard normal values, (rows, *latent_shape), to rows.
 

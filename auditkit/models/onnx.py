@@ -15,6 +15,7 @@ from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
 from auditkit.models.capabilities import Capability, Differentiable, Refittable
 from auditkit.models.model import Model, first_line
+from auditkit.models.networks import OutsideTorch
 from auditkit.schema.schema import Schema
 
 SECONDS = 600
@@ -33,7 +34,7 @@ LACKS: dict[type[Capability], str] = {
 }
 
 
-class OnnxNetwork(nn.Module):
+class OnnxNetwork(OutsideTorch, nn.Module):
     """An ONNX model as a module of tensors, in the order or by the names of its inputs. It has no gradient."""
 
     def __init__(self, session: Any) -> None:

@@ -11,7 +11,8 @@ from torch import nn
 from auditkit.auditors.explainability.checks_report import checks_table, failed_checks, stamp, trust_notes
 from auditkit.auditors.explainability.cross_check import check_segments
 from auditkit.auditors.explainability.methods import METHODS, choose_method
-from auditkit.auditors.explainability.segments import layer_count, occlusion
+from auditkit.auditors.explainability.segments import occlusion
+from auditkit.auditors.explainability.segments_plan import SegmentPlan, planned_segments
 from auditkit.auditors.explainability.segments_report import (
     CheckedMethod,
     change_of,
@@ -21,7 +22,6 @@ from auditkit.auditors.explainability.segments_report import (
     trust_checks,
 )
 from auditkit.auditors.explainability.statistics import keyed, largest_first, ratio_slices
-from auditkit.auditors.explainability.trials import Cost, choose_trials
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Evidence, SliceChart
@@ -40,19 +40,12 @@ def explain_segments(
     subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability
 ) -> Evidence:
     """Return the evidence about the segments of `rows`, by deleting one after the other, with the trust checks."""
-    source = subject.inputs if subject.training_inputs is None else subject.training_inputs
-    segments = subject.modality.segments(subject.inputs[rows], source)
-    parts = segmented_rows(subject, module, rows, subject.inputs[rows], segments)
-    change = change_of(parts, Message("every segment is deleted"))
-    method, notes = choose_method(settings.method, kind="segments", module=module)
-    cost, wanted = Cost(method, len(rows), segments.width, layer_count(module)), len(rows)
-    trials, chosen, _ = choose_trials(subject.work, cost, None, change, seed=subject.seed)
-    rows, parts = rows[chosen], parts.take(chosen)
-    notes = [*notes, *subject.work.limited(len(rows), wanted)]
+    plan, segments = _plan(subject, module, rows, settings)
+    method, parts, rows = plan.method, plan.parts, rows[plan.chosen]
     attributions = occlusion(parts, part_of(subject.progress, 0, EXPLAINED))
     subject.progress(EXPLAINED, "checking the attributions")
     checked = CheckedMethod(method, parts, lambda _, part: occlusion(part))
-    found, layers = trust_checks(subject, checked, attributions, trials=trials)
+    found, layers = trust_checks(subject, checked, attributions, trials=plan.trials)
     names = segments.names or tuple(f"{place + 1}" for place in range(segments.width))
     size = np.abs(attributions)
     slices = ratio_slices(
@@ -80,8 +73,24 @@ def explain_segments(
             failed_checks(found, len(rows), subject.conf_level),
         ],
         exhibits=[chart, checks_table(found), layers, settings_facts(subject, "rows", len(rows), facts), second],
-        notes=[*notes, *trust_notes(found), *sample_notes(subject, "rows", len(rows), show_rows=False)],
+        notes=[*plan.notes, *trust_notes(found), *sample_notes(subject, "rows", len(rows), show_rows=False)],
     )
+
+
+def passes_of_segments(subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability) -> float:
+    """Return how many passes `explain_segments` takes about."""
+    return _plan(subject, module, rows, settings)[0].passes
+
+
+def _plan(
+    subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability
+) -> tuple[SegmentPlan, Segments]:
+    source = subject.inputs if subject.training_inputs is None else subject.training_inputs
+    segments = subject.modality.segments(subject.inputs[rows], source)
+    parts = segmented_rows(subject, module, rows, subject.inputs[rows], segments)
+    change = change_of(parts, Message("every segment is deleted"))
+    choice = choose_method(settings.method, kind="segments", module=module)
+    return planned_segments(subject, choice, parts, change, lambda part, _: occlusion(part).sum(axis=1)), segments
 
 
 def _title(segments: Segments) -> Message:

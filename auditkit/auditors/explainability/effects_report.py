@@ -9,7 +9,7 @@ import numpy as np
 from auditkit.auditors.explainability import effects
 from auditkit.auditors.explainability.methods_table import Explanation
 from auditkit.auditors.explainability.shapley import shapley_interactions
-from auditkit.auditors.explainability.statistics import largest_first, ratio_slices, scaled
+from auditkit.auditors.explainability.statistics import largest_first, ratio_slices
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Curve, Exhibit, Group, Line, Measurement, SliceChart
@@ -62,7 +62,7 @@ def interactions(subject: Subject, given: Explanation) -> tuple[list[Measurement
     if len(top) < 2:
         return [], []
     rows = np.random.default_rng([subject.seed, 3]).permutation(len(given.size))
-    rows = rows[: scaled(INTERACTION_ROWS, given.share)]
+    rows = rows[: given.rung.rows(INTERACTION_ROWS)]
     found = np.abs(shapley_interactions(given.explained.take(rows), top.tolist()))
     pairs = [
         Group(by=("column", "column"), key=(given.columns[one], given.columns[other]))

@@ -11,6 +11,11 @@ from auditkit.evidence.messages import Message
 
 POINTS_AT_ONCE = 32_768
 BASELINES, POINTS_A_BASELINE = 64, 4
+MOST_STEPS = 512
+
+STEP_ROWS = 256
+"""So many rows at most say how many steps are enough."""
+
 NO_GRADIENT = Message("the model's output has no gradient with respect to its inputs")
 
 
@@ -107,13 +112,13 @@ def _weighted_slopes(explained: ExplanationInput, origins: Inputs, positions: Fl
     return np.concatenate(parts)
 
 
-def enough_steps(explained: ExplanationInput, *, tolerance: float, most_steps: int = 512) -> int:
+def enough_steps(explained: ExplanationInput, *, tolerance: float, most_steps: int = MOST_STEPS) -> int:
     """Return the number of steps, doubled from 16, until integrated gradients are complete within `tolerance`.
 
-    The error is the mean of |sum of attributions - change| over the mean of |change|, of up to 256 of the rows. At
+    The error is the mean of |sum of attributions - change| over the mean of |change|, of up to `STEP_ROWS` rows. At
     `most_steps` it ends: the completeness error is measured and shown.
     """
-    trial = np.linspace(0, len(explained.inputs) - 1, min(256, len(explained.inputs))).round()
+    trial = np.linspace(0, len(explained.inputs) - 1, min(STEP_ROWS, len(explained.inputs))).round()
     part = explained.take(trial.astype(np.int64))
     moved = part.change()
     steps = 16

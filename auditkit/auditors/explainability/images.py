@@ -14,7 +14,8 @@ from auditkit.auditors.explainability.checks_report import checks_table, failed_
 from auditkit.auditors.explainability.cross_check import check_segments
 from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
 from auditkit.auditors.explainability.methods_image import attribute_pixels, sum_over
-from auditkit.auditors.explainability.segments import SegmentedRows, layer_count
+from auditkit.auditors.explainability.segments import SegmentedRows
+from auditkit.auditors.explainability.segments_plan import SegmentPlan, planned_segments
 from auditkit.auditors.explainability.segments_report import (
     CheckedMethod,
     change_of,
@@ -25,7 +26,7 @@ from auditkit.auditors.explainability.segments_report import (
 )
 from auditkit.auditors.explainability.statistics import keyed, ratio_slices
 from auditkit.auditors.explainability.target_function import Floats, TargetFunction
-from auditkit.auditors.explainability.trials import Cost, Trials, choose_trials
+from auditkit.auditors.explainability.trials import Trials
 from auditkit.engine.sampling import sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import (
@@ -69,26 +70,9 @@ MOVE = 0.02
 def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability) -> Evidence:
     """Return the evidence about the pixels of the images in `rows`, by the method that is asked for, or the default."""
     show_rows = settings.show_rows and bool(subject.task.classes)
-    images = subject.inputs[rows]
-    source = subject.inputs if subject.training_inputs is None else subject.training_inputs
-    height, width = images.shape[2:]
-    square = squares(height, width, min(SQUARES, height, width))
-    baseline = source.mean(axis=0, dtype=np.float64).astype(np.float32)
-    parts = _in_squares(subject, module, rows, square, baseline)
-    change = change_of(parts, Message("the mean image stands for the sampled images"))
-    method, notes = choose_method(settings.method, kind="image", module=module, has_gradient=_has_gradient(parts))
-    cost = Cost(method, len(rows), parts.width, layer_count(module))
-
-    def missed(few: NDArray[np.int64], steps: int) -> Floats:
-        pixels = attribute_pixels(method, parts.take(few), baseline=baseline, square=square, steps=steps)
-        return np.asarray(pixels.sum(axis=(1, 2)) - change[few])
-
-    slopes = missed if method == "integrated_gradients" else None
-    wanted = len(rows)
-    trials, chosen, steps = choose_trials(subject.work, cost, slopes, change, seed=subject.seed)
-    rows, images, explained = rows[chosen], images[chosen], parts.take(chosen)
-    notes = [*notes, *subject.work.limited(len(rows), wanted)]
-    way = _Way(method, square, steps, baseline, source, subject.seed)
+    plan, way = _plan(subject, module, rows, settings)
+    method, square, explained, rows = plan.method, way.square, plan.parts, rows[plan.chosen]
+    images, steps, trials = explained.inputs, plan.steps, plan.trials
     pixels = way.pixels(explained, subject.progress)
     found, layers = trust_checks(subject, way.on(explained, trials), sum_over(pixels, square), trials=trials)
     size = np.abs(pixels)
@@ -102,7 +86,7 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
     if show_rows:
         exhibits.insert(1, _examples(subject, rows, images, pixels, stamp(found)))
     exhibits += [
-        _settings(subject, way, square_count=parts.width, row_count=len(rows)),
+        _settings(subject, way, square_count=explained.width, row_count=len(rows)),
         check_segments(
             method, "image", explained, sum_over(pixels, square), work=subject.work, seed=subject.seed, steps=steps
         ),
@@ -113,8 +97,32 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
             failed_checks(found, len(rows), subject.conf_level),
         ],
         exhibits=exhibits,
-        notes=[*notes, *trust_notes(found), *sample_notes(subject, "images", len(rows), show_rows=show_rows)],
+        notes=[*plan.notes, *trust_notes(found), *sample_notes(subject, "images", len(rows), show_rows=show_rows)],
     )
+
+
+def passes_of_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability) -> float:
+    """Return how many passes `explain_images` takes about."""
+    return _plan(subject, module, rows, settings)[0].passes
+
+
+def _plan(
+    subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability
+) -> tuple[SegmentPlan, _Way]:
+    source = subject.inputs if subject.training_inputs is None else subject.training_inputs
+    height, width = source.shape[2:]
+    square = squares(height, width, min(SQUARES, height, width))
+    baseline = source.mean(axis=0, dtype=np.float64).astype(np.float32)
+    parts = _in_squares(subject, module, rows, square, baseline)
+    change = change_of(parts, Message("the mean image stands for the sampled images"))
+    choice = choose_method(settings.method, kind="image", module=module, has_gradient=_has_gradient(parts))
+
+    def sums(part: SegmentedRows, steps: int) -> Floats:
+        pixels = attribute_pixels(choice[0], part, baseline=baseline, square=square, steps=steps)
+        return np.asarray(pixels.sum(axis=(1, 2)))
+
+    plan = planned_segments(subject, choice, parts, change, sums)
+    return plan, _Way(plan.method, square, plan.steps, baseline, source, subject.seed)
 
 
 def _in_squares(

@@ -18,6 +18,7 @@ from auditkit.auditors.explainability.gradients import (
     integrated_gradients,
 )
 from auditkit.auditors.explainability.methods import METHODS
+from auditkit.auditors.explainability.rungs import LADDER, Rung
 from auditkit.auditors.explainability.shapley import exact_shapley, kernel_shap
 from auditkit.auditors.explainability.statistics import sum_by_column
 from auditkit.auditors.explainability.target_function import ExplanationInput, Floats
@@ -27,12 +28,9 @@ from auditkit.evidence.messages import Message
 Attribute = Callable[[ExplanationInput, int], Floats]
 """A method with its settings: maps an explained decision and a seed to attributions by column, (rows, columns)."""
 
-COALITIONS = 1024
+ALL = LADDER[0]
 SHUFFLES = 10
 SUM_TOLERANCE = 0.01
-
-USUAL_STEPS = 64
-"""The steps of integrated gradients that most networks over columns need."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +38,7 @@ class Explanation:
     """A sample of rows explained by one method: `by_column` are its attributions, (rows, columns).
 
     `method` is its name, `settings` tell of it in words, and `passes` says how often it takes a row through the model.
-    `attribute` is the method with these settings. Checks take the stated `share` of the rows that they usually take.
+    `attribute` is the method with these settings. Checks take the rows and the repetitions that `rung` states.
     """
 
     explained: ExplanationInput
@@ -50,7 +48,7 @@ class Explanation:
     seed: int
     attribute: Attribute
     by_column: Floats
-    share: float = 1.0
+    rung: Rung = ALL
 
     @property
     def columns(self) -> list[str]:
@@ -89,39 +87,33 @@ class Explanation:
 
 
 def attribute_columns(
-    name: str, explained: ExplanationInput, *, tolerance: float, seed: int, share: float = 1.0
+    name: str,
+    explained: ExplanationInput,
+    *,
+    tolerance: float,
+    seed: int,
+    rung: Rung = ALL,
+    steps: int | None = None,
 ) -> Explanation:
-    """Return the attributions of the named method, its settings chosen."""
-    attribute, settings, passes = _method(name, explained, tolerance)
-    return Explanation(explained, name, settings, passes, seed, attribute, attribute(explained, seed), share)
+    """Return the attributions of the named method, its settings chosen; of `steps` those that are not given."""
+    attribute, settings, passes = _method(name, explained, tolerance, rung, steps)
+    return Explanation(explained, name, settings, passes, seed, attribute, attribute(explained, seed), rung)
 
 
-def passes_of(name: str, column_count: int) -> int:
-    """Return how often a method usually takes a row through the model, before its steps are known."""
-    passes: dict[str, int] = {
-        "integrated_gradients": 3 * USUAL_STEPS,
-        "kernel_shap": min(COALITIONS, 1 << column_count),
-        "gradient_shap": 3 * BASELINES * POINTS_A_BASELINE,
-        "permutation": SHUFFLES * column_count,
-        "deep_lift": 3,
-        "shapley": 1 << column_count,
-        "feature_ablation": column_count,
-    }
-    return passes[name]
-
-
-def _method(name: str, explained: ExplanationInput, tolerance: float) -> tuple[Attribute, str, int]:
+def _method(
+    name: str, explained: ExplanationInput, tolerance: float, rung: Rung, steps: int | None
+) -> tuple[Attribute, str, int]:
     """Return a method, its settings in words, and how often it takes a row through the model (a slope counts 3)."""
     columns = dict(explained.columns)
     width = len(columns)
     if name == "integrated_gradients":
-        steps = enough_steps(explained, tolerance=tolerance)
+        count = enough_steps(explained, tolerance=tolerance) if steps is None else steps
         settings = Message(
-            "{steps} Gauss-Legendre steps (complete within {tolerance:g})", steps=steps, tolerance=tolerance
+            "{steps} Gauss-Legendre steps (complete within {tolerance:g})", steps=count, tolerance=tolerance
         )
-        return lambda part, _: sum_by_column(integrated_gradients(part, steps=steps), columns), settings, 3 * steps
+        return lambda part, _: sum_by_column(integrated_gradients(part, steps=count), columns), settings, 3 * count
     if name == "kernel_shap":
-        count = min(COALITIONS, 2**width)
+        count = rung.coalitions_of(width)
         settings = Message("one drawn design of up to {count:,} coalitions for all rows", count=count)
         return lambda part, seed: kernel_shap(part, coalition_count=count, seed=seed), settings, count
     others: dict[str, tuple[Attribute, str, int]] = {

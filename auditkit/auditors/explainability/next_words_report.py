@@ -24,7 +24,8 @@ from auditkit.auditors.explainability.next_words import (
     next_words,
     rows_at_once,
 )
-from auditkit.auditors.explainability.segments import SegmentedRows, layer_count, occlusion
+from auditkit.auditors.explainability.segments import SegmentedRows, occlusion
+from auditkit.auditors.explainability.segments_plan import SegmentPlan, planned_segments
 from auditkit.auditors.explainability.segments_report import (
     CheckedMethod,
     change_of,
@@ -35,7 +36,6 @@ from auditkit.auditors.explainability.segments_report import (
 from auditkit.auditors.explainability.target_function import Floats, TargetFunction
 from auditkit.auditors.explainability.term_attributions import Tokens, term_shares, words
 from auditkit.auditors.explainability.texts import ATTENTION, words_chart
-from auditkit.auditors.explainability.trials import Cost, choose_trials
 from auditkit.engine.subject import Subject
 from auditkit.engine.texts import texts_of
 from auditkit.errors import NotRun
@@ -57,35 +57,16 @@ def explain_next_words(subject: Subject, rows: NDArray[np.int64], settings: Expl
     Raises:
         NotRun: the model is no causal language model, or fewer than 10 texts have enough words.
     """
-    able = subject.audited.capability(CausalLanguageModel)
-    if able is None:
-        raise NotRun(Message("only the next word of a causal language model is explained, and this one fills gaps"))
-    texts = texts_of(subject.data.frame.iloc[rows], subject.schema)
-    asked = next_words(able, texts, settings.continuation, seed=subject.seed)
-    if len(asked.rows) < FEWEST_TEXTS:
-        raise NotRun(
-            Message(
-                "needs at least {fewest} texts with enough words, got {n:,}", fewest=FEWEST_TEXTS, n=len(asked.rows)
-            )
-        )
-    network = NextWordNetwork(able.model.module).to(subject.device).eval()
-    method, notes = choose_method(settings.method, kind="text", module=network)
-    parts = _parts(subject, network, asked)
+    asked, text_count = _asked(subject, rows, settings)
+    plan = _plan(subject, asked, settings)
+    method, parts, steps = plan.method, plan.parts, plan.steps
     if not METHODS[method].explanation:
         return _attention(subject, parts, asked, method)
-    change = change_of(parts, Message("every word is left out"))
-    cost = Cost(method, len(asked.rows), parts.width, layer_count(network))
-
-    def missed(few: NDArray[np.int64], steps: int) -> Floats:
-        return np.asarray(_attribute(method, parts.take(few), steps).sum(axis=1) - change[few])
-
-    slopes = missed if method == "layer_integrated_gradients" else None
-    trials, chosen, steps = choose_trials(subject.work, cost, slopes, change, seed=subject.seed)
-    notes = [*notes, *subject.work.limited(len(chosen), len(asked.rows)), *_left_out(len(texts), len(asked.rows))]
-    parts, asked = parts.take(chosen), _taken(asked, chosen)
+    notes = [*plan.notes, *_left_out(text_count, len(asked.rows))]
+    asked = _taken(asked, plan.chosen)
     attributions = _attribute(method, parts, steps)
     checked = CheckedMethod(method, parts, lambda name, part: _attribute(name, part, max(steps, 20)), moved)
-    found, layers = trust_checks(subject, checked, attributions, trials=trials)
+    found, layers = trust_checks(subject, checked, attributions, trials=plan.trials)
     share = term_shares(
         words(subject, _tokens(asked, attributions)), METHODS[method].reference, level=subject.conf_level
     )
@@ -109,6 +90,46 @@ def explain_next_words(subject: Subject, rows: NDArray[np.int64], settings: Expl
             *sample_notes(subject, "texts", len(asked.rows), show_rows=settings.show_rows),
         ],
     )
+
+
+def planned_passes(subject: Subject, rows: NDArray[np.int64], settings: Explainability) -> float:
+    """Return how many passes of a text the explanation of `rows` takes about.
+
+    Raises:
+        NotRun: as `explain_next_words`, or the budget does not pay for the least.
+    """
+    return _plan(subject, _asked(subject, rows, settings)[0], settings).passes
+
+
+def _plan(subject: Subject, asked: NextWords, settings: Explainability) -> SegmentPlan:
+    network = NextWordNetwork(subject.model.module).to(subject.device).eval()
+    choice = choose_method(settings.method, kind="text", module=network)
+    parts = _parts(subject, network, asked)
+    explained = METHODS[choice[0]].explanation
+    change = change_of(parts, Message("every word is left out")) if explained else np.zeros(len(asked.rows))
+    return planned_segments(
+        subject, choice, parts, change, lambda part, steps: _attribute(choice[0], part, steps).sum(axis=1)
+    )
+
+
+def _asked(subject: Subject, rows: NDArray[np.int64], settings: Explainability) -> tuple[NextWords, int]:
+    """Return the words that are explained of the texts in `rows`, and how many texts these are.
+
+    Raises:
+        NotRun: the model is no causal language model, or fewer than 10 texts have enough words.
+    """
+    able = subject.audited.capability(CausalLanguageModel)
+    if able is None:
+        raise NotRun(Message("only the next word of a causal language model is explained, and this one fills gaps"))
+    texts = texts_of(subject.data.frame.iloc[rows], subject.schema)
+    asked = next_words(able, texts, settings.continuation, seed=subject.seed)
+    if len(asked.rows) < FEWEST_TEXTS:
+        raise NotRun(
+            Message(
+                "needs at least {fewest} texts with enough words, got {n:,}", fewest=FEWEST_TEXTS, n=len(asked.rows)
+            )
+        )
+    return asked, len(texts)
 
 
 def _checked_by_captum(subject: Subject, parts: SegmentedRows, attributions: Floats, method: str, steps: int) -> Facts:

@@ -10,7 +10,7 @@ import numpy as np
 from auditkit.auditors.explainability import effects
 from auditkit.auditors.explainability.methods_table import Explanation
 from auditkit.auditors.explainability.recourse import HIGHEST, LOWEST, Recourse, find_recourse, options_of
-from auditkit.auditors.explainability.statistics import keyed, scaled
+from auditkit.auditors.explainability.statistics import keyed
 from auditkit.engine.sampling import groups_of, rate_slices, sample_rows, sliced
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Column, Exhibit, Facts, Group, Interval, Measurement, Slice, SliceChart, Table
@@ -26,9 +26,12 @@ RECOURSE = "Ustun et al. 2019, arXiv:1809.06514: a change of one or two columns 
 
 
 def adverse_decisions(
-    subject: Subject, given: Explanation, immutable: Collection[str]
+    subject: Subject, given: Explanation, immutable: Collection[str], *, row_count: int
 ) -> tuple[list[Measurement], list[Exhibit]]:
-    """Return the principal reasons of adverse decisions, and the recourse against them in columns not `immutable`."""
+    """Return the principal reasons of adverse decisions, and the recourse against them in columns not `immutable`.
+
+    Recourse is searched for at most `row_count` of them; where that is 0, the budget does not pay for it.
+    """
     explained = given.explained
     threshold = subject.schema.output_at(subject.decision_threshold)
     # As they were decided: computed once more, a value at the threshold may be rounded to its other side.
@@ -54,10 +57,25 @@ def adverse_decisions(
         measurement=rate.id,
         by=rate.by,
     )
-    chosen = np.random.default_rng(subject.seed).permutation(len(adverse))[: scaled(RECOURSE_ROWS, given.share)]
     changeable = [name for name in given.columns if name not in immutable]
+    if row_count == 0:
+        return [rate, _not_searched(subject, changeable)], [chart]
+    chosen = np.random.default_rng(subject.seed).permutation(len(adverse))[:row_count]
     more, exhibits = _recourse(subject, given, adverse[np.sort(chosen)], threshold, changeable)
     return [rate, *more], [chart, *exhibits]
+
+
+def _not_searched(subject: Subject, changeable: list[str]) -> Measurement:
+    """Return that no recourse was searched, since the budget does not pay for it."""
+    reason = Message(
+        "changes of one or two of {columns} columns would take too many passes for the budget of the effort {effort}; "
+        "pass --effort thorough",
+        columns=len(changeable),
+        effort=subject.work.effort,
+    )
+    return Measurement(
+        id="explainability.recourse_rate", unit="rate", better="higher", count=0, definition=RECOURSE, reason=reason
+    )
 
 
 def _recourse(

@@ -12,16 +12,9 @@ from auditkit.auditors.explainability import checks
 from auditkit.auditors.explainability.checks_report import Check, completeness_check, layers_table, mean_check
 from auditkit.auditors.explainability.methods import METHODS
 from auditkit.auditors.explainability.methods_table import Explanation, attribute_columns, expected_change
+from auditkit.auditors.explainability.rungs import COMPARED_ROWS, FEWEST_ROWS, Rung
 from auditkit.auditors.explainability.segments import agreement
 from auditkit.auditors.explainability.shapley import MOST_COLUMNS
-from auditkit.auditors.explainability.statistics import scaled
-from auditkit.auditors.explainability.table_costs import (
-    BASELINES,
-    COMPARED_ROWS,
-    FEWEST_ROWS,
-    PERTURBATIONS,
-    checked_rows,
-)
 from auditkit.auditors.explainability.target_function import ExplanationInput, Floats
 from auditkit.engine.subject import Subject
 from auditkit.evidence.measurement import Exhibit
@@ -29,6 +22,8 @@ from auditkit.evidence.messages import Message
 
 FEWEST_RANKED = 5
 """Attributions to fewer columns are compared by their cosine: a few columns have few orders, and two have only two."""
+INFIDELITY_SETS = 50
+"""So many sets of columns are put back to the baseline, for the infidelity."""
 FEW_COLUMNS_DRAWS = 10
 """So often are all weights randomised where few columns are compared: one draw may resemble the model by chance."""
 
@@ -54,7 +49,7 @@ def trust_checks(subject: Subject, given: Explanation, randomised: Randomised, *
     explained, by_column = given.explained, given.by_column
     # Drawn, since the sample keeps the order of the data.
     order = np.random.default_rng(seed).permutation(len(by_column))
-    few = order[: checked_rows(given.passes, given.share)]
+    few = order[: given.rung.checked_rows(given.passes)]
     part = explained.take(few)
     found = []
     if METHODS[given.method].complete:
@@ -63,7 +58,7 @@ def trust_checks(subject: Subject, given: Explanation, randomised: Randomised, *
     found += [
         mean_check(
             "infidelity",
-            checks.infidelity(explained, by_column, perturbation_count=50, seed=seed),
+            checks.infidelity(explained, by_column, perturbation_count=INFIDELITY_SETS, seed=seed),
             "lower",
             0.25,
             Message("Yeh et al. 2019, arXiv:1901.09392, scaled"),
@@ -72,7 +67,7 @@ def trust_checks(subject: Subject, given: Explanation, randomised: Randomised, *
         mean_check(
             "maximum_sensitivity",
             checks.maximum_sensitivity(
-                part, given.again, given.again(part), radius=0.02, perturbation_count=PERTURBATIONS, seed=seed
+                part, given.again, given.again(part), radius=0.02, perturbation_count=given.rung.moves, seed=seed
             ),
             "lower",
             0.5,
@@ -113,33 +108,18 @@ def _comparisons(
         pair = varying_columns(explained, given.by_column[rows]), varying_columns(explained, other)
         return agreement(*pair) if by_cosine else checks.rank_correlation(*pair)
 
-    second = second_method(given, with_gradient=with_gradient)
-    count = scaled(COMPARED_ROWS, given.share)
+    second = second_method(
+        given.method,
+        given.rung,
+        column_count=len(given.columns),
+        with_gradient=with_gradient,
+        codes=bool(explained.codes or explained.texts),
+    )
+    count, baselines = given.rung.rows(COMPARED_ROWS), given.rung.baselines
     compared, fewer = order[:count], few[:count]
-    other = attribute_columns(second, explained.take(compared), tolerance=0.01, seed=seed).by_column
-    against = {"title": METHODS[second].title, "reference": METHODS[second].reference}
-    repeated = given.with_other_baselines(explained.take(fewer), baseline_count=BASELINES)
-    if by_cosine:
-        definitions = (
-            Message("cosine with {title} ({reference})", **against),
-            Message(
-                "in-house: cosine with the same method, another seed, the mean over {baselines} drawn baselines",
-                baselines=BASELINES,
-            ),
-            Message(
-                "Adebayo et al. 2018, arXiv:1810.03292; all layers randomised {count} times; cosine",
-                count=len(randomised.whole),
-            ),
-        )
-    else:
-        definitions = (
-            Message("Spearman against {title} ({reference})", **against),
-            Message(
-                "in-house: Spearman against the same method, another seed, the mean over {baselines} drawn baselines",
-                baselines=BASELINES,
-            ),
-            Message("Adebayo et al. 2018, arXiv:1810.03292; all layers randomised"),
-        )
+    other = attribute_columns(second, explained.take(compared), tolerance=0.01, seed=seed, rung=given.rung).by_column
+    repeated = given.with_other_baselines(explained.take(fewer), baseline_count=baselines)
+    definitions = _definitions(second, baselines, draws=len(randomised.whole), by_cosine=by_cosine)
     found = [
         mean_check("method_agreement", alike(compared, other), "higher", 0.6, definitions[0], level),
         mean_check("stability", alike(fewer, repeated), "higher", 0.6, definitions[1], level),
@@ -148,6 +128,28 @@ def _comparisons(
         shuffled = np.mean([alike(few, given.again(part.take(few))) for part in randomised.whole], axis=0)
         found.append(mean_check("randomised_weights_correlation", shuffled, "lower", 0.8, definitions[2], level))
     return found
+
+
+def _definitions(second: str, baselines: int, *, draws: int, by_cosine: bool) -> tuple[Message, Message, Message]:
+    """Return what the three comparisons are, with the `second` method, so many other baselines and other weights."""
+    against = {"title": METHODS[second].title, "reference": METHODS[second].reference}
+    if by_cosine:
+        return (
+            Message("cosine with {title} ({reference})", **against),
+            Message(
+                "in-house: cosine with the same method, another seed, the mean over {baselines} drawn baselines",
+                baselines=baselines,
+            ),
+            Message("Adebayo et al. 2018, arXiv:1810.03292; all layers randomised {count} times; cosine", count=draws),
+        )
+    return (
+        Message("Spearman against {title} ({reference})", **against),
+        Message(
+            "in-house: Spearman against the same method, another seed, the mean over {baselines} drawn baselines",
+            baselines=baselines,
+        ),
+        Message("Adebayo et al. 2018, arXiv:1810.03292; all layers randomised"),
+    )
 
 
 def few_columns(explained: ExplanationInput) -> bool:
@@ -161,18 +163,17 @@ def varying_columns(explained: ExplanationInput, attributions: Floats) -> Floats
     return attributions[:, [name in varying for name in explained.columns]]
 
 
-def second_method(given: Explanation, *, with_gradient: bool) -> str:
-    """Return a method of another kind than the given one, which reads the model in another way.
+def second_method(name: str, rung: Rung, *, column_count: int, with_gradient: bool, codes: bool) -> str:
+    """Return a method of another kind than the named one, which reads the model in another way.
 
     Of integer codes and texts it keeps the baseline: against another one every attribution is another.
     """
-    name = given.method
-    by_coalitions = "shapley" if len(given.columns) <= MOST_COLUMNS else "kernel_shap"
+    by_coalitions = "shapley" if column_count <= MOST_COLUMNS and rung.exact else "kernel_shap"
     if METHODS[name].reads != "outputs":
         return by_coalitions
     if with_gradient:
         return "integrated_gradients"
-    if given.explained.codes or given.explained.texts:
+    if codes:
         return "feature_ablation" if name in ("shapley", "kernel_shap") else by_coalitions
     return "permutation" if name in ("shapley", "kernel_shap") else by_coalitions
 
@@ -182,7 +183,7 @@ def by_layer(given: Explanation, randomised: Sequence[tuple[str, ExplanationInpu
     if len(randomised) < 2 or few_columns(given.explained):
         return []
     few = np.random.default_rng(seed).permutation(len(given.by_column))
-    few = few[: scaled(FEWEST_ROWS, given.share)]
+    few = few[: given.rung.rows(FEWEST_ROWS)]
     rows = []
     for name, part in randomised:
         shuffled = varying_columns(given.explained, given.again(part.take(few)))

@@ -1,60 +1,154 @@
-"""How many rows of a table are explained and checked: as many as auditkit would like, or as the budget pays for."""
+"""How much of the explanation of a table the budget of an audit pays for, counted in forward passes of a row."""
 
 from __future__ import annotations
 
-from auditkit.auditors.explainability.effects_report import INTERACTION_ROWS, PLAYERS
-from auditkit.auditors.explainability.methods import METHODS
-from auditkit.auditors.explainability.methods_table import passes_of
-from auditkit.auditors.explainability.recourse_report import RECOURSE_ROWS
-from auditkit.auditors.explainability.shapley import MOST_COLUMNS
-from auditkit.auditors.explainability.statistics import scaled
-from auditkit.engine.work import EXPLANATION, Work
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
-PASSES_AT_ONCE = 2**18
-"""Passes through the model that one repetition of an explanation may take: a dear method is checked on fewer rows."""
+from auditkit.auditors.explainability.effects_report import CURVE_COUNT, INTERACTION_ROWS, PLAYERS
+from auditkit.auditors.explainability.gradients import BASELINES, MOST_STEPS, POINTS_A_BASELINE, STEP_ROWS
+from auditkit.auditors.explainability.methods_table import SHUFFLES
+from auditkit.auditors.explainability.rungs import COMPARED_ROWS, FEWEST_ROWS, LADDER, Rung
+from auditkit.auditors.explainability.table_checks import (
+    FEW_COLUMNS_DRAWS,
+    FEWEST_RANKED,
+    INFIDELITY_SETS,
+    second_method,
+)
+from auditkit.engine.work import EXPLANATION, GRADIENT, Work
+from auditkit.schema.table import Feature
 
-MOST_ROWS, FEWEST_ROWS, COMPARED_ROWS = 500, 30, 200
-BASELINES = 30
-PERTURBATIONS = 10
-LAYERS = 5
-"""So many layers are taken to be shuffled, one after another, where the cost is estimated."""
+USUAL_STEPS = 64
+"""The steps of integrated gradients that most networks over columns need."""
 
-SHARES = (1.0, 0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.005)
-"""The shares of the usual rows, of explanations and of checks, of which the first that the budget pays for is taken."""
+OF_RECOURSE = 0.2
+"""The share of the budget that is kept for the search of recourse, which takes what the explanation leaves."""
 
+FEWEST_RECOURSE = 10
+"""Recourse of fewer rows is not worth a number."""
 
-def checked_rows(passes: int, share: float) -> int:
-    """Return on how many rows a method is repeated that takes a row so often through the model."""
-    return scaled(max(FEWEST_ROWS, min(MOST_ROWS, PASSES_AT_ONCE // passes)), share)
+AS_CAPTUM = 5
+"""So many rows are explained once more by Captum, at most."""
 
 
-def affordable_share(work: Work, method: str, *, column_count: int, row_count: int) -> float:
-    """Return the share of the usual rows that the budget pays for.
+@dataclass(frozen=True)
+class TableCost:
+    """What decides how dear the explanation of a table is.
+
+    There are `row_count` rows of `column_count` columns, and the network has `layer_count` layers with weights of their
+    own. `options` says how many values recourse would try of each changeable column, empty where it is not searched.
+    `with_gradient` and `codes` (or texts) decide by which other method the attributions are checked.
+    """
+
+    row_count: int
+    column_count: int
+    layer_count: int
+    options: tuple[int, ...] = ()
+    with_gradient: bool = False
+    codes: bool = False
+
+    def passes_of(self, method: str, rung: Rung, steps: int = USUAL_STEPS) -> int:
+        """Return how often a method takes a row through the model, a slope counted as `GRADIENT` passes."""
+        columns = self.column_count
+        passes: dict[str, int] = {
+            "integrated_gradients": GRADIENT * steps,
+            "kernel_shap": rung.coalitions_of(columns) + 2,
+            "gradient_shap": GRADIENT * BASELINES * POINTS_A_BASELINE,
+            "permutation": SHUFFLES * columns + 1,
+            "deep_lift": GRADIENT,
+            "shapley": 1 << columns,
+            "feature_ablation": columns + 1,
+        }
+        return passes[method]
+
+    def passes(self, method: str, rung: Rung, steps: int = USUAL_STEPS) -> int:
+        """Return how many passes an explanation takes about, its checks included and the search of recourse not."""
+        columns, own = self.column_count, self.passes_of(method, rung, steps)
+        rows = rung.rows(self.row_count)
+        checked, compared = min(rows, rung.checked_rows(own)), min(rows, rung.rows(COMPARED_ROWS))
+        few = columns < FEWEST_RANKED
+        draws = 0 if self.layer_count == 0 else FEW_COLUMNS_DRAWS if few else 1
+        by_layer = 0 if few or self.layer_count < 2 else self.layer_count
+        baselines = 1 if method in ("permutation", "gradient_shap") else rung.baselines
+        # The decision before and after, sets for the infidelity, and a curve to each side of some columns.
+        once = 4 + INFIDELITY_SETS + 2 * min(CURVE_COUNT, columns) + (4 * columns + 8 if columns > 1 else 0)
+        reasons = own if self.options and method != "permutation" else columns + 1 if self.options else 0
+        second = second_method(method, rung, column_count=columns, with_gradient=self.with_gradient, codes=self.codes)
+        search = 2 * GRADIENT * steps * min(rows, STEP_ROWS) if method == "integrated_gradients" else 0
+        return (
+            rows * (own + once) + rows * reasons // 2 + search
+            + checked * own * (rung.moves + 1 + draws)
+            + min(checked, compared) * own * baselines
+            + compared * self.passes_of(second, rung)
+            + min(rows, rung.rows(FEWEST_ROWS)) * own * by_layer
+            + (min(rows, rung.rows(INTERACTION_ROWS)) << min(PLAYERS, columns) if columns > 1 else 0)
+            + min(rows, AS_CAPTUM) * own
+        )  # fmt: skip
+
+    @property
+    def changes(self) -> int:
+        """How many changes of one or two columns recourse tries of a row, about."""
+        few = [min(8, count) for count in self.options]
+        return sum(self.options) + sum(one * other for one, other in itertools.combinations(few, 2))
+
+
+@dataclass(frozen=True)
+class Affordable:
+    """What the budget pays for: a method, how much of it, in how many `steps`, rows of recourse, and all passes, about.
+
+    `steps` are the most of integrated gradients until it is known how many are enough.
+    """
+
+    method: str
+    rung: Rung
+    steps: int
+    recourse_rows: int
+    passes: int
+
+    def in_steps(self, steps: int, cost: TableCost) -> Affordable:
+        """Return the same in so many steps, which are enough."""
+        more = cost.passes(self.method, self.rung, steps) - cost.passes(self.method, self.rung)
+        return replace(self, steps=steps, passes=self.passes + more)
+
+
+def affordable(work: Work, methods: Sequence[str], cost: TableCost, recourse_rows: int) -> Affordable:
+    """Return the most that the budget pays for of the first of the methods that is worth it.
+
+    A method that is not the last is taken only where a fair share of the rows can be explained by it. `recourse_rows`
+    are the most rows whose recourse is searched.
 
     Raises:
-        NotRun: it does not pay for the least.
+        NotRun: the budget does not pay for the least of the last.
     """
-    for share in SHARES:
-        rows = scaled(row_count, share)
-        passes = _total_passes(method, column_count, rows=rows, share=share)
-        if passes <= work.passes(EXPLANATION):
-            return share
-    raise work.too_dear(passes / rows)
+    budget = work.passes(EXPLANATION)
+    kept = OF_RECOURSE * budget if cost.options else 0.0
+    for method in methods:
+        rungs = LADDER if method == methods[-1] else [rung for rung in LADDER if rung.exact]
+        for rung in rungs:
+            passes = cost.passes(method, rung)
+            if passes <= budget - kept:
+                steps = USUAL_STEPS
+                while steps < MOST_STEPS and cost.passes(method, rung, 2 * steps) <= budget - kept:
+                    steps *= 2
+                searched = _searched(cost, min(recourse_rows, rung.rows(recourse_rows)), budget - passes)
+                return Affordable(method, rung, steps, searched, passes + searched * cost.changes)
+    least = LADDER[-1]
+    raise work.too_dear(cost.passes(methods[-1], least) / least.rows(cost.row_count))
 
 
-def _total_passes(method: str, column_count: int, *, rows: int, share: float) -> int:
-    """Return how many forward passes an explanation of so many rows takes about, its trust checks included."""
-    passes = passes_of(method, column_count)
-    by_coalitions = "shapley" if column_count <= MOST_COLUMNS else "kernel_shap"
-    second = passes_of("permutation" if METHODS[method].reads == "outputs" else by_coalitions, column_count)
-    checked, compared = checked_rows(passes, share), scaled(COMPARED_ROWS, share)
-    own = checked * (PERTURBATIONS + 2) + min(checked, compared) * BASELINES + scaled(FEWEST_ROWS, share) * LAYERS
-    # A row is moved by all options of each column, and by a grid of 64 of each pair of columns.
-    changes = 40 * column_count + 32 * column_count * column_count
-    return (
-        rows * (passes + 60 + 4 * column_count)
-        + own * passes
-        + compared * second
-        + scaled(INTERACTION_ROWS, share) * (1 << PLAYERS)
-        + scaled(RECOURSE_ROWS, share) * changes
+def _searched(cost: TableCost, wanted: int, left: float) -> int:
+    """Return of how many rows recourse is searched with the passes that are left, 0 where too few for a number."""
+    if cost.changes == 0:
+        return wanted
+    found = int(min(wanted, left / cost.changes))
+    return found if found >= min(wanted, FEWEST_RECOURSE) else 0
+
+
+def options_tried(features: Collection[Feature], changeable: Collection[str], most: int = 40) -> tuple[int, ...]:
+    """Return how many values recourse tries of each changeable column, at most."""
+    return tuple(
+        most if feature.kind in ("numeric", "date") else max(2, len(feature.categories))
+        for feature in features
+        if feature.name in changeable
     )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +22,7 @@ from auditkit.auditors.explainability.statistics import (
     ratio_slices,
 )
 from auditkit.auditors.explainability.table_checks import Randomised, by_layer, trust_checks
+from auditkit.auditors.explainability.table_plan import TablePlan
 from auditkit.auditors.explainability.target_function import ExplanationInput, Floats
 from auditkit.engine.sampling import groups_of, sample_rows, sliced
 from auditkit.engine.subject import Subject
@@ -43,38 +41,26 @@ from auditkit.evidence.messages import Message
 FEWEST_ROWS, COLUMNS_SHOWN, GROUPS_SHOWN = 30, 8, 8
 
 
-@dataclass(frozen=True, kw_only=True)
-class HowExplained:
-    """How columns are explained.
-
-    `notes` say how the `method` was chosen; `with_gradient` says whether the decision has a gradient. Recourse leaves
-    `immutable` columns alone. Checks take the stated `share` of the rows that they usually take.
-    """
-
-    method: str
-    notes: Sequence[str]
-    tolerance: float
-    with_gradient: bool
-    immutable: Collection[str]
-    show_rows: bool
-    share: float = 1.0
-
-
 def explain_columns(
-    subject: Subject,
-    explained: ExplanationInput,
-    randomised: Randomised,
-    how: HowExplained,
+    subject: Subject, plan: TablePlan, randomised: Randomised, *, tolerance: float, show_rows: bool
 ) -> Evidence:
-    """Return the evidence about the columns of `explained`; `randomised` holds the same decision with other weights."""
+    """Return the evidence about the columns of what is planned; `randomised` holds its decision with other weights."""
     level = subject.conf_level
-    given = attribute_columns(how.method, explained, tolerance=how.tolerance, seed=subject.seed, share=how.share)
+    within = plan.within
+    given = attribute_columns(
+        within.method,
+        plan.explained,
+        tolerance=tolerance,
+        seed=subject.seed,
+        rung=within.rung,
+        steps=within.steps,
+    )
     subject.progress(0.3, "checking the attributions")
-    found = trust_checks(subject, given, randomised, with_gradient=how.with_gradient)
+    found = trust_checks(subject, given, randomised, with_gradient=plan.with_gradient)
     subject.progress(0.7, "effects and reasons")
     sensitive = sensitive_shares(subject, given)
     of_all = [shares(given, level=level), *sensitive.measurements, *(check.measurement for check in found)]
-    measurements = [*credited(of_all, how.method, "table"), failed_checks(found, len(given.size), level)]
+    measurements = [*credited(of_all, given.method, "table"), failed_checks(found, len(given.size), level)]
     chart = SliceChart(
         title=Message("Share of attribution by column"),
         note=Message("The mean absolute attribution of each column of the data, as a share of all columns."),
@@ -83,9 +69,9 @@ def explain_columns(
     )
     parts = [group_shares(subject, given, column) for column in subject.sensitive]
     parts += class_shares(subject, given)
-    measurements += credited([measurement for measurement, _ in parts], how.method, "table")
+    measurements += credited([measurement for measurement, _ in parts], given.method, "table")
     exhibits = [
-        *stamped([chart, *sensitive.exhibits, *profiles(subject, given, show_rows=how.show_rows)], found),
+        *stamped([chart, *sensitive.exhibits, *profiles(subject, given, show_rows=show_rows)], found),
         checks_table(found),
         *by_layer(given, randomised.by_layer, seed=subject.seed),
         *stamped([table for _, table in parts], found),
@@ -95,13 +81,13 @@ def explain_columns(
     measurements += pairs
     exhibits += pictures
     if subject.task.positive is not None:
-        more, pictures = adverse_decisions(subject, given, how.immutable)
+        more, pictures = adverse_decisions(subject, given, plan.immutable, row_count=within.recourse_rows)
         measurements += more
         exhibits += [*stamped(pictures[:1], found), *pictures[1:]]
     exhibits += [_settings(subject, given), check_columns(given, subject.work)]
-    shown = how.show_rows and bool(subject.task.classes)
+    shown = show_rows and bool(subject.task.classes)
     sampled = sample_notes(subject, "rows", len(given.size), show_rows=shown)
-    said = [*how.notes, *trust_notes(found), *sensitive.notes, *sampled]
+    said = [*plan.notes, *trust_notes(found), *sensitive.notes, *sampled]
     return Evidence(measurements=measurements, exhibits=exhibits, notes=said)
 
 

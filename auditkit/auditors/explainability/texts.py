@@ -13,7 +13,8 @@ from auditkit.auditors.explainability.checks_report import checks_table, failed_
 from auditkit.auditors.explainability.cross_check import check_segments, not_computed_again
 from auditkit.auditors.explainability.methods import METHODS, choose_method, credited
 from auditkit.auditors.explainability.methods_text import attribute_words, moved
-from auditkit.auditors.explainability.segments import SegmentedRows, layer_count
+from auditkit.auditors.explainability.segments import SegmentedRows
+from auditkit.auditors.explainability.segments_plan import SegmentPlan, planned_segments
 from auditkit.auditors.explainability.segments_report import (
     CheckedMethod,
     change_of,
@@ -33,7 +34,6 @@ from auditkit.auditors.explainability.term_attributions import (
     tokens_of,
     words,
 )
-from auditkit.auditors.explainability.trials import Cost, choose_trials
 from auditkit.engine.subject import Subject
 from auditkit.engine.texts import shortened
 from auditkit.evidence.measurement import Column, Evidence, Exhibit, Facts, Measurement, SliceChart, Table
@@ -57,35 +57,21 @@ ATTENTION = Message(
 def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability) -> Evidence:
     """Return the evidence about the words of the texts in `rows`, by the method that is asked for, or the default."""
     show_rows = settings.show_rows and bool(subject.task.classes)
-    ids = subject.inputs[rows].astype(np.int64)
-    segments = subject.modality.segments(ids, ids)
-    parts = segmented_rows(subject, module, rows, ids, segments)
-    read = subject.modality.texts
-    assert read is not None
-    change = change_of(parts, read.deletion)
     slopes = subject.audited.capability(Differentiable) is not None
-    method, notes = choose_method(settings.method, kind="text", module=module, has_gradient=slopes)
+    plan = _plan(subject, module, rows, settings)
+    method, parts, steps, rows = plan.method, plan.parts, plan.steps, rows[plan.chosen]
+    ids, read = parts.inputs, subject.modality.texts
+    assert read is not None
     unknown = _unknown_rate(ids, read, level=subject.conf_level)
     if not METHODS[method].explanation:
         return _shown_attention(subject, parts, rows, method, unknown)
-    cost = Cost(method, len(rows), int(segments.counts.max(initial=1)), layer_count(module))
-
-    def missed(few: NDArray[np.int64], steps: int) -> Floats:
-        return np.asarray(attribute_words(method, parts.take(few), steps=steps).sum(axis=1) - change[few])
-
-    by_steps = missed if method == "layer_integrated_gradients" else None
-    wanted = len(rows)
-    trials, chosen, steps = choose_trials(subject.work, cost, by_steps, change, seed=subject.seed)
-    rows, ids, parts = rows[chosen], ids[chosen], parts.take(chosen)
-    notes = [*notes, *subject.work.limited(len(rows), wanted)]
     attributions = attribute_words(method, parts, steps=steps, progress=subject.progress)
 
     def attribute(name: str, part: SegmentedRows) -> Floats:
         return attribute_words(name, part, steps=max(steps, 20))
 
-    found, layers = trust_checks(
-        subject, CheckedMethod(method, parts, attribute, moved if slopes else None), attributions, trials=trials
-    )
+    checked = CheckedMethod(method, parts, attribute, moved if slopes else None)
+    found, layers = trust_checks(subject, checked, attributions, trials=plan.trials)
     definition = METHODS[method].reference
     tokens = tokens_of(subject, rows, ids, attributions)
     by_word = words(subject, tokens)
@@ -108,7 +94,7 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
     return Evidence(
         measurements=measurements,
         exhibits=exhibits,
-        notes=[*notes, *trust_notes(found), *sample_notes(subject, "texts", len(rows), show_rows=show_rows)],
+        notes=[*plan.notes, *trust_notes(found), *sample_notes(subject, "texts", len(rows), show_rows=show_rows)],
     )
 
 
@@ -118,6 +104,26 @@ def _directions(subject: Subject, by_word: Terms, by_phrase: Terms, definition: 
         return []
     kinds = [by_word, *([by_phrase] if len(by_phrase.names) else [])]
     return [term_directions(terms, definition, level=subject.conf_level) for terms in kinds]
+
+
+def passes_of_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability) -> float:
+    """Return how many passes `explain_texts` takes about."""
+    return _plan(subject, module, rows, settings).passes
+
+
+def _plan(subject: Subject, module: nn.Module, rows: NDArray[np.int64], settings: Explainability) -> SegmentPlan:
+    ids = subject.inputs[rows].astype(np.int64)
+    parts = segmented_rows(subject, module, rows, ids, subject.modality.segments(ids, ids))
+    read = subject.modality.texts
+    assert read is not None
+    change = change_of(parts, read.deletion)
+    slopes = subject.audited.capability(Differentiable) is not None
+    choice = choose_method(settings.method, kind="text", module=module, has_gradient=slopes)
+
+    def sums(part: SegmentedRows, steps: int) -> Floats:
+        return np.asarray(attribute_words(choice[0], part, steps=steps).sum(axis=1))
+
+    return planned_segments(subject, choice, parts, change, sums)
 
 
 def words_chart(share: Measurement, stamped: str) -> SliceChart:

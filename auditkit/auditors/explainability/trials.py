@@ -80,11 +80,17 @@ class Cost:
         """Return the most trials that the budget pays for, None where it does not pay for the least."""
         return next((trials for trials in LADDER if self.passes(trials, steps) <= work.passes(EXPLANATION)), None)
 
-    def check(self, work: Work, steps: int) -> None:
-        """Raise NotRun unless the budget pays for the least of the trials."""
-        if self.affordable(work, steps) is None:
+    def planned(self, work: Work, steps: int) -> int:
+        """Return how many passes the trials take about that the budget pays for.
+
+        Raises:
+            NotRun: it does not pay for the least.
+        """
+        trials = self.affordable(work, steps)
+        if trials is None:
             least = LADDER[-1]
             raise work.too_dear(self.passes(least, steps) / min(least.explained, self.row_count))
+        return self.passes(trials, steps)
 
 
 def choose_trials(
@@ -100,7 +106,7 @@ def choose_trials(
         NotRun: the budget does not pay for the least.
     """
     choices = STEPS if missed is not None else (1,)
-    cost.check(work, choices[0])
+    cost.planned(work, choices[0])
     for steps in choices:
         trials = cost.affordable(work, steps)
         if trials is None:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from auditkit.auditors.robustness import statistics
 from auditkit.auditors.robustness.contexts import CONTEXT_CHANGES, check_synonyms, read_synonyms
 from auditkit.auditors.robustness.evaluation import CorruptionResult, Sample, answer
-from auditkit.auditors.robustness.language import language_evidence
+from auditkit.auditors.robustness.language import language_evidence, passes_of_text
 from auditkit.engine.label_coverage import beside_coverage
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
-from auditkit.engine.work import CORRUPTIONS
+from auditkit.engine.work import CORRUPTIONS, GRADIENT
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import (
     Curve,
@@ -26,7 +26,7 @@ from auditkit.evidence.measurement import (
 )
 from auditkit.evidence.messages import Message, number, reason_of
 from auditkit.modalities.base import Reach, every_corruption
-from auditkit.models.capabilities import LanguageModel
+from auditkit.models.capabilities import Differentiable, LanguageModel
 
 if TYPE_CHECKING:
     from auditkit.auditors.robustness.adversarial import Attack
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 DEAR_ROWS = 500
 """At most so many rows are corrupted where each costs some hundred times what a row of a table does."""
 
-ROW_PASSES = 150
-"""A row goes about so often through the model: corrupted at every strength, and attacked until its decision turns."""
+FEW_ROWS = 20
+"""So many rows tell in how many ways rows are corrupted."""
 
 ODD_PASSES = 20
 """An input that means nothing costs one pass, and may take a twentieth of the budget."""
@@ -86,19 +86,27 @@ class Robustness:
             raise InputError(f"answers must be two texts or more, got {list(self.answers)!r}; leave it out for none.")
 
     def passes(self, subject: Subject) -> float:
-        """Return how many forward passes of a row it makes about."""
-        most = min(self.rows, DEAR_ROWS if subject.modality.dear else self.rows, len(subject.labels))
-        return ROW_PASSES * subject.work.rows(most, ROW_PASSES, CORRUPTIONS)
+        """Return how many forward passes of a row it makes about, by the rows that `audit` takes.
+
+        Raises:
+            NotRun: the budget does not pay for ten rows.
+        """
+        if subject.audited.capability(LanguageModel) is not None:
+            each = passes_of_text(self)
+            return each * subject.work.rows(min(self.rows, len(subject.labels)), each, CORRUPTIONS)
+        each = passes_of_row(subject)
+        return each * subject.work.rows(self._wanted(subject), each, CORRUPTIONS)
+
+    def _wanted(self, subject: Subject) -> int:
+        return min(self.rows, DEAR_ROWS if subject.modality.dear else self.rows, len(subject.labels))
 
     def audit(self, subject: Subject) -> Evidence:
         """Corruption the sampled rows in every way that fits what they are, and compare the answers."""
         if subject.audited.capability(LanguageModel) is not None:
             return language_evidence(subject, self)
         modality = subject.modality
-        wanted = (
-            min(self.rows, DEAR_ROWS, len(subject.labels)) if modality.dear else min(self.rows, len(subject.labels))
-        )
-        rows = sample_rows(subject, subject.work.rows(wanted, ROW_PASSES, CORRUPTIONS))
+        wanted = self._wanted(subject)
+        rows = sample_rows(subject, subject.work.rows(wanted, passes_of_row(subject), CORRUPTIONS))
         inputs = subject.encode(rows)
         source = subject.training_inputs
         if source is None:
@@ -124,6 +132,23 @@ class Robustness:
             notes=notes,
         )
         return beside_coverage(subject, evidence)
+
+
+def passes_of_row(subject: Subject) -> int:
+    """Return how often a row goes through the model: as it is, corrupted at every strength, and attacked, at most."""
+    few = sample_rows(subject, FEW_ROWS)
+    inputs = subject.encode(few)
+    corruptions = subject.modality.corruptions(subject.data.frame.iloc[few], inputs, inputs, seed=subject.seed)
+    passes = 1 + sum(len(corruption.strengths) for corruption in corruptions)
+    if subject.audited.capability(Differentiable) is None or subject.task.numbers(subject.predictions) is not None:
+        return passes
+    try:
+        strengths = subject.modality.reach(inputs).strengths
+    except NotRun:
+        return passes
+    from auditkit.auditors.robustness.adversarial import STEPS
+
+    return passes + GRADIENT + len(strengths) * (1 + GRADIENT * (STEPS + 1))
 
 
 def _attacked(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 FEWEST_TEXTS = 10
-PASSES = 20
-"""A text goes about so often through the model."""
-
 ADDED = Message(
     "added bits that the model needs for a byte of the second half of a text (UTF-8) when the first half is changed. "
 )
@@ -87,6 +84,15 @@ class Asked:
         return able.greedy(prompts, 1, device=self.subject.device, progress=self.subject.progress)[:, 0]
 
 
+def passes_of_text(settings: Robustness) -> int:
+    """Return how often a text goes through the model: as it is, and changed in every way at every strength.
+
+    Each time its end is scored and the next token asked for, or each of the answers is scored.
+    """
+    changes = context_changes([], settings.synonyms, settings.prefixes, seed=0)
+    return (len(settings.answers) or 2) * (1 + sum(len(change.strengths) for change in changes))
+
+
 def language_evidence(subject: Subject, settings: Robustness) -> Evidence:
     """Change the beginnings of a sample of texts in every way, and measure what it does, overall and by group.
 
@@ -94,7 +100,7 @@ def language_evidence(subject: Subject, settings: Robustness) -> Evidence:
         NotRun: fewer than 10 texts have enough words.
     """
     wanted = min(settings.rows, len(subject.labels))
-    drawn = sample_rows(subject, subject.work.rows(wanted, PASSES, CORRUPTIONS))
+    drawn = sample_rows(subject, subject.work.rows(wanted, passes_of_text(settings), CORRUPTIONS))
     texts = texts_of(subject.data.frame.iloc[drawn], subject.schema)
     parts = [divided(text, whole=bool(settings.answers)) for text in texts]
     kept = np.array([place for place, part in enumerate(parts) if part is not None], dtype=np.int64)
