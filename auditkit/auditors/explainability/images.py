@@ -121,7 +121,7 @@ def _plan(
         pixels = attribute_pixels(choice[0], part, baseline=baseline, square=square, steps=steps)
         return np.asarray(pixels.sum(axis=(1, 2)))
 
-    plan = planned_segments(subject, choice, parts, change, sums)
+    plan = planned_segments(subject, choice, parts, change, sums, other_baselines=choice[0] == "integrated_gradients")
     return plan, _Way(plan.method, square, plan.steps, baseline, source, subject.seed)
 
 

@@ -38,11 +38,13 @@ def planned_segments(
     parts: SegmentedRows,
     change: Floats,
     sums: Callable[[SegmentedRows, int], Floats],
+    *,
+    other_baselines: bool = False,
 ) -> SegmentPlan:
     """Return what the budget pays for of a method, the `choice` of `choose_method`.
 
     `change` says how far each decision moves when all parts are deleted, (rows,); `sums` returns what the attributions
-    of rows sum to in so many steps, (rows,).
+    of rows sum to in so many steps, (rows,). `other_baselines` says whether the stability is checked.
 
     Raises:
         NotRun: the budget does not pay for the least.
@@ -55,7 +57,7 @@ def planned_segments(
     def missed(few: NDArray[np.int64], steps: int) -> Floats:
         return sums(parts.take(few), steps) - change[few]
 
-    cost = Cost(method, count, int(parts.counts.max(initial=1)), layer_count(parts.decision.network))
+    cost = Cost(method, count, int(parts.counts.max(initial=1)), layer_count(parts.decision.network), other_baselines)
     in_steps = METHODS[method].complete and METHODS[method].reads != "outputs"
     trials, chosen, steps = choose_trials(subject.work, cost, missed if in_steps else None, change, seed=subject.seed)
     notes = [*notes, *subject.work.limited(len(chosen), count)]

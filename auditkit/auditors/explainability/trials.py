@@ -48,7 +48,8 @@ LADDER = (
     Trials(200, 100, 30, 30, 5, 4),
     Trials(100, 50, 20, 20, 4, 4),
     Trials(50, 20, 12, 12, 3, 3),
-    Trials(30, 10, 10, 10, 3, 2),
+    Trials(50, 10, 8, 8, 2, 1),
+    Trials(24, 8, 6, 6, 2, 1),
     Trials(12, 6, 6, 6, 2, 1),
 )
 """From all that auditkit would do to the least that is worth a number."""
@@ -56,12 +57,16 @@ LADDER = (
 
 @dataclass(frozen=True)
 class Cost:
-    """What decides how dear explanations are: the method, the rows, the parts of a row, the layers of the network."""
+    """What decides how dear explanations are: the method, the rows, the parts of a row, the layers of the network.
+
+    `other_baselines` says whether the rows are explained from other baselines too, for the stability.
+    """
 
     method: str
     row_count: int
     part_count: int
     layer_count: int
+    other_baselines: bool = False
 
     def passes(self, trials: Trials, steps: int) -> int:
         """Return how many forward passes these trials take about."""
@@ -73,7 +78,7 @@ class Cost:
         explained, checked, fewest, fewer = (
             min(count, self.row_count) for count in (trials.explained, trials.checked, trials.fewest, trials.fewer)
         )
-        repeated = fewest * (trials.repeats + layers) + fewer * trials.repeats
+        repeated = fewest * (trials.repeats + layers) + (fewer * trials.repeats if self.other_baselines else 0)
         return explained * (own + 6) + checked * (2 * own + other + 33) + repeated * own
 
     def affordable(self, work: Work, steps: int) -> Trials | None:
