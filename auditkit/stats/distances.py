@@ -185,7 +185,10 @@ def _slacks(samples: list[Array], level: float, seed: int) -> tuple[dict[str, Ar
         # One row spread like all rows keeps a sample of equal scores from looking certain.
         for shares, errors in (((seen + everyone) / (len(sample) + 1), own), (everyone, alike)):
             walk = np.cumsum(steps * np.sqrt(shares), axis=1)
-            errors.append((walk - walk[:, -1:] * np.cumsum(shares)) * student / np.sqrt(len(sample) - 1))
+            walk -= walk[:, -1:] * np.cumsum(shares)
+            walk *= student
+            walk /= np.sqrt(len(sample) - 1)
+            errors.append(walk)
     sizes = np.array([len(sample) for sample in samples])
     scale = np.sqrt(1 / sizes[:, None] + 1 / sizes[None, :])
     return _off_by(own, scale, widths, level), _off_by(alike, scale, widths, level)
@@ -193,16 +196,16 @@ def _slacks(samples: list[Array], level: float, seed: int) -> tuple[dict[str, Ar
 
 def _off_by(errors: list[Array], scale: Array, widths: Array, level: float) -> dict[str, Array]:
     """Return the slack of each pair from simulated errors of the groups, each (replicates, cells), at their scale."""
-    norms: dict[str, Callable[[Array], Array]] = {
-        "score_kolmogorov_smirnov_distance": lambda error: np.asarray(np.abs(error).max(axis=1)),
-        "score_wasserstein_distance": lambda error: np.asarray(np.abs(error) @ widths),
-    }
-    largest = {name: np.zeros(REPLICATES) for name in norms}
+    largest = {name: np.zeros(REPLICATES) for name in DISTANCES}
     for i in range(len(errors)):
         for j in range(i):
-            between = errors[i] - errors[j]
+            between = np.abs(errors[i] - errors[j])
+            norms = {
+                "score_kolmogorov_smirnov_distance": between.max(axis=1),
+                "score_wasserstein_distance": between @ widths,
+            }
             for name, norm in norms.items():
-                largest[name] = np.maximum(largest[name], norm(between) / scale[i, j])
+                largest[name] = np.maximum(largest[name], norm / scale[i, j])
     bounds = {name: float(np.quantile(most, level)) for name, most in largest.items()}
     # A walk that is looked at in its cells only seems to stray less far than it does (Chernoff 1965).
     bounds["score_kolmogorov_smirnov_distance"] += 0.5826 / float(np.sqrt(len(widths)))

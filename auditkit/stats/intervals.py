@@ -140,20 +140,23 @@ def _mid_p_low(x: Array, n: Array, level: Array, weight: float) -> Array:
     The limit lies between those of Clopper & Pearson for `x` and for `x` + 1. Newton's method finds it there, in the
     logarithms of both: a tail is nearly a power of the rate.
     """
-    tail = np.log((1 - level) / 2)
-    some, not_all = np.where(x > 0, x, 1), np.where(x < n, x, n - 1)
-    least = special.betaincinv(some, n - some + 1, np.exp(tail))
-    most = np.where(x < n, special.betaincinv(not_all + 1, n - not_all, np.exp(tail)), 1.0)
+    tail, fails = np.log((1 - level) / 2), x < n
+    some, not_all = np.where(x > 0, x, 1), np.where(fails, x, n - 1)
+    # The parameters of the beta distributions whose shares below a rate are the chances of `x` and more, and of more.
+    one, other = (some, n - some + 1), (not_all + 1, n - not_all)
+    least = special.betaincinv(*one, np.exp(tail))
+    most = np.where(fails, special.betaincinv(*other, np.exp(tail)), 1.0)
     rate = np.sqrt(least) * np.sqrt(most)
-    constants = special.betaln(some, n - some + 1), special.betaln(not_all + 1, n - not_all)
+    constants = special.betaln(*one), special.betaln(*other)
+    powers = n - some, n - not_all - 1
     for _ in range(NEWTON_STEPS):
         log_rate, log_rest = np.log(rate), special.log1p(-np.minimum(rate, 1 - 2**-53))
-        at_least = special.betainc(some, n - some + 1, rate)
-        above = np.where(x < n, special.betainc(not_all + 1, n - not_all, rate), 0.0)
+        at_least = special.betainc(*one, rate)
+        above = np.where(fails, special.betainc(*other, rate), 0.0)
         chance = weight * at_least + (1 - weight) * above
-        slope = weight * np.exp(some * log_rate + (n - some) * log_rest - constants[0])
-        more = np.exp((not_all + 1) * log_rate + (n - not_all - 1) * log_rest - constants[1])
-        slope += (1 - weight) * np.where(x < n, more, 0.0)
+        slope = weight * np.exp(some * log_rate + powers[0] * log_rest - constants[0])
+        more = np.exp(other[0] * log_rate + powers[1] * log_rest - constants[1])
+        slope += (1 - weight) * np.where(fails, more, 0.0)
         with np.errstate(all="ignore"):
             step = rate * np.exp((tail - np.log(chance)) * chance / slope)
         last, rate = rate, np.where(np.isfinite(step), np.clip(step, least, most), rate)
@@ -386,8 +389,7 @@ def ratio_to_highest_interval(
     x, n = _of_groups(successes, trials)
     known, shared = np.broadcast_to(freedom, x.shape), np.broadcast_to(related, (len(x), len(x)))
     rates, limits = x / n, _limits(x, n, simultaneous_level(level, len(x) - 1), known)
-    wide = _limits(x, n, studentized_range_level(level, len(x)), known)
-    levels = pair_levels(n, level) if len(x) <= WEIGHTED_GROUPS else None
+    wide = _limits_in_pairs(x, n, level, known)
     low, high = np.ones(len(x)), np.ones(len(x))
     for first in range(len(x)):
         others = np.arange(len(x)) != first
@@ -395,11 +397,7 @@ def ratio_to_highest_interval(
         both = shared[first][others]
         bounds = _ratio(rates[first], own, rates[others], (limits[0][others], limits[1][others]), both)
         low[first] = min(1.0, bounds[0].min())
-        if levels is None:
-            own, theirs = (wide[0][first], wide[1][first]), (wide[0][others], wide[1][others])
-        else:
-            own = _limits(x[first], n[first], levels[first][others], known[first])
-            theirs = _limits(x[others], n[others], levels[first][others], known[others])
+        own, theirs = ((wide[0][pairs], wide[1][pairs]) for pairs in ((first, others), (others, first)))
         high[first] = min(1.0, _ratio(rates[first], own, rates[others], theirs, both)[1].min())
     return low, high
 
@@ -411,6 +409,15 @@ def _of_groups(successes: ArrayLike, trials: ArrayLike) -> tuple[Array, Array]:
     return x, n
 
 
+def _limits_in_pairs(x: Array, n: Array, level: float, known: Array) -> Bounds:
+    """Return the limits of each rate in its pair with each other one, (k, k), with all pairs holding at once."""
+    if len(x) > WEIGHTED_GROUPS:
+        low, high = _limits(x, n, studentized_range_level(level, len(x)), known)
+        shape = len(x), len(x)
+        return np.broadcast_to(low[:, None], shape), np.broadcast_to(high[:, None], shape)
+    return _limits(x[:, None], n[:, None], pair_levels(n, level), known[:, None])
+
+
 def _simultaneous_pairs(
     combine: Combine, x: Array, n: Array, level: float, freedom: ArrayLike, related: ArrayLike
 ) -> Iterator[Bounds]:
@@ -419,7 +426,7 @@ def _simultaneous_pairs(
     if len(x) > WEIGHTED_GROUPS:
         yield from _pairs(combine, x / n, _limits(x, n, studentized_range_level(level, len(x)), known), related)
         return
-    low, high = _limits(x[:, None], n[:, None], pair_levels(n, level), known[:, None])
+    low, high = _limits_in_pairs(x, n, level, known)
     bounds = combine((x / n)[:, None], (low, high), x / n, (low.T, high.T), related)
     others = ~np.eye(len(x), dtype=bool)
     yield bounds[0][others], bounds[1][others]
