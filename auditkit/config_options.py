@@ -43,7 +43,12 @@ class Section(BaseModel):
     """A group of options. `heading` stands above them in the help."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True, allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        serialize_by_alias=True,
+        allow_inf_nan=False,
+        defer_build=True,  # what reads a section is made with the whole request's
     )
 
     heading: ClassVar[str] = "Options"

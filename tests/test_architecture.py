@@ -35,7 +35,7 @@ LAYERS = [
     {"auditors"},
     {"compliance"},
     {"render"},
-    {"demo", "terminal", "installation", "testing", "trackers"},
+    {"demo", "progress_display", "terminal", "installation", "testing", "trackers"},
     {"cli"},
     {"__main__"},
 ]

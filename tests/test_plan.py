@@ -14,7 +14,7 @@ import pytest
 import torch
 from loans import Loans
 
-from auditkit import terminal
+from auditkit import progress_display
 from auditkit.cli import call
 from auditkit.engine import timing
 
@@ -62,8 +62,8 @@ def test_other_programs_on_the_machine_do_not_lengthen_the_plan(
 def test_a_run_that_nobody_watches_says_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(terminal, "EVERY_SECONDS", 0.01)
-    with terminal.progress(silent=False) as progress:
+    monkeypatch.setattr(progress_display, "EVERY_SECONDS", 0.01)
+    with progress_display.progress(silent=False) as progress:
         progress("explainability", 0.25, "three\x1b texts")
         time.sleep(0.2)
     first = capsys.readouterr().err.splitlines()[0]

@@ -14,18 +14,18 @@ from auditkit.errors import InputError
 if TYPE_CHECKING:
     from auditkit.config import AuditConfig, ReportConfig
     from auditkit.config_sources import Resolved
+    from auditkit.engine.plan import Plan
 
 
 def run(resolved: Resolved) -> None:
     """Audit a model, or decisions already made. Writes results.json, report.html, junit.xml and summary.md."""
-    from auditkit import terminal
+    from auditkit import progress_display
     from auditkit.compliance.facts import read_facts
     from auditkit.engine.audit import audit, new_run_id
     from auditkit.engine.settings import check_settings
     from auditkit.evidence.integrity import read_private_key, sealed
     from auditkit.models.cache import user_cache
     from auditkit.render import render
-    from auditkit.render.html.pdf import check_pdf
     from auditkit.render.i18n.translation import page_name
     from auditkit.run_folder import output_folder, replace_run, write_files
 
@@ -35,6 +35,8 @@ def run(resolved: Resolved) -> None:
     stated = None if report_config.facts is None else read_facts(report_config.facts)
     formats = formats_of(report_config)
     if {"pdf", "summary-pdf"} & set(formats):
+        from auditkit.render.html.pdf import check_pdf
+
         check_pdf()
     check_settings(resolved)
     run_id = new_run_id()
@@ -42,13 +44,13 @@ def run(resolved: Resolved) -> None:
     silent = report_config.quiet or report_config.print_json
     with output_folder(folder) as place:
         replace_run(place, run_id)
-        with terminal.progress(silent=silent) as progress:
+        with progress_display.progress(silent=silent) as progress:
             report = audit(
                 config=config,
                 run_id=run_id,
                 cache=user_cache(),
                 progress=progress,
-                announce=None if silent else terminal.announce,
+                announce=None if silent else _announce,
             )
         files = {"results.json": report.to_json(), **render(report, formats, facts=stated)}
         if report_config.lang != "en":
@@ -58,8 +60,16 @@ def run(resolved: Resolved) -> None:
     if report_config.print_json:
         sys.stdout.write(report.to_json())
     elif not report_config.quiet:
+        from auditkit import terminal
+
         terminal.conclude(report, folder / page_name("report.html", report_config.lang))
     raise typer.Exit(report.exit_code)
+
+
+def _announce(plan: Plan) -> None:
+    from auditkit import terminal
+
+    terminal.announce(plan)
 
 
 def default_folder(config: AuditConfig, run_id: str) -> Path:

@@ -129,14 +129,14 @@ def seal(
 
 def replay(config: ReplayConfig) -> None:
     """Make a recorded audit again, with its settings and seed. Exit code 1 where a number comes out otherwise."""
-    from auditkit import terminal
+    from auditkit import progress_display
     from auditkit.engine.replay import replay as replay_report
     from auditkit.evidence.report import read_report
 
     path = results_of(config.results)
     assert path is not None
     recorded = read_report(path)
-    with terminal.progress(silent=config.quiet) as progress:
+    with progress_display.progress(silent=config.quiet) as progress:
         again, differences = replay_report(recorded, config=config, progress=progress)
     if not config.quiet:
         _conclude_replay(recorded, again, differences, config.tolerance)

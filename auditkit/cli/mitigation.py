@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def mitigate(config: MitigateConfig) -> None:
     """Make a model with a smaller gap between groups. Packs it, and audits it beside the original."""
-    from auditkit import terminal
+    from auditkit import progress_display
     from auditkit.data.dataset import read_data
     from auditkit.models.formats.opening import open_model
     from auditkit.run_folder import output_folder
@@ -28,7 +28,7 @@ def mitigate(config: MitigateConfig) -> None:
     if output.out.resolve() == data.model.resolve():
         raise InputError(f"out must not be the model itself, got {output.out}; pass --out mitigated.pt.")
     folder = output.reports or Path("reports") / output.out.stem
-    with output_folder(output.out.parent), terminal.progress(silent=output.quiet) as progress:
+    with output_folder(output.out.parent), progress_display.progress(silent=output.quiet) as progress:
         made = make(
             open_model(data.model),
             read_data(data.train_dataset, encoding=data.encoding),
@@ -39,18 +39,20 @@ def mitigate(config: MitigateConfig) -> None:
         _audited(path, folder / name, config) for name, path in (("original", data.model), ("mitigated", output.out))
     )
     if not output.quiet:
+        from auditkit import terminal
+
         terminal.mitigated(made, before, after, sensitive=asked.sensitive, folder=folder)
 
 
 def _audited(model: Path, folder: Path, config: MitigateConfig) -> Report:
     """Audit a model's performance and fairness into a folder."""
-    from auditkit import terminal
+    from auditkit import progress_display
     from auditkit.engine.audit import audit, new_run_id
     from auditkit.render import render
     from auditkit.run_folder import output_folder, replace_run, write_files
 
     assert config.mitigation.sensitive is not None
-    with output_folder(folder) as place, terminal.progress(silent=config.output.quiet) as progress:
+    with output_folder(folder) as place, progress_display.progress(silent=config.output.quiet) as progress:
         run_id = new_run_id()
         replace_run(place, run_id)
         report = audit(

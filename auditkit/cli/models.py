@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def train(config: TrainConfig) -> None:
     """Train a network, a generator of images or a language model. Packs it, ready for 'auditkit run'."""
-    from auditkit import terminal
+    from auditkit import progress_display
     from auditkit.data.dataset import read_data
     from auditkit.models.architectures import GENERATORS, LANGUAGE_MODELS
     from auditkit.run_folder import output_folder
@@ -42,7 +42,7 @@ def train(config: TrainConfig) -> None:
             "train a language model --task language."
         )
     quiet = config.output.quiet
-    with output_folder(config.output.out.parent), terminal.progress(silent=quiet) as progress:
+    with output_folder(config.output.out.parent), progress_display.progress(silent=quiet) as progress:
 
         def told(fraction: float, what: str) -> None:
             progress("training", fraction, what)
@@ -51,6 +51,8 @@ def train(config: TrainConfig) -> None:
         make = train_language if language else _train_generator if generator else train_model
         model, record = make(rows, config=config, progress=told)
     if not quiet:
+        from auditkit import terminal
+
         terminal.trained(model, record)
 
 
@@ -168,7 +170,6 @@ def pack(config: PackConfig) -> None:
 
 def inspect(resolved: Resolved) -> None:
     """Tell what a model file is and what an audit could do with it. Nothing of the file is run that is not trusted."""
-    from auditkit import terminal
     from auditkit.cli.audits import check_training
     from auditkit.engine.inspect import inspect_model
     from auditkit.engine.settings import check_settings
@@ -180,4 +181,6 @@ def inspect(resolved: Resolved) -> None:
     if resolved.config.report.print_json:
         typer.echo(found.model_dump_json(indent=2))
     elif not resolved.config.report.quiet:
+        from auditkit import terminal
+
         terminal.inspected(found)

@@ -23,7 +23,7 @@ def retrain(config: RetrainConfig) -> None:
 
     Killed, it goes on when called again with the same options; steps that were lost count as spent.
     """
-    from auditkit import terminal
+    from auditkit import progress_display
     from auditkit.data.dataset import read_data
     from auditkit.models.formats.opening import open_model
     from auditkit.training.dp.retrain import retrain as retrain_model
@@ -43,7 +43,7 @@ def retrain(config: RetrainConfig) -> None:
     held_out = None
     if config.data.dataset is not None:
         held_out = read_data(config.data.dataset, encoding=config.data.encoding)
-    with terminal.progress(silent=config.output.quiet) as progress:
+    with progress_display.progress(silent=config.output.quiet) as progress:
         done = retrain_model(
             model,
             data,
@@ -53,6 +53,8 @@ def retrain(config: RetrainConfig) -> None:
             progress=lambda fraction, what: progress("retraining", fraction, what),
         )
     if not config.output.quiet:
+        from auditkit import terminal
+
         terminal.retrained(done)
 
 

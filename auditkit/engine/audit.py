@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 import time
@@ -382,9 +383,14 @@ def _package_of(auditor: object) -> str:
 def _version_of(auditor: object) -> str:
     package = _package_of(auditor)
     if auditor is None or isinstance(auditor, FailedPlugin) or package == "auditkit":
-        return version("auditkit")
+        return _own_version()
     distributions = packages_distributions().get(package, [])
     return version(distributions[0]) if distributions else "unknown"
+
+
+@functools.cache
+def _own_version() -> str:
+    return version("auditkit")
 
 
 @dataclasses.dataclass(frozen=True)

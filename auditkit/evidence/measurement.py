@@ -32,7 +32,9 @@ JOINT = " & "
 class Record(BaseModel):
     """A frozen piece of the report: unknown keys are refused, NaN and Infinity cannot enter."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True
+    )  # a run uses few of them
 
     def __dir__(self) -> list[str]:
         """List the names of auditkit's own, so that tab completion shows no method of the framework."""

@@ -20,7 +20,6 @@ from markupsafe import Markup
 from auditkit.errors import InputError
 from auditkit.evidence.messages import Message, english, parsed, said
 from auditkit.plugins import installed
-from auditkit.render.i18n.spacing import join_chinese
 from auditkit.render.text import visible
 
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
@@ -40,7 +39,11 @@ class Translator:
         self.tag = language_tag(lang)
         self.missing: dict[str, None] = {}
         self._entries = {} if lang == "en" else catalogue(lang)
-        self._join: Callable[[Sequence[str]], str] = join_chinese if lang == "zh" else "".join
+        self._join: Callable[[Sequence[str]], str] = "".join
+        if lang == "zh":
+            from auditkit.render.i18n.spacing import join_chinese
+
+            self._join = join_chinese
 
     def __call__(self, text: str) -> str:
         """Return a text in the language: a Message by its entry, and a plain text as it is."""
