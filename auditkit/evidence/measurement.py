@@ -32,9 +32,8 @@ JOINT = " & "
 class Record(BaseModel):
     """A frozen piece of the report: unknown keys are refused, NaN and Infinity cannot enter."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True
-    )  # a run uses few of them
+    # Built when first used: a run has few of the many kinds.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def __dir__(self) -> list[str]:
         """List the names of auditkit's own, so that tab completion shows no method of the framework."""
