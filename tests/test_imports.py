@@ -22,9 +22,11 @@ COMPILER = "torch._dynamo"
 RUN = """
 import json, sys
 from auditkit.cli import call
-code = call(sys.argv[2:])
+found = []
+for command in json.loads(sys.argv[2]):
+    found.append([call(command), sorted(sys.modules)])
 with open(sys.argv[1], "w") as file:
-    json.dump([code, sorted(set(sys.modules))], file)
+    json.dump(found, file)
 """
 
 DECLARED = """
@@ -40,15 +42,18 @@ print(*sorted({absent!r} & set(sys.modules)))
 """
 
 
-def imported_by(arguments: Sequence[str], folder: Path) -> set[str]:
-    """Run a command in a process of its own, and return the modules that it imported; its verdict may be any."""
+def imported_by(folder: Path, *commands: Sequence[str]) -> list[set[str]]:
+    """Run commands one after the other in a process of their own; return the modules that are there after each.
+
+    Their verdicts may be any.
+    """
     found = folder / "modules.json"
-    command = [sys.executable, "-c", RUN, str(found), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
+    script = [sys.executable, "-c", RUN, str(found), json.dumps(commands)]
+    done = subprocess.run(script, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    code, modules = json.loads(found.read_text())
-    assert code in (0, 1), done.stdout + done.stderr
-    return set(modules)
+    results = json.loads(found.read_text())
+    assert all(code in (0, 1) for code, _ in results), done.stdout + done.stderr
+    return [set(modules) for _, modules in results]
 
 
 @pytest.fixture(scope="module")
@@ -69,45 +74,39 @@ def test_what_auditors_declare_is_read_without_the_libraries_that_they_use() -> 
     assert done.stdout.split() == []
 
 
-@pytest.mark.parametrize("columns", [["--skip", "proxies"], ["--score", "score"]])
-def test_recorded_decisions_are_audited_without_a_library_for_models(
-    decisions: Path, tmp_path: Path, columns: list[str]
-) -> None:
+def test_recorded_decisions_are_audited_without_a_library_for_models(decisions: Path, tmp_path: Path) -> None:
     people = ["--sensitive", "sex", "--sensitive", "race", "--target", "outcome"]
-    command = [
-        "run",
-        "--dataset",
-        str(decisions),
-        "--prediction",
-        "decision",
-        *columns,
-        *people,
-        "--out",
-        str(tmp_path / "audit"),
-        "--quiet",
-    ]
-    assert imported_by(command, tmp_path) & HEAVY == set()
-    assert (tmp_path / "audit" / "report.html").exists()
+    audit = ["run", "--dataset", str(decisions), "--prediction", "decision", *people, "--quiet", "--out"]
+    without, with_scores = imported_by(
+        tmp_path,
+        [*audit, str(tmp_path / "without"), "--skip", "proxies"],
+        [*audit, str(tmp_path / "with"), "--score", "score"],
+    )
+    assert without & HEAVY == set()
+    assert with_scores & HEAVY == set()
+    assert (tmp_path / "without" / "report.html").exists()
+    assert (tmp_path / "with" / "report.html").exists()
 
 
 def test_opacus_and_captum_are_not_imported_where_nothing_is_trained_or_explained(loans: Loans, tmp_path: Path) -> None:
     command = ["run", str(loans.model), "--dataset", str(loans.test), "--out", str(tmp_path / "audit"), "--quiet"]
     command += ["--skip", "proxies", "--limit", "200"]
-    modules = imported_by([*command, "--skip", "explainability"], tmp_path)
-    assert "torch" in modules
-    assert modules & {"opacus", "captum", COMPILER} == set()  # the fairness auditor checks its rates against Fairlearn
+    unexplained, explained = imported_by(tmp_path, [*command, "--skip", "explainability"], command)
+    assert "torch" in unexplained
+    # The fairness auditor checks its rates against Fairlearn.
+    assert unexplained & {"opacus", "captum", COMPILER} == set()
     # Attributions are checked against Captum.
-    assert imported_by(command, tmp_path) & {"opacus", "captum", COMPILER} == {"captum"}
+    assert explained & {"opacus", "captum", COMPILER} == {"captum"}
 
 
 def test_captum_and_opacus_are_imported_by_the_auditors_that_need_them(loans: Loans, tmp_path: Path) -> None:
     rows = ["--dataset", str(loans.test), "--limit", "200", "--quiet"]
     explained = ["run", str(loans.model), *rows, "--only", "explainability", "--explain", "deep_lift"]
     explained += ["--set", "explainability.rows=40"]
-    modules = imported_by([*explained, "--out", str(tmp_path / "explained")], tmp_path)
-    assert "captum" in modules
-    assert "opacus" not in modules
+    explained += ["--out", str(tmp_path / "explained")]
     private = ["run", str(loans.model), *rows, "--train-dataset", str(loans.train), "--only", "privacy"]
-    private += ["--set", "privacy.canaries=0"]
-    modules = imported_by([*private, "--epsilon", "8", "--out", str(tmp_path / "private")], tmp_path)
-    assert "opacus" in modules
+    private += ["--set", "privacy.canaries=0", "--epsilon", "8", "--out", str(tmp_path / "private")]
+    after_explaining, after_training = imported_by(tmp_path, explained, private)
+    assert "captum" in after_explaining
+    assert "opacus" not in after_explaining
+    assert "opacus" in after_training
