@@ -110,12 +110,13 @@ def test_a_plugin_that_exits_before_it_audits_is_no_pass(
 
 
 def test_a_plugin_whose_import_exits_does_not_load(
-    loans: Loans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    decisions: list[str | Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(install(tmp_path / "site", "ending", package="exits_at_import")))
     monkeypatch.setenv("WAY", "import")
     assert describe_auditors()[-1].summary == "does not load: SystemExit: 0"
-    assert auditkit.audit(loans.model, loans.test, only=["ending"], limit=200).verdict == "error"
+    report = auditkit.audit(data=decisions[1], prediction="decided", target="label", only=["ending"])
+    assert report.verdict == "error"
 
 
 HOSTILE = """
