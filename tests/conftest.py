@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import sys
+from importlib import import_module
+from types import ModuleType
 
 import pytest
 from hypothesis import settings
@@ -21,6 +24,22 @@ def pytest_collection_finish() -> None:
     """Leave what was imported to no further garbage collection, and collect garbage from here on."""
     gc.freeze()
     gc.enable()
+
+
+def compile_grammars_late() -> None:
+    """Let jsonschema have the grammars of IRIs compiled where one is checked: at its import they take two seconds."""
+    late = ModuleType("rfc3987_syntax")
+
+    def is_valid_syntax(rule: str, value: str) -> bool:
+        if sys.modules["rfc3987_syntax"] is late:
+            del sys.modules["rfc3987_syntax"]
+        return bool(import_module("rfc3987_syntax").is_valid_syntax(rule, value))
+
+    late.is_valid_syntax = is_valid_syntax  # type: ignore[attr-defined]  # a module takes any
+    sys.modules["rfc3987_syntax"] = late
+
+
+compile_grammars_late()
 
 
 @pytest.fixture(autouse=True)
