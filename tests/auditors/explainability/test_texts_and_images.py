@@ -33,7 +33,7 @@ def text_report(text_model: Path) -> Report:
         reviews(100, seed=1),
         training_data=reviews(160),
         only=["performance", "fairness", "explainability", "privacy"],
-        settings={"privacy": {"epsilon": (20.0,)}, "explainability": {"rows": 40}},
+        settings={"privacy": {"epsilon": (20.0,)}, "explainability": {"rows": 20}},
         device="cpu",
     )
 

@@ -37,7 +37,7 @@ def frame_of(count: int = 120) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def report(folder: Path) -> Report:
-    few = {"explainability": {"rows": 12}, "robustness": {"rows": 20}}
+    few = {"explainability": {"rows": 6}, "robustness": {"rows": 20}}
     return auditkit.audit(folder, frame_of(), text="text", sensitive=["dialect"], cluster="author", settings=few)
 
 

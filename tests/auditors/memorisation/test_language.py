@@ -43,12 +43,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame[coin].to_json(place / "train.jsonl", orient="records", lines=True)
     frame[~coin].to_json(place / "heldout.jsonl", orient="records", lines=True)
     command = ["canaries", str(place / "train.jsonl"), "--out", str(place / "seeded.jsonl")]
-    assert call([*command, "--count", "6", "--controls", "4", "--repeat", "1,16"]) == 0
+    assert call([*command, "--count", "4", "--controls", "4", "--repeat", "1,16"]) == 0
     seeded = pd.read_json(place / "seeded.jsonl", lines=True, dtype=False)["text"].tolist()
     gpt2(place / "base", [*seeded, *sentences(100, seed=8)], positions=96)
     fit(place / "base", sentences(200, seed=9), epochs=2)
     gpt2(place / "model", [*seeded, *sentences(100, seed=8)], positions=96, width=64)
-    fit(place / "model", seeded, epochs=60)
+    fit(place / "model", seeded, epochs=52)
     return place
 
 
