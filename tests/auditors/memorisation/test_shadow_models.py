@@ -49,9 +49,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame[coin].to_json(place / "train.jsonl", orient="records", lines=True)
     frame[~coin].to_json(place / "heldout.jsonl", orient="records", lines=True)
     pd.DataFrame({"text": sentences(150, seed=30)}).to_json(place / "other.jsonl", orient="records", lines=True)
-    for name, texts in (("model", "train"), ("stranger", "other")):
+    for name, texts, epochs in (("model", "train", "30"), ("stranger", "other", "10")):
         command = ["train", "--task", "language", "--dataset", str(place / f"{texts}.jsonl"), "--text", "text"]
-        command += ["--out", str(place / f"{name}.pt"), "--architecture-args", SMALL, "--epochs", "30", "--quiet"]
+        command += ["--out", str(place / f"{name}.pt"), "--architecture-args", SMALL, "--epochs", epochs, "--quiet"]
         assert call(command) == 0
     return place
 
