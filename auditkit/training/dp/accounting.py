@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from auditkit.budgets import ROWS
@@ -330,13 +331,25 @@ def require_tuning_runs(tuning_runs: int) -> None:
 
 def rdp_epsilon(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
     """Return the RDP accountant's upper bound on epsilon (Mironov et al. 2019, arXiv:1908.10530)."""
-    from opacus.accountants import RDPAccountant
-
     require_noise(noise_multiplier)
-    accountant = RDPAccountant()
-    accountant.history = [(noise_multiplier, sample_rate, steps)]
+    return _epsilon_of(_losses_of_a_step(noise_multiplier, sample_rate) * steps, delta)
+
+
+@functools.lru_cache(maxsize=256)
+def _losses_of_a_step(noise_multiplier: float, sample_rate: float) -> NDArray[np.float64]:
+    """Return the Renyi losses of one step at `_orders()`, kept: a ledger needs them at several deltas and steps."""
+    from opacus.accountants.analysis.rdp import compute_rdp
+
+    orders = _orders()
+    return np.asarray(compute_rdp(q=sample_rate, noise_multiplier=noise_multiplier, steps=1, orders=orders))
+
+
+def _epsilon_of(losses: NDArray[np.float64], delta: float) -> float:
+    """Return the epsilon at `delta` of Renyi losses at `_orders()`."""
+    from opacus.accountants.analysis.rdp import get_privacy_spent
+
     with _quiet_accountant():
-        return float(accountant.get_epsilon(delta=delta, alphas=_orders()))
+        return float(get_privacy_spent(orders=_orders(), rdp=losses, delta=delta)[0])
 
 
 @functools.cache
@@ -378,16 +391,12 @@ def composed_epsilon(ledgers: Sequence[Ledger], delta: float) -> float:
     among them: once, each as costly as the dearest of these trainings. Renyi losses add up, whatever each training's
     noise and steps (Mironov 2017), also where one was chosen by looking at another.
     """
-    from opacus.accountants import RDPAccountant
-
     dearest = max(ledgers, key=lambda ledger: ledger.epsilon_rdp)
     runs = [*ledgers, *[dearest] * max(ledger.tuning_runs for ledger in ledgers)]
     if len(runs) == 1:
         return dearest.epsilon
-    accountant = RDPAccountant()
-    accountant.history = [(run.noise_multiplier, run.sample_rate, run.steps) for run in runs]
-    with _quiet_accountant():
-        return float(accountant.get_epsilon(delta=delta, alphas=_orders()))
+    losses = [_losses_of_a_step(run.noise_multiplier, run.sample_rate) * run.steps for run in runs]
+    return _epsilon_of(sum(losses[1:], losses[0]), delta)
 
 
 def _orders() -> list[float]:
