@@ -24,14 +24,23 @@ def audited(loans: Loans, out: Path, *more: str, code: tuple[int, ...] = (0, 1))
     assert call([*command, "--out", str(out), *more]) in code
 
 
-@pytest.fixture
-def earlier(loans: Loans, tmp_path: Path) -> Path:
-    """A folder with the report of a run, what was made of it since, and a file of the user's own."""
-    out = tmp_path / "audit"
-    audited(loans, out)
-    assert call(["render", str(out / "results.json"), "--to", "sarif,model-card"]) == 0
+@pytest.fixture(scope="module")
+def reported(loans: Loans, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run once what each test finds in a folder of its own."""
+    out = tmp_path_factory.mktemp("reported") / "audit"
+    with pytest.MonkeyPatch.context() as patch:  # as every test has it
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data"))
+        audited(loans, out)
+        assert call(["render", str(out / "results.json"), "--to", "sarif,model-card"]) == 0
     (out / "minutes.txt").write_text("a meeting")
     return out
+
+
+@pytest.fixture
+def earlier(reported: Path, tmp_path: Path) -> Path:
+    """A folder with the report of a run, what was made of it since, and a file of the user's own."""
+    return Path(shutil.copytree(reported, tmp_path / "audit"))
 
 
 @pytest.mark.parametrize("fault", ["--dataset", "--policy", "--where"])
