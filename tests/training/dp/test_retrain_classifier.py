@@ -157,7 +157,7 @@ def test_the_command_fine_tunes_a_classifier_and_writes_a_folder_that_is_audited
     frame.to_csv(train, index=False)
     reviews(200, seed=5).to_csv(tmp_path / "test.csv", index=False)
     command = ["retrain", str(base), "--train-dataset", str(train), "--target", "label", "--text", "text"]
-    command += ["--lora-rank", "4", "--epochs", "10", "--epsilon", "8", "--out", str(tmp_path)]
+    command += ["--lora-rank", "4", "--epochs", "6", "--epsilon", "8", "--out", str(tmp_path)]
     assert call(command) == 0
     shown = capsys.readouterr().out
     assert "5 rows without a label were left out." in shown
@@ -176,7 +176,9 @@ def test_the_command_fine_tunes_a_classifier_and_writes_a_folder_that_is_audited
     assert not any("embeddings" in name or "LayerNorm" in name or "dense.bias" in name for name in moved)
     again = LIBRARY.AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
     assert torch.equal(again.classifier.weight, after.module.state_dict()["network.classifier.weight"])
-    report = auditkit.audit(folder, tmp_path / "test.csv", target="label", text="text", sensitive=["g"], effort="quick")
+    only = ["performance", "fairness", "private_training"]
+    report = auditkit.audit(folder, tmp_path / "test.csv", target="label", text="text", sensitive=["g"], only=only)
+    assert [one.error for one in report.outcomes if one.error] == []
     accuracy = report["performance.accuracy"].value
     assert accuracy is not None
     assert accuracy > 0.9, "its head knew nothing"
