@@ -81,7 +81,7 @@ class ColumnDecoder:
         start = 0
         for feature in self.features:
             part = cells[:, start : start + feature.width]
-            columns[feature.name] = _texts(feature, part) if feature.is_verbatim else self._column(feature, part)
+            columns[feature.name] = self._texts(feature, part) if feature.is_verbatim else self._column(feature, part)
             start += feature.width
         return pd.DataFrame(columns)
 
@@ -131,6 +131,12 @@ class ColumnDecoder:
         words[missing] = np.nan if self.missing_as is None else self.missing_as
         return words
 
+    def _texts(self, feature: Feature, cells: NDArray[np.float64]) -> Any:
+        """Return the texts of a column, NaN where there is none, as in a file with missing texts."""
+        texts = TEXT_CODES.join(_text_codes(feature, cells))
+        texts[_no_text(feature, cells)] = np.nan
+        return pd.Categorical(texts, dtype=self.dtypes[feature.name]) if feature.name in self.dtypes else texts
+
     def _objects(self, feature: Feature) -> NDArray[Any]:
         """Return the categories as the values that the column holds: numbers where it holds numbers."""
         known = {str(value): value for value in self.dtypes[feature.name].categories}
@@ -145,13 +151,6 @@ def _no_text(feature: Feature, cells: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which rows have no text, not even an empty one: (rows,)."""
     none: NDArray[np.bool_] = (_text_codes(feature, cells) == PADDING).all(axis=1)
     return none & feature.missing
-
-
-def _texts(feature: Feature, cells: NDArray[np.float64]) -> NDArray[Any]:
-    """Return the texts of a column, NaN where there is none, as in a file with missing texts."""
-    texts = TEXT_CODES.join(_text_codes(feature, cells))
-    texts[_no_text(feature, cells)] = np.nan
-    return texts
 
 
 def _booleans(values: NDArray[np.bool_], missing: NDArray[np.bool_]) -> Any:
@@ -185,6 +184,8 @@ def decoder_of(
     for name in names:
         if name == text or is_free_text(joined[name], most_categories=MAXIMUM_CATEGORIES):
             features.append(_text_of(joined, name, alone=len(names) == 1))
+            if isinstance(frames[0][name].dtype, pd.CategoricalDtype):
+                dtypes[name] = frames[0][name].dtype
             continue
         feature = feature_of(joined, name)
         if feature.kind == "boolean" and not pd.api.types.is_bool_dtype(joined[name].dtype):

@@ -89,15 +89,20 @@ class Columns:
             InputError: the preprocessing fails on the data, or returns no batch.
         """
         preprocess = as_preprocess(given, name)
-        read = self._read(preprocess, names_of(given), f"preprocess {name}")
+        read = self._read(preprocess, self._fitted_to(given, name), f"preprocess {name}")
         made = self._made(Preprocessed(network, preprocess), read, "logits", self._classes(None))
         lacks: dict[type[Capability], str] = {Differentiable: _no_gradient(Message("the user's preprocessing"))}
-        return OfColumns(*made, (FromPreprocessed,), lacks, self._notes(f"The preprocessing {name}", read, made[1]))
+        return OfColumns(
+            *made,
+            (FromPreprocessed,),
+            lacks,
+            self._notes(Message("The preprocessing {name}", name=name), read, made[1]),
+        )
 
     def schema(self, given: Any, name: str) -> Schema:
         """Return the schema of the columns that the preprocessing reads, before there is a network."""
         preprocess: Preprocess = as_preprocess(given, name)
-        read = self._read(preprocess, names_of(given), f"preprocess {name}")
+        read = self._read(preprocess, self._fitted_to(given, name), f"preprocess {name}")
         return self._made(Preprocessed(nn.Identity(), preprocess), read, "logits", self._classes(None))[1]
 
     def predictor(self, thing: Any, name: str) -> OfColumns:
@@ -115,23 +120,21 @@ class Columns:
             made = self._made(
                 OnnxColumns(thing), self._known(read, "the ONNX model"), "probabilities", self._classes(None)
             )
-            return OfColumns(*made, (), lacks, self._notes("The ONNX model", read, made[1]))
+            return OfColumns(*made, (), lacks, self._notes(Message("The ONNX model"), read, made[1]))
         if hasattr(thing, "predict"):
             return self._estimator(thing, name, lacks)
         if callable(thing):
             function = Function(thing, name)
             read = self._read(lambda frame: function.outputs(frame, CPU), None, f"predictor {name}")
             made = self._made(function, read, "logits", self._classes(None))
-            return OfColumns(*made, (), lacks, self._notes(f"The predictor {name}", read, made[1]))
+            return OfColumns(*made, (), lacks, self._notes(Message("The predictor {name}", name=name), read, made[1]))
         raise InputError(
             f"model must be a torch.nn.Module, an estimator with predict, an ONNX session or a function, got "
             f"{type(thing).__name__}."
         )
 
     def _estimator(self, thing: Any, name: str, lacks: dict[type[Capability], str]) -> OfColumns:
-        known = names_of(thing)
-        if known is None and reads_texts(thing):
-            known = (self._only_text(name),)
+        known = self._fitted_to(thing, name)
         read = self._known(known, name) if known is not None else self._counted(thing, name)
         known_classes = class_names(thing) if hasattr(thing, "classes_") else None
         classes, names = self._named(known_classes)
@@ -144,8 +147,13 @@ class Columns:
         estimator = Estimator(thing, classes, names)
         clonable = hasattr(thing, "get_params") and hasattr(thing, "fit")
         made = self._made(estimator, read, estimator.output, classes)
-        notes = self._notes(f"The {type(thing).__name__}", read, made[1])
+        notes = self._notes(Message("The {kind}", kind=type(thing).__name__), read, made[1])
         return OfColumns(*made, (FittedAnew,) if clonable else (), lacks, notes)
+
+    def _fitted_to(self, thing: Any, name: str) -> tuple[str, ...] | None:
+        """Return the columns that a fitted object knows, or the one of texts that it reads; None of others."""
+        known = names_of(thing)
+        return (self._only_text(name),) if known is None and reads_texts(thing) else known
 
     def _only_text(self, name: str) -> str:
         """Return the column of texts that a model of one reads: the stated one, or the only one of free text."""
@@ -158,9 +166,7 @@ class Columns:
             listed = (
                 f"{len(found)} columns of free text ({', '.join(found[:8])})" if found else "no column of free text"
             )
-            raise InputError(
-                f"model {name}: reads one column of texts, and the data have {listed}; pass --text COLUMN."
-            )
+            raise InputError(f"{name}: reads one column of texts, and the data have {listed}; pass --text COLUMN.")
         return found[0]
 
     def _counted(self, thing: Any, name: str) -> tuple[str, ...]:
@@ -324,9 +330,13 @@ def model_of(
     )
 
 
-def _note(what: str, read: Sequence[str]) -> str:
+def _note(what: str, read: Sequence[str]) -> Message:
+    if len(read) == 1:
+        return Message("{what} reads the column {name} as it is in the data.", what=what, name=read[0])
     listed = ", ".join(read[:12]) + (", ..." if len(read) > 12 else "")
-    return f"{what} reads {len(read)} columns as they are in the data: {listed}."
+    return Message(
+        "{what} reads {count} columns as they are in the data: {listed}.", what=what, count=len(read), listed=listed
+    )
 
 
 def _text_note(frame: pd.DataFrame, name: str, *, stated: bool) -> Message:

@@ -66,8 +66,14 @@ class OnnxColumns(nn.Module):
 
     def outputs(self, frame: pd.DataFrame, device: torch.device) -> torch.Tensor:
         """Return the outputs, (rows, ...)."""
-        given = {one.name: frame[[one.name]].to_numpy() for one in self.session.get_inputs()}
+        given = {one.name: _column(frame, one) for one in self.session.get_inputs()}
         return torch.from_numpy(run(self.session, given)).to(device)
+
+
+def _column(frame: pd.DataFrame, node: Any) -> NDArray[Any]:
+    """Return what one input is fed, (rows, 1); a missing text is the empty one, since ONNX knows none."""
+    column = frame[[node.name]]
+    return (column if node.type in TYPES else column.astype(object).where(column.notna(), "")).to_numpy()
 
 
 def is_session(thing: Any) -> bool:

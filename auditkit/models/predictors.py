@@ -55,6 +55,8 @@ def load_object(spec: str, what: str) -> Any:
 def as_preprocess(given: Any, name: str) -> Preprocess:
     """Return a function from a data frame to a batch, of a function or of a fitted scikit-learn transformer.
 
+    A transformer of texts, such as TfidfVectorizer, is given the frame's only column.
+
     Raises:
         InputError: it is neither.
     """
@@ -63,7 +65,8 @@ def as_preprocess(given: Any, name: str) -> Preprocess:
         raise InputError(f"preprocess must be a function or a fitted transformer, got {type(given).__name__}.")
 
     def preprocess(frame: pd.DataFrame) -> Batch:
-        return as_batch(function(frame), row_count=len(frame), maker=f"preprocess {name}")
+        rows = frame.iloc[:, 0] if reads_texts(given) else frame
+        return as_batch(function(rows), row_count=len(frame), maker=f"preprocess {name}")
 
     return preprocess
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from auditkit.evidence.report import Outcome
 from auditkit.models.capabilities import Refittable, SelfFitting
 from auditkit.models.from_columns import Columns, applied, model_of
 from auditkit.models.model import model_from_module
+from auditkit.models.onnx import _column
 
 WORDS = ("film", "story", "actor", "scene", "music", "plot", "camera", "sound")
 
@@ -150,6 +152,38 @@ def test_a_search_over_settings_reads_texts_too() -> None:
     made = columns_of(frame).predictor(search, "search")
     said = made.module(torch.from_numpy(made.schema.encode(frame))).numpy()
     np.testing.assert_allclose(said, search.predict_proba(frame.review), atol=1e-9)
+
+
+def test_a_fitted_vectorizer_is_the_preprocessing_of_a_network() -> None:
+    frame = reviews()
+    vectorizer = TfidfVectorizer().fit(frame.review)
+    network = nn.Linear(len(vectorizer.vocabulary_), 2)
+    made = columns_of(frame).preprocessed(network, vectorizer, "TfidfVectorizer")
+    words = torch.from_numpy(vectorizer.transform(frame.review).toarray()).float()
+    torch.testing.assert_close(made.module(torch.from_numpy(made.schema.encode(frame))), network(words))
+    assert made.notes[0] == "The preprocessing TfidfVectorizer reads the column review as it is in the data."
+
+
+def test_texts_of_a_pandas_categorical_stay_one() -> None:
+    frame = reviews().assign(review=lambda rows: rows.review.astype("category"))
+    seen: list[object] = []
+
+    def look(part: pd.DataFrame) -> np.ndarray:
+        seen.append(part["review"].dtype)
+        return np.asarray(part["review"].str.len() + part["age"], dtype=float) / 1000
+
+    made = columns_of(frame).predictor(look, "look")
+    said = made.module(torch.from_numpy(made.schema.encode(frame)))[:, 0].numpy()
+    assert seen[-1] == frame.review.dtype
+    np.testing.assert_allclose(said, look(frame), atol=1e-6)
+
+
+def test_onnx_is_fed_the_empty_text_where_one_is_missing() -> None:
+    frame = pd.DataFrame({"review": ["good", np.nan], "age": [1.0, 2.0]})
+    nodes = SimpleNamespace(name="review", type="tensor(string)"), SimpleNamespace(name="age", type="tensor(float)")
+    texts, numbers = (_column(frame, node) for node in nodes)
+    assert texts.tolist() == [["good"], [""]]
+    assert numbers.tolist() == [[1.0], [2.0]]
 
 
 def test_few_short_texts_are_texts_where_the_user_says_so() -> None:
