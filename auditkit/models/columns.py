@@ -184,8 +184,9 @@ def decoder_of(
     for name in names:
         if name == text or is_free_text(joined[name], most_categories=MAXIMUM_CATEGORIES):
             features.append(_text_of(joined, name, alone=len(names) == 1))
-            if isinstance(frames[0][name].dtype, pd.CategoricalDtype):
-                dtypes[name] = frames[0][name].dtype
+            dtype = frames[0][name].dtype
+            if isinstance(dtype, pd.CategoricalDtype):
+                dtypes[name] = dtype
             continue
         feature = feature_of(joined, name)
         if feature.kind == "boolean" and not pd.api.types.is_bool_dtype(joined[name].dtype):

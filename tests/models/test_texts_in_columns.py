@@ -302,6 +302,7 @@ def test_texts_beside_columns_are_misspelt_and_their_words_left_out() -> None:
 def test_an_audit_of_texts_alone_explains_words_and_exchanges_them() -> None:
     report = audited("texts")
     explained = outcome_of(report, "explainability")
+    assert not [one for one in explained.exhibits if one.kind == "table" and not one.rows], "no table is empty"
     toward = values_of(explained, "explainability.word_attribution")
     assert toward["great"] > 0 > toward["awful"]
     unknown = next(one for one in explained.measurements if one.id == "explainability.unknown_word_rate")

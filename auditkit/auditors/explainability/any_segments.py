@@ -72,7 +72,7 @@ def explain_segments(
             *(check.measurement for check in found),
             failed_checks(found, len(rows), subject.conf_level),
         ],
-        exhibits=[chart, checks_table(found), layers, settings_facts(subject, "rows", len(rows), facts), second],
+        exhibits=[chart, checks_table(found), *layers, settings_facts(subject, "rows", len(rows), facts), second],
         notes=[*plan.notes, *trust_notes(found), *sample_notes(subject, "rows", len(rows), show_rows=False)],
     )
 

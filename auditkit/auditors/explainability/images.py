@@ -81,7 +81,7 @@ def explain_images(subject: Subject, module: nn.Module, rows: NDArray[np.int64],
         _class_maps(subject, images, size, rows, stamp(found)),
         _regions_chart(regions, stamp(found)),
         checks_table(found),
-        layers,
+        *layers,
     ]
     if show_rows:
         exhibits.insert(1, _examples(subject, rows, images, pixels, stamp(found)))

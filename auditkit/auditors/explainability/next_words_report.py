@@ -70,7 +70,7 @@ def explain_next_words(subject: Subject, rows: NDArray[np.int64], settings: Expl
     share = term_shares(
         words(subject, _tokens(asked, attributions)), METHODS[method].reference, level=subject.conf_level
     )
-    exhibits: list[Exhibit] = [words_chart(share, stamp(found)), checks_table(found), layers]
+    exhibits: list[Exhibit] = [words_chart(share, stamp(found)), checks_table(found), *layers]
     if settings.show_rows:
         exhibits.append(_examples(subject, asked, parts, attributions, stamp(found)))
     exhibits += [

@@ -85,10 +85,10 @@ class CheckedMethod:
 
 def trust_checks(
     subject: Subject, checked: CheckedMethod, attributions: Floats, *, trials: Trials
-) -> tuple[list[Check], Table]:
+) -> tuple[list[Check], list[Table]]:
     """Run every trust check on attributions per part, and shuffle the network's layers one after another.
 
-    `trials` says how many rows each check takes.
+    `trials` says how many rows each check takes. A network without weights has no layers, and no table of them.
     """
     level, seed, method = subject.conf_level, subject.seed, checked.method
     few = trials.checked_of(len(attributions), seed=seed)
@@ -122,7 +122,7 @@ def trust_checks(
         correlations = rank_correlations(given, checked.attribute(method, part.of_network(network)), part.counts)
         definition = Message("Adebayo et al. 2018, arXiv:1810.03292; all layers randomised; signed, over parts")
         found.append(mean_check("randomised_weights_correlation", correlations, "lower", 0.8, definition, level))
-    return found, layers_table(by_layer, len(fewest))
+    return found, [layers_table(by_layer, len(fewest))] if by_layer else []
 
 
 def _infidelity(method: str, part: SegmentedRows, given: Floats, *, level: float, seed: int) -> Check:

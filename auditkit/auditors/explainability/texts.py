@@ -84,7 +84,7 @@ def explain_texts(subject: Subject, module: nn.Module, rows: NDArray[np.int64], 
         failed_checks(found, len(rows), subject.conf_level),
     ]
     exhibits: list[Exhibit] = [*_direction_charts(subject, directed, stamp(found)), words_chart(share, stamp(found))]
-    exhibits += [checks_table(found), layers]
+    exhibits += [checks_table(found), *layers]
     if show_rows:
         exhibits.append(_examples(subject, rows, ids, attributions, stamp(found)))
     exhibits += [
