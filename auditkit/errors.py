@@ -85,3 +85,8 @@ def closest(name: str, candidates: Iterable[str]) -> str:
         return ""
     alike = [candidate for candidate in known if candidate.casefold() == near[0]]
     return f" (did you mean '{difflib.get_close_matches(name, alike, n=1, cutoff=0)[0]}'?)"
+
+
+def format_error(error: BaseException) -> str:
+    """Return the type of an error and what it says, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -32,7 +32,7 @@ from auditkit.engine.settings import auditor_settings, unknown_auditor
 from auditkit.engine.shift import REPEATED, Shift, parse_shift, shares_of, shift_outcome
 from auditkit.engine.subject import Subject
 from auditkit.engine.weighting import marked
-from auditkit.errors import InputError, NotRun, out_of_memory
+from auditkit.errors import InputError, NotRun, format_error, out_of_memory
 from auditkit.evidence.gate import Baseline, judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.messages import Message, reason_of
@@ -369,11 +369,6 @@ def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1]
     return f"{format_error(error)} ({Path(last.filename).name}, line {last.lineno}, in {last.name})"
-
-
-def format_error(error: BaseException) -> str:
-    """Return the type of an error and what it says, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _package_of(auditor: object) -> str:

@@ -11,7 +11,7 @@ from auditkit.engine.requirements import request_of
 from auditkit.engine.subject import Subject
 from auditkit.engine.texts import texts_of
 from auditkit.engine.timing import seconds_of_a_row
-from auditkit.errors import NotRun
+from auditkit.errors import NotRun, format_error
 from auditkit.models.capabilities import CausalLanguageModel, Runnable
 from auditkit.models.predict import predict
 
@@ -81,6 +81,9 @@ def plan_of(subject: Subject, auditors: Mapping[str, Any]) -> Plan:
             passes = 0.0 if count is None else float(count(subject))
         except NotRun as error:  # the budget does not pay for it
             idle.append((name, str(error)))
+            continue
+        except Exception as error:  # noqa: BLE001  # its own run tells of it, and the others still report
+            idle.append((name, format_error(error)))
             continue
         parts.append(Part(name, passes, plan.seconds_of(passes)))
     return replace(plan, parts=tuple(parts), idle=tuple(idle))
