@@ -94,6 +94,7 @@ WRAPPED: dict[str, Callable[[Any], Any]] = {
     "model_state": lambda state: {"epoch": 3, "model_state": state, "optimizer": {"state": {0: {"step": 1.0}}}},
     "model": lambda state: {"model": {"state_dict": state}},
     "only one": lambda state: {"my_weights": state, "lr": 0.1, "shape": torch.Size([3]), "on": torch.device("cpu")},
+    "fastai": lambda state: {"model": state, "opt": {"state": [{"mom": 0.9}], "hypers": [{"lr": 0.001}]}},
     "module.": lambda state: {f"module.{key}": value for key, value in state.items()},
     "two prefixes": lambda state: {"net": {f"_orig_mod.module.{key}": value for key, value in state.items()}},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -240,6 +241,9 @@ def spoilt(folder: Path, place: Path, what: str) -> Path:
         (place / "vocab.txt").symlink_to("/etc/passwd")
     if what == "index":
         (place / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../../secret.safetensors"}}')
+    if what == "huge index":
+        (place / "model.safetensors.index.json").touch()
+        os.truncate(place / "model.safetensors.index.json", 10 * 2**30)
     if what == "damaged":
         (place / "model.safetensors").write_bytes(b"\x80\x02nothing")
     if what == "NaN":
@@ -258,6 +262,7 @@ def spoilt(folder: Path, place: Path, what: str) -> Path:
         ("slow", r"has no tokenizer\.json; save its fast tokenizer"),
         ("link", r"vocab\.txt is a link; copy the files"),
         ("index", "names files that are not in the folder"),
+        ("huge index", r"index\.json: 10,737,418,240 bytes, and auditkit reads at most"),
         ("damaged", r"model\.safetensors is no safetensors file"),
         ("NaN", r"weight 'classifier\.bias' has 1 values that are NaN or infinite"),
     ],
