@@ -26,6 +26,7 @@ from auditkit.config_options import (
     Classes,
     Device,
     Encoding,
+    Lang,
     Names,
     Numbers,
     Option,
@@ -282,9 +283,7 @@ class ReportConfig(Section):
         ),
     ] = ("html", "junit", "markdown")
     pdf: Annotated[bool, Option(help="Write report.pdf too; needs the extra pdf.")] = False
-    lang: Annotated[Literal["en", "zh"], Option(help="zh: write the page in Simplified Chinese, as NAME.zh.html.")] = (
-        "en"
-    )
+    lang: Lang = "en"
     facts: Annotated[
         Path | None,
         Option(help="What only people can state (facts.toml): purpose and owner on the page.", metavar="FILE"),

@@ -20,6 +20,7 @@ from auditkit.config_options import (
     Dataset,
     Device,
     Encoding,
+    Lang,
     Names,
     Numbers,
     Option,
@@ -342,6 +343,7 @@ class GateConfig(Section):
             help="What --out gets besides results.json; 'auditkit render --help' lists.", metavar="FORMATS", commas=True
         ),
     ] = ("html", "junit", "markdown")
+    lang: Lang = "en"
     format: Annotated[
         Literal["text", "github", "json"],
         Option(help="Print sentences, GitHub annotations (and the step summary), or results.json."),

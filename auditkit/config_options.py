@@ -123,5 +123,6 @@ Baseline = Annotated[
     Option(help="A results.json, or its folder, that regressions are judged against.", metavar="PATH"),
 ]
 Waivers = Annotated[Path | None, Option(help="Findings that may pass for a time, and who says so.", metavar="FILE")]
+Lang = Annotated[Literal["en", "zh"], Option(help="zh: write the page in Simplified Chinese too, as NAME.zh.html.")]
 Strict = Annotated[bool, Option(help="Exit 3 where the verdict is inconclusive.")]
 OtherBaseline = Annotated[bool, Option(help="Under --strict: accept a baseline of another model or data set.")]

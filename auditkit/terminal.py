@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from auditkit.engine.audit import Description
     from auditkit.engine.inspect import Inspection
     from auditkit.engine.plan import Plan
+    from auditkit.evidence.policy import Finding
     from auditkit.evidence.report import Report
     from auditkit.models.model import Model
     from auditkit.training.dp.retrained import GroupCost, Retrained
@@ -110,7 +111,7 @@ def conclude(report: Report, page: Path) -> None:
     training = report.subject.training_dataset
     if training is not None and training.alarm:
         _sentence(console, "fail", f"Training data: {training.alarm}")
-    found = [finding for finding in key_findings(report) if finding.verdict != "waived"]
+    found = _each_once(finding for finding in key_findings(report) if finding.verdict != "waived")
     for finding in found[:SENTENCES]:
         _sentence(console, finding.verdict, finding.message)
     if (more := len(found) - SENTENCES) > 0:
@@ -130,7 +131,7 @@ def conclude_gate(report: Report) -> None:
         _sentence(console, "warn", sentence)
     _headline(console, report)
     optional = [f for f in report.findings if f.verdict == "not_run" and f.limit.optional and f.group is None]
-    others = [f for f in report.findings if f.verdict not in ("pass", "waived") and f not in optional]
+    others = _each_once(f for f in report.findings if f.verdict not in ("pass", "waived") and f not in optional)
     shown = [f for f in others if f.verdict in ("fail", "error", report.verdict)]
     shown += [f for f in others if f not in shown][:SENTENCES]
     for finding in shown:
@@ -143,6 +144,11 @@ def conclude_gate(report: Report) -> None:
         _sentence(console, "not_run", f"Not measured, as the policy allows: {', '.join(names)}.")
     _waivers(console, report)
     _not_run(console, report)
+
+
+def _each_once(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings without those that repeat the sentence of an earlier one, as two limits on one number do."""
+    return list({str(finding.message): finding for finding in reversed(list(findings))}.values())[::-1]
 
 
 def _waivers(console: Console, report: Report) -> None:

@@ -120,6 +120,25 @@ def test_out_gets_the_judged_report_and_the_formats(audited: Path, tmp_path: Pat
     assert judged.exit_code == 1
 
 
+def test_pages_of_the_judged_report_are_written_in_chinese_too(audited: Path, tmp_path: Path) -> None:
+    flags = ["--out", str(tmp_path / "out"), "--lang", "zh", "--to", "html,junit", "--quiet"]
+    assert gate(audited, *flags, "--baseline", str(audited / "main/results.json")) == 1
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"results.json", "report.html", "report.zh.html", "junit.xml", "manifest.json"}
+    assert '<html lang="zh' in (tmp_path / "out/report.zh.html").read_text(encoding="utf-8")
+
+
+def test_two_limits_on_one_number_say_once_that_it_was_not_measured(
+    audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limit = '[[limit]]\nmeasurement = "language.perplexity"\nseverity = "error"\nrationale = "agreed"\n'
+    (tmp_path / "policy.toml").write_text(f'name = "two"\n\n{limit}at_most = 9.0\n\n{limit}at_least = 2.0\n')
+    capsys.readouterr()
+    assert call(["gate", str(audited / "main/results.json"), "--policy", str(tmp_path / "policy.toml")]) == 3
+    said = [line for line in capsys.readouterr().out.splitlines() if "Perplexity" in line]
+    assert len(said) == 1, said
+
+
 def test_the_record_of_the_audit_is_never_overwritten(audited: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (audited / "main/results.json").read_bytes()
     assert gate(audited, "--out", str(audited / "main")) == 2

@@ -25,7 +25,7 @@ def run(resolved: Resolved) -> None:
     from auditkit.engine.settings import check_settings
     from auditkit.evidence.integrity import read_private_key, sealed
     from auditkit.models.cache import user_cache
-    from auditkit.render import render
+    from auditkit.render import render_too
     from auditkit.render.i18n.translation import page_name
     from auditkit.run_folder import output_folder, replace_run, write_files
 
@@ -52,10 +52,8 @@ def run(resolved: Resolved) -> None:
                 progress=progress,
                 announce=None if silent else _announce,
             )
-        files = {"results.json": report.to_json(), **render(report, formats, facts=stated)}
-        if report_config.lang != "en":
-            pages = [name for name in formats if name in ("html", "markdown", "pdf", "summary-pdf")]
-            files |= render(report, pages, lang=report_config.lang, facts=stated)
+        pages = render_too(report, formats, lang=report_config.lang, facts=stated)
+        files = {"results.json": report.to_json(), **pages}
         write_files(place, sealed(files, run_id=run_id, key=key))
     if report_config.print_json:
         sys.stdout.write(report.to_json())

@@ -51,12 +51,12 @@ def gate(config: GateConfig) -> None:
 def _write(report: Report, config: GateConfig, results: Path, out: Path) -> None:
     """Write the judged report in the formats asked for, and seal them."""
     from auditkit.evidence.integrity import sealed
-    from auditkit.render import render
+    from auditkit.render import render_too
     from auditkit.run_folder import output_folder, replace_run, write_files
 
     if (out / "results.json").resolve() == results.resolve():
         raise InputError(f"--out {out} would overwrite {results}, the record of the audit; name another folder.")
-    files = render(report, list(config.to))
+    files = render_too(report, config.to, lang=config.lang)
     with output_folder(out) as folder:
         replace_run(folder, report.run_id)
         write_files(folder, sealed({"results.json": report.to_json(), **files}, run_id=report.run_id))

@@ -483,7 +483,8 @@ def read_report_file(path: str | Path) -> ReadReport:
     """Read a results.json, or that of a run's folder; errors as `read_report`."""
     path = Path(path) / "results.json" if Path(path).is_dir() else Path(path)
     name = f"results {path}"
-    content = read_bytes(path, name, budget=RESULTS_BYTES)
+    remedy = "pass the folder of a run, or the results.json in it"
+    content = read_bytes(path, name, budget=RESULTS_BYTES, remedy=remedy)
     sha256 = hashlib.sha256(content).hexdigest()
     if (run_id := unfinished_run(content)) is not None:
         raise InputError(f"{name}: the run {run_id} that writes it has not finished, or failed; run the audit again.")

@@ -41,3 +41,15 @@ def render(
         file = page_name(renderer.file, lang) if "lang" in renderer.options else renderer.file
         files[file] = renderer.function(report, **{option: given[option] for option in renderer.options})
     return files
+
+
+def render_too(
+    report: Report, formats: Sequence[str] = DEFAULT, *, lang: str = "en", facts: Facts | None = None
+) -> dict[str, str | bytes]:
+    """Render a report in English, and in another language what has a language too; errors as `render`."""
+    files = render(report, formats, facts=facts)
+    if lang == "en":
+        return files
+    installed = renderers()
+    with_language = [name for name in formats if "lang" in installed[name].options]
+    return files | render(report, with_language, lang=lang, facts=facts)
