@@ -177,9 +177,16 @@ class Columns:
         for columns in (features, others):
             if count in (None, len(columns)):
                 return columns
+        few = count is not None and count > len(others)
+        remedy = (
+            "it seems to be the last step of several: pass the whole pipeline, or code of your own that makes these "
+            "columns of the data, --predictor my_module:function"
+            if few
+            else "leave the others out of the data"
+        )
         raise InputError(
             f"model {name}: was fitted on a matrix of {count} columns, and the data have {len(features)} that are "
-            f"neither target nor sensitive ({', '.join(features[:8])}); leave the others out of the data."
+            f"neither target nor sensitive ({', '.join(features[:8])}); {remedy}."
         )
 
     def _candidates(self) -> tuple[str, ...]:

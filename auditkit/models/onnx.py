@@ -145,10 +145,22 @@ def _run_once(session: Any, output: str, given: dict[str, NDArray[Any]]) -> Any:
         (found,) = session.run([output], given, options)
     except Exception as error:  # onnxruntime raises types of its own
         late = f" within {SECONDS} seconds" if options.terminate else ""
-        raise ModelFileError(f"model: onnxruntime cannot run it{late}: {first_line(error)}.") from error
+        raise ModelFileError(
+            f"model: onnxruntime cannot run it{late}: {first_line(error).rstrip('.')}. It reads {_inputs(session)}; "
+            "--preprocess my_module:function makes such inputs of the columns."
+        ) from error
     finally:
         timer.cancel()
     return found
+
+
+def _inputs(session: Any) -> str:
+    """Return the inputs of a session with their shapes, in words."""
+    shapes = (
+        (one.name, " x ".join(str(size) if isinstance(size, int) else "any" for size in one.shape))
+        for one in session.get_inputs()
+    )
+    return ", ".join(f"{name} ({shape})" for name, shape in shapes)
 
 
 def _filled(rows: NDArray[Any], count: int) -> NDArray[Any]:

@@ -287,7 +287,8 @@ def _forward(module: nn.Module, batch: NDArray[Any], device: torch.device) -> ND
         if outputs.ndim != 2 or len(outputs) != len(batch):
             raise ModelFileError(
                 f"model: must return one row of outputs for each of {len(batch):,} inputs, "
-                f"got shape {tuple(outputs.shape)}."
+                f"got shape {tuple(outputs.shape)}; where it returns several things, name the one with a column for "
+                "each class by --output-index, or return that in code of your own: --predictor my_module:function."
             )
         array: NDArray[np.float64] = outputs.to("cpu", torch.float64, copy=True).numpy()
         return array

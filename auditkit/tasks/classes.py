@@ -247,7 +247,10 @@ def require_probabilities(outputs: Floats, sums: Floats) -> None:
 
 def wrong_width(width: int, expected: int, what: str) -> ModelFileError:
     """Return the error of a network that returns another number of columns than there are classes or labels."""
-    return ModelFileError(f"model: returns {width} columns of outputs, but the schema names {expected} {what}.")
+    return ModelFileError(
+        f"model: returns {width} columns of outputs, but the schema names {expected} {what}; name all in the order of "
+        "the outputs (--classes), or return a column for each in code of your own: --predictor my_module:function."
+    )
 
 
 def require_one_column(outputs: Floats, what: str) -> None:
