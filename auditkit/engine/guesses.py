@@ -138,7 +138,8 @@ def _outputs(subject: Subject) -> str | None:
     if subject.schema.output == "probabilities":
         read, other = (_loss(labels, values) for values in (scores, special.expit(scores)))
         gain = read - other
-        if float(gain.mean()) > normal_quantile(LEVEL) * float(gain.std(ddof=1)) / np.sqrt(len(gain)) + 0.01:
+        clearly = normal_quantile(LEVEL) * float(gain.std(ddof=1)) / np.sqrt(len(gain)) + 0.01
+        if float(gain.mean()) > clearly and not _sums_to_one(subject):
             return (
                 "the outputs lie from 0 to 1 and were read as probabilities; read as logits they fit "
                 f"{subject.schema.target} clearly better (log loss {other.mean():.3f} instead of {read.mean():.3f}): "
@@ -156,6 +157,18 @@ def _outputs(subject: Subject) -> str | None:
             f"scores, or --output {subject.schema.output} if they are {subject.schema.output}."
         )
     return None
+
+
+def _sums_to_one(subject: Subject) -> bool:
+    """Return whether probabilities are an output for each class: such sum to 1 in each row, which no logits do."""
+    import torch
+
+    module = subject.model.module
+    device = next((part.device for part in module.parameters()), torch.device("cpu"))
+    rows = torch.from_numpy(np.ascontiguousarray(subject.encode(slice(0, 2)))).to(device)
+    with torch.inference_mode():
+        outputs = module(rows)
+    return bool(outputs.ndim == 2 and outputs.shape[1] > 1)
 
 
 def _loss(labels: NDArray[np.bool_], probabilities: Floats) -> Floats:

@@ -164,3 +164,18 @@ def test_scores_taken_for_logits_are_a_question() -> None:
     labels = np.array(["no", "yes"])[TRUE]
     with pytest.raises(InputError, match=r"no row is predicted no, .* pass --output score --threshold"):
         of_model(Fixed(500.0, 300.0, [0]), [SCORES], labels)
+
+
+def test_probabilities_that_sum_to_one_are_no_logits_however_wrong_they_are() -> None:
+    """A model of something else, sure of itself, fits the labels better where its probabilities are blurred."""
+    labels = np.array(["no", "yes"])[TRUE]
+    chance = np.where(np.arange(ROWS) % 2, 0.99, 0.01)
+
+    def both(frame: pd.DataFrame) -> np.ndarray:
+        return np.stack([1 - frame["x0"], frame["x0"]], axis=1)
+
+    functions: list[Any] = [both, lambda frame: frame["x0"].to_numpy()]
+    report = of_model(functions[0], [chance], labels)
+    assert any("probabilities" in text for text in report.subject.statements)
+    with pytest.raises(InputError, match="read as logits they fit y clearly better"):
+        of_model(functions[1], [chance], labels)
