@@ -34,14 +34,14 @@ def wide_keys(path: Path) -> None:
 
 def constant_rows(path: Path) -> None:
     """200 million rows of one value: of numbers, 9.8 GB."""
-    column = pa.array(np.zeros(5_000_000, dtype=np.bool_))
-    with pq.ParquetWriter(path, pa.schema([("x", pa.bool_())])) as writer:
+    column = pa.nulls(5_000_000, pa.int8())
+    with pq.ParquetWriter(path, pa.schema([("x", pa.int8())])) as writer:
         for _ in range(40):
             writer.write_table(pa.table({"x": column}))
 
 
 def constant_cells(path: Path) -> None:
-    column = pa.array(np.zeros(2_000_000, dtype=np.bool_))  # which take a tenth of the time of numbers to write
+    column = pa.nulls(2_000_000, pa.int8())  # which take a third of the time of numbers to write
     pq.write_table(pa.table({f"c{number}": column for number in range(300)}), path)
 
 
