@@ -299,6 +299,14 @@ def test_two_auditors_of_one_name_are_refused(loans: Loans) -> None:
         auditkit.audit(loans.model, loans.test, auditors=[Odd(returns=leave), Odd(returns=leave)])
 
 
+@pytest.mark.parametrize("wrong", ["data", Odd])
+def test_auditors_that_are_no_instances_are_refused_with_the_option_that_takes_names(
+    loans: Loans, wrong: object
+) -> None:
+    with pytest.raises(auditkit.InputError, match=r"takes instances.*got .*; pass only=\['performance'\]"):
+        auditkit.audit(loans.model, loans.test, auditors=[wrong])  # type: ignore[list-item]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="pipes of POSIX")
 def test_sigterm_ends_a_command_with_a_line() -> None:
     waits = (

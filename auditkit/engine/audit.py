@@ -259,6 +259,11 @@ def _named(auditors: Sequence[Auditor], points: Mapping[str, EntryPoint]) -> Cho
     names = {point.value: name for name, point in points.items()}
     for auditor in auditors:
         kind = type(auditor)
+        if isinstance(auditor, type) or not callable(getattr(auditor, "audit", None)):
+            raise InputError(
+                f"auditors: takes instances, such as Performance(), got {auditor!r}; pass only=['performance'] to "
+                "choose by name."
+            )
         name = names.get(f"{kind.__module__}:{kind.__qualname__}", kind.__name__.lower())
         if chosen.get(name) is not None:
             raise InputError(f"auditors: two are named '{name}'; pass one of them at a time.")
