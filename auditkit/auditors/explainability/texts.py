@@ -194,8 +194,7 @@ def _first(share: Measurement) -> str:
 
 
 def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped: str) -> list[Exhibit]:
-    schema = subject.schema
-    outcome = f"{schema.target} = {schema.classes[-1]}"
+    outcome = f"{subject.schema.target} = {subject.task.positive}"
     return [
         SliceChart(
             title=Message(

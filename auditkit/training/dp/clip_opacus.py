@@ -10,8 +10,10 @@ from typing import Literal
 import torch
 from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping, register_grad_sampler
 from opacus.grad_sample.dp_rnn import compute_rnn_linear_grad_sample
+from opacus.layers.dp_rnn import RNNLinear
 from torch import nn
 
+from auditkit.errors import NotRun
 from auditkit.models.architectures.text import RecurrentLinear, TextClassifier
 from auditkit.tasks.objectives import Objective
 from auditkit.training.dp.per_example import ClippedSum, clip_and_sum, loss_of_rows, trainable
@@ -56,6 +58,7 @@ def by_opacus(module: nn.Module, *, objective: Objective, mode: Literal["ghost",
     def clipped_sum(inputs: torch.Tensor, targets: torch.Tensor, max_grad_norm: float) -> list[torch.Tensor]:
         wrapped.zero_grad()
         losses = loss_of_rows(wrapped, inputs, targets, objective)
+        _require_rows_together(module, len(targets))
         if mode == "ghost":  # norms out of a first backward pass, the sum out of a second
             losses.sum().backward(retain_graph=True)
             wrapped.max_grad_norm = max_grad_norm
@@ -82,6 +85,18 @@ def by_opacus(module: nn.Module, *, objective: Objective, mode: Literal["ghost",
         wrapped.to_standard_module()
         _remove(parameters, ("grad_sample", "_norm_sample"))
         _remove(module.modules(), ("activations", "max_batch_len"))
+
+
+def _require_rows_together(module: nn.Module, row_count: int) -> None:
+    """Raise NotRun where a layer was given some of the rows at a time.
+
+    Opacus would add up the gradients of rows of different runs as those of one row, and clip too little.
+    """
+    for name, layer in module.named_modules():
+        if isinstance(layer, RNNLinear | RecurrentLinear):  # runs once a token, of shorter texts fewer times
+            continue
+        if any(len(run[0]) != row_count for run in getattr(layer, "activations", ())):
+            raise NotRun(f"layer {name} does not see its rows in the first dimension")
 
 
 def _remove(owners: Iterable[object], traces: tuple[str, ...]) -> None:

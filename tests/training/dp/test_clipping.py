@@ -49,6 +49,17 @@ class Borrowed(nn.Module):
         return out
 
 
+class InParts(nn.Module):
+    """Reads its rows in two parts, as a network that reads recordings of one length together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.head(x[: len(x) // 2]), self.head(x[len(x) // 2 :])])
+
+
 class InPlace(nn.Module):
     """Changes what a layer has read, which torch refuses too, where it has saved it."""
 
@@ -210,6 +221,15 @@ def test_rows_that_see_each_other_are_refused_where_nothing_else_helps() -> None
         clipper_for(Mixes(), inputs, labels, objective=CrossEntropy(), clipping="opacus"),
     ):
         pass
+
+
+def test_opacus_adds_up_rows_that_are_read_in_parts_and_is_not_asked() -> None:
+    inputs, labels = batch("mlp")
+    with (
+        pytest.raises(NotRun, match=r"^layer head does not see its rows in the first dimension$"),
+        summed_by("hooks", InParts(), objective=CrossEntropy()) as clipped_sum,
+    ):
+        clipped_sum(inputs, labels, 1e9)
 
 
 def test_opacus_trains_the_vector_of_padding_and_is_found_out() -> None:
