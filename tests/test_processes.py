@@ -181,8 +181,10 @@ SAID = {
 """What each is said to have done; the last four hung the audit, ended it without a report, or filled the disk."""
 
 
-def hostile_audit(names: Sequence[str], decisions: list[str | Path], folder: Path, *limits: str) -> Path:
-    """Run the hostile auditors of these names beside auditkit's own in one audit, and return its folder."""
+def hostile_audit(
+    names: Sequence[str], decisions: list[str | Path], folder: Path, *limits: str
+) -> subprocess.Popen[str]:
+    """Start an audit by the hostile auditors of these names beside auditkit's own, whose report goes to `out`."""
     site = folder / "site"
     metadata = site / "hostile-1.0.dist-info"
     metadata.mkdir(parents=True)
@@ -193,7 +195,11 @@ def hostile_audit(names: Sequence[str], decisions: list[str | Path], folder: Pat
     (folder / "policy.toml").write_text(POLICY)
     flags: list[str | Path] = [f"--only={name}" for name in (*names, "performance")]
     flags += ["--policy", folder / "policy.toml", "--out", folder / "out", "--plugin-gigabytes", "1", *limits]
-    process = command("run", *decisions, *flags, "--json", PYTHONPATH=str(site), XDG_CACHE_HOME=str(folder / "cache"))
+    return command("run", *decisions, *flags, "--json", PYTHONPATH=str(site), XDG_CACHE_HOME=str(folder / "cache"))
+
+
+def finished(process: subprocess.Popen[str], folder: Path) -> Path:
+    """Wait for a hostile audit, and return the folder of its report."""
     printed, said = process.communicate(timeout=1800)
     assert process.returncode == 3
     assert said == ""
@@ -205,8 +211,10 @@ def hostile_audit(names: Sequence[str], decisions: list[str | Path], folder: Pat
 def hostile(decisions: list[str | Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Audit with all hostile auditors, the one that never ends apart, for which 20 s are enough."""
     together = ["quiet", *(name for name in SAID if name != "sleeps")]
-    out = hostile_audit(together, decisions, tmp_path_factory.mktemp("hostile"))
-    waited = hostile_audit(["sleeps"], decisions, tmp_path_factory.mktemp("sleeps"), "--plugin-seconds", "20")
+    folders = [tmp_path_factory.mktemp(name) for name in ("hostile", "sleeps")]
+    others = hostile_audit(together, decisions, folders[0])
+    sleeper = hostile_audit(["sleeps"], decisions, folders[1], "--plugin-seconds", "20")
+    out, waited = (finished(process, folder) for process, folder in zip((others, sleeper), folders, strict=True))
     return {**dict.fromkeys(together, out), "sleeps": waited}
 
 
