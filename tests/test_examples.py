@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.mark.slow  # the shadow models of the leakage auditor take half a minute each
-@pytest.mark.parametrize(("name", "row_count"), [("digits", 250), ("reviews", 600)])
+@pytest.mark.parametrize(("name", "row_count"), [("digits", 1200), ("reviews", 600)])
 def test_an_example_runs_with_all_auditors(tmp_path: Path, name: str, row_count: int) -> None:
     main = runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]
     assert main(tmp_path, row_count=row_count, epsilon=8) in (0, 1)
