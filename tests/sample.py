@@ -12,7 +12,8 @@ from auditkit.evidence.measurement import (
     Measurement,
 )
 from auditkit.evidence.policy import Finding, Limit, Policy
-from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, Outcome, Report, SubjectRecord
+from auditkit.evidence.records import DatasetRecord, Environment, ModelRecord, SubjectRecord
+from auditkit.evidence.report import Outcome, Report
 
 
 def limit(measurement: str, rationale: str = "A stated reason.", **more: Any) -> Limit:

@@ -14,7 +14,8 @@ from auditkit.evidence.measurement import Facts as FactsExhibit
 from auditkit.evidence.measurement import Group, Interval, Measurement, Record, Unit, shown
 from auditkit.evidence.messages import Message, Text, in_state, sentences, title
 from auditkit.evidence.policy import SHIPPED, Finding, Verdict
-from auditkit.evidence.report import DatasetRecord, Report
+from auditkit.evidence.records import DatasetRecord
+from auditkit.evidence.report import Report
 
 State = Literal["evidenced", "partial", "human input required", "not applicable"]
 """`evidenced`: the run holds all that this clause is mapped to, and people stated the rest. `partial`: some of it.

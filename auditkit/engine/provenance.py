@@ -19,7 +19,7 @@ from auditkit.engine.subject import Subject
 from auditkit.engine.undecided import undecided_statement
 from auditkit.engine.weighting import sampling_hints
 from auditkit.evidence.messages import Message
-from auditkit.evidence.report import DatasetRecord, Environment, ModelRecord, SamplingRecord, SubjectRecord
+from auditkit.evidence.records import DatasetRecord, Environment, ModelRecord, SamplingRecord, SubjectRecord
 from auditkit.models.predict import ROWS_AT_ONCE
 from auditkit.stats.sampling import effective_rows
 

@@ -14,7 +14,8 @@ from auditkit.engine.audit import audit
 from auditkit.engine.auditor import installed
 from auditkit.errors import InputError
 from auditkit.evidence.comparison import ReplayDifference, replay_differences
-from auditkit.evidence.report import DatasetRecord, ModelRecord, Outcome, Report
+from auditkit.evidence.records import DatasetRecord, ModelRecord
+from auditkit.evidence.report import Outcome, Report
 from auditkit.files import sha256_of
 from auditkit.models.factory import is_code
 from auditkit.progress import AuditProgress

@@ -12,8 +12,9 @@ from auditkit.evidence.baseline import BaselineMeasurements
 from auditkit.evidence.judging import held_back, judge, unmeasured
 from auditkit.evidence.messages import Message
 from auditkit.evidence.policy import Finding, Policy, check_measurements_exist, default_policy, read_policy
+from auditkit.evidence.records import BaselineRecord
 from auditkit.evidence.rederive import ABSENT, was_absent, why_unmeasured
-from auditkit.evidence.report import BaselineRecord, Outcome, Report, read_report_file
+from auditkit.evidence.report import Outcome, Report, read_report_file
 from auditkit.evidence.waivers import Waiver, read_waivers, waive
 
 

@@ -15,7 +15,8 @@ from auditkit.compliance.framework import installed, load_framework
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Measurement, Slice
 from auditkit.evidence.policy import default_policy
-from auditkit.evidence.report import Outcome, Report, SamplingRecord, read_report
+from auditkit.evidence.records import SamplingRecord
+from auditkit.evidence.report import Outcome, Report, read_report
 from auditkit.render.html.comply import render_comply
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ from auditkit.cli import call
 from auditkit.errors import InputError, PolicyError
 from auditkit.evidence.gate import Baseline, judge_report, unlike
 from auditkit.evidence.policy import parse_policy
-from auditkit.evidence.report import Report, SamplingRecord
+from auditkit.evidence.records import SamplingRecord
+from auditkit.evidence.report import Report
 from auditkit.evidence.waivers import parse_waivers
 from auditkit.render.exports.markdown import escape
 from auditkit.render.html.report import render_html

@@ -10,7 +10,8 @@ from typing import Any
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Interval, shown
 from auditkit.evidence.policy import Finding
-from auditkit.evidence.report import DatasetRecord, Report
+from auditkit.evidence.records import DatasetRecord
+from auditkit.evidence.report import Report
 from auditkit.render.renderer import Renderer
 from auditkit.render.summary import not_examined
 from auditkit.render.text import visible

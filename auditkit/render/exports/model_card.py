@@ -8,7 +8,8 @@ from typing import Any
 from auditkit.compliance.facts import Facts, words
 from auditkit.evidence.measurement import Measurement, shown
 from auditkit.evidence.messages import number, span, title
-from auditkit.evidence.report import ModelRecord, Report
+from auditkit.evidence.records import ModelRecord
+from auditkit.evidence.report import Report
 from auditkit.render.exports.markdown import escape
 from auditkit.render.renderer import Renderer
 from auditkit.render.summary import attention, headline, not_examined

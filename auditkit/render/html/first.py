@@ -8,7 +8,8 @@ from typing import Any
 from auditkit.compliance.facts import Facts
 from auditkit.evidence.gate import unlike
 from auditkit.evidence.messages import Message
-from auditkit.evidence.report import ModelRecord, Report
+from auditkit.evidence.records import ModelRecord
+from auditkit.evidence.report import Report
 from auditkit.render.first_page import first_page
 from auditkit.render.html.bars import bars_table
 from auditkit.render.html.environment import render_page, stylesheet

@@ -16,7 +16,8 @@ from auditkit.evidence.judging import RANK
 from auditkit.evidence.measurement import Curve, Group, Line, Measurement, Slice, SliceChart, SliceTable, Unit, shown
 from auditkit.evidence.messages import Message, number, semicolons, title
 from auditkit.evidence.policy import Finding, Limit, Verdict
-from auditkit.evidence.report import DatasetRecord, Outcome, Report
+from auditkit.evidence.records import DatasetRecord
+from auditkit.evidence.report import Outcome, Report
 from auditkit.evidence.sentences import bound_words
 from auditkit.evidence.waivers import Waiver
 from auditkit.render.first_page import held_limits, met_limits

@@ -15,7 +15,8 @@ import auditkit.render
 from auditkit.compliance.facts import Facts
 from auditkit.evidence.measurement import Column, Measurement, Slice, Table
 from auditkit.evidence.messages import title
-from auditkit.evidence.report import Outcome, Report, SubjectRecord, read_report
+from auditkit.evidence.records import SubjectRecord
+from auditkit.evidence.report import Outcome, Report, read_report
 from auditkit.render import renderers
 from auditkit.render.first_page import key_findings
 from auditkit.render.html.report import notebook_frame, render_html
