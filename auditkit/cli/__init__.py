@@ -159,6 +159,7 @@ def main() -> None:
         code = code or (BROKEN_PIPE if lost else _fail(f"standard output: {error}.", INCOMPLETE))
     except ValueError:  # closed by code that the audit ran
         pass
+    gc.freeze()  # Python collects garbage once more as it ends, and would visit every object of every library
     sys.exit(code)
 
 
