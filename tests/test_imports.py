@@ -79,7 +79,7 @@ def test_recorded_decisions_are_audited_without_a_library_for_models(decisions: 
     audit = ["run", "--dataset", str(decisions), "--prediction", "decision", *people, "--quiet", "--out"]
     without, with_scores = imported_by(
         tmp_path,
-        [*audit, str(tmp_path / "without"), "--skip", "proxies"],
+        [*audit, str(tmp_path / "without")],
         [*audit, str(tmp_path / "with"), "--score", "score"],
     )
     assert without & HEAVY == set()

@@ -18,6 +18,7 @@ FITTED_ROWS, JUDGED_ROWS = 20_000, 20_000
 """How many rows at most the model learns from, and is judged on."""
 
 MODEL = "scikit-learn HistGradientBoostingClassifier, 60 trees of up to 15 leaves"
+SHARES = "shares of the groups at each value"
 
 Codes = NDArray[np.int64]
 
@@ -60,7 +61,8 @@ def find_proxies(
     """Predict the group of each row from the other columns; None where fewer than two groups are large enough.
 
     On one half of the rows a boosted forest learns all columns together, and each column's shares of the groups are
-    counted for that column alone; both are judged on the other half, so that learning by heart does not count.
+    counted for that column alone; both are judged on the other half, so that learning by heart does not count. A single
+    column together is that column alone.
 
     Args:
         columns: the codes of each column's values, from 0, one array (rows,) for each column.
@@ -74,6 +76,8 @@ def find_proxies(
     if alone is None:
         return None
     split = _split(groups, seed, min_group)
+    if len(columns) == 1:
+        return Proxies(alone[0], alone, len(split.first), len(split.second))
     progress(0.5, "columns together")
     matrix = np.column_stack([codes.astype(np.float64) for codes in columns])
     model = boosted_forest(ordered, seed=seed)

@@ -38,6 +38,14 @@ def test_a_planted_proxy_is_told_from_a_coin(group_count: int) -> None:
     assert result.together.value == pytest.approx(proxy.value, abs=0.03)
 
 
+def test_one_column_together_is_that_column_alone() -> None:
+    columns, groups = people(1, 3000, 2)
+    result = found(columns[1:2], groups)
+    (alone,) = result.alone
+    assert result.together.value == alone.value > 0.8
+    assert roc_auc_interval(result.together, 0.95) == roc_auc_interval(alone, 0.95)
+
+
 def test_columns_that_tell_only_together_are_found_together() -> None:
     columns, groups = people(2, 4000, 2)
     result = found(columns[2:], groups)

@@ -12,7 +12,7 @@ from auditkit.evidence.measurement import Evidence, Exhibit, Group, Interval, Me
 from auditkit.evidence.messages import Message
 from auditkit.progress import part_of
 from auditkit.stats.intervals import simultaneous_level
-from auditkit.stats.proxies import MODEL, Proxies, find_proxies
+from auditkit.stats.proxies import MODEL, SHARES, Proxies, find_proxies
 from auditkit.stats.ranking import RocAuc, roc_auc_interval
 
 LISTED = 12
@@ -32,18 +32,11 @@ class ProxyColumns:
         columns, omitted = grouped_columns(subject.data.frame[_candidates(subject)], quantiles=20)
         if not columns:
             raise NotRun(Message("the data have no other columns whose values could be told apart"))
+        others_of = {name: [one for one in columns if one.name != name] for name in subject.sensitive}
         measurements: list[Measurement] = []
         exhibits: list[Exhibit] = []
-        notes = [
-            Message(
-                "All columns together: {model}, trained on one random half of the records and tested on the "
-                "other. Single columns: the shares of the groups at each value, estimated and tested in the "
-                "same way.",
-                model=MODEL,
-            )
-        ]
-        for place, sensitive in enumerate(subject.sensitive):
-            others = [column for column in columns if column.name != sensitive]
+        notes = [_method(several=any(len(others) > 1 for others in others_of.values()))]
+        for place, (sensitive, others) in enumerate(others_of.items()):
             if not others:
                 notes.append(Message("{sensitive}: there is no other column.", sensitive=sensitive))
                 continue
@@ -95,16 +88,31 @@ def _candidates(subject: Subject) -> list[str]:
     return [feature.name for feature in subject.schema.features if feature.name in columns]
 
 
+def _method(*, several: bool) -> str:
+    """Return the sentence that says how columns are judged, several together too."""
+    if not several:
+        return Message(
+            "The shares of the groups at each value are estimated on one random half of the records and tested on the "
+            "other."
+        )
+    return Message(
+        "All columns together: {model}, trained on one random half of the records and tested on the other. Single "
+        "columns: the shares of the groups at each value, estimated and tested in the same way.",
+        model=MODEL,
+    )
+
+
 def _measurements(
     sensitive: str, columns: list[GroupedColumn], found: Proxies | None, subject: Subject
 ) -> list[Measurement]:
+    together = MODEL if len(columns) > 1 else SHARES
     if found is None:
         reason = Message(
             "fewer than two groups have at least {min_group} rows in each half", min_group=subject.min_group
         )
         return [
-            Measurement(id=id, by=(sensitive,), unit="number", better="lower", count=0, definition=MODEL, reason=reason)
-            for id in ProxyColumns.measures
+            Measurement(id=id, by=(sensitive,), unit="number", better="lower", count=0, definition=how, reason=reason)
+            for id, how in zip(ProxyColumns.measures, (together, SHARES), strict=True)
         ]
     level = subject.conf_level
     each = simultaneous_level(level, len(columns))
@@ -118,8 +126,8 @@ def _measurements(
             better="lower",
             count=found.judged_count,
             interval=_interval(found.together, level, level),
-            definition=f"{MODEL}, on held-out rows",
-            computed_by="scikit-learn and auditkit",
+            definition=f"{together}, on held-out rows",
+            computed_by="scikit-learn and auditkit" if len(columns) > 1 else "",
         ),
         Measurement(
             id="proxies.column_roc_auc",
@@ -139,7 +147,7 @@ def _measurements(
                 )
                 for column, area in best
             ),
-            definition="shares of the groups at each value, on held-out rows",
+            definition=f"{SHARES}, on held-out rows",
         ),
     ]
 
