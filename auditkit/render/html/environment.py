@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from functools import cache
@@ -20,6 +21,8 @@ from auditkit.render.html.bytecode import TemplateBytecode
 from auditkit.render.i18n.translation import Translator
 from auditkit.render.summary import WORDS
 from auditkit.render.text import counted, day, shorten, unbroken, visible
+
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]{1,30}(?![\w-])")
 
 
 def render_page(template: str, *, translator: Translator, **values: Any) -> str:
@@ -95,8 +98,7 @@ def _said(context: Context, template: str, **arguments: Any) -> str:
 
 @pass_context
 def _text(context: Context, text: str) -> Markup:
-    marked: Markup = context["translator"].marked(text)
-    return marked
+    return _options_whole(context["translator"].marked(text))
 
 
 @pass_context
@@ -105,8 +107,14 @@ def _shortened(context: Context, text: str, width: int) -> str:
 
 
 @pass_context
-def _unbroken(context: Context, text: str) -> str:
-    return unbroken(context["translator"](text))
+def _unbroken(context: Context, text: str) -> Markup:
+    """Keep a number with its unit on one line, and an option of the command line with its dashes."""
+    return _options_whole(Markup.escape(visible(unbroken(context["translator"](text)))))
+
+
+def _options_whole(text: Markup) -> Markup:
+    """Mark the options of the command line, so that no line ends between `--` and `train-dataset`."""
+    return Markup(_OPTION.sub(r'<span class="option">\g<0></span>', str(text)))  # noqa: S704  # escaped by its callers
 
 
 @pass_context

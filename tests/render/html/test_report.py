@@ -101,6 +101,19 @@ def test_every_number_of_the_report_is_on_the_page(report: Report) -> None:
         assert limit.clause in text
 
 
+def test_a_line_never_ends_inside_an_option_and_hostile_ones_stay_text(
+    report: Report, build_report: Callable[..., Report]
+) -> None:
+    long = "--" + "a" * 200
+    subject = report.subject.model_copy(update={"notes": (f"pass --train-dataset FILE, or {long} <b>--out</b>",)})
+    page = render_html(build_report(subject=subject))
+    assert 'pass <span class="option">--train-dataset</span> FILE' in page
+    assert f'or {long} &lt;b&gt;<span class="option">--out</span>&lt;/b&gt;' in page
+    assert ".option { white-space: nowrap; }" in page
+    bare = re.sub(r'<span class="option">--[a-z-]+</span>|<code>.*?</code>|<style>.*?</style>', "", page, flags=re.S)
+    assert {option[:40] for option in re.findall(r"(?<![\w-])--[a-z-]+", bare)} == {long[:40]}  # also where it is cut
+
+
 def test_it_is_one_file_without_script_or_outside_address(report: Report) -> None:
     page = Page(render_html(report))
     tags = {tag for tag, _ in page.tags}
