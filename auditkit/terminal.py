@@ -84,6 +84,8 @@ def announce(plan: Plan) -> None:
         idle.setdefault(reason, []).append(name)
     for reason, names in idle.items():
         console.print(Text(f"  not run: {', '.join(names)} ({reason})"))
+    for name, error in plan.unplanned:
+        console.print(Text(f"  not planned, but run: {name} ({error})"))
     if plan.seconds is not None:
         console.print(Text(f"  altogether{_duration(plan.seconds)}, as measured on one batch"))
 

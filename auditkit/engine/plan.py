@@ -32,8 +32,9 @@ class Part:
 class Plan:
     """What was guessed about the model, what each auditor will do, and which do not run, with the reason.
 
-    `measured` says whether the operations of a row were measured, and not counted. `row_count` rows are audited, and
-    `row_seconds` is how long one takes on its way through the model, None where that is not known.
+    `unplanned` are the auditors that run although their passes could not be counted, with the error. `measured` says
+    whether the operations of a row were measured, and not counted. `row_count` rows are audited, and `row_seconds` is
+    how long one takes on its way through the model, None where that is not known.
     """
 
     effort: str
@@ -42,6 +43,7 @@ class Plan:
     guesses: tuple[str, ...]
     parts: tuple[Part, ...]
     idle: tuple[tuple[str, str], ...]
+    unplanned: tuple[tuple[str, str], ...] = ()
     row_count: int = 0
     row_seconds: float | None = None
 
@@ -65,10 +67,17 @@ def plan_of(subject: Subject, auditors: Mapping[str, Any]) -> Plan:
     work = subject.work
     guesses = (*subject.audited.notes, *subject.encoding)
     plan = Plan(
-        work.effort, work.operations, work.measured, guesses, (), (), len(subject.labels), _seconds_of_a_pass(subject)
+        effort=work.effort,
+        operations=work.operations,
+        measured=work.measured,
+        guesses=guesses,
+        parts=(),
+        idle=(),
+        row_count=len(subject.labels),
+        row_seconds=_seconds_of_a_pass(subject),
     )
     offered = request_of(subject)
-    parts, idle = [], []
+    parts, idle, unplanned = [], [], []
     for name, auditor in auditors.items():
         if auditor is None:
             continue
@@ -83,10 +92,10 @@ def plan_of(subject: Subject, auditors: Mapping[str, Any]) -> Plan:
             idle.append((name, str(error)))
             continue
         except Exception as error:  # noqa: BLE001  # its own run tells of it, and the others still report
-            idle.append((name, format_error(error)))
+            unplanned.append((name, format_error(error)))
             continue
         parts.append(Part(name, passes, plan.seconds_of(passes)))
-    return replace(plan, parts=tuple(parts), idle=tuple(idle))
+    return replace(plan, parts=tuple(parts), idle=tuple(idle), unplanned=tuple(unplanned))
 
 
 def _seconds_of_a_pass(subject: Subject) -> float | None:

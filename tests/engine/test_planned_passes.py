@@ -16,6 +16,7 @@ from planted import images, reviews
 from torch import nn
 
 import auditkit
+from auditkit import terminal
 from auditkit.auditors.explainability.table_costs import TableCost, affordable
 from auditkit.auditors.robustness.auditor import Robustness
 from auditkit.data.dataset import data_from_frame
@@ -191,12 +192,18 @@ def test_a_replay_spends_what_the_run_did_whatever_a_row_takes_now(
     assert dearer.config.run.operations_per_row == 1_024_000_000
 
 
-def test_an_auditor_whose_plan_fails_stops_neither_the_plan_nor_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_auditor_whose_plan_fails_stops_neither_the_plan_nor_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fails(self: Robustness, subject: Any) -> float:
         raise ArithmeticError("1 of 2 rows")
 
     monkeypatch.setattr(Robustness, "passes", fails)
     plans: list[Plan] = []
     report = auditkit.audit(mlp(6), table(6), target="y", only=["robustness"], settings=SMALL, announce=plans.append)
-    assert dict(plans[0].idle) == {"robustness": "ArithmeticError: 1 of 2 rows"}
+    assert (plans[0].idle, dict(plans[0].unplanned)) == ((), {"robustness": "ArithmeticError: 1 of 2 rows"})
+    terminal.announce(plans[0])
+    said = capsys.readouterr().err
+    assert "  not planned, but run: robustness (ArithmeticError: 1 of 2 rows)" in said
+    assert "not run" not in said
     assert [one.auditor for one in report.outcomes if one.measurements] == ["robustness"]
