@@ -141,7 +141,8 @@ def _mid_p_low(x: Array, n: Array, level: Array, weight: float) -> Array:
     logarithms of both: a tail is nearly a power of the rate.
     """
     tail, fails = np.log((1 - level) / 2), x < n
-    some, not_all = np.where(x > 0, x, 1), np.where(fails, x, n - 1)
+    # What stands for a limit that is 0 or 1 anyway is n and 0, so that nothing cancels where n is 1e-16.
+    some, not_all = np.where(x > 0, x, n), np.where(fails, x, 0.0)
     # The parameters of the beta distributions whose shares below a rate are the chances of `x` and more, and of more.
     one, other = (some, n - some + 1), (not_all + 1, n - not_all)
     least = special.betaincinv(*one, np.exp(tail))
@@ -150,7 +151,9 @@ def _mid_p_low(x: Array, n: Array, level: Array, weight: float) -> Array:
     constants = special.betaln(*one), special.betaln(*other)
     powers = n - some, n - not_all - 1
     for _ in range(NEWTON_STEPS):
-        log_rate, log_rest = np.log(rate), special.log1p(-np.minimum(rate, 1 - 2**-53))
+        with np.errstate(divide="ignore"):  # of far less than one success the limit is below the least number, so 0
+            log_rate = np.log(rate)
+        log_rest = special.log1p(-np.minimum(rate, 1 - 2**-53))
         at_least = special.betainc(*one, rate)
         above = np.where(fails, special.betainc(*other, rate), 0.0)
         chance = weight * at_least + (1 - weight) * above

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.special
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ Counts = NDArray[np.int64]
 
 RATES = np.linspace(0.02, 0.5, 400)
 CONFIGURATIONS = [(20, 20), (50, 50), (200, 200), (20, 100), (1000, 20), (50, 1500), (1500, 200)]
+PARTS = st.floats(-12, 0).map(lambda power: 10**power)
 
 
 def misses(low: Floats, high: Floats, truth: Floats | float, trials: int, rates: Floats) -> Floats:
@@ -38,6 +41,21 @@ def pair_misses(low: Floats, high: Floats, truth: float, trials: Sequence[int], 
 
 def grid(trials: Sequence[int]) -> tuple[Counts, int, Counts, int]:
     return np.arange(trials[0] + 1)[:, None], trials[0], np.arange(trials[1] + 1)[None, :], trials[1]
+
+
+def _mid_p_root(successes: float, trials: float, level: float) -> float:
+    """The lower limit: where 0.6 of the chance of as much as was seen, and 0.4 of that of more, is the tail."""
+
+    def excess(log_rate: float) -> float:
+        rate = np.exp(log_rate)
+        chance = 0.6 * scipy.special.betainc(successes, trials - successes + 1, rate)
+        if successes < trials:
+            chance += 0.4 * scipy.special.betainc(successes + 1, trials - successes, rate)
+        return float(chance) - (1 - level) / 2
+
+    if successes == 0 or excess(-700.0) > 0:  # below 1e-304
+        return 0.0
+    return float(np.exp(scipy.optimize.brentq(excess, -700.0, -1e-16, xtol=1e-14)))
 
 
 class TestOneRate:
@@ -67,6 +85,39 @@ class TestOneRate:
             mirrored_low, mirrored_high = function(trials - successes, trials, 0.95)
             assert 0 <= low <= successes / trials <= high <= 1
             assert (1 - high, 1 - low) == pytest.approx((float(mirrored_low), float(mirrored_high)), abs=1e-12)
+
+    @given(
+        st.floats(-18, 3),
+        st.sampled_from([0.0, 1.0]) | PARTS,
+        st.floats(0.5, 0.9999),
+    )
+    def test_mid_p_limits_of_parts_of_a_row_are_where_their_equation_says(
+        self, power: float, rate: float, level: float
+    ) -> None:
+        """Few degrees of freedom make 20 rows count as 1e-16 of one. SciPy's root finder is asked, in logarithms."""
+        trials = 10**power
+        successes = rate * trials
+        low, high = (float(bound) for bound in intervals.mid_p(successes, trials, level))
+        for bound, seen in ((low, successes), (1 - high, trials - successes)):
+            assert bound == pytest.approx(_mid_p_root(seen, trials, level), abs=1e-12)
+
+    @given(
+        st.sampled_from([0.0, 1.0]) | PARTS,
+        st.integers(1, 1000),
+        st.floats(1, 3),
+        st.integers(1, 9).map(lambda power: 1 - 10.0**-power),
+    )
+    def test_pairs_with_few_degrees_of_freedom_are_bounded_silently(
+        self, rate: float, trials: int, freedom: float, level: float
+    ) -> None:
+        """Warnings are errors in the tests."""
+        pair = rate * trials, trials, trials / 2, trials
+        low, high = intervals.newcombe(*pair, level, freedom=(freedom, np.inf))
+        assert -1 <= low <= rate - 0.5 + 1e-12
+        assert rate - 0.5 - 1e-12 <= high <= 1
+        low, high = intervals.donner_zou(*pair, level, freedom=(freedom, np.inf))
+        assert 0 <= low <= 2 * rate * (1 + 1e-12)
+        assert high >= 2 * rate * (1 - 1e-12)
 
     def test_exact_where_successes_or_failures_are_few(self) -> None:
         assert intervals.needs_exact([14, 15, 85, 86], 100, 0.95).tolist() == [True, False, False, True]
