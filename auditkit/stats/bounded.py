@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.errors import InputError
+from auditkit.evidence.messages import Message
 from auditkit.stats.intervals import clopper_pearson, mean_interval, skewed_mean_interval
 
 Floats = NDArray[np.float64]
@@ -16,8 +19,19 @@ FEWEST_APART = 10
 ALIKE = 1e-6
 """Values that are closer than this share of their range count as alike: models compute in 32 bits."""
 
+WITH_HALL = Message(", joined with Hall's")
+WITH_EXACT_SHARES = Message(", joined with Clopper-Pearson")
 
-def bounded_student_interval(values: Floats, lowest: float, highest: float, level: float) -> tuple[float, float]:
+
+class BoundedInterval(NamedTuple):
+    """Student's t interval of a mean, and what it is joined with, to be said behind its name; "" of t alone."""
+
+    low: float
+    high: float
+    joined: str
+
+
+def bounded_student_interval(values: Floats, lowest: float, highest: float, level: float) -> BoundedInterval:
     """Return Student's t interval of a mean, which allows for values that were not drawn where most are alike.
 
     Where more than half of the values are alike and fewer than 10 differ, the sample's spread says next to nothing of
@@ -36,9 +50,11 @@ def bounded_student_interval(values: Floats, lowest: float, highest: float, leve
     Raises:
         InputError: fewer than 2 values, or one outside the bounds.
 
-    >>> low, high = bounded_student_interval(np.zeros(100), -1.0, 1.0, 0.95)  # 100 differences, all of them 0
+    >>> low, high, joined = bounded_student_interval(np.zeros(100), -1.0, 1.0, 0.95)  # 100 differences, all of them 0
     >>> round(low, 4), round(high, 4)
     (-0.0362, 0.0362)
+    >>> print("Student's t" + joined)
+    Student's t, joined with Clopper-Pearson
     """
     count, margin = len(values), ALIKE * (highest - lowest)
     if count and not (lowest - margin <= values.min() and values.max() <= highest + margin):
@@ -54,10 +70,11 @@ def bounded_student_interval(values: Floats, lowest: float, highest: float, leve
     below, above = int((values < usual - margin).sum()), int((values > usual + margin).sum())
     apart = below + above
     if 2 * apart >= count:
-        return low, high
+        return BoundedInterval(low, high, "")
     if apart >= FEWEST_APART:
         skewness = float(((values - mean) ** 3).mean()) / variance**1.5
-        return skewed_mean_interval(mean, variance, skewness, count, level)
+        return BoundedInterval(*skewed_mean_interval(mean, variance, skewness, count, level), WITH_HALL)
     _, shares = clopper_pearson([below, above], count, level)
     low = min(low, usual - float(shares[0]) * (usual - lowest))
-    return low, max(high, usual + float(shares[1]) * (highest - usual))
+    high = max(high, usual + float(shares[1]) * (highest - usual))
+    return BoundedInterval(low, high, WITH_EXACT_SHARES)

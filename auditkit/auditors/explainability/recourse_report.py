@@ -159,12 +159,12 @@ def _cost_slices(costs: dict[Group, np.ndarray], least: int, level: float) -> li
         ]
         alone, wide = (
             Interval(
-                low=float(low),
-                high=float(high),
+                low=end.low,
+                high=end.high,
                 level=level,
-                method=Message("Student's t over rows{family}", family=family),
+                method=Message("Student's t over rows{family}", family=family) + end.joined,
             )
-            for (low, high), family in zip(
+            for end, family in zip(
                 ends, ("", Message(", Sidak over {known_count}", known_count=len(known))), strict=True
             )
         )

@@ -197,7 +197,7 @@ def _measured(
         value = gap.value
         pairs = len(names) * (len(names) - 1) // 2
         family = Message(", Bonferroni over {pairs} pairs", pairs=pairs) if pairs > 1 else ""
-        interval = Interval(low=gap.low, high=gap.high, level=level, method=method + family)
+        interval = Interval(low=gap.low, high=gap.high, level=level, method=method + family + gap.joined)
         compared = named[gap.lowest], named[gap.highest]
     return [
         Measurement(
@@ -227,20 +227,18 @@ def _measured(
 
 def _differences(units: Floats, named: Sequence[Group], count: int, method: str, level: float) -> list[Slice]:
     """Return by how much each group's mean score differs from the mean of all groups; `units` are (texts, groups)."""
-    value, low, high = differences_from_mean(units, level)
-    _, wide_low, wide_high = differences_from_mean(units, simultaneous_level(level, len(named)))
+    values, alone = differences_from_mean(units, level)
+    _, together = differences_from_mean(units, simultaneous_level(level, len(named)))
     family = Message("{method}, Sidak over {names_count} groups", method=method, names_count=len(named))
     return [
         Slice(
             group=group,
-            value=float(value[place]),
+            value=float(value),
             count=count,
-            interval=Interval(low=float(low[place]), high=float(high[place]), level=level, method=method),
-            simultaneous_interval=Interval(
-                low=float(wide_low[place]), high=float(wide_high[place]), level=level, method=family
-            ),
+            interval=Interval(low=own.low, high=own.high, level=level, method=method + own.joined),
+            simultaneous_interval=Interval(low=wide.low, high=wide.high, level=level, method=family + wide.joined),
         )
-        for place, group in enumerate(named)
+        for group, value, own, wide in zip(named, values, alone, together, strict=True)
     ]
 
 

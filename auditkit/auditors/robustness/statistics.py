@@ -170,8 +170,8 @@ def odd_input_confidence(confidences: dict[str, NDArray[np.float64]], *, level: 
 
 
 def _confidence_interval(values: NDArray[np.float64], each: float, level: float, method: str) -> Interval:
-    low, high = bounded_student_interval(values, 0.0, 1.0, each)
-    return Interval(low=max(low, 0.0), high=min(high, 1.0), level=level, method=method)
+    low, high, joined = bounded_student_interval(values, 0.0, 1.0, each)
+    return Interval(low=max(low, 0.0), high=min(high, 1.0), level=level, method=method + joined)
 
 
 def _ends(estimate: Estimate) -> tuple[float, float, float]:
