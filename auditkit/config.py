@@ -19,6 +19,7 @@ from annotated_types import Ge
 from pydantic import Field
 
 from auditkit.config_options import (
+    TASKS,
     AllowLarge,
     Architecture,
     ArchitectureArgs,
@@ -40,6 +41,7 @@ from auditkit.config_options import (
     Strict,
     Table,
     Target,
+    TaskName,
     Threshold,
     TrustModel,
     TrustPickle,
@@ -118,8 +120,12 @@ class ModelConfig(Section):
         int | None, Option(help="Select the K rows of the highest scores.", metavar="K", default="a threshold"), Ge(1)
     ] = None
     task: Annotated[
-        Literal["binary", "multiclass", "multilabel", "regression"] | None,
-        Option(help="What the model predicts.", default="by its schema"),
+        TaskName | None,
+        Option(
+            help="What the model predicts; NAME: the task of another package.",
+            metavar=f"{'|'.join(TASKS)}|NAME",
+            default="by its schema",
+        ),
     ] = None
     positive: Annotated[
         str | None,

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from auditkit import plugins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,22 @@ def _several(value: Any) -> Any:
     return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) else (value,)
 
 
+TASKS = ("binary", "multiclass", "multilabel", "regression")
+"""The tasks of auditkit in which something is predicted of each row."""
+
+
+def tasks_of_others() -> list[str]:
+    """Return the names of the tasks that other packages install."""
+    return [name for name, point in plugins.installed("tasks").items() if not point.value.startswith("auditkit.")]
+
+
+def _installed_task(name: str) -> str:
+    if name not in TASKS and name not in tasks_of_others():
+        raise ValueError(f"be one of {', '.join([*TASKS, *tasks_of_others()])}")
+    return name
+
+
+TaskName = Annotated[str, AfterValidator(_installed_task)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_several)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_several)]
 Table = dict[str, Any]

@@ -153,6 +153,8 @@ def problem(error: ValidationError, request: type[Section], origins: Mapping[Pla
 def requirement(error: Mapping[str, Any], setting: Setting) -> str:
     """Return what a value must be, after "must"."""
     bounds = error.get("ctx", {})
+    if error["type"] == "value_error":
+        return str(bounds["error"])
     choices = [choice for kind in setting.types if get_origin(kind) is Literal for choice in get_args(kind)]
     if choices:
         return f"be one of {', '.join(choices)}" if float not in setting.types else f"be a number or {choices[0]}"

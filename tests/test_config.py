@@ -41,7 +41,7 @@ def example(setting: Setting) -> Any:
         return next(choice for choice in get_args(kind) if choice != setting.field.default)
     if kind in (bool, int, float):
         return {bool: True, int: 7, float: 0.75}[kind]
-    return "some/text"
+    return "multiclass" if setting.name == "task" else "some/text"
 
 
 def as_text(value: Any) -> str:

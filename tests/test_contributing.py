@@ -19,7 +19,9 @@ from auditkit.data.readers.base import DataSource, Reader, ReadOptions
 from auditkit.errors import DatasetError, ModelFileError
 from auditkit.models.base import ModelFormat, OpenOptions, Trust, opened
 from auditkit.schema.infer import numeric_schema
+from auditkit.stats.estimates import Breakdown
 from auditkit.stats.quality import CLASSIFICATION_METRICS
+from auditkit.tasks.base import Predictions, Rows
 
 PAGE = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BLOCKS: dict[str, str] = dict(re.findall(r"```python\n# (\w+)\.py[^\n]*\n(.*?)```", PAGE, re.DOTALL))
@@ -42,6 +44,7 @@ def test_every_block_of_the_page_is_tested_here_or_beside() -> None:
     assert set(BLOCKS) == {
         "my_package",
         "my_metric",
+        "my_task",
         "my_format",
         "my_reader",
         "my_modality",
@@ -56,6 +59,20 @@ def test_a_metric_is_one_function_and_one_row(block: Block, monkeypatch: pytest.
     assert found.value == 0.15
     assert found.bounds[0][0] < 0.15 < found.bounds[0][1]
     assert CLASSIFICATION_METRICS["error_rate"] is module.ROW
+
+
+def test_a_task_has_a_metric_and_errors_of_its_own(block: Block) -> None:
+    schema = numeric_schema(["a"], target="grade", classes=["low", "medium", "high"])
+    task = block("my_task").Grades(schema)
+    labels, told = np.array([0, 0, 1, 2]), np.array([0, 2, 1, 1])
+    rows = Rows(labels, Predictions(labels=told, class_probabilities=None))
+    assert task.errors(rows).tolist() == [0, 2, 0, 1]
+    names, _ = task.measurable(rows.predictions)
+    (found,) = task.measure("mean_absolute_error", rows, Breakdown(), level=0.95)
+    assert found.value == 0.75
+    assert names[-1] == "mean_absolute_error"
+    (accuracy,) = task.measure("accuracy", rows, Breakdown(), level=0.95)
+    assert accuracy.value == 0.5
 
 
 def test_a_model_format_recognises_and_opens(block: Block, tmp_path: Path) -> None:

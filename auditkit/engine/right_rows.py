@@ -13,7 +13,7 @@ from auditkit.stats.missing_labels import Unlabelled
 
 def right_rows(subject: Subject, columns: tuple[str, ...]) -> Counts:
     """Count the rows of each group that are predicted right: as the label, and as the decision, that they are."""
-    right = (~subject.task.errors(subject.rows)).astype(np.int64)
+    right = (subject.task.errors(subject.rows) == 0).astype(np.int64)
     return _counted(subject, columns, np.ones_like(right), right)
 
 

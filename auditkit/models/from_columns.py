@@ -281,7 +281,7 @@ class Columns:
                 {
                     "features": decoder.features,
                     "target": classes if several else self.target,
-                    "task": "multilabel" if several else task_of(classes),
+                    "task": "multilabel" if several else task_of(classes, self.task),
                     "classes": classes,
                     "sensitive": self.sensitive,
                     "output": output if classes else "value",

@@ -30,7 +30,7 @@ from auditkit.models.timm import image_feature, is_of_timm
 from auditkit.schema.infer import numeric_schema, target_classes
 from auditkit.schema.outputs import check_task, declare
 from auditkit.schema.positive import with_positive
-from auditkit.schema.schema import Schema, Target, target_names
+from auditkit.schema.schema import Schema, Target, predicts_numbers, target_names
 from auditkit.tasks.base import task_for
 
 
@@ -80,7 +80,7 @@ def model_for(
     with naming(rows):
         spread = np.linspace(0, len(rows.frame) - 1, min(len(rows.frame), PROBED_ROWS)).astype(np.int64)
         probe = opened.modality.encode(rows.frame.iloc[spread])
-    stated = config.output or (schema.output if not guessed or schema.task == "regression" else None)
+    stated = config.output or (schema.output if not guessed or predicts_numbers(schema.task) else None)
     seen = opened.module
     if config.output_index is not None and preprocess is None:
         seen = FirstOutput(seen, config.output_index)
@@ -168,10 +168,12 @@ def _opened(
                 listed=listed,
             )
         )
-        if schema.task == "regression":
+        if predicts_numbers(schema.task):
             notes.append(
                 Message(
-                    "The model's output was taken for {target} in its own unit: task regression.", target=schema.target
+                    "The model's output was taken for {target} in its own unit: task {task}.",
+                    target=schema.target,
+                    task=schema.task,
                 )
             )
         return schema

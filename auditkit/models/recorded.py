@@ -24,7 +24,7 @@ from auditkit.models.capabilities import Capability
 from auditkit.schema.infer import infer_task, target_classes
 from auditkit.schema.outputs import check_task
 from auditkit.schema.positive import positive_last, respelt, with_positive, yes_or_no
-from auditkit.schema.schema import Schema, Target, Task, target_names, task_of
+from auditkit.schema.schema import Schema, Target, Task, predicts_numbers, target_names, task_of
 from auditkit.tasks.base import Predictions, code_type
 from auditkit.tasks.recorded import NOTHING_PREDICTED
 
@@ -117,12 +117,13 @@ class Decisions:
         self, frame: pd.DataFrame, schema: Schema, prediction: str | None, scored: str | None
     ) -> Predictions:
         """Read the one column of decisions, and the one of scores, if there are any."""
-        if schema.task == "regression":
+        if predicts_numbers(schema.task):
             if prediction is None or scored is not None or self.threshold is not None:
                 raise InputError("a regression has neither scores nor a threshold; pass --prediction alone.")
             note = Message(
-                "The numbers in {prediction} are predictions of {target}, in its unit: task regression.",
+                "The numbers in {prediction} are predictions of {target}, in its unit: task {task}.",
                 prediction=prediction,
+                task=schema.task,
                 target=schema.target or prediction,
             )
             return Predictions(labels=numbers(frame, prediction), class_probabilities=None, notes=(note,))
@@ -378,7 +379,7 @@ def decision_schema(
     target = target or (given.target if given else None)
     rows = read_rows()
     check_task(task)
-    if task == "regression" and classes:
+    if task is not None and predicts_numbers(task) and classes:
         raise InputError("a regression has no classes; leave --classes out.")
     with naming(rows):
         if classes is None and task is None and given and given.target == target:
@@ -411,7 +412,7 @@ def _decided_classes(
     """Return the task that decisions without any label set, and its classes, of two the positive one last."""
     column = decisions.prediction
     if classes:
-        return task_of(classes), classes
+        return task_of(classes, task), classes
     if task == "multilabel" or isinstance(column, tuple):
         raise InputError("a multilabel task is told by its label columns; pass --target for each of them.")
     if column is None or decisions.threshold is not None:
@@ -421,14 +422,14 @@ def _decided_classes(
             f"prediction column {column!r} is not in the data{closest(column, [str(name) for name in frame.columns])}."
         )
     _, words = factorize(frame[column])
-    if task != "regression" and {word.casefold() for word in words} <= TRUE_WORDS | FALSE_WORDS:
+    if task in (None, "binary") and {word.casefold() for word in words} <= TRUE_WORDS | FALSE_WORDS:
         no, yes = ([word for word in words if word.casefold() in of] for of in (FALSE_WORDS, TRUE_WORDS))
         if len(no) <= 1 and len(yes) <= 1:
             other = OTHER_WORDS.get((no + yes)[0].casefold(), ("other",))
             return "binary", (*(no or other), *(yes or other))
         return "binary", ("0", "1")
     told = task or infer_task(frame, column)[0]
-    if told == "regression" and task is None:
+    if task is None and predicts_numbers(told):
         values = numbers(frame, column)
         if np.nanmin(values) >= 0 and np.nanmax(values) <= 1:
             return "binary", ("0", "1")

@@ -17,7 +17,7 @@ from auditkit.data.image import holds_images, pixels, shape_of_images
 from auditkit.data.values import FALSE_WORDS, MISSING_NUMBERS, TRUE_WORDS, day, is_typed, number, numbers
 from auditkit.errors import DatasetError, InputError, SchemaError
 from auditkit.evidence.measurement import first_problem
-from auditkit.schema.schema import Schema, Target, Task, no_column, target_names, task_of
+from auditkit.schema.schema import Schema, Target, Task, no_column, predicts_numbers, target_names, task_of
 from auditkit.schema.table import Feature
 from auditkit.schema.text import choose_length, learn_vocabulary
 
@@ -173,7 +173,7 @@ def _infer_target(frame: pd.DataFrame, target: Target, task: Task) -> dict[str, 
         return {"task": task, "target": labels, "classes": labels}
     if not isinstance(target, str):
         raise DatasetError(f"target {target!r} names several columns, which is task multilabel, and task is {task}.")
-    if task == "regression":
+    if predicts_numbers(task):
         values = numbers(frame, target)
         mean, scale, present_count = _standardisation(values)
         present = values[~np.isnan(values)]
@@ -181,7 +181,7 @@ def _infer_target(frame: pd.DataFrame, target: Target, task: Task) -> dict[str, 
             raise DatasetError(f"target {target!r} must hold at least two different numbers to be predicted.")
         return {"task": task, "output": "value", "target_mean": mean, "target_scale": scale}
     classes = infer_classes(frame, target)
-    if task != task_of(classes):
+    if task != task_of(classes, task):
         raise DatasetError(f"target {target!r} has {len(classes):,} classes, and task is {task}.")
     return {"task": task, "classes": classes}
 
@@ -242,10 +242,10 @@ def target_classes(
         if classes:
             raise InputError("a multilabel task has no classes but its label columns; leave --classes out.")
         return "multilabel", label_columns(frame, target)
-    if told == "regression":
-        return "regression", ()
+    if predicts_numbers(told):
+        return told, ()
     found = tuple(classes) if classes else infer_classes(frame, target)
-    return task_of(found), found
+    return task_of(found, task), found
 
 
 def numeric_schema(

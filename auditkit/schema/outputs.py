@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
+from auditkit import plugins
+from auditkit.config_options import TASKS, tasks_of_others
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import first_problem
-from auditkit.schema.schema import Schema, Task, task_of
+from auditkit.schema.schema import Schema, predicts_numbers, task_of
 
 
 def declare(
@@ -27,7 +29,8 @@ def declare(
             scores without a threshold, or either of these for a regression.
     """
     check_task(task)
-    if schema.task != "regression" and output not in (None, "logits", "probabilities", "score"):
+    numbers = predicts_numbers(schema.task)
+    if not numbers and output not in (None, "logits", "probabilities", "score"):
         raise InputError(f"output must be logits, probabilities or score, got {output!r}.")
     if "multilabel" in (task, schema.task):
         if task not in (None, schema.task):
@@ -35,8 +38,8 @@ def declare(
         if classes is not None:
             raise InputError("a multilabel task has no classes but its label columns; leave --classes out.")
         return _declared(schema, output, threshold, {})
-    if "regression" in (task, schema.task):
-        if task not in (None, schema.task):
+    if numbers or (task is not None and predicts_numbers(task)):
+        if task is not None and predicts_numbers(task) != numbers:
             classes_of = (
                 f"names the classes {', '.join(schema.classes[:5])}" if schema.classes else "is of a regression"
             )
@@ -45,11 +48,11 @@ def declare(
             raise InputError(
                 "a regression has neither classes nor a threshold; leave --output, --classes and --threshold out."
             )
-        return schema
+        return schema if task is None else _declared(schema, None, None, {"task": task})
     named = tuple(classes) if classes is not None else schema.classes
     if len(named) < 2 or len(set(named)) != len(named):
         raise InputError(f"classes must name at least two different classes, got {','.join(named)!r}.")
-    found = task_of(named)
+    found = task_of(named, task or schema.task)
     if task is not None and task != found:
         raise InputError(f"task {task}: there are {len(named)} classes ({', '.join(named[:5])}); pass --classes a,b,c.")
     return _declared(schema, output, threshold, {"classes": named, "task": found})
@@ -69,5 +72,5 @@ def _declared(schema: Schema, output: str | None, threshold: float | None, chang
 
 def check_task(task: str | None) -> None:
     """Raise InputError unless it is one of the tasks, or None."""
-    if task is not None and task not in get_args(Task):
-        raise InputError(f"task must be binary, multiclass, multilabel or regression, got {task!r}.")
+    if task is not None and task not in plugins.installed("tasks"):
+        raise InputError(f"task must be one of {', '.join([*TASKS, *tasks_of_others()])}, got {task!r}.")

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, field_validator, model_validator
 from scipy import special
 
+from auditkit import plugins
+from auditkit.config_options import tasks_of_others
 from auditkit.data.bins import check_rule
 from auditkit.errors import DatasetError, SchemaError, closest
 from auditkit.evidence.measurement import Record, first_problem
@@ -21,17 +23,9 @@ from auditkit.schema.table import Feature
 from auditkit.schema.text import FIRST_WORD, UNKNOWN
 
 Output = Literal["logits", "probabilities", "score", "value", "decisions", "rows", "records", "tokens", "vectors"]
-Task = Literal[
-    "binary",
-    "multiclass",
-    "multilabel",
-    "regression",
-    "generation",
-    "synthetic",
-    "language",
-    "embeddings",
-    "outcome",
-]
+Task = str
+"""The name of an installed task."""
+
 OUTPUT_OF = {
     "generation": ("rows", "a generator"),
     "synthetic": ("records", "a table of synthetic records"),
@@ -131,7 +125,10 @@ class Schema(Record):
             raise ValueError("a text, an image or a recording must be the only feature")
 
     def _check_task(self) -> None:
-        """Raise ValueError where the classes are not those of the task."""
+        """Raise ValueError where no such task is installed, or the classes are not those of the task."""
+        installed = plugins.installed("tasks")
+        if self.task not in installed:
+            raise ValueError(f"no package installs a task {self.task!r}{closest(self.task, installed)}")
         if len(self.classes) == 1:
             raise ValueError("classes: at least 2, or none in a regression, got 1")
         if self.task == "multilabel":
@@ -142,9 +139,9 @@ class Schema(Record):
                 raise ValueError("a recorded outcome is a number that nothing predicts; it has no classes")
         elif isinstance(self.target, tuple):
             raise ValueError(f"several target columns are task multilabel, got task {self.task}")
-        elif self.task not in UNPREDICTED and self.task != task_of(self.classes):
+        elif self.task not in UNPREDICTED and self.task != task_of(self.classes, self.task):
             raise ValueError(f"a {self.task} task cannot have {len(self.classes)} classes")
-        if self.task != "regression" and (self.target_mean, self.target_scale) != (0.0, 1.0):
+        if not predicts_numbers(self.task) and (self.target_mean, self.target_scale) != (0.0, 1.0):
             raise ValueError("only a regression's target has a mean and a scale")
 
     def _check_output(self) -> None:
@@ -156,7 +153,7 @@ class Schema(Record):
             raise ValueError("features: a model reads at least one; recorded decisions and word vectors have none")
         if self.task == "language" and (self.target is not None or self.kind != "text"):
             raise ValueError("a language model reads one column of texts, and has no target")
-        if self.output != "decisions" and (self.output == "value") != (self.task == "regression"):
+        if self.output != "decisions" and (self.output == "value") != predicts_numbers(self.task):
             raise ValueError(f"the output of a regression, and of no other task, is a value, got {self.output!r}")
         if self.output != "score":
             return
@@ -236,7 +233,7 @@ class Schema(Record):
                     del feature[name]
         if self.modality is None:
             del record["modality"]
-        if self.task != "regression":
+        if not predicts_numbers(self.task):
             del record["target_mean"], record["target_scale"]
         return record
 
@@ -323,9 +320,24 @@ class Schema(Record):
             raise DatasetError(f"has no column {absent[0]!r}{more}, which the model reads{closest(absent[0], others)}.")
 
 
-def task_of(classes: Sequence[str]) -> Task:
-    """Return the task of predicting these classes; without any, a regression."""
+def task_of(classes: Sequence[str], stated: str | None = None) -> Task:
+    """Return the task of predicting these classes; without any, a regression.
+
+    A `stated` task of another package is kept where it predicts classes, and these are some, or numbers.
+
+    >>> task_of(("no", "yes")), task_of(("low", "medium", "high"), "binary"), task_of(())
+    ('binary', 'multiclass', 'regression')
+    """
+    if stated in tasks_of_others() and predicts_numbers(stated) == (not classes):
+        return stated
     return "binary" if len(classes) == 2 else "multiclass" if classes else "regression"
+
+
+def predicts_numbers(task: str) -> bool:
+    """Return whether a task predicts numbers: the regression, and what another package's says of itself."""
+    if task not in tasks_of_others():
+        return task == "regression"
+    return bool(plugins.load("tasks", task).predicts_numbers)
 
 
 def target_names(target: Target) -> tuple[str, ...]:

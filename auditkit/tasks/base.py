@@ -147,7 +147,8 @@ class Task(Protocol):
 
     `metrics` are those that performance measures, by name, in the order of a report; `headline` is the name of the one
     that is drawn for each group. `axis` is what a task is measured by part by part: `("label",)`, else `()`. `wrong`
-    says what a wrong prediction is: "the model is ...". `part` says what the binary views are: `class`, `label`, or
+    says what a wrong prediction is: "the model is ...". `predicts_numbers` says whether labels are numbers, else
+    they are classes. `part` says what the binary views are: `class`, `label`, or
     nothing where the task is its own view, or has none. `odds_note` says what `odds` takes for granted, if anything.
     `unscored` is the reason why there are no scores, if so, and `unpredicted` why there are no predictions at all;
     `unrecorded` says why the rows are no records of a data set, if so.
@@ -159,6 +160,7 @@ class Task(Protocol):
     axis: ClassVar[tuple[str, ...]]
     part: ClassVar[str]
     wrong: ClassVar[Message]
+    predicts_numbers: ClassVar[bool]
     odds_note: ClassVar[Message | None]
     unscored: ClassVar[Message | None]
     unpredicted: ClassVar[Message | None]

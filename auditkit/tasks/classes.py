@@ -37,6 +37,7 @@ class ClassTask:
     axis: ClassVar[tuple[str, ...]] = ()
     part: ClassVar[str] = ""
     wrong: ClassVar[Message] = Message("wrong")
+    predicts_numbers: ClassVar[bool] = False
     odds_note: ClassVar[Message | None] = None
     unscored: ClassVar[Message | None] = None
     unpredicted: ClassVar[Message | None] = None

@@ -42,6 +42,7 @@ class Multilabel:
     axis: ClassVar[tuple[str, ...]] = (LABEL,)
     part: ClassVar[str] = LABEL
     wrong: ClassVar[Message] = Message("wrong about at least one label")
+    predicts_numbers: ClassVar[bool] = False
     odds_note: ClassVar[Message | None] = None
     unscored: ClassVar[Message | None] = None
     unpredicted: ClassVar[Message | None] = None

@@ -20,6 +20,7 @@ class RecordedOutcome(Regression):
     """A number a row that happened: a score, a waiting time, a return."""
 
     metrics: ClassVar[Mapping[str, MetricSpec]] = {}
+    predicts_numbers: ClassVar[bool] = False
     unscored: ClassVar[Message | None] = NOTHING_PREDICTED
     unpredicted: ClassVar[Message | None] = NOTHING_PREDICTED
 

@@ -46,6 +46,7 @@ class Regression:
     axis: ClassVar[tuple[str, ...]] = ()
     part: ClassVar[str] = ""
     wrong: ClassVar[Message] = Message("wrong")
+    predicts_numbers: ClassVar[bool] = True
     odds_note: ClassVar[Message | None] = Message(
         "A regression gives no probabilities: the likelihood of a row is that of a normal error, as "
         "spread as the model's errors on the audited rows; the LOSS attack takes the squared error."

@@ -126,7 +126,7 @@ def test_declarations_are_held_against_each_other() -> None:
     assert (scored.output, scored.threshold) == ("score", 600)
     for declared, match in (
         ({"task": "regression"}, "the model's schema names the classes no, yes"),
-        ({"task": "ranking"}, "task must be binary"),
+        ({"task": "ranking"}, "task must be one of binary, multiclass"),
         ({"output": "logit"}, "output must be logits, probabilities or score"),
         ({"task": "multiclass"}, "there are 2 classes"),
         ({"classes": ("a",)}, "at least two different classes"),
