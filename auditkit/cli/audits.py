@@ -60,7 +60,8 @@ def run(resolved: Resolved) -> None:
     elif not report_config.quiet:
         from auditkit import terminal
 
-        terminal.conclude(report, folder / page_name("report.html", report_config.lang))
+        page = page_name("report.html", report_config.lang)
+        terminal.conclude(report, folder / (page if page in pages else "results.json"))
     raise typer.Exit(report.exit_code)
 
 
