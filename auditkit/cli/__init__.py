@@ -140,7 +140,7 @@ def _fail(message: str, code: int, before: str = "") -> int:
 
 def main() -> None:
     """Run the command line of this process, and exit with its code."""
-    gc.set_threshold(100_000)  # imports make a million objects that stay, and each collection would visit them
+    gc.set_threshold(1_000_000)  # imports make a million objects that stay, and each collection would visit them
     signal.signal(signal.SIGTERM, _interrupt)
     _end_in_time()
     _unwind_exits()

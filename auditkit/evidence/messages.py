@@ -198,7 +198,16 @@ def english(message: Message) -> str:
 
 def _fill(template: str, arguments: Mapping[str, Argument], most: int | None) -> str:
     """Return an English template with its arguments; ValueError where it becomes longer than `most` characters."""
-    return "".join(_pieces(template, arguments, lambda value, form: _shown(value, form, english), most))
+    return "".join(_pieces(template, arguments, _printed, most))
+
+
+def _printed(value: Argument, form: str) -> str:
+    """Return an argument in English, which a message among them is already."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, tuple):
+        return ", ".join([_printed(one, form) for one in value])
+    return format(value, form)
 
 
 def _pieces(
