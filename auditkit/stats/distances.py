@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from auditkit.stats.sampled import related_of
 
 Array = NDArray[np.float64]
 REPLICATES = 1_000
+REPLICATES_AT_ONCE = 100
+"""So many stay in the processor's cache, whatever the number of groups."""
+
 CELLS = 128
 MOST_GROUPS = 50
 """Distances between the groups of a breakdown are taken up to so many: their pairs grow with the square."""
@@ -175,37 +178,53 @@ def _slacks(samples: list[Array], level: float, seed: int) -> tuple[dict[str, Ar
     edges = np.unique(np.quantile(pooled, np.linspace(0, 1, CELLS + 1)))
     widths = np.diff(edges, append=edges[-1])
     everyone = np.bincount(np.searchsorted(edges, pooled), minlength=len(edges)) / len(pooled)
-    own: list[Array] = []
-    alike: list[Array] = []
+    own: list[_Bridges] = []
+    alike: list[_Bridges] = []
     for sample in samples:
         seen = np.bincount(np.searchsorted(edges, sample), minlength=len(edges))
         steps = draws.standard_normal((REPLICATES, len(edges)))
         # As Student's quantile is to the normal one: a small sample does not know its own spread.
         student = special.stdtrit(len(sample) - 1, (1 + level) / 2) / normal_quantile(level)
         # One row spread like all rows keeps a sample of equal scores from looking certain.
-        for shares, errors in (((seen + everyone) / (len(sample) + 1), own), (everyone, alike)):
-            walk = np.cumsum(steps * np.sqrt(shares), axis=1)
-            walk -= walk[:, -1:] * np.cumsum(shares)
-            walk *= student
-            walk /= np.sqrt(len(sample) - 1)
-            errors.append(walk)
+        for shares, bridges in (((seen + everyone) / (len(sample) + 1), own), (everyone, alike)):
+            bridges.append(_Bridges(steps, shares, student, len(sample)))
     sizes = np.array([len(sample) for sample in samples])
     scale = np.sqrt(1 / sizes[:, None] + 1 / sizes[None, :])
     return _off_by(own, scale, widths, level), _off_by(alike, scale, widths, level)
 
 
-def _off_by(errors: list[Array], scale: Array, widths: Array, level: float) -> dict[str, Array]:
-    """Return the slack of each pair from simulated errors of the groups, each (replicates, cells), at their scale."""
+class _Bridges(NamedTuple):
+    """Simulated errors of a sample's distribution: of normal `steps`, (replicates, cells), and `shares`, (cells,)."""
+
+    steps: Array
+    shares: Array
+    student: float
+    size: int
+
+    def walks(self, replicates: slice) -> Array:
+        """Return some of the errors, (replicates, cells)."""
+        walk = np.cumsum(self.steps[replicates] * np.sqrt(self.shares), axis=1)
+        walk -= walk[:, -1:] * np.cumsum(self.shares)
+        walk *= self.student
+        walk /= np.sqrt(self.size - 1)
+        return walk
+
+
+def _off_by(bridges: list[_Bridges], scale: Array, widths: Array, level: float) -> dict[str, Array]:
+    """Return the slack of each pair from simulated errors of the groups, at their scale."""
     largest = {name: np.zeros(REPLICATES) for name in DISTANCES}
-    for i in range(len(errors)):
-        for j in range(i):
-            between = np.abs(errors[i] - errors[j])
-            norms = {
-                "score_kolmogorov_smirnov_distance": between.max(axis=1),
-                "score_wasserstein_distance": between @ widths,
-            }
-            for name, norm in norms.items():
-                largest[name] = np.maximum(largest[name], norm / scale[i, j])
+    for start in range(0, REPLICATES, REPLICATES_AT_ONCE):
+        part = slice(start, start + REPLICATES_AT_ONCE)
+        errors = [of_group.walks(part) for of_group in bridges]
+        for i in range(len(errors)):
+            for j in range(i):
+                between = np.abs(errors[i] - errors[j])
+                norms = {
+                    "score_kolmogorov_smirnov_distance": between.max(axis=1),
+                    "score_wasserstein_distance": between @ widths,
+                }
+                for name, norm in norms.items():
+                    largest[name][part] = np.maximum(largest[name][part], norm / scale[i, j])
     bounds = {name: float(np.quantile(most, level)) for name, most in largest.items()}
     # A walk that is looked at in its cells only seems to stray less far than it does (Chernoff 1965).
     bounds["score_kolmogorov_smirnov_distance"] += 0.5826 / float(np.sqrt(len(widths)))

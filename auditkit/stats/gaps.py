@@ -247,7 +247,7 @@ def difference_of(spreads: list[Spread], level: float) -> tuple[float, Interval,
     """Return the largest difference between two groups of one of some rates, its interval, and the rate's spread."""
     worst = max(spreads, key=lambda spread: spread.difference)
     each = simultaneous_level(level, len(spreads))
-    apart, alone = (_intervals(difference_gap_interval, spreads, at) for at in (each, level))
+    apart, alone = _intervals(difference_gap_interval, spreads, (each, level))
     # The larger of several gaps is at least each one's lower bound. It is one of them, whose upper bound needs no
     # correction for the others.
     low = min(worst.difference, max(low for low, _ in apart))
@@ -262,19 +262,24 @@ def ratio_of(spreads: list[Spread], level: float) -> tuple[float, Interval, Spre
     """
     worst = min(spreads, key=lambda spread: spread.ratio)
     each = simultaneous_level(level, len(spreads))
-    apart, alone = (_intervals(ratio_gap_interval, spreads, at) for at in (each, level))
+    apart, alone = _intervals(ratio_gap_interval, spreads, (each, level))
     low = min(worst.ratio, min(low for low, _ in alone))
     high = max(worst.ratio, min(high for _, high in apart))
     return worst.ratio, _interval(low, high, level, Message("Donner-Zou"), spreads), worst
 
 
 def _intervals(
-    interval: Callable[..., tuple[float, float]], spreads: list[Spread], level: float
-) -> list[tuple[float, float]]:
-    return [
-        interval(rates.successes, rates.trials, level, freedom=rates.freedom, related=rates.related)
-        for rates in (spread.rates for spread in spreads)
-    ]
+    interval: Callable[..., tuple[float, float]], spreads: list[Spread], levels: tuple[float, float]
+) -> list[list[tuple[float, float]]]:
+    """Return the interval of each spread at the first level, and at the second; of one spread the two are the same."""
+    found = {
+        level: [
+            interval(rates.successes, rates.trials, level, freedom=rates.freedom, related=rates.related)
+            for rates in (spread.rates for spread in spreads)
+        ]
+        for level in set(levels)
+    }
+    return [found[level] for level in levels]
 
 
 def _too_few(counts: Counts, spreads: list[Spread], min_group: int) -> str | None:

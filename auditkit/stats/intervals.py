@@ -414,11 +414,13 @@ def _of_groups(successes: ArrayLike, trials: ArrayLike) -> tuple[Array, Array]:
 
 def _limits_in_pairs(x: Array, n: Array, level: float, known: Array) -> Bounds:
     """Return the limits of each rate in its pair with each other one, (k, k), with all pairs holding at once."""
-    if len(x) > WEIGHTED_GROUPS:
-        low, high = _limits(x, n, studentized_range_level(level, len(x)), known)
+    few = len(x) <= WEIGHTED_GROUPS
+    levels = pair_levels(n, level) if few else np.full((1, 1), studentized_range_level(level, len(x)))
+    if (levels == levels[0, 0]).all():  # a rate has the same limits in each of its pairs
+        low, high = _limits(x, n, levels[0, 0], known)
         shape = len(x), len(x)
         return np.broadcast_to(low[:, None], shape), np.broadcast_to(high[:, None], shape)
-    return _limits(x[:, None], n[:, None], pair_levels(n, level), known[:, None])
+    return _limits(x[:, None], n[:, None], levels, known[:, None])
 
 
 def _simultaneous_pairs(
