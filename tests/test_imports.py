@@ -16,6 +16,13 @@ from loans import Loans
 
 HEAVY = {"torch", "captum", "opacus", "sklearn", "fairlearn", "matplotlib", "scipy.stats", "sympy"}
 
+OF_OTHERS = {
+    "pyarrow.parquet",
+    "auditkit.auditors.explainability.methods",
+    "auditkit.auditors.robustness.language",
+}
+"""What files of another format and audits of models are read by."""
+
 COMPILER = "torch._dynamo"
 """torch's compiler, which takes most of a second to import, and is loaded by any mode below Python's functions."""
 
@@ -82,8 +89,8 @@ def test_recorded_decisions_are_audited_without_a_library_for_models(decisions: 
         [*audit, str(tmp_path / "without")],
         [*audit, str(tmp_path / "with"), "--score", "score"],
     )
-    assert without & HEAVY == set()
-    assert with_scores & HEAVY == set()
+    assert without & (HEAVY | OF_OTHERS) == set()
+    assert with_scores & (HEAVY | OF_OTHERS) == set()
     assert (tmp_path / "without" / "report.html").exists()
     assert (tmp_path / "with" / "report.html").exists()
 

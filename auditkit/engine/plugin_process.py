@@ -22,11 +22,12 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from auditkit.budgets import RESULTS_BYTES
 from auditkit.config import AuditConfig
 from auditkit.errors import InputError
+from auditkit.evidence.measurement import Record
 from auditkit.evidence.rederive import ContradictionError, check_outcome
 from auditkit.evidence.report import Outcome
 from auditkit.files import read_bytes
@@ -52,7 +53,7 @@ class Elsewhere:
         return self.point.dist.version if self.point.dist else "unknown"
 
 
-class Reply(BaseModel):
+class Reply(Record):
     """What the process answers: an outcome, or a setting that the user must correct."""
 
     outcome: Outcome | None = None

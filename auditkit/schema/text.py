@@ -24,7 +24,7 @@ MAXIMUM_VOCABULARY = 8000
 MAXIMUM_LENGTH = 4096
 
 # Letters and digits with inner apostrophes; a Chinese, Japanese or Korean character by itself; ! and ?.
-_TOKENS = re.compile(
+_TOKENS = (
     r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+(?:['’][^\W_]+)*|[!?]"
 )
 
@@ -40,7 +40,7 @@ def words(text: str) -> list[str]:
 
 def cased_words(text: str) -> list[str]:
     """Split a text as `words` does, and leave capital letters as they are."""
-    return _TOKENS.findall(text.replace("’", "'"))
+    return re.findall(_TOKENS, text.replace("’", "'"))
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
@@ -49,7 +49,7 @@ def word_spans(text: str) -> list[tuple[int, int]]:
     >>> word_spans("It's fine!")
     [(0, 4), (5, 9), (9, 10)]
     """
-    return [found.span() for found in _TOKENS.finditer(text.replace("’", "'"))]
+    return [found.span() for found in re.finditer(_TOKENS, text.replace("’", "'"))]
 
 
 def learn_vocabulary(texts: Iterable[str]) -> tuple[str, ...]:

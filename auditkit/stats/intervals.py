@@ -54,7 +54,9 @@ def normal_quantile(level: float) -> float:
 
 def _rates(successes: ArrayLike, trials: ArrayLike) -> tuple[Array, Array]:
     """Return both as float64 arrays of one shape, checked: 0 <= successes <= trials, 1 <= trials."""
-    x, n = np.broadcast_arrays(np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64))
+    x, n = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
+    if x.shape != n.shape:
+        x, n = np.broadcast_arrays(x, n)
     if not ((x >= 0) & (x <= n) & (n > 0)).all():
         raise InputError("successes must lie between 0 and trials, and trials above 0; a rate of no rows is undefined.")
     return x, n

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit import plugins
-from auditkit.auditors.explainability.methods import check_kind, check_name
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
 from auditkit.engine.work import EXPLANATION
@@ -86,6 +85,8 @@ class Explainability:
     def __post_init__(self) -> None:
         """Refuse a method that is not offered, and a sample or a tolerance that means nothing."""
         if self.method is not None:
+            from auditkit.auditors.explainability.methods import check_name
+
             check_name(self.method)
         if self.rows < 2:
             raise InputError(f"rows must be at least 2, got {self.rows}.")
@@ -95,6 +96,8 @@ class Explainability:
     def check(self, subject: Subject) -> None:
         """Refuse a method that is not for this kind of input, and columns that the model does not read."""
         if self.method is not None:
+            from auditkit.auditors.explainability.methods import check_kind
+
             check_kind(self.method, subject.modality.explained_as)
         if self.continuation is not None and subject.audited.capability(CausalLanguageModel) is None:
             raise InputError("continuation is for causal language models; leave it out.")

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from auditkit.auditors.robustness import statistics
 from auditkit.auditors.robustness.contexts import CONTEXT_CHANGES, check_synonyms, read_synonyms
 from auditkit.auditors.robustness.evaluation import CorruptionResult, Sample, answer
-from auditkit.auditors.robustness.language import language_evidence, passes_of_text
 from auditkit.engine.label_coverage import beside_coverage
 from auditkit.engine.sampling import sample_rows
 from auditkit.engine.subject import Subject
@@ -92,6 +91,8 @@ class Robustness:
             NotRun: the budget does not pay for ten rows.
         """
         if subject.audited.capability(LanguageModel) is not None:
+            from auditkit.auditors.robustness.language import passes_of_text
+
             each = passes_of_text(self)
             return each * subject.work.rows(min(self.rows, len(subject.labels)), each, CORRUPTIONS)
         each = passes_of_row(subject)
@@ -103,6 +104,8 @@ class Robustness:
     def audit(self, subject: Subject) -> Evidence:
         """Corruption the sampled rows in every way that fits what they are, and compare the answers."""
         if subject.audited.capability(LanguageModel) is not None:
+            from auditkit.auditors.robustness.language import language_evidence
+
             return language_evidence(subject, self)
         modality = subject.modality
         wanted = self._wanted(subject)

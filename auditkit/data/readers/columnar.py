@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from auditkit.budgets import CELLS, COLUMNS, ROWS
@@ -137,6 +136,8 @@ def _opened(file: BinaryIO) -> Iterator[tuple[pa.Schema, int, Batches]]:
 
             yield reader.schema, count, arrow_batches
             return
+        from pyarrow import parquet as pq
+
         source.seek(0)
         parquet = pq.ParquetFile(source)
 
