@@ -271,6 +271,11 @@ def inspected(found: Inspection) -> None:
         console.print(f"    {key[:60]:<28} {'x'.join(map(str, shape)) or 'one number'} {dtype}", markup=False)
     if len(found.tensors) > 40:
         console.print(f"    and {len(found.tensors) - 40:,} more; --json lists all")
+    for name, sizes, kind in found.inputs[:40]:
+        listed = " x ".join("any" if size is None else str(size) for size in sizes) or "one value"
+        console.print(f"  input         {name[:60]} ({listed}) {kind}", markup=False)
+    if len(found.inputs) > 40:
+        console.print(f"    and {len(found.inputs) - 40:,} more; --json lists all")
     _print_contents(console, found)
     for problem in found.problems:
         console.print(Text.assemble(("✘ ", "red"), problem))

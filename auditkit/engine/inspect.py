@@ -23,7 +23,7 @@ from auditkit.engine.requirements import CAPABILITIES, Lack, Request, request
 from auditkit.errors import AuditkitError, InputError, ModelFileError
 from auditkit.evidence.measurement import Record
 from auditkit.modalities.base import modality_for
-from auditkit.models.base import Match, OpenOptions, Source, Trust, opened
+from auditkit.models.base import InputSpec, Match, OpenOptions, Source, Trust, opened
 from auditkit.models.cache import Cache
 from auditkit.models.capabilities import OTHER_WEIGHTS, Capability, Layered, PrivatelyTrained, Runnable, StatedTraining
 from auditkit.models.factory import build_network, is_code
@@ -74,6 +74,7 @@ class Inspection(Record):
     arguments: dict[str, Any] = Field(default_factory=dict)
     parameter_count: int | None = None
     tensors: tuple[tuple[str, tuple[int, ...], str], ...] = ()
+    inputs: tuple[InputSpec, ...] = ()
     operations_per_row: int | None = None
     schema_: dict[str, Any] | None = Field(default=None, alias="schema", serialization_alias="schema")
     training: dict[str, Any] = Field(default_factory=dict)
@@ -112,6 +113,7 @@ def inspect_model(
         found = model_file(source) if source.contents is not None else _other_file(source)
         asked = _trust_asked(match, config.model, source.sha256)
         problems = list(_refusals(source, found, match, config))
+        inputs = () if problems else match.inputs()
     data = None if config.data.dataset is None else read_data(config.data.dataset, encoding=config.data.encoding)
     schema = _stated(schema, found, config)
     named, given = _named_architecture(found, config.model)
@@ -123,8 +125,6 @@ def inspect_model(
     if not problems and (data is not None or match.own_rows):
         plan, stops = _planned(config, schema, cache)
         problems += stops
-    operations = None if network is None or schema is None else _operations(network, schema)
-    row_count = None if data is None else len(data.frame)
     offered = _request(_lacks(match, network, stated), schema, data, config)
     abilities = tuple(_abilities(match, asked, network, offered, problems, {} if plan is None else dict(plan.idle)))
     return Inspection(
@@ -139,10 +139,11 @@ def inspect_model(
         arguments=given,
         parameter_count=_parameter_count(found, network),
         tensors=_tensors(found),
-        operations_per_row=operations,
+        inputs=inputs,
+        operations_per_row=None if network is None or schema is None else _operations(network, schema),
         schema=None if schema is None else schema.for_report(),
         **_training(found, stated),
-        row_count=row_count,
+        row_count=None if data is None else len(data.frame),
         abilities=abilities,
         costs=() if plan is None else _costs(plan),
     )

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
 
 from auditkit import files
 from auditkit.budgets import MODEL_BYTES
@@ -74,6 +74,10 @@ class OpenOptions:
     own_inputs: bool = False
 
 
+InputSpec: TypeAlias = tuple[str, tuple[int | str | None, ...], str]
+"""Name, shape and type of an input, in the words of its file."""
+
+
 @dataclass(frozen=True)
 class Match:
     """A source that a format recognises: `kind` is how the report calls it.
@@ -83,7 +87,9 @@ class Match:
     capabilities that no model of this kind has, with the reasons. With `own_rows` the model brings the rows that it is
     audited on. `remedy` says what to save instead of a file that must be trusted, where that is not the weights.
     `stated` reads what a file beside the weights states about a training with privacy. `check` raises a ModelFileError
-    where the source would not open with what the user says about it, as far as that shows without its network.
+    where the source would not open with what the user says about it, as far as that shows without its network; it is
+    called once the file needs no more trust. `inputs` returns the name, shape and type of each input that the file
+    states: a size of any number is None, or the name that it has.
     """
 
     kind: str
@@ -94,6 +100,7 @@ class Match:
     own_rows: bool = False
     stated: Callable[[], StatedTraining | None] = lambda: None
     check: Callable[[OpenOptions], None] = lambda options: None
+    inputs: Callable[[], tuple[InputSpec, ...]] = lambda: ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
 
 from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
@@ -14,6 +20,7 @@ from auditkit.models.capabilities import Capability, Differentiable, Refittable
 from auditkit.models.formats.archive import open_zip
 from auditkit.models.formats.exported import refusal, running_code
 from auditkit.models.formats.pickles import Refused
+from auditkit.models.formats.weights import check_finite
 from auditkit.models.from_columns import model_of
 from auditkit.models.model import ONLY_PREDICTS, Model, first_line
 from auditkit.models.predictors import load_object
@@ -43,6 +50,12 @@ PLAIN = frozenset(
 scikit-learn in Python, whose building sets attributes. Trees and neighbours are not: they read memory by the numbers of
 the file."""
 
+COEFFICIENTS = frozenset(
+    {"coef_", "coefs_", "components_", "dual_coef_", "intercept_", "intercepts_", "support_vectors_", "theta_"}
+)
+"""What the predictions of estimators are computed of. Other fitted values may be NaN or infinite, such as the scores of
+a search, the rows that an imputer keeps and the edges of bins."""
+
 LACKS: dict[type[Capability], str] = {
     Differentiable: Message("an estimator gives outputs and no gradient"),
     Refittable: Message("the model is no network of torch, so that no fresh weights can be drawn"),
@@ -64,11 +77,11 @@ class SkopsFormat:
         if "schema.json" not in names or "data.pkl" in names:
             return None
         unknown = unknown_types(source)
+        match = Match("skops", lacks=ONLY_PREDICTS | LACKS, check=lambda options: _check(source, skops_object, unknown))
         if not unknown:
-            return Match("skops", lacks=ONLY_PREDICTS | LACKS)
-        return Match(
-            f"{OF_UNKNOWN_TYPES}: {_listed(unknown)}", trust=TRUST, lacks=ONLY_PREDICTS | LACKS, remedy=OWN_CODE
-        )
+            return match
+        what = f"{OF_UNKNOWN_TYPES}: {_listed(unknown)}"
+        return dataclasses.replace(match, kind=what, trust=TRUST, remedy=OWN_CODE)
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the estimator by skops's loader, which builds types that it knows; others where the file is trusted.
@@ -163,27 +176,72 @@ class JoblibFormat:
         """Return a match where the file is a pickle of an estimator, as its name or its first bytes say."""
         if not source.head.startswith(PICKLES) or (source.contents is not None and source.contents.content is not None):
             return None
-        if b"sklearn" in source.head or b"xgboost" in source.head or b"lightgbm" in source.head:
-            return Match(_what(source), trust=TRUST, lacks=ONLY_PREDICTS | LACKS, remedy=SAVE_SKOPS)
-        return (
-            Match("joblib file", trust=TRUST, lacks=ONLY_PREDICTS | LACKS, remedy=SAVE_SKOPS)
-            if source.path.suffix == ".joblib"
-            else None
+        known = b"sklearn" in source.head or b"xgboost" in source.head or b"lightgbm" in source.head
+        if not known and source.path.suffix != ".joblib":
+            return None
+        return Match(
+            _what(source),
+            trust=TRUST,
+            lacks=ONLY_PREDICTS | LACKS,
+            remedy=SAVE_SKOPS,
+            check=lambda options: _check(source, _unpickled),
         )
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the estimator; opening the file runs its author's code."""
         check_trust(source, trust, f"a {_what(source)}", SAVE_SKOPS)
-        import joblib
+        trusted = Message("trusted by its hash: its author's code was run")
+        return _model(source, _unpickled(source), config, kind="joblib", trust=trusted)
 
-        try:
-            with running_code():
-                estimator = joblib.load(io.BytesIO(source.content()))
-        except Refused as error:
-            raise ModelFileError(f"{source.name}: {error}.") from error
-        return _model(
-            source, estimator, config, kind="joblib", trust=Message("trusted by its hash: its author's code was run")
-        )
+
+def _unpickled(source: Source) -> Any:
+    """Return what a trusted file of joblib holds, by running the code in it."""
+    import joblib
+
+    try:
+        with running_code():
+            return joblib.load(io.BytesIO(source.content()))
+    except Refused as error:
+        raise ModelFileError(f"{source.name}: {error}.") from error
+
+
+def _check(source: Source, load: Callable[..., Any], *arguments: Any) -> None:
+    """Raise ModelFileError where a file that needs no more trust does not open, or a coefficient is not finite."""
+    _check_coefficients(source.name, load(source, *arguments))
+
+
+def _check_coefficients(name: str, estimator: Any) -> None:
+    for place, values in coefficients(estimator):
+        check_finite(name, {place: torch.from_numpy(np.array(values))})
+
+
+def coefficients(
+    part: Any, place: str = "", seen: set[int] | None = None
+) -> Iterator[tuple[str, NDArray[np.floating[Any]]]]:
+    """Yield the coefficients of a fitted estimator and of its parts, each with the attributes that lead to it.
+
+    Parts are what its attributes hold: other objects of scikit-learn, in lists, tuples and dictionaries, too.
+    """
+    seen = set() if seen is None else seen
+    if id(part) in seen:
+        return
+    seen.add(id(part))
+    if isinstance(part, list | tuple):
+        inner = {str(at): value for at, value in enumerate(part)}
+    elif isinstance(part, Mapping):
+        inner = {str(key): value for key, value in part.items()}
+    else:
+        own = hasattr(part, "get_params") or type(part).__module__.startswith("sklearn.")
+        inner = dict(getattr(part, "__dict__", {})) if own else {}
+    for key, value in inner.items():
+        named = f"{place}.{key}".removeprefix(".")
+        if key in COEFFICIENTS:
+            for held in value if isinstance(value, list) else [value]:
+                values = np.asarray(held.data if sparse.issparse(held) else held)
+                if np.issubdtype(values.dtype, np.floating):
+                    yield named, values
+        else:
+            yield from coefficients(value, named, seen)
 
 
 def _what(source: Source) -> str:
@@ -196,5 +254,6 @@ def _what(source: Source) -> str:
 def _model(source: Source, estimator: Any, config: OpenOptions, *, kind: str, trust: str) -> Model:
     if config.columns is None:
         raise ModelFileError(f"{source.name}: is an estimator, which is opened for a data set: auditkit run --dataset.")
+    _check_coefficients(source.name, estimator)
     made = config.columns.predictor(estimator, source.path.name)
     return model_of(made, name=source.path.stem, kind=kind, trust=trust, path=str(source.path), sha256=source.sha256)

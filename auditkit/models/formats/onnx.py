@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import onnxruntime
+import torch
 
 from auditkit import files
 from auditkit.budgets import MODEL_BYTES
 from auditkit.errors import ModelFileError
 from auditkit.evidence.messages import Message
-from auditkit.models.base import Match, OpenOptions, Source, Trust
+from auditkit.models.base import InputSpec, Match, OpenOptions, Source, Trust
 from auditkit.models.formats.kinds import looks_like_onnx
+from auditkit.models.formats.weights import check_finite
 from auditkit.models.from_columns import model_of
 from auditkit.models.model import ONLY_PREDICTS, Model, first_line
 from auditkit.models.onnx import LACKS, input_names, session_model
@@ -27,6 +31,11 @@ EXTERNAL = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
 DATA = ".data"
 """What torch.onnx.export puts behind the name of a model to name the file of its weights, which it writes beside it."""
 
+PRODUCTS = frozenset(
+    {"Conv", "ConvTranspose", "Gather", "Gemm", "GRU", "LayerNormalization", "LSTM", "MatMul", "Mul", "RNN"}
+)
+"""Operators whose tensors are weights. Others may be infinite: a mask where nothing may be read, or a bound."""
+
 WHOLE = "save it whole in one file: torch.onnx.export(..., external_data=False), or onnx.save(onnx.load(path), path)"
 
 
@@ -37,13 +46,23 @@ class OnnxFormat:
         """Return a match where the file begins as an ONNX protobuf does."""
         if not looks_like_onnx(source):
             return None
-        return Match("ONNX", lacks=ONLY_PREDICTS | LACKS, check=lambda options: _check(source))
+        content = functools.cache(lambda: _content(source)[0])
+        session = functools.cache(lambda: _session(source.name, content()))
+
+        def check(options: OpenOptions) -> None:
+            session()
+            _check_weights(source.name, content())
+
+        return Match(
+            "ONNX", lacks=ONLY_PREDICTS | LACKS, check=check, inputs=lambda: tuple(map(_spec, session().get_inputs()))
+        )
 
     def open(self, source: Source, trust: Trust, config: OpenOptions) -> Model:
         """Return the model: of one matrix, or, where its inputs are called as columns are, of the columns."""
         for option in trust.given():
             raise ModelFileError(f"{source.name}: is an ONNX model, which needs no trust; leave {option} out.")
-        session, digest = _session(source)
+        content, digest = _content(source)
+        session = _session(source.name, content)
         found = {"name": source.path.stem, "path": str(source.path), "sha256": digest}
         names = input_names(session)
         if config.columns is not None and not config.own_inputs and config.columns.has(names):
@@ -55,26 +74,52 @@ class OnnxFormat:
         return session_model(session, schema, **found)
 
 
-def _check(source: Source) -> None:
-    _session(source)
+def _spec(node: Any) -> InputSpec:
+    """Return name, shape and type of an input of a session."""
+    return node.name, tuple(node.shape), node.type
 
 
-def _session(source: Source) -> tuple[onnxruntime.InferenceSession, str]:
-    """Return the session of a file, and the hash of all bytes that it was made of.
+def _content(source: Source) -> tuple[bytes, str]:
+    """Return a model with all of its weights in it, and the hash of the files that they came from.
 
     Raises:
-        ModelFileError: it is too large, not whole, or onnxruntime cannot open it.
+        ModelFileError: it is too large, or not whole.
     """
     _require_size(source.name, source.byte_count)
-    content, digest = source.content(), source.sha256
-    if EXTERNAL.search(content):
-        content, digest = _with_weights_beside(source, content)
+    content = source.content()
+    return _with_weights_beside(source, content) if EXTERNAL.search(content) else (content, source.sha256)
+
+
+def _session(name: str, content: bytes) -> onnxruntime.InferenceSession:
+    """Return the session of a model.
+
+    Raises:
+        ModelFileError: onnxruntime cannot open it.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]), digest
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises types of its own for a damaged file
-        raise ModelFileError(f"{source.name}: onnxruntime cannot open it: {first_line(error)}.") from error
+        raise ModelFileError(f"{name}: onnxruntime cannot open it: {first_line(error)}.") from error
+
+
+def _check_weights(name: str, content: bytes) -> None:
+    """Raise ModelFileError where a tensor of a model holds NaN, or a weight infinity; nothing is run."""
+    import onnx
+
+    model = onnx.ModelProto.FromString(content)
+    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
+    factors = {read for node in model.graph.node if node.op_type in PRODUCTS for read in node.input}
+    for tensor in _tensors(model, onnx.TensorProto):
+        if tensor.data_type in kinds:
+            values = onnx.numpy_helper.to_array(tensor)
+            kept = values if tensor.name in factors else np.where(np.isinf(values), 0, values)
+            check_finite(name, {tensor.name or "(a constant)": torch.from_numpy(np.array(kept))})
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name in ("coefficients", "intercepts"):  # of the linear models of ai.onnx.ml
+                check_finite(name, {f"{node.name}: {attribute.name}": torch.tensor(list(attribute.floats))})
 
 
 def _require_size(name: str, byte_count: int) -> None:
