@@ -73,7 +73,7 @@ def test_a_file_imports_only_from_layers_below(path: Path) -> None:
 
 WHICH = re.compile(
     r"\btask\s*(==|!=)|\bkind\s*(==|!=)\s*.(table|text|image).|is_program|several_labels|(decisions|opened) is\b"
-    r"|modality\.name\s*(==|!=|in\b)|output\s*(==|!=)\s*.value.|has_model|is_one_decision|has_one_class_a_row"
+    r"|.task.\)?\s*(==|!=)|modality\.name\s*(==|!=|in\b)|output\s*(==|!=)\s*.value.|has_model|is_one_decision|has_one_class_a_row"
     r"|schema\.kind|issubdtype\(\w*(labels|like)\b|\boutput=output\b"
     r"|isinstance\(.*\b(Recorded|Decisions|Binary|Multiclass|Multilabel|Regression)\b|len\(\S*classes\)\s*(==|!=)\s*2"
 )
@@ -90,7 +90,8 @@ def test_nobody_asks_which_task_modality_or_model_it_is() -> None:
             for line in path.read_text(encoding="utf-8").splitlines()
             if WHICH.search(line) and "exhibit" not in line
         ]
-        if asked and relative.parts[0] not in ASKED_WITHIN:
+        old_files = relative.as_posix() == "evidence/version1.py"  # reads what version 1 wrote, which had no objects
+        if asked and relative.parts[0] not in ASKED_WITHIN and not old_files:
             found[relative.as_posix()] = len(asked)
     assert found == {}, "ask the task, the modality or a capability"
 

@@ -125,8 +125,8 @@ def _command(report: Report, outcome: Outcome) -> str:
         return " ".join(["auditkit retrain", *words, "--epsilon 3"])
     broken = {column for finding in outcome.findings if finding.verdict in ("fail", "warn") for column in finding.by}
     column = next((name for name in report.subject.sensitive if name in broken), None)
-    binary_network = model.architecture == "mlp" and report.subject.schema_.get("task") == "binary"
-    if outcome.auditor == "fairness" and column is not None and binary_network:
+    selects = any(one.id == "fairness.selection_rate" and one.by == (column,) for one in outcome.measurements)
+    if column is not None and selects and model.architecture == "mlp":
         more = ["--dataset", shlex.quote(data.path or "DATA.csv"), "--sensitive", shlex.quote(column)]
         return " ".join(["auditkit mitigate", *words, *more, "--out mitigated.pt"])
     return ""

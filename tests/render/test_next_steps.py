@@ -112,27 +112,31 @@ def test_what_more_options_would_examine_is_said_once_for_all_that_need_them(bui
 
 
 @pytest.mark.parametrize(
-    ("model", "task", "by", "command"),
+    ("model", "rates", "by", "command"),
     [
-        ({"kind": "auditkit", "architecture": "mlp"}, "binary", ("sex",), True),
-        ({"kind": "auditkit", "architecture": "mlp"}, "multiclass", ("sex",), False),
-        ({"kind": "auditkit", "architecture": "my.module:net"}, "binary", ("sex",), False),
-        ({"kind": "weights", "architecture": "mlp"}, "binary", ("sex",), False),
-        ({"kind": "auditkit", "architecture": "mlp"}, "binary", ("not sensitive",), False),
-        (None, "binary", ("sex",), False),
+        ({"kind": "auditkit", "architecture": "mlp"}, ("sex",), ("sex",), True),
+        ({"kind": "auditkit", "architecture": "mlp"}, ("sex", "class"), ("sex",), False),
+        ({"kind": "auditkit", "architecture": "my.module:net"}, ("sex",), ("sex",), False),
+        ({"kind": "weights", "architecture": "mlp"}, ("sex",), ("sex",), False),
+        ({"kind": "auditkit", "architecture": "mlp"}, ("sex",), ("not sensitive",), False),
+        (None, ("sex",), ("sex",), False),
     ],
 )
 def test_a_command_is_given_where_it_would_run_and_quotes_what_the_shell_would_read(
-    build_report: Build, model: dict[str, str] | None, task: str, by: tuple[str, ...], command: bool
+    build_report: Build, model: dict[str, str] | None, rates: tuple[str, ...], by: tuple[str, ...], command: bool
 ) -> None:
     report = report_of(build_report, limit(), measurements=[measured(0.3, by)])
     subject = report.subject
     assert subject.model is not None
     dataset = subject.dataset.model_copy(update={"path": "$(rm) it.csv"})
     made = None if model is None else subject.model.model_copy(update={**model, "path": "a b.pt"})
-    schema = {**subject.schema_, "task": task}
-    update = {"model": made, "dataset": dataset, "schema_": schema, "sensitive": ("sex",), "training_dataset": None}
-    said = next_steps(report.model_copy(update={"subject": subject.model_copy(update=update)}))[0].command
+    update = {"model": made, "dataset": dataset, "sensitive": ("sex",), "training_dataset": None}
+    (fairness,) = report.outcomes
+    selection = measured(0.5, rates, id="fairness.selection_rate")  # of two classes, or of each class
+    outcomes = (fairness.model_copy(update={"measurements": (selection,)}),)
+    said = next_steps(report.model_copy(update={"subject": subject.model_copy(update=update), "outcomes": outcomes}))[
+        0
+    ].command
     expected = "auditkit mitigate|a b.pt|--train-dataset|TRAIN.csv|--dataset|$(rm) it.csv|--sensitive|sex|--out"
     assert ("|".join(shlex.split(said)).replace("auditkit|", "auditkit ").startswith(expected)) is command
     assert bool(said) is command

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from auditkit.evidence.report import Report
+from auditkit.render.exports.task_names import prediction_of
 from auditkit.render.renderer import Renderer
 
 
@@ -21,7 +22,7 @@ def render_aiverify(report: Report) -> str:
     arguments: dict[str, Any] = {
         "testDataset": _uri(subject.dataset.path),
         "mode": "upload",
-        "modelType": "regression" if subject.schema_.get("task") == "regression" else "classification",
+        "modelType": prediction_of(report) or "classification",
         "algorithmArgs": {outcome.auditor: outcome.settings for outcome in report.outcomes},
     }
     if isinstance(target, str):

@@ -12,6 +12,7 @@ from auditkit.evidence.measurement import Interval, shown
 from auditkit.evidence.policy import Finding
 from auditkit.evidence.records import DatasetRecord
 from auditkit.evidence.report import Report
+from auditkit.render.exports.task_names import task_words
 from auditkit.render.renderer import Renderer
 from auditkit.render.summary import not_examined
 from auditkit.render.text import visible
@@ -70,8 +71,8 @@ def _parameters(report: Report) -> dict[str, Any]:
     if subject.training_dataset is not None:
         data.append(_dataset("Training rows", subject.training_dataset, ()))
     parameters: dict[str, Any] = {"approach": {"type": "supervised"}, "datasets": data}
-    if task := subject.schema_.get("task"):
-        parameters["task"] = {"regression": "regression"}.get(task, f"{task} classification")
+    if task := task_words(report):
+        parameters["task"] = task
     if subject.model is not None and subject.model.architecture:
         parameters["modelArchitecture"] = visible(subject.model.architecture)
     return parameters

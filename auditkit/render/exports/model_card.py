@@ -11,6 +11,7 @@ from auditkit.evidence.messages import number, span, title
 from auditkit.evidence.records import ModelRecord
 from auditkit.evidence.report import Report
 from auditkit.render.exports.markdown import escape
+from auditkit.render.exports.task_names import hub_task
 from auditkit.render.renderer import Renderer
 from auditkit.render.summary import attention, headline, not_examined
 from auditkit.render.text import counted, shorten, visible
@@ -161,18 +162,10 @@ def _results(report: Report) -> dict[str, Any]:
         if one.value is not None and outcome.auditor in ("performance", "fairness")
     ]
     return {
-        "task": {"type": _task(report)},
+        "task": {"type": hub_task(report)},
         "dataset": {"type": "audit-data", "name": data},
         "metrics": metrics,
     }
-
-
-def _task(report: Report) -> str:
-    """Return the Hub's name of the task, from the kinds of the features."""
-    features = report.subject.schema_.get("features") or ()
-    kinds = {str(feature.get("kind")) for feature in features if isinstance(feature, dict)}
-    modality = next((kind for kind in ("image", "audio", "text") if kinds == {kind}), "tabular")
-    return f"{modality}-{'regression' if report.subject.schema_.get('task') == 'regression' else 'classification'}"
 
 
 def _row(one: Measurement) -> str:
