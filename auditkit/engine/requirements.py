@@ -140,14 +140,14 @@ def request(
     """
     found = []
     if schema is None or not schema.targets:
-        found.append(Lack("labels", "the data has no labels", "--target COLUMN"))
+        found.append(Lack("labels", Message("the data has no labels"), "--target COLUMN"))
     task = None if schema is None else task_for(schema)
     if task is not None:
         found += _task_lacks(task, LanguageModel not in lacks)
     if not sensitive:
-        found.append(Lack("sensitive", "no column was named sensitive", "--sensitive COLUMN"))
+        found.append(Lack("sensitive", Message("no column was named sensitive"), "--sensitive COLUMN"))
     if not training:
-        found.append(Lack("training", "no training data", "--train-dataset FILE"))
+        found.append(Lack("training", Message("no training data"), "--train-dataset FILE"))
     remedy = A_MODEL if Runnable in lacks else None
     for name, kind in CAPABILITIES.items():
         reason = next((said for other, said in lacks.items() if issubclass(kind, other)), None)

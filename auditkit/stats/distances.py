@@ -56,11 +56,11 @@ def _shares_up_to(first: Array, second: Array) -> tuple[list[Array], Array]:
 DISTANCES: dict[str, tuple[Callable[[Array, Array], float], str]] = {
     "score_kolmogorov_smirnov_distance": (
         kolmogorov_smirnov,
-        "two-sample Kolmogorov-Smirnov statistic, largest over the pairs of groups",
+        Message("two-sample Kolmogorov-Smirnov statistic, largest over the pairs of groups"),
     ),
     "score_wasserstein_distance": (
         wasserstein,
-        "Wasserstein distance of order 1, largest over the pairs of groups",
+        Message("Wasserstein distance of order 1, largest over the pairs of groups"),
     ),
 }
 """The distances by name: the function of two samples, and the definition."""

@@ -345,5 +345,7 @@ def _measurement(
 
 def _definition(gap: str, spreads: list[Spread]) -> str:
     if gap.startswith(("predictive_parity", "accuracy")):
-        return f"Fairlearn MetricFrame.{gap.rpartition('_')[2]}() of {rate(spreads[0].rate).definition}"
+        method = gap.rpartition("_")[2]
+        of = rate(spreads[0].rate).definition
+        return Message("Fairlearn MetricFrame.{method}() of {definition}", method=method, definition=of)
     return f"Fairlearn {gap}" + (" (agg worst_case)" if len(spreads) > 1 else "")

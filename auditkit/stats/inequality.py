@@ -19,8 +19,8 @@ from auditkit.stats.rates import too_small
 Array = NDArray[np.float64]
 INDICES = ("theil_index", "generalized_entropy_index")
 SOURCES = {
-    "theil_index": "Speicher et al. 2018, generalised entropy of alpha 1",
-    "generalized_entropy_index": "Speicher et al. 2018, generalised entropy of alpha 2",
+    "theil_index": Message("Speicher et al. 2018, generalised entropy of alpha {alpha}", alpha=1),
+    "generalized_entropy_index": Message("Speicher et al. 2018, generalised entropy of alpha {alpha}", alpha=2),
 }
 
 

@@ -85,7 +85,7 @@ def mean_measurement(
     ]
     first = parts[0]
     together = list(zip(*(part.slices for part in parts), strict=True))
-    definition = f"{first.definition}, mean over {len(names)} labels"
+    definition = Message("{definition}, mean over {count} labels", definition=first.definition, count=len(names))
     if breakdown.codes is None:
         return first.model_copy(update={**_mean(parts, names, level), "definition": definition})
     slices = []

@@ -19,6 +19,9 @@ CLASS = "class"
 LABEL = "label"
 """What stands for the classes, or for the labels of a multi-label task, among the columns of a breakdown."""
 
+OF_PARTS = {CLASS: Message("each class against the rest"), LABEL: Message("each label by itself")}
+"""How the parts are judged, in words."""
+
 RATES = ("base_rate", "selection_rate", "true_positive_rate", "false_positive_rate", "positive_predictive_value")
 GAPS = ("demographic_parity", "equalized_odds", "equal_opportunity", "predictive_parity")
 
@@ -71,7 +74,7 @@ def gap_measurements(
     (`with_gap_replicates`); those of the mean are the means. `bounded` returns them, at a level, with
     intervals that hold whatever missing labels are.
     """
-    first_part, against = parts[0], "each label by itself" if axis == LABEL else "each class against the rest"
+    first_part, against = parts[0], OF_PARTS[axis]
     each = simultaneous_level(level, len(parts))
     alone, together = (
         [
@@ -87,8 +90,8 @@ def gap_measurements(
             _slice(axis, part.classes[-1], own[place], _at(wide[place].interval, level, _family(axis, len(parts))))
             for part, own, wide in zip(parts, alone, together, strict=True)
         )
-        definition = f"{first.definition}, {against}"
-        mean = _mean_over_parts(axis, slices, f"{first.definition}, mean over", total, level)
+        definition = Message("{definition}, {against}", definition=first.definition, against=against)
+        mean = _mean_over_parts(axis, slices, first.definition, total, level)
         measurements += [
             _measurement(first, (*first_part.columns, axis), first_part, definition=definition, slices=slices),
             _measurement(first, first_part.columns, first_part, **{"definition": definition, **mean}),
@@ -116,7 +119,7 @@ def _mean_over_parts(
 ) -> dict[str, Any]:
     """Return the fields of the mean of a gap over the classes, or labels, in which it is defined; or why there is none.
 
-    `definition` begins that of the mean; `total` is the number of classes where the slices are the most frequent ones.
+    `definition` is that of one gap; `total` is the number of classes where the slices are the most frequent ones.
     """
     known = [
         (found.value, found.simultaneous_interval)
@@ -125,14 +128,22 @@ def _mean_over_parts(
     ]
     if not known:
         return {"reason": _undefined(axis, slices[0].reason or "")}
-    mean_of = f"{len(slices)} labels" if axis == LABEL else f"{len(slices)} classes against the rest"
+    mean_of = (
+        Message("{count} labels", count=len(slices))
+        if axis == LABEL
+        else Message("{count} classes against the rest", count=len(slices))
+    )
     if total is not None and len(slices) < total:
-        mean_of = f"the {len(slices)} most frequent of {total} classes, each against the rest"
+        mean_of = Message(
+            "the {count} most frequent of {total} classes, each against the rest", count=len(slices), total=total
+        )
     blocks = [found.replicates for found in slices if found.value is not None]
     paired = len({len(replicates) for replicates in blocks}) == 1
     low, high = (float(np.mean(ends)) for ends in zip(*((held.low, held.high) for _, held in known), strict=True))
     return {
-        "definition": f"{definition} {len(known)} of {mean_of}",
+        "definition": Message(
+            "{definition}, mean over {known} of {parts}", definition=definition, known=len(known), parts=mean_of
+        ),
         "value": float(np.mean([value for value, _ in known])),
         "interval": Interval(low=low, high=high, level=level, method=_joint_method(axis, known[0][1].method)),
         "replicates": tuple(float(value) for value in np.mean(blocks, axis=0)) if paired else (),

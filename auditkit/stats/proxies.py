@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.evidence.messages import Message
 from auditkit.progress import Progress, part_of, silent
 from auditkit.stats.ranking import RocAuc, macro_roc_auc, roc_auc
 
@@ -18,7 +19,7 @@ FITTED_ROWS, JUDGED_ROWS = 20_000, 20_000
 """How many rows at most the model learns from, and is judged on."""
 
 MODEL = "scikit-learn HistGradientBoostingClassifier, 60 trees of up to 15 leaves"
-SHARES = "shares of the groups at each value"
+SHARES = Message("shares of the groups at each value")
 
 Codes = NDArray[np.int64]
 

@@ -44,9 +44,15 @@ class MetricSpec:
     sampled: Callable[..., Estimate] | None = None
 
 
-_CALIBRATION_ERROR = (
-    f"Guo et al. 2017 (arXiv:1706.04599): {BIN_COUNT} bins of the {{}} class's probability; "
-    "biased upward in small samples"
+_CALIBRATION_ERROR = Message(
+    "Guo et al. 2017 (arXiv:1706.04599): {bins} bins of the positive class's probability; "
+    "biased upward in small samples",
+    bins=BIN_COUNT,
+)
+_CALIBRATION_ERROR_OF_SEVERAL = Message(
+    "Guo et al. 2017 (arXiv:1706.04599): {bins} bins of the most probable class's probability; "
+    "biased upward in small samples",
+    bins=BIN_COUNT,
 )
 
 CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
@@ -89,7 +95,7 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
         "order",
         "number",
         "higher",
-        "scikit-learn average_precision_score (area under the PR curve)",
+        Message("scikit-learn average_precision_score (area under the PR curve)"),
         needs="positive",
         sampled=sampled.average_precision,
     ),
@@ -98,7 +104,7 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
         "probabilities",
         "nats",
         "lower",
-        "scikit-learn log_loss, probabilities clipped to [2.2e-16, 1 - 2.2e-16]",
+        Message("scikit-learn log_loss, probabilities clipped to [2.2e-16, 1 - 2.2e-16]"),
         sampled=sampled.log_loss,
     ),
     "brier_score": MetricSpec(
@@ -114,8 +120,8 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
         "probabilities",
         "rate_difference",
         "lower",
-        _CALIBRATION_ERROR.format("positive"),
-        definition_of_several=_CALIBRATION_ERROR.format("most probable"),
+        _CALIBRATION_ERROR,
+        definition_of_several=_CALIBRATION_ERROR_OF_SEVERAL,
         sampled=sampled.calibration_error,
     ),
     "calibration_slope": MetricSpec(
@@ -123,7 +129,7 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
         "probabilities",
         "number",
         "neither",
-        "Cox 1958; 1 is ideal, under 1 the probabilities are too extreme",
+        Message("Cox 1958; 1 is ideal, under 1 the probabilities are too extreme"),
         needs="each",
         replicated=False,
         sampled=sampled.calibration_slope,
@@ -133,7 +139,7 @@ CLASSIFICATION_METRICS: dict[str, MetricSpec] = {
         "probabilities",
         "rate",
         "neither",
-        "mean probability of the positive class",
+        Message("mean probability of the positive class"),
         replicated=False,
         sampled=sampled.mean_score,
     ),

@@ -74,7 +74,7 @@ RATES: dict[str, Rate] = {
         ((1, 0), (0, 0)),
         ((1, 0), (1, 0)),
         "higher",
-        "scikit-learn precision_score of the negative class",
+        Message("scikit-learn precision_score of the negative class"),
         Message("a negative prediction"),
     ),
     "accuracy": Rate(((1, 0), (0, 1)), ((1, 1), (1, 1)), "higher", "scikit-learn accuracy_score", ""),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from auditkit.errors import InputError
 from auditkit.evidence.measurement import Better, Measurement
-from auditkit.evidence.messages import Message
+from auditkit.evidence.messages import Message, title
 from auditkit.stats import sampled
 from auditkit.stats.distances import mean_gap_measurement
 from auditkit.stats.estimates import Bound, Breakdown, Estimate, Quantity, Statistic, measure, too_few
@@ -78,7 +78,7 @@ REGRESSION_METRICS: dict[str, MetricSpec] = {
         _mean_error,
         sampled.mean_error,
         "neither",
-        "mean of prediction - label; 0 is ideal, above it predictions are high",
+        Message("mean of prediction - label; 0 is ideal, above it predictions are high"),
     ),
     "mean_absolute_error": _of_values(
         _mean_absolute_error, sampled.mean_absolute_error, "lower", "scikit-learn mean_absolute_error"
@@ -91,10 +91,12 @@ REGRESSION_METRICS: dict[str, MetricSpec] = {
         fewest_rows=50,
     ),
     "r2": _of_values(
-        _r2, sampled.r2, "higher", "scikit-learn r2_score: 1 is ideal, 0 as good as the mean", fewest_rows=200
+        _r2, sampled.r2, "higher", Message("scikit-learn r2_score: 1 is ideal, 0 as good as the mean"), fewest_rows=200
     ),
-    "mean_prediction": _of_values(_mean_prediction, sampled.mean_prediction, "neither", "mean of the predictions"),
-    "mean_label": _of_values(_mean_label, sampled.mean_label, "neither", "mean of the labels"),
+    "mean_prediction": _of_values(
+        _mean_prediction, sampled.mean_prediction, "neither", Message("mean of the predictions")
+    ),
+    "mean_label": _of_values(_mean_label, sampled.mean_label, "neither", Message("mean of the labels")),
 }
 """The metrics that `regression_measurement` makes, in the order of a report, all but R2 in the target's unit."""
 
@@ -142,7 +144,7 @@ def regression_gap(
         InputError: as `regression_measurement`.
     """
     _check(labels, predictions)
-    definition = f"highest minus lowest {name.replace('_', ' ')} of a group"
+    definition = Message("highest minus lowest value of a group: {metric}", metric=title(f"performance.{name}"))
     return mean_gap_measurement(
         Quantity(f"{prefix}.{name}_difference", "number", "lower", definition),
         _statistic(name),

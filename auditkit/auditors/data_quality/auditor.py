@@ -228,7 +228,7 @@ def _exact(id: str, value: float, unit: Unit, better: Better, count: int, level:
         better=better,
         count=count,
         interval=Interval(low=value, high=value, level=level, method=Message("exact: all of these rows were counted")),
-        definition="a count over the audited rows",
+        definition=Message("a count over the audited rows"),
     )
 
 
@@ -252,11 +252,18 @@ def _shared(subject: Subject, columns: Sequence[str]) -> Measurement:
     card = subject.card
     if card is not None and subject.data.sha256 and card.training.get("sha256") == subject.data.sha256:
         measured = _exact(id, 1.0, "rate", "lower", row_count, level)
-        return measured.model_copy(update={"definition": "the sha256 of the data is that of the model's training data"})
+        return measured.model_copy(
+            update={"definition": Message("the sha256 of the data is that of the model's training data")}
+        )
     if subject.training is None:
         reason = Message("no training data; pass --train-dataset FILE")
         return Measurement(
-            id=id, unit="rate", better="lower", count=row_count, definition="rows compared by value", reason=reason
+            id=id,
+            unit="rate",
+            better="lower",
+            count=row_count,
+            definition=Message("rows compared by value"),
+            reason=reason,
         )
     common = [name for name in columns if name in subject.training.frame.columns]
     theirs = np.unique(row_hashes(subject.training.frame, common))

@@ -87,8 +87,10 @@ def single_columns(subject: Subject, columns: Sequence[str]) -> Measurement:
                 )
             )
     slices.sort(key=lambda part: -(part.value or 0))
-    shares = "ROC AUC of the class shares that the column's values have in the other half of the rows"
-    ranks = "R2 of the labels' ranks, predicted by their mean at the column's values in the other half of the rows"
+    shares = Message("ROC AUC of the class shares that the column's values have in the other half of the rows")
+    ranks = Message(
+        "R2 of the labels' ranks, predicted by their mean at the column's values in the other half of the rows"
+    )
     return Measurement(
         id="data.single_column_r2" if of_numbers else "data.single_column_roc_auc",
         by=by,
@@ -167,7 +169,7 @@ def drift_measurement(drifts: Mapping[str, Drift], subject: Subject) -> Measurem
         better="lower",
         count=len(subject.labels),
         slices=tuple(slices),
-        definition="Kolmogorov-Smirnov distance of numbers and dates, total variation of categories",
+        definition=Message("Kolmogorov-Smirnov distance of numbers and dates, total variation of categories"),
         reason=None if slices else reason,
     )
 

@@ -32,8 +32,10 @@ def known_labels(subject: Subject) -> Evidence:
         better="lower",
         count=len(subject.labels),
         interval=Interval(low=found, high=found, level=level, method=Message("exact: all of these rows were counted")),
-        definition="Fisher's exact test of each part against the rest, Holm over decision, score and columns; from "
-        "1 point apart",
+        definition=Message(
+            "Fisher's exact test of each part against the rest, Holm over decision, score and columns; "
+            "from 1 point apart"
+        ),
     )
     return Evidence(
         measurements=[count, *(_difference(split, level) for split in splits)],
@@ -62,7 +64,7 @@ def _difference(split: Split, level: float) -> Measurement:
         ),
         compared=(Group(by=by, key=(split.names[ends[0]],)), Group(by=by, key=(split.names[ends[1]],))) if by else None,
         compared_counts=(int(split.rows[ends[0]]), int(split.rows[ends[1]])) if by else None,
-        definition="highest minus lowest share of rows with a known label",
+        definition=Message("highest minus lowest share of rows with a known label"),
     )
 
 

@@ -64,7 +64,7 @@ def failed_checks(found: Sequence[Check], row_count: int, level: float) -> Measu
         better="lower",
         count=row_count,
         interval=Interval(low=failed, high=failed, level=level, method=Message("exact: a count of checks")),
-        definition=f"{len(found)} trust checks, each held to its bound",
+        definition=Message("{count} trust checks, each held to its bound", count=len(found)),
     )
 
 

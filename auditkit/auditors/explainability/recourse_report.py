@@ -22,7 +22,7 @@ RECOURSE_ROWS = 300
 HIGHEST_COST = 2.0
 """The cost of changing two columns that are no numbers; a change of more columns is not tried."""
 REASONS = "12 CFR 1002.9(b)(2): up to four factors that cost most against the mean approved row, by"
-RECOURSE = "Ustun et al. 2019, arXiv:1809.06514: a change of one or two columns to values that occur"
+RECOURSE = Message("Ustun et al. 2019, arXiv:1809.06514: a change of one or two columns to values that occur")
 
 
 def adverse_decisions(

@@ -217,7 +217,7 @@ def _direction_charts(subject: Subject, directed: Sequence[Measurement], stamped
 
 def _unknown_rate(ids: NDArray[np.int64], read: Texts, *, level: float) -> Measurement:
     """Return `explainability.unknown_word_rate`: the share of tokens that the vocabulary does not hold."""
-    definition = "in-house: what the model cannot see, no explanation can show"
+    definition = Message("in-house: what the model cannot see, no explanation can show")
     if read.vocabulary is None:
         return Measurement(
             id="explainability.unknown_word_rate",

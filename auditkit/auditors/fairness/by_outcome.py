@@ -31,14 +31,16 @@ def compare_outcomes(subject: Subject, intersections: int) -> Evidence:
         found = regression_measurement(
             "mean_label", outcomes, outcomes, breakdown, level=subject.conf_level, prefix="fairness"
         )
-        return found.model_copy(update={"id": "fairness.mean_outcome", "definition": "mean of the recorded outcome"})
+        return found.model_copy(
+            update={"id": "fairness.mean_outcome", "definition": Message("mean of the recorded outcome")}
+        )
 
     measurements = [mean(Breakdown(min_group=subject.min_group, sampling=subject.sampling))]
     exhibits: list[Exhibit] = []
     for breakdown, by in breakdowns_of(subject, intersections, notes):
         measurements.append(mean(breakdown))
         gap = regression_gap("mean_label", outcomes, outcomes, breakdown, level=subject.conf_level)
-        definition = "highest minus lowest mean outcome of a group"
+        definition = Message("highest minus lowest mean outcome of a group")
         measurements.append(gap.model_copy(update={"id": "fairness.mean_outcome_difference", "definition": definition}))
         if len(breakdown.columns) == 1:
             exhibits.append(

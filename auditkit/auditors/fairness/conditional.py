@@ -11,7 +11,7 @@ from auditkit.stats.counts import Counts, not_compared
 from auditkit.stats.intervals import mid_p, simultaneous_level
 from auditkit.stats.rates import too_small
 
-SOURCE = "Wachter, Mittelstadt & Russell 2021 (share among the not selected minus share among the selected)"
+SOURCE = Message("Wachter, Mittelstadt & Russell 2021 (share among the not selected minus share among the selected)")
 
 
 def disparity_measurement(

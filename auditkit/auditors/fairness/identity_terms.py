@@ -286,7 +286,7 @@ def _known(attribute: str, groups: TermGroups, read: Texts, level: float) -> Mea
         better="neither",
         count=sum(part.count for part in slices),
         slices=tuple(slices),
-        definition="in-house: the model reads all terms that its vocabulary does not hold alike",
+        definition=Message("in-house: the model reads all terms that its vocabulary does not hold alike"),
         reason=OWN_TOKENIZER if read.vocabulary is None else None,
     )
 

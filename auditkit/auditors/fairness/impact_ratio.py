@@ -26,6 +26,8 @@ from auditkit.stats.rates import (
 
 FOUR_FIFTHS = 0.8
 PAIRS_METHOD = Message("Donner-Zou with mid-P limits of weight 0.6")
+RATE_OF = {"selection": Message("selection rate"), "scoring": Message("scoring rate")}
+"""The rate of which a ratio is taken, by its name in an id."""
 Key = tuple[str, ...]
 
 
@@ -69,7 +71,7 @@ def impact_ratio_measurement(
         better="higher",
         count=int(rates.counts.sum()),
         slices=tuple(slices),
-        definition=f"6 RCNY 5-301 ({of} rate over the highest)",
+        definition=Message("6 RCNY 5-301 ({rate} over the highest)", rate=RATE_OF[of]),
         reason=reason,
     )
 
@@ -114,7 +116,7 @@ def scoring_rate_measurement(
     `counts` hold, as predictions, whether a row's score is above the median.
     """
     measurement = rate_measurement(counts, "selection_rate", prefix=prefix, level=level, min_group=min_group)
-    definition = "6 RCNY 5-301: share of the group above the median score of all rows"
+    definition = Message("6 RCNY 5-301: share of the group above the median score of all rows")
     return measurement.model_copy(update={"id": f"{prefix}.scoring_rate", "definition": definition})
 
 
@@ -154,7 +156,7 @@ def fisher_measurement(
         better="neither",
         count=int(trials.sum()),
         slices=tuple(slices),
-        definition=definition if reason is None else "Fisher's exact test",
+        definition=definition if reason is None else Message("Fisher's exact test"),
         reason=reason,
     )
 
@@ -201,7 +203,7 @@ def reference_measurement(
         better="neither",
         count=int(rates.counts.sum()),
         slices=tuple(slices),
-        definition=f"{chosen.definition} minus that of {shown(reference)}",
+        definition=Message("{definition} minus that of {group}", definition=chosen.definition, group=shown(reference)),
         reason=reason,
     )
 

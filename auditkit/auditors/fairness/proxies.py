@@ -126,7 +126,7 @@ def _measurements(
             better="lower",
             count=found.judged_count,
             interval=_interval(found.together, level, level),
-            definition=f"{together}, on held-out rows",
+            definition=Message("{how}, on held-out rows", how=together),
             computed_by="scikit-learn and auditkit" if len(columns) > 1 else "",
         ),
         Measurement(
@@ -147,7 +147,7 @@ def _measurements(
                 )
                 for column, area in best
             ),
-            definition=f"{SHARES}, on held-out rows",
+            definition=Message("{how}, on held-out rows", how=SHARES),
         ),
     ]
 

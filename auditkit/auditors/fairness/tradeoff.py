@@ -23,7 +23,7 @@ CONSTRAINTS: dict[Constraint, str] = {
 }
 """The gaps that are closed, by the rate whose largest difference between groups they are."""
 
-SOURCE = "thresholds per group as Fairlearn ThresholdOptimizer (Hardt, Price & Srebro 2016), on held-out rows"
+SOURCE = Message("thresholds per group as Fairlearn ThresholdOptimizer (Hardt, Price & Srebro 2016), on held-out rows")
 
 Codes = NDArray[np.int64]
 

@@ -33,7 +33,7 @@ from auditkit.stats.proxies import MODEL
 ADVANTAGE, CONTROL = "leakage.attribute_advantage", "leakage.attribute_control_advantage"
 MEMORY = "leakage.attribute_memory"
 
-SOURCE = "attribute inference (Yeom et al. 2018, arXiv:1709.01604) against the same guess without the model"
+SOURCE = Message("attribute inference (Yeom et al. 2018, arXiv:1709.01604) against the same guess without the model")
 
 Mask = NDArray[np.bool_]
 Answers = NDArray[np.float64]
@@ -170,7 +170,7 @@ def _by_column(id: str, found: dict[str, Attacked], level: float) -> Measurement
     what = {
         ADVANTAGE: Message("training rows"),
         CONTROL: Message("rows that the model never saw"),
-        MEMORY: "training rows minus rows that the model never saw: 0 where nothing is remembered",
+        MEMORY: Message("training rows minus rows that the model never saw: 0 where nothing is remembered"),
     }[id]
     return Measurement(
         id=id,
@@ -179,7 +179,7 @@ def _by_column(id: str, found: dict[str, Attacked], level: float) -> Measurement
         better="neither" if id == CONTROL else "lower",
         count=max(part.count for part in slices),
         slices=tuple(slices),
-        definition=f"{SOURCE}; mean over groups, {what}",
+        definition=Message("{source}; mean over groups, {what}", source=SOURCE, what=what),
     )
 
 
@@ -203,7 +203,7 @@ def _by_group(column: str, attacked: Attacked, names: tuple[str, ...], level: fl
             )
             for code in present
         ),
-        definition=f"{SOURCE}; training rows of each group",
+        definition=Message("{source}; training rows of each group", source=SOURCE),
     )
 
 

@@ -61,7 +61,11 @@ def budgets_of(ledgers: dict[str, list[Ledger]], all_runs: list[Ledger]) -> list
             Slice(group=retrained(name), value=part[0].epsilon, count=part[0].row_count)
             for name, part in ledgers.items()
         ),
-        definition=f"differential privacy, by the {first.accountant} accountant ({NIST})",
+        definition=Message(
+            "differential privacy, by the {accountant} accountant ({standard})",
+            accountant=first.accountant,
+            standard=NIST,
+        ),
         computed_by="Opacus",
     )
     accountant = first.accountant if len(all_runs) == 1 and not first.tuning_runs else "rdp"
@@ -152,7 +156,7 @@ def _accuracy_loss(subject: Subject, runs: Runs) -> Measurement:
         better="lower",
         count=len(right),
         slices=tuple(slices),
-        definition=f"{NIST}: utility against the non-private model",
+        definition=Message("{standard}: utility against the non-private model", standard=NIST),
     )
 
 
@@ -168,7 +172,11 @@ def side_by_side(
         better=first.better,
         count=first.count,
         slices=tuple(slice_of_runs(retrained(name), parts, low=0.0, high=high) for name, parts in models.items()),
-        definition=f"{first.definition}; {NIST}: utility and bias against the non-private model",
+        definition=Message(
+            "{definition}; {standard}: utility and bias against the non-private model",
+            definition=first.definition,
+            standard=NIST,
+        ),
     )
 
 
@@ -187,7 +195,11 @@ def by_group(id: str, column: str, models: dict[str, list[Measurement]], *, high
         better=first.better,
         count=first.count,
         slices=tuple(slices),
-        definition=f"{first.definition}; {NIST}: utility and bias against the non-private model",
+        definition=Message(
+            "{definition}; {standard}: utility and bias against the non-private model",
+            definition=first.definition,
+            standard=NIST,
+        ),
         reason=first.reason,
     )
 

@@ -81,7 +81,7 @@ def _increase(subject: Subject, runs: Runs) -> Measurement:
         better="lower",
         count=len(before),
         slices=tuple(slices),
-        definition=f"{NIST}: utility against the non-private model",
+        definition=Message("{standard}: utility against the non-private model", standard=NIST),
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from auditkit.auditors.privacy import membership
 from auditkit.evidence.measurement import Column, Curve, Group, Interval, Line, Measurement, Slice, Table
-from auditkit.evidence.messages import Message
+from auditkit.evidence.messages import Message, semicolons
 from auditkit.stats.counts import not_compared
 from auditkit.stats.intervals import simultaneous_level
 from auditkit.stats.membership import BELOW_CHANCE, CHANCE, below_chance, true_positive_rate_at
@@ -110,7 +110,9 @@ class Attack:
                 level=self.level,
                 method=Message("Clopper-Pearson, Bonferroni over thresholds"),
             ),
-            definition=f"{SOURCES[self.main]}; the largest share named with a precision of 90 % at even odds",
+            definition=Message(
+                "{attack}; the largest share named with a precision of 90 % at even odds", attack=SOURCES[self.main]
+            ),
         )
 
     def shuffled(self, seed: int) -> Measurement:
@@ -127,7 +129,7 @@ class Attack:
                 level=self.level,
                 method=Message("quantiles of {shuffles} shuffles", shuffles=SHUFFLES),
             ),
-            definition="memberships shuffled: 0.5 is right",
+            definition=Message("memberships shuffled: 0.5 is right"),
         )
 
     def curve(self) -> Curve:
@@ -173,9 +175,8 @@ class Attack:
                     reason=reason,
                 )
             )
-        definition = "; ".join(
-            dict.fromkeys(SOURCES[name] for name in (self.scores if by == ("attack",) else [self.main]))
-        )
+        attacks = dict.fromkeys(SOURCES[name] for name in (self.scores if by == ("attack",) else [self.main]))
+        definition = semicolons([*attacks])
         return self.measurement(id, by=by, slices=tuple(slices), definition=definition)
 
     def measurement(self, id: str, **more: Any) -> Measurement:
@@ -234,7 +235,7 @@ def split_control(attack: Attack, references: Array, inside: Mask) -> Measuremen
             level=attack.level,
             method=Message("{method}, mean of {areas_count} (conservative)", method=method, areas_count=len(areas)),
         ),
-        definition="RMIA on each shadow, which saw a random half of both sets: 0.5 is right",
+        definition=Message("RMIA on each shadow, which saw a random half of both sets: 0.5 is right"),
     )
 
 

@@ -274,7 +274,9 @@ def _odd(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
             )
     usual = float(np.nanmean(subject.task.sureness(before.probabilities)))
     measurement = statistics.odd_input_confidence(
-        confidences, level=subject.conf_level, definition="mean probability of the likeliest class (Hein et al. 2019)"
+        confidences,
+        level=subject.conf_level,
+        definition=Message("mean probability of the likeliest class (Hein et al. 2019)"),
     )
     chart = SliceChart(
         title=Message("How sure the model is of inputs that mean nothing"),

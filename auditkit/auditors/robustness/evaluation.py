@@ -20,6 +20,7 @@ from auditkit.modalities.base import Corruption
 from auditkit.models.predict import NotFiniteError, predict
 from auditkit.schema.schema import Labels, has_label
 from auditkit.stats import scores
+from auditkit.stats.calibration import BIN_COUNT
 from auditkit.stats.estimates import Breakdown, Estimate, Quantity, measure, shown_rows
 from auditkit.tasks.base import Predictions, Rows
 
@@ -215,7 +216,7 @@ class Sample:
                     "robustness.no_answer_rate",
                     "rate",
                     "lower",
-                    "rows without a finite answer under at least one damage at its stated strength",
+                    Message("rows without a finite answer under at least one corruption at its stated strength"),
                 ),
                 lambda chosen, _, levels: statistics.share(chosen, levels),
                 lost,
@@ -229,7 +230,9 @@ class Sample:
         calibrated = self.subject.task.calibrated(self.judged(noise.stated).take(given))
         if calibrated is None:
             return
-        definition = f"Guo et al. 2017 (arXiv:1706.04599): 15 bins; {_source(noise.corruption)}"
+        definition = Message(
+            "Guo et al. 2017 (arXiv:1706.04599): {bins} bins; {what}", bins=BIN_COUNT, what=_source(noise.corruption)
+        )
         quantity = Quantity("robustness.calibration_error_under_noise", "rate_difference", "lower", definition)
         yield measure(quantity, scores.calibration_error, *calibrated, Breakdown(), self.subject.conf_level)
 
@@ -345,5 +348,9 @@ def _limits(estimate: Estimate, unit: Unit) -> str | None:
 
 
 def _source(corruption: Corruption) -> str:
-    what = f"{corruption.title.lower()} of strength {corruption.said()} ({corruption.axis})"
-    return f"{what} on a seeded sample, paired by row"
+    return Message(
+        "{corruption} of strength {strength} ({axis}) on a seeded sample, paired by row",
+        corruption=corruption.title,
+        strength=corruption.said(),
+        axis=corruption.axis,
+    )

@@ -17,7 +17,7 @@ from auditkit.evidence.messages import Message, number, span
 from auditkit.stats.intervals import needs_exact, newcombe, proportion_interval
 from auditkit.stats.rates import rate_intervals
 
-SOURCE = "exact hypergeometric test on held-out rows, Holm-corrected (Holm 1979)"
+SOURCE = Message("exact hypergeometric test on held-out rows, Holm-corrected (Holm 1979)")
 ALL_SPOTS = ("slice",)
 
 

@@ -216,7 +216,7 @@ def curve_chart(curve: Curve, say: Say = str) -> str:
         # The axes are equal, so that the diagonal of the plot is the line y = x.
         body.append('<line class="identity" x1="0" y1="1000" x2="1000" y2="0"/>')
     body += [_band(line, index, inside_x, inside_y) for index, line in enumerate(lines)]
-    body += [_path(line, index, inside_x, inside_y) for index, line in enumerate(lines)]
+    body += [_path(line, index, inside_x, inside_y, say) for index, line in enumerate(lines)]
     body.append("</svg>")
     for index, (line, drawn) in enumerate(zip(curve.lines, lines, strict=True)):
         if len(line.x) <= 15:
@@ -414,9 +414,9 @@ def _band(line: Line, index: int, x: Callable[[float], float], y: Callable[[floa
     return f'<polygon class="band line-{index % LINE_STYLES}" points="{_points(upper + lower[::-1])}"/>'
 
 
-def _path(line: Line, index: int, x: Callable[[float], float], y: Callable[[float], float]) -> str:
+def _path(line: Line, index: int, x: Callable[[float], float], y: Callable[[float], float], say: Say) -> str:
     points = [(x(at), y(value)) for at, value in zip(line.x, line.y, strict=True)]
-    name = _escape(shorten(line.name, 60))
+    name = _escape(shorten(say(line.name), 60))
     return (
         f'<polyline class="line line-{index % LINE_STYLES}" points="{_points(points)}"><title>{name}</title></polyline>'
     )
