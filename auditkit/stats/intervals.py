@@ -143,30 +143,24 @@ def _mid_p_low(x: Array, n: Array, level: Array, weight: float) -> Array:
     logarithms of both: a tail is nearly a power of the rate.
     """
     tail, fails = np.log((1 - level) / 2), x < n
-    # What stands for a limit that is 0 or 1 anyway is n and 0, so that nothing cancels where n is 1e-16.
-    some, not_all = np.where(x > 0, x, n), np.where(fails, x, 0.0)
-    # The parameters of the beta distributions whose shares below a rate are the chances of `x` and more, and of more.
-    one, other = (some, n - some + 1), (not_all + 1, n - not_all)
-    least = special.betaincinv(*one, np.exp(tail))
-    most = np.where(fails, special.betaincinv(*other, np.exp(tail)), 1.0)
+    some, not_all = np.where(x > 0, x, 1), np.where(fails, x, n - 1)
+    # The first axis: the chances of `x` and more, and of more, which are the shares below a rate of beta distributions.
+    one, other = np.array([some, not_all + 1]), np.array([n - some + 1, n - not_all])
+    weights = np.array([np.full(x.shape, weight), np.where(fails, 1 - weight, 0.0)])
+    least, most = special.betaincinv(one, other, np.exp(tail))
+    most = np.where(fails, most, 1.0)
     rate = np.sqrt(least) * np.sqrt(most)
-    constants = special.betaln(*one), special.betaln(*other)
-    powers = n - some, n - not_all - 1
-    for _ in range(NEWTON_STEPS):
-        with np.errstate(divide="ignore"):  # of far less than one success the limit is below the least number, so 0
-            log_rate = np.log(rate)
-        log_rest = special.log1p(-np.minimum(rate, 1 - 2**-53))
-        at_least = special.betainc(*one, rate)
-        above = np.where(fails, special.betainc(*other, rate), 0.0)
-        chance = weight * at_least + (1 - weight) * above
-        slope = weight * np.exp(some * log_rate + powers[0] * log_rest - constants[0])
-        more = np.exp(other[0] * log_rate + powers[1] * log_rest - constants[1])
-        slope += (1 - weight) * np.where(fails, more, 0.0)
-        with np.errstate(all="ignore"):
-            step = rate * np.exp((tail - np.log(chance)) * chance / slope)
-        last, rate = rate, np.where(np.isfinite(step), np.clip(step, least, most), rate)
-        if (rate == last).all():  # and would be after every further step
-            break
+    constants, power = special.betaln(one, other), np.array([n - some, n - not_all - 1])
+    with np.errstate(all="ignore"):
+        for _ in range(NEWTON_STEPS):
+            log_rate, log_rest = np.log(rate), special.log1p(-np.minimum(rate, 1 - 2**-53))
+            chances = weights * special.betainc(one, other, rate)
+            slopes = weights * np.exp(one * log_rate + power * log_rest - constants)
+            chance = chances[0] + chances[1]
+            step = rate * np.exp((tail - np.log(chance)) * chance / (slopes[0] + slopes[1]))
+            last, rate = rate, np.where(np.isfinite(step), np.minimum(np.maximum(step, least), most), rate)
+            if (rate == last).all():  # and would be after every further step
+                break
     return np.where(x == 0, 0.0, rate)
 
 
