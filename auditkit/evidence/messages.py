@@ -128,6 +128,7 @@ TITLES = {"weak_spots.row_share": "Share of rows in weak spots"}
 ABBREVIATIONS = {name.lower(): name for name in ("ROC", "AUC", "RMSE", "MAE", "WEAT")}
 
 
+@lru_cache(maxsize=4096)
 def title(measurement_id: str) -> Message:
     """Return the words of an id: `fairness.false_positive_rate` becomes `False positive rate`.
 

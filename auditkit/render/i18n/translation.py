@@ -47,7 +47,7 @@ class Translator:
 
     def __call__(self, text: str) -> str:
         """Return a text in the language: a Message by its entry, and a plain text as it is."""
-        return said(text, self._lookup, self._join)
+        return str(text) if self.lang == "en" else said(text, self._lookup, self._join)
 
     def phrase(self, text: str) -> str:
         """Return a fixed text of a data file, such as a clause's title, by its entry where there is one."""
