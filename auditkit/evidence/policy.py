@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -168,6 +169,7 @@ def profile_text(name: str = "default") -> str:
     return resources.files("auditkit.evidence").joinpath(f"policies/{name}.toml").read_text(encoding="utf-8")
 
 
+@cache
 def profile(name: str = "default") -> Policy:
     """Return a policy that auditkit ships.
 

@@ -108,6 +108,10 @@ def proportion_interval(successes: ArrayLike, trials: ArrayLike, level: float) -
     (0.0049, 0.1371)
     """
     exact = needs_exact(successes, trials, level)
+    if not exact.any():
+        return wilson(successes, trials, level)
+    if exact.all():
+        return clopper_pearson(successes, trials, level)
     bounds = zip(clopper_pearson(successes, trials, level), wilson(successes, trials, level), strict=True)
     low, high = (np.where(exact, conservative, score) for conservative, score in bounds)
     return low, high
@@ -331,10 +335,23 @@ def difference_gap_interval(
     are known, and `related`, (k, k), the correlation of the rates, if they are not independent.
     """
     x, n = _of_groups(successes, trials)
-    wide = _simultaneous_pairs(_difference, x, n, level, freedom, related)
-    low = max(0.0, *(float(bounds[0].max()) for bounds in wide))
-    own = _pairs(_difference, x / n, _limits(x, n, level, freedom), related)
-    return low, max(float(bounds[1].max()) for bounds in own)
+    known = np.broadcast_to(freedom, x.shape)
+    return _gap(x / n, _in_each_pair(_limits(x, n, level, known)), _limits_in_pairs(x, n, level, known), related)
+
+
+def difference_gap_intervals(successes: ArrayLike, trials: ArrayLike, level: float) -> list[tuple[float, float]]:
+    """Return the `difference_gap_interval` of each of several samples of the same groups, (samples, k) and (k,).
+
+    The limits of all rates are found at once, which takes little longer than those of one sample.
+    """
+    x, n = _rates(successes, trials)
+    _of_groups(x[0], n[0])
+    known = np.full(x.shape, np.inf)
+    own, wide = _in_each_pair(_limits(x, n, level, known)), _limits_in_pairs(x, n, level, known)
+    return [
+        _gap(x[place] / n[place], (own[0][place], own[1][place]), (wide[0][place], wide[1][place]))
+        for place in range(len(x))
+    ]
 
 
 def limits_gap_interval(
@@ -346,8 +363,16 @@ def limits_gap_interval(
     `studentized_range_level`, from which all pairs are bounded at once. A pair is bounded by the squares of the
     distances to the limits (Zou & Donner 2008, MOVER), the gap as in `difference_gap_interval`.
     """
-    low = max(0.0, *(float(bounds[0].max()) for bounds in _pairs(_difference, values, simultaneous_limits, related)))
-    return low, max(float(bounds[1].max()) for bounds in _pairs(_difference, values, limits, related))
+    return _gap(values, _in_each_pair(limits), _in_each_pair(simultaneous_limits), related)
+
+
+def _gap(values: Array, own: Bounds, wide: Bounds, related: ArrayLike = 0.0) -> tuple[float, float]:
+    """Return the interval of the largest minus the smallest value from the limits of each in its pairs, (k, k).
+
+    The lower end is that of `wide` limits, from which all pairs are bounded at once, the upper end that of its `own`.
+    """
+    low = max(0.0, *(float(bounds[0].max()) for bounds in _pairs(_difference, values, wide, related)))
+    return low, max(float(bounds[1].max()) for bounds in _pairs(_difference, values, own, related))
 
 
 def ratio_gap_interval(
@@ -364,9 +389,10 @@ def ratio_gap_interval(
     0 stood there.
     """
     x, n = _of_groups(successes, trials)
-    wide = _simultaneous_pairs(_ratio, x, n, level, freedom, related)
+    known = np.broadcast_to(freedom, x.shape)
+    wide = _pairs(_ratio, x / n, _limits_in_pairs(x, n, level, known), related)
     high = min(1.0, *(float(bounds[1].min()) for bounds in wide))
-    own = _pairs(_ratio, x / n, _limits(x, n, level, freedom), related)
+    own = _pairs(_ratio, x / n, _in_each_pair(_limits(x, n, level, known)), related)
     return min(1.0, *(float(bounds[0].min()) for bounds in own)), high
 
 
@@ -409,42 +435,37 @@ def _of_groups(successes: ArrayLike, trials: ArrayLike) -> tuple[Array, Array]:
 
 
 def _limits_in_pairs(x: Array, n: Array, level: float, known: Array) -> Bounds:
-    """Return the limits of each rate in its pair with each other one, (k, k), with all pairs holding at once."""
-    few = len(x) <= WEIGHTED_GROUPS
-    levels = pair_levels(n, level) if few else np.full((1, 1), studentized_range_level(level, len(x)))
+    """Return the limits of each rate in its pair with each other one, (..., k, k), with all pairs holding at once."""
+    count = x.shape[-1]
+    trials = n.reshape(-1, count)[0]  # several samples are of the same groups
+    few = count <= WEIGHTED_GROUPS
+    levels = pair_levels(trials, level) if few else np.full((1, 1), studentized_range_level(level, count))
     if (levels == levels[0, 0]).all():  # a rate has the same limits in each of its pairs
-        low, high = _limits(x, n, levels[0, 0], known)
-        shape = len(x), len(x)
-        return np.broadcast_to(low[:, None], shape), np.broadcast_to(high[:, None], shape)
-    return _limits(x[:, None], n[:, None], levels, known[:, None])
+        return _in_each_pair(_limits(x, n, levels[0, 0], known))
+    return _limits(x[..., None], n[..., None], levels, known[..., None])
 
 
-def _simultaneous_pairs(
-    combine: Combine, x: Array, n: Array, level: float, freedom: ArrayLike, related: ArrayLike
-) -> Iterator[Bounds]:
-    """Yield the bounds of all ordered pairs of rates, with all of them holding at once."""
-    known = np.broadcast_to(freedom, x.shape)
-    if len(x) > WEIGHTED_GROUPS:
-        yield from _pairs(combine, x / n, _limits(x, n, studentized_range_level(level, len(x)), known), related)
-        return
-    low, high = _limits_in_pairs(x, n, level, known)
-    bounds = combine((x / n)[:, None], (low, high), x / n, (low.T, high.T), related)
-    others = ~np.eye(len(x), dtype=bool)
-    yield bounds[0][others], bounds[1][others]
+def _in_each_pair(limits: Bounds) -> Bounds:
+    """Return limits of values, (..., k), as those of each in its pair with each other one, (..., k, k)."""
+    low, high = (np.broadcast_to(ends[..., None], (*ends.shape, ends.shape[-1])) for ends in limits)
+    return low, high
 
 
 def _pairs(combine: Combine, values: Array, limits: Bounds, related: ArrayLike = 0.0) -> Iterator[Bounds]:
-    """Yield the bounds of all ordered pairs from the limits of each value, a block at a time to bound the memory."""
+    """Yield the bounds of all ordered pairs of values, a block at a time to bound the memory.
+
+    `limits` are those of each value in its pair with each other one, (k, k).
+    """
     if len(values) < 2:
         raise InputError(f"a gap needs at least 2 groups, got {len(values)}.")
-    shared = np.broadcast_to(related, (len(values), len(values)))
+    (low, high), shared = limits, np.broadcast_to(related, (len(values), len(values)))
     step = max(1, PAIRS_AT_ONCE // len(values))
     for start in range(0, len(values), step):
         block = slice(start, start + step)
-        first = limits[0][block, None], limits[1][block, None]
-        low, high = combine(values[block, None], first, values[None, :], limits, shared[block])
-        others = np.arange(len(values))[block, None] != np.arange(len(values))
-        yield low[others], high[others]
+        others = low.T[block], high.T[block]
+        bounds = combine(values[block, None], (low[block], high[block]), values[None, :], others, shared[block])
+        apart = np.arange(len(values))[block, None] != np.arange(len(values))
+        yield bounds[0][apart], bounds[1][apart]
 
 
 def paired_difference_interval(

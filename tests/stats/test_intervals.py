@@ -353,9 +353,17 @@ class TestGaps:
         for function in (intervals.difference_gap_interval, intervals.ratio_gap_interval):
             assert function(successes, trials, 0.95) == function(successes[::-1], trials[::-1], 0.95)
 
+    @pytest.mark.parametrize("trials", [[200, 200], [20, 400, 90], [300] * 3, [40] * 30])
+    def test_several_samples_are_bounded_as_each_by_itself(self, trials: list[int]) -> None:
+        samples = np.random.default_rng(0).binomial(trials, 0.3, (6, len(trials)))
+        alone = [intervals.difference_gap_interval(sample, trials, 0.95) for sample in samples]
+        assert intervals.difference_gap_intervals(samples, trials, 0.95) == alone
+
     def test_one_group_is_refused(self) -> None:
         with pytest.raises(InputError, match="needs at least 2 groups"):
             intervals.difference_gap_interval([3], [10], 0.95)
+        with pytest.raises(InputError, match="needs at least 2 groups"):
+            intervals.difference_gap_intervals([[3], [4]], [10], 0.95)
 
 
 def assert_level_at_equality(groups: int, trials: int, rates: Floats) -> None:

@@ -13,7 +13,7 @@ from auditkit.engine.subject import Subject
 from auditkit.errors import InputError, NotRun
 from auditkit.evidence.measurement import Column, Curve, Evidence, Exhibit, Interval, Line, Measurement, Table
 from auditkit.evidence.messages import Message
-from auditkit.stats.intervals import difference_gap_interval, paired_difference_interval
+from auditkit.stats.intervals import difference_gap_intervals, paired_difference_interval
 from auditkit.stats.rates import rate_intervals
 from auditkit.stats.thresholds import Choice, Constraint, shared_threshold, thresholds_per_group
 
@@ -141,17 +141,14 @@ class Tradeoff:
         self, column: str, constraint: Constraint, first: _Rows, second: _Rows, subject: Subject
     ) -> tuple[Curve, list[Measurement], Choice]:
         level = subject.conf_level
-        now = _judge(second, second.decisions, constraint, level)
         successes, trials = first.gap_counts(first.decisions, constraint)
         allowed = np.linspace(float(np.ptp(successes / trials)), 0, self.points).tolist()
         own = thresholds_per_group(first.groups, first.labels, first.scores, constraint, allowed)
         one = shared_threshold(first.groups, first.labels, first.scores, constraint, allowed)
         decided = [choice.thresholds.decide(second.groups, second.scores, seed=subject.seed) for choice in own]
-        own_points = [_judge(second, decisions, constraint, level) for decisions in decided]
-        one_points = [
-            _judge(second, choice.thresholds.decide(second.groups, second.scores, seed=0), constraint, level)
-            for choice in one
-        ]
+        shared = [choice.thresholds.decide(second.groups, second.scores, seed=0) for choice in one]
+        now, *points = _judge(second, [second.decisions, *decided, *shared], constraint, level)
+        own_points, one_points = points[: len(own)], points[len(own) :]
         lines = (
             _line(Message("a threshold for each group"), own_points),
             _line(Message("one threshold for all"), one_points),
@@ -226,26 +223,29 @@ def _large_enough(codes: Codes, labels: Codes, half: NDArray[np.bool_], min_grou
     return np.asarray(cells.min(axis=1) >= max(min_group, 1))
 
 
-def _judge(rows: _Rows, decisions: Codes, constraint: Constraint, level: float) -> _Point:
-    right = int((decisions == rows.labels).sum())
-    successes, trials = rows.gap_counts(decisions, constraint)
-    low, high = difference_gap_interval(successes, trials, level)
+def _judge(rows: _Rows, decided: Sequence[Codes], constraint: Constraint, level: float) -> list[_Point]:
+    """Judge several decisions of the same rows, each by itself: their intervals are only found together."""
+    count = len(rows.labels)
+    right = np.array([int((decisions == rows.labels).sum()) for decisions in decided])
+    counts = [rows.gap_counts(decisions, constraint) for decisions in decided]
+    successes, trials = np.array([hits for hits, _ in counts]), counts[0][1]
+    accuracies = rate_intervals(right, np.full(len(right), count), level)
     family = (
         Message(", lower end for all pairs of {trials_count} groups at once", trials_count=len(trials))
         if len(trials) > 2
         else ""
     )
-    return _Point(
-        accuracy=right / len(rows.labels),
-        accuracy_interval=rate_intervals(np.array([right]), np.array([len(rows.labels)]), level)[0],
-        gap=float(np.ptp(successes / trials)),
-        gap_interval=Interval(
-            low=low,
-            high=high,
-            level=level,
-            method=Message("Newcombe with mid-P limits of weight 0.6{family}", family=family),
-        ),
-    )
+    method = Message("Newcombe with mid-P limits of weight 0.6{family}", family=family)
+    gaps = difference_gap_intervals(successes, trials, level)
+    return [
+        _Point(
+            accuracy=int(right[place]) / count,
+            accuracy_interval=accuracies[place],
+            gap=float(np.ptp(successes[place] / trials)),
+            gap_interval=Interval(low=low, high=high, level=level, method=method),
+        )
+        for place, (low, high) in enumerate(gaps)
+    ]
 
 
 def _line(name: str, points: Sequence[_Point]) -> Line:
