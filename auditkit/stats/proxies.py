@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FITTED_ROWS, JUDGED_ROWS = 20_000, 20_000
 """How many rows at most the model learns from, and is judged on."""
 
-MODEL = "scikit-learn HistGradientBoostingClassifier, 60 trees of up to 15 leaves"
+MODEL = Message("scikit-learn HistGradientBoostingClassifier, 60 trees of up to 15 leaves")
 SHARES = Message("shares of the groups at each value")
 
 Codes = NDArray[np.int64]

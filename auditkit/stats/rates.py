@@ -34,7 +34,9 @@ class Rate:
 
 RATES: dict[str, Rate] = {
     "selection_rate": Rate(((0, 1), (0, 1)), ((1, 1), (1, 1)), "neither", "Fairlearn selection_rate", ""),
-    "base_rate": Rate(((0, 0), (1, 1)), ((1, 1), (1, 1)), "neither", "Fairlearn selection_rate of the labels", ""),
+    "base_rate": Rate(
+        ((0, 0), (1, 1)), ((1, 1), (1, 1)), "neither", Message("Fairlearn selection_rate of the labels"), ""
+    ),
     "true_positive_rate": Rate(
         ((0, 0), (0, 1)),
         ((0, 0), (1, 1)),

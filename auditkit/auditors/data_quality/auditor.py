@@ -271,7 +271,8 @@ def _shared(subject: Subject, columns: Sequence[str]) -> Measurement:
     places = np.minimum(np.searchsorted(theirs, mine), len(theirs) - 1)
     found = int((theirs[places] == mine).sum())
     measured = _exact(id, found / row_count, "rate", "lower", row_count, level)
-    return measured.model_copy(update={"definition": f"rows with the same values in all {len(common)} common columns"})
+    definition = Message("rows with the same values in all {count} common columns", count=len(common))
+    return measured.model_copy(update={"definition": definition})
 
 
 def _glance(

@@ -52,7 +52,7 @@ def read_population(path: str | Path) -> dict[str, dict[str, float]]:
     return {column: {group: float(share) for group, share in shares.items()} for column, shares in document.items()}
 
 
-COUNTED = "a count over the audited rows"
+COUNTED = Message("a count over the audited rows")
 MISSING = Quantity("data.missing_rate", "rate", "lower", COUNTED)
 
 
@@ -194,7 +194,7 @@ def shares_against(
     stated = [(group,) for group in shares if (group,) in kept or (group,) not in found]
     counts = np.array([found.get(group, 0) for group in stated], dtype=np.int64)
     share = _sliced(
-        Quantity("data.group_share_difference", "rate", "neither", "the stated reference population"),
+        Quantity("data.group_share_difference", "rate", "neither", Message("the stated reference population")),
         (column,),
         stated,
         counts,

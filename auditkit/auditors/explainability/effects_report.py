@@ -17,7 +17,7 @@ from auditkit.evidence.messages import Message
 
 CURVE_COUNT = 4
 PLAYERS, INTERACTION_ROWS = 6, 500
-INTERACTIONS = "Shapley interaction index (Grabisch & Roubens 1999), over the mean absolute attribution"
+INTERACTIONS = Message("Shapley interaction index (Grabisch & Roubens 1999), over the mean absolute attribution")
 
 
 def direction_curves(subject: Subject, given: Explanation) -> list[Exhibit]:

@@ -63,7 +63,8 @@ class Explanation:
     @property
     def definition(self) -> str:
         """What the method is, for the measurements made of it."""
-        return f"{METHODS[self.method].title} ({METHODS[self.method].reference})"
+        method = METHODS[self.method]
+        return Message("{title} ({reference})", title=method.title, reference=method.reference)
 
     def again(self, explained: ExplanationInput) -> Floats:
         """Return the attributions of the same method, settings and seed for other rows, or another decision."""

@@ -21,7 +21,6 @@ from auditkit.stats.intervals import simultaneous_level
 RECOURSE_ROWS = 300
 HIGHEST_COST = 2.0
 """The cost of changing two columns that are no numbers; a change of more columns is not tried."""
-REASONS = "12 CFR 1002.9(b)(2): up to four factors that cost most against the mean approved row, by"
 RECOURSE = Message("Ustun et al. 2019, arXiv:1809.06514: a change of one or two columns to values that occur")
 
 
@@ -48,7 +47,11 @@ def adverse_decisions(
     reasons = effects.principal_reasons(given.local(against))
     slices = rate_slices(dict(zip(keyed("column", given.columns), reasons.T, strict=True)), level)
     slices.sort(key=lambda part: -(part.value or 0.0))
-    rate = sliced("principal_reason_rate", ("column",), slices, len(adverse), "rate", f"{REASONS} {given.definition}")
+    definition = Message(
+        "12 CFR 1002.9(b)(2): up to four factors that cost most against the mean approved row, by {method}",
+        method=given.definition,
+    )
+    rate = sliced("principal_reason_rate", ("column",), slices, len(adverse), "rate", definition)
     chart = SliceChart(
         title=Message("Main reasons for not being predicted {positive}", positive=positive),
         note=Message(

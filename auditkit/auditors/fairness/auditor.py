@@ -265,7 +265,7 @@ def _score_gaps(subject: Subject, columns: tuple[str, ...]) -> list[Measurement]
                     "fairness.calibration_error_difference",
                     "rate_difference",
                     "lower",
-                    "highest minus lowest expected calibration error (Guo et al. 2017) of a group",
+                    Message("highest minus lowest expected calibration error (Guo et al. 2017) of a group"),
                 ),
                 metric_statistic("calibration_error", len(known.schema.classes)),
                 known.labels[rows],

@@ -186,7 +186,12 @@ def _attack(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidenc
     turned = found.ten_steps[at]
     after = part.before.values.copy()
     after[turned] = -1
-    origin = f"{ATTACK_SOURCE}; {reach.axis}: {reach.stated:g}; a lower bound on what an attacker can do"
+    origin = Message(
+        "{attack}; {axis}: {strength:g}; a lower bound on what an attacker can do",
+        attack=ATTACK_SOURCE,
+        axis=reach.axis,
+        strength=reach.stated,
+    )
     measurements = part.compared("adversarial", part.errors(part.before) | turned[part.held], after, origin)
     curve = Curve(
         title=Message("Attack along the gradient"),
