@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from gallery import gallery_report
 from keys import group
 from sample import build_report
 
@@ -16,7 +17,7 @@ from auditkit.errors import InputError
 from auditkit.evidence.measurement import Measurement, Slice
 from auditkit.evidence.policy import default_policy
 from auditkit.evidence.records import SamplingRecord
-from auditkit.evidence.report import Outcome, Report, read_report
+from auditkit.evidence.report import Outcome, Report
 from auditkit.render.html.comply import render_comply
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,7 @@ EVERY_FACT = Facts(answers=dict.fromkeys(known_facts(), "said"))
 
 @pytest.fixture(scope="module")
 def census() -> Report:
-    return read_report(ROOT / "reports/census/results.json")
+    return gallery_report("census")
 
 
 def state(assessment: Assessment, id: str, topic: str = "") -> str:

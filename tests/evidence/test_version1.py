@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gallery import gallery_report
 from keys import group
 
 from auditkit.cli import call
@@ -51,7 +52,7 @@ def test_every_number_and_verdict_of_version_1_is_kept(name: str, tmp_path: Path
 @pytest.mark.parametrize("name", NAMES)
 def test_a_report_of_version_1_has_the_groups_of_todays(name: str, tmp_path: Path) -> None:
     """The same run, written by both versions: every group is matched with itself."""
-    today = read_report(Path(__file__).parents[2] / "reports" / name / "results.json")
+    today = gallery_report(name)
     before = {
         (m.id, m.by): m for outcome in read_report(unpacked(name, tmp_path)).outcomes for m in outcome.measurements
     }

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from gallery import gallery_report
 
-from auditkit.evidence.report import Report, read_report
+from auditkit.evidence.report import Report
 from auditkit.render.first_page import first_page, key_findings, plain
-
-CENSUS = Path(__file__).parents[2] / "reports/census/results.json"
 
 
 @pytest.fixture(scope="module")
 def census() -> Report:
-    return read_report(CENSUS)
+    return gallery_report("census")
 
 
 def test_whole_groups_come_before_small_intersections_and_each_limit_is_heard(census: Report) -> None:

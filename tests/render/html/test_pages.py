@@ -16,6 +16,7 @@ import pytest
 import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from gallery import gallery_report
 from keys import group
 
 from auditkit.compliance.assess import assess
@@ -24,7 +25,7 @@ from auditkit.compliance.framework import installed, load_framework
 from auditkit.errors import InputError
 from auditkit.evidence.comparison import compare
 from auditkit.evidence.measurement import Measurement, Slice
-from auditkit.evidence.report import Outcome, Report, read_report
+from auditkit.evidence.report import Outcome, Report
 from auditkit.render import render
 from auditkit.render.html.compare import render_compare
 from auditkit.render.html.comply import COLUMNS, render_comply, safe_cell
@@ -37,7 +38,7 @@ EVIL = "=cmd|' /C calc'!A0</style><script>alert(1)</script>\u202e"
 
 @pytest.fixture(scope="module")
 def census() -> Report:
-    return read_report(ROOT / "reports/census/results.json")
+    return gallery_report("census")
 
 
 @pytest.fixture

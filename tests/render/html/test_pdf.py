@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gallery import gallery_report
 
 from auditkit.compliance.facts import Facts
 from auditkit.errors import InputError
@@ -130,7 +131,7 @@ def test_what_is_missing_for_a_pdf_is_said_with_its_remedy(monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("paper")
 def test_wide_tables_over_several_pages_come_onto_paper() -> None:
-    report = read_report(Path(__file__).parents[3] / "reports/census/results.json")
+    report = gallery_report("census")
     private = tuple(outcome for outcome in report.outcomes if outcome.auditor == "privacy")
     pdf = whole(render_pdf(report.model_copy(update={"outcomes": private, "findings": ()})))
     assert len(re.findall(rb"/Type /Page\b", pdf)) > 5

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
+from gallery import gallery_report
 
 from auditkit.compliance.assess import assess
 from auditkit.compliance.facts import Facts
 from auditkit.compliance.framework import load_framework
 from auditkit.evidence.comparison import compare
 from auditkit.evidence.messages import Message, in_state, number, semicolons
-from auditkit.evidence.report import read_report
 from auditkit.render.html.compare import render_compare
 from auditkit.render.html.comply import render_comply
 from auditkit.render.html.index import Run, render_index
@@ -23,8 +22,6 @@ from auditkit.render.i18n.translation import Translator, catalogue
 from auditkit.render.words import AUDITORS
 from auditkit.render.words_by_task import OF_LANGUAGE, OF_REGRESSIONS
 from auditkit.render.words_by_task import words_of as words
-
-GALLERY = Path(__file__).parents[3] / "reports"
 
 FAULTS = {
     "half-width punctuation at Chinese characters": rf"[{HAN}][,;:?!](?!//)|[,;:?!] ?[{HAN}]",
@@ -155,7 +152,7 @@ def test_counts_percentages_and_lists_are_written_as_chinese_has_them() -> None:
 
 @pytest.mark.parametrize("name", ["census", "digits", "reviews", "language", "adult-synthetic"])
 def test_the_punctuation_between_chinese_texts_of_a_page_is_chinese(name: str) -> None:
-    report = read_report(GALLERY / name / "results.json")
+    report = gallery_report(name)
     pages = [render_html(report, "zh"), render_index([Run(report, "a/", True)], lang="zh")]
     pages.append(render_compare(compare(report, report), "zh"))
     facts = Facts(source="facts.toml", sha256="0" * 64, answers={})
@@ -166,7 +163,7 @@ def test_the_punctuation_between_chinese_texts_of_a_page_is_chinese(name: str) -
 
 
 def test_a_definition_is_marked_as_english_only_where_it_is() -> None:
-    page = render_html(read_report(GALLERY / "census" / "results.json"), "zh")
+    page = render_html(gallery_report("census"), "zh")
     marked = re.findall(r'<span lang="en">([^<]*)</span>', page)
     assert "scikit-learn accuracy_score" in marked
     assert [text for text in marked if re.search(f"[{HAN}]", text)] == []

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
+from gallery import gallery_report
 
 from auditkit.cli.options import Language
 from auditkit.compliance.assess import assess
@@ -19,7 +19,7 @@ from auditkit.evidence.comparison import compare
 from auditkit.evidence.gate import Baseline, judge_report
 from auditkit.evidence.messages import Message, parsed
 from auditkit.evidence.policy import PROFILES, Limit, Policy, default_policy, read_policy
-from auditkit.evidence.report import Report, read_report
+from auditkit.evidence.report import Report
 from auditkit.evidence.waivers import Waiver
 from auditkit.render import render
 from auditkit.render.exports.markdown import escape
@@ -32,13 +32,8 @@ from auditkit.render.i18n.translation import LANGUAGES, Translator, catalogue, l
 from auditkit.render.next_steps import next_steps
 from auditkit.render.summary import attention, headline
 
-GALLERY = Path(__file__).parents[3] / "reports"
 RUNS = ("census", "digits", "reviews")
 NOTE = "没有译文"
-
-
-def run(name: str) -> Report:
-    return read_report(GALLERY / name / "results.json")
 
 
 def english_parts(page: str) -> list[str]:
@@ -66,13 +61,13 @@ def test_an_entry_keeps_its_placeholders_with_their_formats() -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_report_of_the_gallery_is_chinese_throughout(name: str) -> None:
-    page = render_html(run(name), "zh")
+    page = render_html(gallery_report(name), "zh")
     assert '<html lang="zh-Hans">' in page
     assert NOTE not in page
 
 
 def test_every_verdict_and_remark_is_said_in_chinese() -> None:
-    report = run("census")
+    report = gallery_report("census")
     limits = [
         Limit(measurement=m.id, by=m.by, rationale="事先商定。", groups=groups, **bound)
         for outcome in report.outcomes
@@ -88,7 +83,7 @@ def test_every_verdict_and_remark_is_said_in_chinese() -> None:
         if not ("regression_at_most" in bound and m.better == "neither")
     ]
     policy = Policy(name="many", source="many.toml", sha256="0" * 64, limits=tuple(limits))
-    before = Baseline(run("census"), "before.json", "0" * 64)
+    before = Baseline(gallery_report("census"), "before.json", "0" * 64)
     for baseline in (None, before, Baseline(without_rows(before.report), "other.json", "0" * 64)):
         assert NOTE not in render_html(judge_report(report, policy, baseline=baseline, strict=True), "zh")
 
@@ -115,13 +110,13 @@ def without_rows(report: Report) -> Report:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_policies_that_are_shipped_are_said_in_chinese(profile: str) -> None:
     policy = default_policy() if profile == "default" else read_policy(profile)
-    page = render_html(judge_report(run("census"), policy), "zh")
+    page = render_html(judge_report(gallery_report("census"), policy), "zh")
     assert NOTE not in page
     assert not any(escape(limit.rationale) in page for limit in policy.limits)
 
 
 def test_an_audit_that_crashed_and_one_that_judged_nothing_are_said_in_chinese() -> None:
-    report = run("census")
+    report = gallery_report("census")
     crashed = report.outcomes[1].model_copy(update={"error": "x", "measurements": (), "exhibits": ()})
     for outcomes in ((crashed, report.outcomes[0]), ()):
         judged = judge_report(report.model_copy(update={"outcomes": outcomes}), default_policy())
@@ -132,16 +127,16 @@ def test_an_audit_that_crashed_and_one_that_judged_nothing_are_said_in_chinese()
 
 @pytest.mark.parametrize("framework", installed())
 def test_compliance_tables_are_chinese_but_for_the_texts_of_the_clauses(framework: str) -> None:
-    report = run("census")
+    report = gallery_report("census")
     facts = Facts(source="facts.toml", sha256="0" * 64, answers={"owner": "Team"})
     page = render_comply(report, assess(report, load_framework(framework), facts), lang="zh")
     assert NOTE not in page[f"comply-{framework}.zh.html"]
 
 
 def test_comparison_and_history_are_chinese() -> None:
-    one, two = run("census"), without_rows(run("census"))
+    one, two = gallery_report("census"), without_rows(gallery_report("census"))
     assert NOTE not in render_compare(compare(one, two), "zh")
-    runs = [Run(one, "a/", True), Run(run("digits"), "b/", False)]
+    runs = [Run(one, "a/", True), Run(gallery_report("digits"), "b/", False)]
     page = render_index(runs, [Unreadable("d", "torn")], "zh")
     assert NOTE not in page
     assert "：torn" in page
@@ -177,7 +172,9 @@ def test_what_has_no_entry_stays_english_is_marked_and_counted(build_report: Cal
     assert '<span lang="en">Made up 1</span>' in page
     assert NOTE in page
     assert NOTE not in render_html(report, "en")
-    assert 'lang="en">' not in re.sub(r"<html[^>]*>|<span[^>]*lang=\"en\"[^>]*>", "", render_html(run("census"), "zh"))
+    assert 'lang="en">' not in re.sub(
+        r"<html[^>]*>|<span[^>]*lang=\"en\"[^>]*>", "", render_html(gallery_report("census"), "zh")
+    )
 
 
 def test_hostile_names_stay_harmless_text(report: Report) -> None:
@@ -194,12 +191,12 @@ def test_the_languages_of_the_command_line_are_those_of_the_catalogues() -> None
 
 
 def test_a_page_in_chinese_has_a_name_of_its_own() -> None:
-    files = render(run("digits"), ["html", "junit"], lang="zh")
+    files = render(gallery_report("digits"), ["html", "junit"], lang="zh")
     assert list(files) == ["report.zh.html", "junit.xml"]
 
 
 def test_what_people_wrote_of_waivers_and_of_limits_of_their_own_is_kept_within_the_chinese() -> None:
-    report = run("census")
+    report = gallery_report("census")
     limit = Limit(measurement="fairness.demographic_parity_difference", by="*", at_most=0.1, rationale="Our own. Yes?")
     words: dict[str, Any] = {"owner": "A. Ruiz", "approver": "Board", "statement": "Known; e.g. base rates."}
     today = report.created.date()
@@ -216,7 +213,7 @@ def test_what_people_wrote_of_waivers_and_of_limits_of_their_own_is_kept_within_
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_summary_is_chinese_throughout(name: str) -> None:
-    report = run(name)
+    report = gallery_report(name)
     ((file, text),) = render(report, ["markdown"], lang="zh").items()
     assert file == "summary.zh.md"
     assert isinstance(text, str)
@@ -229,4 +226,4 @@ def test_the_summary_is_chinese_throughout(name: str) -> None:
 
 
 def test_the_model_card_keeps_its_name_where_its_language_is_always_english() -> None:
-    assert list(render(run("census"), ["model-card", "junit"], lang="zh")) == ["model-card.md", "junit.xml"]
+    assert list(render(gallery_report("census"), ["model-card", "junit"], lang="zh")) == ["model-card.md", "junit.xml"]
