@@ -8,6 +8,7 @@ Each file of this folder holds the commands of one errand; `options.py` the opti
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import io
 import os
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -93,10 +95,16 @@ def _main(
 ) -> None: ...
 
 
+@functools.cache
+def _commands() -> Callable[..., object]:
+    """Return the commands with their options, which are made once in a process, at its first command line."""
+    return typer.main.get_command(app)
+
+
 def _run(arguments: list[str]) -> int:
     if unreadable := [one for one in arguments if one.encode("utf-8", "ignore").decode() != one]:
         raise InputError(f"the argument {unreadable[0]!r} is not UTF-8 text; rename the file.")
-    code = app(arguments or ["--help"], prog_name="auditkit", standalone_mode=False)
+    code = _commands()(arguments or ["--help"], prog_name="auditkit", standalone_mode=False)
     if code == INTERRUPTED:  # so typer answers Ctrl-C, without a word
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
