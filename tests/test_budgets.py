@@ -42,7 +42,7 @@ def constant_rows(path: Path) -> None:
 
 def constant_cells(path: Path) -> None:
     column = pa.nulls(2_000_000, pa.int8())  # which take a third of the time of numbers to write
-    pq.write_table(pa.table({f"c{number}": column for number in range(300)}), path)
+    pq.write_table(pa.table({f"c{number}": column for number in range(260)}), path)
 
 
 def texts(path: Path) -> None:
@@ -131,8 +131,8 @@ def test_an_honest_file_of_any_shape_is_read(tmp_path: Path) -> None:
     rows = [{"a": number, "b": "x", **({"rare": 1} if number % 500 == 0 else {})} for number in range(3000)]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert read_data(tmp_path / "a.jsonl").frame["rare"].notna().sum() == 6
-    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"a\n" + b"0\n" * 1_000_000))
-    assert len(read_data(tmp_path / "b.csv.gz").frame) == 1_000_000
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"a\n" + b"0\n" * 200_000))
+    assert len(read_data(tmp_path / "b.csv.gz").frame) == 200_000
     np.savez_compressed(tmp_path / "c.npz", features=np.zeros((1000, 28, 28)), y=np.array(["a", "bb"] * 500))
     assert len(read_data(tmp_path / "c.npz").frame) == 1000
 

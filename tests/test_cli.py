@@ -93,7 +93,7 @@ def test_run_needs_no_further_flag_and_writes_everything(plain: Plain) -> None:
 
 
 def test_results_match_the_published_schema(loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(loans, tmp_path / "out", "--train-dataset", str(loans.train), "--epsilon", "8", "--quiet")
+    run(loans, tmp_path / "out", "--train-dataset", str(loans.train), "--epsilon", "8", "--shadows", "2", "--quiet")
     assert capsys.readouterr() == ("", "")
     assert call(["schema"]) == 0
     published = json.loads(capsys.readouterr().out)

@@ -48,7 +48,8 @@ def test_the_example_of_a_language_model_finds_its_canaries(tmp_path: Path) -> N
     assert values["16"] > 6 > values["0"]
 
 
-def test_the_example_of_reviews_runs(tmp_path: Path) -> None:
+def test_the_example_of_reviews_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUDITKIT_EXPLAINABILITY__ROWS", "20")  # most of the time of a whole audit of texts
     main = runpy.run_path(str(EXAMPLES / "reviews.py"))["main"]
     assert main(tmp_path, row_count=600) in (0, 1)  # of 300 rows, too few of a source have a negative label to judge it
     assert (tmp_path / "report.html").is_file()

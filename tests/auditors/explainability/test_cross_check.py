@@ -239,7 +239,7 @@ def test_the_next_word_of_a_language_model_is_captums(tmp_path: Path) -> None:
     folder = gpt2(tmp_path, sentences(40, seed=3), seed=4)
     frame = pd.DataFrame({"text": sentences(20, seed=3)})
     for method in ("layer_integrated_gradients", "occlusion"):
-        settings = {"explainability": {"method": method}}
+        settings = {"explainability": {"method": method, "rows": 10}}  # of which 5 are compared
         report = auditkit.audit(folder, frame, text="text", only=["explainability"], settings=settings)
         found = card(report)["Attributions that agree"]
         compared_count, _, rest = found.partition(" of ")

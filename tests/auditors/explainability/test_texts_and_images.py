@@ -21,8 +21,10 @@ from auditkit.training.train import train
 @pytest.fixture(scope="module")
 def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = tmp_path_factory.mktemp("text") / "words.pt"
+    columns: dict[str, Any] = {"target": "label", "sensitive": ["source"], "text": "text"}
+    small = {"width": 16, "heads": 2}
     data = data_from_frame(reviews(400))
-    train(data, target="label", sensitive=["source"], text="text", architecture="transformer", out=model, device="cpu")
+    train(data, **columns, architecture="transformer", architecture_args=small, out=model, device="cpu")
     return model
 
 
@@ -33,7 +35,7 @@ def text_report(text_model: Path) -> Report:
         reviews(100, seed=1),
         training_data=reviews(160),
         only=["performance", "fairness", "explainability", "privacy"],
-        settings={"privacy": {"epsilon": (20.0,)}, "explainability": {"rows": 20}},
+        settings={"privacy": {"epsilon": (8.0,)}, "explainability": {"rows": 20}},
         device="cpu",
     )
 

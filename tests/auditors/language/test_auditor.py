@@ -37,7 +37,8 @@ def frame_of(count: int = 120) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def report(folder: Path) -> Report:
-    few = {"explainability": {"rows": 10}, "robustness": {"rows": 20}}
+    # Occlusion takes a third of the passes; tests/auditors/explainability/test_next_words.py has the usual method.
+    few = {"explainability": {"rows": 10, "method": "occlusion"}, "robustness": {"rows": 20}}
     return auditkit.audit(folder, frame_of(), text="text", sensitive=["dialect"], cluster="author", settings=few)
 
 

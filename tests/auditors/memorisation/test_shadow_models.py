@@ -49,7 +49,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame[coin].to_json(place / "train.jsonl", orient="records", lines=True)
     frame[~coin].to_json(place / "heldout.jsonl", orient="records", lines=True)
     pd.DataFrame({"text": sentences(150, seed=30)}).to_json(place / "other.jsonl", orient="records", lines=True)
-    for name, texts, epochs in (("model", "train", "30"), ("stranger", "other", "10")):
+    for name, texts, epochs in (("model", "train", "20"), ("stranger", "other", "10")):
         command = ["train", "--task", "language", "--dataset", str(place / f"{texts}.jsonl"), "--text", "text"]
         command += ["--out", str(place / f"{name}.pt"), "--architecture-args", SMALL, "--epochs", epochs, "--quiet"]
         assert call(command) == 0
@@ -125,7 +125,7 @@ def test_an_odd_number_is_refused() -> None:
 
 def test_a_private_model_or_an_unknown_recipe_has_no_shadow_models(place: Path) -> None:
     model = open_model(place / "model.pt")
-    assert model.require(RepeatableTraining).epochs == 30
+    assert model.require(RepeatableTraining).epochs == 20
     assert model.card is not None
     for change, reason in (
         ({"training": {}}, "does not say for how many epochs"),
