@@ -30,8 +30,10 @@ from auditkit.models.predictors import (
     Preprocessed,
     as_preprocess,
     class_names,
+    is_regressor,
     names_of,
     reads_texts,
+    stated_threshold,
 )
 from auditkit.schema.infer import MAXIMUM_CATEGORIES, target_classes
 from auditkit.schema.schema import Schema, Target, target_names, task_of
@@ -39,6 +41,9 @@ from auditkit.schema.verbatim import is_free_text
 
 CPU = torch.device("cpu")
 EXAMPLE_ROWS = 8
+COMPARED_ROWS = 1_000
+"""In at most so many rows an estimator's own predictions are compared with what its outputs decide."""
+
 NO_NETWORK = Message("the model is no network of torch, so that no fresh weights can be drawn")
 
 
@@ -136,19 +141,62 @@ class Columns:
     def _estimator(self, thing: Any, name: str, lacks: dict[type[Capability], str]) -> OfColumns:
         known = self._fitted_to(thing, name)
         read = self._known(known, name) if known is not None else self._counted(thing, name)
+        _check_single(thing, name, self.target)
         known_classes = class_names(thing) if hasattr(thing, "classes_") else None
         classes, names = self._named(known_classes)
+        if len(classes) > 2 and self.task is None and is_regressor(thing):
+            classes = ()  # numbers that are few enough to look like classes
         if classes and known_classes is None:
             raise InputError(
                 f"model {name}: a {type(thing).__name__} has no classes_, and target {self.target!r} has the classes "
                 f"{', '.join(classes[:8])}; pass a fitted classifier, or a function of a data frame that returns "
-                "probabilities."
+                "probabilities, or --task regression if it predicts this number."
             )
         estimator = Estimator(thing, classes, names)
         clonable = hasattr(thing, "get_params") and hasattr(thing, "fit")
-        made = self._made(estimator, read, estimator.output, classes)
-        notes = self._notes(Message("The {kind}", kind=type(thing).__name__), read, made[1])
-        return OfColumns(*made, (FittedAnew,) if clonable else (), lacks, notes)
+        module, schema = self._made(estimator, read, estimator.output, classes)
+        threshold, notes = self._own_decisions(module, schema) if classes else (None, ())
+        if threshold is not None:
+            schema = schema.model_copy(update={"threshold": threshold})
+        notes = (*self._notes(Message("The {kind}", kind=type(thing).__name__), read, schema), *notes)
+        return OfColumns(module, schema, (FittedAnew,) if clonable else (), lacks, notes)
+
+    def _own_decisions(self, module: RawColumns, schema: Schema) -> tuple[float | None, tuple[str, ...]]:
+        """Return the threshold that an estimator itself decides by, where it states one, and what is said of it.
+
+        It is taken where the estimator's own predictions confirm it. Where they are others than the usual threshold
+        gives, for instance in ties, that is said.
+        """
+        estimator, rows = module.predictor, self.read_rows().frame
+        assert isinstance(estimator, Estimator)
+        complete = rows[rows[[feature.name for feature in schema.features]].notna().all(axis=1)]
+        chosen = (complete if len(complete) else rows).iloc[:COMPARED_ROWS]
+        frame = module.decoder.frame(schema.encode(chosen).astype(np.float64))
+        try:
+            differing = estimator.differing(frame)
+            stated = stated_threshold(estimator.estimator) if differing and len(estimator.classes) == 2 else None
+            for threshold in () if stated is None else (stated, 1 - stated):  # of the last class, or of the other one
+                if 0 < threshold < 1 and estimator.differing(frame, threshold) == 0:
+                    said = Message(
+                        "The {kind} decides by a threshold of its own, {threshold:.4g}, as its predict method "
+                        "confirms, and so does the audit.",
+                        kind=type(estimator.estimator).__name__,
+                        threshold=threshold,
+                    )
+                    return threshold, (said,)
+        except Exception:  # noqa: BLE001  # whatever it raises, the predictions of all rows will tell, with its rows
+            return None, ()
+        if not differing:
+            return None, ()
+        said = Message(
+            "The predict method of {kind} gives another class than its probabilities or scores do in {differing:,} of "
+            "{rows:,} rows. The audit judges by the latter{how}.",
+            kind=type(estimator.estimator).__name__,
+            differing=differing,
+            rows=len(frame),
+            how=Message(", with --threshold") if len(estimator.classes) == 2 else Message(": the likeliest class"),
+        )
+        return None, (said,)
 
     def _fitted_to(self, thing: Any, name: str) -> tuple[str, ...] | None:
         """Return the columns that a fitted object knows, or the one of texts that it reads; None of others."""
@@ -335,6 +383,21 @@ def model_of(
         capabilities=made.capabilities,
         lacks=made.lacks,
     )
+
+
+def _check_single(thing: Any, name: str, target: Target | None) -> None:
+    """Raise InputError where an estimator predicts several labels or numbers, or several targets ask for them."""
+    several = target is not None and len(target_names(target)) > 1
+    if isinstance(getattr(thing, "classes_", None), list):
+        raise InputError(
+            f"model {name}: a {type(thing).__name__} predicts several labels; pass code of your own that returns one "
+            "probability for each label, --predictor my_module:function, and a --target for each."
+        )
+    if several and is_regressor(thing):
+        raise InputError(
+            f"model {name}: a {type(thing).__name__} predicts numbers, and several targets are labels that hold 0 or "
+            "1; audit one number at a time: --predictor my_module:function returns it, and --target names its column."
+        )
 
 
 def _note(what: str, read: Sequence[str]) -> Message:

@@ -25,6 +25,9 @@ from auditkit.models.refit import reset_weights, seeded
 
 Preprocess = Callable[[pd.DataFrame], Batch]
 
+OTHER_NAMES = "X (has|does not have) (valid )?feature names"
+"""How scikit-learn's warning begins that an estimator was fitted with or without names of columns."""
+
 
 def load_object(spec: str, what: str) -> Any:
     """Return the object that the user names as `package.module:name`; its module is imported as `python` would here.
@@ -142,6 +145,28 @@ class Estimator(nn.Module):
         """Return the names of the estimator's classes, in the order of its outputs."""
         return [self.names.get(one, one) for one in class_names(self.estimator)]
 
+    def differing(self, frame: pd.DataFrame, threshold: float | None = None) -> int:
+        """Return in how many rows the estimator's own `predict` gives another class than its outputs do.
+
+        Of two classes the last one is decided from `threshold` on, 0.5 (of scores 0) if None; of more the likeliest is.
+        """
+        outputs = self.outputs(frame, torch.device("cpu")).numpy()
+        if len(self.classes) == 2:
+            usual = 0.0 if self.output == "score" else 0.5
+            codes = (outputs[:, -1] >= (usual if threshold is None else threshold)).astype(np.int64)
+        else:
+            codes = outputs.argmax(axis=1)
+        return int(
+            (np.array(self.classes, dtype=object)[codes] != self._predicted(_as_fitted(self.estimator, frame))).sum()
+        )
+
+    def _predicted(self, rows: Any) -> NDArray[np.object_]:
+        """Return the names of the classes that the estimator predicts, (rows,)."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=OTHER_NAMES)
+            words = [_word(value) for value in self.estimator.predict(rows)]
+        return np.array([self.names.get(word, word) for word in words], dtype=object)
+
     @property
     def output(self) -> str:
         """What the outputs are, in the words of a schema."""
@@ -155,7 +180,7 @@ class Estimator(nn.Module):
         """Return the outputs, (rows, classes) or (rows, 1)."""
         rows = _as_fitted(self.estimator, frame)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="X (has|does not have) (valid )?feature names")
+            warnings.filterwarnings("ignore", message=OTHER_NAMES)
             found = self._outputs(rows)
         return torch.from_numpy(np.ascontiguousarray(found, dtype=np.float64)).to(device)
 
@@ -171,8 +196,7 @@ class Estimator(nn.Module):
             sign = 1.0 if known[-1] == self.classes[-1] else -1.0
             scores: NDArray[Any] = sign * np.asarray(self.estimator.decision_function(rows)).reshape(len(rows), 1)
             return scores
-        words = [_word(value) for value in self.estimator.predict(rows)]
-        said = np.array([self.names.get(word, word) for word in words], dtype=object)
+        said = self._predicted(rows)
         chosen: NDArray[Any] = (said[:, None] == np.array(self.classes, dtype=object)).astype(np.float64)
         return chosen
 
@@ -267,6 +291,26 @@ def _selected(transformer: Any, fitted_on: tuple[str, ...]) -> tuple[str, ...]:
             return fitted_on
         named.update(listed)
     return tuple(name for name in fitted_on if name in named) if named else fitted_on
+
+
+def is_regressor(estimator: Any) -> bool:
+    """Return whether an estimator says, in scikit-learn's way, that it predicts numbers."""
+    tags = getattr(estimator, "__sklearn_tags__", None)
+    kind = getattr(estimator, "_estimator_type", None) if tags is None else tags().estimator_type
+    return kind == "regressor"
+
+
+def stated_threshold(estimator: Any) -> float | None:
+    """Return the probability that an estimator, or the last step of it, compares with; None where it states none.
+
+    scikit-learn's TunedThresholdClassifierCV and FixedThresholdClassifier do.
+    """
+    steps = getattr(estimator, "steps", None)
+    last = steps[-1][1] if steps else getattr(estimator, "best_estimator_", None)
+    if last is not None:
+        return stated_threshold(last)
+    stated = getattr(estimator, "best_threshold_", getattr(estimator, "threshold", None))
+    return float(stated) if isinstance(stated, int | float | np.number) else None
 
 
 def class_names(estimator: Any) -> list[str]:

@@ -257,7 +257,10 @@ def wrong_width(width: int, expected: int, what: str) -> ModelFileError:
 def require_one_column(outputs: Floats, what: str) -> None:
     """Raise ModelFileError unless outputs are a single column, as a score or a value is."""
     if outputs.shape[1] != 1:
-        raise ModelFileError(f"model: returns {outputs.shape[1]} columns of outputs, and a {what} is a single one.")
+        raise ModelFileError(
+            f"model: returns {outputs.shape[1]} columns of outputs, and a {what} is a single one; return one of them "
+            "in code of your own: --predictor my_module:function."
+        )
 
 
 def decided(probabilities: Floats, threshold: float = 0.5) -> Labels:
