@@ -57,9 +57,9 @@ def best_of(times: int, call: Callable[[], Any]) -> tuple[float, Any]:
     return shortest, result
 
 
-def write(name: str, numbers: dict[str, Any]) -> None:
-    """Write the numbers with the machine and the versions, and print them."""
-    RESULTS.mkdir(exist_ok=True)
+def write(name: str, numbers: dict[str, Any], folder: Path = RESULTS) -> None:
+    """Write the numbers with the machine and the versions to `NAME.json` in a folder, and print them."""
+    folder.mkdir(exist_ok=True)
     machine = {
         "processor": processor(),
         "system": platform.platform(terse=True),
@@ -67,7 +67,7 @@ def write(name: str, numbers: dict[str, Any]) -> None:
         **{name: version(name) for name in ("auditkit", "numpy", "pandas", "fairlearn", "scikit-learn", "pyarrow")},
     }
     content = {"date": date.today().isoformat(), "machine": machine, **numbers}
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(numbers, indent=2))
 
 

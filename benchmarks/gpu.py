@@ -20,7 +20,7 @@ import numpy as np
 import private_step
 import torch
 from captum.attr import IntegratedGradients, KernelShap
-from common import write
+from common import RESULTS, write
 from private_step import NETWORKS, ratios, shortest_of
 from torch import nn
 
@@ -159,6 +159,7 @@ def device_name(device: torch.device) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda", choices=("cpu", "cuda"))
+    parser.add_argument("--out", type=Path, default=RESULTS, help="the folder of the results")
     given = parser.parse_args()
     device = torch.device(given.device)
     private_step.SECONDS_OF_ROUNDS = 1.5
@@ -181,7 +182,7 @@ def main() -> None:
             found[name], failed = f"failed: {type(error).__name__}: {error}", True
         print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
     slug = re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
-    write(f"gpu-{slug}", found)
+    write(f"gpu-{slug}", found, given.out)
     raise SystemExit(failed)
 
 

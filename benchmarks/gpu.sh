@@ -65,7 +65,7 @@ part tests 150 "$python" -m pytest -q -p no:cacheprovider -o filterwarnings= -m 
 demo=$(mktemp -d)
 # The demo's verdict is fail (exit 1): the model is meant to be unfair. Its report must be there, and complete.
 part demo 150 bash -c "$python -m auditkit demo --device $device --out $demo/run; [ \$? -le 1 ] && test -s $demo/run/report.html"
-part benchmark 170 "$python" benchmarks/gpu.py --device "$device"
+part benchmark 170 "$python" benchmarks/gpu.py --device "$device" --out "$out"
 [ -f "$demo/run/results.json" ] && "$python" - "$demo/run/results.json" <<'PYTHON'
 import json, sys
 report = json.load(open(sys.argv[1]))
