@@ -49,7 +49,7 @@ def read_inputs(model: Any, data: Any, config: AuditConfig | None, options: Mapp
     given = dict(options)
     objects = {
         "model": model,
-        "dataset": data,
+        "dataset": given.pop("dataset", None) if data is None else data,
         "train_dataset": given.pop("training_data", given.pop("train_dataset", None)),
         "schema": given.pop("schema", None),
         "policy": given.pop("policy", None),
@@ -73,7 +73,7 @@ def read_inputs(model: Any, data: Any, config: AuditConfig | None, options: Mapp
         config=config,
         model=_object_or(model, config.model.model),
         preprocess=_object_or(objects["preprocess"], config.model.preprocess),
-        data=_object_or(data, config.data.dataset),
+        data=_object_or(objects["dataset"], config.data.dataset),
         training=_object_or(objects["train_dataset"], config.data.train_dataset),
         schema=schema,
         policy=policy,

@@ -123,6 +123,8 @@ class Schema(Record):
         whole = [feature.kind in ("text", "image", "audio") and not feature.is_text_cell for feature in self.features]
         if len(self.features) > 1 and any(whole):
             raise ValueError("a text, an image or a recording must be the only feature")
+        if self.modality is None and any(feature.kind == "raw" for feature in self.features):
+            raise ValueError("a raw column is read by a modality of its own; name it as modality")
 
     def _check_task(self) -> None:
         """Raise ValueError where no such task is installed, or the classes are not those of the task."""

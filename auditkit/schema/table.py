@@ -44,12 +44,13 @@ class Feature(Record):
     pixel where `columns` names them (row by row, channels innermost). With `resize` images of any size fit: their
     shorter side is brought to one number, or height and width to two, by Pillow's `resample`, and the middle of `shape`
     is taken. `means` and `scales`, one a channel, stand in the place of `mean` and `scale`.
+    raw: whatever the column holds, such as a graph; only the modality that the schema names reads it. It has no cells.
     audio: `samples` numbers at `sample_rate` a second, 0 behind the end of a recording, from a column of arrays and one
     of their own sample rates; none may be longer.
     """
 
     name: str
-    kind: Literal["numeric", "categorical", "boolean", "date", "text", "image", "audio"]
+    kind: Literal["numeric", "categorical", "boolean", "date", "text", "image", "audio", "raw"]
     mean: Number = 0.0
     scale: PositiveNumber = 1.0
     categories: tuple[str, ...] = ()
@@ -82,7 +83,7 @@ class Feature(Record):
             raise ValueError(f"feature {self.name!r}: an image, and no other, has a shape, and may have pixel columns")
         if (bool(self.sample_rate), bool(self.samples)) != (self.kind == "audio",) * 2:
             raise ValueError(f"feature {self.name!r}: a recording, and no other, has a sample_rate, and samples")
-        if self.kind in ("text", "image", "audio") and self.missing and not self.is_verbatim:
+        if self.kind in ("text", "image", "audio", "raw") and self.missing and not self.is_verbatim:
             raise ValueError(f"feature {self.name!r}: {self.kind} has no cell for a missing value")
         if self.shape is not None and math.prod(self.shape) > MAXIMUM_PIXELS:
             raise ValueError(f"feature {self.name!r}: an image may have at most {MAXIMUM_PIXELS:,} pixels")
@@ -129,6 +130,8 @@ class Feature(Record):
             return math.prod(self.shape)
         if self.is_text_cell:
             return 1 + self.missing
+        if self.kind == "raw":
+            return 0
         return self.length or self.samples or max(len(self.categories), 1) + self.missing
 
     def cut(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
@@ -200,7 +203,7 @@ class Feature(Record):
         A category that is not listed, a missing value where there is no cell for it, a text without any word of the
         vocabulary.
         """
-        if self.kind in ("image", "audio") or self.is_verbatim:
+        if self.kind in ("image", "audio", "raw") or self.is_verbatim:
             return np.zeros(len(frame), dtype=bool)
         if self.kind == "text":
             wordless: NDArray[np.bool_] = np.all(self.encode(frame) < FIRST_WORD, axis=1)
