@@ -48,8 +48,7 @@ demo-language: install
 	$(BIN)/python examples/language.py reports/demo/language
 
 test: install
-	$(BIN)/python -m compileall -q auditkit  # for the processes that tests start, also where PYTHONDONTWRITEBYTECODE is set
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --quiet  # worksteal: the tests of a file, and what they share, stay with one of the two workers
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal --quiet  # worksteal: the tests of a file, and what they share, stay with one of the two workers
 
 cover: install
 	$(BIN)/coverage erase
