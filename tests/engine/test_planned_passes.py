@@ -98,13 +98,14 @@ def image_model(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
 
 def text_model(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     data = data_from_frame(reviews(200))
-    train(data, target="label", text="text", architecture="transformer", out=folder / "t.pt", epochs=1, device="cpu")
+    small: dict[str, Any] = {"architecture": "transformer", "architecture_args": {"width": 8, "heads": 2}}
+    train(data, target="label", text="text", **small, out=folder / "t.pt", epochs=1, device="cpu")
     return open_model(folder / "t.pt"), reviews(60), {}
 
 
 def language_model(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     texts = sentences(30, seed=3)
-    return opened(gpt2(folder / "g", texts, seed=4), texts), pd.DataFrame({"text": texts}), {"text": "text"}
+    return opened(gpt2(folder / "g", texts, width=8, seed=4), texts), pd.DataFrame({"text": texts}), {"text": "text"}
 
 
 MODELS: dict[str, Callable[[Path], tuple[Any, Any, dict[str, Any]]]] = {

@@ -43,7 +43,10 @@ def text_report(text_model: Path) -> Report:
 @pytest.fixture(scope="module")
 def image_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = tmp_path_factory.mktemp("image") / "corner.pt"
-    train(data_from_frame(images(300)), target="label", sensitive=["camera"], out=model, epochs=8, device="cpu")
+    small: dict[str, Any] = {"architecture_args": {"channels": [8, 8], "hidden": 16}}
+    train(
+        data_from_frame(images(300)), target="label", sensitive=["camera"], **small, out=model, epochs=8, device="cpu"
+    )
     return model
 
 
