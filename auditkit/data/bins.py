@@ -56,6 +56,27 @@ def check_rule(column: str, rule: str) -> None:
         )
 
 
+def _numbers(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """Return a column as float64, (rows,), NaN where missing.
+
+    Raises:
+        DatasetError: it holds something other than numbers; of dates it says what to do.
+    """
+    try:
+        return numbers(frame, column)
+    except DatasetError:
+        try:
+            numbers(frame, column, date=True)
+        except DatasetError:
+            pass
+        else:
+            raise DatasetError(
+                f"bins are of numbers, and column {column!r} holds dates; add a column with the year or the age, and "
+                "pass that to --sensitive and --bins."
+            ) from None
+        raise
+
+
 def edges_of(frame: pd.DataFrame, column: str, rule: str) -> Edges:
     """Return the edges that a rule gives for a column of these rows.
 
@@ -64,7 +85,7 @@ def edges_of(frame: pd.DataFrame, column: str, rule: str) -> Edges:
     """
     if not rule.startswith("quantiles:"):
         return tuple(float(part) for part in rule.split(","))
-    values = numbers(frame, column)
+    values = _numbers(frame, column)
     count = int(rule.removeprefix("quantiles:"))
     present = values[~np.isnan(values)]
     edges = np.unique(np.quantile(present, np.arange(1, count) / count)) if present.size else np.zeros(0)
@@ -83,7 +104,7 @@ def binned(frame: pd.DataFrame, column: str, edges: Sequence[float]) -> tuple[ND
     >>> [names[code] for code in codes]
     ['under 25', '25 to under 65', '65 and over']
     """
-    values = numbers(frame, column)
+    values = _numbers(frame, column)
     shown = [f"{edge:.6g}" if float(f"{edge:.6g}") == edge else repr(edge) for edge in edges]
     names = [f"under {shown[0]}"]
     names += [f"{low} to under {high}" for low, high in itertools.pairwise(shown)]

@@ -60,10 +60,12 @@ def check_header(name: str, header: Sequence[str]) -> None:
     """Raise DatasetError where columns have no names, or two have the same; `name` is how messages call the data."""
     if not header:
         raise DatasetError(f"{name}: has no columns.")
-    if len(header) == 1 and any(separator in header[0] for separator in ";\t|"):
+    separator = next((one for one in ";\t|" if one in header[0]), None)
+    if len(header) == 1 and separator is not None:
+        decimal = ", decimal=','" if separator == ";" else ""  # where commas are decimal, semicolons separate
         raise DatasetError(
             f"{name}: the header {shown(header[0])} has no comma; auditkit reads comma-separated text, with points in "
-            "numbers: in pandas, read_csv(path, sep=';', decimal=',').to_csv(new_path, index=False)."
+            f"numbers: in pandas, read_csv(path, sep={separator!r}{decimal}).to_csv(new_path, index=False)."
         )
     for position, column in enumerate(header, start=1):
         if not column:

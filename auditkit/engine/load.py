@@ -302,7 +302,8 @@ def _check_group_count(subject: Subject, name: str) -> None:
     if count > MAXIMUM_GROUPS:
         raise InputError(
             f"sensitive column {name!r} has {count:,} groups, and at most {MAXIMUM_GROUPS} can be compared; "
-            f"if it holds numbers, pass --bins {name}=quantiles:4 or edges of your own."
+            f"if it holds numbers, pass --bins {name}=quantiles:4 or edges of your own; of dates, add a column "
+            "with the year or the age."
         )
 
 

@@ -56,3 +56,14 @@ def test_quantiles_are_those_of_the_rows() -> None:
     assert edges_of(pd.DataFrame({"x": [0] * 60 + [1] * 40}), "x", "quantiles:4") == (1.0,)
     with pytest.raises(DatasetError, match="too few different numbers"):
         edges_of(pd.DataFrame({"x": [1, 1]}), "x", "quantiles:2")
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_dates_are_refused_with_what_to_do(typed: bool) -> None:
+    moments = pd.date_range("1950-01-01", periods=8)
+    frame = pd.DataFrame({"born": moments if typed else moments.strftime("%Y-%m-%d").astype(object)})
+    for cut in (lambda: edges_of(frame, "born", "quantiles:3"), lambda: binned(frame, "born", (1.0, 2.0))):
+        with pytest.raises(DatasetError, match="column 'born' holds dates; add a column with the year or the age"):
+            cut()
+    with pytest.raises(DatasetError, match="rows hold no number"):
+        edges_of(pd.DataFrame({"born": ["old", "young"]}), "born", "quantiles:2")

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
 import hashlib
+import io
+import lzma
+import pickle
 import re
+import zipfile
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from effort import effort
 
@@ -67,6 +73,27 @@ def test_another_encoding_by_name(write: Any) -> None:
     refused(path, "encoding 'latin-99' is unknown.*--encoding", encoding="latin-99")
 
 
+def packed(*names: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, "text")
+    return file.getvalue()
+
+
+def stata(version: Literal[114, 118]) -> bytes:
+    file = io.BytesIO()
+    pd.DataFrame({"a": [1]}).to_stata(file, write_index=False, version=version)
+    return file.getvalue()
+
+
+def arrow_stream() -> bytes:
+    file, table = io.BytesIO(), pa.table({"a": [1]})
+    with pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "match"),
     [
@@ -82,7 +109,25 @@ def test_another_encoding_by_name(write: Any) -> None:
         (b"a;b\n1;2\n", "the header 'a;b' has no comma"),
         (b'a,b\n1,"2\n3,4\n', "line 2: not comma-separated text"),
         (b"a,b\n1,\0\n", "not a text file: it holds NUL bytes"),
-        ("a,b\n1,2\n".encode("utf-16"), "not utf-8 text at byte 0.*--encoding"),
+        (b"a\tb\n1\t2\n", r"has no comma.*read_csv\(path, sep='\\t'\)"),
+        ("a,b\n1,2\n".encode("utf-16"), "is UTF-16 text; pass --encoding utf-16"),
+        (bz2.compress(b"a,b\n1,2\n"), "is compressed by bzip2; unpack it"),
+        (lzma.compress(b"a,b\n1,2\n"), "is compressed by xz; unpack it"),
+        (b"\x28\xb5\x2f\xfd\x00", "is compressed by zstandard; unpack it"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00", "is an Excel workbook; save the sheet as CSV"),
+        (packed("xl/workbook.xml", "[Content_Types].xml"), "is a spreadsheet; save the sheet as CSV"),
+        (packed("content.xml", "mimetype"), "is a spreadsheet; save the sheet as CSV"),
+        (packed("rows.csv"), "is a zip archive that holds 'rows.csv'; unpack it"),
+        (stata(114), r"is a Stata file; in pandas, read_stata\(path\)"),
+        (stata(118), r"is a Stata file; in pandas, read_stata\(path\)"),
+        (b"$FL2@(#) SPSS DATA FILE", "is an SPSS file"),
+        (pickle.dumps({"a": 1}), "is a pickle, which runs code when it is opened"),
+        (b"SQLite format 3\0", "is an SQLite database"),
+        (b"<table border='1'>\n<tr>", "is HTML or XML; write the table as CSV"),
+        (b'<?xml version="1.0"?>\n<data>', "is HTML or XML; write the table as CSV"),
+        (arrow_stream(), "is a stream of Arrow; write a file"),
+        (b'[{"a": 1}, {"a": 2}]', "is one JSON list; write JSON Lines"),
+        (b'{"a": 1}\n{"a": 2}\n', "is JSON; if it holds one object a line, call it .jsonl"),
         (b"\x1f\x8b\x08\x00garbage", "damaged gzip file"),
         (gzip.compress(b"a,b\n1,2\n" * 100, mtime=0)[:-12], "damaged gzip file"),
         (b"PAR1\x00\x00PAR1", "damaged, or no file that pyarrow reads"),
@@ -90,6 +135,11 @@ def test_another_encoding_by_name(write: Any) -> None:
 )
 def test_faults_are_named(write: Any, content: Any, match: str) -> None:
     refused(write(content), match)
+
+
+@pytest.mark.parametrize("header", ["BZh,b", "[a],b", "{a},b", "<html,b", "7z,b", "$FL,b", "rank,b", "<b>,c"])
+def test_text_that_begins_nearly_as_another_format_is_read(write: Any, header: str) -> None:
+    assert list(read_data(write(f"{header}\n1,2\n".encode())).frame.columns) == header.split(",")
 
 
 def test_no_such_file_and_a_directory(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import math
 import os
 import zipfile
 import zlib
+from collections.abc import Sequence
 from typing import IO, Any, BinaryIO
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from auditkit.budgets import CELLS, COLUMNS, IMAGE_BYTES, ROWS, TEXT_BYTES, check_inflation
-from auditkit.data.interned import check_header
+from auditkit.data.interned import check_header, shown
 from auditkit.data.readers.base import DataSource, ReadOptions, ReadRows
 from auditkit.errors import DatasetError
 
@@ -109,12 +110,24 @@ def array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]
     return shape, by_column, dtype
 
 
+def _check_members(name: str, names: Sequence[str]) -> None:
+    """Refuse an archive that holds other files than arrays: a spreadsheet, or data files that were packed."""
+    if any(one.startswith("xl/") or one == "content.xml" for one in names):
+        raise DatasetError(f"{name}: is a spreadsheet; save the sheet as CSV.")
+    others = [one for one in names if not one.endswith(".npy")]
+    if others:
+        raise DatasetError(
+            f"{name}: is a zip archive that holds {shown(others[0])}; unpack it, and pass the data file."
+        )
+
+
 def _check_sizes(name: str, file: BinaryIO) -> None:
     """Refuse an archive that describes more than may be read, before any array is made."""
     size = file.seek(0, os.SEEK_END)
     texts = cells = columns = 0
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
+        _check_members(name, archive.namelist())
         COLUMNS.check(len(members), name, DatasetError)
         check_inflation(name, sum(member.file_size for member in members), size)
         IMAGE_BYTES.check(sum(member.file_size for member in members), name, DatasetError)

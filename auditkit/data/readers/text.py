@@ -19,6 +19,7 @@ import pandas as pd
 
 from auditkit.budgets import CELLS, COLUMNS, ROWS, check_inflation, check_sparseness
 from auditkit.data.interned import TextColumn, check_header, shown
+from auditkit.data.readers.other_formats import check_no_json, check_text
 from auditkit.documents import parse_json
 from auditkit.errors import DatasetError
 
@@ -38,6 +39,7 @@ def read_csv(name: str, file: BinaryIO, encoding: str, *, index: bool = False) -
 
     With `index` a first column without a name is called `INDEX`.
     """
+    check_no_json(name, file)
     with _text(name, file, encoding) as lines:
         return _frame_of_csv(name, lines, index=index)
 
@@ -209,6 +211,7 @@ def _text(name: str, raw: BinaryIO, encoding: str) -> Iterator[Iterator[str]]:
         raw.seek(0)
         if not start:
             raise DatasetError(f"{name}: the file is empty.")
+        check_text(name, raw, encoding)
         if start == GZIP:
             _check_gzip(name, raw)
         plain = gzip.GzipFile(fileobj=raw) if start == GZIP else raw
