@@ -24,6 +24,7 @@ from auditkit.config_options import (
     Architecture,
     ArchitectureArgs,
     Baseline,
+    Bins,
     Classes,
     Device,
     Encoding,
@@ -198,10 +199,7 @@ class GroupsConfig(Section):
     sensitive: Annotated[
         Names | None, Option(help="Compare the groups of this column", metavar="COLUMN", default="the model's")
     ] = None
-    bins: Annotated[
-        dict[str, str] | None,
-        Option(help="Cut a continuous sensitive column: age=25,45,65 or age=quantiles:4", metavar="COLUMN=EDGES"),
-    ] = None
+    bins: Bins = None
     intersections: Annotated[int, Option(help="Cross up to this many sensitive columns.", metavar="DEPTH")] = 2
     min_group: Annotated[
         int, Option(help="Groups of fewer rows are counted, and too few to judge.", metavar="N"), Ge(1)

@@ -1,4 +1,4 @@
-"""The requests of the commands besides audits: train, retrain, mitigate, pack, replay and gate.
+"""The requests of the commands besides audits: train, schema infer, retrain, mitigate, pack, replay and gate.
 
 As in `config.py`, one field is an option of the command, a keyword in Python, and its documentation. These requests
 come from the command line or from Python alone; auditkit.toml and `AUDITKIT_` variables are read for audits only.
@@ -16,10 +16,14 @@ from auditkit.config_options import (
     Architecture,
     ArchitectureArgs,
     Baseline,
+    Bins,
     Classes,
+    Compared,
     Dataset,
     Device,
+    Drop,
     Encoding,
+    Immutable,
     Lang,
     Names,
     Numbers,
@@ -59,18 +63,43 @@ class TrainDataConfig(Section):
         Names | None,
         Option(help="The label's column, or several labels", metavar="COLUMN", default="none: a generator"),
     ] = None
-    sensitive: Annotated[Names, Option(help="A column whose groups audits compare", metavar="COLUMN")] = ()
-    drop: Annotated[Names, Option(help="Not a feature: an id, a weight", metavar="COLUMN")] = ()
-    immutable: Annotated[
-        Names,
-        Option(help="A feature that nobody can change, as sensitive ones are taken to be", metavar="COLUMN"),
-    ] = ()
+    sensitive: Compared = ()
+    drop: Drop = ()
+    immutable: Immutable = ()
     text: Annotated[str | None, Option(help="The texts that are the only feature.", metavar="COLUMN")] = None
     image: Annotated[
         str | tuple[int, int, int] | None,
         Option(help="The other columns are the pixels of an image, row by row; HxWx3 in colour.", metavar="HxW"),
     ] = None
     encoding: Encoding = "utf-8"
+
+
+class SchemaInferConfig(Section):
+    """The request for the schema of a data set."""
+
+    dataset: Annotated[Path | None, Option(help="The rows a model is trained on.", argument=True)] = None
+    target: Annotated[
+        Names | None,
+        Option(help="The label's column, or several labels", metavar="COLUMN", default="the last column"),
+    ] = None
+    sensitive: Compared = ()
+    drop: Drop = ()
+    immutable: Immutable = ()
+    bins: Bins = None
+    task: Annotated[
+        Literal["binary", "multiclass", "multilabel", "regression"] | None,
+        Option(help="What is predicted.", default="by the target"),
+    ] = None
+    encoding: Encoding = "utf-8"
+    like: Annotated[
+        str | None,
+        Option(
+            help="Encode as this fitted scikit-learn ColumnTransformer does.",
+            metavar="FILE.skops|MODULE:OBJECT",
+            default="as 'auditkit train' does",
+        ),
+    ] = None
+    allow_large: AllowLarge = False
 
 
 class NetworkConfig(Section):

@@ -123,6 +123,15 @@ Target = Annotated[
     Names | None,
     Option(help="The label's column, or several labels", metavar="COLUMN", default="the model's"),
 ]
+Bins = Annotated[
+    dict[str, str] | None,
+    Option(help="Cut a continuous sensitive column: age=25,45,65 or age=quantiles:4", metavar="COLUMN=EDGES"),
+]
+Compared = Annotated[Names, Option(help="A column whose groups audits compare", metavar="COLUMN")]
+Drop = Annotated[Names, Option(help="Not a feature: an id, a weight", metavar="COLUMN")]
+Immutable = Annotated[
+    Names, Option(help="A feature that nobody can change, as sensitive ones are taken to be", metavar="COLUMN")
+]
 Encoding = Annotated[str, Option(help="Encoding of text files.", metavar="NAME")]
 Device = Annotated[Literal["auto", "cpu", "cuda"], Option(help="Where the model runs.")]
 Seed = Annotated[int, Option(help="Seeds every random choice.", metavar="N"), Ge(0), Le(2**32 - 1)]

@@ -48,43 +48,7 @@ def results_of(path: Path | None) -> Path | None:
 Results = Annotated[
     Path, typer.Argument(callback=results_of, help="A results.json, or the folder of its run.", show_default=False)
 ]
-BinsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="COLUMN=EDGES",
-        help="Cut a continuous sensitive column: age=25,45,65 or age=quantiles:4; repeatable.",
-        show_default=False,
-    ),
-]
 ModelFile = Annotated[Path, typer.Argument(help="A model file.", show_default=False)]
-
-
-class Task(StrEnum):
-    """What a model predicts: one of two classes, one of several, several labels at once, or a number."""
-
-    binary = "binary"
-    multiclass = "multiclass"
-    multilabel = "multilabel"
-    regression = "regression"
-
-
-TrainedTask = Annotated[Task | None, typer.Option("--task", help="What is predicted.", show_default="by the target")]
-Compared = Annotated[
-    list[str] | None,
-    typer.Option(metavar="COLUMN", help="A column whose groups audits compare; repeatable.", show_default=False),
-]
-Drop = Annotated[
-    list[str] | None,
-    typer.Option(metavar="COLUMN", help="Not a feature: an id, a weight; repeatable.", show_default=False),
-]
-Immutable = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="A feature that nobody can change, as sensitive ones are taken to be; repeatable.",
-        show_default=False,
-    ),
-]
 DeviceOption = Annotated[Device, typer.Option(help="Where the model runs.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, metavar="N", help="Seeds every random choice.")]
 Encoding = Annotated[str, typer.Option(metavar="NAME", help="Encoding of text files.")]

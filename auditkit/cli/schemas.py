@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from auditkit.cli.options import BinsOption, Compared, Drop, Encoding, Immutable, TrainedTask, with_allow_large
+from auditkit.cli.configured import generated
+
+if TYPE_CHECKING:
+    from auditkit.config_commands import SchemaInferConfig
 
 schema = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -22,52 +24,33 @@ def _results(context: typer.Context) -> None:
         typer.echo(json.dumps(results_schema(), indent=2))
 
 
-@schema.command()
-@with_allow_large
-def infer(  # noqa: PLR0913  # a parameter for each option
-    dataset: Annotated[Path, typer.Argument(help="The rows a model is trained on.", show_default=False)],
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN", help="The label's column, or several labels; repeatable.", show_default="the last column"
-        ),
-    ] = None,
-    sensitive: Compared = None,
-    drop: Drop = None,
-    immutable: Immutable = None,
-    bins: BinsOption = None,
-    task: TrainedTask = None,
-    encoding: Encoding = "utf-8",
-    like: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE.skops|MODULE:OBJECT",
-            help="Encode as this fitted scikit-learn ColumnTransformer does.",
-            show_default="as 'auditkit train' does",
-        ),
-    ] = None,
-) -> None:
+def _infer(config: SchemaInferConfig) -> None:
     """Decide what each column is, once. Prints the schema as JSON, to be edited and passed with --schema."""
-    from auditkit.data.bins import parse_bins
     from auditkit.data.dataset import read_data
     from auditkit.schema.infer_whole import infer_whole
     from auditkit.schema.schema import as_target
 
-    rows = read_data(dataset, encoding=encoding)
+    assert config.dataset is not None
+    rows = read_data(config.dataset, encoding=config.encoding)
     found, notes = infer_whole(
         rows,
-        target=as_target(target) if target else None,
-        sensitive=sensitive or (),
-        drop=drop or (),
-        immutable=immutable or (),
-        bins=parse_bins(bins or ()),
-        task=None if task is None else task.value,
+        target=as_target(config.target) if config.target else None,
+        sensitive=config.sensitive,
+        drop=config.drop,
+        immutable=config.immutable,
+        bins=config.bins or {},
+        task=config.task,
     )
-    if like is not None:
+    if config.like is not None:
         from auditkit.models.formats.estimators import fitted_object
         from auditkit.schema.like_pipeline import features_like
 
-        found = found.model_copy(update={"features": features_like(fitted_object(like), rows.frame)})
+        found = found.model_copy(update={"features": features_like(fitted_object(config.like), rows.frame)})
     for note in notes:
         typer.echo(f"auditkit: {note}", err=True)
     typer.echo(found.model_dump_json(indent=2, exclude_defaults=True))
+
+
+@schema.command("infer", cls=generated(_infer, "SchemaInferConfig", needs=("dataset",)), help=_infer.__doc__)
+def _generated() -> None:
+    """Stand in for a command whose options and body are generated."""

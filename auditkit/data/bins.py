@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,27 +16,6 @@ from auditkit.errors import DatasetError, InputError
 
 MAXIMUM_BINS = 100
 Edges = tuple[float, ...]
-
-
-def parse_bins(texts: Iterable[str]) -> dict[str, str]:
-    """Return what `--bins` says by column: `age=25,45,65` or `age=quantiles:4`.
-
-    Raises:
-        InputError: a text is neither, or a column has bins twice.
-
-    >>> parse_bins(["age=25,45", "income=quantiles:4"])
-    {'age': '25,45', 'income': 'quantiles:4'}
-    """
-    bins: dict[str, str] = {}
-    for text in texts:
-        column, sign, rule = text.rpartition("=")
-        if not sign or not column:
-            raise InputError(f"bins must be COLUMN=EDGES or COLUMN=quantiles:N, got {text!r}; such as age=25,45,65.")
-        if column in bins:
-            raise InputError(f"bins: column {column!r} is binned twice; name all its edges at once.")
-        check_rule(column, rule)
-        bins[column] = rule
-    return bins
 
 
 def check_rule(column: str, rule: str) -> None:

@@ -8,8 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditkit.data.bins import binned, edges_of, parse_bins
+from auditkit.config_commands import SchemaInferConfig
+from auditkit.config_settings import settings_of
+from auditkit.config_sources import parse_pairs
+from auditkit.data.bins import binned, check_rule, edges_of
 from auditkit.errors import DatasetError, InputError
+
+BINS = settings_of(SchemaInferConfig)["bins"]
 
 
 @pytest.mark.parametrize(
@@ -22,16 +27,17 @@ from auditkit.errors import DatasetError, InputError
         (["age=2,2"], "must ascend"),
         (["age=1,inf"], "must ascend"),
         (["age=quantiles:1"], "from 2 to 100 quantiles"),
-        (["age=1", "age=2"], "binned twice"),
+        (["age=1", "age=2"], "stated twice"),
     ],
 )
-def test_bins_that_mean_nothing(texts: list[Any], match: str) -> None:
+def test_bins_that_mean_nothing(texts: list[str], match: str) -> None:
+    """As `--bins` states them, with their rules checked as a schema checks them."""
     with pytest.raises(InputError, match=match):
-        parse_bins(texts)
+        _ = [check_rule(column, rule) for column, rule in parse_pairs(BINS, texts).items()]  # type: ignore[func-returns-value]  # it raises
 
 
 def test_a_column_name_may_hold_an_equals_sign() -> None:
-    assert parse_bins(["a=b=1,2"]) == {"a=b": "1,2"}
+    assert parse_pairs(BINS, ["a=b=1,2"]) == {"a=b": "1,2"}
 
 
 edges = st.lists(st.integers(-50, 50), min_size=1, max_size=5, unique=True).map(sorted)
