@@ -79,7 +79,7 @@ def headline(comparison: Comparison) -> Message:
     counts = {name: sum(change.reading == name for change in comparison.changes) for name in ORDER}
     parts = [
         in_state(counts[name], READINGS[name])
-        for name in ("worse", "better", "changed", "not settled", "same", "appeared", "disappeared")
+        for name in ("worse", "better", "changed", "not settled", "same", "appeared", "disappeared", "undefined")
         if counts[name] or name in ("worse", "better", "same")
     ]
     return Message("Of {n:,} numbers: {parts}.", n=len(comparison.changes), parts=parts)
