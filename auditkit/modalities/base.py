@@ -37,8 +37,8 @@ class Corruption:
     """One way in which the inputs of a model get worse.
 
     `name` is the part of a measurement's id, `title` what a reader calls it, `means` the sentence that says what is
-    done, and `axis` what `strengths`, ascending and in `unit`, measure. `at` returns the damaged inputs: the random
-    draws are the same for every strength, so that a stronger damage goes further the same way. `stated` is the
+    done, and `axis` what `strengths`, ascending and in `unit`, measure. `at` returns the corrupted inputs: the random
+    draws are the same for every strength, so that a stronger corruption goes further the same way. `stated` is the
     strength at which a single number is reported.
     """
 

@@ -29,7 +29,7 @@ DIRECTIONS = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -
 def image_corruptions(images: Images, source: Images, *, seed: int) -> list[Corruption]:
     """Return the corruptions of encoded images, (rows, channels, height, width).
 
-    The lowest and the highest pixel of `source` are the range that strengths are shares of, and that no damaged pixel
+    The lowest and the highest pixel of `source` are the range that strengths are shares of, and that no corrupted pixel
     leaves. Without a range there is nothing to corrupt, and no corruption.
     """
     low, high = float(source.min()), float(source.max())
@@ -160,12 +160,12 @@ def _corrupted_places(images: Images, draws: _Draws, *, fill: float, side: int) 
 def _moved(images: Images, direction: NDArray[np.int64], size: int) -> Images:
     height, width = images.shape[2:]
     wide = np.pad(images, ((0, 0), (0, 0), (size, size), (size, size)), mode="edge")
-    damaged = np.empty_like(images)
+    corrupted = np.empty_like(images)
     for place, (down, right) in enumerate(DIRECTIONS):
         top, left = size - down * size, size - right * size
         chosen = direction == place
-        damaged[chosen] = wide[chosen, :, top : top + height, left : left + width]
-    return damaged
+        corrupted[chosen] = wide[chosen, :, top : top + height, left : left + width]
+    return corrupted
 
 
 def _covered(images: Images, corner: NDArray[np.float64], size: int, fill: float) -> Images:

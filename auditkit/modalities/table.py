@@ -102,12 +102,12 @@ def cell_corruptions(schema: Schema, frame: pd.DataFrame, rows: Rows, *, seed: i
     names = list(schema.text_cells)
 
     def encode(texts: list[str | None]) -> Rows:
-        damaged = rows.copy()
+        corrupted = rows.copy()
         for place, name in enumerate(names):
             part = texts[place * len(rows) : (place + 1) * len(rows)]
             cells = schema.column_slices()[name]
-            features[name].write(pd.DataFrame({name: part}, dtype=object), damaged[:, cells])
-        return damaged
+            features[name].write(pd.DataFrame({name: part}, dtype=object), corrupted[:, cells])
+        return corrupted
 
     return text_corruptions([text for name in names for text in texts_in(frame[name])], encode, seed=seed)
 
@@ -133,9 +133,9 @@ def _noise(rows: Rows, numbers: Numbers, seed: int) -> Corruption:
     step = np.where(numbers.known(rows), draws * numbers.deviation, 0.0)
 
     def at(strength: float) -> Rows:
-        damaged = rows.copy()
-        damaged[:, numbers.cells] += (strength * step).astype(np.float32)
-        return damaged
+        corrupted = rows.copy()
+        corrupted[:, numbers.cells] += (strength * step).astype(np.float32)
+        return corrupted
 
     return Corruption(
         "numeric_noise",
@@ -153,13 +153,13 @@ def _missing(schema: Schema, rows: Rows, seed: int) -> Corruption:
     draws = np.random.default_rng((seed, 2)).random((len(rows), len(features)))
 
     def at(strength: float) -> Rows:
-        damaged = rows.copy()
+        corrupted = rows.copy()
         for column, (feature, cells) in enumerate(features):
             gone = draws[:, column] < strength
-            damaged[gone, cells] = 0
+            corrupted[gone, cells] = 0
             if feature.missing:
-                damaged[gone, cells.stop - 1] = 1
-        return damaged
+                corrupted[gone, cells.stop - 1] = 1
+        return corrupted
 
     return Corruption(
         "missing_values",
@@ -176,13 +176,13 @@ def _swapped(swaps: list[tuple[Feature, slice]], rows: Rows, source: Rows, seed:
     places = rng.random((len(rows), len(swaps)))
 
     def at(strength: float) -> Rows:
-        damaged = rows.copy()
+        corrupted = rows.copy()
         for column, (feature, cells) in enumerate(swaps):
             chosen = draws[:, column] < strength
             if feature.kind == "boolean":
                 if feature.missing:
                     chosen &= rows[:, cells.stop - 1] == 0
-                damaged[chosen, cells.start] = 1 - rows[chosen, cells.start]
+                corrupted[chosen, cells.start] = 1 - rows[chosen, cells.start]
                 continue
             named = _categories(feature, cells)
             chosen &= rows[:, named].any(axis=1)
@@ -191,8 +191,8 @@ def _swapped(swaps: list[tuple[Feature, slice]], rows: Rows, source: Rows, seed:
             possible = others[:, -1] > 0
             picked = (others <= places[chosen, column, None] * others[:, -1:]).sum(axis=1)
             one_hot = np.arange(others.shape[1]) == picked[:, None]
-            damaged[np.flatnonzero(chosen)[possible], named] = one_hot[possible]
-        return damaged
+            corrupted[np.flatnonzero(chosen)[possible], named] = one_hot[possible]
+        return corrupted
 
     return Corruption(
         "swapped_categories",
@@ -208,10 +208,10 @@ def _unseen(schema: Schema, rows: Rows, seed: int) -> Corruption:
     draws = np.random.default_rng((seed, 4)).random((len(rows), len(named)))
 
     def at(strength: float) -> Rows:
-        damaged = rows.copy()
+        corrupted = rows.copy()
         for column, cells in enumerate(named):
-            damaged[draws[:, column] < strength, cells] = 0
-        return damaged
+            corrupted[draws[:, column] < strength, cells] = 0
+        return corrupted
 
     return Corruption(
         "unseen_categories",
@@ -237,10 +237,10 @@ def _unit_slip(rows: Rows, numbers: Numbers, seed: int) -> Corruption:
     cell, scale, mean = numbers.cells[column], numbers.scale[column], numbers.mean[column]
 
     def at(strength: float) -> Rows:
-        damaged = rows.copy()
+        corrupted = rows.copy()
         value = rows[hit, cell].astype(np.float64) * scale + mean
-        damaged[hit, cell] = ((value * 10.0**strength - mean) / scale).astype(np.float32)
-        return damaged
+        corrupted[hit, cell] = ((value * 10.0**strength - mean) / scale).astype(np.float32)
+        return corrupted
 
     return Corruption(
         "unit_slip",
@@ -261,12 +261,12 @@ def _out_of_range(rows: Rows, numbers: Numbers, seed: int) -> Corruption:
     cell, deviation = numbers.cells[column], numbers.deviation[column]
 
     def at(strength: float) -> Rows:
-        damaged = rows.copy()
+        corrupted = rows.copy()
         beyond = np.where(
             above, numbers.high[column] + strength * deviation, numbers.low[column] - strength * deviation
         )
-        damaged[hit, cell] = beyond.astype(np.float32)
-        return damaged
+        corrupted[hit, cell] = beyond.astype(np.float32)
+        return corrupted
 
     return Corruption(
         "out_of_range",

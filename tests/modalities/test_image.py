@@ -1,4 +1,4 @@
-"""Damages of images: naive loops over pixels, ranges, and what must stay as it is."""
+"""Corruptions of images: naive loops over pixels, ranges, and what must stay as it is."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def corruptions(images: np.ndarray) -> dict[str, Corruption]:
     return {corruption.name: corruption for corruption in image_corruptions(images, images, seed=1)}
 
 
-def test_every_damage_is_seeded_keeps_form_and_range(images: np.ndarray, corruptions: dict[str, Corruption]) -> None:
+def test_corruptions_are_seeded_and_keep_form_and_range(images: np.ndarray, corruptions: dict[str, Corruption]) -> None:
     assert tuple(corruptions) == IMAGE_CORRUPTIONS
     again = {corruption.name: corruption for corruption in image_corruptions(images, images, seed=1)}
     for name, corruption in corruptions.items():
         assert corruption.stated in corruption.strengths
         for strength in corruption.strengths:
-            damaged = corruption.at(strength)
-            assert (damaged.shape, damaged.dtype) == (images.shape, np.float32)
-            assert damaged.min() >= images.min() - 1e-5
-            assert damaged.max() <= images.max() + 1e-5
-            assert np.array_equal(damaged, again[name].at(strength))
-            assert not np.array_equal(damaged, images)
+            corrupted = corruption.at(strength)
+            assert (corrupted.shape, corrupted.dtype) == (images.shape, np.float32)
+            assert corrupted.min() >= images.min() - 1e-5
+            assert corrupted.max() <= images.max() + 1e-5
+            assert np.array_equal(corrupted, again[name].at(strength))
+            assert not np.array_equal(corrupted, images)
 
 
 def test_a_shift_is_the_image_moved_with_its_border_repeated(
@@ -70,12 +70,12 @@ def test_contrast_keeps_the_mean_and_blur_keeps_a_flat_image(
     assert blur.at(0.15) == pytest.approx(flat, abs=1e-6)
 
 
-def test_images_without_a_range_cannot_be_damaged() -> None:
+def test_images_without_a_range_cannot_be_corrupted() -> None:
     flat = np.zeros((5, 1, 8, 8), dtype=np.float32)
     assert image_corruptions(flat, flat, seed=0) == []
 
 
-def test_tiny_images_are_damaged_too() -> None:
+def test_tiny_images_are_corrupted_too() -> None:
     tiny = np.random.default_rng(2).random((10, 1, 2, 2)).astype(np.float32)
     for corruption in image_corruptions(tiny, tiny, seed=0):
         for strength in corruption.strengths:

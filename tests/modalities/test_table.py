@@ -1,4 +1,4 @@
-"""Damages of tables against the schema's own encoding, against closed forms, and their invariances."""
+"""Corruptions of tables against the schema's own encoding, against closed forms, and their invariances."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def schema(frame: pd.DataFrame) -> Schema:
     return infer_schema(frame, target="label")
 
 
-def test_every_damage_is_seeded_and_leaves_the_rows_alone(frame: pd.DataFrame, schema: Schema) -> None:
+def test_every_corruption_is_seeded_and_leaves_the_rows_alone(frame: pd.DataFrame, schema: Schema) -> None:
     rows = schema.encode(frame)
     kept = rows.copy()
     found, again = (table_corruptions(schema, rows, rows, seed=3) for _ in range(2))
@@ -142,7 +142,7 @@ def test_a_column_with_one_category_stays_as_it_is() -> None:
     assert np.array_equal(corruptions["swapped_categories"].at(1.0), rows)
 
 
-def test_columns_without_numbers_have_no_numeric_damages() -> None:
+def test_columns_without_numbers_have_no_numeric_corruptions() -> None:
     schema = Schema(
         features=(Feature(name="c", kind="categorical", categories=("a", "b")),),
         target="label",

@@ -1,4 +1,4 @@
-"""Damages of texts: one small error a word, words left out, capitals that a lower-case tokenizer does not see."""
+"""Corruptions of texts: one small error a word, words left out, capitals that a lower-case tokenizer does not see."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def encode(texts: list[str | None]) -> np.ndarray:
     return encode_text(pd.Series(texts, dtype=object), VOCABULARY, 8)
 
 
-def test_every_damage_is_seeded_and_encodes_every_text() -> None:
+def test_every_corruption_is_seeded_and_encodes_every_text() -> None:
     found, again = (text_corruptions(TEXTS, encode, seed=2) for _ in range(2))
     assert tuple(corruption.name for corruption in found) == TEXT_CORRUPTIONS
     for corruption, same in zip(found, again, strict=True):
@@ -26,7 +26,7 @@ def test_every_damage_is_seeded_and_encodes_every_text() -> None:
             assert np.array_equal(corruption.at(strength), same.at(strength))
 
 
-def test_without_damage_the_texts_read_as_they_did() -> None:
+def test_without_corruption_the_texts_read_as_they_did() -> None:
     plain = encode([text or "" for text in TEXTS])
     for corruption in text_corruptions(TEXTS, encode, seed=0):
         assert np.array_equal(corruption.at(0.0), plain), corruption.name

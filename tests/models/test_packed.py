@@ -110,7 +110,7 @@ def test_predictions_are_those_of_the_network(subject: Subject) -> None:
     assert subject.predictions.scores == pytest.approx(expected, abs=1e-6)
 
 
-def test_it_is_damaged_attacked_and_explained(subject: Subject) -> None:
+def test_it_is_corrupted_attacked_and_explained(subject: Subject) -> None:
     found = {one.id: one for one in Robustness(rows=100).audit(subject).measurements if not one.by}
     flipped = found["robustness.adversarial_flip_rate"].value
     near = np.abs(subject.inputs[:, 1] + 2 * (subject.inputs[:, 0] - 1)) < 0.1

@@ -38,7 +38,7 @@ COVERAGE = Message("share of real rows whose neighbourhood holds a sample (Naeem
 SHORTFALL = Message("how far the value for real rows, held against unseen real rows in the same way, exceeds it")
 
 
-class Kind(NamedTuple):
+class QualityMetric(NamedTuple):
     """What a measurement is: its definition, unit, direction, and the bounds that its values cannot leave."""
 
     definition: str
@@ -48,21 +48,21 @@ class Kind(NamedTuple):
     high: float = np.inf
 
 
-def _shortfall(quality: str, unit: Unit = "rate_difference") -> Kind:
+def _shortfall(quality: str, unit: Unit = "rate_difference") -> QualityMetric:
     bound = 1.0 if unit == "rate_difference" else np.inf
-    return Kind(Message("{what}: {quality}", what=SHORTFALL, quality=quality), unit, "lower", -bound, bound)
+    return QualityMetric(Message("{what}: {quality}", what=SHORTFALL, quality=quality), unit, "lower", -bound, bound)
 
 
-KINDS: Mapping[str, Kind] = {
-    "precision": Kind(PRECISION, "rate", "higher", 0.0, 1.0),
-    "recall": Kind(RECALL, "rate", "higher", 0.0, 1.0),
-    "density": Kind(DENSITY, "number", "higher", 0.0),
-    "coverage": Kind(COVERAGE, "rate", "higher", 0.0, 1.0),
+KINDS: Mapping[str, QualityMetric] = {
+    "precision": QualityMetric(PRECISION, "rate", "higher", 0.0, 1.0),
+    "recall": QualityMetric(RECALL, "rate", "higher", 0.0, 1.0),
+    "density": QualityMetric(DENSITY, "number", "higher", 0.0),
+    "coverage": QualityMetric(COVERAGE, "rate", "higher", 0.0, 1.0),
     "precision_shortfall": _shortfall(PRECISION),
     "recall_shortfall": _shortfall(RECALL),
     "density_shortfall": _shortfall(DENSITY, "number"),
     "coverage_shortfall": _shortfall(COVERAGE),
-    "kernel_distance": Kind(
+    "kernel_distance": QualityMetric(
         Message(
             "unbiased squared maximum mean discrepancy with a cubic kernel, of samples from unseen rows (Binkowski et "
             "al. 2018): 0 for equal distributions"
@@ -70,7 +70,7 @@ KINDS: Mapping[str, Kind] = {
         "number",
         "lower",
     ),
-    "class_share_difference": Kind(
+    "class_share_difference": QualityMetric(
         Message(
             "share of a class among samples, corrected for the classifier's confusion, minus its share of real rows"
         ),
@@ -79,7 +79,7 @@ KINDS: Mapping[str, Kind] = {
         -1.0,
         1.0,
     ),
-    "class_share_ratio": Kind(
+    "class_share_ratio": QualityMetric(
         Message(
             "share of a class among samples, corrected for the classifier's confusion, divided by its share of real "
             "rows: 1 is ideal, 0 where a class was forgotten"
@@ -88,7 +88,7 @@ KINDS: Mapping[str, Kind] = {
         "neither",
         0.0,
     ),
-    "class_diversity_ratio": Kind(
+    "class_diversity_ratio": QualityMetric(
         Message(
             "root mean squared distance between samples seen as one class, divided by the same of real rows: 1 is "
             "ideal, near 0 where all samples of a class are alike"

@@ -1,4 +1,4 @@
-"""How decisions hold when inputs get worse: damages by strength, an attack along the gradient, and odd inputs."""
+"""How decisions hold when inputs get worse: corruptions, an attack along the gradient, out-of-distribution inputs."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ ATTACK_SOURCE = Message("PGD of ten steps in the L-infinity norm (Madry et al. 2
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """How far accuracy and decisions hold when a seeded sample of `rows` rows is damaged or attacked, by strength.
+    """How far accuracy and decisions hold when a seeded sample of `rows` rows is corrupted or attacked, by strength.
 
-    Of images at most 500 are damaged. Of a language model the beginnings of texts are: `synonyms` are words with a
+    Of images at most 500 are corrupted. Of a language model the beginnings of texts are: `synonyms` are words with a
     synonym each (or a TOML file of them), `prefixes` stand before a text, and with `answers` it is measured which of
     these the model prefers behind the whole text.
     """
@@ -260,7 +260,9 @@ def _odd(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
     if part.of_numbers:
         return Evidence()
     if before.probabilities is None:
-        return Evidence(notes=[Message("The scores are no probabilities: confidence on odd inputs is left out.")])
+        return Evidence(
+            notes=[Message("The scores are no probabilities: confidence in out-of-distribution inputs is left out.")]
+        )
     confidences, notes = {}, []
     for kind, odd in subject.modality.out_of_distribution(inputs, source, seed=subject.seed).items():
         answers = answer(subject, odd[: subject.work.rows(len(odd), ODD_PASSES, CORRUPTIONS)])
@@ -271,7 +273,7 @@ def _odd(part: Sample, inputs: NDArray[Any], source: NDArray[Any]) -> Evidence:
         if not answered.all():
             notes.append(
                 Message(
-                    "Odd inputs, {kind}: {count:,} of {odd_count:,} get no finite answer.",
+                    "Out-of-distribution inputs, {kind}: {count:,} of {odd_count:,} get no finite answer.",
                     kind=kind,
                     count=int((~answered).sum()),
                     odd_count=len(odd),

@@ -1,4 +1,4 @@
-"""Ways in which the beginning of a text gets worse while its end stays as it is: words damaged in their places."""
+"""Ways in which the beginning of a text gets worse while its end stays as it is: words corrupted in their places."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONTEXT_CHANGES = ("typing_errors", "dropped_words", "capitals", "lower_case", "
 
 
 class Divided(NamedTuple):
-    """A text in two: what is damaged, and what stands behind it and stays, with the space between."""
+    """A text in two: what is corrupted, and what stands behind it and stays, with the space between."""
 
     beginning: str
     ending: str

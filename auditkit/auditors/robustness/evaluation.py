@@ -1,4 +1,4 @@
-"""A sample of rows before and after damages: the model's answers, and what they cost, as measurements and pictures."""
+"""A sample of rows before and after corruptions: the model's answers and what they cost, measured and drawn."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RobustPredictions:
 
 @dataclass(frozen=True, eq=False)
 class CorruptionResult:
-    """A damage, and the model's answers at each of its strengths."""
+    """A corruption, and the model's answers at each of its strengths."""
 
     corruption: Corruption
     answers: tuple[RobustPredictions, ...]
@@ -93,7 +93,7 @@ def _joined(parts: Sequence[RobustPredictions]) -> RobustPredictions:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """The rows that are damaged, and the answers to them as they are."""
+    """The rows that are corrupted, and the answers to them as they are."""
 
     subject: Subject
     rows: NDArray[np.int64]
@@ -153,7 +153,7 @@ class Sample:
         }
 
     def notes(self, tried: Sequence[CorruptionResult]) -> list[str]:
-        """Say which rows are damaged, and at which strengths the model gives some of them no finite answer."""
+        """Say which rows are corrupted, and at which strengths the model gives some of them no finite answer."""
         subject = self.subject
         notes: list[str] = []
         if len(self.rows) < len(subject.labels):
@@ -202,7 +202,7 @@ class Sample:
                 )
 
     def measured(self, tried: Sequence[CorruptionResult]) -> Iterator[Measurement]:
-        """Yield the numbers of every damage at its stated strength."""
+        """Yield the numbers of every corruption at its stated strength."""
         for one in tried:
             yield from self.compared(
                 one.corruption.name, self.errors(one.stated), one.stated.values, _source(one.corruption)
@@ -324,7 +324,7 @@ class Sample:
         return curves
 
     def by_group(self, tried: Sequence[CorruptionResult]) -> list[Exhibit]:
-        """Return a table a sensitive column: what every damage costs each of its groups."""
+        """Return a table a sensitive column: what every corruption costs each of its groups."""
         if self.of_numbers and not self.has_labels:
             return []
         what = "error_increase" if self.of_numbers else "accuracy_loss" if self.has_labels else "flip_rate"

@@ -1,8 +1,8 @@
 """How answers hold when inputs get worse: what changes and what is lost, on the same rows before and after.
 
-Rows stand in the same order before and after a damage. What an answer costs is bool, (rows,), whether it is wrong, or
-in a regression float64, how far it is off, NaN where there is no answer. All intervals are of pairs, so that they are
-as short as the agreement of the two answers allows.
+Rows stand in the same order before and after a corruption. What an answer costs is bool, (rows,), whether it is wrong,
+or in a regression float64, how far it is off, NaN where there is no answer. All intervals are of pairs, so that they
+are as short as the agreement of the two answers allows.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def added_error_measurement(
 def flip_rate_measurement(
     name: str, before: NDArray[Any], after: NDArray[Any], breakdown: Breakdown, *, level: float, definition: str
 ) -> Measurement:
-    """Return `robustness.NAME_flip_rate`: the share of rows that are decided otherwise when they are damaged."""
+    """Return `robustness.NAME_flip_rate`: the share of rows that are decided otherwise when they are corrupted."""
     quantity = Quantity(f"robustness.{name}_flip_rate", "rate", "lower", definition)
     return measure(quantity, flip_rate, before, after, breakdown, level)
 

@@ -138,7 +138,7 @@ def test_answers_that_are_not_finite_count_as_changed_and_as_wrong() -> None:
     assert 0.3 < beyond.value < 1
     assert slipped.value > beyond.value * 0.8
     assert any("Unit errors, strength 3: to 59" in note and "no finite answer" in note for note in found.notes)
-    assert any(note.startswith("Odd inputs, numbers far off: 200 of 200") for note in found.notes)
+    assert any(note.startswith("Out-of-distribution inputs, numbers far off: 200 of 200") for note in found.notes)
 
 
 def test_a_model_that_gives_scores_has_no_confidence() -> None:
@@ -147,7 +147,7 @@ def test_a_model_that_gives_scores_has_no_confidence() -> None:
     assert outcome(report).error is None
     assert value(report, "adversarial_flip_rate").value is not None
     assert report.measurement("robustness.odd_input_confidence", ("input",)) is None
-    assert any("confidence on odd inputs is left out" in note for note in outcome(report).notes)
+    assert any("confidence in out-of-distribution inputs is left out" in note for note in outcome(report).notes)
 
 
 class Rounded(Linear):
@@ -198,7 +198,7 @@ def test_a_regression_loses_in_its_own_unit() -> None:
     assert "Error added" in render_html(report)
 
 
-def test_images_and_texts_are_damaged_as_what_they_are(tmp_path: Path) -> None:
+def test_images_and_texts_are_corrupted_as_what_they_are(tmp_path: Path) -> None:
     corner, word = tmp_path / "corner.pt", tmp_path / "word.pt"
     train(data_from_frame(images(300)), target="label", sensitive=["camera"], out=corner, epochs=8, device="cpu")
     report = audit(corner, images(200, seed=1), only=ONLY, device="cpu")
