@@ -38,6 +38,8 @@ class Sampling:
 
     def take(self, rows: NDArray[Any] | slice) -> Sampling:
         """Return the weights and clusters of some of the rows."""
+        if self.is_simple:
+            return self
         return Sampling(
             None if self.weights is None else self.weights[rows],
             None if self.clusters is None else self.clusters[rows],
