@@ -160,7 +160,8 @@ def _waivers(console: Console, report: Report) -> None:
             _sentence(console, finding.verdict, finding.message)
     for waiver in report.unused_waivers:
         expired = " and expired" if report.judged and waiver.expires < report.judged else ""
-        _sentence(console, "not_run", f"Waiver {waiver.id} covers nothing that needs one{expired}: remove it.")
+        correct = "" if waiver.slice is None else ", or correct its slice"
+        _sentence(console, "not_run", f"Waiver {waiver.id} covers nothing that needs one{expired}: remove it{correct}.")
 
 
 def _headline(console: Console, report: Report) -> None:

@@ -38,6 +38,7 @@ by = "*"
 at_most = 0.1
 rationale = "is broken for group"
 """
+MEASUREMENT = "fairness.demographic_parity_difference"
 WAIVERS = """[[waiver]]
 id = "W-1"
 measurement = "fairness.demographic_parity_difference"
@@ -215,7 +216,9 @@ def test_waived_and_unused_waivers_always_print(
     audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     waivers = tmp_path / "w.toml"
-    waivers.write_text(WAIVERS + WAIVERS.replace("W-1", "W-2").replace("fairness.", "performance."), encoding="utf-8")
+    waivers.write_text(
+        WAIVERS + WAIVERS.replace("W-1", "W-2").replace(MEASUREMENT, "performance.accuracy"), encoding="utf-8"
+    )
     baseline = ["--baseline", str(audited / "main/results.json")]
     assert gate(audited, "--waivers", str(waivers), *baseline) == 0
     out = capsys.readouterr().out
@@ -225,6 +228,27 @@ def test_waived_and_unused_waivers_always_print(
     expired.write_text(WAIVERS.replace("9999-12-31", "2020-01-31"), encoding="utf-8")
     assert gate(audited, "--waivers", str(expired), *baseline) == 1
     assert "Waiver W-1 of Ana expired on 2020-01-31: fail." in capsys.readouterr().out
+
+
+def test_a_waiver_of_a_measurement_that_does_not_exist_is_refused_as_a_limit_is(
+    audited: Path, loans: Loans, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "w.toml"
+    path.write_text(WAIVERS + WAIVERS.replace("W-1", "W-2").replace("parity", "partiy"), encoding="utf-8")
+    run = ["run", str(loans.model), "--dataset", str(loans.test), "--out", str(tmp_path / "out")]
+    judge = ["gate", str(audited / "main/results.json"), "--policy", str(audited / "policy.toml")]
+    for command in (judge, run):
+        assert call([*command, "--waivers", str(path)]) == 2
+        assert (
+            f"waivers {path}, line 9: unknown measurement 'fairness.demographic_partiy_difference' (did you mean "
+            f"'{MEASUREMENT}'?); 'auditkit auditors' lists them."
+        ) in capsys.readouterr().err
+    path.write_text(WAIVERS.replace(MEASUREMENT, "carbon.kilograms"), encoding="utf-8")
+    gate(audited, "--waivers", str(path))
+    assert "Waiver W-1 covers nothing that needs one: remove it." in capsys.readouterr().out, "of an absent auditor"
+    path.write_text(WAIVERS.replace('by = "*"', 'by = ["sex"]\nslice = "F\'s, \\"x\\" & Übrige"'), encoding="utf-8")
+    gate(audited, "--waivers", str(path))
+    assert "Waiver W-1 covers nothing that needs one: remove it, or correct its slice." in capsys.readouterr().out
 
 
 def test_formats_of_standard_output(

@@ -36,7 +36,7 @@ from auditkit.errors import InputError, NotRun, format_error, out_of_memory
 from auditkit.evidence.gate import Baseline, judge_report, read_baseline
 from auditkit.evidence.measurement import Evidence
 from auditkit.evidence.messages import Message, reason_of
-from auditkit.evidence.policy import SHIPPED, Policy, check_measurements_exist, profile
+from auditkit.evidence.policy import SHIPPED, check_known, check_measurements_exist, profile
 from auditkit.evidence.rederive import check_outcome
 from auditkit.evidence.report import LEFT_OUT, Outcome, Report
 from auditkit.evidence.waivers import Waiver, read_waivers
@@ -172,11 +172,14 @@ def begin(
     """
     config, policy = inputs.config, inputs.policy
     chosen = _choose(auditors, config)
-    _check_policy(policy, chosen)
+    measures, undeclared = _declared(chosen)
+    check_measurements_exist(policy, measures, open_auditors=undeclared)
     earlier = None
     if config.policy.baseline is not None:
         earlier = read_baseline(config.policy.baseline, strict=config.policy.strict)
     waived = () if config.policy.waivers is None else read_waivers(config.policy.waivers)
+    named = [(waiver.line, waiver.measurement) for waiver in waived]
+    check_known(f"waivers {config.policy.waivers}", named, measures, open_auditors=undeclared)
     also = [column for auditor in chosen.values() for column in getattr(auditor, "legitimate", ())]
     subject = load(inputs, also=also, cache=cache, progress=progress)
     for auditor in chosen.values():
@@ -271,7 +274,8 @@ def _named(auditors: Sequence[Auditor], points: Mapping[str, EntryPoint]) -> Cho
     return chosen
 
 
-def _check_policy(policy: Policy, chosen: Chosen) -> None:
+def _declared(chosen: Chosen) -> tuple[list[str], list[str]]:
+    """Return what the auditors declare to measure, and the auditors that declare nothing."""
     measures: list[str] = []
     undeclared: list[str] = []
     for name, auditor in chosen.items():
@@ -280,7 +284,7 @@ def _check_policy(policy: Policy, chosen: Chosen) -> None:
             undeclared.append(name)
         else:
             measures += declared
-    check_measurements_exist(policy, measures, open_auditors=undeclared)
+    return measures, undeclared
 
 
 def measures_of(name: str) -> tuple[str, ...] | None:

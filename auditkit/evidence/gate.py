@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from auditkit.errors import InputError
 from auditkit.evidence.baseline import BaselineMeasurements
 from auditkit.evidence.judging import held_back, judge, unmeasured
 from auditkit.evidence.messages import Message
-from auditkit.evidence.policy import Finding, Policy, check_measurements_exist, default_policy, read_policy
+from auditkit.evidence.policy import Finding, Policy, check_known, check_measurements_exist, default_policy, read_policy
 from auditkit.evidence.records import BaselineRecord
 from auditkit.evidence.rederive import ABSENT, was_absent, why_unmeasured
 from auditkit.evidence.report import Outcome, Report, read_report_file
@@ -69,6 +70,8 @@ def gate(
         text = earlier.to_json().encode()
         earlier = Baseline(earlier, None, hashlib.sha256(text).hexdigest())
     waived = () if waivers is None else read_waivers(waivers)
+    if waivers is not None:
+        check_waivers_fit(waived, waivers, audited)
     return judge_report(audited, limits, baseline=earlier, waivers=waived, strict=strict, other_baseline=other_baseline)
 
 
@@ -145,15 +148,31 @@ def check_policy_fits(policy: Policy, report: Report) -> None:
     Raises:
         PolicyError: a limit names an unknown measurement; the message names the line and the closest one.
     """
-    if policy.shipped:
-        return
+    if not policy.shipped:
+        measures, undeclared = _declared(report, [limit.measurement for limit in policy.limits])
+        check_measurements_exist(policy, measures, open_auditors=undeclared)
+
+
+def check_waivers_fit(waivers: Sequence[Waiver], path: str | Path, report: Report) -> None:
+    """Check that every waiver of a file names a measurement that the report's auditors declare, as a limit does.
+
+    Raises:
+        PolicyError: a waiver names an unknown measurement; the message names the line and the closest one.
+    """
+    named = [(waiver.line, waiver.measurement) for waiver in waivers]
+    measures, undeclared = _declared(report, [name for _, name in named])
+    check_known(f"waivers {path}", named, measures, open_auditors=undeclared)
+
+
+def _declared(report: Report, named: Iterable[str]) -> tuple[list[str], set[str]]:
+    """Return what a report's auditors declare, and the auditors of the named measurements that declare nothing."""
     measures: list[str] = []
-    undeclared = {limit.measurement.partition(".")[0] for limit in policy.limits}
+    undeclared = {name.partition(".")[0] for name in named}
     for outcome in report.outcomes:
         if outcome.measures is not None:
             undeclared.discard(outcome.auditor)
             measures += outcome.measures
-    check_measurements_exist(policy, measures, open_auditors=undeclared)
+    return measures, undeclared
 
 
 def unlike(report: Report, baseline: BaselineRecord | None) -> Message | None:

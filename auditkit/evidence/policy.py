@@ -233,13 +233,22 @@ def check_measurements_exist(policy: Policy, measures: Iterable[str], *, open_au
     Raises:
         PolicyError: a limit names an unknown measurement; the message names the line and the closest one.
     """
+    named = [(limit.line, name) for limit in policy.limits for name in (limit.measurement, *limit.only_with)]
+    check_known(f"policy {policy.source}", named, measures, open_auditors=open_auditors)
+
+
+def check_known(
+    source: str, named: Iterable[tuple[int | None, str]], measures: Iterable[str], *, open_auditors: Iterable[str] = ()
+) -> None:
+    """Check that some auditor can make each measurement that a file names, in its lines.
+
+    Raises:
+        PolicyError: one is unknown; the message names the line and the closest one.
+    """
     known, unbounded = set(measures), set(open_auditors)
-    for limit in policy.limits:
-        for name in (limit.measurement, *limit.only_with):
-            if name in known or name.split(".")[0] in unbounded:
-                continue
-            at = f", line {limit.line}" if limit.line else ""
+    for line, name in named:
+        if name not in known and name.split(".")[0] not in unbounded:
+            at = f", line {line}" if line else ""
             raise PolicyError(
-                f"policy {policy.source}{at}: unknown measurement '{name}'{closest(name, known)}; "
-                "'auditkit auditors' lists them."
+                f"{source}{at}: unknown measurement '{name}'{closest(name, known)}; 'auditkit auditors' lists them."
             )

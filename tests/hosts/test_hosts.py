@@ -133,8 +133,10 @@ def test_the_action_passes_its_optional_inputs_on(folder: Path) -> None:
 
 
 def test_the_action_says_what_is_wrong_with_its_inputs(folder: Path) -> None:
+    (folder / "auditkit-gate").mkdir(exist_ok=True)
+    (folder / "auditkit-gate/results.sarif").write_text("{}")  # of an earlier step
     code, log, outputs, _ = run_action(folder, results="absent.json")
-    assert (code, outputs["verdict"], outputs["exit-code"]) == (2, "error", "2")
+    assert (code, outputs) == (2, {"verdict": "error", "exit-code": "2"}), "there is no SARIF file to upload"
     assert "absent.json" in log
     code, log, outputs, _ = run_action(folder, results="--help")
     assert code == 2, "a file's name is no option"
