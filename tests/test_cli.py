@@ -31,7 +31,6 @@ def policy(folder: Path, *limits: str) -> Path:
     return path
 
 
-TWO_AUDITORS = ["--only", "performance", "--only", "fairness"]
 HOLDS = 'measurement = "performance.accuracy"\nat_least = 0.5'
 BROKEN = 'measurement = "performance.accuracy"\nat_least = 0.999'
 
@@ -149,7 +148,8 @@ def test_every_number_has_count_unit_direction_source_and_interval_or_reason(pla
     ids=["pass", "fail", "warn", "unmeasured", "optional-unmeasured", "no-limits"],
 )
 def test_exit_codes(loans: Loans, tmp_path: Path, limits: list[str], flags: list[str], code: int) -> None:
-    flags = ["--policy", str(policy(tmp_path, *limits)), *TWO_AUDITORS, "--limit", "300", *flags]
+    two = ["--only", "performance", "--only", "data"]
+    flags = ["--policy", str(policy(tmp_path, *limits)), *two, "--limit", "300", *flags]
     assert run(loans, tmp_path / "out", "--quiet", *flags) == code
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES, "all reports are written before the exit"
 
@@ -239,7 +239,7 @@ def test_init_writes_the_policy_that_is_used_by_default(
     assert call(["init", str(path)]) == 0
     assert call(["init", str(path)]) == 2
     assert "is there already" in capsys.readouterr().err
-    few = ["--quiet", "--limit", "300", *TWO_AUDITORS]
+    few = ["--quiet", "--limit", "300", "--only", "performance", "--only", "fairness"]
     run(loans, tmp_path / "default", *few)
     run(loans, tmp_path / "own", *few, "--policy", str(path))
     default, own = (read_report(tmp_path / name / "results.json") for name in ("default", "own"))
