@@ -80,7 +80,8 @@ def test_endings_of_a_trained_model_are_differences_of_whole_texts(model: Model)
 
 def test_a_trained_model_is_audited_from_its_file(place: Path) -> None:
     held = pd.DataFrame({"review": sentences(80, seed=4), "g": np.array(["x", "y"])[np.arange(80) % 2]})
-    report = auditkit.audit(place / "gpt.pt", held, sensitive=["g"])
+    few = {"explainability": {"rows": 10, "method": "occlusion"}, "robustness": {"rows": 20}}
+    report = auditkit.audit(place / "gpt.pt", held, sensitive=["g"], settings=few)
     assert {outcome.auditor: outcome.error for outcome in report.outcomes if outcome.error} == {}
     gap = report.measurement("language.bits_per_byte_difference", ("g",))
     assert gap is not None
