@@ -76,6 +76,16 @@ def test_missing_values_are_compared_where_that_is_asked_for() -> None:
     assert measured.compared[0] == group("(no value)", by=("g",))
 
 
+@pytest.mark.parametrize(("name", "options"), [("(missing)", {}), ("(no value)", {"compare_missing": True})])
+def test_a_group_is_not_taken_for_rows_without_a_value(name: str, options: dict[str, Any]) -> None:
+    """Nine of ten are selected of a group that other software named so: left out, it would have hidden the gap."""
+    frame = decided({"a": (100, 40), name: (100, 90), None: (100, 40)})
+    with pytest.raises(auditkit.InputError, match=r"holds the text '\(.*\)', by which .* pass --merge 'g:\("):
+        audited(frame, "g", **options)
+    gap, _ = parity(audited(frame, "g", merge=[f"g:{name}=unknown"], **options))
+    assert gap == pytest.approx(0.5)
+
+
 def test_decisions_that_depend_on_a_missing_value_are_a_finding() -> None:
     frame = pd.concat([decided(FAIR), decided({None: (800, 40)})])
     report = audited(frame, only=["data"])

@@ -31,6 +31,7 @@ from auditkit.models.capabilities import Runnable
 from auditkit.models.predict import ROWS_AT_ONCE
 from auditkit.progress import Progress, silent
 from auditkit.schema.schema import Labels, Schema, has_label
+from auditkit.stats.counts import MISSING
 from auditkit.tasks.base import LARGE_ROW_COUNT, labels_of, task_for
 
 MAXIMUM_GROUPS = 100
@@ -277,12 +278,17 @@ MOST_NUMBERS, FEWEST_ROWS = 20, 100
 
 
 def _check_groups(subject: Subject, name: str) -> None:
-    """Refuse a merge of a name that does not occur, and a column of numbers that looks continuous."""
+    """Refuse a merge of an unknown name, a name that stands for no value, and numbers that look continuous."""
     _, words = factorize(subject.data.frame[name])
     known = {canonical(word) for word in words}
     for before in subject.merges.get(name, {}):
         if before not in known:
             raise InputError(f"merge: column {name} has no group {before!r}{closest(before, known)}.")
+    for reserved in known & {MISSING, subject.missing_group} - set(subject.merges.get(name, {})):
+        raise InputError(
+            f"sensitive column {name!r} holds the text {reserved!r}, by which a report names rows without a value; "
+            f"pass --merge '{name}:{reserved}=unknown' to compare these rows, or leave their cells empty."
+        )
     if name in subject.bins:
         return
     keys, codes = subject.group_codes((name,))
