@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader, TensorDataset
 
 from auditkit.auditors.explainability.methods import METHODS, InputKind
 from auditkit.auditors.explainability.methods_table import SHUFFLES
@@ -45,11 +46,8 @@ Networks reckon in 32 bits and round otherwise in batches of other sizes; anothe
 
 CELLS_AT_ONCE = 2**22
 
-END_WEIGHT = 1e3
-"""The weight in Captum's regression of a row as it is and of the baseline, where all coalitions together have 1.
-
-Captum fits in 32 bits: with its own weight of 1e6 the values of 30 columns are off by percents.
-"""
+END_WEIGHT = 1e6
+"""Captum's weight of a row as it is and of the baseline, where all coalitions together have 1."""
 
 NO_EQUAL: dict[str, str] = {
     "gradient_shap": Message("Captum draws other points between a baseline and a row"),
@@ -196,6 +194,7 @@ def by_coalitions(given: Explanation, few: NDArray[np.int64]) -> Floats:
     Over all coalitions, each with the weight of the Shapley kernel, these are the exact Shapley values (Lundberg & Lee
     2017, theorem 2): of `exact_shapley`, which sums instead of fitting, it is a second computation.
     """
+    from captum._utils.models.linear_model import SkLearnLinearRegression
     from captum.attr import KernelShap
 
     explained = given.explained.take(few)
@@ -204,6 +203,14 @@ def by_coalitions(given: Explanation, few: NDArray[np.int64]) -> Floats:
         return _ablated(explained, np.broadcast_to(explained.baseline, explained.inputs.shape))
     coalitions, weights = shared_design(width, given.passes, np.random.default_rng(given.seed))
     weight_of = dict(zip(map(tuple, coalitions.tolist()), (weights / weights.sum()).tolist(), strict=True))
+
+    class In64Bits(SkLearnLinearRegression):  # type: ignore[misc]
+        """Captum's regression of 64-bit numbers: in 32 bits the values of 30 columns are off by percents."""
+
+        def fit(self, train_data: DataLoader[Any], **kwargs: object) -> object:
+            assert isinstance(train_data.dataset, TensorDataset)
+            doubles = TensorDataset(*(part.double() for part in train_data.dataset.tensors))
+            return super().fit(DataLoader(doubles, batch_size=train_data.batch_size), **kwargs)
 
     class OfDesign(KernelShap):  # type: ignore[misc]
         """Captum's regression over given coalitions instead of drawn ones."""
@@ -221,7 +228,9 @@ def by_coalitions(given: Explanation, few: NDArray[np.int64]) -> Floats:
     rows, origin, classes = _tensors(explained)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Captum says that it fits each row by itself
-        cells = OfDesign(explained.decision).attribute(
+        shap = OfDesign(explained.decision)
+        shap.interpretable_model = In64Bits()
+        cells = shap.attribute(
             rows,
             baselines=origin,
             additional_forward_args=(classes,),

@@ -98,14 +98,23 @@ def test_a_drawn_design_of_coalitions_and_a_single_column_are_captums() -> None:
     assert rows_of(check_columns(single, WORK))["Attributions that agree"].startswith("5 of 5")
 
 
-@pytest.mark.parametrize("width", [30, 60])
-def test_a_wide_model_with_steps_is_explained_as_by_captum_which_fits_in_32_bits(width: int) -> None:
-    def tree(rows: torch.Tensor) -> torch.Tensor:
-        return (rows[:, 0] + rows[:, 1] * rows[:, 2] > 0).double()
+def tree(rows: torch.Tensor) -> torch.Tensor:
+    return (rows[:, 0] + rows[:, 1] * rows[:, 2] > 0).double()
 
-    wide = attribute_columns("kernel_shap", explained(tree, cells(width)), tolerance=0.005, seed=3)
-    agreeing, _, rest = rows_of(check_columns(wide, WORK))["Attributions that agree"].partition(" of ")
+
+def logistic(rows: torch.Tensor) -> torch.Tensor:
+    """Return a probability that rests on all columns a little."""
+    return torch.sigmoid(0.1 * rows.double().sum(dim=1))
+
+
+@pytest.mark.parametrize("width", [30, 60, 300])
+@pytest.mark.parametrize("model", [tree, logistic])
+def test_a_wide_model_is_explained_as_by_captum_which_takes_32_bits(width: int, model: Any) -> None:
+    wide = attribute_columns("kernel_shap", explained(model, cells(width)), tolerance=0.005, seed=3)
+    found = rows_of(check_columns(wide, WORK))
+    agreeing, _, rest = found["Attributions that agree"].partition(" of ")
     assert rest == f"{agreeing}, in 4 rows drawn with seed 3"
+    assert float(found["Largest difference"].partition(",")[0]) < 1e-6
 
 
 @pytest.mark.parametrize(
