@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -113,7 +113,7 @@ def environment(subject: Subject) -> Environment:
         auditkit=version("auditkit"),
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
-        packages=dict(_versions()),
+        packages=dict(map(_version, PACKAGES)),
         device=device,
         threads=threads,
         seed=subject.seed,
@@ -122,12 +122,13 @@ def environment(subject: Subject) -> Environment:
     )
 
 
-def _versions() -> Iterator[tuple[str, str]]:
-    for package in PACKAGES:
-        try:
-            yield package, version(package)
-        except PackageNotFoundError:  # a pin of ours that the user replaced by a build under another name
-            yield package, "unknown"
+@functools.cache
+def _version(package: str) -> tuple[str, str]:
+    """Return a package and the version that is installed: it stays what it is once a process has imported it."""
+    try:
+        return package, version(package)
+    except PackageNotFoundError:  # a pin of ours that the user replaced by a build under another name
+        return package, "unknown"
 
 
 def git_state() -> tuple[str | None, bool | None]:
