@@ -86,6 +86,20 @@ def test_a_group_is_not_taken_for_rows_without_a_value(name: str, options: dict[
     assert gap == pytest.approx(0.5)
 
 
+def test_a_column_that_is_called_as_the_parts_of_the_task_is_to_be_renamed(tmp_path: Path) -> None:
+    """Both would be told by one name: the record could not be read again, and its gate said that it was edited."""
+    draws = np.random.default_rng(0)
+    frame = pd.DataFrame({"class": draws.choice(["1st", "2nd"], 300), "y": draws.choice(["a", "b", "c"], 300)})
+    frame = frame.assign(p=frame["y"])
+    with pytest.raises(auditkit.InputError, match=r"breakdown by class of a multiclass task is; .* 'class_group'"):
+        audited(frame, "class")
+    two = frame[frame["y"] != "c"]  # a task of two classes has no breakdown by class
+    renamed = audited(frame.rename(columns={"class": "class_group"}), "class_group")
+    for report in (audited(two, "class"), renamed):
+        (tmp_path / "results.json").write_text(report.to_json())
+        assert read_report(tmp_path / "results.json").outcomes == report.outcomes
+
+
 def test_decisions_that_depend_on_a_missing_value_are_a_finding() -> None:
     frame = pd.concat([decided(FAIR), decided({None: (800, 40)})])
     report = audited(frame, only=["data"])

@@ -278,7 +278,12 @@ MOST_NUMBERS, FEWEST_ROWS = 20, 100
 
 
 def _check_groups(subject: Subject, name: str) -> None:
-    """Refuse a merge of an unknown name, a name that stands for no value, and numbers that look continuous."""
+    """Refuse a merge of an unknown name, names that mean something else, and numbers that look continuous."""
+    if name == subject.task.part:
+        raise InputError(
+            f"sensitive column {name!r} is called as the breakdown by {name} of a {subject.schema.task} task is; "
+            f"rename the column, such as to '{name}_group'."
+        )
     _, words = factorize(subject.data.frame[name])
     known = {canonical(word) for word in words}
     for before in subject.merges.get(name, {}):
