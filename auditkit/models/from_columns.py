@@ -387,8 +387,10 @@ def model_of(
 
 def _check_single(thing: Any, name: str, target: Target | None) -> None:
     """Raise InputError where an estimator predicts several labels or numbers, or several targets ask for them."""
-    several = target is not None and len(target_names(target)) > 1
-    if isinstance(getattr(thing, "classes_", None), list):
+    targets = () if target is None else target_names(target)
+    several = len(targets) > 1
+    codes = several and hasattr(thing, "classes_") and not {*targets} <= {*class_names(thing)}
+    if isinstance(getattr(thing, "classes_", None), list) or codes:
         raise InputError(
             f"model {name}: a {type(thing).__name__} predicts several labels; pass code of your own that returns one "
             "probability for each label, --predictor my_module:function, and a --target for each."

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -134,8 +135,16 @@ def test_estimators_of_several_labels_or_numbers_are_refused_with_what_to_do() -
     pairs = np.stack([frame["age"] > 0, frame["pay"] > 0], axis=1).astype(int)
     labels = MultiOutputClassifier(LogisticRegression()).fit(frame[["age", "pay"]], pairs)
     frame[["one", "two"]] = pairs
-    with pytest.raises(auditkit.InputError, match="predicts several labels; pass code of your own"):
-        audited(labels, frame.drop(columns="ok"), target=["one", "two"])
+    coded = OneVsRestClassifier(LogisticRegression()).fit(frame[["age", "pay"]], pairs)
+    for several in (labels, coded):
+        with pytest.raises(auditkit.InputError, match="predicts several labels; pass code of your own"):
+            audited(several, frame.drop(columns="ok"), target=["one", "two"])
+
+    def own(rows: pd.DataFrame) -> NDArray[np.float64]:
+        return np.asarray(coded.predict_proba(rows[["age", "pay"]]))
+
+    found = audited(own, frame.drop(columns="ok"), target=["one", "two"], output="probabilities")
+    assert found.subject.schema_["task"] == "multilabel"
     numbers = LinearRegression().fit(frame[["age", "pay"]], frame[["age", "pay"]])
     with pytest.raises(auditkit.InputError, match="predicts numbers, and several targets are labels"):
         audited(numbers, frame.drop(columns="ok"), target=["one", "two"])

@@ -17,14 +17,17 @@ import skops.io
 import torch
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier, VotingClassifier
 from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from torch import nn
@@ -87,6 +90,17 @@ def test_ordinary_pipelines_in_a_skops_file_need_no_trust(tmp_path: Path) -> Non
         make_pipeline(SimpleImputer(), StandardScaler(), SelectKBest(k=2), LogisticRegression()),
         make_pipeline(SimpleImputer(), CalibratedClassifierCV(LogisticRegression())),
         make_pipeline(SimpleImputer(), MLPClassifier((4,), max_iter=5)),
+        make_pipeline(
+            SimpleImputer(), VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())], voting="soft")
+        ),
+        make_pipeline(SimpleImputer(), StackingClassifier([("a", LogisticRegression()), ("b", GaussianNB())])),
+        GridSearchCV(make_pipeline(SimpleImputer(), LogisticRegression()), {"logisticregression__C": [0.1, 1.0]}),
+        TunedThresholdClassifierCV(make_pipeline(SimpleImputer(), LogisticRegression())),
+        make_pipeline(
+            make_column_transformer((SimpleImputer(), make_column_selector(dtype_include="number"))),
+            LogisticRegression(),
+        ),
+        make_pipeline(SimpleImputer(), make_union(PCA(2), SelectKBest(k=2)), LogisticRegression()),
     ):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # five iterations are few
