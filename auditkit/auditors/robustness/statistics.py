@@ -28,6 +28,9 @@ from auditkit.stats.regression import mean_estimate
 Errors = NDArray[Any]
 """Whether each row is answered wrong, bool, or how far off its number is, float64: (rows,)."""
 
+LARGE = 1e50
+"""Of numbers above it, as a corruption makes them of a model with exponentials, the fourth power exceeds 64 bits."""
+
 
 def added_error(before: Errors, after: Errors, levels: Sequence[float]) -> Estimate:
     """Return the mean error after minus that before, over the same rows; below 0 where it falls.
@@ -54,12 +57,16 @@ def _added_distance(before: Errors, after: Errors, levels: Sequence[float]) -> E
         return Estimate(reason=Message("no row has an answer"))
     if len(added) < 2:
         return Estimate(float(added.mean()), (None,) * len(levels), too_few(2))
-    found = mean_estimate(added, levels)
+    largest = float(np.abs(added).max())
+    scale = largest if largest > LARGE else 1.0
+    found = mean_estimate(added / scale, levels)
+    ends = [None if one is None else (scale * float(one[0]), scale * float(one[1]), one[2]) for one in found.bounds]
     bounds = tuple(
-        None if bound is None else (bound[0], bound[1], Message("{bound}, paired", bound=bound[2]))
-        for bound in found.bounds
+        None if end is None or not np.isfinite(end[:2]).all() else (*end[:2], Message("{bound}, paired", bound=end[2]))
+        for end in ends
     )
-    return Estimate(found.value, bounds, found.reason)
+    reason = found.reason or (Message("the interval exceeds 64-bit numbers") if None in bounds else None)
+    return Estimate(None if found.value is None else scale * found.value, bounds, reason)
 
 
 def flip_rate(before: NDArray[Any], after: NDArray[Any], levels: Sequence[float]) -> Estimate:

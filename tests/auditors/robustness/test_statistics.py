@@ -138,3 +138,23 @@ def test_a_share_starts_at_none() -> None:
     line = share_line("turned", (0.1,), [np.array([True, False])], level=0.95)
     assert line.x == (0.0, 0.1)
     assert line.y == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("size", [1e60, 1e120, 1e200])
+def test_numbers_that_a_corruption_blows_up_have_the_interval_of_smaller_ones(size: float) -> None:
+    before, after = np.zeros(5), np.array([1.0, 0.2, 0.3, 0.0, 0.1])
+    usual, large = (added_error(before, scale * after, (0.95,)) for scale in (1.0, size))
+    (expected,), (found,) = usual.bounds, large.bounds
+    assert expected is not None
+    assert found is not None
+    assert large.value == pytest.approx(size * (usual.value or 0.0))
+    assert found[:2] == pytest.approx((size * expected[0], size * expected[1]))
+    line = added_line("x", [1.0, 2.0], before, [after, size * after], level=0.95)
+    assert line.high is not None
+    assert line.high[-1] == pytest.approx(found[1])
+
+
+def test_an_interval_beyond_64_bits_is_none() -> None:
+    found = added_error(np.zeros(3), np.array([1.7e308, 1.0, 0.0]), (0.95,))
+    assert (found.bounds, found.reason) == ((None,), "the interval exceeds 64-bit numbers")
+    assert found.value == pytest.approx(1.7e308 / 3)
