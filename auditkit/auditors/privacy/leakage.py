@@ -33,6 +33,7 @@ from auditkit.auditors.privacy.memorisation import COPIES, EXACT, EXCESS, copies
 from auditkit.engine.subject import Subject
 from auditkit.engine.work import GRADIENT, SHADOWS
 from auditkit.errors import NotRun
+from auditkit.evidence.breakdowns import OF_AUDITORS
 from auditkit.evidence.measurement import Evidence, Exhibit, Facts, Measurement, SliceChart
 from auditkit.evidence.messages import Message, reason_of
 from auditkit.models.capabilities import SelfFitting
@@ -265,7 +266,17 @@ def _breakdowns(subject: Subject, labels: Labels, notes: list[str]) -> list[Grou
     """Return the class and every sensitive column that both data sets have: names, and codes of all rows."""
     classes = tuple((name,) for name in subject.task.classes)
     found: list[GroupedRows] = [(("class",), classes, labels)] if classes else []
+    own = OF_AUDITORS["leakage"] | {by[0] for by, _, _ in found}
     for column in subject.sensitive:
+        if column in own:
+            notes.append(
+                Message(
+                    "The column {column} is called as a breakdown of this auditor: who is exposed is not compared by "
+                    "it. Rename the column to compare its groups.",
+                    column=column,
+                )
+            )
+            continue
         if subject.training is None or column not in subject.training.frame.columns:
             notes.append(
                 Message(

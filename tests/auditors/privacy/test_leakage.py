@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -169,6 +170,23 @@ def test_an_image_whose_answer_gives_the_sensitive_column_away_is_found_out_and_
     assert found["memory"].interval is not None
     assert found["memory"].interval.low <= 0 <= found["memory"].interval.high
     assert any("but not the image itself" in note for note in outcome_of(report).notes)
+
+
+@pytest.mark.parametrize("name", ["attack", "class", "column"])
+def test_a_sensitive_column_called_as_a_breakdown_of_the_auditor_is_said_and_not_compared(name: str) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(400, 2)), columns=["a", "b"]).assign(
+        **{name: rng.choice(["u", "v"], 400), "sex": rng.choice(["F", "M"], 400), "y": rng.integers(0, 2, 400)}
+    )
+    torch.manual_seed(0)
+    module = nn.Linear(2, 2)
+    data: dict[str, Any] = {"target": "y", "sensitive": [name, "sex"], "training_data": frame.iloc[200:]}
+    report = auditkit.audit(module, frame.iloc[:200], auditors=[Leakage(shadows=0)], **data)
+    outcome = outcome_of(report)
+    assert outcome.error is None
+    assert sum(f"The column {name} is called as a breakdown of this auditor" in note for note in outcome.notes) == 1
+    by = {measurement.by for measurement in outcome.measurements if measurement.id == "leakage.membership_auc"}
+    assert {("class",), ("sex",)} <= by
 
 
 def test_the_wrong_training_rows_are_said_and_show_nothing(loans: Loans) -> None:
