@@ -35,7 +35,11 @@ OWN_CODE = "Load it in code of your own, and pass that: --predictor my_model:est
 OF_UNKNOWN_TYPES = "skops file of types that skops does not know"
 PLAIN = frozenset(
     {
+        "builtins.object",
         "numpy.dtype",
+        "numpy.floating",
+        "numpy.integer",
+        "numpy.number",
         "sklearn.calibration._CalibratedClassifier",
         "sklearn.calibration._SigmoidCalibration",
         "sklearn.compose._column_transformer.make_column_selector",
@@ -56,8 +60,8 @@ PLAIN = frozenset(
         "sklearn.utils._metadata_requests.MethodMetadataRequest",
     }
 )
-"""What skops does not list, and is as plain as what it does: an imputer's type of numbers, and classes and functions of
-scikit-learn in Python, whose building sets attributes. Trees and neighbours are not: they read memory by the numbers of
+"""What skops does not list, and is as plain as what it does: the types of an imputer's numbers and of the columns that a
+selector takes, and classes and functions of scikit-learn in Python, whose building sets attributes. Trees and neighbours are not: they read memory by the numbers of
 the file."""
 
 COEFFICIENTS = frozenset(

@@ -100,6 +100,13 @@ def test_ordinary_pipelines_in_a_skops_file_need_no_trust(tmp_path: Path) -> Non
             make_column_transformer((SimpleImputer(), make_column_selector(dtype_include="number"))),
             LogisticRegression(),
         ),
+        make_pipeline(
+            make_column_transformer(
+                (OneHotEncoder(), make_column_selector(dtype_include=[object, "string"])),
+                (SimpleImputer(), make_column_selector(dtype_include=[np.number, np.floating, np.integer])),
+            ),
+            LogisticRegression(),
+        ),
         make_pipeline(SimpleImputer(), make_union(PCA(2), SelectKBest(k=2)), LogisticRegression()),
     ):
         with warnings.catch_warnings():
