@@ -82,7 +82,8 @@ def counted(model: Any, data: Any, **options: Any) -> tuple[Plan, Counter[str], 
     network = getattr(model, "module", model)
     network = getattr(network, "network", network)  # of transformers, which greedy decoding calls by itself
     hooks = [network.register_forward_pre_hook(count, with_kwargs=True)] if isinstance(network, nn.Module) else []
-    asked = {"only": ["explainability", "robustness", "language"], "device": "cpu", **options}
+    planned = ["explainability", "robustness", "language", "identity_terms"]
+    asked = {"only": planned, "device": "cpu", **options}
     audited: Any = model if hooks else function
     report = auditkit.audit(audited, data, progress=progress, announce=plans.append, **asked)
     for hook in hooks:
@@ -125,6 +126,7 @@ def test_what_is_planned_is_what_goes_through_the_model(name: str, tmp_path: Pat
     plan, passes, _ = counted(model, data, settings=SMALL, **options)
     planned = {part.auditor: part.passes for part in plan.parts if part.passes}
     assert {"explainability", "robustness"} <= planned.keys()
+    assert ("identity_terms" in planned) == (name == "texts")
     for auditor, count in planned.items():
         assert count / FACTOR <= passes[auditor] <= count * FACTOR, (auditor, count, passes[auditor])
 

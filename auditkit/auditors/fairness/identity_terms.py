@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -45,6 +45,34 @@ T_METHODS = {
     "template": Message("Student's t over terms or templates that are scored once for each group"),
     "sentence": Message("Student's t over audited texts that are scored once for each group"),
 }
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The texts whose versions the model can tell apart, as it reads them: (texts, groups, length).
+
+    `positions`, (texts,), are theirs among all texts, and `clusters`, (texts,), number what belongs together.
+    """
+
+    positions: NDArray[np.int64]
+    inputs: NDArray[np.int64]
+    clusters: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewritten:
+    """The versions of an attribute's templates and of audited texts; of all texts `holding_count` hold a term.
+
+    `filled` are the templates, one for each term in it, and `most` is how many audited texts the budget pays for.
+    """
+
+    attribute: str
+    groups: TermGroups
+    filled: Sequence[str]
+    templates: Versions
+    sentences: Versions
+    holding_count: int
+    most: int
 
 
 @dataclass(frozen=True)
@@ -95,32 +123,29 @@ class IdentityTerms:
             raise InputError(f"rows must be at least 1, got {self.rows}.")
         check_term_groups(self.terms)
 
+    def passes(self, subject: Subject) -> float:
+        """Return how often a text goes through the model: once for each version of a text that it can tell apart.
+
+        Raises:
+            NotRun: the model scores no texts of two classes, or the budget pays for no text.
+        """
+        read = _scored_texts(subject)
+        rewritten = self._rewritten(subject, read)
+        return sum(
+            float(np.prod(part.inputs.shape[:2])) for one in rewritten for part in (one.templates, one.sentences)
+        )
+
     def audit(self, subject: Subject) -> Evidence:
         """Score every version of the templates and of the audited texts that hold a term."""
-        read = subject.modality.texts
-        if read is None:
-            raise NotRun(Message("the model does not read text"))
-        if subject.task.positive is None:
-            raise NotRun(Message("it compares the score of a positive class, which only a model of two classes has"))
+        read = _scored_texts(subject)
         _ = subject.predictions.probabilities  # a model without probabilities is not run, with that reason
-        chosen = np.random.default_rng(subject.seed).permutation(len(subject.labels))
-        texts = subject.data.frame[read.column].iloc[chosen]
-        tokens = [cased_words(text) if isinstance(text, str) else [] for text in texts]
         measurements: list[Measurement] = []
         exhibits: list[Exhibit] = []
         notes: list[str] = []
         facts: list[tuple[str, str]] = []
-        every = check_term_groups({**shipped_term_groups(), **self.terms})
-        for attribute, groups in every.items():
-            filled, versions = groups.filled(), len(groups.groups)
-            most = subject.work.rows(self.rows + len(filled), versions * len(every), SWAPS) - len(filled)
-            if most < 1:
-                raise subject.work.too_dear(versions * len(every))
-            templates = _scored(
-                subject, read, groups, [text.tokens for text in filled], [text.cluster for text in filled]
-            )
-            holding = [text for text in tokens if groups.places(text[: read.length])]
-            sentences = _scored(subject, read, groups, holding[:most], range(len(holding[:most])))
+        for one in self._rewritten(subject, read):
+            attribute, groups = one.attribute, one.groups
+            templates, sentences = _scored(subject, one.templates), _scored(subject, one.sentences)
             found = [
                 *_measured("template", attribute, groups, templates, subject, least=2),
                 *_measured("sentence", attribute, groups, sentences, subject, least=subject.min_group),
@@ -130,14 +155,14 @@ class IdentityTerms:
             measurements += found
             exhibits += _charts(attribute, found)
             if len(templates.scores):
-                exhibits.append(_templates_table(attribute, groups, [text.template for text in filled], templates))
-            facts.append((attribute.capitalize(), _compared_texts(groups, templates, sentences, len(holding))))
-            if len(holding) > most:
+                exhibits.append(_templates_table(attribute, groups, one.filled, templates))
+            facts.append((attribute.capitalize(), _compared_texts(groups, templates, sentences, one.holding_count)))
+            if one.holding_count > one.most:
                 notes.append(
                     Message(
                         "A seeded sample of {rows:,} of {holding_count:,} texts with terms of {attribute} is compared.",
-                        rows=most,
-                        holding_count=len(holding),
+                        rows=one.most,
+                        holding_count=one.holding_count,
                         attribute=attribute,
                     )
                 )
@@ -153,25 +178,65 @@ class IdentityTerms:
         )
         return Evidence(measurements=measurements, exhibits=exhibits, notes=notes)
 
+    def _rewritten(self, subject: Subject, read: Texts) -> Iterator[Rewritten]:
+        """Yield for each attribute the versions of its templates and of the audited texts that hold a term."""
+        chosen = np.random.default_rng(subject.seed).permutation(len(subject.labels))
+        texts = subject.data.frame[read.column].iloc[chosen]
+        tokens = [cased_words(text) if isinstance(text, str) else [] for text in texts]
+        every = check_term_groups({**shipped_term_groups(), **self.terms})
+        for attribute, groups in every.items():
+            filled, versions = groups.filled(), len(groups.groups)
+            most = subject.work.rows(self.rows + len(filled), versions * len(every), SWAPS) - len(filled)
+            if most < 1:
+                raise subject.work.too_dear(versions * len(every))
+            holding = [text for text in tokens if groups.places(text[: read.length])]
+            yield Rewritten(
+                attribute=attribute,
+                groups=groups,
+                filled=[text.template for text in filled],
+                templates=_versions(read, groups, [text.tokens for text in filled], [text.cluster for text in filled]),
+                sentences=_versions(read, groups, holding[:most], range(len(holding[:most]))),
+                holding_count=len(holding),
+                most=most,
+            )
 
-def _scored(
-    subject: Subject, read: Texts, groups: TermGroups, texts: Sequence[Sequence[str]], clusters: Sequence[int]
-) -> Scored:
-    """Score each version of texts, given as tokens, where the model sees a difference between them."""
+
+def _scored_texts(subject: Subject) -> Texts:
+    """Return how the model reads the texts that it scores.
+
+    Raises:
+        NotRun: it reads none, or does not decide between two classes.
+    """
+    read = subject.modality.texts
+    if read is None:
+        raise NotRun(Message("the model does not read text"))
+    if subject.task.positive is None:
+        raise NotRun(Message("it compares the score of a positive class, which only a model of two classes has"))
+    return read
+
+
+def _versions(read: Texts, groups: TermGroups, texts: Sequence[Sequence[str]], clusters: Sequence[int]) -> Versions:
+    """Write texts, given as tokens, with the terms of each group; keep those whose versions the model reads apart."""
     count = len(groups.groups)
     rewritten = [" ".join(version) for text in texts for version in groups.versions(text)]
     by_text = read.encode(rewritten).reshape(len(texts), count, read.length)
     kept = np.flatnonzero((by_text != by_text[:, :1]).any(axis=(1, 2)))
-    if not len(kept):
-        return Scored(kept, np.zeros((0, count)), kept)
+    return Versions(kept, by_text[kept], np.asarray(clusters, dtype=np.int64)[kept])
+
+
+def _scored(subject: Subject, versions: Versions) -> Scored:
+    """Score each version of texts."""
+    kept, count, length = versions.inputs.shape
+    if not kept:
+        return Scored(versions.positions, np.zeros((0, count)), versions.clusters)
     predictions = predict(
         subject.model.module,
-        by_text[kept].reshape(len(kept) * count, -1),
+        versions.inputs.reshape(kept * count, length),
         subject.schema,
         device=subject.device,
         progress=subject.progress,
     )
-    return Scored(kept, predictions.scores.reshape(len(kept), count), np.asarray(clusters, dtype=np.int64)[kept])
+    return Scored(versions.positions, predictions.scores.reshape(kept, count), versions.clusters)
 
 
 def _measured(

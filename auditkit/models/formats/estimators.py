@@ -60,9 +60,9 @@ PLAIN = frozenset(
         "sklearn.utils._metadata_requests.MethodMetadataRequest",
     }
 )
-"""What skops does not list, and is as plain as what it does: the types of an imputer's numbers and of the columns that a
-selector takes, and classes and functions of scikit-learn in Python, whose building sets attributes. Trees and neighbours are not: they read memory by the numbers of
-the file."""
+"""What skops does not list, and is as plain as what it does: the types of an imputer's numbers and of a selector's
+columns, and classes and functions of scikit-learn in Python, whose building sets attributes. Trees and neighbours are
+not: they read memory by the numbers of the file."""
 
 COEFFICIENTS = frozenset(
     {"coef_", "coefs_", "components_", "dual_coef_", "intercept_", "intercepts_", "support_vectors_", "theta_"}
