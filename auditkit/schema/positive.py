@@ -10,15 +10,43 @@ from auditkit.errors import InputError
 
 NEGATIONS = ("not ", "not-", "not_", "non ", "non-", "non_", "no ", "no-", "no_", "un", "in", "dis", "non")
 POSITIVE_WORDS = frozenset(
-    {"1", "+1", "true", "t", "yes", "y", "positive", "pos", "pass", "passed", "good", "approved", "accepted", "granted"}
+    {"1", "true", "t", "yes", "y", "positive", "pos", "pass", "passed", "good", "approved", "accepted", "granted"}
     | {"admitted", "hired", "selected", "eligible", "offered", "invited", "successful", "success"}
     | {"approve", "accept", "grant", "admit", "hire", "select", "offer", "invite"}
+    | {"ja", "wahr", "genehmigt", "bewilligt", "angenommen", "bestanden", "zugesagt"}
+    | {"oui", "vrai", "approuve", "approuvee", "accepte", "acceptee", "accorde", "accordee", "admis", "admise"}
+    | {"si", "verdadero", "aprobado", "aprobada", "aceptado", "aceptada", "concedido", "concedida"}
+    | {"vero", "approvato", "approvata", "accettato", "accettata", "sim", "verdadeiro", "aprovado", "aprovada"}
+    | {
+        "aceito",
+        "aceita",
+        "goedgekeurd",
+        "toegekend",
+        "tak",
+        "да",
+        "одобрено",
+        "是",
+        "真",
+        "通过",
+        "批准",
+        "同意",
+        "合格",
+    }
+    | {"はい", "承認"}
 )
 NEGATIVE_WORDS = frozenset(
     {"0", "-1", "false", "f", "no", "n", "negative", "neg", "fail", "failed", "bad", "denied", "declined", "rejected"}
     | {"refused", "dismissed", "ineligible", "unsuccessful", "failure"}
     | {"deny", "decline", "reject", "refuse", "dismiss"}
+    | {"nein", "falsch", "abgelehnt", "verweigert", "durchgefallen", "nichtbestanden", "abgesagt"}
+    | {"non", "faux", "refusee", "rejete", "rejetee", "recale", "recalee", "ajourne", "ajournee"}
+    | {"falso", "rechazado", "rechazada", "denegado", "denegada", "suspenso"}
+    | {"respinto", "respinta", "rifiutato", "rifiutata", "nao", "recusado", "recusada", "rejeitado", "rejeitada"}
+    | {"negado", "negada", "reprovado", "reprovada", "nee", "afgewezen", "nie", "nej", "nei", "нет", "отказано"}
+    | {"否", "假", "拒绝", "驳回", "不通过", "未通过", "不批准", "不同意", "不合格", "いいえ", "却下"}
 )
+"""Both as `folded` gives them: without accents. Their languages are those of the EU's larger members, Chinese, Japanese
+and Russian; for others the classes are in the order of their names, which a run says and --positive changes."""
 
 
 def folded(word: str) -> str:
@@ -41,6 +69,8 @@ def positive_of(classes: Sequence[str]) -> str | None:
 
     >>> positive_of(("Default", "Not default")), positive_of(("approved", "denied")), positive_of(("high", "low"))
     ('Default', 'approved', None)
+    >>> positive_of(("ja", "nein")), positive_of(("Accepté", "Refusé")), positive_of(("不通过", "通过"))
+    ('ja', 'Accepté', '通过')
     """
     if len(classes) != 2:
         return None
