@@ -54,6 +54,7 @@ def test_a_native_file_is_told_whole(loans: Loans, monkeypatch: pytest.MonkeyPat
     assert found.training["row_count"] == 1500
     abilities = {ability.auditor: ability for ability in found.abilities}
     of_other_models = {"language", "generation", "synthetic", "memorisation", "bias", "private_training"}
+    of_other_models |= {"identity_terms"}  # it reads columns, and no text
     assert {name for name, ability in abilities.items() if not ability.able} == of_other_models
     assert abilities["language"].reason.startswith("the model is no language model")
     assert abilities["fairness"].reason == ""
