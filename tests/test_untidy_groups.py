@@ -91,7 +91,7 @@ def test_a_column_that_is_called_as_the_parts_of_the_task_is_to_be_renamed(tmp_p
     draws = np.random.default_rng(0)
     frame = pd.DataFrame({"class": draws.choice(["1st", "2nd"], 300), "y": draws.choice(["a", "b", "c"], 300)})
     frame = frame.assign(p=frame["y"])
-    with pytest.raises(auditkit.InputError, match=r"breakdown by class of a multiclass task is; .* 'class_group'"):
+    with pytest.raises(auditkit.InputError, match=r"breakdown by class of a multiclass task; .* 'class_group'"):
         audited(frame, "class")
     two = frame[frame["y"] != "c"]  # a task of two classes has no breakdown by class
     renamed = audited(frame.rename(columns={"class": "class_group"}), "class_group")

@@ -281,7 +281,7 @@ def _check_groups(subject: Subject, name: str) -> None:
     """Refuse a merge of an unknown name, names that mean something else, and numbers that look continuous."""
     if name == subject.task.part:
         raise InputError(
-            f"sensitive column {name!r} is called as the breakdown by {name} of a {subject.schema.task} task is; "
+            f"sensitive column {name!r} has the name of the breakdown by {name} of a {subject.schema.task} task; "
             f"rename the column, such as to '{name}_group'."
         )
     _, words = factorize(subject.data.frame[name])

@@ -271,8 +271,8 @@ def _breakdowns(subject: Subject, labels: Labels, notes: list[str]) -> list[Grou
         if column in own:
             notes.append(
                 Message(
-                    "The column {column} is called as a breakdown of this auditor: who is exposed is not compared by "
-                    "it. Rename the column to compare its groups.",
+                    "The column {column} has the name of a breakdown of this auditor: who is exposed is not compared "
+                    "by it. Rename the column to compare its groups.",
                     column=column,
                 )
             )

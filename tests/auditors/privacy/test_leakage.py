@@ -184,7 +184,7 @@ def test_a_sensitive_column_called_as_a_breakdown_of_the_auditor_is_said_and_not
     report = auditkit.audit(module, frame.iloc[:200], auditors=[Leakage(shadows=0)], **data)
     outcome = outcome_of(report)
     assert outcome.error is None
-    assert sum(f"The column {name} is called as a breakdown of this auditor" in note for note in outcome.notes) == 1
+    assert sum(f"The column {name} has the name of a breakdown of this auditor" in note for note in outcome.notes) == 1
     by = {measurement.by for measurement in outcome.measurements if measurement.id == "leakage.membership_auc"}
     assert {("class",), ("sex",)} <= by
 
